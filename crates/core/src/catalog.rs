@@ -1,0 +1,141 @@
+//! The backups of a destination, read from their manifests and from nothing else.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::error::{Error, Result, Stage};
+use crate::key::{BackupName, Key};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::stage::Store;
+use crate::stream::collect;
+use crate::subject::Subject;
+
+/// How many manifests are fetched at once.
+const FETCHES: usize = 16;
+
+/// What lies in a destination.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The backups, by series, oldest first.
+    pub series: BTreeMap<Series, Vec<Backup>>,
+    /// Manifests that cannot be read, and why. They are reported and never touched.
+    pub unreadable: Vec<(Key, Error)>,
+    /// Keys that no manifest names: artifacts of runs that were cut off, or what somebody else put there.
+    pub orphans: Vec<Key>,
+}
+
+/// All backups of one subject by one job.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    /// The cluster's name in the configuration.
+    pub cluster: String,
+    /// What they are copies of.
+    pub subject: Subject,
+    /// The job that makes them.
+    pub job: String,
+}
+
+impl Series {
+    /// The series that a backup belongs to.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            cluster: manifest.cluster.name.clone(),
+            subject: manifest.subject.clone(),
+            job: manifest.job.clone(),
+        }
+    }
+}
+
+/// One backup at one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// Its name.
+    pub name: BackupName,
+    /// Its record.
+    pub manifest: Manifest,
+    /// Whether its artifact lies there with the size that the manifest says.
+    pub artifact: Presence,
+}
+
+/// What of an artifact can be told by looking at a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there and has its size.
+    Whole,
+    /// It is there with another size, in bytes.
+    OtherSize(u64),
+    /// It is not there.
+    Missing,
+}
+
+impl Backup {
+    /// Whether nothing speaks against it.
+    pub fn is_good(&self) -> bool {
+        self.artifact == Presence::Whole
+    }
+}
+
+impl Catalog {
+    /// Reads the catalog of a destination. A listing or a fetch that fails is an error: a catalog is whole or there is none.
+    pub async fn read(store: &dyn Store) -> Result<Self> {
+        let sizes: BTreeMap<Key, u64> = store
+            .list()
+            .await?
+            .map_ok(|entry| (entry.key, entry.bytes))
+            .try_collect()
+            .await?;
+        let manifests = sizes
+            .keys()
+            .filter_map(|key| Some((BackupName::of_manifest(key)?, key.clone())));
+        let read: Vec<_> = stream::iter(manifests)
+            .map(|(name, key)| async move {
+                let body = store.fetch(&key, None).await?;
+                let bytes = collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await;
+                Ok::<_, Error>((name, bytes.and_then(|bytes| Manifest::from_bytes(&key, &bytes)), key))
+            })
+            .buffered(FETCHES)
+            .try_collect()
+            .await?;
+
+        let mut catalog = Self::default();
+        let mut unclaimed = sizes.clone();
+        for (name, manifest, key) in read {
+            unclaimed.remove(&key);
+            match manifest {
+                Err(error) => catalog.unreadable.push((key, error)),
+                Ok(manifest) => {
+                    let expected = manifest.artifact.sealed.bytes;
+                    let artifact = match unclaimed.remove(&manifest.artifact.key) {
+                        None => Presence::Missing,
+                        Some(bytes) if bytes == expected => Presence::Whole,
+                        Some(bytes) => Presence::OtherSize(bytes),
+                    };
+                    if let Some(details) = &manifest.details {
+                        unclaimed.remove(&details.key);
+                    }
+                    let backup = Backup {
+                        name,
+                        manifest,
+                        artifact,
+                    };
+                    catalog
+                        .series
+                        .entry(Series::of(&backup.manifest))
+                        .or_default()
+                        .push(backup);
+                }
+            }
+        }
+        for backups in catalog.series.values_mut() {
+            backups.sort_by_key(|backup| backup.manifest.time);
+        }
+        catalog.orphans = unclaimed.into_keys().collect();
+        Ok(catalog)
+    }
+
+    /// All backups.
+    pub fn backups(&self) -> impl Iterator<Item = &Backup> {
+        self.series.values().flatten()
+    }
+}

@@ -1,0 +1,217 @@
+//! One error for all stages: a kind for the caller, a subject for the operator, a source for the debugger.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// Where in the work an error arose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The configuration, or what it names.
+    Config,
+    /// Reading from the database.
+    Dump,
+    /// Judging bytes.
+    Verify,
+    /// Compressing or decompressing.
+    Compress,
+    /// Sealing.
+    Encrypt,
+    /// Opening what was sealed.
+    Decrypt,
+    /// Writing to, or reading from, a destination.
+    Ship,
+    /// Reading a destination's manifests.
+    Catalog,
+    /// Keeping and removing by policy.
+    Retention,
+    /// Bringing a backup back into a cluster.
+    Restore,
+    /// Being the only one at work.
+    Lock,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config => "config",
+            Self::Dump => "dump",
+            Self::Verify => "verify",
+            Self::Compress => "compress",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::Ship => "ship",
+            Self::Catalog => "catalog",
+            Self::Retention => "retention",
+            Self::Restore => "restore",
+            Self::Lock => "lock",
+        })
+    }
+}
+
+/// What a caller may decide by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What was asked for is written wrongly or cannot work as configured.
+    Usage,
+    /// There is nothing by that name.
+    NotFound,
+    /// There is something by that name, and nothing is ever overwritten.
+    AlreadyExists,
+    /// The credentials or permissions at hand do not suffice.
+    Denied,
+    /// It may work later: a connection, a timeout, a server that is down.
+    Unavailable,
+    /// Bytes are not what they were or what they must be.
+    Corrupt,
+    /// Another process holds what this one needs.
+    Locked,
+    /// A safety rule forbids it.
+    Refused,
+    /// Everything else that went wrong.
+    Failed,
+}
+
+/// An error of one layer. `Display` shows this layer alone; whoever talks to a person prints the chain and the hint.
+#[derive(Debug, Clone)]
+pub struct Error {
+    stage: Stage,
+    kind: Kind,
+    subject: String,
+    message: String,
+    hint: Option<String>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error about `subject` (a database, a destination, a key, a file: what the operator would look for).
+    pub fn new(stage: Stage, kind: Kind, subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            stage,
+            kind,
+            subject: subject.into(),
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// An error whose kind follows from an I/O error.
+    pub fn io(stage: Stage, subject: impl Into<String>, message: impl Into<String>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match source.kind() {
+            Io::NotFound => Kind::NotFound,
+            Io::AlreadyExists => Kind::AlreadyExists,
+            Io::PermissionDenied => Kind::Denied,
+            Io::ConnectionRefused | Io::ConnectionReset | Io::TimedOut | Io::HostUnreachable => Kind::Unavailable,
+            _ => Kind::Failed,
+        };
+        Self::new(stage, kind, subject, message).because(source)
+    }
+
+    /// The way out, shown on a line of its own.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The error beneath this one.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Where it arose.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// What a caller may decide by.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The way out, where one is known.
+    pub fn remedy(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// This error and all beneath it on one line, for records and logs.
+    pub fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut next = self.source();
+        while let Some(error) = next {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            next = error.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.stage)?;
+        if !self.subject.is_empty() {
+            write!(f, " \"{}\"", self.subject.escape_debug())?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Carries an [`Error`] through interfaces that only know [`std::io::Error`].
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
+impl Error {
+    /// Takes the [`Error`] out that was carried through an I/O interface, if that is what `error` holds.
+    pub fn carried_by(error: &std::io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_layer_is_shown_and_the_chain_tells_all() {
+        let error = Error::io(
+            Stage::Ship,
+            "local",
+            "cannot write",
+            std::io::Error::from_raw_os_error(28),
+        );
+        assert_eq!(error.to_string(), "ship \"local\": cannot write");
+        assert_eq!(
+            error.chain(),
+            "ship \"local\": cannot write: No space left on device (os error 28)"
+        );
+    }
+
+    #[test]
+    fn an_error_survives_the_way_through_io() {
+        let through: std::io::Error = Error::new(Stage::Dump, Kind::Corrupt, "appdb", "cut").into();
+        assert_eq!(Error::carried_by(&through).unwrap().kind(), Kind::Corrupt);
+        assert!(Error::carried_by(&std::io::Error::other("x")).is_none());
+    }
+}

@@ -1,0 +1,279 @@
+//! Names in a destination: dated, in UTC, and never able to climb out of it.
+//!
+//! ```text
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age    the artifact
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.details.json.age  what Verify found, sealed, where there is any
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.json            its manifest
+//! ```
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, Stage};
+
+/// The most bytes a key may have; object stores allow 1,024.
+const MAX_KEY_BYTES: usize = 900;
+
+/// The name of something in a destination: segments of `A-Za-z0-9._%-` that do not begin with a dot, joined by slashes.
+///
+/// No key is absolute, empty, or has a way up, so none can leave its destination; and none meets the names that begin with a dot, which
+/// destinations keep for themselves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Key(String);
+
+impl Key {
+    /// Takes `text` as a key if it is one.
+    pub fn parse(text: &str) -> Result<Self> {
+        let sound = |segment: &str| {
+            !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(|byte| plain(byte) || byte == b'%')
+        };
+        if text.len() > MAX_KEY_BYTES || !text.split('/').all(sound) {
+            let message = "not a key: it must be segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
+            return Err(Error::new(Stage::Ship, Kind::Usage, text, message));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last segment.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// All but the last segment: `""` at the top.
+    pub fn folder(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0
+    }
+}
+
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash, so that two names never meet and
+/// every name is a segment of a [`Key`].
+pub fn encode_name(name: &str) -> String {
+    name.bytes()
+        .enumerate()
+        .fold(String::with_capacity(name.len()), |text, (place, byte)| {
+            let leads = place == 0 && matches!(byte, b'.' | b'-');
+            if plain(byte) && !leads {
+                text + &char::from(byte).to_string()
+            } else {
+                text + &encode_byte(byte)
+            }
+        })
+}
+
+/// Percent-encodes the first byte too, for a name that would otherwise be one of our own words.
+pub fn encode_name_apart(name: &str) -> String {
+    match name.as_bytes() {
+        [first, ..] if first.is_ascii() => encode_byte(*first) + &encode_name(&name[1..]),
+        _ => encode_name(name),
+    }
+}
+
+fn encode_byte(byte: u8) -> String {
+    format!("%{byte:02X}")
+}
+
+/// The one time that all artifacts of a run carry, in UTC, to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stamp(DateTime<Utc>);
+
+/// How a stamp stands in a name.
+const STAMP_FORMAT: &str = "%Y-%m-%d_%H%M%S";
+
+impl Stamp {
+    /// The stamp of a moment; what is below the second is cut off.
+    pub fn new(time: DateTime<Utc>) -> Self {
+        Self(time.trunc_subsecs(0))
+    }
+
+    /// Reads a stamp as it stands in a name, such as `2026-06-07_091500`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = NaiveDateTime::parse_from_str(text, STAMP_FORMAT).ok()?.and_utc();
+        // Whatever the parser is lenient about must not make two names of one time.
+        let stamp = Self(time);
+        (stamp.to_string() == text).then_some(stamp)
+    }
+
+    /// The moment.
+    pub fn time(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.format(STAMP_FORMAT))
+    }
+}
+
+/// What the keys of one backup begin with: `<cluster>/<subject>/<subject>-<stamp>`. It names the backup for people, too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BackupName(Key);
+
+/// The end of a manifest's key.
+const MANIFEST: &str = ".json";
+/// The end, before the encryption's, of the key of sealed details.
+const DETAILS: &str = ".details.json";
+
+impl BackupName {
+    /// The name of the backup of `subject` (as a segment: see [`encode_name`]) in `cluster`, made at `stamp`.
+    pub fn new(cluster: &str, subject: &str, stamp: Stamp) -> Result<Self> {
+        Ok(Self(Key::parse(&format!(
+            "{}/{subject}/{subject}-{stamp}",
+            encode_name(cluster)
+        ))?))
+    }
+
+    /// The name of the backup whose manifest has this key, if it is a manifest's.
+    pub fn of_manifest(key: &Key) -> Option<Self> {
+        let name = key.as_str().strip_suffix(MANIFEST)?;
+        let name = Self(Key::parse(name).ok()?);
+        (!name.as_str().ends_with(".details")).then_some(name)
+    }
+
+    /// The key of the artifact, which ends with `extension`, such as `.dump.zst.age`.
+    pub fn artifact(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{}{extension}", self.0))
+    }
+
+    /// The key of the manifest.
+    pub fn manifest(&self) -> Key {
+        Key(format!("{}{MANIFEST}", self.0))
+    }
+
+    /// The key of the details; `extension` is the encryption's.
+    pub fn details(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{}{DETAILS}{extension}", self.0))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The name without its folder.
+    pub fn file_name(&self) -> &str {
+        self.0.file_name()
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_cannot_climb_out_of_its_destination() {
+        for bad in [
+            "",
+            "/etc/passwd",
+            "a//b",
+            "a/../b",
+            "..",
+            ".",
+            "a/.",
+            "a/",
+            "a\0b",
+            "a\\b",
+            ".hidden",
+            "a b",
+            "é",
+        ] {
+            assert!(Key::parse(bad).is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<Key>(bad.into()).is_err(), "{bad:?}");
+        }
+        assert!(Key::parse("main/appdb/appdb-2026-06-07_091500.dump.zst.age").is_ok());
+    }
+
+    #[test]
+    fn names_that_differ_never_meet() {
+        let names = [
+            "a/b",
+            "a_b",
+            "a%2Fb",
+            "a b",
+            "a.b",
+            ".",
+            "..",
+            "-x",
+            "é",
+            "A/b",
+            "a\nb",
+            "\u{1F418}",
+            "quo\"te",
+            "a'b",
+        ];
+        let encoded: std::collections::BTreeSet<_> = names.iter().map(|name| encode_name(name)).collect();
+        assert_eq!(encoded.len(), names.len());
+        for name in &encoded {
+            assert!(Key::parse(name).is_ok(), "{name}");
+        }
+        assert_eq!(encode_name("my app/ä"), "my%20app%2F%C3%A4");
+    }
+
+    #[test]
+    fn a_stamp_reads_back_as_it_is_written_and_no_other_way() {
+        let stamp = Stamp::parse("2026-06-07_091500").unwrap();
+        assert_eq!(stamp.to_string(), "2026-06-07_091500");
+        for bad in [
+            "2026-6-7_091500",
+            "2026-06-07_0915",
+            "2026-02-30_000000",
+            "2026-06-07_091500x",
+            "+2026-06-07_091500",
+        ] {
+            assert_eq!(Stamp::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_backup_stand_beside_each_other() {
+        let name = BackupName::new("main", "appdb", Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
+        assert_eq!(
+            name.artifact(".dump.zst.age").unwrap().as_str(),
+            "main/appdb/appdb-2026-06-07_091500.dump.zst.age"
+        );
+        assert_eq!(BackupName::of_manifest(&name.manifest()).as_ref(), Some(&name));
+        assert_eq!(BackupName::of_manifest(&name.details("").unwrap()), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a backup is: the stages it passes, the streams between them, and the record it leaves.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore |
+//! | [`stream`] | the stream between stages and its promise, with adapters |
+//! | [`meter`], [`compress`], [`fan_out`] | what happens to bytes between the joints |
+//! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
+//! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
+//! | [`retention`] | which backups to keep, decided with reasons |
+//! | [`plugin`] | how settings become stages |
+//! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
+//!
+//! There is no configuration format, no command line, no SDK and no child process in here.
+//! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
+
+pub mod catalog;
+pub mod check;
+pub mod compress;
+pub mod error;
+pub mod fan_out;
+pub mod key;
+pub mod lock;
+pub mod manifest;
+pub mod meter;
+pub mod pipeline;
+pub mod plugin;
+pub mod retention;
+pub mod stage;
+pub mod stream;
+pub mod subject;
+
+pub use error::{Error, Kind, Result, Stage};

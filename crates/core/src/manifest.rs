@@ -1,0 +1,294 @@
+//! Longshore's record of one backup, format 1. `FORMAT.md` tells it to people, `manifest.schema.json` to programs.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::{BackupName, Key, Stamp};
+use crate::meter::Digest;
+use crate::subject::Subject;
+
+/// The format that this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// The most bytes a manifest may have.
+pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
+
+/// The record of one backup. A backup exists once its manifest does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Manifest {
+    /// The manifest's format: 1.
+    pub format: u32,
+    /// The version of Longshore that wrote it.
+    pub longshore: String,
+    /// The job that made the backup.
+    pub job: String,
+    /// The run's id: the same for all that one run made.
+    pub run: String,
+    /// The run's one time, in UTC, to the second: what retention counts by and what the keys carry.
+    pub time: Stamp,
+    /// When this artifact's dump began, in UTC.
+    pub started: DateTime<Utc>,
+    /// When its last byte was sealed, in UTC.
+    pub finished: DateTime<Utc>,
+    /// The cluster that was read.
+    pub cluster: Cluster,
+    /// What the backup is a copy of.
+    pub subject: Subject,
+    /// What a database must be made with to take it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseFacts>,
+    /// The program that made the dump.
+    pub tool: Tool,
+    /// The sealed bytes.
+    pub artifact: Artifact,
+    /// The sealed details, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<SealedFile>,
+    /// Who judged the plaintext while it was dumped. Empty: nobody did.
+    pub verified: Vec<Verification>,
+    /// What could not be captured, such as role passwords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_captured: Vec<String>,
+    /// What the program that made the dump warned of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The names of the backups without which this one cannot be fully restored, such as the globals of the same run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<BackupName>,
+    /// A fingerprint of each recipient it is sealed to: the first 16 hexadecimal digits of the SHA-256 of the recipient's text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+}
+
+/// The cluster that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Cluster {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its server.
+    #[serde(flatten)]
+    pub server: Server,
+}
+
+/// A server, as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Server {
+    /// Its version, such as `17.4`.
+    pub server_version: String,
+    /// PostgreSQL's system identifier of the cluster, in decimal, where the role may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+}
+
+/// What a database must be made with to take a backup back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DatabaseFacts {
+    /// The encoding's name, such as `UTF8`.
+    pub encoding: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// The locale provider: `libc`, `icu` or `builtin`.
+    pub locale_provider: String,
+    /// The provider's own locale, where the provider is not `libc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// A program and its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tool {
+    /// Its name, such as `pg_dump`.
+    pub name: String,
+    /// Its version, such as `17.4`.
+    pub version: String,
+}
+
+/// The form of the plaintext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Format {
+    /// PostgreSQL's custom format: `pg_restore` reads it.
+    Custom,
+    /// A script: `psql` reads it.
+    Plain,
+    /// PostgreSQL's tar format: `pg_restore` reads it.
+    Tar,
+    /// PostgreSQL's directory format as one tar stream: `tar` unpacks it and `pg_restore` reads the folder.
+    Directory,
+}
+
+impl Format {
+    /// What the plaintext's file name ends with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Custom => ".dump",
+            Self::Plain => ".sql",
+            Self::Tar => ".tar",
+            Self::Directory => ".dir.tar",
+        }
+    }
+}
+
+/// The sealed bytes of one subject, and how to undo them: sealing first, then compression, then by its format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Artifact {
+    /// Its key in the destination.
+    pub key: Key,
+    /// The plaintext's form.
+    pub format: Format,
+    /// What compressed it after the dump: `zstd`, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<String>,
+    /// What sealed it: `age`, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
+    /// What the dump program wrote.
+    pub plaintext: Digest,
+    /// What lies in the destination.
+    pub sealed: Digest,
+}
+
+/// A smaller sealed file beside the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SealedFile {
+    /// Its key in the destination.
+    pub key: Key,
+    /// What lies in the destination.
+    pub sealed: Digest,
+}
+
+/// A judgement of the plaintext as it passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Verification {
+    /// Who judged, such as `pg_restore 17.4`.
+    pub by: String,
+    /// What was done, such as `decoded`.
+    pub method: String,
+    /// Totals that tell nothing of the content, such as the number of tables.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub totals: std::collections::BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// The backup's name.
+    pub fn name(&self) -> Result<BackupName> {
+        BackupName::new(&self.cluster.name, &self.subject.segment(), self.time)
+    }
+
+    /// Every key that belongs to the backup, in the order in which to remove them: the manifest first.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let details = self.details.iter().map(|details| details.key.clone());
+        Ok(std::iter::once(self.name()?.manifest())
+            .chain(details)
+            .chain([self.artifact.key.clone()])
+            .collect())
+    }
+
+    /// As it lies in a destination: JSON that people can read, too.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| {
+            Error::new(Stage::Catalog, Kind::Failed, &self.job, "cannot write the manifest").because(error)
+        })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads the manifest that lies under `key`. It must be of a format this program knows, and be the one that belongs there.
+    pub fn from_bytes(key: &Key, bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let bad = |message: String| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), message);
+        let head: Head = serde_json::from_slice(bytes).map_err(|error| bad("not a manifest".into()).because(error))?;
+        if head.format != FORMAT {
+            let message = format!(
+                "a manifest of format {}, but this program reads format {FORMAT}",
+                head.format
+            );
+            let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
+            return Err(error.hint("use the Longshore version that wrote it, or a newer one"));
+        }
+        let manifest: Self =
+            serde_json::from_slice(bytes).map_err(|error| bad("not a whole manifest".into()).because(error))?;
+        let name = manifest.name()?;
+        if name.manifest() != *key {
+            return Err(bad(format!("describes \"{name}\", which is another backup")));
+        }
+        let details = manifest.details.iter().map(|details| &details.key);
+        for beside in details.chain([&manifest.artifact.key]) {
+            // Whatever is removed with the backup must be the backup's own.
+            if !beside.as_str().starts_with(&format!("{name}.")) {
+                return Err(bad(format!("names \"{beside}\", which is not part of \"{name}\"")));
+            }
+        }
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        serde_json::from_str(include_str!("../testdata/manifest-1.json")).unwrap()
+    }
+
+    #[test]
+    fn a_manifest_of_format_1_reads_and_writes_back_the_same() {
+        let text = include_str!("../testdata/manifest-1.json");
+        let key = sample().name().unwrap().manifest();
+        let manifest = Manifest::from_bytes(&key, text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(manifest.to_bytes().unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Manifest)).unwrap() + "\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/manifest.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert_eq!(
+            written, schema,
+            "run the test again with UPDATE_SCHEMA=1 and look at the difference"
+        );
+    }
+
+    #[test]
+    fn a_manifest_from_the_future_is_refused_by_its_number() {
+        let key = sample().name().unwrap().manifest();
+        let error = Manifest::from_bytes(&key, br#"{"format":2,"new":true}"#).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("format 2"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_in_anothers_place_is_damage() {
+        let bytes = sample().to_bytes().unwrap();
+        let key = Key::parse("main/other/other-2026-06-07_091500.json").unwrap();
+        assert_eq!(Manifest::from_bytes(&key, &bytes).unwrap_err().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn a_manifest_that_names_anothers_file_is_damage() {
+        let mut manifest = sample();
+        let key = manifest.name().unwrap().manifest();
+        manifest.artifact.key = Key::parse("main/other/other-2026-06-07_091500.dump").unwrap();
+        let error = Manifest::from_bytes(&key, &manifest.to_bytes().unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+    }
+}

@@ -1,0 +1,87 @@
+//! fetch → digest → Decrypt → decompress → digest: a backup brought home, and judged again.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use crate::compress::decompress;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::manifest::Manifest;
+use crate::meter::expect;
+use crate::stage::{Decrypt, Store, Verify};
+use crate::stream::ByteStream;
+
+/// How deep a read-back went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// The sealed bytes are those that were shipped. Nobody could open them here.
+    Sealed,
+    /// The plaintext is what was dumped, and was decoded to its end.
+    Decoded,
+}
+
+/// The plaintext of a backup. Both digests of its manifest are enforced: other bytes end in an error of kind [`Kind::Corrupt`].
+pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+    let artifact = &manifest.artifact;
+    let key = artifact.key.as_str();
+    let sealed = fetch(store, manifest).await?;
+    let opened = match (&artifact.encryption, decrypt) {
+        (None, _) => sealed,
+        (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
+        (Some(encryption), None) => {
+            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
+            return Err(error.hint("give an identity that opens it: --identity FILE"));
+        }
+    };
+    let plain = match artifact.compression.as_deref() {
+        None => opened,
+        Some("zstd") => decompress(opened, key),
+        Some(other) => {
+            let message = format!("compressed with \"{other}\", which this program does not know");
+            return Err(Error::new(Stage::Compress, Kind::Refused, key, message));
+        }
+    };
+    Ok(expect(plain, artifact.plaintext.clone(), key.to_owned()))
+}
+
+/// Reads a backup back to its end: sizes, digests, and, where it can be opened, every check of `verify`.
+pub async fn read_back(
+    store: &dyn Store,
+    manifest: &Manifest,
+    decrypt: Option<&dyn Decrypt>,
+    verify: &[Arc<dyn Verify>],
+    on_bytes: impl Fn(u64),
+) -> Result<Depth> {
+    let sealed = manifest.artifact.encryption.is_some() && decrypt.is_none();
+    let (mut stream, depth) = if sealed {
+        (fetch(store, manifest).await?, Depth::Sealed)
+    } else {
+        let plain = open(store, manifest, decrypt).await?;
+        let judged = verify.iter().fold(plain, |plain, verify| {
+            verify.verify(&manifest.subject, manifest.artifact.format, plain).stream
+        });
+        (judged, Depth::Decoded)
+    };
+    while let Some(chunk) = stream.next().await {
+        on_bytes(chunk?.len() as u64);
+    }
+    if let Some(details) = &manifest.details {
+        let mut stream = expect(
+            store.fetch(&details.key, None).await?,
+            details.sealed.clone(),
+            details.key.to_string(),
+        );
+        while let Some(chunk) = stream.next().await {
+            chunk?;
+        }
+    }
+    Ok(depth)
+}
+
+/// The sealed bytes of a backup, held against their digest.
+async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
+    let artifact = &manifest.artifact;
+    let sealed = store.fetch(&artifact.key, None).await?;
+    Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))
+}

@@ -1,0 +1,265 @@
+//! Dump → Verify → compress → Encrypt → Ship, to every destination from one read; then the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+
+use crate::compress::Compression;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::fan_out::fan_out;
+use crate::key::{BackupName, Key, Stamp};
+use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile};
+use crate::meter::{Digest, meter};
+use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
+use crate::stream::{self, Afterword, ByteStream};
+use crate::subject::Subject;
+
+/// The most bytes that sealed details may have.
+const MAX_DETAILS_BYTES: usize = 256 << 20;
+
+/// The stages that every dump of a job passes.
+pub struct Pipeline {
+    /// Who judges, in turn.
+    pub verify: Vec<Arc<dyn Verify>>,
+    /// Who seals; nobody where the configuration says so aloud.
+    pub encrypt: Option<Arc<dyn Encrypt>>,
+    /// Where it goes.
+    pub destinations: Vec<Destination>,
+}
+
+/// A configured store, with its name.
+#[derive(Clone)]
+pub struct Destination {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+}
+
+/// What one backup is to be recorded as.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The job's name.
+    pub job: String,
+    /// The run's id.
+    pub run: String,
+    /// The run's one time.
+    pub time: Stamp,
+    /// The cluster that is read.
+    pub cluster: Cluster,
+    /// What is copied.
+    pub subject: Subject,
+    /// What the backup needs, by the name of the destination where that lies.
+    pub needs: BTreeMap<String, Vec<BackupName>>,
+}
+
+/// What became of a dump that was read whole and found sound.
+#[derive(Debug)]
+pub struct Shipped {
+    /// Its record, if any destination took the artifact. What it `needs` differs by destination and is left out here.
+    pub manifest: Option<Manifest>,
+    /// What became of it at each destination.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// What became of a backup at one destination.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The destination's name.
+    pub destination: String,
+    /// Whether the backup is there, whole.
+    pub result: Result<()>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Pipeline {
+    /// Takes a dump through all stages to all destinations. `on_bytes` hears how much was read of it.
+    ///
+    /// An error means that the dump failed or was unsound: then nothing of it is at any destination. A destination that fails is a
+    /// [`Delivery`] that failed, and hinders no other.
+    pub async fn back_up(
+        &self,
+        order: &Order,
+        dumped: Dumped,
+        on_bytes: impl Fn(u64) + Send + 'static,
+    ) -> Result<Shipped> {
+        let started = Utc::now();
+        let begun = Instant::now();
+        let Dumped {
+            stream,
+            format,
+            compression,
+            tool,
+            database,
+            remarks,
+        } = dumped;
+        let label = order.subject.to_string();
+        let name = BackupName::new(&order.cluster.name, &order.subject.segment(), order.time)?;
+        let sealing = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
+        let key = name.artifact(&format!("{}{}{sealing}", format.extension(), compression.extension()))?;
+
+        let (stream, plaintext) = meter(stream, on_bytes);
+        let (stream, findings) = self.judge(&order.subject, format, stream);
+        let stream = compression.compress(stream, &label);
+        let (stream, sealed) = meter(self.seal(stream, &label), |_| {});
+        let (branches, failure) = fan_out(stream, self.destinations.len());
+
+        let ships = self
+            .destinations
+            .iter()
+            .zip(branches)
+            .map(async |(destination, branch)| Delivery {
+                destination: destination.name.clone(),
+                result: destination.store.ship(&key, branch).await,
+                took: begun.elapsed(),
+            });
+        let mut deliveries = join_all(ships).await;
+        if let Some(error) = failure.get() {
+            return Err(error.clone());
+        }
+        if deliveries.iter().all(|delivery| delivery.result.is_err()) {
+            return Ok(Shipped {
+                manifest: None,
+                deliveries,
+            });
+        }
+
+        let known = |digest: &Afterword<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
+        let findings: Vec<Findings> = findings.iter().filter_map(|findings| findings.get().cloned()).collect();
+        let Remarks { warnings, not_captured } = remarks.get().cloned().unwrap_or_default();
+        let mut manifest = Manifest {
+            format: FORMAT,
+            longshore: env!("CARGO_PKG_VERSION").to_owned(),
+            job: order.job.clone(),
+            run: order.run.clone(),
+            time: order.time,
+            started,
+            finished: to_millis(Utc::now()),
+            cluster: order.cluster.clone(),
+            subject: order.subject.clone(),
+            database,
+            tool,
+            artifact: Artifact {
+                key,
+                format,
+                compression: (compression != Compression::None).then(|| "zstd".to_owned()),
+                encryption: self.encrypt.as_ref().map(|encrypt| encrypt.name().to_owned()),
+                plaintext: known(&plaintext)?,
+                sealed: known(&sealed)?,
+            },
+            details: None,
+            verified: findings.iter().map(|finding| finding.verification.clone()).collect(),
+            not_captured,
+            warnings,
+            needs: Vec::new(),
+            recipients: self
+                .encrypt
+                .as_ref()
+                .map_or_else(Vec::new, |encrypt| encrypt.recipients()),
+        };
+        manifest.started = to_millis(manifest.started);
+        let details = self.seal_details(&name, &findings, &label).await?;
+        manifest.details = details.as_ref().map(|(file, _)| file.clone());
+
+        let records = self
+            .destinations
+            .iter()
+            .zip(&mut deliveries)
+            .map(async |(destination, delivery)| {
+                if delivery.result.is_ok() {
+                    let needs = order.needs.get(&destination.name).cloned().unwrap_or_default();
+                    let manifest = Manifest {
+                        needs,
+                        ..manifest.clone()
+                    };
+                    delivery.result = record(&*destination.store, &name, manifest, details.as_ref()).await;
+                    delivery.took = begun.elapsed();
+                }
+            });
+        join_all(records).await;
+        Ok(Shipped {
+            manifest: Some(manifest),
+            deliveries,
+        })
+    }
+
+    /// Leads the stream past everyone who judges.
+    fn judge(
+        &self,
+        subject: &Subject,
+        format: manifest::Format,
+        stream: ByteStream,
+    ) -> (ByteStream, Vec<Afterword<Findings>>) {
+        self.verify
+            .iter()
+            .fold((stream, Vec::new()), |(stream, mut findings), verify| {
+                let verified = verify.verify(subject, format, stream);
+                findings.push(verified.findings);
+                (verified.stream, findings)
+            })
+    }
+
+    fn seal(&self, stream: ByteStream, subject: &str) -> ByteStream {
+        match &self.encrypt {
+            Some(encrypt) => encrypt.encrypt(stream, subject),
+            None => stream,
+        }
+    }
+
+    /// Seals what Verify found of the plaintext's own business, where it found any.
+    async fn seal_details(
+        &self,
+        name: &BackupName,
+        findings: &[Findings],
+        subject: &str,
+    ) -> Result<Option<(SealedFile, bytes::Bytes)>> {
+        let mut all = serde_json::Map::new();
+        for finding in findings {
+            all.extend(finding.details.clone());
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let json = serde_json::Value::Object(all).to_string();
+        let sealed = self.seal(stream::from_bytes(json), subject);
+        let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
+        let extension = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
+        let file = SealedFile {
+            key: name.details(extension)?,
+            sealed: Digest::of(&sealed),
+        };
+        Ok(Some((file, sealed)))
+    }
+}
+
+/// Ships the details, then the manifest: from then on the backup exists.
+async fn record(
+    store: &dyn Store,
+    name: &BackupName,
+    manifest: Manifest,
+    details: Option<&(SealedFile, bytes::Bytes)>,
+) -> Result<()> {
+    if let Some((SealedFile { key, .. }, bytes)) = details {
+        ship_bytes(store, key, bytes.clone()).await?;
+    }
+    ship_bytes(store, &name.manifest(), manifest.to_bytes()?.into()).await
+}
+
+async fn ship_bytes(store: &dyn Store, key: &Key, bytes: bytes::Bytes) -> Result<()> {
+    store.ship(key, stream::from_bytes(bytes)).await
+}
+
+/// A time as precise as manifests have it.
+fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
+    use chrono::SubsecRound as _;
+    time.trunc_subsecs(3)
+}
+
+fn unfinished(subject: &str) -> Error {
+    let message = "a destination took the artifact before it had ended, so it is not known what was shipped";
+    Error::new(Stage::Ship, Kind::Failed, subject, message).hint("this is a bug in the destination's plugin")
+}

@@ -1,0 +1,138 @@
+//! How a plugin becomes a stage: its settings are read, then built with what the stage may know of its surroundings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+
+use crate::compress::Compression;
+use crate::error::Result;
+use crate::stage::{Decrypt, Dump, Encrypt, Restore, Store, Verify};
+
+/// One of the joints of [`crate::stage`]: what plugins of that kind are built with.
+pub trait Joint {
+    /// What a plugin of this kind may know of where it works, beyond its own settings.
+    type Context: Send + Sync;
+}
+
+impl Joint for dyn Dump {
+    type Context = Site;
+}
+
+impl Joint for dyn Verify {
+    type Context = Site;
+}
+
+impl Joint for dyn Encrypt {
+    type Context = ();
+}
+
+impl Joint for dyn Decrypt {
+    type Context = Identities;
+}
+
+impl Joint for dyn Store {
+    type Context = ();
+}
+
+impl Joint for dyn Restore {
+    type Context = Target;
+}
+
+/// A plugin's settings, as they stand in the configuration beside `type`, unknown ones denied.
+///
+/// Reading them touches neither network nor disk; building may, and it is then that recipients and files are proven.
+pub trait Plugin<S: Joint + ?Sized>: DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The word for it in the configuration.
+    const TYPE: &'static str;
+
+    /// Builds the stage.
+    fn build(self, context: &S::Context) -> Result<Box<S>>;
+}
+
+/// A cluster, and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Its name in the configuration.
+    pub name: String,
+    /// libpq's connection string: keywords, a URI or a service. It may hold a password.
+    pub connection: SecretString,
+    /// A password from elsewhere, such as a terminal.
+    pub password: Option<SecretString>,
+    /// Where PostgreSQL's client programs are, if they are not to be looked for.
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Where a job works.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The cluster it reads.
+    pub cluster: Cluster,
+    /// Who compresses.
+    pub packing: Packing,
+    /// A folder for what cannot be a stream, such as pg_dump's directory format. Plaintext lies there while the job runs.
+    pub scratch_dir: Option<PathBuf>,
+}
+
+/// Who compresses a job's dumps, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packing {
+    /// The pipeline, after the dump was judged.
+    Pipeline(Compression),
+    /// The dump program itself; the words are those of its `--compress`, such as `gzip` and 9.
+    Tool {
+        /// The method.
+        method: String,
+        /// Its level; the program's default if it is not given.
+        level: Option<i32>,
+    },
+}
+
+/// What opens a backup.
+#[derive(Clone)]
+pub struct Identities {
+    /// Identity files.
+    pub files: Vec<PathBuf>,
+    /// Who answers for a passphrase.
+    pub ask: Arc<dyn Ask>,
+}
+
+/// Somebody who may know a secret.
+pub trait Ask: Send + Sync {
+    /// The answer to `question`, or nothing where nobody can be asked.
+    fn secret(&self, question: &str) -> Option<SecretString>;
+}
+
+/// Where a backup is restored to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The cluster, its connection naming the database.
+    pub cluster: Cluster,
+    /// Whether the database is there or is to be made.
+    pub database: TargetDatabase,
+    /// What to do with what is in the database.
+    pub content: TargetContent,
+    /// How many processes restore at once; more than one needs `scratch_dir`.
+    pub jobs: u32,
+    /// A folder for what cannot be a stream. Plaintext lies there while the restore runs.
+    pub scratch_dir: Option<PathBuf>,
+}
+
+/// Whether the database to restore into is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetDatabase {
+    /// It is.
+    Existing,
+    /// It is to be made.
+    Create,
+}
+
+/// What to do with what is in the database already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetContent {
+    /// Refuse to restore if there is anything.
+    MustBeEmpty,
+    /// Drop what the backup brings before bringing it.
+    Clean,
+}

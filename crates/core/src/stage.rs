@@ -1,0 +1,194 @@
+//! The joints: every stage a backup passes, outward and homeward, as a trait that plugins fulfil.
+//!
+//! ```text
+//! outward    Dump → Verify → Encrypt → Ship          public keys and write-only credentials suffice
+//! homeward   fetch → Decrypt → Verify → Restore      needs an identity and read credentials
+//! ```
+//! The traits are split by what a host may hold. What cuts across them (compression, digests, fan-out) is a stream adapter, not an
+//! option of a trait; what only some can do (locking, telling free space) is a trait of its own that they offer.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use crate::check::Check;
+use crate::compress::Compression;
+use crate::error::Result;
+use crate::key::Key;
+use crate::lock::{Holder, Lock};
+use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
+use crate::stream::{Afterword, ByteStream};
+use crate::subject::Subject;
+
+/// Reads from a cluster.
+#[async_trait]
+pub trait Dump: Check {
+    /// Looks at the server: what there is to copy now, and who it is.
+    async fn survey(&self) -> Result<Survey>;
+
+    /// Begins the copy of one subject. The stream ends cleanly only if the whole subject was read: a child's exit status,
+    /// its signals and its lost connections are the stream's error. Dropping the stream ends whatever feeds it.
+    async fn dump(&self, subject: &Subject) -> Result<Dumped>;
+}
+
+/// What a [`Dump`] found to copy, and where.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// The server that would be read.
+    pub server: Server,
+    /// What would be copied, in the order in which to do it.
+    pub subjects: Vec<Surveyed>,
+    /// What its owner should hear, such as a pattern that matches nothing.
+    pub warnings: Vec<String>,
+}
+
+/// One subject that a survey found.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// What it is.
+    pub subject: Subject,
+    /// About how much there is to read, in bytes: a database's size on disk, for progress and free space.
+    pub estimated_bytes: Option<u64>,
+}
+
+/// A dump under way.
+pub struct Dumped {
+    /// The plaintext.
+    pub stream: ByteStream,
+    /// The form it has.
+    pub format: Format,
+    /// What the pipeline is to compress it with.
+    pub compression: Compression,
+    /// The program that makes it.
+    pub tool: Tool,
+    /// What a database must be made with to take it back, where it is one database.
+    pub database: Option<DatabaseFacts>,
+    /// What the program had to say, known at the end.
+    pub remarks: Afterword<Remarks>,
+}
+
+/// What a dump has to say besides its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Warnings of the program that made it.
+    pub warnings: Vec<String>,
+    /// What could not be captured, such as role passwords.
+    pub not_captured: Vec<String>,
+}
+
+/// Judges bytes as they pass.
+pub trait Verify: Check {
+    /// Passes the same bytes on, and fails the stream, with an error of kind [`Corrupt`](crate::error::Kind::Corrupt), if they are unsound. The stream ends cleanly only
+    /// once the judgement is made. The same object serves a run and a read-back.
+    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Verified;
+}
+
+/// A stream under judgement.
+pub struct Verified {
+    /// The same bytes; `Err` if they are unsound.
+    pub stream: ByteStream,
+    /// What was found, known at the end: counts for the manifest, the rest for the sealed details.
+    pub findings: Afterword<Findings>,
+}
+
+/// What a [`Verify`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// Who judged, and counts that anyone may see.
+    pub verification: Verification,
+    /// What only the plaintext's owner may see, such as tables' names and row counts; empty where there is nothing.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Seals bytes. Holds recipients only.
+pub trait Encrypt: Check {
+    /// What the manifest calls it, such as `age`.
+    fn name(&self) -> &'static str;
+
+    /// What a sealed file's name ends with, such as `.age`.
+    fn extension(&self) -> &'static str;
+
+    /// A fingerprint of each recipient: enough to tell which identity is wanted.
+    fn recipients(&self) -> Vec<String>;
+
+    /// Seals a stream. `subject` is for errors.
+    fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream;
+}
+
+/// Opens what was sealed. Holds identities.
+#[async_trait]
+pub trait Decrypt: Send + Sync {
+    /// Opens a stream; one that was cut or changed ends in an error. `subject` is for errors.
+    async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;
+}
+
+/// A destination that can be written to.
+#[async_trait]
+pub trait Ship: Check {
+    /// Brings `body` to the destination under `key`: all or nothing.
+    ///
+    /// When it returns `Ok`, the whole body is durable there and visible under `key`. When `body` ends in an error, or anything else fails, or
+    /// the future is dropped, nothing is visible under `key`, and the error of `body` is returned as it is. What is there already is
+    /// never overwritten: [`AlreadyExists`](crate::error::Kind::AlreadyExists), also when two writers race.
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()>;
+
+    /// Whether only one at a time may ship to it, and how that is held.
+    fn exclusive(&self) -> Option<&dyn Exclusive> {
+        None
+    }
+
+    /// How much room there is, where that can be told.
+    fn room(&self) -> Option<&dyn Room> {
+        None
+    }
+}
+
+/// A destination that can be read and pruned.
+#[async_trait]
+pub trait Store: Ship {
+    /// Everything in it, in the order of its keys. What is not ours, or not yet whole, is left out. Any failure is an `Err` item, never a short list.
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>>;
+
+    /// Reads what is under `key`, or the bytes of `range`; [`NotFound`](crate::error::Kind::NotFound) if there is nothing.
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream>;
+
+    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good.
+    async fn remove(&self, key: &Key) -> Result<()>;
+}
+
+/// Something in a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A destination that one holder at a time can claim.
+#[async_trait]
+pub trait Exclusive: Send + Sync {
+    /// Claims `name` (a job's) in the destination until the lock is dropped; [`Locked`](crate::error::Kind::Locked) says who holds it.
+    async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock>;
+}
+
+/// A destination that knows its free space.
+#[async_trait]
+pub trait Room: Send + Sync {
+    /// The bytes that can still be written.
+    async fn free_bytes(&self) -> Result<u64>;
+}
+
+/// Brings plaintext back into a cluster.
+#[async_trait]
+pub trait Restore: Send + Sync {
+    /// Looks at the target, and refuses what would harm it or cannot work, before a byte is fetched.
+    async fn prepare(&self, manifest: &Manifest) -> Result<()>;
+
+    /// Restores. Bytes that end in an error fail it, whatever the target made of them. Returns what its owner should hear.
+    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+
+    /// What is in the plaintext, a line each.
+    async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+}

@@ -1,0 +1,1 @@
+//! What happens when: configuration, registry, jobs, checks, restores, locks and reports.

@@ -1,0 +1,1 @@
+//! Dumps databases with pg_dump.

@@ -1,0 +1,1 @@
+//! Dumps what belongs to a whole cluster with pg_dumpall.

@@ -1,0 +1,1 @@
+//! Brings backups back into a cluster with pg_restore and psql.

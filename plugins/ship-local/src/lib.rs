@@ -1,0 +1,1 @@
+//! Ships to a directory of a local or mounted file system.
