@@ -75,6 +75,9 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Names the period that a time falls into.
+type Period = fn(DateTime<Utc>) -> String;
+
 /// What to do with the backups of a series at a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -98,7 +101,7 @@ impl Policy {
     }
 
     /// The rules, each with the period that a time falls into.
-    fn rules(&self) -> [(u32, Reason, fn(DateTime<Utc>) -> String); 5] {
+    fn rules(&self) -> [(u32, Reason, Period); 5] {
         [
             (self.keep_hourly, Reason::Hourly, |time| {
                 format!("{} {}", time.date_naive(), time.hour())

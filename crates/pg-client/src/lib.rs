@@ -1,1 +1,22 @@
-//! PostgreSQL's client programs: found by version, run as children whose streams keep the promise, asked in JSON.
+//! PostgreSQL's client programs, for the plugins that run them: found by the server's version, connected as libpq does, run as children
+//! whose streams end cleanly only if the child succeeded, and asked in JSON.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`conninfo`] | libpq's connection strings, taken apart so that no secret reaches argv |
+//! | [`tool`] | finding `pg_dump` and its like |
+//! | [`child`] | a running child: its streams, its last words, its end |
+//! | [`client`] | a cluster that can be asked, and commands that connect to it |
+//! | [`server`] | what a server says of itself, its databases and our role |
+//! | [`argument`] | what a user may add to a command line, and what would break the pipeline |
+//! | [`directory`] | the directory format as one tar stream |
+//! | [`script`] | plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement |
+
+pub mod argument;
+pub mod child;
+pub mod client;
+pub mod conninfo;
+pub mod directory;
+pub mod script;
+pub mod server;
+pub mod tool;

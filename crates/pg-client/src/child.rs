@@ -1,0 +1,381 @@
+//! A running child: in a process group of its own, its last words kept, its end awaited, and never left behind.
+
+use std::collections::VecDeque;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::{Error, Kind, Result, Stage};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+/// How many of a child's last lines are kept as the cause of its failure.
+const LAST_LINES: usize = 20;
+/// How many of its warnings are kept for the report.
+const MAX_WARNINGS: usize = 100;
+/// The most bytes of one line that are kept.
+const MAX_LINE_BYTES: usize = 1000;
+/// How long a child that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(5);
+/// The size to which a child's pipe is widened, in bytes: fewer switches between it and us.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// A child that runs. Dropping it ends it and all it has started.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    /// Its standard input, if it was asked for.
+    pub stdin: Option<ChildStdin>,
+    /// Its standard output, if it was asked for.
+    pub stdout: Option<ChildStdout>,
+    words: Option<JoinHandle<Words>>,
+}
+
+/// What a child wrote to standard error.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    last: VecDeque<String>,
+    /// Lines that hold a warning.
+    pub warnings: Vec<String>,
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub struct Ended {
+    name: String,
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it said.
+    pub words: Words,
+}
+
+/// Which of a child's streams are wanted. What is not is `/dev/null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipes {
+    /// It makes bytes.
+    Output,
+    /// It takes bytes.
+    Input,
+    /// It takes and makes bytes.
+    Both,
+    /// It does neither.
+    Neither,
+}
+
+impl Running {
+    /// Starts a command. `name` is what errors call it.
+    pub fn start(mut command: Command, name: &str, pipes: Pipes) -> Result<Self> {
+        let piped = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
+        command
+            .stdin(piped(matches!(pipes, Pipes::Input | Pipes::Both)))
+            .stdout(piped(matches!(pipes, Pipes::Output | Pipes::Both)))
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| {
+            Error::io(
+                Stage::Config,
+                name,
+                format!("cannot start {}", command.as_std().get_program().display()),
+                error,
+            )
+        })?;
+        let stdout = child.stdout.take();
+        if let Some(stdout) = &stdout {
+            // A pipe of the usual size works as well; only more slowly.
+            rustix::pipe::fcntl_setpipe_size(stdout, PIPE_BYTES).ok();
+        }
+        let stderr = child.stderr.take();
+        Ok(Self {
+            name: name.to_owned(),
+            stdin: child.stdin.take(),
+            stdout,
+            words: stderr.map(|stderr| tokio::spawn(listen(stderr))),
+            child,
+        })
+    }
+
+    /// Waits for its end.
+    pub async fn wait(mut self) -> Result<Ended> {
+        self.stdin = None;
+        let status = self.child.wait().await;
+        let status = status.map_err(|error| Error::io(Stage::Config, &self.name, "cannot wait for its end", error))?;
+        let words = match self.words.take() {
+            Some(words) => words.await.unwrap_or_default(),
+            None => Words::default(),
+        };
+        Ok(Ended {
+            name: self.name.clone(),
+            status,
+            words,
+        })
+    }
+
+    /// Waits for its end, and ends it when `limit` has passed.
+    pub async fn wait_at_most(self, limit: Duration) -> Result<Ended> {
+        let name = self.name.clone();
+        tokio::time::timeout(limit, self.wait()).await.unwrap_or_else(|_| {
+            let message = format!("did not end within {} s, and was ended", limit.as_secs());
+            Err(Error::new(Stage::Config, Kind::Failed, name, message))
+        })
+    }
+
+    /// Its standard output as a stream that ends cleanly only if the child exits with 0; `failure` makes the error otherwise, and
+    /// `success` hears what the child had to say.
+    pub fn into_stream(
+        mut self,
+        failure: impl Fn(&Ended) -> Error + Send + 'static,
+        success: impl FnOnce(Words) + Send + 'static,
+    ) -> ByteStream {
+        let stream = async_stream::try_stream! {
+            if let Some(mut stdout) = self.stdout.take() {
+                let broken = |error| Error::io(Stage::Dump, &self.name, "cannot read what it writes", error);
+                loop {
+                    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+                    while chunk.len() < CHUNK_BYTES && stdout.read_buf(&mut chunk).await.map_err(broken)? > 0 {}
+                    if chunk.is_empty() {
+                        break;
+                    }
+                    yield chunk.freeze();
+                }
+            }
+            let ended = self.wait().await?;
+            if !ended.status.success() {
+                Err(failure(&ended))?;
+            }
+            success(ended.words);
+        };
+        stream.boxed()
+    }
+}
+
+impl Drop for Running {
+    /// Asks the whole group to end, so that `pg_dump` can tell its server; what does not heed is killed.
+    fn drop(&mut self) {
+        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
+            return; // It has ended and was waited for.
+        };
+        // A group that has gone needs no signal.
+        kill_process_group(group, Signal::TERM).ok();
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if asked.elapsed() > GRACE {
+                kill_process_group(group, Signal::KILL).ok();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. A child that takes nothing for longer than `patience` is an error.
+///
+/// A child that has seen enough and closes its pipe ends the feeding, which is no failure: its exit status decides. When the stream
+/// fails, its error is returned and the pipe stays open in `stdin`, so that the child never sees a clean end of what was cut.
+pub async fn feed(stdin: &mut Option<ChildStdin>, mut stream: ByteStream, patience: Option<Duration>) -> Result<()> {
+    let Some(pipe) = stdin else {
+        return Ok(());
+    };
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        let written = match patience {
+            None => pipe.write_all(&chunk).await,
+            Some(patience) => {
+                let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+                tokio::time::timeout(patience, pipe.write_all(&chunk))
+                    .await
+                    .unwrap_or_else(late)
+            }
+        };
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(Error::io(Stage::Restore, "", "cannot write to the program", error)),
+        }
+    }
+    *stdin = None;
+    Ok(())
+}
+
+impl Ended {
+    /// How it ended, in words: `pg_dump ended with exit status 1`.
+    pub fn in_words(&self) -> String {
+        use std::os::unix::process::ExitStatusExt;
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => format!("{} ended with exit status {code}", self.name),
+            (None, Some(signal)) => format!("{} was ended by signal {signal}", self.name),
+            (None, None) => format!("{} ended: {}", self.name, self.status),
+        }
+    }
+
+    /// The error that it ended badly, its last lines as the cause.
+    pub fn error(&self, stage: Stage, kind: Kind, subject: &str) -> Error {
+        let error = Error::new(stage, kind, subject, self.in_words());
+        if self.words.last.is_empty() {
+            error
+        } else {
+            error.because(self.words.last_lines())
+        }
+    }
+}
+
+impl Words {
+    /// Its last lines.
+    pub fn last_lines(&self) -> String {
+        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    fn hear(&mut self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line).trim_end().to_owned();
+        if line.is_empty() {
+            return;
+        }
+        if line.contains("warning:") && self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(line.clone());
+        }
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+}
+
+/// Listens to standard error until it is closed. However much is said, little is kept.
+async fn listen(mut stderr: impl AsyncRead + Unpin) -> Words {
+    let mut words = Words::default();
+    let mut line = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+        for byte in &buffer[..length] {
+            match byte {
+                b'\n' => {
+                    words.hear(&line);
+                    line.clear();
+                }
+                _ if line.len() < MAX_LINE_BYTES => line.push(*byte),
+                _ => {}
+            }
+        }
+    }
+    words.hear(&line);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::stream::{channel, collect, from_bytes};
+
+    use super::*;
+
+    fn shell(script: &str, pipes: Pipes) -> Running {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Running::start(command, "sh", pipes).unwrap()
+    }
+
+    fn stream(script: &str) -> ByteStream {
+        shell(script, Pipes::Output).into_stream(|ended| ended.error(Stage::Dump, Kind::Failed, "appdb"), |_| {})
+    }
+
+    async fn read(stream: ByteStream) -> Result<bytes::Bytes> {
+        collect(stream, 1 << 24, Stage::Dump, "").await
+    }
+
+    #[tokio::test]
+    async fn a_child_that_exits_with_0_is_a_clean_end() {
+        assert_eq!(
+            read(stream("head -c 1000000 /dev/zero")).await.unwrap().len(),
+            1_000_000
+        );
+    }
+
+    #[tokio::test]
+    async fn a_child_that_fails_after_writing_fails_the_stream_with_its_last_words() {
+        let error = read(stream("printf half; echo 'connection lost' >&2; exit 3"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.chain(),
+            "dump \"appdb\": sh ended with exit status 3: connection lost"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_child_killed_by_a_signal_fails_the_stream() {
+        let error = read(stream("printf half; kill -9 $$")).await.unwrap_err();
+        assert!(error.to_string().contains("signal 9"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_child_is_ended_with_all_it_started() {
+        let mut running = shell("sleep 1000 & echo $!; wait", Pipes::Output);
+        let mut grandchild = [0; 16];
+        let length = running.stdout.as_mut().unwrap().read(&mut grandchild).await.unwrap();
+        let grandchild = String::from_utf8_lossy(&grandchild[..length]).trim().to_owned();
+        drop(running);
+        let gone = || {
+            !std::path::Path::new(&format!("/proc/{grandchild}/cmdline")).exists()
+                || std::fs::read(format!("/proc/{grandchild}/cmdline"))
+                    .unwrap_or_default()
+                    .is_empty()
+        };
+        for _ in 0..100 {
+            if gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("process {grandchild} was left behind");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
+        let mut running = shell("exec <&-; exit 0", Pipes::Input);
+        feed(&mut running.stdin, from_bytes(vec![0; 1 << 20]), None)
+            .await
+            .unwrap();
+        assert!(running.wait().await.unwrap().status.success());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_was_cut_is_no_clean_end_for_the_child_either() {
+        let (feeder, stream) = channel();
+        drop(feeder);
+        let mut running = shell("cat >/dev/null; echo 'saw the end' >&2", Pipes::Input);
+        assert!(feed(&mut running.stdin, stream, None).await.is_err());
+        assert!(running.stdin.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_takes_nothing_is_given_up() {
+        let mut running = shell("sleep 1000", Pipes::Input);
+        let body = from_bytes(vec![0; 4 << 20]);
+        assert!(
+            feed(&mut running.stdin, body, Some(Duration::from_millis(50)))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_child_that_never_ends_is_ended() {
+        let error = shell("sleep 1000", Pipes::Neither)
+            .wait_at_most(Duration::from_millis(50))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("did not end"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn warnings_are_kept_and_floods_are_not() {
+        let script = "echo 'pg_dump: warning: circular' >&2; yes noise | head -n 100000 >&2";
+        let ended = shell(script, Pipes::Neither).wait().await.unwrap();
+        assert_eq!(ended.words.warnings, ["pg_dump: warning: circular"]);
+        assert_eq!(ended.words.last.len(), LAST_LINES);
+    }
+}

@@ -1,0 +1,240 @@
+//! A cluster that can be asked, and commands that connect to it as libpq would: `.pgpass`, services and `PG*` variables included.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::plugin::Cluster;
+use longshore_core::{Error, Kind, Result, Stage};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::child::{Ended, Pipes, Running};
+use crate::conninfo::ConnInfo;
+use crate::tool::{self, Tool, Version};
+
+/// How long a question to the server may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What makes two dumps of the same data the same: a server or a role may be set to something else.
+const OPTIONS: &str = "-c bytea_output=hex";
+
+/// A cluster to connect to.
+#[derive(Debug, Clone)]
+pub struct Client {
+    cluster: Cluster,
+    conninfo: ConnInfo,
+    password: Option<SecretString>,
+    psql: Arc<OnceCell<Tool>>,
+}
+
+impl Client {
+    /// A client of `cluster`. Connects to nothing yet.
+    pub fn new(cluster: &Cluster) -> Result<Self> {
+        let mut conninfo = ConnInfo::parse(&cluster.connection)?;
+        if let Some(options) = conninfo.get("options") {
+            // Those of the string beat those of the environment, so ours must stand there, too.
+            let options = format!("{options} {OPTIONS}");
+            conninfo.set("options", &options);
+        }
+        let password = cluster.password.clone().or_else(|| conninfo.password().cloned());
+        Ok(Self {
+            cluster: cluster.clone(),
+            conninfo,
+            password,
+            psql: Arc::default(),
+        })
+    }
+
+    /// The cluster's name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.cluster.name
+    }
+
+    /// The same cluster, connected to another database.
+    #[must_use]
+    pub fn to_database(&self, name: &str) -> Self {
+        let mut client = self.clone();
+        client.conninfo.set("dbname", name);
+        client
+    }
+
+    /// The database that the connection string names, if it does.
+    pub fn database(&self) -> Option<&str> {
+        self.conninfo.get("dbname")
+    }
+
+    /// Finds a program that can work with a server of this version.
+    pub async fn tool(&self, name: &'static str, server: &Version) -> Result<Tool> {
+        tool::find(name, Some(server), self.cluster.bin_dir.as_deref()).await
+    }
+
+    /// The newest program of this name, for work without a server.
+    pub async fn newest_tool(&self, name: &'static str) -> Result<Tool> {
+        tool::find(name, None, self.cluster.bin_dir.as_deref()).await
+    }
+
+    /// A command that connects here. The connection string goes to its argv, the password to its environment alone.
+    pub fn command(&self, tool: &Tool) -> Command {
+        let mut command = plain_command(tool);
+        if std::env::var_os("PGCONNECT_TIMEOUT").is_none() {
+            command.env("PGCONNECT_TIMEOUT", "30");
+        }
+        let inherited = std::env::var("PGOPTIONS").unwrap_or_default();
+        command.env("PGOPTIONS", format!("{inherited} {OPTIONS}").trim_start());
+        command.env("PGAPPNAME", "longshore");
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password.expose_secret());
+        }
+        command.arg(format!("--dbname={}", self.conninfo)).arg("--no-password");
+        command
+    }
+
+    /// `psql` connected here: no start-up file, and an error ends it with exit status 3.
+    pub async fn psql(&self) -> Result<Command> {
+        let psql = self.psql.get_or_try_init(|| self.newest_tool("psql")).await?;
+        let mut client = self.clone();
+        if self.database().is_none() && self.conninfo.get("service").is_none() && !from_environment() {
+            client.conninfo.set("dbname", "postgres");
+        }
+        let mut command = client.command(psql);
+        command.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--set=VERBOSITY=terse",
+        ]);
+        Ok(command)
+    }
+
+    /// The answer to a query that returns one JSON value.
+    pub async fn ask<T: DeserializeOwned>(&self, query: &str) -> Result<T> {
+        let answer = self.execute(query).await?;
+        serde_json::from_str(&answer).map_err(|error| {
+            Error::new(
+                Stage::Dump,
+                Kind::Failed,
+                self.name(),
+                "the server's answer is not what was asked for",
+            )
+            .because(error)
+        })
+    }
+
+    /// Runs SQL, and returns what it prints, unaligned and without headings.
+    pub async fn execute(&self, sql: &str) -> Result<String> {
+        let mut command = self.psql().await?;
+        command
+            .args(["--no-align", "--tuples-only", "--command", sql])
+            .env("PGCLIENTENCODING", "UTF8");
+        let mut running = Running::start(command, "psql", Pipes::Output)?;
+        let answered = async {
+            let mut answer = Vec::new();
+            if let Some(mut stdout) = running.stdout.take() {
+                use tokio::io::AsyncReadExt;
+                let read = stdout.read_to_end(&mut answer).await;
+                read.map_err(|error| Error::io(Stage::Dump, self.name(), "cannot read psql's answer", error))?;
+            }
+            let ended = running.wait().await?;
+            if ended.status.success() {
+                Ok(answer)
+            } else {
+                Err(self.failure(Stage::Dump, self.name(), &ended))
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| {
+            let message = format!("the server did not answer within {} s", PATIENCE.as_secs());
+            Err(Error::new(Stage::Dump, Kind::Unavailable, self.name(), message))
+        })?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// The error of a program that connected here and ended badly, its kind and way out read from its last words.
+    pub fn failure(&self, stage: Stage, subject: &str, ended: &Ended) -> Error {
+        let words = ended.words.last_lines();
+        let known = FAILURES.iter().find(|(sign, ..)| words.contains(sign));
+        match known {
+            Some((_, kind, hint)) => ended.error(stage, *kind, subject).hint(*hint),
+            None => ended.error(stage, Kind::Failed, subject),
+        }
+    }
+}
+
+/// What servers and libpq say, in English, of failures whose way out is known. The first that fits is taken.
+const FAILURES: [(&str, Kind, &str); 12] = [
+    (
+        "Peer authentication failed",
+        Kind::Denied,
+        "run as the operating system's user of that name, such as `sudo -u postgres longshore …`, or connect by TCP with a password",
+    ),
+    (
+        "no password supplied",
+        Kind::Denied,
+        "put the password into ~/.pgpass (mode 600) or PGPASSWORD, or give --ask-password on a terminal",
+    ),
+    (
+        "password authentication failed",
+        Kind::Denied,
+        "look at ~/.pgpass, PGPASSWORD and the connection string",
+    ),
+    (
+        "no pg_hba.conf entry",
+        Kind::Denied,
+        "allow this host and role in the server's pg_hba.conf",
+    ),
+    (
+        "canceling statement due to statement timeout",
+        Kind::Unavailable,
+        "another session holds a lock for longer than lock_wait_timeout: run at another time, or raise it",
+    ),
+    (
+        "conflict with recovery",
+        Kind::Unavailable,
+        "on a standby, set hot_standby_feedback = on or raise max_standby_streaming_delay",
+    ),
+    (
+        "query would be affected by row-level security",
+        Kind::Denied,
+        "dump as a role with BYPASSRLS: a role that does not see every row cannot back it up",
+    ),
+    (
+        "max_locks_per_transaction",
+        Kind::Failed,
+        "raise max_locks_per_transaction on the server",
+    ),
+    (
+        "permission denied",
+        Kind::Denied,
+        "grant pg_read_all_data to the role; large objects need their owner's or a superuser's rights before PostgreSQL 16",
+    ),
+    (
+        "server version mismatch",
+        Kind::Usage,
+        "install client programs as new as the server",
+    ),
+    (
+        "connection to server",
+        Kind::Unavailable,
+        "look whether the server runs, and at the connection string",
+    ),
+    (
+        "server closed the connection",
+        Kind::Unavailable,
+        "look at the server's log",
+    ),
+];
+
+/// A command that connects to nothing: times in UTC, messages in the language that errors are read in.
+pub fn plain_command(tool: &Tool) -> Command {
+    let mut command = Command::new(&tool.path);
+    command.env("PGTZ", "UTC").env("LC_ALL", "C");
+    command
+}
+
+/// Whether libpq takes the database from the environment.
+fn from_environment() -> bool {
+    ["PGDATABASE", "PGSERVICE"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}

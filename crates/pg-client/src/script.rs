@@ -1,0 +1,125 @@
+//! Plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement: enough to find statements, not to understand them.
+
+/// Splits a script into its statements, comments and psql's own lines, whose concatenation is the script again.
+///
+/// Quotes, dollar quotes and comments are minded, so that a line within a literal is never taken for a statement. The data of `COPY` is
+/// not: this is for globals, which have none.
+pub fn statements(script: &str) -> Vec<&str> {
+    let mut statements = Vec::new();
+    let mut rest = script;
+    while !rest.is_empty() {
+        let (statement, after) = rest.split_at(length(rest));
+        statements.push(statement);
+        rest = after;
+    }
+    statements
+}
+
+/// The length in bytes of the first statement, comment line, empty line or psql line.
+fn length(text: &str) -> usize {
+    if text.starts_with("--") || text.starts_with('\\') || text.starts_with('\n') {
+        return text.find('\n').map_or(text.len(), |end| end + 1);
+    }
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    while place < bytes.len() {
+        place += match bytes[place] {
+            b';' => return place + 1 + usize::from(bytes.get(place + 1) == Some(&b'\n')),
+            b'\'' => quoted(&text[place..], '\'', escapes(&text[..place])),
+            b'"' => quoted(&text[place..], '"', false),
+            b'-' if text[place..].starts_with("--") => text[place..].find('\n').unwrap_or(text.len() - place),
+            b'$' => dollar_quoted(&text[place..]),
+            _ => 1,
+        };
+    }
+    text.len()
+}
+
+/// Whether a literal that follows `before` takes backslashes as escapes.
+fn escapes(before: &str) -> bool {
+    before.ends_with(['E', 'e'])
+        && !before[..before.len() - 1].ends_with(|char: char| char.is_alphanumeric() || char == '_')
+}
+
+/// The length in bytes of a quoted run, its quotes included; a doubled quote ends one run and begins the next.
+fn quoted(text: &str, quote: char, escapes: bool) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((place, char)) = chars.next() {
+        if char == '\\' && escapes {
+            chars.next();
+        } else if char == quote {
+            return place + 1;
+        }
+    }
+    text.len()
+}
+
+/// The length in bytes of a dollar-quoted run, or 1 where the dollar begins none.
+fn dollar_quoted(text: &str) -> usize {
+    let Some(end) = text[1..].find('$') else { return 1 };
+    let tag = &text[..end + 2];
+    if !tag[1..end + 1]
+        .chars()
+        .all(|char| char.is_alphanumeric() || char == '_')
+    {
+        return 1;
+    }
+    text[tag.len()..]
+        .find(tag)
+        .map_or(text.len(), |close| close + 2 * tag.len())
+}
+
+/// The identifier that `statement` has after `prefix`, unquoted, and what follows it.
+pub fn identifier_after<'a>(statement: &'a str, prefix: &str) -> Option<(String, &'a str)> {
+    let rest = statement.strip_prefix(prefix)?;
+    if !rest.starts_with('"') {
+        let end = rest.find(|char: char| !(char.is_alphanumeric() || matches!(char, '_' | '$')))?;
+        return (end > 0).then(|| (rest[..end].to_owned(), &rest[end..]));
+    }
+    let mut end = 0;
+    while rest[end..].starts_with('"') {
+        end += quoted(&rest[end..], '"', false);
+    }
+    let name = rest[..end].strip_prefix('"')?.strip_suffix('"')?;
+    Some((name.replace("\"\"", "\""), &rest[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GLOBALS: &str = r#"--
+-- PostgreSQL database cluster dump
+--
+\restrict abc
+
+SET standard_conforming_strings = on;
+
+CREATE ROLE "od""d; role";
+ALTER ROLE "od""d; role" WITH LOGIN PASSWORD 'SCRAM-SHA-256$4096:x;
+CREATE ROLE inner;';
+COMMENT ON ROLE app IS E'it\'s; so';
+DO $x$ begin; perform 1; end $x$;
+CREATE ROLE app;
+"#;
+
+    #[test]
+    fn a_line_within_a_literal_is_no_statement() {
+        let statements = statements(GLOBALS);
+        assert_eq!(statements.concat(), GLOBALS);
+        let roles: Vec<_> = statements
+            .iter()
+            .filter_map(|statement| identifier_after(statement, "CREATE ROLE "))
+            .collect();
+        assert_eq!(roles, [("od\"d; role".to_owned(), ";\n"), ("app".to_owned(), ";\n")]);
+        assert!(statements.contains(&"DO $x$ begin; perform 1; end $x$;\n"));
+        assert!(statements.contains(&"COMMENT ON ROLE app IS E'it\\'s; so';\n"));
+    }
+
+    #[test]
+    fn a_script_that_is_cut_anywhere_is_still_split_without_loss() {
+        for end in (0..GLOBALS.len()).filter(|end| GLOBALS.is_char_boundary(*end)) {
+            assert_eq!(statements(&GLOBALS[..end]).concat(), &GLOBALS[..end]);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What a server says of itself, its databases, and the role that asks.
+
+use longshore_core::check::Finding;
+use longshore_core::manifest::{self, DatabaseFacts};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::tool::Version;
+
+/// How far the server's clock may be from ours, in seconds, before a check warns.
+const CLOCK_TOLERANCE: f64 = 60.0;
+
+/// A server, and what our role may do there.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Server {
+    version: String,
+    /// The role that asks.
+    pub role: String,
+    /// Whether the role may do everything.
+    pub superuser: bool,
+    /// Whether the role may read `pg_authid`, where the role passwords are.
+    pub reads_passwords: bool,
+    /// Whether the role may read every table.
+    pub reads_all_data: bool,
+    /// Whether row security hides nothing from the role.
+    pub bypasses_row_security: bool,
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+    /// Its clock, in seconds since 1970.
+    pub clock: f64,
+}
+
+const SERVER: &str = "select json_build_object(
+    'version', current_setting('server_version'),
+    'role', current_user,
+    'superuser', current_setting('is_superuser') = 'on',
+    'reads_passwords', has_table_privilege('pg_catalog.pg_authid', 'select'),
+    'reads_all_data', current_setting('is_superuser') = 'on' or (select coalesce(bool_or(pg_has_role(current_user, oid, 'usage')), false)
+        from pg_catalog.pg_roles where rolname = 'pg_read_all_data'),
+    'bypasses_row_security', (select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user),
+    'in_recovery', pg_catalog.pg_is_in_recovery(),
+    'clock', extract(epoch from clock_timestamp())::float8)";
+
+const SYSTEM_IDENTIFIER: &str = "select to_json(system_identifier::text) from pg_catalog.pg_control_system()";
+
+impl Server {
+    /// Asks the server who it is.
+    pub async fn look(client: &Client) -> Result<Self> {
+        client.ask(SERVER).await
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Result<Version> {
+        Version::parse(&self.version)
+            .ok_or_else(|| Error::new(Stage::Dump, Kind::Failed, &self.version, "not a version of PostgreSQL"))
+    }
+
+    /// As manifests record it.
+    pub async fn record(&self, client: &Client) -> Result<manifest::Server> {
+        let system_identifier = match client.ask(SYSTEM_IDENTIFIER).await {
+            Ok(identifier) => Some(identifier),
+            Err(error) if error.kind() == Kind::Denied => None,
+            Err(error) => return Err(error),
+        };
+        Ok(manifest::Server {
+            server_version: self.version()?.to_string(),
+            system_identifier,
+        })
+    }
+
+    /// Findings of the server itself: that it answers, and that its clock agrees with ours.
+    pub fn findings(&self, client: &Client, now: f64) -> Vec<Finding> {
+        let subject = format!("cluster {}", client.name());
+        let standby = if self.in_recovery { ", a standby" } else { "" };
+        let role = if self.superuser {
+            "a superuser"
+        } else {
+            "not a superuser"
+        };
+        let mut findings = vec![Finding::good(
+            &subject,
+            format!(
+                "PostgreSQL {}{standby}, connected as {}, {role}",
+                self.version, self.role
+            ),
+        )];
+        let apart = (self.clock - now).abs();
+        findings.push(if apart <= CLOCK_TOLERANCE {
+            Finding::good(&subject, "its clock and ours agree")
+        } else {
+            let message = format!("its clock and ours are {apart:.0} s apart: backups are dated by ours");
+            Finding::warning(&subject, message, "set both by NTP")
+        });
+        findings
+    }
+}
+
+/// A database of the server.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// Whether anyone may connect to it.
+    pub allows_connections: bool,
+    /// Whether it is a template.
+    pub template: bool,
+    /// Its size on disk in bytes, where the role may know.
+    pub bytes: Option<u64>,
+    /// What a database must be made with to take its backup back.
+    #[serde(flatten)]
+    pub facts: DatabaseFacts,
+}
+
+// to_jsonb finds columns that only some versions have: datlocprovider came in 15, and daticulocale became datlocale in 17.
+const DATABASES: &str = "select coalesce(json_agg(json_build_object(
+    'name', datname,
+    'allows_connections', datallowconn,
+    'template', datistemplate,
+    'bytes', case when has_database_privilege(oid, 'connect') or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(oid) end,
+    'encoding', pg_encoding_to_char(encoding),
+    'collate', coalesce(datcollate, ''),
+    'ctype', coalesce(datctype, ''),
+    'locale_provider', case to_jsonb(d) ->> 'datlocprovider' when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end,
+    'locale', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+    ) order by datname), '[]') from pg_catalog.pg_database d";
+
+/// All databases of the server, by name.
+pub async fn databases(client: &Client) -> Result<Vec<Database>> {
+    client.ask(DATABASES).await
+}
+
+/// A name as SQL's identifier, always quoted.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL's literal, whatever `standard_conforming_strings` says.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+/// Where servers' sockets are, on Debian and as PostgreSQL is built by default.
+const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
+/// How to reach a server of this machine, the likeliest first: as the environment says, then by every socket that there is, as
+/// ourselves and as `postgres`.
+pub fn local_connections() -> Vec<String> {
+    let mut connections = vec![String::new()];
+    for folder in SOCKET_DIRS {
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut ports: Vec<u16> = files
+            .filter_map(|file| file.file_name().to_str()?.strip_prefix(".s.PGSQL.")?.parse().ok())
+            .collect();
+        ports.sort_unstable();
+        for port in ports {
+            connections.push(format!("host={folder} port={port}"));
+            connections.push(format!("host={folder} port={port} user=postgres"));
+        }
+    }
+    connections
+}

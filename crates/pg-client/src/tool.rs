@@ -1,0 +1,204 @@
+//! Finding PostgreSQL's client programs: a dump program must not be older than its server.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use longshore_core::{Error, Kind, Result, Stage};
+use tokio::process::Command;
+
+/// Where Debian keeps the programs of every major version; `%` stands for it.
+const VERSIONED_DIR: &str = "/usr/lib/postgresql";
+
+/// A version of PostgreSQL, such as 17.4.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// The major version: 17. Before PostgreSQL 10 it had two parts, of which this is the first.
+    pub major: u32,
+    minor: u32,
+    text: String,
+}
+
+impl Version {
+    /// Reads a version at the beginning of `text`, such as `17.4 (Debian 17.4-1)` or `18beta1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.split_whitespace().next()?;
+        let mut numbers = text
+            .split(|char: char| !char.is_ascii_digit())
+            .map(|number| number.parse().unwrap_or(0));
+        let major = numbers.next().filter(|major| *major > 0)?;
+        Some(Self {
+            major,
+            minor: numbers.next().unwrap_or(0),
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A client program that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name, such as `pg_dump`.
+    pub name: &'static str,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: Version,
+}
+
+impl From<&Tool> for longshore_core::manifest::Tool {
+    fn from(tool: &Tool) -> Self {
+        Self {
+            name: tool.name.to_owned(),
+            version: tool.version.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.name, self.version, self.path.display())
+    }
+}
+
+/// Finds `name` in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
+///
+/// With the version of a server, that of its own major is taken, else the newest that is not older; without, the newest.
+pub async fn find(name: &'static str, server: Option<&Version>, bin_dir: Option<&Path>) -> Result<Tool> {
+    let mut found = Vec::new();
+    for path in candidates(name, bin_dir) {
+        if let Some(version) = version_of(&path).await {
+            found.push(Tool { name, path, version });
+        }
+    }
+    choose(found, server).map_err(|found| missing(name, server, bin_dir, &found))
+}
+
+/// The one to use, or, if none will do, all that there are.
+fn choose(mut found: Vec<Tool>, server: Option<&Version>) -> Result<Tool, Vec<Tool>> {
+    // Among equals the first on the way, so a stable sort.
+    found.sort_by(|a, b| b.version.cmp(&a.version));
+    let Some(server) = server else {
+        return if found.is_empty() {
+            Err(found)
+        } else {
+            Ok(found.swap_remove(0))
+        };
+    };
+    let same = found.iter().position(|tool| tool.version.major == server.major);
+    let newest = found.iter().position(|tool| tool.version.major > server.major);
+    match same.or(newest) {
+        Some(place) => Ok(found.swap_remove(place)),
+        None => Err(found),
+    }
+}
+
+fn candidates(name: &str, bin_dir: Option<&Path>) -> Vec<PathBuf> {
+    let folders: Vec<PathBuf> = match bin_dir {
+        Some(bin_dir) => vec![bin_dir.to_owned()],
+        None => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let versioned = std::fs::read_dir(VERSIONED_DIR).into_iter().flatten().flatten();
+            std::env::split_paths(&path)
+                .chain(versioned.map(|version| version.path().join("bin")))
+                .collect()
+        }
+    };
+    let mut seen = BTreeSet::new();
+    let programs = folders
+        .into_iter()
+        .map(|folder| folder.join(name))
+        .filter(|path| path.is_file());
+    // Debian's wrapper picks a version by rules of its own; the programs behind it are found by ours.
+    let direct = |path: &PathBuf| {
+        path.canonicalize()
+            .is_ok_and(|real| !real.ends_with("pg_wrapper") && seen.insert(real))
+    };
+    programs.filter(direct).collect()
+}
+
+/// What the program says of itself; nothing if it cannot be run.
+async fn version_of(path: &Path) -> Option<Version> {
+    let said = Command::new(path)
+        .arg("--version")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .ok()?;
+    // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    Version::parse(said.split_once(") ")?.1)
+}
+
+fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool]) -> Error {
+    let place = bin_dir.map_or_else(
+        || "on PATH or below /usr/lib/postgresql".to_owned(),
+        |dir| format!("in {}", dir.display()),
+    );
+    let Some(server) = server else {
+        return Error::new(Stage::Config, Kind::NotFound, name, format!("there is none {place}"))
+            .hint("install PostgreSQL's client programs (Debian: apt-get install postgresql-client), or set bin_dir");
+    };
+    let major = server.major;
+    let hint = format!(
+        "install the client programs of PostgreSQL {major} or newer (Debian: apt-get install postgresql-client-{major}), or set bin_dir to where they are"
+    );
+    let message = match found {
+        [] => format!("there is none {place}"),
+        [newest, ..] => format!(
+            "{} is older than the server, which is {server}: it would refuse to dump",
+            newest
+        ),
+    };
+    Error::new(Stage::Config, Kind::NotFound, name, message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tools(versions: &[&str]) -> Vec<Tool> {
+        let tool = |version: &&str| Tool {
+            name: "pg_dump",
+            path: version.into(),
+            version: Version::parse(version).unwrap(),
+        };
+        versions.iter().map(tool).collect()
+    }
+
+    fn chosen(versions: &[&str], server: &str) -> Option<String> {
+        let tool = choose(tools(versions), Version::parse(server).as_ref()).ok()?;
+        Some(tool.version.to_string())
+    }
+
+    #[test]
+    fn versions_are_read_from_what_servers_and_tools_say() {
+        let read = |text| Version::parse(text).map(|version| (version.major, version.to_string()));
+        assert_eq!(read("15.18 (Debian 15.18-0+deb12u1)"), Some((15, "15.18".into())));
+        assert_eq!(read("19beta1"), Some((19, "19beta1".into())));
+        assert_eq!(read("none"), None);
+    }
+
+    #[test]
+    fn the_servers_own_major_is_taken_then_the_newest_that_is_not_older() {
+        assert_eq!(chosen(&["17.2", "15.1", "15.18", "16.3"], "15.4"), Some("15.18".into()));
+        assert_eq!(chosen(&["14.9", "16.3", "17.2"], "15.4"), Some("17.2".into()));
+        assert_eq!(chosen(&["14.9", "13.2"], "15.4"), None);
+        assert_eq!(choose(tools(&["14.9", "17.2"]), None).unwrap().version.major, 17);
+    }
+
+    #[tokio::test]
+    async fn a_missing_tool_is_said_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Version::parse("17.1").unwrap();
+        let error = find("pg_dump", Some(&server), Some(folder.path())).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.remedy().unwrap().contains("postgresql-client-17"));
+    }
+}
