@@ -1,1 +1,151 @@
-//! Dumps databases with pg_dump.
+//! Dumps databases with `pg_dump`, as `type = "pg_dump"`.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `settings.rs` | the settings, and what of them cannot work |
+//! | `select.rs` | which databases the patterns mean |
+//! | `arguments.rs` | pg_dump's command line |
+//! | `directory.rs` | the directory format, packed as one tar stream |
+//! | `look.rs` | what would fail at 3 a.m. |
+
+mod arguments;
+mod directory;
+mod look;
+mod select;
+mod settings;
+
+use async_trait::async_trait;
+use longshore_core::compress::Compression;
+use longshore_core::manifest::Format;
+use longshore_core::plugin::{Packing, Plugin, Site};
+use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::stream::Afterword;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::child::{Pipes, Running, Words};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{Database, Server, databases};
+use longshore_pg_client::tool::Tool;
+use tokio::sync::OnceCell;
+
+use crate::select::Selection;
+pub use crate::settings::PgDump;
+
+/// A `pg_dump` stage: its settings, and the server once it was looked at.
+struct Stevedore {
+    settings: PgDump,
+    selection: Selection,
+    site: Site,
+    client: Client,
+    server: OnceCell<Known>,
+}
+
+/// What one look at the server told; the databases' facts do not change under a run.
+struct Known {
+    server: Server,
+    databases: Vec<Database>,
+    pg_dump: Tool,
+}
+
+impl Plugin<dyn Dump> for PgDump {
+    const TYPE: &'static str = "pg_dump";
+
+    fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
+        self.check(site)?;
+        Ok(Box::new(Stevedore {
+            selection: Selection::new(&self.databases, &self.exclude)?,
+            client: Client::new(&site.cluster)?,
+            site: site.clone(),
+            settings: self,
+            server: OnceCell::new(),
+        }))
+    }
+}
+
+impl Stevedore {
+    async fn known(&self) -> Result<&Known> {
+        let look = async || {
+            let server = Server::look(&self.client).await?;
+            let databases = databases(&self.client).await?;
+            let pg_dump = self.client.tool("pg_dump", &server.version()?).await?;
+            Ok(Known {
+                server,
+                databases,
+                pg_dump,
+            })
+        };
+        self.server.get_or_try_init(look).await
+    }
+}
+
+#[async_trait]
+impl Dump for Stevedore {
+    async fn survey(&self) -> Result<Survey> {
+        let Known {
+            server,
+            databases,
+            pg_dump,
+        } = self.known().await?;
+        arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;
+        let selected = self.selection.choose(databases);
+        let subjects = selected.databases.iter().map(|database| Surveyed {
+            subject: Subject::database(&database.name),
+            estimated_bytes: database.bytes,
+        });
+        Ok(Survey {
+            server: server.record(&self.client).await?,
+            subjects: subjects.collect(),
+            warnings: selected.warnings,
+        })
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        let Known { databases, pg_dump, .. } = self.known().await?;
+        let label = subject.to_string();
+        let database = databases
+            .iter()
+            .find(|database| Subject::database(&database.name) == *subject);
+        let Some(database) = database else {
+            return Err(Error::new(
+                Stage::Dump,
+                Kind::NotFound,
+                label,
+                "the server has no such database",
+            ));
+        };
+        let client = self.client.to_database(&database.name);
+        let mut command = client.command(pg_dump);
+        command.args(arguments::all(&self.settings, &self.site.packing, pg_dump)?);
+
+        let remarks = Afterword::new();
+        let said = remarks.clone();
+        let success = move |words: Words| {
+            said.set(Remarks {
+                warnings: words.warnings,
+                not_captured: Vec::new(),
+            });
+        };
+        let failure = move |ended: &_| client.failure(Stage::Dump, &label, ended);
+        let stream = match self.settings.format {
+            Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
+            Format::Tar => {
+                directory::room_for_tar(&self.client.to_database(&database.name)).await?;
+                Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
+            }
+            Format::Custom | Format::Plain => {
+                Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
+            }
+        };
+        Ok(Dumped {
+            stream,
+            format: self.settings.format,
+            compression: match self.site.packing {
+                Packing::Pipeline(compression) => compression,
+                Packing::Tool { .. } => Compression::None,
+            },
+            tool: pg_dump.into(),
+            database: Some(database.facts.clone()),
+            remarks,
+        })
+    }
+}

@@ -1,1 +1,244 @@
-//! Dumps what belongs to a whole cluster with pg_dumpall.
+//! Dumps what belongs to a whole cluster with `pg_dumpall`, as `type = "pg_dumpall"`: above all the globals, without which no database restores.
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+use longshore_core::compress::Compression;
+use longshore_core::manifest::Format;
+use longshore_core::plugin::{Packing, Plugin, Site};
+use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::stream::Afterword;
+use longshore_core::subject::Subject;
+use longshore_core::{Result, Stage};
+use longshore_pg_client::argument::{self, CONNECTION, Reserved};
+use longshore_pg_client::child::{Pipes, Running};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{Server, databases};
+use longshore_pg_client::tool::Tool;
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+/// `{ type = "pg_dumpall", … }`: what of the cluster to dump.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PgDumpAll {
+    /// What to dump.
+    pub what: What,
+    /// How long to wait for a table's lock, where tables are dumped. As pg_dumpall's `--lock-wait-timeout`.
+    pub lock_wait_timeout: Option<String>,
+    /// Leaves role passwords out, even where the role may read them.
+    pub no_role_passwords: bool,
+    /// More options of pg_dumpall, one argument each.
+    pub extra_args: Vec<String>,
+}
+
+/// What of a cluster to dump.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Roles and tablespaces.
+    #[default]
+    Globals,
+    /// Roles.
+    Roles,
+    /// Tablespaces.
+    Tablespaces,
+    /// All definitions, without data.
+    Schema,
+    /// Everything, as one script.
+    All,
+}
+
+/// Options that the pipeline gives itself, or that would make a backup less than it seems.
+const RESERVED: [Reserved; 7] = [
+    (Some('l'), "database"),
+    (Some('g'), "globals-only"),
+    (Some('r'), "roles-only"),
+    (Some('t'), "tablespaces-only"),
+    (Some('s'), "schema-only"),
+    (None, "lock-wait-timeout"),
+    (None, "no-role-passwords"),
+];
+
+/// The name, in reports and manifests, of what a role without rights on `pg_authid` cannot see.
+const ROLE_PASSWORDS: &str = "role passwords";
+
+impl What {
+    fn subject(self) -> Subject {
+        match self {
+            Self::Globals => Subject::Globals,
+            Self::Roles => Subject::Roles,
+            Self::Tablespaces => Subject::Tablespaces,
+            Self::Schema => Subject::Schema,
+            Self::All => Subject::All,
+        }
+    }
+
+    fn argument(self) -> Option<&'static str> {
+        match self {
+            Self::Globals => Some("--globals-only"),
+            Self::Roles => Some("--roles-only"),
+            Self::Tablespaces => Some("--tablespaces-only"),
+            Self::Schema => Some("--schema-only"),
+            Self::All => None,
+        }
+    }
+
+    fn has_roles(self) -> bool {
+        self != Self::Tablespaces
+    }
+}
+
+/// A `pg_dumpall` stage: its settings, and the server once it was looked at.
+struct Stevedore {
+    settings: PgDumpAll,
+    site: Site,
+    client: Client,
+    server: OnceCell<(Server, Tool)>,
+}
+
+impl Plugin<dyn Dump> for PgDumpAll {
+    const TYPE: &'static str = "pg_dumpall";
+
+    fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
+        argument::check(
+            "extra_args",
+            &self.extra_args,
+            &[&CONNECTION[..], &RESERVED[..]].concat(),
+        )?;
+        let client = Client::new(&site.cluster)?;
+        Ok(Box::new(Stevedore {
+            settings: self,
+            site: site.clone(),
+            client,
+            server: OnceCell::new(),
+        }))
+    }
+}
+
+impl Stevedore {
+    async fn known(&self) -> Result<&(Server, Tool)> {
+        let look = async || {
+            let server = Server::look(&self.client).await?;
+            let pg_dumpall = self.client.tool("pg_dumpall", &server.version()?).await?;
+            Ok((server, pg_dumpall))
+        };
+        self.server.get_or_try_init(look).await
+    }
+
+    /// Whether role passwords have to be left out.
+    fn without_passwords(&self, server: &Server) -> bool {
+        self.settings.what.has_roles() && (self.settings.no_role_passwords || !server.reads_passwords)
+    }
+
+    fn arguments(&self, server: &Server) -> Vec<String> {
+        let mut arguments: Vec<String> = self.settings.what.argument().map(str::to_owned).into_iter().collect();
+        if self.without_passwords(server) {
+            arguments.push("--no-role-passwords".to_owned());
+        }
+        if matches!(self.settings.what, What::Schema | What::All) {
+            let timeout = self.settings.lock_wait_timeout.as_deref().unwrap_or("60s");
+            arguments.push(format!("--lock-wait-timeout={timeout}"));
+        }
+        arguments.extend(self.settings.extra_args.iter().cloned());
+        arguments
+    }
+}
+
+#[async_trait]
+impl Dump for Stevedore {
+    async fn survey(&self) -> Result<Survey> {
+        let (server, _) = self.known().await?;
+        let mut warnings = Vec::new();
+        if self.without_passwords(server) && !self.settings.no_role_passwords {
+            warnings.push(format!(
+                "role {} may not read pg_authid: {} holds no {ROLE_PASSWORDS}",
+                server.role,
+                self.settings.what.subject()
+            ));
+        }
+        let estimated_bytes = match self.settings.what {
+            What::All => Some(
+                databases(&self.client)
+                    .await?
+                    .iter()
+                    .filter_map(|database| database.bytes)
+                    .sum(),
+            ),
+            _ => None,
+        };
+        Ok(Survey {
+            server: server.record(&self.client).await?,
+            subjects: vec![Surveyed {
+                subject: self.settings.what.subject(),
+                estimated_bytes,
+            }],
+            warnings,
+        })
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        let (server, pg_dumpall) = self.known().await?;
+        let mut command = self.client.command(pg_dumpall);
+        command.args(self.arguments(server));
+        let running = Running::start(command, "pg_dumpall", Pipes::Output)?;
+
+        let not_captured = if self.without_passwords(server) {
+            vec![ROLE_PASSWORDS.to_owned()]
+        } else {
+            Vec::new()
+        };
+        let remarks = Afterword::new();
+        let said = remarks.clone();
+        let client = self.client.clone();
+        let label = subject.to_string();
+        let stream = running.into_stream(
+            move |ended| client.failure(Stage::Dump, &label, ended),
+            move |words| {
+                said.set(Remarks {
+                    warnings: words.warnings,
+                    not_captured,
+                })
+            },
+        );
+        Ok(Dumped {
+            stream,
+            format: Format::Plain,
+            compression: match self.site.packing {
+                Packing::Pipeline(compression) => compression,
+                // pg_dumpall cannot compress; what runbooks write is plain SQL.
+                Packing::Tool { .. } => Compression::None,
+            },
+            tool: pg_dumpall.into(),
+            database: None,
+            remarks,
+        })
+    }
+}
+
+#[async_trait]
+impl Check for Stevedore {
+    async fn check(&self) -> Vec<Finding> {
+        let subject = format!("cluster {}", self.client.name());
+        let (server, pg_dumpall) = match self.known().await {
+            Ok(known) => known,
+            Err(error) => return vec![Finding::failed(subject, &error)],
+        };
+        let now = chrono::Utc::now().timestamp_micros() as f64 / 1e6;
+        let mut findings = server.findings(&self.client, now);
+        findings.push(Finding::good("pg_dumpall", pg_dumpall.to_string()));
+        if self.without_passwords(server) && !self.settings.no_role_passwords {
+            findings.push(Finding::warning(
+                &subject,
+                format!(
+                    "role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured",
+                    server.role
+                ),
+                format!(
+                    "grant pg_read_all_data to \"{}\", or set passwords anew after a restore",
+                    server.role
+                ),
+            ));
+        }
+        findings
+    }
+}

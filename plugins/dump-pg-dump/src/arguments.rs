@@ -1,0 +1,113 @@
+//! pg_dump's command line.
+
+use longshore_core::manifest::Format;
+use longshore_core::plugin::Packing;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::tool::{Tool, Version};
+
+use crate::settings::PgDump;
+
+/// The first major version whose pg_dump compresses by more than gzip.
+const METHODS_SINCE: u32 = 16;
+
+/// All arguments but those of the connection and the place of the directory format.
+pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec<String>> {
+    let format = match settings.format {
+        Format::Custom => "custom",
+        Format::Plain => "plain",
+        Format::Tar => "tar",
+        Format::Directory => "directory",
+    };
+    let mut arguments = vec![
+        format!("--format={format}"),
+        format!("--lock-wait-timeout={}", settings.lock_wait_timeout),
+    ];
+    arguments.extend(packing(by, settings.format, &pg_dump.version)?);
+    if settings.jobs > 1 {
+        arguments.push(format!("--jobs={}", settings.jobs));
+    }
+    let patterns = [
+        ("schema", &settings.schemas),
+        ("exclude-schema", &settings.exclude_schemas),
+        ("table", &settings.tables),
+        ("exclude-table", &settings.exclude_tables),
+        ("exclude-table-data", &settings.exclude_table_data),
+    ];
+    for (option, patterns) in patterns {
+        arguments.extend(patterns.iter().map(|pattern| format!("--{option}={pattern}")));
+    }
+    // A table or schema that is named and is not there fails the dump instead of being left out without a word.
+    if !settings.schemas.is_empty() || !settings.tables.is_empty() {
+        arguments.push("--strict-names".to_owned());
+    }
+    let switches = [
+        ("schema-only", settings.schema_only),
+        ("data-only", settings.data_only),
+        ("no-owner", settings.no_owner),
+        ("no-privileges", settings.no_privileges),
+    ];
+    arguments.extend(
+        switches
+            .iter()
+            .filter(|(_, on)| *on)
+            .map(|(option, _)| format!("--{option}")),
+    );
+    arguments.extend(settings.extra_args.iter().cloned());
+    Ok(arguments)
+}
+
+/// The argument that says how pg_dump compresses, if it takes one.
+pub(crate) fn packing(by: &Packing, format: Format, pg_dump: &Version) -> Result<Option<String>> {
+    if matches!(format, Format::Plain | Format::Tar) {
+        return Ok(None);
+    }
+    match by {
+        Packing::Pipeline(_) => Ok(Some("--compress=0".to_owned())),
+        Packing::Tool { method, level } if pg_dump.major >= METHODS_SINCE => {
+            let level = level.map_or_else(String::new, |level| format!(":{level}"));
+            Ok(Some(format!("--compress={method}{level}")))
+        }
+        Packing::Tool { method, level } if method == "gzip" => Ok(level.map(|level| format!("--compress={level}"))),
+        Packing::Tool { method, .. } => {
+            let message = format!("pg_dump {pg_dump} compresses by gzip alone, not by {method}");
+            Err(Error::new(Stage::Config, Kind::Usage, "compression", message).hint(
+                "leave compression out: Longshore then compresses with zstd, which is faster and carries a checksum",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::compress::Compression;
+
+    use super::*;
+
+    fn by_tool(method: &str, level: Option<i32>, version: &str) -> Result<Option<String>> {
+        let by = Packing::Tool {
+            method: method.into(),
+            level,
+        };
+        packing(&by, Format::Custom, &Version::parse(version).unwrap())
+    }
+
+    #[test]
+    fn pg_dump_compresses_nothing_when_the_pipeline_does() {
+        let by = Packing::Pipeline(Compression::Zstd { level: 3, threads: 2 });
+        let argument = packing(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
+        assert_eq!(argument.as_deref(), Some("--compress=0"));
+    }
+
+    #[test]
+    fn each_pg_dump_is_told_to_compress_in_its_own_words() {
+        assert_eq!(
+            by_tool("gzip", Some(9), "15.18").unwrap().as_deref(),
+            Some("--compress=9")
+        );
+        assert_eq!(
+            by_tool("zstd", Some(5), "17.1").unwrap().as_deref(),
+            Some("--compress=zstd:5")
+        );
+        assert_eq!(by_tool("zstd", None, "15.18").unwrap_err().kind(), Kind::Usage);
+    }
+}
