@@ -1,1 +1,141 @@
-//! Decodes every archive with pg_restore as it passes, and looks for a script's completion mark.
+//! Decodes every archive with `pg_restore` as it passes, as `type = "pg_restore"`; of plain SQL it demands the completion mark at its end.
+//!
+//! `pg_restore --list`, which runbooks call verification, reads the first pages alone and passes what was cut; a decode to the end does not.
+
+mod archive;
+mod script;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use longshore_core::check::{Check, Finding};
+use longshore_core::fan_out::fan_out;
+use longshore_core::manifest::{Format, Verification};
+use longshore_core::plugin::{Plugin, Site};
+use longshore_core::stage::{Findings, Verified, Verify};
+use longshore_core::stream::{Afterword, ByteStream};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use serde::Deserialize;
+use tokio::task::{JoinError, JoinSet};
+
+/// `{ type = "pg_restore", … }`: decode with pg_restore.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PgRestore {
+    /// How long pg_restore may take no byte, or may take to end after the last one, in seconds: it never ends on some damaged archives.
+    pub timeout_seconds: u64,
+}
+
+impl Default for PgRestore {
+    fn default() -> Self {
+        Self { timeout_seconds: 600 }
+    }
+}
+
+impl Plugin<dyn Verify> for PgRestore {
+    const TYPE: &'static str = "pg_restore";
+
+    fn build(self, site: &Site) -> Result<Box<dyn Verify>> {
+        Ok(Box::new(Tally {
+            client: Client::new(&site.cluster)?,
+            scratch_dir: site.scratch_dir.clone(),
+            patience: Duration::from_secs(self.timeout_seconds),
+        }))
+    }
+}
+
+/// A stage that decodes what passes.
+#[derive(Clone)]
+struct Tally {
+    client: Client,
+    scratch_dir: Option<PathBuf>,
+    patience: Duration,
+}
+
+impl Verify for Tally {
+    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Verified {
+        let findings = Afterword::new();
+        let found = findings.clone();
+        let (tally, subject) = (self.clone(), subject.clone());
+        let stream = async_stream::try_stream! {
+            let (mut branches, _) = fan_out(plaintext, 2);
+            let (judged, mut passed) = (branches.swap_remove(1), branches.swap_remove(0));
+            // A set, since it ends its tasks when it is dropped with the stream.
+            let mut judgement = JoinSet::new();
+            judgement.spawn(async move { tally.judge(&subject, format, judged).await });
+            let mut verdict = None;
+            loop {
+                let step = tokio::select! {
+                    judged = judgement.join_next(), if verdict.is_none() => Step::Judged(joined(judged)),
+                    chunk = passed.next() => Step::Passed(chunk),
+                };
+                match step {
+                    // A bad verdict ends the stream at once; a good one waits for the stream's own end.
+                    Step::Judged(judged) => verdict = Some(judged?),
+                    Step::Passed(Some(chunk)) => yield chunk?,
+                    Step::Passed(None) => break,
+                }
+            }
+            let verification = match verdict {
+                Some(verification) => verification,
+                None => joined(judgement.join_next().await)?,
+            };
+            found.set(Findings { verification, details: serde_json::Map::new() });
+        };
+        Verified {
+            stream: stream.boxed(),
+            findings,
+        }
+    }
+}
+
+/// What happens next while a stream is judged.
+enum Step {
+    Judged(Result<Verification>),
+    Passed(Option<Result<bytes::Bytes>>),
+}
+
+/// The verdict of a judging task; one that panicked found nothing sound.
+fn joined(judged: Option<Result<Result<Verification>, JoinError>>) -> Result<Verification> {
+    let unfinished = || Error::new(Stage::Verify, Kind::Failed, "pg_restore", "the verifier did not end");
+    match judged {
+        Some(Ok(verdict)) => verdict,
+        Some(Err(error)) => Err(unfinished().because(error)),
+        None => Err(unfinished()),
+    }
+}
+
+impl Tally {
+    async fn judge(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Result<Verification> {
+        let label = subject.to_string();
+        match format {
+            Format::Plain => script::judge(subject, plaintext).await,
+            Format::Custom => archive::judge_stream(&self.client, "custom", plaintext, &label, self.patience).await,
+            Format::Tar => archive::judge_stream(&self.client, "tar", plaintext, &label, self.patience).await,
+            Format::Directory => {
+                archive::judge_folder(
+                    &self.client,
+                    self.scratch_dir.as_deref(),
+                    plaintext,
+                    &label,
+                    self.patience,
+                )
+                .await
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Check for Tally {
+    async fn check(&self) -> Vec<Finding> {
+        match self.client.newest_tool("pg_restore").await {
+            Ok(pg_restore) => vec![Finding::good("pg_restore", pg_restore.to_string())],
+            Err(error) => vec![Finding::failed("pg_restore", &error)],
+        }
+    }
+}

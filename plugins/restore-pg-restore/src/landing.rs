@@ -1,0 +1,83 @@
+//! The database to restore into: whether it is there, empty, or to be made.
+
+use longshore_core::manifest::DatabaseFacts;
+use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{identifier, literal};
+
+/// What there is to restore into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landing {
+    /// A database that may be restored into.
+    There,
+    /// None yet.
+    ToBeMade,
+}
+
+/// Whether a database holds anything that a person made: relations, functions, types, schemas, large objects, or extensions beyond plpgsql.
+const IS_EMPTY: &str = "select to_json(not (
+    exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace where c.oid >= 16384 and nspname !~ '^pg_(toast|temp)')
+    or exists (select from pg_catalog.pg_proc where oid >= 16384)
+    or exists (select from pg_catalog.pg_type where oid >= 16384)
+    or exists (select from pg_catalog.pg_namespace where oid >= 16384 and nspname !~ '^pg_(toast|temp)')
+    or exists (select from pg_catalog.pg_largeobject_metadata)
+    or exists (select from pg_catalog.pg_extension where extname <> 'plpgsql')))";
+
+/// Looks at the database, and refuses one that holds something unless it is to be cleaned.
+pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Result<Landing> {
+    let exists = format!(
+        "select to_json(exists (select from pg_catalog.pg_database where datname = {}))",
+        literal(database)
+    );
+    let there: bool = maintenance(client).ask(&exists).await?;
+    let refused = |kind, message: &str, hint: &str| Err(Error::new(Stage::Restore, kind, database, message).hint(hint));
+    match (there, target.database) {
+        (false, TargetDatabase::Create) => return Ok(Landing::ToBeMade),
+        (false, TargetDatabase::Existing) => {
+            return refused(
+                Kind::NotFound,
+                "the target has no such database",
+                "make it, or give --create",
+            );
+        }
+        (true, _) => {}
+    }
+    if target.content == TargetContent::Clean || client.to_database(database).ask(IS_EMPTY).await? {
+        return Ok(Landing::There);
+    }
+    let hint = "restore into an empty database, or give --clean to drop what the backup brings anew";
+    refused(Kind::Refused, "the database is not empty", hint)
+}
+
+/// Makes a database of the encoding and locale that the backup's had.
+pub(crate) async fn make(client: &Client, database: &str, facts: Option<&DatabaseFacts>) -> Result<()> {
+    let mut statement = format!("create database {} template template0", identifier(database));
+    if let Some(facts) = facts {
+        let DatabaseFacts {
+            encoding,
+            collate,
+            ctype,
+            locale_provider,
+            locale,
+        } = facts;
+        statement += &format!(
+            " encoding {} lc_collate {} lc_ctype {}",
+            literal(encoding),
+            literal(collate),
+            literal(ctype)
+        );
+        let locale = locale.as_deref().map(literal).unwrap_or_default();
+        match locale_provider.as_str() {
+            "icu" => statement += &format!(" locale_provider icu icu_locale {locale}"),
+            "builtin" => statement += &format!(" locale_provider builtin builtin_locale {locale}"),
+            _ => {}
+        }
+    }
+    maintenance(client).execute(&statement).await.map(drop)
+}
+
+/// A client of a database that every cluster has.
+fn maintenance(client: &Client) -> Client {
+    client.to_database("postgres")
+}

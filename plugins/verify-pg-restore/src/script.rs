@@ -1,0 +1,84 @@
+//! Plain SQL: what was written to its end says so.
+
+use futures_util::StreamExt;
+use longshore_core::manifest::Verification;
+use longshore_core::stream::ByteStream;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+
+/// How much of the end is kept, in bytes: the mark, and what may follow it.
+const TAIL_BYTES: usize = 1024;
+
+/// Judges a script by its completion mark, which must stand at its end.
+pub(crate) async fn judge(subject: &Subject, mut plaintext: ByteStream) -> Result<Verification> {
+    let mut tail = Vec::new();
+    while let Some(chunk) = plaintext.next().await {
+        let chunk = chunk?;
+        tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL_BYTES)..]);
+        tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
+    }
+    let mark = if subject.is_database() {
+        "-- PostgreSQL database dump complete"
+    } else {
+        "-- PostgreSQL database cluster dump complete"
+    };
+    if !ends_with_mark(&String::from_utf8_lossy(&tail), mark) {
+        let message = format!("cut: it does not end with \"{mark}\"");
+        return Err(Error::new(Stage::Verify, Kind::Corrupt, subject.to_string(), message));
+    }
+    Ok(Verification {
+        by: format!("longshore {}", env!("CARGO_PKG_VERSION")),
+        method: "completion mark".to_owned(),
+        totals: std::collections::BTreeMap::new(),
+    })
+}
+
+/// Whether `tail` ends with the mark as a line of its own, followed by nothing but comments, empty lines and psql's `\unrestrict`.
+fn ends_with_mark(tail: &str, mark: &str) -> bool {
+    let Some((_, after)) = tail.rsplit_once(&format!("\n{mark}\n")) else {
+        return false;
+    };
+    let nothing_more = |line: &str| line.is_empty() || line == "--" || line.starts_with("\\unrestrict ");
+    after.ends_with('\n') && after.lines().all(nothing_more)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::stream::from_bytes;
+
+    use super::*;
+
+    const END: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
+
+    async fn sound(script: &str) -> bool {
+        judge(&Subject::database("appdb"), from_bytes(script.to_owned()))
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_whole_script_passes() {
+        assert!(sound(&format!("{}{END}", "SELECT 1;\n".repeat(1000))).await);
+        assert!(sound(&format!("x{}", END.replace("\\unrestrict abc\n\n", ""))).await);
+    }
+
+    #[tokio::test]
+    async fn a_cut_script_does_not() {
+        for script in [
+            "",
+            "SELECT 1;\n",
+            &END[..30],
+            &format!("{END}SELECT 2;\n"),
+            "x -- PostgreSQL database dump complete\n",
+        ] {
+            assert!(!sound(script).await, "{script:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clusters_script_has_a_mark_of_its_own() {
+        let script = END.replace("database dump", "database cluster dump");
+        assert!(judge(&Subject::Globals, from_bytes(script)).await.is_ok());
+        assert!(judge(&Subject::Globals, from_bytes(END)).await.is_err());
+    }
+}
