@@ -1,1 +1,25 @@
-//! What happens when: configuration, registry, jobs, checks, restores, locks and reports.
+//! What happens when: a configuration becomes stages, and stages become runs, read-backs, restores and prunes.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`config`] | the TOML file, as written and as resolved; errors that name their place in it |
+//! | [`registry`] | which plugins there are |
+//! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
+//! | [`report`] | what became of a run |
+//! | [`check`] | what would fail at 3 a.m. |
+//! | [`fleet`] | the catalogs of all destinations, and finding a backup in them |
+//! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
+//! | [`berth`] | locks: one run of a job at a time |
+//! | [`watch`] | who is told how far the work is |
+
+pub mod berth;
+pub mod check;
+pub mod config;
+pub mod fleet;
+pub mod prune;
+pub mod registry;
+pub mod report;
+pub mod restore;
+pub mod run;
+pub mod verify;
+pub mod watch;

@@ -1,0 +1,195 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
+
+/// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 usage or configuration, 2 failed, 3 partly done, 4 a damaged backup was found,\n\
+    5 locked by another run, 6 refused by a safety rule, 70 a bug, 129/130/143 ended by a signal."
+)]
+pub(crate) struct Args {
+    /// The configuration [default: /etc/longshore/config.toml as root, else ~/.config/longshore/config.toml].
+    #[arg(long, short, global = true, env = "LONGSHORE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Neither progress nor notes; results and errors alone.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Find the local cluster, make an identity, and write a commented configuration. Overwrites nothing.
+    Init(Init),
+    /// Look at everything that would fail at 3 a.m.
+    Check(Check),
+    /// Back up.
+    Run(Run),
+    /// List the backups that lie in the destinations.
+    List(List),
+    /// Read backups back: sizes, digests and, with an identity, a decode to the end.
+    Verify(Verify),
+    /// Bring a backup back into a cluster, or write it to a file.
+    Restore(Restore),
+    /// Remove what the retention policy does not keep.
+    Prune(Prune),
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder.
+    Man {
+        /// The folder.
+        #[arg(value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Init {
+    /// How to reach the cluster: libpq's keywords, URI or service. Without it, the local sockets are tried.
+    #[arg(long, value_name = "CONNECTION")]
+    pub(crate) connection: Option<String>,
+    /// The folder to ship to, made if it is missing.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) destination: Option<PathBuf>,
+    /// Seal to this age recipient instead of making an identity here.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) recipient: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Check {
+    /// The job to look at; all without it.
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) password: Password,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Run {
+    /// The job; it may be left out where there is only one.
+    pub(crate) job: Option<String>,
+    #[command(flatten)]
+    pub(crate) password: Password,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    /// Only this subject (a database, globals, or CLUSTER/SUBJECT).
+    pub(crate) subject: Option<String>,
+    /// Only what lies in this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// A backup's name, or a subject, whose newest backup is read. Without it, the newest of every series.
+    #[arg(conflicts_with = "all")]
+    pub(crate) backup: Option<String>,
+    /// Read every backup.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only what lies in this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true))]
+#[command(group = clap::ArgGroup::new("where").args(["to", "output", "list"]).required(true))]
+pub(crate) struct Restore {
+    /// A database, `globals`, CLUSTER/SUBJECT, or a backup's name.
+    pub(crate) subject: Option<String>,
+    /// All that one run made, globals first: its id, or `latest`.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["at", "output", "list", "globals"])]
+    pub(crate) run: Option<String>,
+    /// The cluster to restore into, and the database where it is one: libpq's keywords, URI or service.
+    #[arg(long, value_name = "CONNECTION")]
+    pub(crate) to: Option<String>,
+    /// Write the plaintext archive to this new file instead.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Show what is in the backup instead.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// The newest backup at or before this time, in UTC: 2026-06-07, or "2026-06-07 12:00".
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// Take it from this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
+    /// Restore the roles and tablespaces of its run first.
+    #[arg(long, requires = "to")]
+    pub(crate) globals: bool,
+    /// Make the database if it is missing.
+    #[arg(long, requires = "to")]
+    pub(crate) create: bool,
+    /// Drop, in a database that is not empty, what the backup brings anew.
+    #[arg(long, requires = "to")]
+    pub(crate) clean: bool,
+    /// How many connections restore at once; more than one needs --scratch-dir.
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) jobs: u32,
+    /// A folder for the plaintext of what cannot be restored from a stream.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) scratch_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) password: Password,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Prune {
+    /// The job; all without it.
+    pub(crate) job: Option<String>,
+    /// Only at this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    /// Show what would be removed, and why the rest is kept, without removing anything.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Identity {
+    /// An age identity file, or an SSH private key, that opens backups. May be given more than once.
+    #[arg(long = "identity", short = 'i', value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Password {
+    /// Ask for the server's password on the terminal.
+    #[arg(long)]
+    pub(crate) ask_password: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Json {
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

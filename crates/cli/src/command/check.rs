@@ -1,0 +1,37 @@
+//! `longshore check`: what would fail at 3 a.m.
+
+use longshore_core::Result;
+use longshore_core::check::Outcome;
+
+use crate::args::Check;
+use crate::command::{Bridge, identities};
+use crate::exit_code::Exit;
+
+pub(super) async fn check(bridge: &Bridge, args: &Check) -> Result<Exit> {
+    let Bridge {
+        config,
+        registry,
+        output,
+    } = bridge;
+    let identities = identities(&args.identity);
+    let findings = longshore_service::check::check(config, registry, args.job.as_deref(), &identities).await?;
+    if args.json.json {
+        output.json(&findings);
+    } else {
+        for finding in &findings {
+            let sign = match finding.outcome {
+                Outcome::Good => "ok     ",
+                Outcome::Warning => "warning",
+                Outcome::Failed => "FAILED ",
+            };
+            // Causes may have several lines; the first column stays the sign's.
+            let message = finding.message.replace('\n', "\n           ");
+            output.line(format_args!("{sign}  {}: {message}", finding.subject));
+            if let Some(remedy) = &finding.remedy {
+                output.line(format_args!("         → {remedy}"));
+            }
+        }
+    }
+    let failed = findings.iter().any(|finding| finding.outcome == Outcome::Failed);
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}

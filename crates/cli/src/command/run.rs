@@ -1,0 +1,91 @@
+//! `longshore run`: back up.
+
+use indicatif::HumanBytes;
+use longshore_core::Result;
+use longshore_service::report::{ArtifactReport, Report};
+
+use crate::args::Run;
+use crate::command::Bridge;
+use crate::exit_code::Exit;
+use crate::output::Output;
+use crate::progress;
+
+pub(super) async fn run(bridge: &Bridge, args: &Run) -> Result<Exit> {
+    let Bridge {
+        config,
+        registry,
+        output,
+    } = bridge;
+    let job = config.job(args.job.as_deref())?;
+    let report = longshore_service::run::run(config, registry, job, progress::watcher(*output)).await?;
+    if args.json.json {
+        output.json(&report);
+    } else {
+        show(*output, &report);
+    }
+    Ok(report.outcome().into())
+}
+
+/// A table of what was made, then everything that its owner should hear.
+fn show(output: Output, report: &Report) {
+    let rows: Vec<_> = report.artifacts.iter().map(row).collect();
+    output.table(&["ARTIFACT", ">PLAINTEXT", ">SEALED", ">TIME", "DESTINATIONS"], &rows);
+    for warning in &report.warnings {
+        output.warning(warning);
+    }
+    for left_out in &report.left_out {
+        if let Some(error) = &left_out.error {
+            output.problem(
+                &format!(
+                    "destination \"{}\" took no part: {}",
+                    left_out.destination, error.message
+                ),
+                error.hint.as_deref(),
+            );
+        }
+    }
+    for artifact in &report.artifacts {
+        tell(output, artifact);
+    }
+    for pruned in &report.pruned {
+        super::prune::tell(output, pruned);
+    }
+}
+
+fn row(artifact: &ArtifactReport) -> Vec<String> {
+    let destinations = artifact.destinations.iter().map(|at| match at.error {
+        None => at.destination.clone(),
+        Some(_) => format!("{} FAILED", at.destination),
+    });
+    let (plaintext, sealed, destinations) = match artifact.error {
+        Some(_) => ("-".to_owned(), "-".to_owned(), "FAILED".to_owned()),
+        None => (
+            HumanBytes(artifact.plaintext_bytes).to_string(),
+            HumanBytes(artifact.sealed_bytes).to_string(),
+            destinations.collect::<Vec<_>>().join(", "),
+        ),
+    };
+    let seconds = format!("{:.1} s", artifact.seconds);
+    vec![artifact.subject.to_string(), plaintext, sealed, seconds, destinations]
+}
+
+fn tell(output: Output, artifact: &ArtifactReport) {
+    let subject = &artifact.subject;
+    for missing in &artifact.not_captured {
+        output.warning(format_args!("{subject}: {missing} could not be captured"));
+    }
+    for warning in &artifact.warnings {
+        output.warning(format_args!("{subject}: {warning}"));
+    }
+    if let Some(error) = &artifact.error {
+        output.problem(&format!("{subject}: {}", error.message), error.hint.as_deref());
+    }
+    for at in &artifact.destinations {
+        if let Some(error) = &at.error {
+            output.problem(
+                &format!("{subject} at \"{}\": {}", at.destination, error.message),
+                error.hint.as_deref(),
+            );
+        }
+    }
+}

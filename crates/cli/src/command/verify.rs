@@ -1,0 +1,85 @@
+//! `longshore verify`: read backups back.
+
+use indicatif::HumanBytes;
+use longshore_core::Result;
+use longshore_core::pipeline::Depth;
+use longshore_service::verify::{ReadBack, Which};
+
+use crate::args::Verify;
+use crate::command::{Bridge, identities};
+use crate::exit_code::Exit;
+use crate::progress;
+
+pub(super) async fn verify(bridge: &Bridge, args: &Verify) -> Result<Exit> {
+    let Bridge {
+        config,
+        registry,
+        output,
+    } = bridge;
+    let which = match &args.backup {
+        Some(words) => Which::Named(words.clone()),
+        None if args.all => Which::All,
+        None => Which::Newest,
+    };
+    let identities = identities(&args.identity);
+    let counter = progress::counter(*output);
+    let on_bytes = |bytes| counter.inc(bytes);
+    let read = longshore_service::verify::verify(
+        config,
+        registry,
+        &which,
+        args.destination.as_deref(),
+        &identities,
+        &on_bytes,
+    );
+    let read = read.await?;
+    counter.finish_and_clear();
+    if args.json.json {
+        output.json(&read);
+    } else {
+        let rows: Vec<_> = read.iter().map(row).collect();
+        output.table(&["DESTINATION", "BACKUP", ">READ", "RESULT"], &rows);
+        for read in &read {
+            if let Some(error) = &read.error {
+                output.problem(
+                    &format!("{} at \"{}\": {}", read.name, read.destination, error.message),
+                    error.hint.as_deref(),
+                );
+            }
+        }
+        if read.is_empty() {
+            output.note("no backups");
+        } else if read.iter().any(|read| read.depth == Some(Depth::Sealed)) {
+            output.note("sealed backups were held against their digests; give --identity FILE to decode them, too");
+        }
+    }
+    Ok(exit(&read))
+}
+
+fn exit(read: &[ReadBack]) -> Exit {
+    let failed = read.iter().filter(|read| read.error.is_some()).count();
+    if read.iter().any(|read| read.damaged) {
+        Exit::Damaged
+    } else if failed == 0 {
+        Exit::Done
+    } else if failed < read.len() {
+        Exit::Partial
+    } else {
+        Exit::Failed
+    }
+}
+
+fn row(read: &ReadBack) -> Vec<String> {
+    let result = match (read.depth, read.damaged) {
+        (Some(Depth::Decoded), _) => "sound: decoded to its end",
+        (Some(Depth::Sealed), _) => "sealed bytes as shipped",
+        (None, true) => "DAMAGED",
+        (None, false) => "FAILED",
+    };
+    vec![
+        read.destination.clone(),
+        read.name.clone(),
+        HumanBytes(read.bytes).to_string(),
+        result.to_owned(),
+    ]
+}

@@ -1,0 +1,139 @@
+//! The only place that prints: results on stdout, everything else on stderr.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use longshore_core::Error;
+use serde::Serialize;
+
+use crate::exit_code::Exit;
+
+/// Where a verb says what it has to say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    quiet: bool,
+}
+
+impl Output {
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Whether notes and progress are unwanted.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(self, line: impl Display) {
+        print(format_args!("{line}\n"));
+    }
+
+    /// The result for programs.
+    pub(crate) fn json(self, value: &impl Serialize) -> Exit {
+        match serde_json::to_string_pretty(value) {
+            Ok(json) => {
+                self.line(json);
+                Exit::Done
+            }
+            Err(error) => self.failure(&format!("cannot write JSON: {error}")),
+        }
+    }
+
+    /// Bytes of the result, as they are.
+    pub(crate) fn bytes(self, bytes: &[u8]) {
+        finish(io::stdout().write_all(bytes));
+    }
+
+    /// Rows of the result beneath their headings, each column as wide as it must be. Headings that begin with `>` are of columns of numbers.
+    pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
+        let plain: Vec<String> = headings
+            .iter()
+            .map(|heading| heading.trim_start_matches('>').to_owned())
+            .collect();
+        let width = |column: usize| {
+            let cells = rows.iter().chain([&plain]).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        for row in std::iter::once(&plain).chain(rows) {
+            let cells = row.iter().zip(&widths).zip(headings).map(|((cell, &width), heading)| {
+                if heading.starts_with('>') {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            });
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+
+    /// Something to know, unless it is unwanted.
+    pub(crate) fn note(self, note: impl Display) {
+        if !self.quiet {
+            say(format_args!("{note}\n"));
+        }
+    }
+
+    /// Something to act on.
+    pub(crate) fn warning(self, warning: impl Display) {
+        say(format_args!("warning: {warning}\n"));
+    }
+
+    /// An error, layer by layer, and the way out.
+    pub(crate) fn error(self, error: &Error) -> Exit {
+        let mut text = format!("error: {error}\n");
+        let mut next = std::error::Error::source(error);
+        while let Some(cause) = next {
+            let cause_text = cause.to_string();
+            for line in cause_text.lines() {
+                text += &format!("  {line}\n");
+            }
+            next = cause.source();
+        }
+        if let Some(hint) = error.remedy() {
+            text += &format!("hint: {hint}\n");
+        }
+        say(format_args!("{text}"));
+        Exit::from(error)
+    }
+
+    /// An error that is only words.
+    pub(crate) fn problem(self, message: &str, hint: Option<&str>) {
+        say(format_args!("error: {message}\n"));
+        if let Some(hint) = hint {
+            say(format_args!("hint: {hint}\n"));
+        }
+    }
+
+    /// A failure of our own surroundings.
+    pub(crate) fn failure(self, message: &str) -> Exit {
+        self.problem(message, None);
+        Exit::Failed
+    }
+
+    /// A signal asked us to end.
+    pub(crate) fn interrupted(self, exit: Exit) -> Exit {
+        say(format_args!("interrupted: nothing half-made counts as a backup\n"));
+        exit
+    }
+}
+
+/// What clap has to say of the command line: help, a version, or what is wrong with it.
+pub(crate) fn usage(error: &clap::Error) -> Exit {
+    finish(error.print());
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+fn print(text: std::fmt::Arguments<'_>) {
+    finish(io::stdout().write_fmt(text));
+}
+
+fn say(text: std::fmt::Arguments<'_>) {
+    finish(io::stderr().write_fmt(text));
+}
+
+/// Whoever closes our output early, as `head` does, wants no more of it; the work goes on, and its exit code tells.
+fn finish(written: io::Result<()>) {
+    written.ok();
+}

@@ -1,0 +1,82 @@
+//! The only place that names a plugin.
+
+use longshore_core::plugin::Cluster;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{Server, databases, local_connections};
+use longshore_service::registry::Registry;
+use secrecy::SecretString;
+
+/// All plugins.
+pub(crate) fn registry() -> Registry {
+    let mut registry = Registry {
+        default_verify: "pg_restore",
+        default_restore: "pg_restore",
+        ..Registry::default()
+    };
+    registry.dump.add::<longshore_dump_pg_dump::PgDump>();
+    registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
+    registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
+    registry.encrypt.add::<longshore_encrypt_age::Age>();
+    registry.decrypt.add::<longshore_encrypt_age::Opener>();
+    registry.store.add::<longshore_ship_local::Local>();
+    registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
+    registry
+}
+
+/// A new identity: the text of its file, and its recipient.
+pub(crate) fn new_identity() -> (SecretString, String) {
+    let identity = longshore_encrypt_age::generate();
+    (identity.file, identity.recipient)
+}
+
+/// A cluster that answers.
+pub(crate) struct Found {
+    /// How it was reached.
+    pub(crate) connection: String,
+    /// What it says of itself.
+    pub(crate) server: String,
+    /// Its databases, templates left out.
+    pub(crate) databases: Vec<String>,
+}
+
+/// The cluster at `connection`, or else the first that answers on a local socket.
+pub(crate) async fn find_cluster(connection: Option<&str>) -> Result<Found> {
+    let candidates = connection.map_or_else(local_connections, |connection| vec![connection.to_owned()]);
+    let mut failed = None;
+    for connection in candidates {
+        match look(&connection).await {
+            Ok(found) => return Ok(found),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| {
+        Error::new(
+            Stage::Config,
+            Kind::NotFound,
+            "cluster",
+            "no PostgreSQL server answers here",
+        )
+        .hint("say how to reach it: longshore init --connection \"host=db1 user=backup\"")
+    }))
+}
+
+async fn look(connection: &str) -> Result<Found> {
+    let cluster = Cluster {
+        name: "main".to_owned(),
+        connection: connection.to_owned().into(),
+        password: None,
+        bin_dir: None,
+    };
+    let client = Client::new(&cluster)?;
+    let server = Server::look(&client).await?;
+    let databases = databases(&client)
+        .await?
+        .into_iter()
+        .filter(|database| !database.template);
+    Ok(Found {
+        connection: connection.to_owned(),
+        server: format!("PostgreSQL {}", server.version()?),
+        databases: databases.map(|database| database.name).collect(),
+    })
+}

@@ -1,0 +1,166 @@
+//! Progress: bars on a terminal, lines elsewhere, nothing if it is unwanted.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use longshore_core::stage::Surveyed;
+use longshore_core::subject::Subject;
+use longshore_service::report::{ArtifactReport, Outcome};
+use longshore_service::watch::{Nobody, Watch};
+
+use crate::output::Output;
+
+/// Whoever watches a run here.
+pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
+    if output.is_quiet() {
+        Arc::new(Nobody)
+    } else if std::io::stderr().is_terminal() {
+        Arc::new(Bars::default())
+    } else {
+        Arc::new(Lines(output))
+    }
+}
+
+/// A bar for a read of unknown length, or nothing where that is unwanted.
+pub(crate) fn counter(output: Output) -> ProgressBar {
+    if output.is_quiet() || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} read {bytes}, {bytes_per_sec}"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// What became of an artifact, on one line.
+pub(crate) fn summary(artifact: &ArtifactReport) -> String {
+    let subject = &artifact.subject;
+    if let Some(error) = &artifact.error {
+        return format!("{subject}: failed: {}", error.message);
+    }
+    let destinations = artifact
+        .destinations
+        .iter()
+        .map(|destination| match &destination.error {
+            None => destination.destination.clone(),
+            Some(error) => format!("{} failed: {}", destination.destination, error.message),
+        });
+    format!(
+        "{subject}: {} → {} in {:.1} s → {}",
+        HumanBytes(artifact.plaintext_bytes),
+        HumanBytes(artifact.sealed_bytes),
+        artifact.seconds,
+        destinations.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// A line when something begins, and one when it ends.
+struct Lines(Output);
+
+impl Watch for Lines {
+    fn planned(&self, subjects: &[Surveyed]) {
+        let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
+        self.0.note(format_args!(
+            "{} to copy, {} on disk",
+            subjects.len(),
+            HumanBytes(bytes)
+        ));
+    }
+
+    fn began(&self, subject: &Subject) {
+        self.0.note(format_args!("{subject}: begins"));
+    }
+
+    fn read(&self, _: &Subject, _: u64) {}
+
+    fn ended(&self, artifact: &ArtifactReport) {
+        self.0.note(summary(artifact));
+    }
+}
+
+/// A bar for the whole, and one for each artifact under way: bytes read against the size on disk.
+#[derive(Default)]
+struct Bars {
+    all: MultiProgress,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    total: Option<ProgressBar>,
+    estimates: HashMap<Subject, Option<u64>>,
+    under_way: HashMap<Subject, ProgressBar>,
+}
+
+impl Bars {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch for Bars {
+    fn planned(&self, subjects: &[Surveyed]) {
+        let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
+        let total = self
+            .all
+            .add(ProgressBar::new(bytes).with_message("total").with_style(bar_style()));
+        total.enable_steady_tick(TICK);
+        let mut known = self.known();
+        known.total = Some(total);
+        known.estimates = subjects
+            .iter()
+            .map(|surveyed| (surveyed.subject.clone(), surveyed.estimated_bytes))
+            .collect();
+    }
+
+    fn began(&self, subject: &Subject) {
+        let mut known = self.known();
+        let bar = match known.estimates.get(subject).copied().flatten() {
+            Some(bytes) => ProgressBar::new(bytes).with_style(bar_style()),
+            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg:20} {bytes}, {bytes_per_sec}")),
+        };
+        let bar = self.all.insert(0, bar.with_message(subject.to_string()));
+        known.under_way.insert(subject.clone(), bar);
+    }
+
+    fn read(&self, subject: &Subject, bytes: u64) {
+        let known = self.known();
+        if let Some(bar) = known.under_way.get(subject) {
+            bar.inc(bytes);
+        }
+        if let Some(total) = &known.total {
+            total.inc(bytes);
+        }
+    }
+
+    fn ended(&self, artifact: &ArtifactReport) {
+        let mut known = self.known();
+        if let Some(bar) = known.under_way.remove(&artifact.subject) {
+            bar.finish_and_clear();
+            // The size on disk was a guess; what is done is done.
+            if let Some(total) = known.total.as_ref().filter(|_| artifact.outcome() != Outcome::Failed) {
+                total.inc(bar.length().unwrap_or(0).saturating_sub(bar.position()));
+            }
+        }
+        let last = known.under_way.is_empty()
+            && known.estimates.remove(&artifact.subject).is_some()
+            && known.estimates.is_empty();
+        known.estimates.remove(&artifact.subject);
+        if let Some(total) = known.total.take_if(|_| last) {
+            total.finish_and_clear();
+        }
+    }
+}
+
+fn bar_style() -> ProgressStyle {
+    style("{spinner} {msg:20} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}")
+}
+
+/// A style; were its template wrong, the plain one.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

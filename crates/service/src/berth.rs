@@ -1,0 +1,83 @@
+//! One run of a job at a time.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{SecondsFormat, Utc};
+use longshore_core::key::Stamp;
+use longshore_core::lock::{self, Holder, Lock};
+use longshore_core::meter::Digest;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::config::Config;
+
+/// A place at the quay: the lock of a job, and the time that its run carries.
+pub(crate) struct Berth {
+    /// Held as long as the run is.
+    pub(crate) _lock: Lock,
+    /// The run's one time.
+    pub(crate) time: Stamp,
+    /// Who holds what the run claims elsewhere.
+    pub(crate) holder: Holder,
+}
+
+impl Berth {
+    /// Takes the lock of a job on this host. Two configurations may have jobs of one name, so the file's path counts, too.
+    pub(crate) async fn take(config: &Config, job: &str) -> Result<Self> {
+        let folder = lock_dir(config)?;
+        let path = config.path.canonicalize().unwrap_or_else(|_| config.path.clone());
+        let digest = Digest::of(path.as_os_str().as_encoded_bytes()).sha256;
+        let holder = Holder {
+            work: format!("run of job \"{job}\""),
+            since: Utc::now(),
+        };
+        let lock = lock::acquire(&folder.join(format!("{job}-{}.lock", &digest[..8])), &holder)?;
+
+        // Names carry the second. The run before may have had this one.
+        let mut holder = holder;
+        let stamp = |holder: &Holder| holder.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        while lock
+            .previous
+            .as_deref()
+            .is_some_and(|previous| previous.contains(&stamp(&holder)))
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            holder.since = Utc::now();
+        }
+        Ok(Self {
+            _lock: lock,
+            time: Stamp::new(holder.since),
+            holder,
+        })
+    }
+}
+
+/// Where locks are: as configured, or in the place that the system has for what ends with a boot. Nobody else may write there.
+fn lock_dir(config: &Config) -> Result<PathBuf> {
+    let user = rustix::process::geteuid();
+    let folder = match (&config.lock_dir, std::env::var_os("XDG_RUNTIME_DIR")) {
+        (Some(configured), _) => configured.clone(),
+        (None, _) if user.is_root() => PathBuf::from("/run/longshore"),
+        (None, Some(runtime)) => PathBuf::from(runtime).join("longshore"),
+        (None, None) => PathBuf::from(format!("/tmp/longshore-{}", user.as_raw())),
+    };
+    let name = folder.display().to_string();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|error| {
+        Error::io(Stage::Lock, &name, "cannot make the folder for locks", error)
+            .hint("set lock_dir in the configuration")
+    })?;
+    let metadata = fs::metadata(&folder).map_err(|error| Error::io(Stage::Lock, &name, "cannot look at it", error))?;
+    if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
+        return Err(Error::new(
+            Stage::Lock,
+            Kind::Denied,
+            name,
+            "the folder for locks is not this user's alone",
+        )
+        .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
+    }
+    Ok(folder)
+}

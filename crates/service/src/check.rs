@@ -1,0 +1,234 @@
+//! What would fail at 3 a.m., found now: every stage looks ahead, and every destination takes, gives back and lets go of a probe.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use futures_util::StreamExt;
+use longshore_core::check::{Finding, Outcome};
+use longshore_core::key::{Key, Stamp};
+use longshore_core::meter::Digest;
+use longshore_core::plugin::{Identities, Site};
+use longshore_core::stage::{Dump, Encrypt, Store};
+use longshore_core::stream::{collect, from_bytes};
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::config::{Config, Job};
+use crate::registry::Registry;
+use crate::verify::judges;
+
+/// What every probe says.
+const PROBE: &str = "longshore was here to see whether it could be\n";
+
+/// Looks at one job, or at all.
+pub async fn check(
+    config: &Config,
+    registry: &Registry,
+    job: Option<&str>,
+    identities: &Identities,
+) -> Result<Vec<Finding>> {
+    let jobs: Vec<&Job> = match job {
+        Some(name) => vec![config.job(Some(name))?],
+        None => config.jobs.values().collect(),
+    };
+    let mut findings = vec![Finding::good("configuration", config.path.display().to_string())];
+    for job in &jobs {
+        findings.extend(of_stages(registry, job, identities).await);
+    }
+    let wanted = wanted_bytes(&jobs).await;
+    for (name, builder) in &config.destinations {
+        if jobs.iter().any(|job| job.ship.contains(name)) {
+            let subject = format!("destination {name}");
+            match builder(&()) {
+                Ok(store) => findings.extend(of_destination(&subject, Arc::from(store), wanted).await),
+                Err(error) => findings.push(Finding::failed(subject, &error)),
+            }
+        }
+    }
+    // Two stages that look at one server find the same twice.
+    let mut seen = std::collections::BTreeSet::new();
+    findings.retain(|finding| seen.insert(finding.clone()));
+    Ok(findings)
+}
+
+async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for dump in &job.dump {
+        match dump(&job.site) {
+            Ok(dump) => findings.extend(dump.check().await),
+            Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
+        }
+    }
+    match judges(registry, Some(job), &job.site) {
+        Ok(judges) if judges.is_empty() => findings.push(Finding::warning(
+            format!("job {}", job.name),
+            "nobody verifies what is dumped",
+            "leave verify out, and the default does",
+        )),
+        Ok(judges) => {
+            for judge in judges {
+                findings.extend(judge.check().await);
+            }
+        }
+        Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
+    }
+    findings.extend(of_sealing(registry, job, identities).await);
+    for destination in job.ship.iter().filter(|name| !job.retention.contains_key(*name)) {
+        findings.push(Finding::warning(
+            format!("job {}", job.name),
+            format!("no retention at \"{destination}\": nothing is ever removed there"),
+            "add retention = \"…\" to the job, or see to it yourself",
+        ));
+    }
+    findings
+}
+
+/// Whether recipients parse, and whether the identities given open what is sealed to them.
+async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
+    let subject = format!("job {}", job.name);
+    let Some(encrypt) = &job.encrypt else {
+        let message = "encrypt = { type = \"none\" }: whoever can read a destination can read the databases";
+        return vec![Finding::warning(
+            subject,
+            message,
+            "encrypt = { type = \"age\", recipients = [\"age1…\"] }",
+        )];
+    };
+    let encrypt = match encrypt(&()) {
+        Ok(encrypt) => encrypt,
+        Err(error) => return vec![Finding::failed(subject, &error)],
+    };
+    let mut findings = encrypt.check().await;
+    if !identities.files.is_empty() {
+        findings.push(match opened(registry, &*encrypt, identities).await {
+            Ok(()) => Finding::good("identity", "opens what is sealed now"),
+            Err(error) => Finding::failed("identity", &error),
+        });
+    }
+    findings
+}
+
+async fn opened(registry: &Registry, encrypt: &dyn Encrypt, identities: &Identities) -> Result<()> {
+    let decrypt = registry.decrypt.build(encrypt.name(), identities)?;
+    let plain = decrypt
+        .decrypt(encrypt.encrypt(from_bytes(PROBE), "probe"), "probe")
+        .await?;
+    expect_probe(&collect(plain, PROBE.len(), Stage::Decrypt, "probe").await?)
+}
+
+fn expect_probe(found: &[u8]) -> Result<()> {
+    if found == PROBE.as_bytes() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Stage::Ship,
+        Kind::Corrupt,
+        "probe",
+        "other bytes came back than were sent",
+    ))
+}
+
+/// About how much a run of these jobs reads, in bytes. A server that cannot be asked was found elsewhere.
+async fn wanted_bytes(jobs: &[&Job]) -> u64 {
+    async fn of_dump(dump: &dyn Fn(&Site) -> Result<Box<dyn Dump>>, site: &Site) -> Result<u64> {
+        let survey = dump(site)?.survey().await?;
+        Ok(survey
+            .subjects
+            .iter()
+            .filter_map(|surveyed| surveyed.estimated_bytes)
+            .sum())
+    }
+    let mut wanted = 0;
+    for job in jobs {
+        for dump in &job.dump {
+            wanted += of_dump(&**dump, &job.site).await.unwrap_or(0);
+        }
+    }
+    wanted
+}
+
+async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: u64) -> Vec<Finding> {
+    let mut findings = store.check().await;
+    for finding in &mut findings {
+        finding.subject = subject.to_owned();
+    }
+    if findings.iter().any(|finding| finding.outcome == Outcome::Failed) {
+        return findings;
+    }
+    findings.push(probed(subject, &*store).await);
+    if let Some(room) = store.room() {
+        findings.push(match room.free_bytes().await {
+            Ok(free) => {
+                let message = format!(
+                    "{} MiB free; the databases take {} MiB on disk",
+                    free >> 20,
+                    wanted >> 20
+                );
+                if free < wanted {
+                    Finding::warning(
+                        subject,
+                        message,
+                        "make room, or keep fewer backups: compressed they may fit all the same",
+                    )
+                } else {
+                    Finding::good(subject, message)
+                }
+            }
+            Err(error) => Finding::failed(subject, &error),
+        });
+    }
+    findings
+}
+
+/// Sends a probe and sees what may be done with it. Credentials that may only write are as good as any.
+async fn probed(subject: &str, store: &dyn Store) -> Finding {
+    let attempt = async {
+        let key = probe_key()?;
+        store.ship(&key, from_bytes(PROBE)).await?;
+        let mut denied = Vec::new();
+        let mut note = |verb, done: Result<()>| match done {
+            Err(error) if error.kind() == Kind::Denied => {
+                denied.push(verb);
+                Ok(())
+            }
+            done => done,
+        };
+        let read = async {
+            expect_probe(&collect(store.fetch(&key, None).await?, PROBE.len(), Stage::Ship, key.as_str()).await?)
+        };
+        note("read", read.await)?;
+        note("list", listed(store, &key).await)?;
+        note("remove", store.remove(&key).await)?;
+        Ok(denied)
+    };
+    match attempt.await {
+        Ok(denied) if denied.is_empty() => Finding::good(subject, "write, read back, list and remove work"),
+        Ok(denied) if denied.len() == 3 => Finding::good(subject, "write-only: prune and verify from another host"),
+        Ok(denied) => Finding::good(
+            subject,
+            format!("write works; not permitted here: {}", denied.join(", ")),
+        ),
+        Err(error) => Finding::failed(subject, &error),
+    }
+}
+
+async fn listed(store: &dyn Store, key: &Key) -> Result<()> {
+    let mut entries = store.list().await?;
+    while let Some(entry) = entries.next().await {
+        if entry?.key == *key {
+            return Ok(());
+        }
+    }
+    Err(Error::new(
+        Stage::Ship,
+        Kind::Corrupt,
+        key.as_str(),
+        "was written, and is not listed",
+    ))
+}
+
+/// A name that no other probe has, at the top of the destination, so that no folder is left behind.
+fn probe_key() -> Result<Key> {
+    let now = Utc::now();
+    let unique = Digest::of(format!("{} {now:?}", std::process::id()).as_bytes()).sha256;
+    Key::parse(&format!("longshore-check-{}-{}", Stamp::new(now), &unique[..16]))
+}

@@ -1,0 +1,296 @@
+//! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
+
+mod fault;
+mod written;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use longshore_core::plugin::{Cluster, Site};
+use longshore_core::retention::Policy;
+use longshore_core::stage::{Dump, Encrypt, Store, Verify};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+pub use self::fault::Fault;
+use crate::registry::{Builder, Registry};
+
+/// A configuration that was read: every name in it leads somewhere, every setting is known.
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Where locks are kept, if not in the usual place.
+    pub lock_dir: Option<PathBuf>,
+    /// Destinations by name.
+    pub destinations: BTreeMap<String, Builder<dyn Store>>,
+    /// Jobs by name.
+    pub jobs: BTreeMap<String, Job>,
+}
+
+/// A job that was read.
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// Where it works.
+    pub site: Site,
+    /// What it dumps.
+    pub dump: Vec<Builder<dyn Dump>>,
+    /// Who judges; the default where the job names nobody.
+    pub verify: Option<Vec<Builder<dyn Verify>>>,
+    /// Who seals; nobody where it says so aloud.
+    pub encrypt: Option<Builder<dyn Encrypt>>,
+    /// The names of the destinations it ships to.
+    pub ship: Vec<String>,
+    /// The policy at each destination that has one.
+    pub retention: BTreeMap<String, Policy>,
+    /// How many databases are dumped at once.
+    pub parallel: usize,
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
+        let source = std::fs::read_to_string(path).map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::io(
+                Stage::Config,
+                path.display().to_string(),
+                "cannot read the configuration",
+                error,
+            );
+            let hint = "make one with `longshore init`, or name yours with --config FILE";
+            if missing { error.hint(hint) } else { error }
+        })?;
+        Self::parse(path, &source, registry).map_err(|fault| fault.in_file(path, &source))
+    }
+
+    fn parse(path: &Path, source: &str, registry: &Registry) -> Result<Self, Fault> {
+        let document = DeTable::parse(source)?;
+        let whole = document.span();
+        let mut top = document.into_inner();
+        let mut sections = ["cluster", "destination", "retention", "job"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, jobs] = &mut sections;
+        let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
+
+        let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
+        let destinations = section(destinations.take(), |_, value| registry.store.read(value))?;
+        let policies = section(policies.take(), |name, value| {
+            let span = value.span();
+            let policy: Policy = read(value)?;
+            policy.check(name).map_err(|error| Fault::at(span, error.to_string()))?;
+            Ok(policy)
+        })?;
+        let known = Known {
+            clusters,
+            destinations: &destinations,
+            policies,
+        };
+        let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
+        if jobs.is_empty() {
+            return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            lock_dir: settings.lock_dir,
+            destinations,
+            jobs,
+        })
+    }
+
+    /// The job of this name, or the only one there is.
+    pub fn job(&self, name: Option<&str>) -> Result<&Job> {
+        let names = || list(self.jobs.keys());
+        let unclear = |subject: &str, message: &str| {
+            Error::new(Stage::Config, Kind::Usage, subject, message).hint(format!("the jobs are {}", names()))
+        };
+        match name {
+            Some(name) => self.jobs.get(name).ok_or_else(|| unclear(name, "there is no such job")),
+            None if self.jobs.len() == 1 => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
+            None => Err(unclear("", "there are several jobs: name one")),
+        }
+    }
+
+    /// The builder of a destination.
+    pub fn destination(&self, name: &str) -> Result<&Builder<dyn Store>> {
+        self.destinations.get(name).ok_or_else(|| {
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such destination")
+                .hint(format!("the destinations are {}", list(self.destinations.keys())))
+        })
+    }
+}
+
+/// What jobs may refer to.
+struct Known<'a> {
+    clusters: BTreeMap<String, written::Cluster>,
+    destinations: &'a BTreeMap<String, Builder<dyn Store>>,
+    policies: BTreeMap<String, Policy>,
+}
+
+impl Known<'_> {
+    fn job(&self, name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Job, Fault> {
+        let span = value.span();
+        let wrong = |message: String| Fault::at(span.clone(), format!("job \"{name}\": {message}"));
+        let DeValue::Table(mut table) = value.into_inner() else {
+            return Err(wrong("must be a table".to_owned()));
+        };
+        let [dump, verify, encrypt] = ["dump", "verify", "encrypt"].map(|stage| table.remove(stage));
+        let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
+
+        let dump = dump
+            .map(|dump| each(dump, |value| registry.dump.read(value)))
+            .transpose()?
+            .unwrap_or_default();
+        if dump.is_empty() {
+            return Err(wrong("dumps nothing: add dump = [{ type = \"pg_dump\" }]".to_owned()));
+        }
+        let verify = verify
+            .map(|verify| each(verify, |value| registry.verify.read(value)))
+            .transpose()?;
+        let encrypt = match encrypt {
+            None => {
+                let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or say { type = \"none\" } aloud";
+                return Err(wrong(message.to_owned()));
+            }
+            Some(encrypt) if is_none(&encrypt) => None,
+            Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
+        };
+        if settings.ship.is_empty() {
+            return Err(wrong("ships to no destination".to_owned()));
+        }
+        for (place, destination) in settings.ship.iter().enumerate() {
+            lead(self.destinations, destination, "destination").map_err(&wrong)?;
+            if settings.ship[..place].contains(destination) {
+                return Err(wrong(format!("ships to \"{destination}\" twice")));
+            }
+        }
+        if settings.parallel == 0 {
+            return Err(wrong("parallel is at least 1".to_owned()));
+        }
+        let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
+        Ok(Job {
+            name: name.to_owned(),
+            site: Site {
+                cluster: Cluster {
+                    name: settings.cluster,
+                    connection: cluster.connection.clone(),
+                    password: None,
+                    bin_dir: cluster.bin_dir.clone(),
+                },
+                packing: settings
+                    .compression
+                    .resolve()
+                    .map_err(|message| wrong(format!("compression: {message}")))?,
+                scratch_dir: settings.scratch_dir,
+            },
+            dump,
+            verify,
+            encrypt,
+            retention: self.retention(settings.retention, &settings.ship).map_err(&wrong)?,
+            ship: settings.ship,
+            parallel: settings.parallel,
+        })
+    }
+
+    /// The policy at each of a job's destinations.
+    fn retention(
+        &self,
+        written: Option<written::Retention>,
+        ship: &[String],
+    ) -> Result<BTreeMap<String, Policy>, String> {
+        let policy = |name: &String| lead(&self.policies, name, "retention").cloned();
+        match written {
+            None => Ok(BTreeMap::new()),
+            Some(written::Retention::Everywhere(name)) => {
+                let policy = policy(&name)?;
+                Ok(ship
+                    .iter()
+                    .map(|destination| (destination.clone(), policy.clone()))
+                    .collect())
+            }
+            Some(written::Retention::Each(each)) => each
+                .iter()
+                .map(|(destination, name)| {
+                    if !ship.contains(destination) {
+                        return Err(format!(
+                            "retention names \"{destination}\", to which the job does not ship"
+                        ));
+                    }
+                    Ok((destination.clone(), policy(name)?))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Where a name leads, or what there is instead.
+fn lead<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
+    all.get(name).ok_or_else(|| match all.is_empty() {
+        true => format!("there is no {what} \"{name}\": add a table [{what}.{name}]"),
+        false => format!("there is no {what} \"{name}\"; there is {}", list(all.keys())),
+    })
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a table says `type = "none"` and nothing else.
+fn is_none(value: &Spanned<DeValue<'_>>) -> bool {
+    let DeValue::Table(table) = value.get_ref() else {
+        return false;
+    };
+    table.len() == 1 && table.get("type").and_then(|name| name.get_ref().as_str()) == Some("none")
+}
+
+fn read<'de, T: Deserialize<'de>>(value: Spanned<DeValue<'de>>) -> Result<T, Fault> {
+    Ok(T::deserialize(ValueDeserializer::from(value))?)
+}
+
+/// Reads the named tables of a section.
+fn section<'i, T>(
+    value: Option<Spanned<DeValue<'i>>>,
+    read: impl Fn(&str, Spanned<DeValue<'i>>) -> Result<T, Fault>,
+) -> Result<BTreeMap<String, T>, Fault> {
+    let Some(value) = value else {
+        return Ok(BTreeMap::new());
+    };
+    let span = value.span();
+    let DeValue::Table(table) = value.into_inner() else {
+        return Err(Fault::at(
+            span,
+            "must be a table of named tables, such as [cluster.main]",
+        ));
+    };
+    let entry = |(name, value): (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>)| {
+        if !is_plain(name.get_ref()) {
+            return Err(Fault::at(
+                name.span(),
+                "a name is of A-Z a-z 0-9 . _ - and begins with a letter or digit",
+            ));
+        }
+        Ok((name.get_ref().to_string(), read(name.get_ref(), value)?))
+    };
+    table.into_iter().map(entry).collect()
+}
+
+/// Whether a name can stand in file names and on command lines as it is.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// Reads the members of a list.
+fn each<'i, T>(
+    value: Spanned<DeValue<'i>>,
+    read: impl Fn(Spanned<DeValue<'i>>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let span = value.span();
+    match value.into_inner() {
+        DeValue::Array(array) => array.into_iter().map(read).collect(),
+        _ => Err(Fault::at(span, "must be a list of tables, such as [{ type = \"…\" }]")),
+    }
+}

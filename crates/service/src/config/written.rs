@@ -1,0 +1,127 @@
+//! The configuration as it is written: every setting that is not a plugin's, unknown ones denied.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use longshore_core::compress::Compression;
+use longshore_core::plugin::Packing;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// The top of the file. The sections are read one by one; they stand here so that an unknown one is told the known ones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Top {
+    pub(super) lock_dir: Option<PathBuf>,
+    #[serde(rename = "cluster")]
+    _cluster: Option<IgnoredAny>,
+    #[serde(rename = "destination")]
+    _destination: Option<IgnoredAny>,
+    #[serde(rename = "retention")]
+    _retention: Option<IgnoredAny>,
+    #[serde(rename = "job")]
+    _job: Option<IgnoredAny>,
+}
+
+/// `[cluster.NAME]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cluster {
+    #[serde(default = "nothing")]
+    pub(super) connection: SecretString,
+    pub(super) bin_dir: Option<PathBuf>,
+}
+
+/// An empty connection string: libpq's defaults and the `PG*` variables.
+fn nothing() -> SecretString {
+    String::new().into()
+}
+
+/// `[job.NAME]`, without its stages.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Job {
+    pub(super) cluster: String,
+    pub(super) ship: Vec<String>,
+    pub(super) retention: Option<Retention>,
+    #[serde(default)]
+    pub(super) compression: Compressing,
+    #[serde(default = "one")]
+    pub(super) parallel: usize,
+    pub(super) scratch_dir: Option<PathBuf>,
+    #[serde(rename = "dump")]
+    _dump: Option<IgnoredAny>,
+    #[serde(rename = "verify")]
+    _verify: Option<IgnoredAny>,
+    #[serde(rename = "encrypt")]
+    _encrypt: Option<IgnoredAny>,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// One policy for all destinations, or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Retention {
+    Everywhere(String),
+    Each(BTreeMap<String, String>),
+}
+
+/// `compression = { by = …, method = …, level = …, threads = … }`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Compressing {
+    #[serde(default)]
+    by: By,
+    method: Option<String>,
+    level: Option<i32>,
+    threads: Option<u32>,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    #[default]
+    Longshore,
+    PgDump,
+}
+
+/// zstd's level where none is given: its own default.
+const DEFAULT_LEVEL: i32 = 3;
+/// More threads than this compress faster than one connection can be read.
+const MAX_DEFAULT_THREADS: u32 = 4;
+
+impl Compressing {
+    pub(super) fn resolve(self) -> Result<Packing, String> {
+        if self.by == By::PgDump {
+            if self.threads.is_some() {
+                return Err("threads is for compression by longshore".to_owned());
+            }
+            let method = self.method.unwrap_or_else(|| "gzip".to_owned());
+            if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
+                return Err(format!("method \"{method}\" is none of pg_dump's: gzip, lz4, zstd"));
+            }
+            return Ok(Packing::Tool {
+                method,
+                level: self.level,
+            });
+        }
+        let threads = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let compression = match self.method.as_deref() {
+            None | Some("zstd") => Compression::Zstd {
+                level: self.level.unwrap_or(DEFAULT_LEVEL),
+                threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)),
+            },
+            Some("none") => Compression::None,
+            Some(other) => return Err(format!("method \"{other}\" is none of longshore's: zstd, none")),
+        };
+        match compression {
+            Compression::Zstd { level, .. } if !(1..=19).contains(&level) => Err("level is from 1 to 19".to_owned()),
+            Compression::Zstd { threads, .. } if threads > 64 => Err("threads is at most 64".to_owned()),
+            sound => Ok(Packing::Pipeline(sound)),
+        }
+    }
+}

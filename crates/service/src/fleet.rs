@@ -1,0 +1,119 @@
+//! The catalogs of all destinations, and finding a backup in them.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use futures_util::future::join_all;
+use longshore_core::catalog::{Backup, Catalog};
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::config::Config;
+
+/// A destination whose catalog was read.
+pub struct Quay {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What lies there.
+    pub catalog: Catalog,
+}
+
+/// The catalogs of the destinations named, or of all. One that cannot be read is an error of its own and hides no other.
+pub async fn quays(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Quay>)>> {
+    if let Some(name) = only {
+        config.destination(name)?;
+    }
+    let chosen = config
+        .destinations
+        .iter()
+        .filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
+    let reads = chosen.map(async |(name, builder)| {
+        let read = async {
+            let store: Arc<dyn Store> = Arc::from(builder(&())?);
+            let catalog = Catalog::read(&*store).await?;
+            Ok(Quay {
+                name: name.clone(),
+                store,
+                catalog,
+            })
+        };
+        (name.clone(), read.await)
+    });
+    Ok(join_all(reads).await)
+}
+
+/// The catalogs that could be read, if any could.
+pub async fn readable(config: &Config, only: Option<&str>) -> Result<Vec<Quay>> {
+    let mut failed = None;
+    let mut read = Vec::new();
+    for (_, quay) in quays(config, only).await? {
+        match quay {
+            Ok(quay) => read.push(quay),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if read.is_empty() => Err(error),
+        _ => Ok(read),
+    }
+}
+
+/// Whether `words` mean this backup: its name, its name without the folder, its subject, or its cluster and subject.
+pub fn means(words: &str, backup: &Backup) -> bool {
+    let subject = &backup.manifest.subject;
+    let cluster = &backup.manifest.cluster.name;
+    words == backup.name.as_str()
+        || words == backup.name.file_name()
+        || words == subject.segment()
+        || subject.is_database() && words == subject.to_string() && !is_word(words, backup)
+        || words
+            .strip_prefix(cluster.as_str())
+            .and_then(|rest| rest.strip_prefix('/'))
+            == Some(&subject.segment())
+}
+
+/// Whether `words`, which a database bears as its name, mean another kind of subject.
+fn is_word(words: &str, backup: &Backup) -> bool {
+    backup.manifest.subject.segment() != words && ["globals", "roles", "tablespaces", "schema", "all"].contains(&words)
+}
+
+/// A moment as a person writes it, in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
+pub fn moment(text: &str) -> Result<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let text = text.trim().replace('T', " ");
+    if let Ok(date) = NaiveDate::parse_from_str(&text, "%Y-%m-%d") {
+        let end = NaiveTime::from_hms_opt(23, 59, 59).unwrap_or_default();
+        return Ok(date.and_time(end).and_utc());
+    }
+    let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
+    let time = formats
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
+    time.map(|time| time.and_utc()).ok_or_else(|| {
+        Error::new(Stage::Config, Kind::Usage, text, "not a time")
+            .hint("write \"2026-06-07\", \"2026-06-07 12:00\" (UTC), or \"2026-06-07T12:00:00+02:00\"")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_means_its_end_and_a_time_is_utc() {
+        assert_eq!(moment("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
+        assert_eq!(
+            moment("2026-06-07 12:00").unwrap().to_rfc3339(),
+            "2026-06-07T12:00:00+00:00"
+        );
+        assert_eq!(
+            moment("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(),
+            "2026-06-07T10:00:00+00:00"
+        );
+        assert_eq!(moment("yesterday").unwrap_err().kind(), Kind::Usage);
+    }
+}

@@ -1,0 +1,143 @@
+//! What became of a run: for people by way of the command line, for programs as JSON.
+
+use chrono::{DateTime, Utc};
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::manifest::Verification;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Result};
+use serde::Serialize;
+
+use crate::prune::Pruned;
+
+/// What became of a run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The job.
+    pub job: String,
+    /// The run's id.
+    pub run: String,
+    /// The time that all its backups carry.
+    pub time: Stamp,
+    /// When it ended.
+    pub finished: DateTime<Utc>,
+    /// Everything that it was to copy, in the order in which it ended.
+    pub artifacts: Vec<ArtifactReport>,
+    /// Destinations that could not take part from the start.
+    pub left_out: Vec<DestinationReport>,
+    /// What its owner should hear.
+    pub warnings: Vec<String>,
+    /// What retention did.
+    pub pruned: Vec<Pruned>,
+}
+
+/// What became of one artifact.
+#[derive(Debug, Serialize)]
+pub struct ArtifactReport {
+    /// What it is a copy of.
+    pub subject: Subject,
+    /// The backup's name, if there is one.
+    pub name: Option<BackupName>,
+    /// What the dump program wrote, in bytes.
+    pub plaintext_bytes: u64,
+    /// What lies in the destinations, in bytes.
+    pub sealed_bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Who judged it.
+    pub verified: Vec<Verification>,
+    /// What became of it at each destination.
+    pub destinations: Vec<DestinationReport>,
+    /// What could not be captured.
+    pub not_captured: Vec<String>,
+    /// What the dump program warned of.
+    pub warnings: Vec<String>,
+    /// Why the dump failed, if it did: then it is at no destination.
+    pub error: Option<Problem>,
+}
+
+/// What became of something at a destination.
+#[derive(Debug, Serialize)]
+pub struct DestinationReport {
+    /// The destination's name.
+    pub destination: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Why it failed, if it did.
+    pub error: Option<Problem>,
+}
+
+/// An error as a report carries it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// The way out, where one is known.
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        Self {
+            message: error.chain(),
+            hint: error.remedy().map(str::to_owned),
+        }
+    }
+}
+
+impl DestinationReport {
+    /// The report of a result.
+    pub fn new(destination: &str, seconds: f64, result: &Result<()>) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            seconds,
+            error: result.as_ref().err().map(Problem::from),
+        }
+    }
+}
+
+/// How a piece of work ended as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// All of it succeeded.
+    Done,
+    /// Some of it succeeded.
+    Partial,
+    /// None of it did.
+    Failed,
+}
+
+impl ArtifactReport {
+    /// How it ended.
+    pub fn outcome(&self) -> Outcome {
+        let failed = self
+            .destinations
+            .iter()
+            .filter(|destination| destination.error.is_some())
+            .count();
+        match (&self.error, failed) {
+            (None, 0) => Outcome::Done,
+            (None, failed) if failed < self.destinations.len() => Outcome::Partial,
+            _ => Outcome::Failed,
+        }
+    }
+}
+
+impl Report {
+    /// How the run ended.
+    pub fn outcome(&self) -> Outcome {
+        if self
+            .artifacts
+            .iter()
+            .all(|artifact| artifact.outcome() == Outcome::Failed)
+        {
+            return Outcome::Failed;
+        }
+        let whole = self
+            .artifacts
+            .iter()
+            .all(|artifact| artifact.outcome() == Outcome::Done)
+            && self.left_out.is_empty()
+            && self.pruned.iter().all(Pruned::succeeded);
+        if whole { Outcome::Done } else { Outcome::Partial }
+    }
+}

@@ -1,0 +1,336 @@
+//! One run of a job: look, copy globals first, then databases in parallel, then let go of what the policy does not keep.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::Utc;
+use futures_util::StreamExt;
+use longshore_core::catalog::{Catalog, Series};
+use longshore_core::key::BackupName;
+use longshore_core::lock::Lock;
+use longshore_core::manifest::{Cluster, Server};
+use longshore_core::meter::Digest;
+use longshore_core::pipeline::{Destination, Order, Pipeline, Shipped};
+use longshore_core::stage::{Dump, Surveyed};
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::berth::Berth;
+use crate::config::{Config, Job};
+use crate::fleet::Quay;
+use crate::prune::{self, Mode, Pruned};
+use crate::registry::Registry;
+use crate::report::{ArtifactReport, DestinationReport, Outcome, Problem, Report};
+use crate::verify::judges;
+use crate::watch::Watch;
+
+/// Runs a job. An error means that nothing was copied; what failed of a run that began is in its report.
+pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
+    let berth = Berth::take(config, &job.name).await?;
+    // All that can be wrong with the settings is found before anything is read or written.
+    let dumps: Vec<_> = job.dump.iter().map(|dump| dump(&job.site)).collect::<Result<_>>()?;
+    let verify = judges(registry, Some(job), &job.site)?;
+    let encrypt = job
+        .encrypt
+        .as_ref()
+        .map(|encrypt| encrypt(&()))
+        .transpose()?
+        .map(Arc::from);
+    let (destinations, left_out) = quays(config, job, &berth).await?;
+    let survey = survey(dumps).await?;
+    let mut warnings = survey.warnings;
+    warnings.extend(cramped(&destinations, &survey.subjects).await);
+
+    let pipeline = Pipeline {
+        verify,
+        encrypt,
+        destinations: destinations
+            .iter()
+            .map(|(destination, _)| destination.clone())
+            .collect(),
+    };
+    let order = Order {
+        job: job.name.clone(),
+        run: run_id(&berth, job),
+        time: berth.time,
+        cluster: Cluster {
+            name: job.site.cluster.name.clone(),
+            server: survey.server,
+        },
+        subject: longshore_core::subject::Subject::Globals,
+        needs: BTreeMap::new(),
+    };
+    let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
+    watch.planned(&surveyed);
+    let artifacts = copy_all(&pipeline, &order, survey.subjects, job.parallel, &watch).await;
+    let pruned = let_go(job, &destinations, &artifacts).await;
+    Ok(Report {
+        job: job.name.clone(),
+        run: order.run,
+        time: berth.time,
+        finished: Utc::now(),
+        artifacts,
+        left_out,
+        warnings,
+        pruned,
+    })
+}
+
+/// The run's time, and enough besides to tell it from any other host's run of that second.
+fn run_id(berth: &Berth, job: &Job) -> String {
+    let seed = format!("{} {} {:?}", job.name, std::process::id(), berth.holder.since);
+    format!("{}-{}", berth.time, &Digest::of(seed.as_bytes()).sha256[..8])
+}
+
+/// The destinations that can take part, claimed for this job, and those that cannot. None at all is an error.
+async fn quays(
+    config: &Config,
+    job: &Job,
+    berth: &Berth,
+) -> Result<(Vec<(Destination, Option<Lock>)>, Vec<DestinationReport>)> {
+    let mut ready = Vec::new();
+    let mut errors: Vec<(String, Error)> = Vec::new();
+    for name in &job.ship {
+        let claimed = async {
+            let store: Arc<dyn longshore_core::stage::Store> = Arc::from(config.destination(name)?(&())?);
+            let lock = match store.exclusive() {
+                Some(exclusive) => Some(exclusive.claim(&job.name, &berth.holder).await?),
+                None => None,
+            };
+            Ok((
+                Destination {
+                    name: name.clone(),
+                    store,
+                },
+                lock,
+            ))
+        };
+        match claimed.await {
+            Ok(claimed) => ready.push(claimed),
+            Err(error) => errors.push((name.clone(), error)),
+        }
+    }
+    if ready.is_empty() {
+        let worst = errors
+            .iter()
+            .position(|(_, error)| error.kind() == Kind::Locked)
+            .unwrap_or(0);
+        return Err(errors.swap_remove(worst).1);
+    }
+    let left_out = errors.iter().map(|(name, error)| DestinationReport {
+        destination: name.clone(),
+        seconds: 0.0,
+        error: Some(error.into()),
+    });
+    Ok((ready, left_out.collect()))
+}
+
+/// What all dump stages of a job found.
+struct Survey {
+    server: Server,
+    subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
+    warnings: Vec<String>,
+}
+
+/// Looks at the server with every dump stage. What belongs to the whole cluster comes first.
+async fn survey(dumps: Vec<Box<dyn Dump>>) -> Result<Survey> {
+    let mut server = None;
+    let mut subjects: Vec<(Arc<dyn Dump>, Surveyed)> = Vec::new();
+    let mut warnings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for dump in dumps {
+        let dump: Arc<dyn Dump> = Arc::from(dump);
+        let survey = dump.survey().await?;
+        server = Some(survey.server);
+        warnings.extend(survey.warnings);
+        for surveyed in survey.subjects {
+            if !seen.insert(surveyed.subject.clone()) {
+                let subject = surveyed.subject.to_string();
+                let message = "two entries of dump would copy it, and both copies would bear one name";
+                return Err(Error::new(Stage::Config, Kind::Usage, subject, message)
+                    .hint("exclude it from one of them, or put them into two jobs"));
+            }
+            subjects.push((Arc::clone(&dump), surveyed));
+        }
+    }
+    subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
+    match server {
+        Some(server) if !subjects.is_empty() => Ok(Survey {
+            server,
+            subjects,
+            warnings,
+        }),
+        _ => Err(Error::new(
+            Stage::Dump,
+            Kind::Failed,
+            "",
+            "there is nothing to dump: no database matches",
+        )
+        .because(warnings.join("; "))
+        .hint("look at databases and exclude")),
+    }
+}
+
+/// Destinations whose free space is less than what is to be read. It may still do, since what is shipped is compressed.
+async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<dyn Dump>, Surveyed)]) -> Vec<String> {
+    let wanted: u64 = subjects
+        .iter()
+        .filter_map(|(_, surveyed)| surveyed.estimated_bytes)
+        .sum();
+    let mut warnings = Vec::new();
+    for (destination, _) in destinations {
+        let Some(room) = destination.store.room() else { continue };
+        match room.free_bytes().await {
+            Ok(free) if free < wanted => warnings.push(format!(
+                "destination \"{}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
+                destination.name,
+                free >> 20,
+                wanted >> 20
+            )),
+            Ok(_) => {}
+            Err(error) => warnings.push(error.chain()),
+        }
+    }
+    warnings
+}
+
+/// Copies everything: first, one by one, what databases need; then databases, several at once.
+async fn copy_all(
+    pipeline: &Pipeline,
+    order: &Order,
+    subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
+    parallel: usize,
+    watch: &Arc<dyn Watch>,
+) -> Vec<ArtifactReport> {
+    let (databases, cluster_wide): (Vec<_>, Vec<_>) = subjects
+        .into_iter()
+        .partition(|(_, surveyed)| surveyed.subject.is_database());
+    let mut reports = Vec::new();
+    let mut order = order.clone();
+    for (dump, surveyed) in cluster_wide {
+        order.subject = surveyed.subject;
+        let report = copy(pipeline, &order, &*dump, watch).await;
+        if let Some(name) = &report.name {
+            for destination in report
+                .destinations
+                .iter()
+                .filter(|destination| destination.error.is_none())
+            {
+                order
+                    .needs
+                    .entry(destination.destination.clone())
+                    .or_default()
+                    .push(name.clone());
+            }
+        }
+        reports.push(report);
+    }
+    let order = &order;
+    let copies = databases.into_iter().map(async |(dump, surveyed)| {
+        let order = Order {
+            subject: surveyed.subject,
+            ..order.clone()
+        };
+        copy(pipeline, &order, &*dump, watch).await
+    });
+    reports.extend(
+        futures_util::stream::iter(copies)
+            .buffer_unordered(parallel)
+            .collect::<Vec<_>>()
+            .await,
+    );
+    reports
+}
+
+/// Copies one subject.
+async fn copy(pipeline: &Pipeline, order: &Order, dump: &dyn Dump, watch: &Arc<dyn Watch>) -> ArtifactReport {
+    let begun = Instant::now();
+    watch.began(&order.subject);
+    let (heard, subject) = (Arc::clone(watch), order.subject.clone());
+    let shipped = async {
+        let dumped = dump.dump(&order.subject).await?;
+        pipeline
+            .back_up(order, dumped, move |bytes| heard.read(&subject, bytes))
+            .await
+    };
+    let report = report(order, shipped.await, begun.elapsed().as_secs_f64());
+    watch.ended(&report);
+    report
+}
+
+fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
+    let mut report = ArtifactReport {
+        subject: order.subject.clone(),
+        name: None,
+        plaintext_bytes: 0,
+        sealed_bytes: 0,
+        seconds,
+        verified: Vec::new(),
+        destinations: Vec::new(),
+        not_captured: Vec::new(),
+        warnings: Vec::new(),
+        error: None,
+    };
+    let Shipped { manifest, deliveries } = match shipped {
+        Ok(shipped) => shipped,
+        Err(error) => {
+            report.error = Some(Problem::from(&error));
+            return report;
+        }
+    };
+    report.destinations = deliveries
+        .iter()
+        .map(|delivery| DestinationReport::new(&delivery.destination, delivery.took.as_secs_f64(), &delivery.result))
+        .collect();
+    if let Some(manifest) = manifest {
+        report.name = BackupName::new(&order.cluster.name, &order.subject.segment(), order.time).ok();
+        report.plaintext_bytes = manifest.artifact.plaintext.bytes;
+        report.sealed_bytes = manifest.artifact.sealed.bytes;
+        report.verified = manifest.verified;
+        report.not_captured = manifest.not_captured;
+        report.warnings = manifest.warnings;
+    }
+    report
+}
+
+/// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own.
+async fn let_go(job: &Job, destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<Pruned> {
+    let mut all = Vec::new();
+    for (destination, _) in destinations {
+        let Some(policy) = job.retention.get(&destination.name) else {
+            continue;
+        };
+        let arrived = |artifact: &&ArtifactReport| {
+            artifact.outcome() != Outcome::Failed
+                && artifact
+                    .destinations
+                    .iter()
+                    .any(|at| at.destination == destination.name && at.error.is_none())
+        };
+        let fresh: BTreeSet<_> = artifacts
+            .iter()
+            .filter(arrived)
+            .map(|artifact| artifact.subject.clone())
+            .collect();
+        if fresh.is_empty() {
+            continue;
+        }
+        let pruned = async {
+            let store = Arc::clone(&destination.store);
+            let catalog = Catalog::read(&*store).await?;
+            let quay = Quay {
+                name: destination.name.clone(),
+                store,
+                catalog,
+            };
+            let wanted = |series: &Series| fresh.contains(&series.subject);
+            prune::at_quay(&quay, &[(job, policy)], Mode::Act, wanted).await
+        };
+        all.push(
+            pruned
+                .await
+                .unwrap_or_else(|error| prune::failed(&destination.name, &error)),
+        );
+    }
+    all
+}
