@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::stage::Store;
@@ -21,7 +21,8 @@ pub struct Catalog {
     pub series: BTreeMap<Series, Vec<Backup>>,
     /// Manifests that cannot be read, and why. They are reported and never touched.
     pub unreadable: Vec<(Key, Error)>,
-    /// Keys that no manifest names: artifacts of runs that were cut off, or what somebody else put there.
+    /// Keys that no manifest names, nor could name if it cannot be read: artifacts of runs that were cut off, or what somebody else
+    /// put there.
     pub orphans: Vec<Key>,
 }
 
@@ -91,8 +92,13 @@ impl Catalog {
         let read: Vec<_> = stream::iter(manifests)
             .map(|(name, key)| async move {
                 let body = store.fetch(&key, None).await?;
-                let bytes = collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await;
-                Ok::<_, Error>((name, bytes.and_then(|bytes| Manifest::from_bytes(&key, &bytes)), key))
+                let manifest = match collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await {
+                    Ok(bytes) => Manifest::from_bytes(&key, &bytes),
+                    Err(error) if error.kind() == Kind::Corrupt => Err(error),
+                    // A lost connection says nothing about the manifest.
+                    Err(error) => return Err(error),
+                };
+                Ok::<_, Error>((name, manifest, key))
             })
             .buffered(FETCHES)
             .try_collect()
@@ -103,7 +109,12 @@ impl Catalog {
         for (name, manifest, key) in read {
             unclaimed.remove(&key);
             match manifest {
-                Err(error) => catalog.unreadable.push((key, error)),
+                Err(error) => {
+                    // What may be a backup's is no orphan: whoever can read the manifest, or mends it, still needs it.
+                    let own = format!("{name}.");
+                    unclaimed.retain(|key, _| !key.as_str().starts_with(&own));
+                    catalog.unreadable.push((key, error));
+                }
                 Ok(manifest) => {
                     let expected = manifest.artifact.sealed.bytes;
                     let artifact = match unclaimed.remove(&manifest.artifact.key) {

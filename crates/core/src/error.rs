@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub enum Stage {
     /// The configuration, or what it names.
     Config,
+    /// Asking a server.
+    Connect,
     /// Reading from the database.
     Dump,
     /// Judging bytes.
@@ -35,6 +37,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Config => "config",
+            Self::Connect => "connect",
             Self::Dump => "dump",
             Self::Verify => "verify",
             Self::Compress => "compress",

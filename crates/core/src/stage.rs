@@ -150,7 +150,8 @@ pub trait Store: Ship {
     /// Everything in it, in the order of its keys. What is not ours, or not yet whole, is left out. Any failure is an `Err` item, never a short list.
     async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>>;
 
-    /// Reads what is under `key`, or the bytes of `range`; [`NotFound`](crate::error::Kind::NotFound) if there is nothing.
+    /// Reads what is under `key`, or the bytes of `range`; [`NotFound`](crate::error::Kind::NotFound) if there is nothing. A range that reaches
+    /// past the end is [`Corrupt`](crate::error::Kind::Corrupt): fewer bytes than were asked for are never a clean end.
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream>;
 
     /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good.

@@ -1,0 +1,302 @@
+//! A backup outward: it is whole where it is, it is nowhere if the dump was not, and its manifest comes last.
+
+// What fails here fails a test, in helpers, too.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::catalog::Catalog;
+use longshore_core::compress::Compression;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::manifest::Manifest;
+use longshore_core::meter::Digest;
+use longshore_core::pipeline::{Depth, Pipeline, read_back};
+use longshore_core::stage::Dumped;
+use longshore_core::stream::{CHUNK_BYTES, from_bytes};
+use longshore_core::subject::Subject;
+use longshore_core::{Kind, Stage};
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
+use longshore_testkit::stream::{abandoned_after, fails_after, is_failure, random, random_bytes, stalls_after};
+use serde_json::{Map, Value, json};
+
+const TIME: &str = "2026-06-07_091500";
+
+/// More than all the buffers between a dump and its destinations hold.
+const LONG: u64 = 24 * CHUNK_BYTES as u64 + 5;
+
+fn appdb() -> Subject {
+    Subject::database("appdb")
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+fn artifact() -> Key {
+    key("main/appdb/appdb-2026-06-07_091500.dump")
+}
+
+fn manifest_of(store: &MemoryStore) -> Manifest {
+    let key = key("main/appdb/appdb-2026-06-07_091500.json");
+    Manifest::from_bytes(&key, &store.get(&key).unwrap()).unwrap()
+}
+
+/// Two stores, and a pipeline that ships to both.
+fn two() -> (MemoryStore, MemoryStore, Pipeline) {
+    let (near, far) = (MemoryStore::new(), MemoryStore::new());
+    let pipeline = pipeline([("near", near.clone()), ("far", far.clone())]);
+    (near, far, pipeline)
+}
+
+fn details() -> Map<String, Value> {
+    json!({ "tables": { "public.secret_customers": 17 } })
+        .as_object()
+        .unwrap()
+        .clone()
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_at_every_destination() {
+    let (near, far, mut pipeline) = two();
+    pipeline.encrypt = Some(Arc::new(Xor));
+    let dump = Dumped {
+        compression: Compression::Zstd { level: 3, threads: 2 },
+        ..dumped(random(1, LONG))
+    };
+    let shipped = pipeline
+        .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
+        .await
+        .unwrap();
+    for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
+        delivery.result.as_ref().unwrap();
+        let manifest = manifest_of(store);
+        assert_eq!(Some(&manifest), shipped.manifest.as_ref());
+        assert_eq!(
+            manifest.artifact.key.as_str(),
+            "main/appdb/appdb-2026-06-07_091500.dump.zst.xor"
+        );
+        assert_eq!(manifest.artifact.plaintext, Digest::of(&random_bytes(1, LONG as usize)));
+        assert_eq!(
+            manifest.artifact.sealed,
+            Digest::of(&store.get(&manifest.artifact.key).unwrap())
+        );
+        let depth = read_back(store, &manifest, Some(&Xor), &[], |_| {}).await.unwrap();
+        assert_eq!(depth, Depth::Decoded);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_dump_that_succeeded_is_a_backup() {
+    let (near, _, pipeline) = two();
+    let order = order("nightly", &appdb(), TIME);
+    pipeline.back_up(&order, dumped(from_bytes("")), |_| {}).await.unwrap();
+    assert_eq!(manifest_of(&near).artifact.plaintext.bytes, 0);
+}
+
+#[tokio::test]
+async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
+    for length in [0, 1, LONG] {
+        for compression in [Compression::None, Compression::Zstd { level: 3, threads: 2 }] {
+            let (near, far, mut pipeline) = two();
+            pipeline.encrypt = Some(Arc::new(Xor));
+            pipeline.verify.push(Arc::new(Judge::Finds(details())));
+            let dump = Dumped {
+                compression,
+                ..dumped(fails_after(length))
+            };
+            let error = pipeline
+                .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
+                .await
+                .unwrap_err();
+            assert!(is_failure(&error), "another error than the dump's: {}", error.chain());
+            assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
+    for length in [0, LONG] {
+        let (near, far, pipeline) = two();
+        let dump = dumped(abandoned_after(length));
+        pipeline
+            .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_fails_leaves_nothing_anywhere() {
+    let (near, far, mut pipeline) = two();
+    pipeline.verify = vec![
+        Arc::new(Judge::Finds(details())),
+        Arc::new(Judge::Rejects),
+        Arc::new(Judge::Finds(Map::new())),
+    ];
+    let order = order("nightly", &appdb(), TIME);
+    let error = pipeline
+        .back_up(&order, dumped(random(1, LONG)), |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
+    assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_nothing_anywhere() {
+    let (near, far, pipeline) = two();
+    let order = order("nightly", &appdb(), TIME);
+    let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), |_| {});
+    tokio::time::timeout(Duration::from_millis(200), run).await.unwrap_err();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_why() {
+    for (fault, kind) in [
+        (Fault::Deny, Kind::Denied),
+        (Fault::FailAfter(0), Kind::Unavailable),
+        (Fault::FailAfter(LONG / 2), Kind::Unavailable),
+        (Fault::FailAfter(LONG), Kind::Unavailable),
+    ] {
+        let (near, far, pipeline) = two();
+        far.fault(Operation::Ship, fault);
+        let order = order("nightly", &appdb(), TIME);
+        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+        let [at_near, at_far] = &shipped.deliveries[..] else {
+            panic!("{:?}", shipped.deliveries);
+        };
+        assert_eq!(
+            (at_near.destination.as_str(), at_far.destination.as_str()),
+            ("near", "far")
+        );
+        at_near.result.as_ref().unwrap();
+        assert_eq!(at_far.result.as_ref().unwrap_err().kind(), kind, "{fault:?}");
+        assert_eq!(far.keys(), []);
+        read_back(&near, &manifest_of(&near), None, &[], |_| {}).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_destination_without_the_manifest_has_no_backup() {
+    let (near, far, mut pipeline) = two();
+    pipeline.verify.push(Arc::new(Judge::Finds(details())));
+    for ending in [".details.json", "appdb-2026-06-07_091500.json"] {
+        far.heal();
+        far.fault_at(Operation::Ship, ending, Fault::Deny);
+        for store in [&near, &far] {
+            store.keys().iter().for_each(|key| store.lose(key));
+        }
+        let order = order("nightly", &appdb(), TIME);
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+        shipped.deliveries[0].result.as_ref().unwrap();
+        assert_eq!(
+            shipped.deliveries[1].result.as_ref().unwrap_err().kind(),
+            Kind::Denied,
+            "{ending}"
+        );
+        let catalog = Catalog::read(&far).await.unwrap();
+        assert_eq!(catalog.backups().count(), 0);
+        assert!(catalog.orphans.contains(&artifact()), "{:?}", catalog.orphans);
+        assert_eq!(Catalog::read(&near).await.unwrap().backups().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
+    let (near, far, pipeline) = two();
+    near.fault(Operation::Ship, Fault::Deny);
+    far.fault(Operation::Ship, Fault::FailAfter(10));
+    let order = order("nightly", &appdb(), TIME);
+    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+    assert_eq!(shipped.manifest, None);
+    let kinds = shipped
+        .deliveries
+        .iter()
+        .map(|delivery| delivery.result.as_ref().unwrap_err().kind());
+    assert_eq!(kinds.collect::<Vec<_>>(), [Kind::Denied, Kind::Unavailable]);
+    assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_manifest_comes_last() {
+    let (near, far, mut pipeline) = two();
+    pipeline.verify.push(Arc::new(Judge::Finds(details())));
+    let order = order("nightly", &appdb(), TIME);
+    pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+    let stem = "main/appdb/appdb-2026-06-07_091500";
+    let expected = [".dump", ".details.json", ".json"].map(|ending| key(&format!("{stem}{ending}")));
+    assert_eq!(near.shipped(), expected);
+    assert_eq!(far.shipped(), expected);
+    // And it goes first: what is removed half way is no backup.
+    assert_eq!(manifest_of(&near).keys().unwrap()[0], expected[2]);
+}
+
+#[tokio::test]
+async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
+    let (near, _, mut pipeline) = two();
+    pipeline.encrypt = Some(Arc::new(Xor));
+    pipeline.verify = vec![Arc::new(Judge::Finds(Map::new())), Arc::new(Judge::Finds(details()))];
+    let order = order("nightly", &appdb(), TIME);
+    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+
+    let manifest = manifest_of(&near);
+    assert_eq!(manifest.verified.len(), 2);
+    let file = manifest.details.clone().unwrap();
+    assert_eq!(file.key.as_str(), "main/appdb/appdb-2026-06-07_091500.details.json.xor");
+    let sealed = near.get(&file.key).unwrap();
+    assert_eq!(file.sealed, Digest::of(&sealed));
+    let opened: Vec<u8> = sealed.iter().map(|byte| byte ^ 0x5A).collect();
+    assert_eq!(
+        serde_json::from_slice::<Map<String, Value>>(&opened).unwrap(),
+        details()
+    );
+    for key in near.keys() {
+        let bytes = near.get(&key).unwrap();
+        let seen = bytes.windows(16).any(|window| window == b"secret_customers");
+        assert!(!seen, "a table's name can be read in {key}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_was_found_there_are_no_details() {
+    let (near, _, mut pipeline) = two();
+    pipeline.verify.push(Arc::new(Judge::Finds(Map::new())));
+    let order = order("nightly", &appdb(), TIME);
+    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+    assert_eq!(manifest_of(&near).details, None);
+    assert_eq!(near.keys().len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_backup_of_the_same_time_overwrites_nothing() {
+    let (near, far, pipeline) = two();
+    let order = order("nightly", &appdb(), TIME);
+    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+    let first = manifest_of(&near);
+    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), |_| {}).await.unwrap();
+    for delivery in &shipped.deliveries {
+        assert_eq!(delivery.result.as_ref().unwrap_err().kind(), Kind::AlreadyExists);
+    }
+    for store in [&near, &far] {
+        assert_eq!(manifest_of(store), first);
+        read_back(store, &first, None, &[], |_| {}).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_backup_needs_is_told_destination_by_destination() {
+    let (near, far, pipeline) = two();
+    let mut order = order("nightly", &appdb(), TIME);
+    let globals = BackupName::new("main", "globals", order.time).unwrap();
+    // At the other destination the globals did not arrive.
+    order.needs = [("near".to_owned(), vec![globals.clone()])].into();
+    pipeline.back_up(&order, dumped(random(1, 10)), |_| {}).await.unwrap();
+    assert_eq!(manifest_of(&near).needs, [globals]);
+    assert_eq!(manifest_of(&far).needs, []);
+}

@@ -1,0 +1,275 @@
+//! The catalog of a destination: its series, what is wrong in it, and what retention makes of it.
+
+use std::collections::BTreeMap;
+
+use longshore_core::catalog::{Catalog, Presence, Series};
+use longshore_core::key::{BackupName, Key, Stamp};
+use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_core::retention::{Policy, Reason, plan};
+use longshore_core::subject::Subject;
+use longshore_core::{Kind, Stage};
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+use longshore_testkit::stage::{dumped, order, pipeline};
+use longshore_testkit::stream::random;
+
+const TIMES: [&str; 3] = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"];
+
+/// Backs one database up at each time, by `job`.
+async fn back_up(store: &MemoryStore, job: &str, subject: &Subject, times: &[&str]) {
+    let pipeline = pipeline([("memory", store.clone())]);
+    for time in times {
+        let order = order(job, subject, time);
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await;
+        let delivery = shipped.expect("the dump is sound").deliveries.remove(0);
+        delivery.result.expect("it arrives");
+    }
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).expect("a key")
+}
+
+fn series(subject: &str, job: &str) -> Series {
+    Series {
+        cluster: "main".into(),
+        subject: Subject::database(subject),
+        job: job.into(),
+    }
+}
+
+/// The times of a series' backups, as they stand in names.
+fn times(catalog: &Catalog, series: &Series) -> Vec<String> {
+    let backups = catalog.series.get(series).map_or(&[][..], Vec::as_slice);
+    backups.iter().map(|backup| backup.manifest.time.to_string()).collect()
+}
+
+#[tokio::test]
+async fn an_empty_destination_has_an_empty_catalog() {
+    let catalog = Catalog::read(&MemoryStore::new()).await.unwrap();
+    assert!(catalog.series.is_empty() && catalog.unreadable.is_empty() && catalog.orphans.is_empty());
+}
+
+#[tokio::test]
+async fn backups_are_listed_by_series_the_oldest_first() {
+    let store = MemoryStore::new();
+    back_up(
+        &store,
+        "nightly",
+        &Subject::database("app"),
+        &[TIMES[2], TIMES[0], TIMES[1]],
+    )
+    .await;
+    back_up(&store, "nightly", &Subject::Globals, &TIMES[..1]).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.series.len(), 2);
+    assert_eq!(times(&catalog, &series("app", "nightly")), TIMES);
+    assert_eq!(catalog.backups().count(), 4);
+    assert!(catalog.backups().all(|backup| backup.is_good()));
+    assert!(catalog.orphans.is_empty() && catalog.unreadable.is_empty());
+}
+
+#[tokio::test]
+async fn more_backups_than_are_fetched_at_once_are_all_there() {
+    let store = MemoryStore::new();
+    let start = Stamp::parse(TIMES[0]).unwrap().time();
+    let stamps: Vec<_> = (0..200)
+        .map(|hour| Stamp::new(start + chrono::TimeDelta::hours(hour)).to_string())
+        .collect();
+    let stamps: Vec<_> = stamps.iter().map(String::as_str).collect();
+    back_up(&store, "hourly", &Subject::database("app"), &stamps).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(times(&catalog, &series("app", "hourly")), stamps);
+}
+
+#[tokio::test]
+async fn names_that_begin_alike_or_look_alike_do_not_meet() {
+    let store = MemoryStore::new();
+    let names = [
+        "app",
+        "app-prod",
+        "app_prod",
+        "a/b",
+        "a_b",
+        "a%2Fb",
+        "App",
+        "app-2026-06-05_030000",
+        "globals",
+        "app.details",
+        "ä",
+    ];
+    for name in names {
+        back_up(&store, "nightly", &Subject::database(name), &TIMES[..1]).await;
+    }
+    back_up(&store, "nightly", &Subject::Globals, &TIMES[..1]).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.series.len(), names.len() + 1);
+    assert!(catalog.orphans.is_empty() && catalog.unreadable.is_empty());
+    for name in names {
+        let backups = &catalog.series[&series(name, "nightly")];
+        assert_eq!(backups.len(), 1, "{name}");
+        assert!(backups[0].is_good(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn two_jobs_that_back_up_the_same_database_are_two_series() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
+    back_up(&store, "hourly", &Subject::database("app"), &TIMES[2..]).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(times(&catalog, &series("app", "nightly")), TIMES[..2]);
+    assert_eq!(times(&catalog, &series("app", "hourly")), TIMES[2..]);
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_missing_or_cut_is_told() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    store.lose(&key("main/app/app-2026-06-05_030000.dump"));
+    store.damage(&key("main/app/app-2026-06-06_030000.dump"), |bytes| bytes.truncate(10));
+    let catalog = Catalog::read(&store).await.unwrap();
+    let found = catalog.backups().map(|backup| backup.artifact);
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        [Presence::Missing, Presence::OtherSize(10), Presence::Whole]
+    );
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    let manifests = TIMES.map(|time| key(&format!("main/app/app-{time}.json")));
+    store.damage(&manifests[0], |bytes| bytes.truncate(100));
+    store.damage(&manifests[1], |bytes| bytes.resize(MAX_MANIFEST_BYTES + 1, b' '));
+    let strangers = key("main/app/notes.json");
+    store.put(&strangers, "{}");
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(times(&catalog, &series("app", "nightly")), TIMES[2..]);
+    let unreadable: Vec<_> = catalog.unreadable.iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(unreadable, [manifests[0].clone(), manifests[1].clone(), strangers]);
+    for (key, error) in &catalog.unreadable {
+        assert_eq!((error.kind(), error.subject()), (Kind::Corrupt, key.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
+    // A newer Longshore has written one, and the other was damaged: sweeping their artifacts would destroy backups.
+    store.put(&key(&format!("main/app/app-{}.json", TIMES[0])), r#"{"format":2}"#);
+    store.put(&key(&format!("main/app/app-{}.json", TIMES[1])), "damaged");
+    store.put(&key(&format!("main/app/app-{}.details.json.xor", TIMES[1])), "details");
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.unreadable.len(), 2);
+    assert_eq!(catalog.orphans, []);
+}
+
+#[tokio::test]
+async fn what_no_manifest_names_is_an_orphan() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    let mut orphans = Vec::new();
+    for text in [
+        "main/app/app-2026-06-07_030000.dump.zst",
+        "main/app/app-2026-06-08_030000.details.json",
+        "main/app/app-2026-06-08_030000.dump",
+        "somebody/elses.txt",
+    ] {
+        store.put(&key(text), "x");
+        orphans.push(key(text));
+    }
+    store.lose(&key("main/app/app-2026-06-05_030000.json"));
+    orphans.insert(0, key("main/app/app-2026-06-05_030000.dump"));
+    assert_eq!(Catalog::read(&store).await.unwrap().orphans, orphans);
+}
+
+#[tokio::test]
+async fn a_listing_that_fails_half_way_is_an_error_and_never_a_short_catalog() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    for entries in 0..=6 {
+        store.heal();
+        store.fault(Operation::List, Fault::FailAfter(entries));
+        let error = Catalog::read(&store).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "after {entries}");
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_fetched_is_an_error_and_never_a_short_catalog() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    for (fault, kind) in [
+        (Fault::Deny, Kind::Denied),
+        // The connection is lost while a manifest is read: that says nothing about the manifest.
+        (Fault::FailAfter(0), Kind::Unavailable),
+        (Fault::FailAfter(100), Kind::Unavailable),
+        (Fault::FailAfter(u64::MAX), Kind::Unavailable),
+    ] {
+        store.heal();
+        store.fault_at(Operation::Fetch, "2026-06-06_030000.json", fault);
+        let error = Catalog::read(&store).await.expect_err("a short catalog");
+        assert_eq!((error.stage(), error.kind()), (Stage::Ship, kind), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn retention_plans_each_series_of_a_catalog_by_itself() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    back_up(&store, "nightly", &Subject::database("app-prod"), &TIMES[..2]).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    let now = Stamp::parse("2026-06-07_120000").unwrap().time();
+    let policy = Policy {
+        keep_last: 1,
+        ..Policy::default()
+    };
+    let mut removed = BTreeMap::new();
+    for (series, backups) in &catalog.series {
+        let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();
+        assert_eq!(plan.keep.len(), 1);
+        assert_eq!(plan.keep[0].1, [Reason::Newest, Reason::Last]);
+        let names = plan.remove.iter().map(BackupName::to_string);
+        removed.insert(series.subject.to_string(), names.collect::<Vec<_>>());
+    }
+    assert_eq!(
+        removed["app"],
+        ["main/app/app-2026-06-05_030000", "main/app/app-2026-06-06_030000"]
+    );
+    assert_eq!(removed["app-prod"], ["main/app-prod/app-prod-2026-06-05_030000"]);
+}
+
+#[tokio::test]
+async fn a_lost_artifact_pushes_no_good_backup_out() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    store.lose(&key(&format!("main/app/app-{}.dump", TIMES[2])));
+    let catalog = Catalog::read(&store).await.unwrap();
+    let policy = Policy {
+        keep_last: 1,
+        ..Policy::default()
+    };
+    let now = Stamp::parse("2026-06-07_120000").unwrap().time();
+    let backups = &catalog.series[&series("app", "nightly")];
+    let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();
+    assert_eq!(plan.remove, [backups[0].name.clone()]);
+    assert_eq!(plan.keep[0].1, [Reason::NotGood]);
+    assert_eq!(plan.keep[1].1, [Reason::Newest, Reason::Last]);
+}
+
+#[tokio::test]
+async fn a_manifest_that_was_moved_by_hand_is_reported() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES[..1]).await;
+    let there = key("main/app/app-2026-06-05_030000.json");
+    let moved = key("main/other/other-2026-06-05_030000.json");
+    store.put(&moved, store.get(&there).unwrap());
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.backups().count(), 1);
+    assert_eq!(catalog.unreadable.len(), 1);
+    assert_eq!(catalog.unreadable[0].0, moved);
+    let error = Manifest::from_bytes(&moved, &store.get(&moved).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("another backup"), "{error}");
+}

@@ -1,0 +1,238 @@
+//! A backup homeward: damage = action × place, and every damage is found, however the backup was packed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_core::compress::Compression;
+use longshore_core::key::Key;
+use longshore_core::manifest::Manifest;
+use longshore_core::meter::Digest;
+use longshore_core::pipeline::{Depth, open, read_back};
+use longshore_core::stage::{Decrypt, Dumped, Verify};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::subject::Subject;
+use longshore_core::{Kind, Result, Stage};
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
+use longshore_testkit::stream::{digest, random};
+use serde_json::json;
+
+const LENGTH: u64 = 3 * CHUNK_BYTES as u64 + 5;
+
+const ZSTD: Compression = Compression::Zstd { level: 1, threads: 1 };
+
+/// How a backup is packed.
+#[derive(Debug, Clone, Copy)]
+struct Packing {
+    compression: Compression,
+    sealing: Sealing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Sealing {
+    Open,
+    Sealed,
+}
+
+fn packings() -> Vec<Packing> {
+    let pair = |compression| [Sealing::Open, Sealing::Sealed].map(|sealing| Packing { compression, sealing });
+    [Compression::None, ZSTD].into_iter().flat_map(pair).collect()
+}
+
+/// A backup with details, and its record.
+async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
+    let store = MemoryStore::new();
+    let mut pipeline = pipeline([("memory", store.clone())]);
+    let details = json!({ "tables": { "public.orders": 17 } }).as_object().cloned();
+    pipeline
+        .verify
+        .push(Arc::new(Judge::Finds(details.unwrap_or_default())));
+    if packing.sealing == Sealing::Sealed {
+        pipeline.encrypt = Some(Arc::new(Xor));
+    }
+    let dump = Dumped {
+        compression: packing.compression,
+        ..dumped(random(1, LENGTH))
+    };
+    let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
+    let shipped = pipeline.back_up(&order, dump, |_| {}).await.expect("the dump is sound");
+    (store, shipped.manifest.expect("it is recorded"))
+}
+
+/// Reads back with every key there is.
+async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<Depth> {
+    read_back(store, manifest, Some(&Xor), &[], |_| {}).await
+}
+
+/// What happens to a file where it lies.
+type Action = fn(&mut Vec<u8>);
+
+const ACTIONS: [(&str, Action); 8] = [
+    ("the first byte is flipped", |bytes| bytes[0] ^= 1),
+    ("a byte in the middle is flipped", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x80;
+    }),
+    ("the last byte is flipped", |bytes| {
+        *bytes.last_mut().expect("not empty") ^= 1
+    }),
+    ("it is cut by a byte", |bytes| bytes.truncate(bytes.len() - 1)),
+    ("it is cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("it is emptied", Vec::clear),
+    ("a byte is added", |bytes| bytes.push(0)),
+    ("it is there twice over", |bytes| bytes.extend_from_within(..)),
+];
+
+/// Where it happens.
+type Place = fn(&Manifest) -> Key;
+
+const PLACES: [(&str, Place); 2] = [
+    ("artifact", |manifest| manifest.artifact.key.clone()),
+    ("details", |manifest| {
+        manifest.details.clone().expect("it has details").key
+    }),
+];
+
+#[tokio::test]
+async fn every_damage_is_found_wherever_it_is() {
+    for packing in packings() {
+        let (store, manifest) = backup(packing).await;
+        read(&store, &manifest).await.unwrap();
+        for (place, key) in PLACES {
+            let key = key(&manifest);
+            let whole = store.get(&key).unwrap();
+            for (action, damage) in ACTIONS {
+                store.damage(&key, damage);
+                let error = read(&store, &manifest).await.expect_err(action);
+                assert_eq!(
+                    error.kind(),
+                    Kind::Corrupt,
+                    "{place}: {action}, {packing:?}: {}",
+                    error.chain()
+                );
+                assert_eq!(error.subject(), key.as_str());
+                store.put(&key, whole.clone());
+            }
+            store.lose(&key);
+            let error = read(&store, &manifest).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::NotFound, "{place}: lost, {packing:?}");
+            store.put(&key, whole);
+        }
+        read(&store, &manifest).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed() {
+    let sealed = Packing {
+        compression: ZSTD,
+        sealing: Sealing::Sealed,
+    };
+    let (store, manifest) = backup(sealed).await;
+    let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
+    let depth = read_back(&store, &manifest, None, &judges, |_| {}).await.unwrap();
+    assert_eq!(depth, Depth::Sealed, "nobody can judge what nobody can open");
+    for (action, damage) in ACTIONS {
+        let whole = store.get(&manifest.artifact.key).unwrap();
+        store.damage(&manifest.artifact.key, damage);
+        let error = read_back(&store, &manifest, None, &[], |_| {}).await.expect_err(action);
+        assert_eq!(error.kind(), Kind::Corrupt, "{action}");
+        store.put(&manifest.artifact.key, whole);
+    }
+}
+
+#[tokio::test]
+async fn a_backup_that_is_judged_unsound_fails_its_read_back() {
+    for packing in packings() {
+        let (store, manifest) = backup(packing).await;
+        let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
+        let error = read_back(&store, &manifest, Some(&Xor), &judges, |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_while_reading_is_not_damage() {
+    for packing in packings() {
+        let (store, manifest) = backup(packing).await;
+        for length in [0, 1000, u64::MAX] {
+            store.heal();
+            store.fault(Operation::Fetch, Fault::FailAfter(length));
+            let error = read(&store, &manifest).await.unwrap_err();
+            assert_eq!(
+                error.kind(),
+                Kind::Unavailable,
+                "{packing:?} after {length}: {}",
+                error.chain()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
+    let dumped = digest(random(1, LENGTH)).await.unwrap();
+    for packing in packings() {
+        let (store, manifest) = backup(packing).await;
+        let opened = open(&store, &manifest, Some(&Xor)).await.unwrap();
+        assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?}");
+        let counted = std::sync::atomic::AtomicU64::new(0);
+        let count = |bytes| {
+            counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        };
+        read_back(&store, &manifest, Some(&Xor), &[], count).await.unwrap();
+        assert_eq!(counted.into_inner(), LENGTH);
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_backup_is_not_opened_without_an_identity() {
+    let sealed = Packing {
+        compression: ZSTD,
+        sealing: Sealing::Sealed,
+    };
+    let (store, manifest) = backup(sealed).await;
+    let error = open(&store, &manifest, None).await.map(drop).unwrap_err();
+    assert_eq!((error.stage(), error.kind()), (Stage::Decrypt, Kind::Usage));
+    assert!(error.remedy().unwrap().contains("--identity"), "{error:?}");
+}
+
+/// Opens nothing.
+struct Wrong;
+
+#[async_trait]
+impl Decrypt for Wrong {
+    async fn decrypt(&self, ciphertext: ByteStream, _: &str) -> Result<ByteStream> {
+        Ok(ciphertext)
+    }
+}
+
+#[tokio::test]
+async fn a_seal_opened_with_the_wrong_identity_is_damage() {
+    for compression in [Compression::None, ZSTD] {
+        let (store, manifest) = backup(Packing {
+            compression,
+            sealing: Sealing::Sealed,
+        })
+        .await;
+        let error = read_back(&store, &manifest, Some(&Wrong), &[], |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_changed_to_fit_other_bytes_does_not_fit_the_plaintext() {
+    let open = Packing {
+        compression: Compression::None,
+        sealing: Sealing::Sealed,
+    };
+    let (store, mut manifest) = backup(open).await;
+    store.damage(&manifest.artifact.key, |bytes| bytes[7] ^= 1);
+    manifest.artifact.sealed = Digest::of(&store.get(&manifest.artifact.key).unwrap());
+    let error = read(&store, &manifest).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+}

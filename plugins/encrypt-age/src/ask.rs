@@ -1,0 +1,39 @@
+//! Asking a person, for our own passphrases and for those that age's plugins want.
+
+use std::sync::Arc;
+
+use longshore_core::plugin::Ask;
+use longshore_core::{Error, Kind, Result, Stage};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Asks for the passphrase of `subject`, a file or a backup.
+pub(crate) fn passphrase(ask: &dyn Ask, subject: &str) -> Result<SecretString> {
+    ask.secret(&format!("passphrase of {subject}")).ok_or_else(|| {
+        let message = "needs a passphrase, and there is nobody to ask for it";
+        Error::new(Stage::Decrypt, Kind::Usage, subject, message)
+            .hint("run it on a terminal, or set LONGSHORE_IDENTITY_PASSPHRASE")
+    })
+}
+
+/// Lets a plugin ask.
+#[derive(Clone)]
+pub(crate) struct Asking(pub(crate) Arc<dyn Ask>);
+
+impl age::Callbacks for Asking {
+    fn display_message(&self, _message: &str) {
+        // Whoever is asked has nowhere to show what is no question; age promises plugins nothing here.
+    }
+
+    fn confirm(&self, _message: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn request_public_string(&self, description: &str) -> Option<String> {
+        let answer = self.0.secret(description)?;
+        Some(answer.expose_secret().to_owned())
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.0.secret(description)
+    }
+}

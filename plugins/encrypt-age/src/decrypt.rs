@@ -1,0 +1,152 @@
+//! Opening what was sealed.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+
+use age::armor::ArmoredReader;
+use async_trait::async_trait;
+use longshore_core::plugin::{Identities, Plugin};
+use longshore_core::stage::Decrypt;
+use longshore_core::stream::{ByteStream, CHUNK_BYTES, transform};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+
+use crate::identity::{self, Identity};
+use crate::passphrase::{Prompt, Prompted};
+
+/// The settings that open: `type = "age"` and nothing else, for the identities come from whoever restores.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opener {}
+
+impl Plugin<dyn Decrypt> for Opener {
+    const TYPE: &'static str = "age";
+
+    fn build(self, context: &Identities) -> Result<Box<dyn Decrypt>> {
+        let mut identities = Vec::new();
+        for file in &context.files {
+            identities.extend(identity::read_file(file, &context.ask)?);
+        }
+        // Plugins last: they may fail or want a key to be touched, and all that is for nothing if another identity opens it.
+        identities.sort_by_key(|identity| identity.worker);
+        let prompt = Prompt::new(Arc::clone(&context.ask));
+        Ok(Box::new(Opening(Arc::new(KeyRing { identities, prompt }))))
+    }
+}
+
+/// Opens any number of streams, also at once.
+struct Opening(Arc<KeyRing>);
+
+#[async_trait]
+impl Decrypt for Opening {
+    async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream> {
+        let key_ring = Arc::clone(&self.0);
+        let subject = subject.to_owned();
+        let wrap = {
+            let subject = subject.clone();
+            move |error| damaged(&subject).because(error)
+        };
+        Ok(transform(ciphertext, wrap, move |reader, writer| key_ring.open(reader, writer, &subject)))
+    }
+}
+
+struct KeyRing {
+    identities: Vec<Identity>,
+    prompt: Prompt,
+}
+
+/// The most a header may take, in bytes: many thousands of recipients. A header without an end is not to fill the memory.
+const HEADER_LIMIT_BYTES: u64 = 16 << 20;
+
+/// The bytes between header and payload.
+const NONCE_BYTES: u64 = 16;
+
+impl KeyRing {
+    /// Fails with an [`Error`] where it knows what is wrong; any other failure means damage.
+    fn open(&self, ciphertext: impl Read, plaintext: &mut impl Write, subject: &str) -> io::Result<()> {
+        let mut ciphertext = BufReader::new(ciphertext);
+        let mut ciphertext: Box<dyn BufRead> = match ciphertext.fill_buf()?.first() {
+            // Not for all: the armor's reader passes binary files on, but in very small pieces.
+            Some(b'-') => Box::new(ArmoredReader::new(ciphertext)),
+            _ => Box::new(ciphertext),
+        };
+        let head = read_head(&mut *ciphertext)?;
+        let decryptor = age::Decryptor::new_buffered(head.chain(ciphertext)).map_err(|error| match error {
+            age::DecryptError::UnknownFormat => {
+                damaged(subject).hint("its header names a version of age that is unknown here")
+            }
+            error => damaged(subject).because(error),
+        })?;
+        let is_scrypt = decryptor.is_scrypt();
+        let prompted = Prompted { prompt: &self.prompt, subject };
+        let keys = self.identities.iter().map(|identity| &*identity.key as &dyn age::Identity);
+        let opened = decryptor
+            .decrypt(keys.chain([&prompted as &dyn age::Identity]))
+            .map_err(|error| self.unopened(error, is_scrypt, subject))?;
+        io::copy(&mut BufReader::with_capacity(CHUNK_BYTES, opened), plaintext).map(drop)
+    }
+
+    fn unopened(&self, error: age::DecryptError, is_scrypt: bool, subject: &str) -> Error {
+        use age::DecryptError as Reason;
+        let error_of = |kind, message: &str| Error::new(Stage::Decrypt, kind, subject, message);
+        match error {
+            Reason::NoMatchingKeys if self.identities.is_empty() => {
+                error_of(Kind::Denied, "no identity was given to open it")
+                    .hint("name the identity file of one of the recipients in its manifest")
+            }
+            Reason::NoMatchingKeys => {
+                error_of(Kind::Denied, "none of the identities given opens it").hint(self.comparison())
+            }
+            Reason::DecryptionFailed if is_scrypt => error_of(Kind::Denied, "the passphrase does not open it"),
+            Reason::ExcessiveWork { .. } => {
+                error_of(Kind::Refused, "its passphrase asks for more work and memory than is safe to give")
+            }
+            Reason::Io(error) => match Error::carried_by(&error) {
+                // Nobody answered for the passphrase.
+                Some(unanswered) => unanswered.clone(),
+                None => error_of(Kind::Failed, PLUGIN_FAILED).because(error),
+            },
+            error @ (Reason::Plugin(_) | Reason::PluginResolve(_)) => {
+                error_of(Kind::Failed, PLUGIN_FAILED).because(error)
+            }
+            error => damaged(subject).because(error),
+        }
+    }
+
+    /// How to find out which identity is wanted.
+    fn comparison(&self) -> String {
+        let fingerprints = self.identities.iter().filter_map(|identity| identity.fingerprint.as_deref());
+        let fingerprints: Vec<_> = fingerprints.collect();
+        let wanted = "its manifest tells its recipients' fingerprints";
+        if fingerprints.is_empty() {
+            return wanted.to_owned();
+        }
+        format!("{wanted}; the identities given are those of {}", fingerprints.join(", "))
+    }
+}
+
+const PLUGIN_FAILED: &str = "the plugin of an identity failed";
+
+/// Reads the header and the nonce, all that is needed to find the file's key.
+fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<io::Cursor<Vec<u8>>> {
+    let mut head = Vec::new();
+    let mut bounded = ciphertext.take(HEADER_LIMIT_BYTES);
+    loop {
+        let line_start = head.len();
+        if bounded.read_until(b'\n', &mut head)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the header has no end"));
+        }
+        if !head.starts_with(b"age-encryption.org/") {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not an age file"));
+        }
+        if head[line_start..].starts_with(b"---") {
+            break;
+        }
+    }
+    ciphertext.take(NONCE_BYTES).read_to_end(&mut head)?;
+    Ok(io::Cursor::new(head))
+}
+
+fn damaged(subject: &str) -> Error {
+    Error::new(Stage::Decrypt, Kind::Corrupt, subject, "cut or changed: not a whole age file")
+}

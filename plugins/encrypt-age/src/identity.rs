@@ -1,0 +1,169 @@
+//! Identity files: age's own and its plugins', and SSH private keys; each of them also under a passphrase.
+//!
+//! Nothing that stands in one is ever quoted.
+
+use std::iter;
+use std::path::Path;
+use std::slice;
+use std::sync::Arc;
+
+use age::armor::ArmoredReader;
+use age::ssh::UnsupportedKey;
+use longshore_core::plugin::Ask;
+use longshore_core::{Error, Kind, Result, Stage};
+use secrecy::{ExposeSecret, SecretBox};
+
+use crate::ask::{self, Asking};
+use crate::passphrase;
+use crate::recipient::fingerprint;
+use crate::secret_file::{self, Readers};
+
+/// An identity at hand.
+pub(crate) struct Identity {
+    /// Who does its work.
+    pub(crate) worker: Worker,
+    /// age's own idea of it.
+    pub(crate) key: Box<dyn age::Identity + Send + Sync>,
+    /// That of its recipient, where it can be told.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// Who does the work of an identity, in the order in which to try them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Worker {
+    /// This process.
+    Native,
+    /// The program `age-plugin-NAME`.
+    Plugin,
+}
+
+/// Reads the identities in a file, asking for its passphrase if it has one.
+pub(crate) fn read_file(path: &Path, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>> {
+    let file = File { name: path.display().to_string(), ask };
+    let content = secret_file::read(path, Readers::Any)
+        .map_err(|error| Error::io(Stage::Decrypt, &file.name, "cannot read the identity file", error))?;
+    let bytes: &[u8] = content.expose_secret();
+    if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+        let content = file.unseal(bytes)?;
+        return file.parse(content.expose_secret());
+    }
+    file.parse(bytes)
+}
+
+/// An identity file under examination.
+struct File<'a> {
+    name: String,
+    ask: &'a Arc<dyn Ask>,
+}
+
+impl File<'_> {
+    fn unseal(&self, bytes: &[u8]) -> Result<SecretBox<Vec<u8>>> {
+        let damaged = |error| self.error(Kind::Corrupt, "cut or changed: not a whole age file").because(error);
+        let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(bytes)).map_err(damaged)?;
+        if !decryptor.is_scrypt() {
+            let message = "an age file, but not one sealed with a passphrase, as a protected identity file is";
+            return Err(self.error(Kind::Usage, message));
+        }
+        let passphrase = passphrase::identity(ask::passphrase(&**self.ask, &self.name)?);
+        let plaintext = match decryptor.decrypt(iter::once(&passphrase as &dyn age::Identity)) {
+            Ok(plaintext) => plaintext,
+            Err(age::DecryptError::DecryptionFailed) => return Err(self.wrong_passphrase()),
+            Err(error) => return Err(damaged(error)),
+        };
+        secret_file::drain(plaintext, bytes.len() as u64).map_err(|error| damaged(error.into()))
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Vec<Identity>> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|_| self.error(Kind::Usage, "not an identity file").hint(EXAMPLES))?;
+        if text.starts_with("-----BEGIN ") {
+            return Ok(vec![self.ssh(text)?]);
+        }
+        let lines = (1..).zip(text.lines().map(str::trim));
+        let identities = lines
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            .map(|(number, line)| self.line(number, line))
+            .collect::<Result<Vec<_>>>()?;
+        if identities.is_empty() {
+            return Err(self.error(Kind::Usage, "there is no identity in this file").hint(EXAMPLES));
+        }
+        Ok(identities)
+    }
+
+    fn line(&self, number: usize, line: &str) -> Result<Identity> {
+        if let Ok(identity) = line.parse::<age::x25519::Identity>() {
+            let fingerprint = Some(fingerprint(&identity.to_public().to_string()));
+            let key = Box::new(identity);
+            return Ok(Identity { worker: Worker::Native, key, fingerprint });
+        }
+        if let Ok(identity) = line.parse::<age::plugin::Identity>() {
+            let asking = Asking(Arc::clone(self.ask));
+            let plugin = age::plugin::IdentityPluginV1::new(identity.plugin(), slice::from_ref(&identity), asking);
+            let plugin = plugin.map_err(|_| {
+                let message = format!("line {number} needs age-plugin-{}, and it is not there", identity.plugin());
+                let hint = "install it where the PATH of this process leads";
+                self.error(Kind::Usage, message).hint(hint)
+            })?;
+            return Ok(Identity { worker: Worker::Plugin, key: Box::new(plugin), fingerprint: None });
+        }
+        let (what, hint) = if line.starts_with("age1") || line.starts_with("ssh-") {
+            ("a recipient, which seals but does not open", EXAMPLES)
+        } else if line.starts_with("AGE-SECRET-KEY-PQ-1") {
+            let hint = "`age-plugin-pq -identity FILE` makes an identity of it that is used through that plugin";
+            ("a post-quantum identity of age 1.3", hint)
+        } else if line.starts_with("AGE-") {
+            ("an identity that was mistyped or cut short", EXAMPLES)
+        } else {
+            ("not an identity", EXAMPLES)
+        };
+        Err(self.error(Kind::Usage, format!("line {number} is {what}")).hint(hint))
+    }
+
+    fn ssh(&self, text: &str) -> Result<Identity> {
+        let identity = match age::ssh::Identity::from_buffer(text.as_bytes(), None) {
+            Ok(age::ssh::Identity::Encrypted(key)) => {
+                let passphrase = ask::passphrase(&**self.ask, &self.name)?;
+                let key = key.decrypt(passphrase).map_err(|_| self.wrong_passphrase())?;
+                age::ssh::Identity::Unencrypted(key)
+            }
+            Ok(age::ssh::Identity::Unsupported(reason)) => return Err(self.unsupported(reason)),
+            Ok(identity) => identity,
+            Err(_) => {
+                let message = "not a private key that can be read: cut, changed or of another format";
+                let hint = "`ssh-keygen -p -f FILE` rewrites a key in OpenSSH's own format";
+                return Err(self.error(Kind::Usage, message).hint(hint));
+            }
+        };
+        let recipient = age::ssh::Recipient::try_from(identity.clone()).ok();
+        Ok(Identity {
+            worker: Worker::Native,
+            key: Box::new(identity),
+            fingerprint: recipient.map(|recipient| fingerprint(&recipient.to_string())),
+        })
+    }
+
+    fn unsupported(&self, reason: UnsupportedKey) -> Error {
+        match reason {
+            UnsupportedKey::EncryptedPem => self
+                .error(Kind::Usage, "a private key under a passphrase in the old PEM format")
+                .hint("`ssh-keygen -p -f FILE` rewrites it in OpenSSH's own format"),
+            UnsupportedKey::EncryptedSsh(cipher) => {
+                self.error(Kind::Usage, format!("a private key encrypted with {cipher}, which is unknown here"))
+            }
+            UnsupportedKey::Hardware(kind) | UnsupportedKey::Type(kind) => self
+                .error(Kind::Usage, format!("an SSH key of type {kind}, which opens no age file"))
+                .hint("of SSH's keys, ssh-ed25519 and ssh-rsa can be identities"),
+        }
+    }
+
+    fn wrong_passphrase(&self) -> Error {
+        self.error(Kind::Denied, "the passphrase does not open this file")
+    }
+
+    fn error(&self, kind: Kind, message: impl Into<String>) -> Error {
+        Error::new(Stage::Decrypt, kind, &self.name, message)
+    }
+}
+
+/// What identity files hold, for hints.
+const EXAMPLES: &str = "an identity file holds lines like AGE-SECRET-KEY-1… or AGE-PLUGIN-…, or is an SSH private key";

@@ -1,0 +1,100 @@
+//! Sealing with a passphrase instead of recipients, and opening what was sealed so.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use age::scrypt;
+use age_core::format::{FileKey, Stanza};
+use longshore_core::Result;
+use longshore_core::plugin::Ask;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::ask;
+use crate::recipient::refused;
+use crate::secret_file::{self, Readers};
+
+/// The work factor to seal with, as a power of two: what `age` uses. The crate would measure this host instead, and choose less the busier it is.
+const WORK_FACTOR: u8 = 18;
+
+/// The most work to open with: what `age` accepts.
+const MAX_WORK_FACTOR: u8 = 22;
+
+/// Reads the passphrase in a file: its first line.
+pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
+    let name = path.display().to_string();
+    let content = secret_file::read(path, Readers::NotOthers).map_err(|error| {
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        let error = refused(&name, "cannot use the file with the passphrase").because(error);
+        if is_denied {
+            let hint =
+                format!("it must belong to the user that backs up, and nobody else may read it: chmod 600 {name}");
+            return error.hint(hint);
+        }
+        error
+    })?;
+    let text =
+        std::str::from_utf8(content.expose_secret()).map_err(|_| refused(&name, "the passphrase is not UTF-8"))?;
+    match text.lines().next() {
+        None | Some("") => Err(refused(&name, "the passphrase, the first line of the file, is empty")),
+        Some(line) => Ok(SecretString::from(line)),
+    }
+}
+
+/// What seals with a passphrase.
+pub(crate) fn recipient(passphrase: SecretString) -> scrypt::Recipient {
+    let mut recipient = scrypt::Recipient::new(passphrase);
+    recipient.set_work_factor(WORK_FACTOR);
+    recipient
+}
+
+/// What opens with a passphrase.
+pub(crate) fn identity(passphrase: SecretString) -> scrypt::Identity {
+    let mut identity = scrypt::Identity::new(passphrase);
+    identity.set_max_work_factor(MAX_WORK_FACTOR);
+    identity
+}
+
+/// Who is asked for the passphrases of backups, and the one that opened the last: a restore of many databases asks once.
+pub(crate) struct Prompt {
+    pub(crate) ask: Arc<dyn Ask>,
+    known: Mutex<Option<SecretString>>,
+}
+
+impl Prompt {
+    pub(crate) fn new(ask: Arc<dyn Ask>) -> Self {
+        let known = Mutex::new(None);
+        Self { ask, known }
+    }
+}
+
+/// An identity that opens what was sealed with a passphrase, and asks only then.
+pub(crate) struct Prompted<'a> {
+    pub(crate) prompt: &'a Prompt,
+    pub(crate) subject: &'a str,
+}
+
+impl age::Identity for Prompted<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        if stanza.tag != "scrypt" {
+            return None;
+        }
+        // Held while asking and working: streams that are opened at once ask once, and scrypt's memory is needed once.
+        let mut known = self.prompt.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(passphrase) = known.clone() {
+            match identity(passphrase).unwrap_stanza(stanza) {
+                Some(Err(age::DecryptError::DecryptionFailed)) => {}
+                opened => return opened,
+            }
+        }
+        let passphrase = match ask::passphrase(&*self.prompt.ask, self.subject) {
+            Ok(passphrase) => passphrase,
+            Err(error) => return Some(Err(age::DecryptError::Io(error.into()))),
+        };
+        let opened = identity(passphrase.clone()).unwrap_stanza(stanza);
+        if let Some(Ok(_)) = opened {
+            *known = Some(passphrase);
+        }
+        opened
+    }
+}

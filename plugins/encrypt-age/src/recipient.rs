@@ -1,0 +1,210 @@
+//! Recipients: what one looks like, what is wrong with one, and the fingerprint it is known by.
+//!
+//! Whatever stands where a recipient belongs may be a secret in the wrong place. It is quoted only where it begins as a public key does.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::Path;
+
+use age::ssh::ParseRecipientKeyError;
+use longshore_core::{Error, Kind, Result, Stage};
+use sha2::{Digest, Sha256};
+
+/// age's own idea of a recipient, fit to be shared by streams.
+pub(crate) type Sealer = Box<dyn age::Recipient + Send + Sync>;
+
+/// A recipient that was read and understood.
+pub(crate) struct Recipient {
+    /// As age writes it: no comment, no white space around it.
+    pub(crate) text: String,
+    /// Its kind, for people, such as `X25519`.
+    pub(crate) kind: String,
+    /// What wraps a file's key for it.
+    pub(crate) means: Means,
+}
+
+/// What wraps a file's key for a recipient.
+pub(crate) enum Means {
+    /// This process.
+    Native(Sealer),
+    /// The program `age-plugin-NAME`, once for all recipients of that name.
+    Plugin(age::plugin::Recipient),
+}
+
+impl Recipient {
+    fn native<T>(kind: &str, recipient: T) -> Self
+    where
+        T: age::Recipient + Display + Send + Sync + 'static,
+    {
+        Self { text: recipient.to_string(), kind: kind.to_owned(), means: Means::Native(Box::new(recipient)) }
+    }
+
+    /// Reads a recipient; `place` is where it stands, for errors.
+    pub(crate) fn parse(text: &str, place: &str) -> Result<Self> {
+        let text = text.trim();
+        if looks_secret(text) {
+            let message = "a secret identity stands where a recipient, its public half, belongs";
+            return Err(
+                refused(place, message).hint("`age-keygen -y IDENTITY_FILE` prints the recipient of an identity")
+            );
+        }
+        if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
+            return Ok(Self::native("X25519", recipient));
+        }
+        if let Ok(recipient) = text.parse::<age::tag::Recipient>() {
+            return Ok(Self::native("tag", recipient));
+        }
+        if let Ok(recipient) = text.parse::<age::tagpq::Recipient>() {
+            return Ok(Self::native("tagpq", recipient));
+        }
+        if let Ok(recipient) = text.parse::<age::plugin::Recipient>() {
+            return Ok(Self {
+                text: recipient.to_string(),
+                kind: format!("age-plugin-{}", recipient.plugin()),
+                means: Means::Plugin(recipient),
+            });
+        }
+        Self::parse_ssh(text, place)
+    }
+
+    fn parse_ssh(text: &str, place: &str) -> Result<Self> {
+        let bare = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        match bare.parse::<age::ssh::Recipient>() {
+            // The parser takes what it needs and ignores what follows: only an exact match is the key that was meant.
+            Ok(recipient) if recipient.to_string() == bare => {
+                let kind = match recipient {
+                    age::ssh::Recipient::SshRsa(..) => "ssh-rsa",
+                    age::ssh::Recipient::SshEd25519(..) => "ssh-ed25519",
+                };
+                Ok(Self::native(kind, recipient))
+            }
+            Err(ParseRecipientKeyError::RsaModulusTooSmall) => {
+                let message = "an RSA key of less than 2048 bits is too weak to be a recipient";
+                Err(refused(place, message).hint("use an ssh-ed25519 key, or make an identity with age-keygen"))
+            }
+            Err(ParseRecipientKeyError::RsaModulusTooLarge) => {
+                Err(refused(place, "an RSA key of more than 4096 bits cannot be a recipient"))
+            }
+            Err(ParseRecipientKeyError::Unsupported(kind)) => {
+                let message = format!("an SSH key of type {kind} cannot be a recipient");
+                Err(refused(place, message).hint("of SSH's keys, ssh-ed25519 and ssh-rsa can be recipients"))
+            }
+            Ok(_) | Err(_) => Err(unknown(text, place)),
+        }
+    }
+
+    /// What a manifest knows it by.
+    pub(crate) fn fingerprint(&self) -> String {
+        fingerprint(&self.text)
+    }
+}
+
+/// Reads a file of recipients, one a line, as `age -R` does.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<Recipient>> {
+    let name = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| refused(&name.to_string(), "cannot read the file of recipients").because(error))?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let recipients = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(number, line)| Recipient::parse(line, &format!("{name}:{number}")))
+        .collect::<Result<Vec<_>>>()?;
+    if recipients.is_empty() {
+        return Err(refused(&name.to_string(), "there is no recipient in this file").hint(EXAMPLES));
+    }
+    Ok(recipients)
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of a recipient's text.
+pub(crate) fn fingerprint(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What recipients look like, for hints.
+pub(crate) const EXAMPLES: &str = "a recipient looks like age1…, ssh-ed25519 AAAA… or ssh-rsa AAAA…";
+
+/// An error of the configuration.
+pub(crate) fn refused(place: &str, message: impl Into<String>) -> Error {
+    Error::new(Stage::Config, Kind::Usage, place, message)
+}
+
+/// Whether an age identity or a PEM private key is in `text`, whole or in part.
+fn looks_secret(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY"].iter().any(|mark| text.contains(mark))
+}
+
+fn unknown(text: &str, place: &str) -> Error {
+    if text.is_empty() {
+        return refused(place, "empty, and not a recipient").hint(EXAMPLES);
+    }
+    if text.starts_with("age1") || text.starts_with("ssh-") {
+        let start: String = text.chars().take(24).collect();
+        let message = format!("\"{}…\" is not a recipient: mistyped or cut short", start.escape_debug());
+        return refused(place, message).hint("copy the whole recipient again; `age-keygen -y IDENTITY_FILE` prints it");
+    }
+    refused(place, "not a recipient").hint(EXAMPLES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X25519: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+    const TAG: &str = "age1tag1qt8lw0ual6avlwmwatk888yqnmdamm7xfd0wak53ut6elz5c4swx2yqdj4e";
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN";
+
+    fn refusal(text: &str) -> Error {
+        match Recipient::parse(text, "here") {
+            Ok(recipient) => panic!("{text} was taken for {}", recipient.kind),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_that_of_the_text_without_its_comment() {
+        // printf %s RECIPIENT | sha256sum | cut -c1-16
+        let recipient = Recipient::parse(&format!("  {X25519}\n"), "").unwrap();
+        assert_eq!(recipient.fingerprint(), "e669ae85e3185682");
+        let commented = Recipient::parse(&format!("{ED25519}  alice@example.net (laptop)"), "").unwrap();
+        assert_eq!(commented.fingerprint(), "86aad3b5232310e9");
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        for (text, kind) in [(X25519, "X25519"), (TAG, "tag"), (ED25519, "ssh-ed25519")] {
+            assert_eq!(Recipient::parse(text, "").unwrap().kind, kind);
+        }
+    }
+
+    #[test]
+    fn a_key_with_something_glued_to_it_is_refused() {
+        for text in [format!("{X25519}x"), format!("{ED25519}x"), format!("{X25519} {X25519}")] {
+            let error = refusal(&text);
+            assert_eq!((error.stage(), error.kind()), (Stage::Config, Kind::Usage));
+            assert!(error.to_string().contains("mistyped"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_quoted() {
+        let identity = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+        for text in [
+            identity.to_owned(),
+            identity.to_lowercase(),
+            format!("{X25519} {identity}"),
+            "hunter2-GQ9778VQ".to_owned(),
+        ] {
+            let error = refusal(&text);
+            assert!(!error.chain().to_uppercase().contains("GQ9778VQ"), "{error}");
+            assert!(!error.remedy().unwrap().to_uppercase().contains("GQ9778VQ"));
+        }
+    }
+
+    #[test]
+    fn an_ssh_key_that_age_cannot_use_is_refused_by_its_type() {
+        let key = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHFliOyIZs1gxGF3fmDxFykQhE88wy6AKDGFBfn0R6ZuvRmENABZQa9+pj9hMki+LX0qDJbmHTiWDbYv/cmFt/Q=";
+        assert!(refusal(key).to_string().contains("ecdsa-sha2-nistp256"));
+    }
+}

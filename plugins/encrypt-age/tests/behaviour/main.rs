@@ -1,0 +1,8 @@
+//! What the plugin promises, against the real `age` and `ssh-keygen`.
+#![allow(clippy::unwrap_used)]
+
+mod damage;
+mod identity;
+mod interchange;
+mod settings;
+mod support;

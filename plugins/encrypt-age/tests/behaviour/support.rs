@@ -1,0 +1,153 @@
+//! Settings from text, streams from bytes, and the programs to compare with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
+use longshore_core::stage::{Decrypt, Encrypt};
+use longshore_core::stream::{collect, from_bytes};
+use longshore_core::{Result, Stage};
+use longshore_encrypt_age::{Age, Opener};
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+
+/// The size, in bytes, of the chunks that age seals one by one.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Builds what seals from its settings.
+pub(crate) fn sealer(settings: &str) -> Result<Box<dyn Encrypt>> {
+    toml::from_str::<Age>(settings).unwrap().build(&())
+}
+
+/// Builds what seals for one recipient.
+pub(crate) fn sealer_for(recipient: &str) -> Box<dyn Encrypt> {
+    sealer(&format!("recipients = [\"{recipient}\"]")).unwrap()
+}
+
+/// Builds what opens with identity files, with nobody to ask.
+pub(crate) fn opener(files: &[&Path]) -> Box<dyn Decrypt> {
+    opener_asking(files, &Arc::new(Answers::none())).unwrap()
+}
+
+/// Builds what opens with identity files and somebody to ask.
+pub(crate) fn opener_asking(files: &[&Path], ask: &Arc<Answers>) -> Result<Box<dyn Decrypt>> {
+    let context = Identities {
+        files: files.iter().map(|file| file.to_path_buf()).collect(),
+        passphrase: Passphrase::AskFor,
+        ask: Arc::clone(ask) as Arc<dyn Ask>,
+    };
+    toml::from_str::<Opener>("").unwrap().build(&context)
+}
+
+/// Somebody who gives one answer to all questions, and counts them.
+pub(crate) struct Answers {
+    answer: Option<&'static str>,
+    asked: AtomicUsize,
+}
+
+impl Answers {
+    pub(crate) fn always(answer: &'static str) -> Arc<Self> {
+        Arc::new(Self { answer: Some(answer), asked: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { answer: None, asked: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Ask for Answers {
+    fn secret(&self, _question: &str) -> Option<SecretString> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answer.map(SecretString::from)
+    }
+}
+
+/// Seals bytes.
+pub(crate) async fn seal(sealer: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
+    let stream = sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb");
+    collect(stream, 1 << 30, Stage::Encrypt, "").await.unwrap().to_vec()
+}
+
+/// Opens bytes.
+pub(crate) async fn open(opener: &dyn Decrypt, ciphertext: &[u8]) -> Result<Vec<u8>> {
+    let stream = opener.decrypt(from_bytes(ciphertext.to_vec()), "appdb").await?;
+    Ok(collect(stream, 1 << 30, Stage::Decrypt, "").await?.to_vec())
+}
+
+/// Bytes without a pattern that chunks could share.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_u32;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(next).collect()
+}
+
+/// A folder for keys and files that is gone after the test.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Makes an identity file of our own; its path and its recipient.
+    pub(crate) fn identity(&self, name: &str) -> (PathBuf, String) {
+        let made = longshore_encrypt_age::generate();
+        (self.write(name, made.file.expose_secret()), made.recipient)
+    }
+
+    /// Has ssh-keygen make a key; the path of the private one and the public one's text.
+    pub(crate) fn ssh_key(&self, name: &str, options: &[&str]) -> (PathBuf, String) {
+        let path = self.path(name);
+        let mut arguments = vec!["-q", "-C", "alice@example.net", "-f", path.to_str().unwrap()];
+        arguments.extend(options);
+        run("ssh-keygen", &arguments).unwrap();
+        let public = fs::read_to_string(path.with_extension("pub")).unwrap();
+        (path, public.trim().to_owned())
+    }
+
+    /// Has age open bytes; its standard output, or what it complained of.
+    pub(crate) fn age_opens(&self, identity: &Path, ciphertext: &[u8]) -> Result<Vec<u8>, String> {
+        let file = self.write("sealed.age", ciphertext);
+        run("age", &["-d", "-i", identity.to_str().unwrap(), file.to_str().unwrap()])
+    }
+
+    /// Has age seal bytes.
+    pub(crate) fn age_seals(&self, options: &[&str], plaintext: &[u8]) -> Vec<u8> {
+        let file = self.write("plain", plaintext);
+        let mut arguments = options.to_vec();
+        arguments.push(file.to_str().unwrap());
+        run("age", &arguments).unwrap()
+    }
+}
+
+/// Runs a program; its standard output, or what it complained of.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs {program} (Debian: apt install age openssh-client): {error}"));
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+}

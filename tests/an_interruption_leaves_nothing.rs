@@ -1,0 +1,68 @@
+//! Whatever moment a run is ended at, no half backup is left, and the next run is whole.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use crate::support::{Ended, Job, Workshop, files};
+
+fn signal(process: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn bulk() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 48);
+    workshop.configure(&Job { dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['bulk'] }]", ..Job::default() });
+    workshop
+}
+
+#[test]
+fn sigterm_ends_the_children_and_leaves_nothing_visible() {
+    for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let workshop = bulk();
+        let run = workshop.start(&["run"]);
+        workshop.wait_for_backend("COPY%bulk%");
+        signal(&run, name);
+        Ended::of(run.wait_with_output().unwrap()).expect(code).says("interrupted");
+        workshop.wait_for_silence();
+        let left = files(&workshop.local());
+        assert!(left.iter().all(|file| file.starts_with("main/globals/globals-")), "{left:?}");
+    }
+}
+
+#[test]
+fn sigterm_while_a_dump_waits_for_a_lock_ends_it_at_once() {
+    let workshop = bulk();
+    let mut holder = Command::new(workshop.cluster.bin_dir().join("psql"));
+    holder.arg(format!("{} dbname=bulk", workshop.cluster.connection()));
+    holder.args(["-Xqc", "begin; lock table bulk in access exclusive mode; select pg_sleep(60)"]);
+    let mut holder = holder.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let run = workshop.start(&["run"]);
+    workshop.wait_for_backend("LOCK TABLE%");
+    signal(&run, "TERM");
+    let begun = std::time::Instant::now();
+    Ended::of(run.wait_with_output().unwrap()).expect(143);
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    workshop.wait_for_silence();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn sigkill_at_any_moment_leaves_whole_backups_or_none_and_the_next_run_is_whole() {
+    let workshop = bulk();
+    for milliseconds in [20, 150, 300, 500, 800, 1300] {
+        let mut run = workshop.start(&["run"]);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        // What is listed is whole; what is not whole is not listed.
+        workshop.opening(&["verify", "--all"]).expect(0);
+    }
+    workshop.wait_for_silence();
+    workshop.longshore(&["run"]).expect(0);
+    workshop.opening(&["verify"]).expect(0);
+    let partial = files(&workshop.local()).into_iter().filter(|file| file.ends_with(".partial")).count();
+    assert_eq!(partial, 0, "what dead writers left is swept by the next run");
+}

@@ -1,0 +1,49 @@
+//! What would fail at 3 a.m. is said at noon, with the way out.
+
+use crate::support::{Job, Workshop, files};
+
+#[test]
+fn a_sound_configuration_passes_and_leaves_nothing_behind() {
+    let workshop = Workshop::new();
+    let ended = workshop.opening(&["check"]).expect(0);
+    ended
+        .says("PostgreSQL")
+        .says("its clock and ours agree")
+        .says("pg_dump 15")
+        .says("write, read back, list and remove work")
+        .says("identity: opens what is sealed now");
+    assert_eq!(files(&workshop.local()), [""; 0]);
+}
+
+#[test]
+fn everything_that_fails_has_its_remedy() {
+    let workshop = Workshop::new();
+    let missing = workshop.path("unmounted");
+    workshop.configure_with_connection(
+        &Job { ship: &[("offsite", &missing)], ..Job::default() },
+        "host=127.0.0.1 port=1 user=postgres",
+    );
+    let ended = workshop.longshore(&["check"]).expect(2);
+    ended.says("FAILED   cluster main").says("look whether the server runs").says("FAILED   destination offsite");
+    let findings = workshop.json(&["check", "--json"]);
+    let failed = findings.as_array().unwrap().iter().filter(|finding| finding["outcome"] == "failed");
+    for finding in failed {
+        assert!(finding["remedy"].is_string(), "{finding}");
+    }
+}
+
+#[test]
+fn an_identity_that_opens_nothing_is_found() {
+    let workshop = Workshop::new();
+    let other = Workshop::new();
+    let check = workshop.command().args(["check", "--identity"]).arg(other.identity()).output().unwrap();
+    crate::support::Ended::of(check).expect(2).says("FAILED   identity");
+}
+
+#[test]
+fn a_job_without_retention_and_one_without_sealing_are_warned_of() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { encrypt: Some("{ type = 'none' }"), ..Job::default() });
+    let ended = workshop.longshore(&["check"]).expect(0);
+    ended.says("nothing is ever removed there").says("whoever can read a destination can read the databases");
+}

@@ -1,0 +1,40 @@
+//! A role that may do little backs up what it may read, and says what it could not.
+
+use crate::support::{Job, Workshop};
+
+fn with_role(grants: &str) -> Workshop {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    workshop.cluster.psql("appdb", "create table t as select generate_series(1, 10) n; create schema private; create table private.u ();");
+    workshop.cluster.psql("postgres", &format!("create role backup login; create role app login password 'x'; {grants}"));
+    let connection = workshop.cluster.connection().replace("user=postgres", "user=backup");
+    workshop.configure_with_connection(
+        &Job { dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['appdb'] }]", ..Job::default() },
+        &connection,
+    );
+    workshop
+}
+
+#[test]
+fn a_role_without_superuser_degrades_and_says_so() {
+    let workshop = with_role("");
+    workshop.cluster.psql("appdb", "grant usage on schema private to backup; grant select on t, private.u to backup;");
+    workshop.longshore(&["check"]).expect(0).says("role passwords cannot be captured").says("reads only what it was granted");
+    workshop.longshore(&["run"]).expect(0).says("globals: role passwords could not be captured");
+    let lines = workshop.json(&["list", "globals", "--json"]);
+    assert_eq!(lines[0]["not_captured"], serde_json::json!(["role passwords"]));
+    workshop.opening(&["restore", "globals", "--list"]).expect(0).says("CREATE ROLE app");
+}
+
+#[test]
+fn a_table_that_may_not_be_read_fails_its_database_with_the_remedy() {
+    let workshop = with_role("");
+    workshop.longshore(&["run"]).expect(3).says("permission denied").says("grant pg_read_all_data");
+    assert_eq!(workshop.json(&["list", "--json"]).as_array().unwrap().len(), 1, "the globals alone");
+}
+
+#[test]
+fn pg_read_all_data_suffices() {
+    let workshop = with_role("grant pg_read_all_data to backup;");
+    workshop.longshore(&["run"]).expect(0).keeps_quiet_about("could not be captured");
+}

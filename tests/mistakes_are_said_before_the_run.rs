@@ -1,0 +1,104 @@
+//! A mistake gets an error that names it and the way out, before anything is read.
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::support::{Job, Workshop, files};
+
+#[test]
+fn an_older_pg_dump_is_refused() {
+    let workshop = Workshop::with_cluster(Cluster::start(&Installation::newer(), &[]));
+    let old = Installation::system();
+    let cluster = format!("bin_dir = '{}'", old.bin_dir.display());
+    workshop.configure(&Job { cluster: &cluster, ..Job::default() });
+    let ended = workshop.longshore(&["run"]).expect(1);
+    ended.says("is older than the server").says(&format!("postgresql-client-{}", workshop.cluster.bin_dir().components().rev().nth(1).unwrap().as_os_str().to_str().unwrap()));
+    workshop.longshore(&["check"]).expect(2).says("is older than the server");
+    assert_eq!(files(&workshop.local()), [""; 0]);
+}
+
+#[test]
+fn the_tools_of_the_servers_own_version_are_found() {
+    let workshop = Workshop::with_cluster(Cluster::start(&Installation::newer(), &[]));
+    let cluster = format!("bin_dir = '{}'", workshop.cluster.bin_dir().display());
+    workshop.configure(&Job { cluster: &cluster, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    workshop.opening(&["verify"]).expect(0);
+}
+
+#[test]
+fn unknown_config_keys_are_refused_with_the_allowed_ones() {
+    let workshop = Workshop::new();
+    for (job, unknown, allowed) in [
+        (Job { more: "retension = 'x'", ..Job::default() }, "retension", "retention"),
+        (Job { dump: "[{ type = 'pg_dump', databses = ['x'] }]", ..Job::default() }, "databses", "databases"),
+        (Job { cluster: "conection = 'x'", ..Job::default() }, "conection", "connection"),
+        (Job { more: "[retention.x]\nkeep_dayly = 1", ..Job::default() }, "keep_dayly", "keep_daily"),
+        (Job { more: "[destinations.x]", ..Job::default() }, "destinations", "destination"),
+        (Job { encrypt: Some("{ type = 'age', recipent = 'x' }"), ..Job::default() }, "recipent", "recipients"),
+    ] {
+        workshop.configure(&job);
+        let ended = workshop.longshore(&["run"]).expect(1);
+        ended.says(&format!("unknown field `{unknown}`")).says(&format!("`{allowed}`")).says("config.toml:");
+    }
+}
+
+#[test]
+fn what_the_configuration_leaves_open_is_asked_for() {
+    let workshop = Workshop::new();
+    for (job, says) in [
+        (Job { dump: "[]", ..Job::default() }, "dumps nothing"),
+        (Job { dump: "[{ type = 'mysqldump' }]", ..Job::default() }, "\"pg_dump\", \"pg_dumpall\""),
+        (Job { more: "retention = 'x'", ..Job::default() }, "no retention \"x\""),
+        (Job { more: "[retention.x]", ..Job::default() }, "keeps nothing"),
+        (Job { encrypt: Some("{ type = 'age', recipients = [] }"), ..Job::default() }, "recipient"),
+        (Job { dump: "[{ type = 'pg_dump', extra_args = ['--file=x'] }]", ..Job::default() }, "--file"),
+        (Job { dump: "[{ type = 'pg_dump', format = 'directory' }]", ..Job::default() }, "scratch_dir"),
+        (Job { dump: "[{ type = 'pg_dump' }, { type = 'pg_dump' }]", ..Job::default() }, "two entries of dump"),
+        (Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() }, "nothing_*"),
+    ] {
+        workshop.configure(&job);
+        let ended = workshop.longshore(&["run"]);
+        assert!(matches!(ended.code, Some(1 | 2)), "{ended:?}");
+        ended.says(says);
+        assert_eq!(files(&workshop.local()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_job_without_sealing_must_say_so_aloud() {
+    let workshop = Workshop::new();
+    let config = std::fs::read_to_string(workshop.config_path()).unwrap();
+    let without: Vec<_> = config.lines().filter(|line| !line.starts_with("encrypt")).collect();
+    std::fs::write(workshop.config_path(), without.join("\n")).unwrap();
+    workshop.longshore(&["run"]).expect(1).says("has no encrypt").says("{ type = \"none\" }");
+    workshop.configure(&Job { encrypt: Some("{ type = 'none' }"), ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["verify"]).expect(0).says("sound: decoded");
+}
+
+#[test]
+fn a_recipients_typo_is_refused_before_dumping() {
+    let workshop = Workshop::new();
+    let typo = workshop.recipient().replacen("age1", "age1x", 1);
+    let encrypt = format!("{{ type = 'age', recipients = ['{typo}'] }}");
+    workshop.configure(&Job { encrypt: Some(&encrypt), ..Job::default() });
+    workshop.longshore(&["run"]).expect(1).says(&typo);
+    assert_eq!(files(&workshop.local()), [""; 0]);
+    assert!(!workshop.cluster.log().contains("pg_dump"));
+}
+
+#[test]
+fn an_unmounted_root_is_refused() {
+    let workshop = Workshop::new();
+    let unmounted = workshop.path("unmounted");
+    workshop.configure(&Job { ship: &[("disk", &unmounted)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(2).says("unmounted").says("hint:");
+    assert!(!unmounted.exists());
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_said() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', exclude = ['scratch_*'] }]", ..Job::default() });
+    workshop.longshore(&["run"]).expect(0).says("\"scratch_*\" matches no database");
+}

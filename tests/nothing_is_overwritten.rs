@@ -1,0 +1,54 @@
+//! Nothing is ever overwritten, and nothing private is anybody else's to read.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::{Workshop, files, finish};
+
+#[test]
+fn runs_within_one_second_make_two_backups() {
+    let workshop = Workshop::new();
+    for _ in 0..3 {
+        workshop.longshore(&["run"]).expect(0);
+    }
+    assert_eq!(workshop.json(&["list", "globals", "--json"]).as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn files_are_their_owners_alone() {
+    let workshop = Workshop::new();
+    workshop.longshore(&["run"]).expect(0);
+    for file in files(&workshop.local()) {
+        let path = workshop.local().join(file);
+        let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600, "{path:?}");
+        assert_eq!(mode(path.parent().unwrap()), 0o700, "{path:?}");
+    }
+}
+
+#[test]
+fn init_leads_to_a_first_run_and_overwrites_nothing() {
+    let workshop = Workshop::new();
+    let folder = workshop.path("etc");
+    let (config, destination) = (folder.join("config.toml"), workshop.path("backups"));
+    let longshore = |arguments: &[&str]| {
+        let mut command = workshop.command();
+        finish(command.args(arguments).arg("--config").arg(&config))
+    };
+    let connection = workshop.cluster.connection();
+    let init = ["init", "--connection", &connection, "--destination", destination.to_str().unwrap()];
+    longshore(&init).expect(0).says("identity.txt").says("PostgreSQL").keeps_quiet_about("AGE-SECRET-KEY");
+    let identity = folder.join("identity.txt");
+    for private in [&config, &identity] {
+        assert_eq!(private.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let (written, key) = (std::fs::read(&config).unwrap(), std::fs::read(&identity).unwrap());
+    longshore(&init).expect(6).says("is there already");
+    std::fs::rename(&config, folder.join("moved.toml")).unwrap();
+    longshore(&init).expect(6).says("identity.txt");
+    std::fs::rename(folder.join("moved.toml"), &config).unwrap();
+    assert_eq!((std::fs::read(&config).unwrap(), std::fs::read(&identity).unwrap()), (written, key));
+
+    longshore(&["check", "--identity", identity.to_str().unwrap()]).expect(0);
+    longshore(&["run", "nightly"]).expect(0);
+    longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("sound");
+}

@@ -1,0 +1,46 @@
+//! One read, many destinations: each has its own outcome.
+
+use crate::support::{Job, Tmpfs, Workshop, files};
+
+#[test]
+fn one_destination_failing_leaves_the_other_whole() {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 32);
+    let small = workshop.make_folder("small");
+    let _disk = Tmpfs::mount(&small, "2m");
+    let local = workshop.local();
+    let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
+    workshop.configure(&Job { dump, ship: &[("small", &small), ("local", &local)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(3).says("small FAILED").says("no space left");
+    assert_eq!(files(&small), [""; 0]);
+    workshop.opening(&["verify", "--destination", "local"]).expect(0).says("sound");
+    let report = workshop.json(&["run", "--json"]);
+    let destinations = report["artifacts"][0]["destinations"].as_array().unwrap();
+    assert!(destinations[0]["error"]["message"].as_str().unwrap().contains("no space left"));
+    assert!(destinations[1]["error"].is_null());
+}
+
+#[test]
+fn a_destination_that_is_not_there_is_left_out() {
+    let workshop = Workshop::new();
+    let (local, missing) = (workshop.local(), workshop.path("unmounted"));
+    workshop.configure(&Job { ship: &[("offsite", &missing), ("local", &local)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(3).says("destination \"offsite\" took no part").says("hint:");
+    assert!(!missing.exists(), "a missing root is never made");
+    workshop.opening(&["verify", "--destination", "local"]).expect(0);
+}
+
+#[test]
+fn two_destinations_get_the_same_bytes_from_one_read() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    let (first, second) = (workshop.local(), workshop.make_folder("second"));
+    workshop.configure(&Job { ship: &[("first", &first), ("second", &second)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    assert_eq!(files(&first), files(&second));
+    for file in files(&first) {
+        assert_eq!(std::fs::read(first.join(&file)).unwrap(), std::fs::read(second.join(&file)).unwrap(), "{file}");
+    }
+    let lines = workshop.json(&["list", "appdb", "--json"]);
+    assert_eq!(lines[0]["destinations"], serde_json::json!({ "first": "whole", "second": "whole" }));
+}

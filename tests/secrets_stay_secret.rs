@@ -1,0 +1,90 @@
+//! A password in a connection string is in no log, argv or error.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::support::{Ended, Job, Workshop};
+
+const SECRET: &str = "hunter2-geheim";
+
+/// Looks at the command lines of all processes until told to stop, and returns those that hold the secret.
+fn watch(stop: &AtomicBool) -> (usize, Vec<String>) {
+    let (mut looked, mut found) = (0, Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let argv = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let argv = String::from_utf8_lossy(&argv).into_owned();
+            looked += usize::from(argv.contains("application") || argv.contains("--dbname="));
+            if argv.contains(SECRET) {
+                found.push(argv);
+            }
+        }
+    }
+    (looked, found)
+}
+
+#[test]
+fn the_secret_in_a_connection_string_is_in_no_log_argv_or_error() {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 16);
+    let (keywords, uri) = (
+        format!("{} password={SECRET}", workshop.cluster.connection()),
+        format!("postgresql://postgres:{SECRET}@127.0.0.1:{}/postgres", workshop.cluster.port()),
+    );
+    let stop = AtomicBool::new(false);
+    let ended: Vec<Ended> = std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(&stop));
+        let mut ended = Vec::new();
+        for connection in [&keywords, &uri] {
+            workshop.configure_with_connection(&Job::default(), connection);
+            for verb in ["check", "run"] {
+                ended.push(workshop.longshore(&[verb]).expect(0));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let (looked, found) = watcher.join().unwrap();
+        assert!(looked > 0, "the watcher saw our children");
+        assert_eq!(found, [""; 0]);
+        ended
+    });
+    for ended in ended {
+        ended.keeps_quiet_about(SECRET);
+    }
+    let files = crate::support::files(&workshop.local());
+    for file in files {
+        let content = std::fs::read(workshop.local().join(&file)).unwrap();
+        assert!(!String::from_utf8_lossy(&content).contains(SECRET), "{file}");
+    }
+    assert!(!workshop.cluster.log().contains(SECRET));
+}
+
+#[test]
+fn no_error_shows_the_secret() {
+    let workshop = Workshop::new();
+    for connection in [
+        format!("host=127.0.0.1 port=1 password={SECRET}"),
+        format!("postgresql://u:{SECRET}@127.0.0.1:1/x"),
+        format!("password={SECRET} host"),
+        format!("host='x password={SECRET}"),
+        format!("postgresql://u:{SECRET}%zz@h"),
+    ] {
+        workshop.configure_with_connection(&Job::default(), &connection);
+        for verb in ["check", "run"] {
+            let ended = workshop.longshore(&[verb]);
+            assert_ne!(ended.code, Some(0));
+            ended.keeps_quiet_about(SECRET);
+        }
+    }
+    // Mistakes in the very line that holds it.
+    for line in [
+        format!("conection = 'password={SECRET}'"),
+        format!("connection = 'postgresql://u:{SECRET}@h' x"),
+        format!("connection = ['password={SECRET}']"),
+    ] {
+        let text = std::fs::read_to_string(workshop.config_path()).unwrap();
+        let text: Vec<_> = text.lines().map(|old| if old.starts_with("con") { line.as_str() } else { old }).collect();
+        let broken = workshop.path("broken.toml");
+        std::fs::write(&broken, text.join("\n")).unwrap();
+        let ended = crate::support::finish(workshop.command().arg("run").arg("--config").arg(&broken)).expect(1);
+        ended.says("broken.toml:").keeps_quiet_about(SECRET);
+    }
+}

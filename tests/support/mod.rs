@@ -1,0 +1,259 @@
+//! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
+
+mod mount;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use longshore_testkit::cluster::{Cluster, Installation};
+use tempfile::TempDir;
+
+pub(crate) use mount::Tmpfs;
+
+/// Everything a test works with. It goes when it is dropped.
+pub(crate) struct Workshop {
+    pub(crate) cluster: Cluster,
+    folder: TempDir,
+    recipient: String,
+}
+
+/// What a job is made of, where a test wants other than the usual.
+pub(crate) struct Job<'a> {
+    /// The list of dump stages.
+    pub(crate) dump: &'a str,
+    /// The sealing.
+    pub(crate) encrypt: Option<&'a str>,
+    /// The destinations, by name and path.
+    pub(crate) ship: &'a [(&'a str, &'a Path)],
+    /// More lines of the cluster's table.
+    pub(crate) cluster: &'a str,
+    /// More lines of the job's table, and tables after it.
+    pub(crate) more: &'a str,
+}
+
+/// Globals and all databases.
+pub(crate) const EVERYTHING: &str = "[{ type = 'pg_dumpall' }, { type = 'pg_dump' }]";
+
+impl Default for Job<'_> {
+    fn default() -> Self {
+        Self { dump: EVERYTHING, encrypt: None, ship: &[], cluster: "", more: "" }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Workshop {
+    /// A workshop with a cluster of the system's PostgreSQL, and the usual configuration: everything, sealed, to `local`.
+    pub(crate) fn new() -> Self {
+        Self::with_cluster(Cluster::start(&Installation::system(), &[]))
+    }
+
+    pub(crate) fn with_cluster(cluster: Cluster) -> Self {
+        let folder = tempfile::Builder::new().prefix("longshore-test-").tempdir().unwrap();
+        fs::create_dir(folder.path().join("local")).unwrap();
+        let keygen = Command::new("age-keygen").arg("-o").arg(folder.path().join("identity.txt")).output();
+        let keygen = keygen.expect("age-keygen is missing: run `cargo xtask test`, which installs it");
+        assert!(keygen.status.success());
+        let told = String::from_utf8(keygen.stderr).unwrap();
+        let recipient = told.trim().strip_prefix("Public key: ").unwrap().to_owned();
+        let workshop = Self { cluster, folder, recipient };
+        workshop.configure(&Job::default());
+        workshop
+    }
+
+    /// A path in the workshop.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new folder in the workshop.
+    pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// The usual destination.
+    pub(crate) fn local(&self) -> PathBuf {
+        self.path("local")
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.path("config.toml")
+    }
+
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.path("identity.txt")
+    }
+
+    /// The recipient that the identity opens for.
+    pub(crate) fn recipient(&self) -> &str {
+        &self.recipient
+    }
+
+    /// Writes the configuration of the job `nightly`.
+    pub(crate) fn configure(&self, job: &Job<'_>) {
+        self.configure_with_connection(job, &self.cluster.connection());
+    }
+
+    pub(crate) fn configure_with_connection(&self, job: &Job<'_>, connection: &str) {
+        let local = self.local();
+        let usual = [("local", local.as_path())];
+        let ship = if job.ship.is_empty() { &usual[..] } else { job.ship };
+        let destinations: String = ship
+            .iter()
+            .map(|(name, path)| format!("[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n\n", path.display()))
+            .collect();
+        let names: Vec<_> = ship.iter().map(|(name, _)| format!("'{name}'")).collect();
+        let usual = format!("{{ type = 'age', recipients = ['{}'] }}", self.recipient);
+        let text = format!(
+            "lock_dir = '{locks}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}[job.nightly]\n\
+             cluster = 'main'\ndump = {dump}\nencrypt = {encrypt}\nship = [{names}]\n{more}\n",
+            locks = self.path("locks").display(),
+            cluster = job.cluster,
+            dump = job.dump,
+            encrypt = job.encrypt.unwrap_or(&usual),
+            names = names.join(", "),
+            more = job.more,
+        );
+        fs::write(self.config_path(), text).unwrap();
+    }
+
+    /// The binary, ready to take a verb.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").stdin(Stdio::null());
+        command.arg("--config").arg(self.config_path());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn longshore(&self, arguments: &[&str]) -> Ended {
+        finish(self.command().args(arguments))
+    }
+
+    /// Runs the binary with the identity.
+    pub(crate) fn opening(&self, arguments: &[&str]) -> Ended {
+        finish(self.command().args(arguments).arg("--identity").arg(self.identity()))
+    }
+
+    /// Starts the binary and goes on.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The JSON that a verb prints.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let ended = self.longshore(arguments);
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+    }
+
+    /// A table of about so many mebibytes that hardly compress, in database `name`, which is made.
+    pub(crate) fn make_bulk(&self, name: &str, mebibytes: u32) {
+        self.cluster.create_database(name);
+        // 32 digests of 32 characters: 1 KiB a row.
+        let digests = (0..32).map(|n| format!("md5(i::text || 'x{n}')")).collect::<Vec<_>>().join(" || ");
+        self.cluster.psql(name, &format!("create table bulk as select i, {digests} as noise from generate_series(1, {mebibytes} * 1024) i;"));
+    }
+
+    /// Waits until the server is at a query of ours that `like` describes, and returns the backend's pid.
+    pub(crate) fn wait_for_backend(&self, like: &str) -> String {
+        let asked = format!(
+            "select pid from pg_stat_activity where application_name = 'longshore' and state = 'active' and query ilike '{like}' limit 1"
+        );
+        wait_for(&format!("a backend at {like}"), || Some(self.cluster.psql("postgres", &asked)).filter(|pid| !pid.is_empty()))
+    }
+
+    /// Waits until no connection of ours is left on the server.
+    pub(crate) fn wait_for_silence(&self) {
+        let asked = "select count(*) from pg_stat_activity where application_name = 'longshore'";
+        wait_for("the server to be left alone", || (self.cluster.psql("postgres", asked) == "0").then_some(()));
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command) -> Ended {
+    Ended::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+}
+
+impl Ended {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Demands an exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Demands that it said something.
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words) || self.stderr.contains(words), "{words:?} not in\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Demands that it did not say something.
+    #[track_caller]
+    pub(crate) fn keeps_quiet_about(self, words: &str) -> Self {
+        assert!(!self.stdout.contains(words) && !self.stderr.contains(words), "{words:?} in\n{}\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Waits for something that should come soon.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All files below a folder, hidden ones too, by their path within it. Locks, which say nothing of backups, are left out.
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, found);
+            } else if path.extension().is_none_or(|extension| extension != "lock") {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}
+
+/// The one file below a folder whose path holds `part`.
+#[track_caller]
+pub(crate) fn file_with(folder: &Path, part: &str) -> PathBuf {
+    let found: Vec<_> = files(folder).into_iter().filter(|name| name.contains(part)).collect();
+    assert_eq!(found.len(), 1, "{part}: {found:?}");
+    folder.join(&found[0])
+}
