@@ -144,7 +144,7 @@ pub(crate) struct Restore {
     /// Make the database if it is missing.
     #[arg(long, requires = "to")]
     pub(crate) create: bool,
-    /// Drop, in a database that is not empty, what the backup brings anew.
+    /// Drop the database if it is not empty, and make it anew.
     #[arg(long, requires = "to")]
     pub(crate) clean: bool,
     /// How many connections restore at once; more than one needs --scratch-dir.
@@ -178,6 +178,9 @@ pub(crate) struct Identity {
     /// An age identity file, or an SSH private key, that opens backups. May be given more than once.
     #[arg(long = "identity", short = 'i', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+    /// Ask for the passphrase that backups were sealed with [env: LONGSHORE_IDENTITY_PASSPHRASE].
+    #[arg(long)]
+    pub(crate) ask_passphrase: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -28,13 +28,8 @@ impl Ask for Person {
 pub(crate) fn password() -> Result<SecretString> {
     let answer = rpassword::prompt_password("password of the server: ");
     answer.map(Into::into).map_err(|error| {
-        Error::new(
-            Stage::Config,
-            Kind::Usage,
-            "--ask-password",
-            "there is no terminal to ask on",
-        )
-        .because(error)
-        .hint("put the password into ~/.pgpass (mode 600) or PGPASSWORD")
+        Error::new(Stage::Config, Kind::Usage, "--ask-password", "there is no terminal to ask on")
+            .because(error)
+            .hint("put the password into ~/.pgpass (mode 600) or PGPASSWORD")
     })
 }

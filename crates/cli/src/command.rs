@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use longshore_core::Result;
-use longshore_core::plugin::Identities;
+use longshore_core::plugin::{Identities, Passphrase};
 use longshore_service::config::Config;
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
@@ -58,28 +58,19 @@ impl Bridge {
                 job.site.cluster.password = Some(password.clone());
             }
         }
-        Ok(Self {
-            config,
-            registry,
-            output,
-        })
+        Ok(Self { config, registry, output })
     }
 }
 
 /// The password of the server, if it is to be asked for.
 fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
-    password
-        .filter(|password| password.ask_password)
-        .map(|_| ask::password())
-        .transpose()
+    password.filter(|password| password.ask_password).map(|_| ask::password()).transpose()
 }
 
 /// What opens backups, and the person who knows its passphrase.
 fn identities(identity: &Identity) -> Identities {
-    Identities {
-        files: identity.files.clone(),
-        ask: Arc::new(Person),
-    }
+    let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
+    Identities { files: identity.files.clone(), passphrase, ask: Arc::new(Person) }
 }
 
 /// Where the configuration is unless one is named.

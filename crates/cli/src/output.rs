@@ -47,10 +47,7 @@ impl Output {
 
     /// Rows of the result beneath their headings, each column as wide as it must be. Headings that begin with `>` are of columns of numbers.
     pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
-        let plain: Vec<String> = headings
-            .iter()
-            .map(|heading| heading.trim_start_matches('>').to_owned())
-            .collect();
+        let plain: Vec<String> = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
         let width = |column: usize| {
             let cells = rows.iter().chain([&plain]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -58,11 +55,7 @@ impl Output {
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
         for row in std::iter::once(&plain).chain(rows) {
             let cells = row.iter().zip(&widths).zip(headings).map(|((cell, &width), heading)| {
-                if heading.starts_with('>') {
-                    format!("{cell:>width$}")
-                } else {
-                    format!("{cell:<width$}")
-                }
+                if heading.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             });
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
         }

@@ -9,11 +9,7 @@ use secrecy::SecretString;
 
 /// All plugins.
 pub(crate) fn registry() -> Registry {
-    let mut registry = Registry {
-        default_verify: "pg_restore",
-        default_restore: "pg_restore",
-        ..Registry::default()
-    };
+    let mut registry = Registry { default_verify: "pg_restore", default_restore: "pg_restore", ..Registry::default() };
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
@@ -51,32 +47,46 @@ pub(crate) async fn find_cluster(connection: Option<&str>) -> Result<Found> {
         }
     }
     Err(failed.unwrap_or_else(|| {
-        Error::new(
-            Stage::Config,
-            Kind::NotFound,
-            "cluster",
-            "no PostgreSQL server answers here",
-        )
-        .hint("say how to reach it: longshore init --connection \"host=db1 user=backup\"")
+        Error::new(Stage::Config, Kind::NotFound, "cluster", "no PostgreSQL server answers here")
+            .hint("say how to reach it: longshore init --connection \"host=db1 user=backup\"")
     }))
 }
 
 async fn look(connection: &str) -> Result<Found> {
-    let cluster = Cluster {
-        name: "main".to_owned(),
-        connection: connection.to_owned().into(),
-        password: None,
-        bin_dir: None,
-    };
+    let cluster =
+        Cluster { name: "main".to_owned(), connection: connection.to_owned().into(), password: None, bin_dir: None };
     let client = Client::new(&cluster)?;
     let server = Server::look(&client).await?;
-    let databases = databases(&client)
-        .await?
-        .into_iter()
-        .filter(|database| !database.template);
+    let databases = databases(&client).await?.into_iter().filter(|database| !database.template);
     Ok(Found {
         connection: connection.to_owned(),
         server: format!("PostgreSQL {}", server.version()?),
         databases: databases.map(|database| database.name).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use longshore_service::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn the_example_configuration_is_read_as_it_stands() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.example.toml");
+        let config = Config::load(&path, &registry()).unwrap();
+        assert_eq!(config.jobs.len(), 2);
+    }
+
+    #[test]
+    fn the_readmes_configuration_is_read_as_it_stands() {
+        let readme = include_str!("../../../README.md");
+        let (_, config) = readme.split_once("```toml\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, config.split_once("```").unwrap().0).unwrap();
+        assert_eq!(Config::load(&path, &registry()).unwrap().destinations.len(), 2);
+    }
 }

@@ -42,13 +42,10 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     if let Some(error) = &artifact.error {
         return format!("{subject}: failed: {}", error.message);
     }
-    let destinations = artifact
-        .destinations
-        .iter()
-        .map(|destination| match &destination.error {
-            None => destination.destination.clone(),
-            Some(error) => format!("{} failed: {}", destination.destination, error.message),
-        });
+    let destinations = artifact.destinations.iter().map(|destination| match &destination.error {
+        None => destination.destination.clone(),
+        Some(error) => format!("{} failed: {}", destination.destination, error.message),
+    });
     format!(
         "{subject}: {} → {} in {:.1} s → {}",
         HumanBytes(artifact.plaintext_bytes),
@@ -64,11 +61,7 @@ struct Lines(Output);
 impl Watch for Lines {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
-        self.0.note(format_args!(
-            "{} to copy, {} on disk",
-            subjects.len(),
-            HumanBytes(bytes)
-        ));
+        self.0.note(format_args!("{} to copy, {} on disk", subjects.len(), HumanBytes(bytes)));
     }
 
     fn began(&self, subject: &Subject) {
@@ -105,16 +98,12 @@ impl Bars {
 impl Watch for Bars {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
-        let total = self
-            .all
-            .add(ProgressBar::new(bytes).with_message("total").with_style(bar_style()));
+        let total = self.all.add(ProgressBar::new(bytes).with_message("total").with_style(bar_style()));
         total.enable_steady_tick(TICK);
         let mut known = self.known();
         known.total = Some(total);
-        known.estimates = subjects
-            .iter()
-            .map(|surveyed| (surveyed.subject.clone(), surveyed.estimated_bytes))
-            .collect();
+        known.estimates =
+            subjects.iter().map(|surveyed| (surveyed.subject.clone(), surveyed.estimated_bytes)).collect();
     }
 
     fn began(&self, subject: &Subject) {

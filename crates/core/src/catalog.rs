@@ -21,8 +21,8 @@ pub struct Catalog {
     pub series: BTreeMap<Series, Vec<Backup>>,
     /// Manifests that cannot be read, and why. They are reported and never touched.
     pub unreadable: Vec<(Key, Error)>,
-    /// Keys that no manifest names, nor could name if it cannot be read: artifacts of runs that were cut off, or what somebody else
-    /// put there.
+    /// Keys that no manifest names, and that none of the unreadable can mean: artifacts of runs that were cut off, or what
+    /// somebody else put there.
     pub orphans: Vec<Key>,
 }
 
@@ -40,11 +40,7 @@ pub struct Series {
 impl Series {
     /// The series that a backup belongs to.
     pub fn of(manifest: &Manifest) -> Self {
-        Self {
-            cluster: manifest.cluster.name.clone(),
-            subject: manifest.subject.clone(),
-            job: manifest.job.clone(),
-        }
+        Self { cluster: manifest.cluster.name.clone(), subject: manifest.subject.clone(), job: manifest.job.clone() }
     }
 }
 
@@ -80,15 +76,9 @@ impl Backup {
 impl Catalog {
     /// Reads the catalog of a destination. A listing or a fetch that fails is an error: a catalog is whole or there is none.
     pub async fn read(store: &dyn Store) -> Result<Self> {
-        let sizes: BTreeMap<Key, u64> = store
-            .list()
-            .await?
-            .map_ok(|entry| (entry.key, entry.bytes))
-            .try_collect()
-            .await?;
-        let manifests = sizes
-            .keys()
-            .filter_map(|key| Some((BackupName::of_manifest(key)?, key.clone())));
+        let sizes: BTreeMap<Key, u64> =
+            store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
+        let manifests = sizes.keys().filter_map(|key| Some((BackupName::of_manifest(key)?, key.clone())));
         let read: Vec<_> = stream::iter(manifests)
             .map(|(name, key)| async move {
                 let body = store.fetch(&key, None).await?;
@@ -125,16 +115,8 @@ impl Catalog {
                     if let Some(details) = &manifest.details {
                         unclaimed.remove(&details.key);
                     }
-                    let backup = Backup {
-                        name,
-                        manifest,
-                        artifact,
-                    };
-                    catalog
-                        .series
-                        .entry(Series::of(&backup.manifest))
-                        .or_default()
-                        .push(backup);
+                    let backup = Backup { name, manifest, artifact };
+                    catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }
         }

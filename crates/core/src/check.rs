@@ -38,33 +38,18 @@ pub struct Finding {
 impl Finding {
     /// All is well.
     pub fn good(subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            outcome: Outcome::Good,
-            subject: subject.into(),
-            message: message.into(),
-            remedy: None,
-        }
+        Self { outcome: Outcome::Good, subject: subject.into(), message: message.into(), remedy: None }
     }
 
     /// Not as good as it looks.
     pub fn warning(subject: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         let remedy = Some(remedy.into());
-        Self {
-            outcome: Outcome::Warning,
-            subject: subject.into(),
-            message: message.into(),
-            remedy,
-        }
+        Self { outcome: Outcome::Warning, subject: subject.into(), message: message.into(), remedy }
     }
 
     /// A run will fail because of `error`.
     pub fn failed(subject: impl Into<String>, error: &crate::error::Error) -> Self {
         let remedy = error.remedy().map(str::to_owned);
-        Self {
-            outcome: Outcome::Failed,
-            subject: subject.into(),
-            message: error.chain(),
-            remedy,
-        }
+        Self { outcome: Outcome::Failed, subject: subject.into(), message: error.chain(), remedy }
     }
 }

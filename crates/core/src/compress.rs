@@ -51,13 +51,7 @@ impl Compression {
 pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
     let subject = subject.to_owned();
     let wrap = move |error| {
-        Error::new(
-            Stage::Compress,
-            Kind::Corrupt,
-            subject,
-            "cannot decompress: not a whole zstd stream",
-        )
-        .because(error)
+        Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole zstd stream").because(error)
     };
     stream::transform(stream, wrap, |reader, writer| {
         let mut decoder = zstd::Decoder::new(reader)?;
@@ -108,9 +102,8 @@ mod tests {
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         for bad in [&whole[..whole.len() - 1], &whole[..10], &flipped] {
-            let error = collect(decompress(from_bytes(bad.to_vec()), "x"), 1 << 24, Stage::Compress, "")
-                .await
-                .unwrap_err();
+            let error =
+                collect(decompress(from_bytes(bad.to_vec()), "x"), 1 << 24, Stage::Compress, "").await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);
         }
     }

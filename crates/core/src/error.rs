@@ -92,14 +92,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error about `subject` (a database, a destination, a key, a file: what the operator would look for).
     pub fn new(stage: Stage, kind: Kind, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            stage,
-            kind,
-            subject: subject.into(),
-            message: message.into(),
-            hint: None,
-            source: None,
-        }
+        Self { stage, kind, subject: subject.into(), message: message.into(), hint: None, source: None }
     }
 
     /// An error whose kind follows from an I/O error.
@@ -166,7 +159,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.stage)?;
         if !self.subject.is_empty() {
-            write!(f, " \"{}\"", self.subject.escape_debug())?;
+            write!(f, " \"{}\"", printable(&self.subject))?;
         }
         write!(f, ": {}", self.message)
     }
@@ -176,6 +169,15 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// A name as it may be shown: control characters are escaped, so that no name can break a line or drive a terminal.
+pub fn printable(name: &str) -> String {
+    let escape = |char: char| match char.is_control() {
+        true => char.escape_debug().to_string(),
+        false => char.to_string(),
+    };
+    name.chars().map(escape).collect()
 }
 
 /// Carries an [`Error`] through interfaces that only know [`std::io::Error`].
@@ -198,17 +200,9 @@ mod tests {
 
     #[test]
     fn one_layer_is_shown_and_the_chain_tells_all() {
-        let error = Error::io(
-            Stage::Ship,
-            "local",
-            "cannot write",
-            std::io::Error::from_raw_os_error(28),
-        );
+        let error = Error::io(Stage::Ship, "local", "cannot write", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.to_string(), "ship \"local\": cannot write");
-        assert_eq!(
-            error.chain(),
-            "ship \"local\": cannot write: No space left on device (os error 28)"
-        );
+        assert_eq!(error.chain(), "ship \"local\": cannot write: No space left on device (os error 28)");
     }
 
     #[test]

@@ -85,8 +85,6 @@ mod tests {
         let (feeder, source) = stream::channel();
         let (branches, _) = fan_out(source, 2);
         drop(branches);
-        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed())
-            .await
-            .unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
     }
 }

@@ -81,16 +81,10 @@ fn plain(byte: u8) -> bool {
 /// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash, so that two names never meet and
 /// every name is a segment of a [`Key`].
 pub fn encode_name(name: &str) -> String {
-    name.bytes()
-        .enumerate()
-        .fold(String::with_capacity(name.len()), |text, (place, byte)| {
-            let leads = place == 0 && matches!(byte, b'.' | b'-');
-            if plain(byte) && !leads {
-                text + &char::from(byte).to_string()
-            } else {
-                text + &encode_byte(byte)
-            }
-        })
+    name.bytes().enumerate().fold(String::with_capacity(name.len()), |text, (place, byte)| {
+        let leads = place == 0 && matches!(byte, b'.' | b'-');
+        if plain(byte) && !leads { text + &char::from(byte).to_string() } else { text + &encode_byte(byte) }
+    })
 }
 
 /// Percent-encodes the first byte too, for a name that would otherwise be one of our own words.
@@ -153,10 +147,7 @@ const DETAILS: &str = ".details.json";
 impl BackupName {
     /// The name of the backup of `subject` (as a segment: see [`encode_name`]) in `cluster`, made at `stamp`.
     pub fn new(cluster: &str, subject: &str, stamp: Stamp) -> Result<Self> {
-        Ok(Self(Key::parse(&format!(
-            "{}/{subject}/{subject}-{stamp}",
-            encode_name(cluster)
-        ))?))
+        Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{stamp}", encode_name(cluster)))?))
     }
 
     /// The name of the backup whose manifest has this key, if it is a manifest's.
@@ -204,21 +195,8 @@ mod tests {
 
     #[test]
     fn a_key_cannot_climb_out_of_its_destination() {
-        for bad in [
-            "",
-            "/etc/passwd",
-            "a//b",
-            "a/../b",
-            "..",
-            ".",
-            "a/.",
-            "a/",
-            "a\0b",
-            "a\\b",
-            ".hidden",
-            "a b",
-            "é",
-        ] {
+        for bad in ["", "/etc/passwd", "a//b", "a/../b", "..", ".", "a/.", "a/", "a\0b", "a\\b", ".hidden", "a b", "é"]
+        {
             assert!(Key::parse(bad).is_err(), "{bad:?}");
             assert!(serde_json::from_value::<Key>(bad.into()).is_err(), "{bad:?}");
         }
@@ -227,22 +205,8 @@ mod tests {
 
     #[test]
     fn names_that_differ_never_meet() {
-        let names = [
-            "a/b",
-            "a_b",
-            "a%2Fb",
-            "a b",
-            "a.b",
-            ".",
-            "..",
-            "-x",
-            "é",
-            "A/b",
-            "a\nb",
-            "\u{1F418}",
-            "quo\"te",
-            "a'b",
-        ];
+        let names =
+            ["a/b", "a_b", "a%2Fb", "a b", "a.b", ".", "..", "-x", "é", "A/b", "a\nb", "\u{1F418}", "quo\"te", "a'b"];
         let encoded: std::collections::BTreeSet<_> = names.iter().map(|name| encode_name(name)).collect();
         assert_eq!(encoded.len(), names.len());
         for name in &encoded {
@@ -255,13 +219,9 @@ mod tests {
     fn a_stamp_reads_back_as_it_is_written_and_no_other_way() {
         let stamp = Stamp::parse("2026-06-07_091500").unwrap();
         assert_eq!(stamp.to_string(), "2026-06-07_091500");
-        for bad in [
-            "2026-6-7_091500",
-            "2026-06-07_0915",
-            "2026-02-30_000000",
-            "2026-06-07_091500x",
-            "+2026-06-07_091500",
-        ] {
+        for bad in
+            ["2026-6-7_091500", "2026-06-07_0915", "2026-02-30_000000", "2026-06-07_091500x", "+2026-06-07_091500"]
+        {
             assert_eq!(Stamp::parse(bad), None, "{bad}");
         }
     }
@@ -269,10 +229,7 @@ mod tests {
     #[test]
     fn the_keys_of_a_backup_stand_beside_each_other() {
         let name = BackupName::new("main", "appdb", Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
-        assert_eq!(
-            name.artifact(".dump.zst.age").unwrap().as_str(),
-            "main/appdb/appdb-2026-06-07_091500.dump.zst.age"
-        );
+        assert_eq!(name.artifact(".dump.zst.age").unwrap().as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.age");
         assert_eq!(BackupName::of_manifest(&name.manifest()).as_ref(), Some(&name));
         assert_eq!(BackupName::of_manifest(&name.details("").unwrap()), None);
     }

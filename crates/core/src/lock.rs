@@ -22,12 +22,7 @@ impl Holder {
     fn line(&self) -> String {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let since = self.since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        format!(
-            "{}, process {} on {}, since {since}\n",
-            self.work,
-            std::process::id(),
-            host.trim()
-        )
+        format!("{}, process {} on {}, since {since}\n", self.work, std::process::id(), host.trim())
     }
 }
 
@@ -35,7 +30,8 @@ impl Holder {
 #[derive(Debug)]
 pub struct Lock {
     /// The lock is the open file; closing it lets go. The file itself stays: one that is removed could have two holders.
-    _file: File,
+    file: File,
+    name: String,
     /// What the holder before had written, if anyone held it before.
     pub previous: Option<String>,
 }
@@ -47,7 +43,7 @@ const MAX_HOLDER_BYTES: u64 = 4096;
 pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     let name = path.display().to_string();
     let failed = |message, error| Error::io(Stage::Lock, &name, message, error);
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -63,24 +59,24 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let holder = if written.is_empty() {
-                "another process"
-            } else {
-                written.trim()
-            };
+            let holder = if written.is_empty() { "another process" } else { written.trim() };
             return Err(Error::new(Stage::Lock, Kind::Locked, name, format!("held by {holder}"))
                 .hint("wait for it to end; the lock ends with its process, so there is nothing to remove"));
         }
         Err(TryLockError::Error(error)) => return Err(failed("cannot lock", error)),
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(holder.line().as_bytes()))
-        .map_err(|error| failed("cannot write the lock file", error))?;
-    Ok(Lock {
-        _file: file,
-        previous: (!written.is_empty()).then_some(written),
-    })
+    let mut lock = Lock { file, name, previous: (!written.is_empty()).then_some(written) };
+    lock.hold_as(holder)?;
+    Ok(lock)
+}
+
+impl Lock {
+    /// Says anew who holds it.
+    pub fn hold_as(&mut self, holder: &Holder) -> Result<()> {
+        let written = self.file.set_len(0).and_then(|()| self.file.rewind());
+        let written = written.and_then(|()| self.file.write_all(holder.line().as_bytes()));
+        written.map_err(|error| Error::io(Stage::Lock, &self.name, "cannot write the lock file", error))
+    }
 }
 
 #[cfg(test)]
@@ -91,10 +87,7 @@ mod tests {
     fn the_second_to_come_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nightly.lock");
-        let holder = Holder {
-            work: "run of job nightly".into(),
-            since: Utc::now(),
-        };
+        let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };
         let first = acquire(&path, &holder).unwrap();
         let refused = acquire(&path, &holder).unwrap_err();
         assert_eq!(refused.kind(), Kind::Locked);

@@ -190,10 +190,7 @@ impl Manifest {
     /// Every key that belongs to the backup, in the order in which to remove them: the manifest first.
     pub fn keys(&self) -> Result<Vec<Key>> {
         let details = self.details.iter().map(|details| details.key.clone());
-        Ok(std::iter::once(self.name()?.manifest())
-            .chain(details)
-            .chain([self.artifact.key.clone()])
-            .collect())
+        Ok(std::iter::once(self.name()?.manifest()).chain(details).chain([self.artifact.key.clone()]).collect())
     }
 
     /// As it lies in a destination: JSON that people can read, too.
@@ -214,10 +211,7 @@ impl Manifest {
         let bad = |message: String| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), message);
         let head: Head = serde_json::from_slice(bytes).map_err(|error| bad("not a manifest".into()).because(error))?;
         if head.format != FORMAT {
-            let message = format!(
-                "a manifest of format {}, but this program reads format {FORMAT}",
-                head.format
-            );
+            let message = format!("a manifest of format {}, but this program reads format {FORMAT}", head.format);
             let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
             return Err(error.hint("use the Longshore version that wrote it, or a newer one"));
         }
@@ -262,10 +256,7 @@ mod tests {
             std::fs::write(path, &schema).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap();
-        assert_eq!(
-            written, schema,
-            "run the test again with UPDATE_SCHEMA=1 and look at the difference"
-        );
+        assert_eq!(written, schema, "run the test again with UPDATE_SCHEMA=1 and look at the difference");
     }
 
     #[test]

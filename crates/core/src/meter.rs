@@ -22,10 +22,7 @@ pub struct Digest {
 impl Digest {
     /// The digest of bytes at hand.
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            bytes: bytes.len() as u64,
-            sha256: hex(&Sha256::digest(bytes)),
-        }
+        Self { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
     }
 }
 
@@ -86,13 +83,7 @@ mod tests {
         assert!(digest.get().is_none());
         stream::collect(stream, 10, Stage::Dump, "").await.unwrap();
         let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(
-            digest.get(),
-            Some(&Digest {
-                bytes: 3,
-                sha256: known.into()
-            })
-        );
+        assert_eq!(digest.get(), Some(&Digest { bytes: 3, sha256: known.into() }));
     }
 
     #[tokio::test]

@@ -94,8 +94,26 @@ pub enum Packing {
 pub struct Identities {
     /// Identity files.
     pub files: Vec<PathBuf>,
+    /// Whether a passphrase may open it.
+    pub passphrase: Passphrase,
     /// Who answers for a passphrase.
     pub ask: Arc<dyn Ask>,
+}
+
+impl Identities {
+    /// Whether there is nothing that could open anything.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.passphrase == Passphrase::Unused
+    }
+}
+
+/// Whether to ask for the passphrase that a backup was sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passphrase {
+    /// Backups are opened by identities alone.
+    Unused,
+    /// Somebody knows it.
+    AskFor,
 }
 
 /// Somebody who may know a secret.
@@ -133,6 +151,6 @@ pub enum TargetDatabase {
 pub enum TargetContent {
     /// Refuse to restore if there is anything.
     MustBeEmpty,
-    /// Drop what the backup brings before bringing it.
-    Clean,
+    /// Drop a database that holds anything, and make it anew.
+    Replace,
 }

@@ -91,11 +91,9 @@ impl Policy {
     /// A policy that keeps nothing is a mistake in writing it.
     pub fn check(&self, name: &str) -> Result<()> {
         if *self == Self::default() {
-            return Err(
-                Error::new(Stage::Retention, Kind::Refused, name, "the policy keeps nothing").hint(
-                    "set at least one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly",
-                ),
-            );
+            return Err(Error::new(Stage::Retention, Kind::Refused, name, "the policy keeps nothing").hint(
+                "set at least one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly",
+            ));
         }
         Ok(())
     }
@@ -103,16 +101,10 @@ impl Policy {
     /// The rules, each with the period that a time falls into.
     fn rules(&self) -> [(u32, Reason, Period); 5] {
         [
-            (self.keep_hourly, Reason::Hourly, |time| {
-                format!("{} {}", time.date_naive(), time.hour())
-            }),
+            (self.keep_hourly, Reason::Hourly, |time| format!("{} {}", time.date_naive(), time.hour())),
             (self.keep_daily, Reason::Daily, |time| time.date_naive().to_string()),
-            (self.keep_weekly, Reason::Weekly, |time| {
-                format!("{:?}", time.iso_week())
-            }),
-            (self.keep_monthly, Reason::Monthly, |time| {
-                format!("{}-{}", time.year(), time.month())
-            }),
+            (self.keep_weekly, Reason::Weekly, |time| format!("{:?}", time.iso_week())),
+            (self.keep_monthly, Reason::Monthly, |time| format!("{}-{}", time.year(), time.month())),
             (self.keep_yearly, Reason::Yearly, |time| time.year().to_string()),
         ]
     }
@@ -157,9 +149,7 @@ pub fn plan(
     }
     for (count, reason, period) in policy.rules() {
         let mut periods = BTreeSet::new();
-        let newest_of_period = counted
-            .iter()
-            .filter(|backup| periods.insert(period(backup.manifest.time.time())));
+        let newest_of_period = counted.iter().filter(|backup| periods.insert(period(backup.manifest.time.time())));
         for backup in newest_of_period.take(count as usize) {
             keep(backup, reason.clone());
         }
@@ -188,11 +178,7 @@ mod tests {
     fn backup(time: &str) -> Backup {
         let mut manifest: Manifest = serde_json::from_str(include_str!("../testdata/manifest-1.json")).unwrap();
         manifest.time = Stamp::parse(time).unwrap();
-        Backup {
-            name: manifest.name().unwrap(),
-            manifest,
-            artifact: Presence::Whole,
-        }
+        Backup { name: manifest.name().unwrap(), manifest, artifact: Presence::Whole }
     }
 
     fn at(time: &str) -> DateTime<Utc> {
@@ -202,41 +188,21 @@ mod tests {
     /// The stamps that a plan removes.
     fn removed(policy: &Policy, backups: &[Backup], now: &str) -> Vec<String> {
         let plan = plan(policy, backups, &BTreeMap::new(), at(now)).unwrap();
-        plan.remove
-            .iter()
-            .map(|name| name.file_name().trim_start_matches("appdb-").to_owned())
-            .collect()
+        plan.remove.iter().map(|name| name.file_name().trim_start_matches("appdb-").to_owned()).collect()
     }
 
     #[test]
     fn the_rules_are_a_union_and_keep_the_newest_of_each_period() {
-        let times = [
-            "2026-06-05_030000",
-            "2026-06-06_030000",
-            "2026-06-06_150000",
-            "2026-06-07_030000",
-        ];
+        let times = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-06_150000", "2026-06-07_030000"];
         let backups: Vec<_> = times.map(backup).into();
-        let policy = Policy {
-            keep_last: 1,
-            keep_daily: 2,
-            ..Policy::default()
-        };
-        assert_eq!(
-            removed(&policy, &backups, "2026-06-07_040000"),
-            ["2026-06-05_030000", "2026-06-06_030000"]
-        );
+        let policy = Policy { keep_last: 1, keep_daily: 2, ..Policy::default() };
+        assert_eq!(removed(&policy, &backups, "2026-06-07_040000"), ["2026-06-05_030000", "2026-06-06_030000"]);
     }
 
     #[test]
     fn backups_failing_for_sixty_days_lose_nothing() {
-        let backups: Vec<_> = ["2026-03-01_030000", "2026-03-02_030000", "2026-03-03_030000"]
-            .map(backup)
-            .into();
-        let policy = Policy {
-            keep_daily: 3,
-            ..Policy::default()
-        };
+        let backups: Vec<_> = ["2026-03-01_030000", "2026-03-02_030000", "2026-03-03_030000"].map(backup).into();
+        let policy = Policy { keep_daily: 3, ..Policy::default() };
         assert!(removed(&policy, &backups, "2026-06-07_040000").is_empty());
     }
 
@@ -244,33 +210,22 @@ mod tests {
     fn an_iso_week_does_not_end_with_the_year() {
         // 2026-12-31 and 2027-01-01 are in ISO week 53 of 2026.
         let backups: Vec<_> = ["2026-12-31_030000", "2027-01-01_030000"].map(backup).into();
-        let policy = Policy {
-            keep_weekly: 2,
-            ..Policy::default()
-        };
+        let policy = Policy { keep_weekly: 2, ..Policy::default() };
         assert_eq!(removed(&policy, &backups, "2027-01-01_040000"), ["2026-12-31_030000"]);
     }
 
     #[test]
     fn a_damaged_backup_takes_no_place_and_is_not_removed() {
-        let mut backups: Vec<_> = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"]
-            .map(backup)
-            .into();
+        let mut backups: Vec<_> = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"].map(backup).into();
         backups[2].artifact = Presence::Missing;
-        let policy = Policy {
-            keep_last: 1,
-            ..Policy::default()
-        };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
         assert_eq!(removed(&policy, &backups, "2026-06-07_040000"), ["2026-06-05_030000"]);
     }
 
     #[test]
     fn a_backup_from_the_future_pushes_nothing_out() {
         let backups: Vec<_> = ["2026-06-06_030000", "2027-06-07_030000"].map(backup).into();
-        let policy = Policy {
-            keep_last: 1,
-            ..Policy::default()
-        };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
         assert!(removed(&policy, &backups, "2026-06-07_040000").is_empty());
     }
 
@@ -279,10 +234,7 @@ mod tests {
         let backups: Vec<_> = ["2026-06-06_030000", "2026-06-07_030000"].map(backup).into();
         let by = BackupName::new("main", "other", Stamp::parse("2026-06-06_030000").unwrap()).unwrap();
         let needed = BTreeMap::from([(backups[0].name.clone(), by.clone())]);
-        let policy = Policy {
-            keep_last: 1,
-            ..Policy::default()
-        };
+        let policy = Policy { keep_last: 1, ..Policy::default() };
         let plan = plan(&policy, &backups, &needed, at("2026-06-07_040000")).unwrap();
         assert!(plan.remove.is_empty());
         assert_eq!(plan.keep[1].1, [Reason::NeededBy(by)]);

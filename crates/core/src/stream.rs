@@ -184,15 +184,8 @@ where
         }
     });
     tokio::task::spawn_blocking(move || {
-        let mut reader = StreamReader {
-            receiver,
-            chunk: Bytes::new(),
-            ended: false,
-        };
-        let mut writer = StreamWriter {
-            sender: out.0,
-            pending: BytesMut::with_capacity(CHUNK_BYTES),
-        };
+        let mut reader = StreamReader { receiver, chunk: Bytes::new(), ended: false };
+        let mut writer = StreamWriter { sender: out.0, pending: BytesMut::with_capacity(CHUNK_BYTES) };
         let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
         let last = match done {
             Ok(()) => Item::End,
@@ -310,16 +303,12 @@ mod tests {
     async fn dropping_the_output_drops_the_input() {
         let (feeder, input) = channel();
         drop(shout(input));
-        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed())
-            .await
-            .unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
     }
 
     #[tokio::test]
     async fn what_should_be_small_is_bounded() {
-        let error = collect(from_bytes(vec![0; 11]), 10, Stage::Catalog, "x.json")
-            .await
-            .unwrap_err();
+        let error = collect(from_bytes(vec![0; 11]), 10, Stage::Catalog, "x.json").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::printable;
 use crate::key::{encode_name, encode_name_apart};
 
 /// What one artifact is a copy of.
@@ -54,16 +55,16 @@ fn word(name: &str) -> bool {
     matches!(name, "globals" | "roles" | "tablespaces" | "schema" | "all")
 }
 
-/// For people: a database's name as it is, or the word for the rest.
+/// For people: a database's name as far as it can be shown, or the word for the rest.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Database { name } => return f.write_str(&printable(name)),
             Self::Globals => "globals",
             Self::Roles => "roles",
             Self::Tablespaces => "tablespaces",
             Self::Schema => "schema",
             Self::All => "all",
-            Self::Database { name } => name,
         })
     }
 }

@@ -51,37 +51,22 @@ fn two() -> (MemoryStore, MemoryStore, Pipeline) {
 }
 
 fn details() -> Map<String, Value> {
-    json!({ "tables": { "public.secret_customers": 17 } })
-        .as_object()
-        .unwrap()
-        .clone()
+    json!({ "tables": { "public.secret_customers": 17 } }).as_object().unwrap().clone()
 }
 
 #[tokio::test]
 async fn a_backup_is_whole_at_every_destination() {
     let (near, far, mut pipeline) = two();
     pipeline.encrypt = Some(Arc::new(Xor));
-    let dump = Dumped {
-        compression: Compression::Zstd { level: 3, threads: 2 },
-        ..dumped(random(1, LONG))
-    };
-    let shipped = pipeline
-        .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
-        .await
-        .unwrap();
+    let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
+    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
         let manifest = manifest_of(store);
         assert_eq!(Some(&manifest), shipped.manifest.as_ref());
-        assert_eq!(
-            manifest.artifact.key.as_str(),
-            "main/appdb/appdb-2026-06-07_091500.dump.zst.xor"
-        );
+        assert_eq!(manifest.artifact.key.as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.xor");
         assert_eq!(manifest.artifact.plaintext, Digest::of(&random_bytes(1, LONG as usize)));
-        assert_eq!(
-            manifest.artifact.sealed,
-            Digest::of(&store.get(&manifest.artifact.key).unwrap())
-        );
+        assert_eq!(manifest.artifact.sealed, Digest::of(&store.get(&manifest.artifact.key).unwrap()));
         let depth = read_back(store, &manifest, Some(&Xor), &[], |_| {}).await.unwrap();
         assert_eq!(depth, Depth::Decoded);
     }
@@ -102,14 +87,8 @@ async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
             let (near, far, mut pipeline) = two();
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(Judge::Finds(details())));
-            let dump = Dumped {
-                compression,
-                ..dumped(fails_after(length))
-            };
-            let error = pipeline
-                .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
-                .await
-                .unwrap_err();
+            let dump = Dumped { compression, ..dumped(fails_after(length)) };
+            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap_err();
             assert!(is_failure(&error), "another error than the dump's: {}", error.chain());
             assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
         }
@@ -121,10 +100,7 @@ async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
     for length in [0, LONG] {
         let (near, far, pipeline) = two();
         let dump = dumped(abandoned_after(length));
-        pipeline
-            .back_up(&order("nightly", &appdb(), TIME), dump, |_| {})
-            .await
-            .unwrap_err();
+        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap_err();
         assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
     }
 }
@@ -132,16 +108,10 @@ async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
 #[tokio::test]
 async fn a_check_that_fails_leaves_nothing_anywhere() {
     let (near, far, mut pipeline) = two();
-    pipeline.verify = vec![
-        Arc::new(Judge::Finds(details())),
-        Arc::new(Judge::Rejects),
-        Arc::new(Judge::Finds(Map::new())),
-    ];
+    pipeline.verify =
+        vec![Arc::new(Judge::Finds(details())), Arc::new(Judge::Rejects), Arc::new(Judge::Finds(Map::new()))];
     let order = order("nightly", &appdb(), TIME);
-    let error = pipeline
-        .back_up(&order, dumped(random(1, LONG)), |_| {})
-        .await
-        .unwrap_err();
+    let error = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
 }
@@ -171,10 +141,7 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
         let [at_near, at_far] = &shipped.deliveries[..] else {
             panic!("{:?}", shipped.deliveries);
         };
-        assert_eq!(
-            (at_near.destination.as_str(), at_far.destination.as_str()),
-            ("near", "far")
-        );
+        assert_eq!((at_near.destination.as_str(), at_far.destination.as_str()), ("near", "far"));
         at_near.result.as_ref().unwrap();
         assert_eq!(at_far.result.as_ref().unwrap_err().kind(), kind, "{fault:?}");
         assert_eq!(far.keys(), []);
@@ -195,11 +162,7 @@ async fn a_destination_without_the_manifest_has_no_backup() {
         let order = order("nightly", &appdb(), TIME);
         let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
         shipped.deliveries[0].result.as_ref().unwrap();
-        assert_eq!(
-            shipped.deliveries[1].result.as_ref().unwrap_err().kind(),
-            Kind::Denied,
-            "{ending}"
-        );
+        assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Denied, "{ending}");
         let catalog = Catalog::read(&far).await.unwrap();
         assert_eq!(catalog.backups().count(), 0);
         assert!(catalog.orphans.contains(&artifact()), "{:?}", catalog.orphans);
@@ -215,10 +178,7 @@ async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
     let order = order("nightly", &appdb(), TIME);
     let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
     assert_eq!(shipped.manifest, None);
-    let kinds = shipped
-        .deliveries
-        .iter()
-        .map(|delivery| delivery.result.as_ref().unwrap_err().kind());
+    let kinds = shipped.deliveries.iter().map(|delivery| delivery.result.as_ref().unwrap_err().kind());
     assert_eq!(kinds.collect::<Vec<_>>(), [Kind::Denied, Kind::Unavailable]);
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
 }
@@ -252,10 +212,7 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
     let sealed = near.get(&file.key).unwrap();
     assert_eq!(file.sealed, Digest::of(&sealed));
     let opened: Vec<u8> = sealed.iter().map(|byte| byte ^ 0x5A).collect();
-    assert_eq!(
-        serde_json::from_slice::<Map<String, Value>>(&opened).unwrap(),
-        details()
-    );
+    assert_eq!(serde_json::from_slice::<Map<String, Value>>(&opened).unwrap(), details());
     for key in near.keys() {
         let bytes = near.get(&key).unwrap();
         let seen = bytes.windows(16).any(|window| window == b"secret_customers");

@@ -30,11 +30,7 @@ fn key(text: &str) -> Key {
 }
 
 fn series(subject: &str, job: &str) -> Series {
-    Series {
-        cluster: "main".into(),
-        subject: Subject::database(subject),
-        job: job.into(),
-    }
+    Series { cluster: "main".into(), subject: Subject::database(subject), job: job.into() }
 }
 
 /// The times of a series' backups, as they stand in names.
@@ -52,13 +48,7 @@ async fn an_empty_destination_has_an_empty_catalog() {
 #[tokio::test]
 async fn backups_are_listed_by_series_the_oldest_first() {
     let store = MemoryStore::new();
-    back_up(
-        &store,
-        "nightly",
-        &Subject::database("app"),
-        &[TIMES[2], TIMES[0], TIMES[1]],
-    )
-    .await;
+    back_up(&store, "nightly", &Subject::database("app"), &[TIMES[2], TIMES[0], TIMES[1]]).await;
     back_up(&store, "nightly", &Subject::Globals, &TIMES[..1]).await;
     let catalog = Catalog::read(&store).await.unwrap();
     assert_eq!(catalog.series.len(), 2);
@@ -72,9 +62,7 @@ async fn backups_are_listed_by_series_the_oldest_first() {
 async fn more_backups_than_are_fetched_at_once_are_all_there() {
     let store = MemoryStore::new();
     let start = Stamp::parse(TIMES[0]).unwrap().time();
-    let stamps: Vec<_> = (0..200)
-        .map(|hour| Stamp::new(start + chrono::TimeDelta::hours(hour)).to_string())
-        .collect();
+    let stamps: Vec<_> = (0..200).map(|hour| Stamp::new(start + chrono::TimeDelta::hours(hour)).to_string()).collect();
     let stamps: Vec<_> = stamps.iter().map(String::as_str).collect();
     back_up(&store, "hourly", &Subject::database("app"), &stamps).await;
     let catalog = Catalog::read(&store).await.unwrap();
@@ -129,10 +117,7 @@ async fn an_artifact_that_is_missing_or_cut_is_told() {
     store.damage(&key("main/app/app-2026-06-06_030000.dump"), |bytes| bytes.truncate(10));
     let catalog = Catalog::read(&store).await.unwrap();
     let found = catalog.backups().map(|backup| backup.artifact);
-    assert_eq!(
-        found.collect::<Vec<_>>(),
-        [Presence::Missing, Presence::OtherSize(10), Presence::Whole]
-    );
+    assert_eq!(found.collect::<Vec<_>>(), [Presence::Missing, Presence::OtherSize(10), Presence::Whole]);
 }
 
 #[tokio::test]
@@ -222,10 +207,7 @@ async fn retention_plans_each_series_of_a_catalog_by_itself() {
     back_up(&store, "nightly", &Subject::database("app-prod"), &TIMES[..2]).await;
     let catalog = Catalog::read(&store).await.unwrap();
     let now = Stamp::parse("2026-06-07_120000").unwrap().time();
-    let policy = Policy {
-        keep_last: 1,
-        ..Policy::default()
-    };
+    let policy = Policy { keep_last: 1, ..Policy::default() };
     let mut removed = BTreeMap::new();
     for (series, backups) in &catalog.series {
         let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();
@@ -234,10 +216,7 @@ async fn retention_plans_each_series_of_a_catalog_by_itself() {
         let names = plan.remove.iter().map(BackupName::to_string);
         removed.insert(series.subject.to_string(), names.collect::<Vec<_>>());
     }
-    assert_eq!(
-        removed["app"],
-        ["main/app/app-2026-06-05_030000", "main/app/app-2026-06-06_030000"]
-    );
+    assert_eq!(removed["app"], ["main/app/app-2026-06-05_030000", "main/app/app-2026-06-06_030000"]);
     assert_eq!(removed["app-prod"], ["main/app-prod/app-prod-2026-06-05_030000"]);
 }
 
@@ -247,10 +226,7 @@ async fn a_lost_artifact_pushes_no_good_backup_out() {
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.lose(&key(&format!("main/app/app-{}.dump", TIMES[2])));
     let catalog = Catalog::read(&store).await.unwrap();
-    let policy = Policy {
-        keep_last: 1,
-        ..Policy::default()
-    };
+    let policy = Policy { keep_last: 1, ..Policy::default() };
     let now = Stamp::parse("2026-06-07_120000").unwrap().time();
     let backups = &catalog.series[&series("app", "nightly")];
     let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();

@@ -44,16 +44,11 @@ async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
     let details = json!({ "tables": { "public.orders": 17 } }).as_object().cloned();
-    pipeline
-        .verify
-        .push(Arc::new(Judge::Finds(details.unwrap_or_default())));
+    pipeline.verify.push(Arc::new(Judge::Finds(details.unwrap_or_default())));
     if packing.sealing == Sealing::Sealed {
         pipeline.encrypt = Some(Arc::new(Xor));
     }
-    let dump = Dumped {
-        compression: packing.compression,
-        ..dumped(random(1, LENGTH))
-    };
+    let dump = Dumped { compression: packing.compression, ..dumped(random(1, LENGTH)) };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let shipped = pipeline.back_up(&order, dump, |_| {}).await.expect("the dump is sound");
     (store, shipped.manifest.expect("it is recorded"))
@@ -73,9 +68,7 @@ const ACTIONS: [(&str, Action); 8] = [
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x80;
     }),
-    ("the last byte is flipped", |bytes| {
-        *bytes.last_mut().expect("not empty") ^= 1
-    }),
+    ("the last byte is flipped", |bytes| *bytes.last_mut().expect("not empty") ^= 1),
     ("it is cut by a byte", |bytes| bytes.truncate(bytes.len() - 1)),
     ("it is cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
     ("it is emptied", Vec::clear),
@@ -88,9 +81,7 @@ type Place = fn(&Manifest) -> Key;
 
 const PLACES: [(&str, Place); 2] = [
     ("artifact", |manifest| manifest.artifact.key.clone()),
-    ("details", |manifest| {
-        manifest.details.clone().expect("it has details").key
-    }),
+    ("details", |manifest| manifest.details.clone().expect("it has details").key),
 ];
 
 #[tokio::test]
@@ -104,12 +95,7 @@ async fn every_damage_is_found_wherever_it_is() {
             for (action, damage) in ACTIONS {
                 store.damage(&key, damage);
                 let error = read(&store, &manifest).await.expect_err(action);
-                assert_eq!(
-                    error.kind(),
-                    Kind::Corrupt,
-                    "{place}: {action}, {packing:?}: {}",
-                    error.chain()
-                );
+                assert_eq!(error.kind(), Kind::Corrupt, "{place}: {action}, {packing:?}: {}", error.chain());
                 assert_eq!(error.subject(), key.as_str());
                 store.put(&key, whole.clone());
             }
@@ -124,10 +110,7 @@ async fn every_damage_is_found_wherever_it_is() {
 
 #[tokio::test]
 async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed() {
-    let sealed = Packing {
-        compression: ZSTD,
-        sealing: Sealing::Sealed,
-    };
+    let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
     let (store, manifest) = backup(sealed).await;
     let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
     let depth = read_back(&store, &manifest, None, &judges, |_| {}).await.unwrap();
@@ -146,9 +129,7 @@ async fn a_backup_that_is_judged_unsound_fails_its_read_back() {
     for packing in packings() {
         let (store, manifest) = backup(packing).await;
         let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
-        let error = read_back(&store, &manifest, Some(&Xor), &judges, |_| {})
-            .await
-            .unwrap_err();
+        let error = read_back(&store, &manifest, Some(&Xor), &judges, |_| {}).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     }
 }
@@ -161,12 +142,7 @@ async fn a_connection_lost_while_reading_is_not_damage() {
             store.heal();
             store.fault(Operation::Fetch, Fault::FailAfter(length));
             let error = read(&store, &manifest).await.unwrap_err();
-            assert_eq!(
-                error.kind(),
-                Kind::Unavailable,
-                "{packing:?} after {length}: {}",
-                error.chain()
-            );
+            assert_eq!(error.kind(), Kind::Unavailable, "{packing:?} after {length}: {}", error.chain());
         }
     }
 }
@@ -189,10 +165,7 @@ async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
 
 #[tokio::test]
 async fn a_sealed_backup_is_not_opened_without_an_identity() {
-    let sealed = Packing {
-        compression: ZSTD,
-        sealing: Sealing::Sealed,
-    };
+    let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
     let (store, manifest) = backup(sealed).await;
     let error = open(&store, &manifest, None).await.map(drop).unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Decrypt, Kind::Usage));
@@ -212,24 +185,15 @@ impl Decrypt for Wrong {
 #[tokio::test]
 async fn a_seal_opened_with_the_wrong_identity_is_damage() {
     for compression in [Compression::None, ZSTD] {
-        let (store, manifest) = backup(Packing {
-            compression,
-            sealing: Sealing::Sealed,
-        })
-        .await;
-        let error = read_back(&store, &manifest, Some(&Wrong), &[], |_| {})
-            .await
-            .unwrap_err();
+        let (store, manifest) = backup(Packing { compression, sealing: Sealing::Sealed }).await;
+        let error = read_back(&store, &manifest, Some(&Wrong), &[], |_| {}).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }
 
 #[tokio::test]
 async fn a_manifest_changed_to_fit_other_bytes_does_not_fit_the_plaintext() {
-    let open = Packing {
-        compression: Compression::None,
-        sealing: Sealing::Sealed,
-    };
+    let open = Packing { compression: Compression::None, sealing: Sealing::Sealed };
     let (store, mut manifest) = backup(open).await;
     store.damage(&manifest.artifact.key, |bytes| bytes[7] ^= 1);
     manifest.artifact.sealed = Digest::of(&store.get(&manifest.artifact.key).unwrap());

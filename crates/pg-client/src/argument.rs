@@ -46,10 +46,7 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
         };
         let letter = |letter: char| reserved.iter().find(|(short, _)| *short == Some(letter));
         // Letters may be bundled, and which of them take the rest as their value is the program's business: none is let through.
-        short
-            .chars()
-            .find_map(letter)
-            .map_or(Ok(()), |(_, option)| taken(option))
+        short.chars().find_map(letter).map_or(Ok(()), |(_, option)| taken(option))
     })
 }
 
@@ -59,9 +56,7 @@ mod tests {
 
     #[test]
     fn what_would_break_the_pipeline_is_refused_however_it_is_written() {
-        for bad in [
-            "-f", "-fx", "-vf", "--file", "--file=x", "--fil", "--", "-", "x", "--host=h", "-W",
-        ] {
+        for bad in ["-f", "-fx", "-vf", "--file", "--file=x", "--fil", "--", "-", "x", "--host=h", "-W"] {
             let error = check("extra_args", &[bad.to_owned()], &CONNECTION).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage, "{bad}");
         }

@@ -78,12 +78,7 @@ impl Running {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| {
-            Error::io(
-                Stage::Config,
-                name,
-                format!("cannot start {}", command.as_std().get_program().display()),
-                error,
-            )
+            Error::io(Stage::Config, name, format!("cannot start {}", command.as_std().get_program().display()), error)
         })?;
         let stdout = child.stdout.take();
         if let Some(stdout) = &stdout {
@@ -109,11 +104,7 @@ impl Running {
             Some(words) => words.await.unwrap_or_default(),
             None => Words::default(),
         };
-        Ok(Ended {
-            name: self.name.clone(),
-            status,
-            words,
-        })
+        Ok(Ended { name: self.name.clone(), status, words })
     }
 
     /// Waits for its end, and ends it when `limit` has passed.
@@ -187,9 +178,7 @@ pub async fn feed(stdin: &mut Option<ChildStdin>, mut stream: ByteStream, patien
             None => pipe.write_all(&chunk).await,
             Some(patience) => {
                 let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
-                tokio::time::timeout(patience, pipe.write_all(&chunk))
-                    .await
-                    .unwrap_or_else(late)
+                tokio::time::timeout(patience, pipe.write_all(&chunk)).await.unwrap_or_else(late)
             }
         };
         match written {
@@ -216,11 +205,7 @@ impl Ended {
     /// The error that it ended badly, its last lines as the cause.
     pub fn error(&self, stage: Stage, kind: Kind, subject: &str) -> Error {
         let error = Error::new(stage, kind, subject, self.in_words());
-        if self.words.last.is_empty() {
-            error
-        } else {
-            error.because(self.words.last_lines())
-        }
+        if self.words.last.is_empty() { error } else { error.because(self.words.last_lines()) }
     }
 }
 
@@ -288,21 +273,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_exits_with_0_is_a_clean_end() {
-        assert_eq!(
-            read(stream("head -c 1000000 /dev/zero")).await.unwrap().len(),
-            1_000_000
-        );
+        assert_eq!(read(stream("head -c 1000000 /dev/zero")).await.unwrap().len(), 1_000_000);
     }
 
     #[tokio::test]
     async fn a_child_that_fails_after_writing_fails_the_stream_with_its_last_words() {
-        let error = read(stream("printf half; echo 'connection lost' >&2; exit 3"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.chain(),
-            "dump \"appdb\": sh ended with exit status 3: connection lost"
-        );
+        let error = read(stream("printf half; echo 'connection lost' >&2; exit 3")).await.unwrap_err();
+        assert_eq!(error.chain(), "dump \"appdb\": sh ended with exit status 3: connection lost");
     }
 
     #[tokio::test]
@@ -320,9 +297,7 @@ mod tests {
         drop(running);
         let gone = || {
             !std::path::Path::new(&format!("/proc/{grandchild}/cmdline")).exists()
-                || std::fs::read(format!("/proc/{grandchild}/cmdline"))
-                    .unwrap_or_default()
-                    .is_empty()
+                || std::fs::read(format!("/proc/{grandchild}/cmdline")).unwrap_or_default().is_empty()
         };
         for _ in 0..100 {
             if gone() {
@@ -336,9 +311,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
         let mut running = shell("exec <&-; exit 0", Pipes::Input);
-        feed(&mut running.stdin, from_bytes(vec![0; 1 << 20]), None)
-            .await
-            .unwrap();
+        feed(&mut running.stdin, from_bytes(vec![0; 1 << 20]), None).await.unwrap();
         assert!(running.wait().await.unwrap().status.success());
     }
 
@@ -355,19 +328,12 @@ mod tests {
     async fn a_child_that_takes_nothing_is_given_up() {
         let mut running = shell("sleep 1000", Pipes::Input);
         let body = from_bytes(vec![0; 4 << 20]);
-        assert!(
-            feed(&mut running.stdin, body, Some(Duration::from_millis(50)))
-                .await
-                .is_err()
-        );
+        assert!(feed(&mut running.stdin, body, Some(Duration::from_millis(50))).await.is_err());
     }
 
     #[tokio::test]
     async fn a_child_that_never_ends_is_ended() {
-        let error = shell("sleep 1000", Pipes::Neither)
-            .wait_at_most(Duration::from_millis(50))
-            .await
-            .unwrap_err();
+        let error = shell("sleep 1000", Pipes::Neither).wait_at_most(Duration::from_millis(50)).await.unwrap_err();
         assert!(error.to_string().contains("did not end"), "{error}");
     }
 

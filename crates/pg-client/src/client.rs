@@ -39,12 +39,7 @@ impl Client {
             conninfo.set("options", &options);
         }
         let password = cluster.password.clone().or_else(|| conninfo.password().cloned());
-        Ok(Self {
-            cluster: cluster.clone(),
-            conninfo,
-            password,
-            psql: Arc::default(),
-        })
+        Ok(Self { cluster: cluster.clone(), conninfo, password, psql: Arc::default() })
     }
 
     /// The cluster's name in the configuration.
@@ -99,12 +94,7 @@ impl Client {
             client.conninfo.set("dbname", "postgres");
         }
         let mut command = client.command(psql);
-        command.args([
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--set=VERBOSITY=terse",
-        ]);
+        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
         Ok(command)
     }
 
@@ -112,40 +102,29 @@ impl Client {
     pub async fn ask<T: DeserializeOwned>(&self, query: &str) -> Result<T> {
         let answer = self.execute(query).await?;
         serde_json::from_str(&answer).map_err(|error| {
-            Error::new(
-                Stage::Dump,
-                Kind::Failed,
-                self.name(),
-                "the server's answer is not what was asked for",
-            )
-            .because(error)
+            Error::new(Stage::Connect, Kind::Failed, self.name(), "the server's answer is not what was asked for")
+                .because(error)
         })
     }
 
     /// Runs SQL, and returns what it prints, unaligned and without headings.
     pub async fn execute(&self, sql: &str) -> Result<String> {
         let mut command = self.psql().await?;
-        command
-            .args(["--no-align", "--tuples-only", "--command", sql])
-            .env("PGCLIENTENCODING", "UTF8");
+        command.args(["--no-align", "--tuples-only", "--command", sql]).env("PGCLIENTENCODING", "UTF8");
         let mut running = Running::start(command, "psql", Pipes::Output)?;
         let answered = async {
             let mut answer = Vec::new();
             if let Some(mut stdout) = running.stdout.take() {
                 use tokio::io::AsyncReadExt;
                 let read = stdout.read_to_end(&mut answer).await;
-                read.map_err(|error| Error::io(Stage::Dump, self.name(), "cannot read psql's answer", error))?;
+                read.map_err(|error| Error::io(Stage::Connect, self.name(), "cannot read psql's answer", error))?;
             }
             let ended = running.wait().await?;
-            if ended.status.success() {
-                Ok(answer)
-            } else {
-                Err(self.failure(Stage::Dump, self.name(), &ended))
-            }
+            if ended.status.success() { Ok(answer) } else { Err(self.failure(Stage::Connect, self.name(), &ended)) }
         };
         let answer = tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| {
             let message = format!("the server did not answer within {} s", PATIENCE.as_secs());
-            Err(Error::new(Stage::Dump, Kind::Unavailable, self.name(), message))
+            Err(Error::new(Stage::Connect, Kind::Unavailable, self.name(), message))
         })?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
@@ -162,7 +141,7 @@ impl Client {
 }
 
 /// What servers and libpq say, in English, of failures whose way out is known. The first that fits is taken.
-const FAILURES: [(&str, Kind, &str); 12] = [
+const FAILURES: &[(&str, Kind, &str)] = &[
     (
         "Peer authentication failed",
         Kind::Denied,
@@ -173,16 +152,8 @@ const FAILURES: [(&str, Kind, &str); 12] = [
         Kind::Denied,
         "put the password into ~/.pgpass (mode 600) or PGPASSWORD, or give --ask-password on a terminal",
     ),
-    (
-        "password authentication failed",
-        Kind::Denied,
-        "look at ~/.pgpass, PGPASSWORD and the connection string",
-    ),
-    (
-        "no pg_hba.conf entry",
-        Kind::Denied,
-        "allow this host and role in the server's pg_hba.conf",
-    ),
+    ("password authentication failed", Kind::Denied, "look at ~/.pgpass, PGPASSWORD and the connection string"),
+    ("no pg_hba.conf entry", Kind::Denied, "allow this host and role in the server's pg_hba.conf"),
     (
         "canceling statement due to statement timeout",
         Kind::Unavailable,
@@ -198,31 +169,17 @@ const FAILURES: [(&str, Kind, &str); 12] = [
         Kind::Denied,
         "dump as a role with BYPASSRLS: a role that does not see every row cannot back it up",
     ),
-    (
-        "max_locks_per_transaction",
-        Kind::Failed,
-        "raise max_locks_per_transaction on the server",
-    ),
+    ("max_locks_per_transaction", Kind::Failed, "raise max_locks_per_transaction on the server"),
     (
         "permission denied",
         Kind::Denied,
         "grant pg_read_all_data to the role; large objects need their owner's or a superuser's rights before PostgreSQL 16",
     ),
-    (
-        "server version mismatch",
-        Kind::Usage,
-        "install client programs as new as the server",
-    ),
-    (
-        "connection to server",
-        Kind::Unavailable,
-        "look whether the server runs, and at the connection string",
-    ),
-    (
-        "server closed the connection",
-        Kind::Unavailable,
-        "look at the server's log",
-    ),
+    ("server version mismatch", Kind::Usage, "install client programs as new as the server"),
+    ("FATAL:  database \"", Kind::NotFound, "make the database, or name another in the connection string"),
+    ("FATAL:  role \"", Kind::Denied, "name a role of the server in the connection string: user=…"),
+    ("connection to server", Kind::Unavailable, "look whether the server runs, and at the connection string"),
+    ("server closed the connection", Kind::Unavailable, "look at the server's log"),
 ];
 
 /// A command that connects to nothing: times in UTC, messages in the language that errors are read in.
@@ -234,7 +191,5 @@ pub fn plain_command(tool: &Tool) -> Command {
 
 /// Whether libpq takes the database from the environment.
 fn from_environment() -> bool {
-    ["PGDATABASE", "PGSERVICE"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
+    ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some())
 }

@@ -43,10 +43,7 @@ impl ConnInfo {
 
     /// The value of a keyword, if it is set.
     pub fn get(&self, keyword: &str) -> Option<&str> {
-        self.keywords
-            .iter()
-            .find(|(name, _)| name == keyword)
-            .map(|(_, value)| value.as_str())
+        self.keywords.iter().find(|(name, _)| name == keyword).map(|(_, value)| value.as_str())
     }
 
     /// Sets a keyword; the last setting holds, as in libpq.
@@ -66,11 +63,7 @@ impl fmt::Display for ConnInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (keyword, value)) in self.keywords.iter().enumerate() {
             let gap = if place == 0 { "" } else { " " };
-            write!(
-                f,
-                "{gap}{keyword}='{}'",
-                value.replace('\\', "\\\\").replace('\'', "\\'")
-            )?;
+            write!(f, "{gap}{keyword}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))?;
         }
         Ok(())
     }
@@ -114,11 +107,7 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
             _ => value.push(char),
         }
     }
-    if quoted {
-        Err("a quoted value does not end")
-    } else {
-        Ok((value, ""))
-    }
+    if quoted { Err("a quoted value does not end") } else { Ok((value, "")) }
 }
 
 /// What follows `postgresql://`: `[user[:password]@][host[:port][,…]][/database][?keyword=value[&…]]`.
@@ -212,11 +201,8 @@ mod tests {
 
     #[test]
     fn the_password_is_kept_apart_and_never_shown() {
-        for text in [
-            "password=hunter2 host=db1",
-            "password='hunter2'",
-            "postgresql://u:hunter2@db1/x?password=hunter2",
-        ] {
+        for text in ["password=hunter2 host=db1", "password='hunter2'", "postgresql://u:hunter2@db1/x?password=hunter2"]
+        {
             let info = parse(text);
             assert_eq!(info.password().unwrap().expose_secret(), "hunter2");
             assert!(!format!("{info} {info:?}").contains("hunter2"));
@@ -235,10 +221,7 @@ mod tests {
         ] {
             let error = ConnInfo::parse(&text.to_owned().into()).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
-            assert!(
-                !error.chain().contains("hunter2") && error.remedy().is_some(),
-                "{error}"
-            );
+            assert!(!error.chain().contains("hunter2") && error.remedy().is_some(), "{error}");
         }
     }
 }

@@ -19,14 +19,7 @@ pub fn private_folder(scratch: Option<&Path>, stage: Stage) -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix("longshore-")
         .tempdir_in(scratch)
-        .map_err(|error| {
-            Error::io(
-                stage,
-                scratch.display().to_string(),
-                "cannot make a private folder in it",
-                error,
-            )
-        })
+        .map_err(|error| Error::io(stage, scratch.display().to_string(), "cannot make a private folder in it", error))
 }
 
 /// The files of `folder`/dump as a tar stream, `toc.dat` first. Each is removed once it has passed; the folder goes with the stream.
@@ -53,11 +46,7 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
     let place = folder.join("dump");
     let label = subject.to_owned();
     let wrap = move |error: io::Error| {
-        let kind = if error.kind() == io::ErrorKind::InvalidData {
-            Kind::Corrupt
-        } else {
-            Kind::Failed
-        };
+        let kind = if error.kind() == io::ErrorKind::InvalidData { Kind::Corrupt } else { Kind::Failed };
         Error::new(stage, kind, label, "cannot unpack the directory dump").because(error)
     };
     let mut done = stream::transform(archive, wrap, move |reader, _| {
@@ -72,11 +61,7 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
                 let message = format!("holds \"{}\", which pg_dump does not write", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(place.join(&path))?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.join(&path))?;
             io::copy(&mut entry, &mut file)?;
         }
         // What follows the last file must be read, so that the stream's own end is seen.
@@ -106,9 +91,7 @@ mod tests {
         let source = sample();
         let gone = source.path().to_owned();
         let target = tempfile::tempdir().unwrap();
-        unpack(pack(source), target.path(), Stage::Restore, "appdb")
-            .await
-            .unwrap();
+        unpack(pack(source), target.path(), Stage::Restore, "appdb").await.unwrap();
         assert_eq!(fs::read_to_string(target.path().join("dump/1.dat.gz")).unwrap(), "one");
         assert_eq!(fs::read_dir(target.path().join("dump")).unwrap().count(), 3);
         assert!(!gone.exists());
@@ -125,9 +108,7 @@ mod tests {
             tar.append(&header, io::empty()).unwrap();
             let archive = stream::from_bytes(tar.into_inner().unwrap());
             let target = tempfile::tempdir().unwrap();
-            let error = unpack(archive, target.path(), Stage::Restore, "appdb")
-                .await
-                .unwrap_err();
+            let error = unpack(archive, target.path(), Stage::Restore, "appdb").await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt, "{name}");
         }
     }
@@ -138,10 +119,7 @@ mod tests {
         for length in [whole.len() / 4, 100] {
             let target = tempfile::tempdir().unwrap();
             let cut = stream::from_bytes(whole.slice(..length));
-            assert!(
-                unpack(cut, target.path(), Stage::Restore, "appdb").await.is_err(),
-                "{length}"
-            );
+            assert!(unpack(cut, target.path(), Stage::Restore, "appdb").await.is_err(), "{length}");
         }
     }
 }

@@ -58,15 +58,10 @@ fn quoted(text: &str, quote: char, escapes: bool) -> usize {
 fn dollar_quoted(text: &str) -> usize {
     let Some(end) = text[1..].find('$') else { return 1 };
     let tag = &text[..end + 2];
-    if !tag[1..end + 1]
-        .chars()
-        .all(|char| char.is_alphanumeric() || char == '_')
-    {
+    if !tag[1..end + 1].chars().all(|char| char.is_alphanumeric() || char == '_') {
         return 1;
     }
-    text[tag.len()..]
-        .find(tag)
-        .map_or(text.len(), |close| close + 2 * tag.len())
+    text[tag.len()..].find(tag).map_or(text.len(), |close| close + 2 * tag.len())
 }
 
 /// The identifier that `statement` has after `prefix`, unquoted, and what follows it.
@@ -107,10 +102,8 @@ CREATE ROLE app;
     fn a_line_within_a_literal_is_no_statement() {
         let statements = statements(GLOBALS);
         assert_eq!(statements.concat(), GLOBALS);
-        let roles: Vec<_> = statements
-            .iter()
-            .filter_map(|statement| identifier_after(statement, "CREATE ROLE "))
-            .collect();
+        let roles: Vec<_> =
+            statements.iter().filter_map(|statement| identifier_after(statement, "CREATE ROLE ")).collect();
         assert_eq!(roles, [("od\"d; role".to_owned(), ";\n"), ("app".to_owned(), ";\n")]);
         assert!(statements.contains(&"DO $x$ begin; perform 1; end $x$;\n"));
         assert!(statements.contains(&"COMMENT ON ROLE app IS E'it\\'s; so';\n"));

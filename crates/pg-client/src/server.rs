@@ -53,7 +53,7 @@ impl Server {
     /// Its version.
     pub fn version(&self) -> Result<Version> {
         Version::parse(&self.version)
-            .ok_or_else(|| Error::new(Stage::Dump, Kind::Failed, &self.version, "not a version of PostgreSQL"))
+            .ok_or_else(|| Error::new(Stage::Connect, Kind::Failed, &self.version, "not a version of PostgreSQL"))
     }
 
     /// As manifests record it.
@@ -63,27 +63,17 @@ impl Server {
             Err(error) if error.kind() == Kind::Denied => None,
             Err(error) => return Err(error),
         };
-        Ok(manifest::Server {
-            server_version: self.version()?.to_string(),
-            system_identifier,
-        })
+        Ok(manifest::Server { server_version: self.version()?.to_string(), system_identifier })
     }
 
     /// Findings of the server itself: that it answers, and that its clock agrees with ours.
     pub fn findings(&self, client: &Client, now: f64) -> Vec<Finding> {
         let subject = format!("cluster {}", client.name());
         let standby = if self.in_recovery { ", a standby" } else { "" };
-        let role = if self.superuser {
-            "a superuser"
-        } else {
-            "not a superuser"
-        };
+        let role = if self.superuser { "a superuser" } else { "not a superuser" };
         let mut findings = vec![Finding::good(
             &subject,
-            format!(
-                "PostgreSQL {}{standby}, connected as {}, {role}",
-                self.version, self.role
-            ),
+            format!("PostgreSQL {}{standby}, connected as {}, {role}", self.version, self.role),
         )];
         let apart = (self.clock - now).abs();
         findings.push(if apart <= CLOCK_TOLERANCE {
@@ -138,11 +128,7 @@ pub fn identifier(name: &str) -> String {
 /// A text as SQL's literal, whatever `standard_conforming_strings` says.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
-        format!(" E'{}'", quoted.replace('\\', "\\\\"))
-    } else {
-        format!("'{quoted}'")
-    }
+    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
 /// Where servers' sockets are, on Debian and as PostgreSQL is built by default.
@@ -154,9 +140,8 @@ pub fn local_connections() -> Vec<String> {
     let mut connections = vec![String::new()];
     for folder in SOCKET_DIRS {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut ports: Vec<u16> = files
-            .filter_map(|file| file.file_name().to_str()?.strip_prefix(".s.PGSQL.")?.parse().ok())
-            .collect();
+        let mut ports: Vec<u16> =
+            files.filter_map(|file| file.file_name().to_str()?.strip_prefix(".s.PGSQL.")?.parse().ok()).collect();
         ports.sort_unstable();
         for port in ports {
             connections.push(format!("host={folder} port={port}"));

@@ -23,15 +23,9 @@ impl Version {
     /// Reads a version at the beginning of `text`, such as `17.4 (Debian 17.4-1)` or `18beta1`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.split_whitespace().next()?;
-        let mut numbers = text
-            .split(|char: char| !char.is_ascii_digit())
-            .map(|number| number.parse().unwrap_or(0));
+        let mut numbers = text.split(|char: char| !char.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
         let major = numbers.next().filter(|major| *major > 0)?;
-        Some(Self {
-            major,
-            minor: numbers.next().unwrap_or(0),
-            text: text.to_owned(),
-        })
+        Some(Self { major, minor: numbers.next().unwrap_or(0), text: text.to_owned() })
     }
 }
 
@@ -54,10 +48,7 @@ pub struct Tool {
 
 impl From<&Tool> for longshore_core::manifest::Tool {
     fn from(tool: &Tool) -> Self {
-        Self {
-            name: tool.name.to_owned(),
-            version: tool.version.to_string(),
-        }
+        Self { name: tool.name.to_owned(), version: tool.version.to_string() }
     }
 }
 
@@ -85,11 +76,7 @@ fn choose(mut found: Vec<Tool>, server: Option<&Version>) -> Result<Tool, Vec<To
     // Among equals the first on the way, so a stable sort.
     found.sort_by(|a, b| b.version.cmp(&a.version));
     let Some(server) = server else {
-        return if found.is_empty() {
-            Err(found)
-        } else {
-            Ok(found.swap_remove(0))
-        };
+        return if found.is_empty() { Err(found) } else { Ok(found.swap_remove(0)) };
     };
     let same = found.iter().position(|tool| tool.version.major == server.major);
     let newest = found.iter().position(|tool| tool.version.major > server.major);
@@ -105,42 +92,28 @@ fn candidates(name: &str, bin_dir: Option<&Path>) -> Vec<PathBuf> {
         None => {
             let path = std::env::var_os("PATH").unwrap_or_default();
             let versioned = std::fs::read_dir(VERSIONED_DIR).into_iter().flatten().flatten();
-            std::env::split_paths(&path)
-                .chain(versioned.map(|version| version.path().join("bin")))
-                .collect()
+            std::env::split_paths(&path).chain(versioned.map(|version| version.path().join("bin"))).collect()
         }
     };
     let mut seen = BTreeSet::new();
-    let programs = folders
-        .into_iter()
-        .map(|folder| folder.join(name))
-        .filter(|path| path.is_file());
+    let programs = folders.into_iter().map(|folder| folder.join(name)).filter(|path| path.is_file());
     // Debian's wrapper picks a version by rules of its own; the programs behind it are found by ours.
-    let direct = |path: &PathBuf| {
-        path.canonicalize()
-            .is_ok_and(|real| !real.ends_with("pg_wrapper") && seen.insert(real))
-    };
+    let direct =
+        |path: &PathBuf| path.canonicalize().is_ok_and(|real| !real.ends_with("pg_wrapper") && seen.insert(real));
     programs.filter(direct).collect()
 }
 
 /// What the program says of itself; nothing if it cannot be run.
 async fn version_of(path: &Path) -> Option<Version> {
-    let said = Command::new(path)
-        .arg("--version")
-        .kill_on_drop(true)
-        .output()
-        .await
-        .ok()?;
+    let said = Command::new(path).arg("--version").kill_on_drop(true).output().await.ok()?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     Version::parse(said.split_once(") ")?.1)
 }
 
 fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool]) -> Error {
-    let place = bin_dir.map_or_else(
-        || "on PATH or below /usr/lib/postgresql".to_owned(),
-        |dir| format!("in {}", dir.display()),
-    );
+    let place = bin_dir
+        .map_or_else(|| "on PATH or below /usr/lib/postgresql".to_owned(), |dir| format!("in {}", dir.display()));
     let Some(server) = server else {
         return Error::new(Stage::Config, Kind::NotFound, name, format!("there is none {place}"))
             .hint("install PostgreSQL's client programs (Debian: apt-get install postgresql-client), or set bin_dir");
@@ -151,10 +124,7 @@ fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: 
     );
     let message = match found {
         [] => format!("there is none {place}"),
-        [newest, ..] => format!(
-            "{} is older than the server, which is {server}: it would refuse to dump",
-            newest
-        ),
+        [newest, ..] => format!("{} is older than the server, which is {server}: it would refuse to dump", newest),
     };
     Error::new(Stage::Config, Kind::NotFound, name, message).hint(hint)
 }
@@ -164,11 +134,8 @@ mod tests {
     use super::*;
 
     fn tools(versions: &[&str]) -> Vec<Tool> {
-        let tool = |version: &&str| Tool {
-            name: "pg_dump",
-            path: version.into(),
-            version: Version::parse(version).unwrap(),
-        };
+        let tool =
+            |version: &&str| Tool { name: "pg_dump", path: version.into(), version: Version::parse(version).unwrap() };
         versions.iter().map(tool).collect()
     }
 

@@ -29,28 +29,17 @@ impl Berth {
         let folder = lock_dir(config)?;
         let path = config.path.canonicalize().unwrap_or_else(|_| config.path.clone());
         let digest = Digest::of(path.as_os_str().as_encoded_bytes()).sha256;
-        let holder = Holder {
-            work: format!("run of job \"{job}\""),
-            since: Utc::now(),
-        };
-        let lock = lock::acquire(&folder.join(format!("{job}-{}.lock", &digest[..8])), &holder)?;
+        let mut holder = Holder { work: format!("run of job \"{job}\""), since: Utc::now() };
+        let mut lock = lock::acquire(&folder.join(format!("{job}-{}.lock", &digest[..8])), &holder)?;
 
         // Names carry the second. The run before may have had this one.
-        let mut holder = holder;
-        let stamp = |holder: &Holder| holder.since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        while lock
-            .previous
-            .as_deref()
-            .is_some_and(|previous| previous.contains(&stamp(&holder)))
-        {
+        let second = |holder: &Holder| holder.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        while lock.previous.as_deref().is_some_and(|previous| previous.contains(&second(&holder))) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             holder.since = Utc::now();
         }
-        Ok(Self {
-            _lock: lock,
-            time: Stamp::new(holder.since),
-            holder,
-        })
+        lock.hold_as(&holder)?;
+        Ok(Self { _lock: lock, time: Stamp::new(holder.since), holder })
     }
 }
 
@@ -71,13 +60,8 @@ fn lock_dir(config: &Config) -> Result<PathBuf> {
     })?;
     let metadata = fs::metadata(&folder).map_err(|error| Error::io(Stage::Lock, &name, "cannot look at it", error))?;
     if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
-        return Err(Error::new(
-            Stage::Lock,
-            Kind::Denied,
-            name,
-            "the folder for locks is not this user's alone",
-        )
-        .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
+        return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks is not this user's alone")
+            .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
     }
     Ok(folder)
 }

@@ -87,18 +87,14 @@ async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> 
     let subject = format!("job {}", job.name);
     let Some(encrypt) = &job.encrypt else {
         let message = "encrypt = { type = \"none\" }: whoever can read a destination can read the databases";
-        return vec![Finding::warning(
-            subject,
-            message,
-            "encrypt = { type = \"age\", recipients = [\"age1…\"] }",
-        )];
+        return vec![Finding::warning(subject, message, "encrypt = { type = \"age\", recipients = [\"age1…\"] }")];
     };
     let encrypt = match encrypt(&()) {
         Ok(encrypt) => encrypt,
         Err(error) => return vec![Finding::failed(subject, &error)],
     };
     let mut findings = encrypt.check().await;
-    if !identities.files.is_empty() {
+    if !identities.is_empty() {
         findings.push(match opened(registry, &*encrypt, identities).await {
             Ok(()) => Finding::good("identity", "opens what is sealed now"),
             Err(error) => Finding::failed("identity", &error),
@@ -109,9 +105,7 @@ async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> 
 
 async fn opened(registry: &Registry, encrypt: &dyn Encrypt, identities: &Identities) -> Result<()> {
     let decrypt = registry.decrypt.build(encrypt.name(), identities)?;
-    let plain = decrypt
-        .decrypt(encrypt.encrypt(from_bytes(PROBE), "probe"), "probe")
-        .await?;
+    let plain = decrypt.decrypt(encrypt.encrypt(from_bytes(PROBE), "probe"), "probe").await?;
     expect_probe(&collect(plain, PROBE.len(), Stage::Decrypt, "probe").await?)
 }
 
@@ -119,23 +113,14 @@ fn expect_probe(found: &[u8]) -> Result<()> {
     if found == PROBE.as_bytes() {
         return Ok(());
     }
-    Err(Error::new(
-        Stage::Ship,
-        Kind::Corrupt,
-        "probe",
-        "other bytes came back than were sent",
-    ))
+    Err(Error::new(Stage::Ship, Kind::Corrupt, "probe", "other bytes came back than were sent"))
 }
 
 /// About how much a run of these jobs reads, in bytes. A server that cannot be asked was found elsewhere.
 async fn wanted_bytes(jobs: &[&Job]) -> u64 {
     async fn of_dump(dump: &dyn Fn(&Site) -> Result<Box<dyn Dump>>, site: &Site) -> Result<u64> {
         let survey = dump(site)?.survey().await?;
-        Ok(survey
-            .subjects
-            .iter()
-            .filter_map(|surveyed| surveyed.estimated_bytes)
-            .sum())
+        Ok(survey.subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum())
     }
     let mut wanted = 0;
     for job in jobs {
@@ -158,11 +143,7 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: u64) -> Ve
     if let Some(room) = store.room() {
         findings.push(match room.free_bytes().await {
             Ok(free) => {
-                let message = format!(
-                    "{} MiB free; the databases take {} MiB on disk",
-                    free >> 20,
-                    wanted >> 20
-                );
+                let message = format!("{} MiB free; the databases take {} MiB on disk", free >> 20, wanted >> 20);
                 if free < wanted {
                     Finding::warning(
                         subject,
@@ -203,10 +184,7 @@ async fn probed(subject: &str, store: &dyn Store) -> Finding {
     match attempt.await {
         Ok(denied) if denied.is_empty() => Finding::good(subject, "write, read back, list and remove work"),
         Ok(denied) if denied.len() == 3 => Finding::good(subject, "write-only: prune and verify from another host"),
-        Ok(denied) => Finding::good(
-            subject,
-            format!("write works; not permitted here: {}", denied.join(", ")),
-        ),
+        Ok(denied) => Finding::good(subject, format!("write works; not permitted here: {}", denied.join(", "))),
         Err(error) => Finding::failed(subject, &error),
     }
 }
@@ -218,12 +196,7 @@ async fn listed(store: &dyn Store, key: &Key) -> Result<()> {
             return Ok(());
         }
     }
-    Err(Error::new(
-        Stage::Ship,
-        Kind::Corrupt,
-        key.as_str(),
-        "was written, and is not listed",
-    ))
+    Err(Error::new(Stage::Ship, Kind::Corrupt, key.as_str(), "was written, and is not listed"))
 }
 
 /// A name that no other probe has, at the top of the destination, so that no folder is left behind.

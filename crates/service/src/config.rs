@@ -54,12 +54,7 @@ impl Config {
     pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
         let source = std::fs::read_to_string(path).map_err(|error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let error = Error::io(
-                Stage::Config,
-                path.display().to_string(),
-                "cannot read the configuration",
-                error,
-            );
+            let error = Error::io(Stage::Config, path.display().to_string(), "cannot read the configuration", error);
             let hint = "make one with `longshore init`, or name yours with --config FILE";
             if missing { error.hint(hint) } else { error }
         })?;
@@ -82,21 +77,12 @@ impl Config {
             policy.check(name).map_err(|error| Fault::at(span, error.to_string()))?;
             Ok(policy)
         })?;
-        let known = Known {
-            clusters,
-            destinations: &destinations,
-            policies,
-        };
+        let known = Known { clusters, destinations: &destinations, policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
         if jobs.is_empty() {
             return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
         }
-        Ok(Self {
-            path: path.to_owned(),
-            lock_dir: settings.lock_dir,
-            destinations,
-            jobs,
-        })
+        Ok(Self { path: path.to_owned(), lock_dir: settings.lock_dir, destinations, jobs })
     }
 
     /// The job of this name, or the only one there is.
@@ -138,16 +124,11 @@ impl Known<'_> {
         let [dump, verify, encrypt] = ["dump", "verify", "encrypt"].map(|stage| table.remove(stage));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
-        let dump = dump
-            .map(|dump| each(dump, |value| registry.dump.read(value)))
-            .transpose()?
-            .unwrap_or_default();
+        let dump = dump.map(|dump| each(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
         if dump.is_empty() {
             return Err(wrong("dumps nothing: add dump = [{ type = \"pg_dump\" }]".to_owned()));
         }
-        let verify = verify
-            .map(|verify| each(verify, |value| registry.verify.read(value)))
-            .transpose()?;
+        let verify = verify.map(|verify| each(verify, |value| registry.verify.read(value))).transpose()?;
         let encrypt = match encrypt {
             None => {
                 let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or say { type = \"none\" } aloud";
@@ -178,10 +159,7 @@ impl Known<'_> {
                     password: None,
                     bin_dir: cluster.bin_dir.clone(),
                 },
-                packing: settings
-                    .compression
-                    .resolve()
-                    .map_err(|message| wrong(format!("compression: {message}")))?,
+                packing: settings.compression.resolve().map_err(|message| wrong(format!("compression: {message}")))?,
                 scratch_dir: settings.scratch_dir,
             },
             dump,
@@ -204,18 +182,13 @@ impl Known<'_> {
             None => Ok(BTreeMap::new()),
             Some(written::Retention::Everywhere(name)) => {
                 let policy = policy(&name)?;
-                Ok(ship
-                    .iter()
-                    .map(|destination| (destination.clone(), policy.clone()))
-                    .collect())
+                Ok(ship.iter().map(|destination| (destination.clone(), policy.clone())).collect())
             }
             Some(written::Retention::Each(each)) => each
                 .iter()
                 .map(|(destination, name)| {
                     if !ship.contains(destination) {
-                        return Err(format!(
-                            "retention names \"{destination}\", to which the job does not ship"
-                        ));
+                        return Err(format!("retention names \"{destination}\", to which the job does not ship"));
                     }
                     Ok((destination.clone(), policy(name)?))
                 })
@@ -258,17 +231,11 @@ fn section<'i, T>(
     };
     let span = value.span();
     let DeValue::Table(table) = value.into_inner() else {
-        return Err(Fault::at(
-            span,
-            "must be a table of named tables, such as [cluster.main]",
-        ));
+        return Err(Fault::at(span, "must be a table of named tables, such as [cluster.main]"));
     };
     let entry = |(name, value): (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>)| {
         if !is_plain(name.get_ref()) {
-            return Err(Fault::at(
-                name.span(),
-                "a name is of A-Z a-z 0-9 . _ - and begins with a letter or digit",
-            ));
+            return Err(Fault::at(name.span(), "a name is of A-Z a-z 0-9 . _ - and begins with a letter or digit"));
         }
         Ok((name.get_ref().to_string(), read(name.get_ref(), value)?))
     };
@@ -278,9 +245,7 @@ fn section<'i, T>(
 /// Whether a name can stand in file names and on command lines as it is.
 fn is_plain(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// Reads the members of a list.

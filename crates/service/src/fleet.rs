@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
 use longshore_core::catalog::{Backup, Catalog};
 use longshore_core::stage::Store;
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
@@ -25,19 +26,12 @@ pub async fn quays(config: &Config, only: Option<&str>) -> Result<Vec<(String, R
     if let Some(name) = only {
         config.destination(name)?;
     }
-    let chosen = config
-        .destinations
-        .iter()
-        .filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
+    let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
     let reads = chosen.map(async |(name, builder)| {
         let read = async {
             let store: Arc<dyn Store> = Arc::from(builder(&())?);
             let catalog = Catalog::read(&*store).await?;
-            Ok(Quay {
-                name: name.clone(),
-                store,
-                catalog,
-            })
+            Ok(Quay { name: name.clone(), store, catalog })
         };
         (name.clone(), read.await)
     });
@@ -67,11 +61,8 @@ pub fn means(words: &str, backup: &Backup) -> bool {
     words == backup.name.as_str()
         || words == backup.name.file_name()
         || words == subject.segment()
-        || subject.is_database() && words == subject.to_string() && !is_word(words, backup)
-        || words
-            .strip_prefix(cluster.as_str())
-            .and_then(|rest| rest.strip_prefix('/'))
-            == Some(&subject.segment())
+        || *subject == Subject::database(words) && !is_word(words, backup)
+        || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
 }
 
 /// Whether `words`, which a database bears as its name, mean another kind of subject.
@@ -90,9 +81,7 @@ pub fn moment(text: &str) -> Result<DateTime<Utc>> {
         return Ok(date.and_time(end).and_utc());
     }
     let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H%M%S"];
-    let time = formats
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
+    let time = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok());
     time.map(|time| time.and_utc()).ok_or_else(|| {
         Error::new(Stage::Config, Kind::Usage, text, "not a time")
             .hint("write \"2026-06-07\", \"2026-06-07 12:00\" (UTC), or \"2026-06-07T12:00:00+02:00\"")
@@ -106,14 +95,8 @@ mod tests {
     #[test]
     fn a_date_means_its_end_and_a_time_is_utc() {
         assert_eq!(moment("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
-        assert_eq!(
-            moment("2026-06-07 12:00").unwrap().to_rfc3339(),
-            "2026-06-07T12:00:00+00:00"
-        );
-        assert_eq!(
-            moment("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(),
-            "2026-06-07T10:00:00+00:00"
-        );
+        assert_eq!(moment("2026-06-07 12:00").unwrap().to_rfc3339(), "2026-06-07T12:00:00+00:00");
+        assert_eq!(moment("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(), "2026-06-07T10:00:00+00:00");
         assert_eq!(moment("yesterday").unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -73,10 +73,8 @@ pub async fn prune(config: &Config, job: Option<&str>, only: Option<&str>, mode:
     };
     let mut all = Vec::new();
     for (destination, quay) in quays(config, only).await? {
-        let policies: Vec<(&Job, &Policy)> = jobs
-            .iter()
-            .filter_map(|job| Some((*job, job.retention.get(&destination)?)))
-            .collect();
+        let policies: Vec<(&Job, &Policy)> =
+            jobs.iter().filter_map(|job| Some((*job, job.retention.get(&destination)?))).collect();
         if policies.is_empty() {
             continue;
         }
@@ -91,11 +89,7 @@ pub async fn prune(config: &Config, job: Option<&str>, only: Option<&str>, mode:
 
 /// A destination where nothing could be decided.
 pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
-    Pruned {
-        destination: destination.to_owned(),
-        series: Vec::new(),
-        error: Some(error.into()),
-    }
+    Pruned { destination: destination.to_owned(), series: Vec::new(), error: Some(error.into()) }
 }
 
 /// Prunes the series of some jobs at one destination, as far as `wanted` lets it.
@@ -130,11 +124,7 @@ pub(crate) async fn at_quay(
             failed,
         });
     }
-    Ok(Pruned {
-        destination: quay.name.clone(),
-        series: all,
-        error: None,
-    })
+    Ok(Pruned { destination: quay.name.clone(), series: all, error: None })
 }
 
 /// Removes a backup: the manifest first, and the rest only once that is gone.
@@ -157,9 +147,7 @@ fn plans<'a>(
     let mut needed = BTreeMap::new();
     let mut all = Vec::new();
     for (series, backups) in order {
-        let policy = policies
-            .iter()
-            .find(|(job, _)| job.name == series.job && job.site.cluster.name == series.cluster);
+        let policy = policies.iter().find(|(job, _)| job.name == series.job && job.site.cluster.name == series.cluster);
         let planned = match policy {
             Some((_, policy)) if wanted(series) => Some(plan(policy, backups, &needed, now)?),
             _ => None,

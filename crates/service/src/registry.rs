@@ -23,9 +23,7 @@ pub struct Shelf<S: Joint + ?Sized> {
 
 impl<S: Joint + ?Sized> Default for Shelf<S> {
     fn default() -> Self {
-        Self {
-            readers: BTreeMap::new(),
-        }
+        Self { readers: BTreeMap::new() }
     }
 }
 
@@ -41,28 +39,16 @@ impl<S: Joint + ?Sized + 'static> Shelf<S> {
     /// Reads a table whose `type` names the plugin.
     pub(crate) fn read(&self, settings: Spanned<DeValue<'_>>) -> Result<Builder<S>, Fault> {
         let span = settings.span();
-        let known = || {
-            self.readers
-                .keys()
-                .map(|name| format!("\"{name}\""))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let known = || self.readers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::Table(mut table) = settings.into_inner() else {
-            return Err(Fault::at(
-                span,
-                format!("must be a table with a type, which is one of {}", known()),
-            ));
+            return Err(Fault::at(span, format!("must be a table with a type, which is one of {}", known())));
         };
         let Some(name) = table.remove("type") else {
             return Err(Fault::at(span, format!("has no type; it is one of {}", known())));
         };
         let reader = name.get_ref().as_str().and_then(|name| self.readers.get(name));
         let Some(reader) = reader else {
-            return Err(Fault::at(
-                name.span(),
-                format!("is no type that there is; it is one of {}", known()),
-            ));
+            return Err(Fault::at(name.span(), format!("is no type that there is; it is one of {}", known())));
         };
         reader(Spanned::new(span, DeValue::Table(table)))
     }

@@ -77,21 +77,14 @@ pub struct Problem {
 
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
-        Self {
-            message: error.chain(),
-            hint: error.remedy().map(str::to_owned),
-        }
+        Self { message: error.chain(), hint: error.remedy().map(str::to_owned) }
     }
 }
 
 impl DestinationReport {
     /// The report of a result.
     pub fn new(destination: &str, seconds: f64, result: &Result<()>) -> Self {
-        Self {
-            destination: destination.to_owned(),
-            seconds,
-            error: result.as_ref().err().map(Problem::from),
-        }
+        Self { destination: destination.to_owned(), seconds, error: result.as_ref().err().map(Problem::from) }
     }
 }
 
@@ -109,11 +102,7 @@ pub enum Outcome {
 impl ArtifactReport {
     /// How it ended.
     pub fn outcome(&self) -> Outcome {
-        let failed = self
-            .destinations
-            .iter()
-            .filter(|destination| destination.error.is_some())
-            .count();
+        let failed = self.destinations.iter().filter(|destination| destination.error.is_some()).count();
         match (&self.error, failed) {
             (None, 0) => Outcome::Done,
             (None, failed) if failed < self.destinations.len() => Outcome::Partial,
@@ -125,17 +114,10 @@ impl ArtifactReport {
 impl Report {
     /// How the run ended.
     pub fn outcome(&self) -> Outcome {
-        if self
-            .artifacts
-            .iter()
-            .all(|artifact| artifact.outcome() == Outcome::Failed)
-        {
+        if self.artifacts.iter().all(|artifact| artifact.outcome() == Outcome::Failed) {
             return Outcome::Failed;
         }
-        let whole = self
-            .artifacts
-            .iter()
-            .all(|artifact| artifact.outcome() == Outcome::Done)
+        let whole = self.artifacts.iter().all(|artifact| artifact.outcome() == Outcome::Done)
             && self.left_out.is_empty()
             && self.pruned.iter().all(Pruned::succeeded);
         if whole { Outcome::Done } else { Outcome::Partial }

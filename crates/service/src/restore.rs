@@ -63,10 +63,7 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<
                 for need in &chosen.backup.manifest.needs {
                     let needed = all_good(&quays).find(|(_, backup)| backup.name == *need);
                     let missing = || {
-                        not_found(
-                            need.as_str(),
-                            "the backup needs it, and it is at no destination that can be read",
-                        )
+                        not_found(need.as_str(), "the backup needs it, and it is at no destination that can be read")
                     };
                     all.push(needed.map(chosen_from).ok_or_else(missing)?);
                 }
@@ -78,20 +75,13 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<
 }
 
 fn all_good(quays: &[Quay]) -> impl Iterator<Item = (&Quay, &Backup)> {
-    quays.iter().flat_map(|quay| {
-        quay.catalog
-            .backups()
-            .filter(|backup| backup.is_good())
-            .map(move |backup| (quay, backup))
-    })
+    quays
+        .iter()
+        .flat_map(|quay| quay.catalog.backups().filter(|backup| backup.is_good()).map(move |backup| (quay, backup)))
 }
 
 fn chosen_from((quay, backup): (&Quay, &Backup)) -> Chosen {
-    Chosen {
-        backup: backup.clone(),
-        destination: quay.name.clone(),
-        store: Arc::clone(&quay.store),
-    }
+    Chosen { backup: backup.clone(), destination: quay.name.clone(), store: Arc::clone(&quay.store) }
 }
 
 fn not_found(subject: &str, message: &str) -> Error {
@@ -113,33 +103,20 @@ fn of_subject(quays: &[Quay], words: &str, at: Option<DateTime<Utc>>) -> Result<
     if candidates.is_empty() {
         return Err(not_found(words, "there is no good backup of it"));
     }
-    let early_enough = candidates
-        .into_iter()
-        .filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
+    let early_enough =
+        candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
     // Of copies at several destinations the first is taken, so the comparison must find later ones no better.
-    let newest = early_enough.reduce(|best, next| {
-        if next.1.manifest.time > best.1.manifest.time {
-            next
-        } else {
-            best
-        }
-    });
+    let newest =
+        early_enough.reduce(|best, next| if next.1.manifest.time > best.1.manifest.time { next } else { best });
     newest.map(chosen_from).ok_or_else(|| {
-        Error::new(
-            Stage::Restore,
-            Kind::Refused,
-            words,
-            "there is no good backup as old as that",
-        )
-        .hint("`longshore list` shows what there is; a later backup is never taken instead")
+        Error::new(Stage::Restore, Kind::Refused, words, "there is no good backup as old as that")
+            .hint("`longshore list` shows what there is; a later backup is never taken instead")
     })
 }
 
 /// All that a run made, globals first.
 fn of_run(quays: &[Quay], run: &str) -> Result<Vec<Chosen>> {
-    let latest = all_good(quays)
-        .map(|(_, backup)| (backup.manifest.time, &backup.manifest.run))
-        .max();
+    let latest = all_good(quays).map(|(_, backup)| (backup.manifest.time, &backup.manifest.run)).max();
     let run = match (run, latest) {
         ("latest", Some((_, latest))) => latest,
         _ => run,
@@ -197,9 +174,7 @@ pub async fn contents(
     identities: &Identities,
 ) -> Result<Vec<String>> {
     let plaintext = plaintext(registry, chosen, identities).await?;
-    restorer(registry, target)?
-        .contents(&chosen.backup.manifest, plaintext)
-        .await
+    restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
 /// Writes the plaintext to a file of mode 600 that is not there yet. What could not be written whole is removed.

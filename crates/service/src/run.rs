@@ -30,12 +30,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     // All that can be wrong with the settings is found before anything is read or written.
     let dumps: Vec<_> = job.dump.iter().map(|dump| dump(&job.site)).collect::<Result<_>>()?;
     let verify = judges(registry, Some(job), &job.site)?;
-    let encrypt = job
-        .encrypt
-        .as_ref()
-        .map(|encrypt| encrypt(&()))
-        .transpose()?
-        .map(Arc::from);
+    let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let (destinations, left_out) = quays(config, job, &berth).await?;
     let survey = survey(dumps).await?;
     let mut warnings = survey.warnings;
@@ -44,19 +39,13 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let pipeline = Pipeline {
         verify,
         encrypt,
-        destinations: destinations
-            .iter()
-            .map(|(destination, _)| destination.clone())
-            .collect(),
+        destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
     };
     let order = Order {
         job: job.name.clone(),
         run: run_id(&berth, job),
         time: berth.time,
-        cluster: Cluster {
-            name: job.site.cluster.name.clone(),
-            server: survey.server,
-        },
+        cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
         subject: longshore_core::subject::Subject::Globals,
         needs: BTreeMap::new(),
     };
@@ -97,13 +86,7 @@ async fn quays(
                 Some(exclusive) => Some(exclusive.claim(&job.name, &berth.holder).await?),
                 None => None,
             };
-            Ok((
-                Destination {
-                    name: name.clone(),
-                    store,
-                },
-                lock,
-            ))
+            Ok((Destination { name: name.clone(), store }, lock))
         };
         match claimed.await {
             Ok(claimed) => ready.push(claimed),
@@ -111,10 +94,7 @@ async fn quays(
         }
     }
     if ready.is_empty() {
-        let worst = errors
-            .iter()
-            .position(|(_, error)| error.kind() == Kind::Locked)
-            .unwrap_or(0);
+        let worst = errors.iter().position(|(_, error)| error.kind() == Kind::Locked).unwrap_or(0);
         return Err(errors.swap_remove(worst).1);
     }
     let left_out = errors.iter().map(|(name, error)| DestinationReport {
@@ -155,28 +135,16 @@ async fn survey(dumps: Vec<Box<dyn Dump>>) -> Result<Survey> {
     }
     subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
     match server {
-        Some(server) if !subjects.is_empty() => Ok(Survey {
-            server,
-            subjects,
-            warnings,
-        }),
-        _ => Err(Error::new(
-            Stage::Dump,
-            Kind::Failed,
-            "",
-            "there is nothing to dump: no database matches",
-        )
-        .because(warnings.join("; "))
-        .hint("look at databases and exclude")),
+        Some(server) if !subjects.is_empty() => Ok(Survey { server, subjects, warnings }),
+        _ => Err(Error::new(Stage::Dump, Kind::Failed, "", "there is nothing to dump: no database matches")
+            .because(warnings.join("; "))
+            .hint("look at databases and exclude")),
     }
 }
 
 /// Destinations whose free space is less than what is to be read. It may still do, since what is shipped is compressed.
 async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<dyn Dump>, Surveyed)]) -> Vec<String> {
-    let wanted: u64 = subjects
-        .iter()
-        .filter_map(|(_, surveyed)| surveyed.estimated_bytes)
-        .sum();
+    let wanted: u64 = subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum();
     let mut warnings = Vec::new();
     for (destination, _) in destinations {
         let Some(room) = destination.store.room() else { continue };
@@ -202,43 +170,26 @@ async fn copy_all(
     parallel: usize,
     watch: &Arc<dyn Watch>,
 ) -> Vec<ArtifactReport> {
-    let (databases, cluster_wide): (Vec<_>, Vec<_>) = subjects
-        .into_iter()
-        .partition(|(_, surveyed)| surveyed.subject.is_database());
+    let (databases, cluster_wide): (Vec<_>, Vec<_>) =
+        subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.is_database());
     let mut reports = Vec::new();
     let mut order = order.clone();
     for (dump, surveyed) in cluster_wide {
         order.subject = surveyed.subject;
         let report = copy(pipeline, &order, &*dump, watch).await;
         if let Some(name) = &report.name {
-            for destination in report
-                .destinations
-                .iter()
-                .filter(|destination| destination.error.is_none())
-            {
-                order
-                    .needs
-                    .entry(destination.destination.clone())
-                    .or_default()
-                    .push(name.clone());
+            for destination in report.destinations.iter().filter(|destination| destination.error.is_none()) {
+                order.needs.entry(destination.destination.clone()).or_default().push(name.clone());
             }
         }
         reports.push(report);
     }
     let order = &order;
     let copies = databases.into_iter().map(async |(dump, surveyed)| {
-        let order = Order {
-            subject: surveyed.subject,
-            ..order.clone()
-        };
+        let order = Order { subject: surveyed.subject, ..order.clone() };
         copy(pipeline, &order, &*dump, watch).await
     });
-    reports.extend(
-        futures_util::stream::iter(copies)
-            .buffer_unordered(parallel)
-            .collect::<Vec<_>>()
-            .await,
-    );
+    reports.extend(futures_util::stream::iter(copies).buffer_unordered(parallel).collect::<Vec<_>>().await);
     reports
 }
 
@@ -249,9 +200,7 @@ async fn copy(pipeline: &Pipeline, order: &Order, dump: &dyn Dump, watch: &Arc<d
     let (heard, subject) = (Arc::clone(watch), order.subject.clone());
     let shipped = async {
         let dumped = dump.dump(&order.subject).await?;
-        pipeline
-            .back_up(order, dumped, move |bytes| heard.read(&subject, bytes))
-            .await
+        pipeline.back_up(order, dumped, move |bytes| heard.read(&subject, bytes)).await
     };
     let report = report(order, shipped.await, begun.elapsed().as_secs_f64());
     watch.ended(&report);
@@ -302,35 +251,20 @@ async fn let_go(job: &Job, destinations: &[(Destination, Option<Lock>)], artifac
         };
         let arrived = |artifact: &&ArtifactReport| {
             artifact.outcome() != Outcome::Failed
-                && artifact
-                    .destinations
-                    .iter()
-                    .any(|at| at.destination == destination.name && at.error.is_none())
+                && artifact.destinations.iter().any(|at| at.destination == destination.name && at.error.is_none())
         };
-        let fresh: BTreeSet<_> = artifacts
-            .iter()
-            .filter(arrived)
-            .map(|artifact| artifact.subject.clone())
-            .collect();
+        let fresh: BTreeSet<_> = artifacts.iter().filter(arrived).map(|artifact| artifact.subject.clone()).collect();
         if fresh.is_empty() {
             continue;
         }
         let pruned = async {
             let store = Arc::clone(&destination.store);
             let catalog = Catalog::read(&*store).await?;
-            let quay = Quay {
-                name: destination.name.clone(),
-                store,
-                catalog,
-            };
+            let quay = Quay { name: destination.name.clone(), store, catalog };
             let wanted = |series: &Series| fresh.contains(&series.subject);
             prune::at_quay(&quay, &[(job, policy)], Mode::Act, wanted).await
         };
-        all.push(
-            pruned
-                .await
-                .unwrap_or_else(|error| prune::failed(&destination.name, &error)),
-        );
+        all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
     }
     all
 }

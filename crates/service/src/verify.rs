@@ -61,7 +61,7 @@ pub(crate) fn opener(
     backup: &Backup,
 ) -> Result<Option<Box<dyn Decrypt>>> {
     match &backup.manifest.artifact.encryption {
-        Some(encryption) if !identities.files.is_empty() => registry.decrypt.build(encryption, identities).map(Some),
+        Some(encryption) if !identities.is_empty() => registry.decrypt.build(encryption, identities).map(Some),
         _ => Ok(None),
     }
 }
@@ -69,12 +69,7 @@ pub(crate) fn opener(
 /// A site without a server, for judging what was dumped elsewhere.
 fn ashore() -> Site {
     Site {
-        cluster: Cluster {
-            name: String::new(),
-            connection: String::new().into(),
-            password: None,
-            bin_dir: None,
-        },
+        cluster: Cluster { name: String::new(), connection: String::new().into(), password: None, bin_dir: None },
         packing: Packing::Pipeline(longshore_core::compress::Compression::None),
         scratch_dir: None,
     }
@@ -110,22 +105,14 @@ pub async fn verify(
         }
         let chosen = chosen(&quay, which);
         found |= !chosen.is_empty();
-        let reads = chosen
-            .into_iter()
-            .map(async |backup| one(config, registry, &quay, backup, identities, on_bytes).await);
-        all.extend(
-            futures_util::stream::iter(reads)
-                .buffered(READS)
-                .collect::<Vec<_>>()
-                .await,
-        );
+        let reads =
+            chosen.into_iter().map(async |backup| one(config, registry, &quay, backup, identities, on_bytes).await);
+        all.extend(futures_util::stream::iter(reads).buffered(READS).collect::<Vec<_>>().await);
     }
     match which {
         Which::Named(words) if !found && all.iter().all(|read| read.error.is_none()) => {
-            Err(
-                Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                    .hint("`longshore list` shows what there is"),
-            )
+            Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+                .hint("`longshore list` shows what there is"))
         }
         _ => Ok(all),
     }
@@ -138,9 +125,7 @@ fn chosen<'a>(quay: &'a Quay, which: &Which) -> Vec<&'a Backup> {
         Which::Newest => series.filter_map(|backups| backups.last()).collect(),
         Which::Named(words) => series
             .filter_map(|backups| {
-                let exact = backups
-                    .iter()
-                    .find(|b| *words == b.name.as_str() || *words == b.name.file_name());
+                let exact = backups.iter().find(|b| *words == b.name.as_str() || *words == b.name.file_name());
                 exact.or_else(|| backups.last().filter(|backup| means(words, backup)))
             })
             .collect(),

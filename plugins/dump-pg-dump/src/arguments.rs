@@ -18,10 +18,8 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
         Format::Tar => "tar",
         Format::Directory => "directory",
     };
-    let mut arguments = vec![
-        format!("--format={format}"),
-        format!("--lock-wait-timeout={}", settings.lock_wait_timeout),
-    ];
+    let mut arguments =
+        vec![format!("--format={format}"), format!("--lock-wait-timeout={}", settings.lock_wait_timeout)];
     arguments.extend(packing(by, settings.format, &pg_dump.version)?);
     if settings.jobs > 1 {
         arguments.push(format!("--jobs={}", settings.jobs));
@@ -46,12 +44,7 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
         ("no-owner", settings.no_owner),
         ("no-privileges", settings.no_privileges),
     ];
-    arguments.extend(
-        switches
-            .iter()
-            .filter(|(_, on)| *on)
-            .map(|(option, _)| format!("--{option}")),
-    );
+    arguments.extend(switches.iter().filter(|(_, on)| *on).map(|(option, _)| format!("--{option}")));
     arguments.extend(settings.extra_args.iter().cloned());
     Ok(arguments)
 }
@@ -84,10 +77,7 @@ mod tests {
     use super::*;
 
     fn by_tool(method: &str, level: Option<i32>, version: &str) -> Result<Option<String>> {
-        let by = Packing::Tool {
-            method: method.into(),
-            level,
-        };
+        let by = Packing::Tool { method: method.into(), level };
         packing(&by, Format::Custom, &Version::parse(version).unwrap())
     }
 
@@ -100,14 +90,8 @@ mod tests {
 
     #[test]
     fn each_pg_dump_is_told_to_compress_in_its_own_words() {
-        assert_eq!(
-            by_tool("gzip", Some(9), "15.18").unwrap().as_deref(),
-            Some("--compress=9")
-        );
-        assert_eq!(
-            by_tool("zstd", Some(5), "17.1").unwrap().as_deref(),
-            Some("--compress=zstd:5")
-        );
+        assert_eq!(by_tool("gzip", Some(9), "15.18").unwrap().as_deref(), Some("--compress=9"));
+        assert_eq!(by_tool("zstd", Some(5), "17.1").unwrap().as_deref(), Some("--compress=zstd:5"));
         assert_eq!(by_tool("zstd", None, "15.18").unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -68,11 +68,7 @@ impl Stevedore {
             let server = Server::look(&self.client).await?;
             let databases = databases(&self.client).await?;
             let pg_dump = self.client.tool("pg_dump", &server.version()?).await?;
-            Ok(Known {
-                server,
-                databases,
-                pg_dump,
-            })
+            Ok(Known { server, databases, pg_dump })
         };
         self.server.get_or_try_init(look).await
     }
@@ -81,17 +77,13 @@ impl Stevedore {
 #[async_trait]
 impl Dump for Stevedore {
     async fn survey(&self) -> Result<Survey> {
-        let Known {
-            server,
-            databases,
-            pg_dump,
-        } = self.known().await?;
+        let Known { server, databases, pg_dump } = self.known().await?;
         arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;
         let selected = self.selection.choose(databases);
-        let subjects = selected.databases.iter().map(|database| Surveyed {
-            subject: Subject::database(&database.name),
-            estimated_bytes: database.bytes,
-        });
+        let subjects = selected
+            .databases
+            .iter()
+            .map(|database| Surveyed { subject: Subject::database(&database.name), estimated_bytes: database.bytes });
         Ok(Survey {
             server: server.record(&self.client).await?,
             subjects: subjects.collect(),
@@ -102,16 +94,9 @@ impl Dump for Stevedore {
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         let Known { databases, pg_dump, .. } = self.known().await?;
         let label = subject.to_string();
-        let database = databases
-            .iter()
-            .find(|database| Subject::database(&database.name) == *subject);
+        let database = databases.iter().find(|database| Subject::database(&database.name) == *subject);
         let Some(database) = database else {
-            return Err(Error::new(
-                Stage::Dump,
-                Kind::NotFound,
-                label,
-                "the server has no such database",
-            ));
+            return Err(Error::new(Stage::Dump, Kind::NotFound, label, "the server has no such database"));
         };
         let client = self.client.to_database(&database.name);
         let mut command = client.command(pg_dump);
@@ -120,10 +105,7 @@ impl Dump for Stevedore {
         let remarks = Afterword::new();
         let said = remarks.clone();
         let success = move |words: Words| {
-            said.set(Remarks {
-                warnings: words.warnings,
-                not_captured: Vec::new(),
-            });
+            said.set(Remarks { warnings: words.warnings, not_captured: Vec::new() });
         };
         let failure = move |ended: &_| client.failure(Stage::Dump, &label, ended);
         let stream = match self.settings.format {

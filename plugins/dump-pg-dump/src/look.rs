@@ -10,11 +10,7 @@ use crate::{Known, Stevedore, arguments};
 impl Check for Stevedore {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.client.name());
-        let Known {
-            server,
-            databases,
-            pg_dump,
-        } = match self.known().await {
+        let Known { server, databases, pg_dump } = match self.known().await {
             Ok(known) => known,
             Err(error) => return vec![Finding::failed(subject, &error)],
         };
@@ -33,11 +29,7 @@ impl Check for Stevedore {
             findings.push(Finding::good("databases", found));
         }
         for warning in selected.warnings {
-            findings.push(Finding::warning(
-                "databases",
-                warning,
-                "correct the pattern, or remove it",
-            ));
+            findings.push(Finding::warning("databases", warning, "correct the pattern, or remove it"));
         }
 
         findings.push(Finding::good("pg_dump", pg_dump.to_string()));
@@ -54,10 +46,7 @@ impl Check for Stevedore {
         if !server.bypasses_row_security {
             findings.push(Finding::warning(
                 &subject,
-                format!(
-                    "role {} does not bypass row security: a table that has it fails the dump",
-                    server.role
-                ),
+                format!("role {} does not bypass row security: a table that has it fails the dump", server.role),
                 format!("alter role \"{}\" bypassrls", server.role),
             ));
         }

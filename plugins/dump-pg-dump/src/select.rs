@@ -20,10 +20,7 @@ pub(crate) struct Selected<'a> {
 
 impl Selection {
     pub(crate) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
-        Ok(Self {
-            include: globs("databases", include)?,
-            exclude: globs("exclude", exclude)?,
-        })
+        Ok(Self { include: globs("databases", include)?, exclude: globs("exclude", exclude)? })
     }
 
     /// Chooses among a server's databases. A template is taken only if a pattern is its very name; one that allows no connections never.
@@ -41,15 +38,8 @@ impl Selection {
 
         let mut warnings = Vec::new();
         for pattern in &self.include {
-            if !all
-                .iter()
-                .filter(eligible)
-                .any(|database| pattern.is_match(&database.name))
-            {
-                warnings.push(format!(
-                    "databases: \"{}\" matches no database that can be dumped",
-                    pattern.glob()
-                ));
+            if !all.iter().filter(eligible).any(|database| pattern.is_match(&database.name)) {
+                warnings.push(format!("databases: \"{}\" matches no database that can be dumped", pattern.glob()));
             }
         }
         for pattern in &self.exclude {
@@ -68,13 +58,7 @@ fn matches(patterns: &[GlobMatcher], name: &str) -> bool {
 fn globs(setting: &str, patterns: &[String]) -> Result<Vec<GlobMatcher>> {
     let compile = |pattern: &String| {
         let glob = Glob::new(pattern).map_err(|error| {
-            Error::new(
-                Stage::Config,
-                Kind::Usage,
-                setting,
-                format!("\"{pattern}\" is not a pattern"),
-            )
-            .because(error)
+            Error::new(Stage::Config, Kind::Usage, setting, format!("\"{pattern}\" is not a pattern")).because(error)
         })?;
         Ok(glob.compile_matcher())
     };
@@ -95,13 +79,7 @@ mod tests {
             locale_provider: "libc".into(),
             locale: None,
         };
-        Database {
-            name: name.into(),
-            allows_connections,
-            template,
-            bytes: Some(1),
-            facts,
-        }
+        Database { name: name.into(), allows_connections, template, bytes: Some(1), facts }
     }
 
     fn choose(include: &[&str], exclude: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -116,22 +94,12 @@ mod tests {
         ];
         let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>();
         let selected = Selection::new(&owned(include), &owned(exclude)).unwrap().choose(&all);
-        (
-            selected
-                .databases
-                .iter()
-                .map(|database| database.name.clone())
-                .collect(),
-            selected.warnings,
-        )
+        (selected.databases.iter().map(|database| database.name.clone()).collect(), selected.warnings)
     }
 
     #[test]
     fn all_means_all_that_can_be_dumped_but_templates() {
-        assert_eq!(
-            choose(&["*"], &["scratch_*"]),
-            (vec!["app".into(), "app-prod".into(), "a/b".into()], vec![])
-        );
+        assert_eq!(choose(&["*"], &["scratch_*"]), (vec!["app".into(), "app-prod".into(), "a/b".into()], vec![]));
     }
 
     #[test]

@@ -80,22 +80,13 @@ impl PgDump {
         let usage =
             |message: &str, hint: &str| Err(Error::new(Stage::Config, Kind::Usage, "pg_dump", message).hint(hint));
         if self.databases.is_empty() {
-            return usage(
-                "databases is empty, so nothing would be dumped",
-                "write databases = [\"*\"] for all",
-            );
+            return usage("databases is empty, so nothing would be dumped", "write databases = [\"*\"] for all");
         }
         if self.schema_only && self.data_only {
-            return usage(
-                "schema_only and data_only leave nothing to dump",
-                "set at most one of them",
-            );
+            return usage("schema_only and data_only leave nothing to dump", "set at most one of them");
         }
         if self.jobs == 0 || self.jobs > 1 && self.format != Format::Directory {
-            return usage(
-                "jobs is for the directory format alone",
-                "write format = \"directory\", or leave jobs out",
-            );
+            return usage("jobs is for the directory format alone", "write format = \"directory\", or leave jobs out");
         }
         if self.format == Format::Directory && site.scratch_dir.is_none() {
             return usage(
@@ -110,10 +101,6 @@ impl PgDump {
                 "leave compression out: Longshore then compresses with zstd",
             );
         }
-        argument::check(
-            "extra_args",
-            &self.extra_args,
-            &[&CONNECTION[..], &RESERVED[..]].concat(),
-        )
+        argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())
     }
 }

@@ -100,18 +100,9 @@ impl Plugin<dyn Dump> for PgDumpAll {
     const TYPE: &'static str = "pg_dumpall";
 
     fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
-        argument::check(
-            "extra_args",
-            &self.extra_args,
-            &[&CONNECTION[..], &RESERVED[..]].concat(),
-        )?;
+        argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())?;
         let client = Client::new(&site.cluster)?;
-        Ok(Box::new(Stevedore {
-            settings: self,
-            site: site.clone(),
-            client,
-            server: OnceCell::new(),
-        }))
+        Ok(Box::new(Stevedore { settings: self, site: site.clone(), client, server: OnceCell::new() }))
     }
 }
 
@@ -157,21 +148,12 @@ impl Dump for Stevedore {
             ));
         }
         let estimated_bytes = match self.settings.what {
-            What::All => Some(
-                databases(&self.client)
-                    .await?
-                    .iter()
-                    .filter_map(|database| database.bytes)
-                    .sum(),
-            ),
+            What::All => Some(databases(&self.client).await?.iter().filter_map(|database| database.bytes).sum()),
             _ => None,
         };
         Ok(Survey {
             server: server.record(&self.client).await?,
-            subjects: vec![Surveyed {
-                subject: self.settings.what.subject(),
-                estimated_bytes,
-            }],
+            subjects: vec![Surveyed { subject: self.settings.what.subject(), estimated_bytes }],
             warnings,
         })
     }
@@ -182,23 +164,14 @@ impl Dump for Stevedore {
         command.args(self.arguments(server));
         let running = Running::start(command, "pg_dumpall", Pipes::Output)?;
 
-        let not_captured = if self.without_passwords(server) {
-            vec![ROLE_PASSWORDS.to_owned()]
-        } else {
-            Vec::new()
-        };
+        let not_captured = if self.without_passwords(server) { vec![ROLE_PASSWORDS.to_owned()] } else { Vec::new() };
         let remarks = Afterword::new();
         let said = remarks.clone();
         let client = self.client.clone();
         let label = subject.to_string();
         let stream = running.into_stream(
             move |ended| client.failure(Stage::Dump, &label, ended),
-            move |words| {
-                said.set(Remarks {
-                    warnings: words.warnings,
-                    not_captured,
-                })
-            },
+            move |words| said.set(Remarks { warnings: words.warnings, not_captured }),
         );
         Ok(Dumped {
             stream,
@@ -229,14 +202,8 @@ impl Check for Stevedore {
         if self.without_passwords(server) && !self.settings.no_role_passwords {
             findings.push(Finding::warning(
                 &subject,
-                format!(
-                    "role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured",
-                    server.role
-                ),
-                format!(
-                    "grant pg_read_all_data to \"{}\", or set passwords anew after a restore",
-                    server.role
-                ),
+                format!("role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured", server.role),
+                format!("grant pg_read_all_data to \"{}\", or set passwords anew after a restore", server.role),
             ));
         }
         findings

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use futures_util::StreamExt;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::TargetContent;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, feed};
@@ -39,9 +38,6 @@ pub(crate) async fn restore(
     if create == Create::Database {
         command.arg("--create");
     }
-    if hoist.target.content == TargetContent::Clean {
-        command.args(["--clean", "--if-exists"]);
-    }
     let jobs = hoist.target.jobs;
     if jobs > 1 {
         command.arg(format!("--jobs={jobs}"));
@@ -63,11 +59,7 @@ pub(crate) async fn restore(
             Running::start(command, "pg_restore", Pipes::Neither)?.wait().await?
         }
         format => {
-            command.arg(if format == Format::Tar {
-                "--format=tar"
-            } else {
-                "--format=custom"
-            });
+            command.arg(if format == Format::Tar { "--format=tar" } else { "--format=custom" });
             let mut running = Running::start(command, "pg_restore", Pipes::Input)?;
             feed(&mut running.stdin, plaintext, None).await?;
             running.wait().await?
@@ -79,11 +71,7 @@ pub(crate) async fn restore(
     let error = client.failure(Stage::Restore, &label, &ended);
     let words = ended.words.last_lines();
     let role_missing = words.contains("role \"") && words.contains("does not exist");
-    Err(if role_missing {
-        error.hint("restore the globals first: give --globals")
-    } else {
-        error
-    })
+    Err(if role_missing { error.hint("restore the globals first: give --globals") } else { error })
 }
 
 /// Writes a stream to a private file.

@@ -32,12 +32,7 @@ pub(crate) async fn list(
         let folder = directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore)?;
         directory::unpack(plaintext, folder.path(), Stage::Restore, &label).await?;
         command.arg(folder.path().join("dump"));
-        return lines(
-            Running::start(command, "pg_restore", Pipes::Output)?,
-            stream::from_bytes(""),
-            &label,
-        )
-        .await;
+        return lines(Running::start(command, "pg_restore", Pipes::Output)?, stream::from_bytes(""), &label).await;
     }
     lines(Running::start(command, "pg_restore", Pipes::Both)?, plaintext, &label).await
 }
@@ -46,10 +41,7 @@ pub(crate) async fn list(
 async fn lines(mut running: Running, input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
-    let output = running.into_stream(
-        move |ended| ended.error(Stage::Restore, Kind::Corrupt, &subject),
-        |_| {},
-    );
+    let output = running.into_stream(move |ended| ended.error(Stage::Restore, Kind::Corrupt, &subject), |_| {});
     let collected = stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label);
     let (text, ()) = tokio::try_join!(collected, feed(&mut stdin, input, None))?;
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
@@ -89,11 +81,7 @@ mod tests {
     async fn a_scripts_objects_are_found_however_it_is_cut_into_chunks() {
         let script = "--\n-- Name: t; Type: TABLE\n--\nCREATE TABLE t ();\nCREATE ROLE app;\n-- Name: u; Type: VIEW\n";
         for length in [1, 7, 1000] {
-            let chunks: Vec<_> = script
-                .as_bytes()
-                .chunks(length)
-                .map(|chunk| Ok(chunk.to_vec().into()))
-                .collect();
+            let chunks: Vec<_> = script.as_bytes().chunks(length).map(|chunk| Ok(chunk.to_vec().into())).collect();
             let objects = of_script(futures_util::stream::iter(chunks).boxed()).await.unwrap();
             assert_eq!(objects, ["t; Type: TABLE", "CREATE ROLE app", "u; Type: VIEW"]);
         }

@@ -13,6 +13,8 @@ pub(crate) enum Landing {
     There,
     /// None yet.
     ToBeMade,
+    /// One that holds something, and is to be dropped first.
+    ToBeReplaced,
 }
 
 /// Whether a database holds anything that a person made: relations, functions, types, schemas, large objects, or extensions beyond plpgsql.
@@ -26,47 +28,40 @@ const IS_EMPTY: &str = "select to_json(not (
 
 /// Looks at the database, and refuses one that holds something unless it is to be cleaned.
 pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Result<Landing> {
-    let exists = format!(
-        "select to_json(exists (select from pg_catalog.pg_database where datname = {}))",
-        literal(database)
-    );
-    let there: bool = maintenance(client).ask(&exists).await?;
+    let exists =
+        format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(database));
+    let there: bool = maintenance(client, database).ask(&exists).await?;
     let refused = |kind, message: &str, hint: &str| Err(Error::new(Stage::Restore, kind, database, message).hint(hint));
     match (there, target.database) {
         (false, TargetDatabase::Create) => return Ok(Landing::ToBeMade),
         (false, TargetDatabase::Existing) => {
-            return refused(
-                Kind::NotFound,
-                "the target has no such database",
-                "make it, or give --create",
-            );
+            return refused(Kind::NotFound, "the target has no such database", "make it, or give --create");
         }
         (true, _) => {}
     }
-    if target.content == TargetContent::Clean || client.to_database(database).ask(IS_EMPTY).await? {
+    if client.to_database(database).ask(IS_EMPTY).await? {
         return Ok(Landing::There);
     }
-    let hint = "restore into an empty database, or give --clean to drop what the backup brings anew";
+    if target.content == TargetContent::Replace {
+        return Ok(Landing::ToBeReplaced);
+    }
+    let hint = "restore into an empty database, or give --clean to drop it and make it anew";
     refused(Kind::Refused, "the database is not empty", hint)
+}
+
+/// Drops a database that nobody is connected to.
+pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
+    let statement = format!("drop database {}", identifier(database));
+    maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
 /// Makes a database of the encoding and locale that the backup's had.
 pub(crate) async fn make(client: &Client, database: &str, facts: Option<&DatabaseFacts>) -> Result<()> {
     let mut statement = format!("create database {} template template0", identifier(database));
     if let Some(facts) = facts {
-        let DatabaseFacts {
-            encoding,
-            collate,
-            ctype,
-            locale_provider,
-            locale,
-        } = facts;
-        statement += &format!(
-            " encoding {} lc_collate {} lc_ctype {}",
-            literal(encoding),
-            literal(collate),
-            literal(ctype)
-        );
+        let DatabaseFacts { encoding, collate, ctype, locale_provider, locale } = facts;
+        statement +=
+            &format!(" encoding {} lc_collate {} lc_ctype {}", literal(encoding), literal(collate), literal(ctype));
         let locale = locale.as_deref().map(literal).unwrap_or_default();
         match locale_provider.as_str() {
             "icu" => statement += &format!(" locale_provider icu icu_locale {locale}"),
@@ -74,10 +69,10 @@ pub(crate) async fn make(client: &Client, database: &str, facts: Option<&Databas
             _ => {}
         }
     }
-    maintenance(client).execute(&statement).await.map(drop)
+    maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
-/// A client of a database that every cluster has.
-fn maintenance(client: &Client) -> Client {
-    client.to_database("postgres")
+/// A client of a database that every cluster has, and that is not the one to restore into.
+pub(crate) fn maintenance(client: &Client, database: &str) -> Client {
+    client.to_database(if database == "postgres" { "template1" } else { "postgres" })
 }

@@ -14,7 +14,7 @@ mod script;
 
 use async_trait::async_trait;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Plugin, Target, TargetContent};
+use longshore_core::plugin::{Plugin, Target};
 use longshore_core::stage::Restore;
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
@@ -23,6 +23,8 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::server::Server;
 use longshore_pg_client::tool::{Tool, Version};
 use serde::Deserialize;
+
+use crate::landing::Landing;
 
 /// Restores with PostgreSQL's own programs. It has no settings: all it needs is the target.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,10 +35,7 @@ impl Plugin<dyn Restore> for PgRestore {
     const TYPE: &'static str = "pg_restore";
 
     fn build(self, target: &Target) -> Result<Box<dyn Restore>> {
-        Ok(Box::new(Hoist {
-            client: Client::new(&target.cluster)?,
-            target: target.clone(),
-        }))
+        Ok(Box::new(Hoist { client: Client::new(&target.cluster)?, target: target.clone() }))
     }
 }
 
@@ -54,7 +53,7 @@ impl Hoist {
 
     /// A program that reads what `manifest`'s tool wrote and works with the target's server.
     async fn tool(&self, name: &'static str, manifest: &Manifest) -> Result<Tool> {
-        let server = Server::look(&self.client).await?.version()?;
+        let server = Server::look(&landing::maintenance(&self.client, "")).await?.version()?;
         let written_by = Version::parse(&manifest.tool.version).filter(|version| version.major > server.major);
         self.client.tool(name, &written_by.unwrap_or(server)).await
     }
@@ -64,7 +63,7 @@ impl Hoist {
 impl Restore for Hoist {
     async fn prepare(&self, manifest: &Manifest) -> Result<()> {
         let label = manifest.subject.to_string();
-        let target = Server::look(&self.client).await?.version()?;
+        let target = Server::look(&landing::maintenance(&self.client, "")).await?.version()?;
         let source = Version::parse(&manifest.cluster.server.server_version);
         if let Some(source) = source.filter(|source| source.major > target.major) {
             let message =
@@ -76,14 +75,7 @@ impl Restore for Hoist {
         let Subject::Database { name } = &manifest.subject else {
             return Ok(());
         };
-        if manifest.artifact.format == Format::Plain && self.target.content == TargetContent::Clean {
-            let message = "a plain script cannot clean what is there";
-            return Err(Error::new(Stage::Restore, Kind::Usage, label, message)
-                .hint("restore it into an empty database, which --create makes"));
-        }
-        landing::look(&self.client, &self.target, self.database(name))
-            .await
-            .map(drop)
+        landing::look(&self.client, &self.target, self.database(name)).await.map(drop)
     }
 
     async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
@@ -94,9 +86,12 @@ impl Restore for Hoist {
         let landing = landing::look(&self.client, &self.target, database).await?;
         // pg_restore makes a database of the same name with all its properties; another name is ours to make.
         let by_archive = manifest.artifact.format != Format::Plain && database == name;
-        let made = landing == landing::Landing::ToBeMade;
+        if landing == Landing::ToBeReplaced {
+            landing::drop(&self.client, database).await?;
+        }
+        let made = landing != Landing::There;
         let (client, create) = match (made, by_archive) {
-            (true, true) => (self.client.to_database("postgres"), archive::Create::Database),
+            (true, true) => (landing::maintenance(&self.client, database), archive::Create::Database),
             (true, false) => {
                 landing::make(&self.client, database, manifest.database.as_ref()).await?;
                 (self.client.to_database(database), archive::Create::Content)

@@ -11,7 +11,7 @@ use longshore_pg_client::child::{Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::script::{identifier_after, statements};
 
-use crate::Hoist;
+use crate::{Hoist, landing};
 
 /// The most bytes that the roles and tablespaces of a cluster may take.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
@@ -26,25 +26,17 @@ pub(crate) async fn restore(client: &Client, subject: &str, plaintext: ByteStrea
     let mut running = Running::start(command, "psql", Pipes::Input)?;
     feed(&mut running.stdin, plaintext, None).await?;
     let ended = running.wait().await?;
-    if ended.status.success() {
-        Ok(())
-    } else {
-        Err(client.failure(Stage::Restore, subject, &ended))
-    }
+    if ended.status.success() { Ok(()) } else { Err(client.failure(Stage::Restore, subject, &ended)) }
 }
 
 /// Restores globals, or a cluster's whole script. Roles and tablespaces that are there already are left as they are, which is said.
 pub(crate) async fn restore_cluster(hoist: &Hoist, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
     let label = manifest.subject.to_string();
-    let client = hoist.client.to_database("postgres");
+    let client = landing::maintenance(&hoist.client, "");
     let (globals, rest) = globals(plaintext, &label).await?;
     let there = Names {
-        roles: client
-            .ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles")
-            .await?,
-        tablespaces: client
-            .ask("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace")
-            .await?,
+        roles: client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
+        tablespaces: client.ask("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace").await?,
     };
     let (script, notes) = there.leave(&globals);
     let whole = stream::from_bytes(script).chain(rest).boxed();
@@ -57,9 +49,7 @@ async fn globals(mut plaintext: ByteStream, subject: &str) -> Result<(String, By
     let mut text = BytesMut::new();
     let mut searched = 0;
     let end = loop {
-        let found = text[searched..]
-            .windows(FIRST_DATABASE.len())
-            .position(|window| window == FIRST_DATABASE);
+        let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
         if let Some(place) = found {
             break searched + place + 1;
         }
@@ -115,10 +105,8 @@ mod tests {
 
     #[test]
     fn roles_that_are_there_are_left_as_they_are_and_the_rest_is_made() {
-        let names = Names {
-            roles: ["postgres".into(), "od\"d".into()].into(),
-            tablespaces: ["pg_default".into()].into(),
-        };
+        let names =
+            Names { roles: ["postgres".into(), "od\"d".into()].into(), tablespaces: ["pg_default".into()].into() };
         let script = "CREATE ROLE app;\nALTER ROLE app WITH LOGIN PASSWORD 'x';\nCREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER PASSWORD 'y';\nCREATE ROLE \"od\"\"d\";\nALTER ROLE postgres SET work_mem TO '4MB';\nGRANT app TO postgres;\n";
         let (kept, notes) = names.leave(script);
         assert_eq!(

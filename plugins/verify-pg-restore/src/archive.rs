@@ -39,9 +39,7 @@ pub(crate) async fn judge_folder(
     let folder = directory::private_folder(scratch, Stage::Verify)?;
     directory::unpack(plaintext, folder.path(), Stage::Verify, subject).await?;
     let mut command = plain_command(&pg_restore);
-    command
-        .args(["--file=/dev/null", "--format=directory"])
-        .arg(folder.path().join("dump"));
+    command.args(["--file=/dev/null", "--format=directory"]).arg(folder.path().join("dump"));
     let running = Running::start(command, "pg_restore", Pipes::Neither)?;
     verdict(&running.wait_at_most(patience).await?, &pg_restore, subject)
 }

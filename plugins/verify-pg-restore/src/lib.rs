@@ -86,10 +86,7 @@ impl Verify for Tally {
             };
             found.set(Findings { verification, details: serde_json::Map::new() });
         };
-        Verified {
-            stream: stream.boxed(),
-            findings,
-        }
+        Verified { stream: stream.boxed(), findings }
     }
 }
 
@@ -117,14 +114,7 @@ impl Tally {
             Format::Custom => archive::judge_stream(&self.client, "custom", plaintext, &label, self.patience).await,
             Format::Tar => archive::judge_stream(&self.client, "tar", plaintext, &label, self.patience).await,
             Format::Directory => {
-                archive::judge_folder(
-                    &self.client,
-                    self.scratch_dir.as_deref(),
-                    plaintext,
-                    &label,
-                    self.patience,
-                )
-                .await
+                archive::judge_folder(&self.client, self.scratch_dir.as_deref(), plaintext, &label, self.patience).await
             }
         }
     }

@@ -51,9 +51,7 @@ mod tests {
     const END: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
 
     async fn sound(script: &str) -> bool {
-        judge(&Subject::database("appdb"), from_bytes(script.to_owned()))
-            .await
-            .is_ok()
+        judge(&Subject::database("appdb"), from_bytes(script.to_owned())).await.is_ok()
     }
 
     #[tokio::test]
@@ -64,13 +62,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_script_does_not() {
-        for script in [
-            "",
-            "SELECT 1;\n",
-            &END[..30],
-            &format!("{END}SELECT 2;\n"),
-            "x -- PostgreSQL database dump complete\n",
-        ] {
+        for script in
+            ["", "SELECT 1;\n", &END[..30], &format!("{END}SELECT 2;\n"), "x -- PostgreSQL database dump complete\n"]
+        {
             assert!(!sound(script).await, "{script:?}");
         }
     }

@@ -8,11 +8,7 @@ use crate::command::{Bridge, identities};
 use crate::exit_code::Exit;
 
 pub(super) async fn check(bridge: &Bridge, args: &Check) -> Result<Exit> {
-    let Bridge {
-        config,
-        registry,
-        output,
-    } = bridge;
+    let Bridge { config, registry, output } = bridge;
     let identities = identities(&args.identity);
     let findings = longshore_service::check::check(config, registry, args.job.as_deref(), &identities).await?;
     if args.json.json {

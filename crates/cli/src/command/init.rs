@@ -17,10 +17,7 @@ use crate::plugins;
 const TEMPLATE: &str = include_str!("init.toml");
 
 pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
     refuse_existing(path)?;
     if args.recipient.is_empty() {
@@ -40,22 +37,10 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     } else {
         args.recipient
     };
-    let recipients = recipients
-        .iter()
-        .map(|recipient| quoted(recipient))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let recipients = recipients.iter().map(|recipient| quoted(recipient)).collect::<Vec<_>>().join(", ");
     let config = TEMPLATE
         .replace("{server}", &found.server)
-        .replace(
-            "{databases}",
-            &found
-                .databases
-                .iter()
-                .map(|name| quoted(name))
-                .collect::<Vec<_>>()
-                .join(", "),
-        )
+        .replace("{databases}", &found.databases.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
         .replace("{connection}", &quoted(&found.connection))
         .replace("{path}", &quoted(&destination.display().to_string()))
         .replace("{recipients}", &recipients);
@@ -77,51 +62,28 @@ fn refuse_existing(path: &Path) -> Result<()> {
         return Ok(());
     }
     let name = path.display().to_string();
-    Err(Error::new(
-        Stage::Config,
-        Kind::AlreadyExists,
-        name,
-        "is there already, and nothing is ever overwritten",
-    )
-    .hint("name another file with --config FILE, or move this one away"))
+    Err(Error::new(Stage::Config, Kind::AlreadyExists, name, "is there already, and nothing is ever overwritten")
+        .hint("name another file with --config FILE, or move this one away"))
 }
 
 /// Makes a folder for its owner alone, unless it is there.
 fn make_folder(folder: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| {
-        Error::io(
-            Stage::Config,
-            folder.display().to_string(),
-            "cannot make the folder",
-            error,
-        )
-    })
+    made.map_err(|error| Error::io(Stage::Config, folder.display().to_string(), "cannot make the folder", error))
 }
 
 /// Writes a file of mode 600 that is not there yet.
 fn write_new(path: &Path, content: &str) -> Result<()> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(content.as_bytes())?;
-            file.sync_all()
-        });
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
+        file.write_all(content.as_bytes())?;
+        file.sync_all()
+    });
     written.map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot write it", error))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| {
-        Error::io(
-            Stage::Config,
-            path.display().to_string(),
-            "not a path that can be used",
-            error,
-        )
-    })
+    std::path::absolute(path)
+        .map_err(|error| Error::io(Stage::Config, path.display().to_string(), "not a path that can be used", error))
 }
 
 fn usual_destination() -> PathBuf {

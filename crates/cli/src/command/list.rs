@@ -61,10 +61,7 @@ pub(super) async fn list(bridge: &Bridge, args: &List) -> Result<Exit> {
         output.note("no backups");
     } else {
         let rows: Vec<_> = lines.iter().map(row).collect();
-        output.table(
-            &["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"],
-            &rows,
-        );
+        output.table(&["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"], &rows);
     }
     Ok(if read == 0 { Exit::Failed } else { exit })
 }
@@ -87,12 +84,7 @@ fn state(artifact: Presence) -> String {
 }
 
 fn row(line: &Line) -> Vec<String> {
-    let verified = line
-        .manifest
-        .verified
-        .iter()
-        .map(|verified| verified.method.clone())
-        .collect::<Vec<_>>();
+    let verified = line.manifest.verified.iter().map(|verified| verified.method.clone()).collect::<Vec<_>>();
     let destinations = line.destinations.iter().map(|(name, state)| match state.as_str() {
         "whole" => name.clone(),
         state => format!("{name} ({state})"),
@@ -102,11 +94,7 @@ fn row(line: &Line) -> Vec<String> {
         line.manifest.time.time().format("%Y-%m-%d %H:%M:%S").to_string(),
         age(TimeDelta::seconds(line.age_seconds)),
         HumanBytes(line.manifest.artifact.sealed.bytes).to_string(),
-        if verified.is_empty() {
-            "no".to_owned()
-        } else {
-            verified.join(", ")
-        },
+        if verified.is_empty() { "no".to_owned() } else { verified.join(", ") },
         destinations.collect::<Vec<_>>().join(", "),
     ]
 }

@@ -33,33 +33,14 @@ fn show(output: Output, all: &[Pruned], mode: Mode) {
     for pruned in all {
         for series in &pruned.series {
             for kept in &series.keep {
-                let reasons = kept
-                    .reasons
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                rows.push(vec![
-                    pruned.destination.clone(),
-                    kept.name.to_string(),
-                    "keep".to_owned(),
-                    reasons,
-                ]);
+                let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                rows.push(vec![pruned.destination.clone(), kept.name.to_string(), "keep".to_owned(), reasons]);
             }
             for name in series.remove.iter().rev() {
-                let done = if mode == Mode::DryRun {
-                    "would remove"
-                } else {
-                    "removed"
-                };
+                let done = if mode == Mode::DryRun { "would remove" } else { "removed" };
                 let failed = series.failed.iter().any(|(failed, _)| failed == name);
                 let done = if failed { "NOT REMOVED" } else { done };
-                rows.push(vec![
-                    pruned.destination.clone(),
-                    name.to_string(),
-                    done.to_owned(),
-                    String::new(),
-                ]);
+                rows.push(vec![pruned.destination.clone(), name.to_string(), done.to_owned(), String::new()]);
             }
         }
     }
@@ -77,16 +58,9 @@ fn show(output: Output, all: &[Pruned], mode: Mode) {
 
 /// What retention did at the end of a run.
 pub(super) fn tell(output: Output, pruned: &Pruned) {
-    let removed: usize = pruned
-        .series
-        .iter()
-        .map(|series| series.remove.len() - series.failed.len())
-        .sum();
+    let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
     if removed > 0 {
-        output.note(format_args!(
-            "removed {removed} older backups at \"{}\"",
-            pruned.destination
-        ));
+        output.note(format_args!("removed {removed} older backups at \"{}\"", pruned.destination));
     }
     problems(output, pruned);
 }
@@ -100,10 +74,7 @@ fn problems(output: Output, pruned: &Pruned) {
     }
     for (name, error) in pruned.series.iter().flat_map(|series| &series.failed) {
         output.problem(
-            &format!(
-                "{name} at \"{}\" could not be removed: {}",
-                pruned.destination, error.message
-            ),
+            &format!("{name} at \"{}\" could not be removed: {}", pruned.destination, error.message),
             error.hint.as_deref(),
         );
     }

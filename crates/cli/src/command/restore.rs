@@ -10,11 +10,7 @@ use crate::command::{Bridge, asked, identities};
 use crate::exit_code::Exit;
 
 pub(super) async fn restore(bridge: &Bridge, args: Restore) -> Result<Exit> {
-    let Bridge {
-        config,
-        registry,
-        output,
-    } = bridge;
+    let Bridge { config, registry, output } = bridge;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "several connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)
@@ -46,10 +42,7 @@ pub(super) async fn restore(bridge: &Bridge, args: Restore) -> Result<Exit> {
         output.note(note);
     }
     let count = chosen.len();
-    output.line(format_args!(
-        "restored {count} {}",
-        if count == 1 { "backup" } else { "backups" }
-    ));
+    output.line(format_args!("restored {count} {}", if count == 1 { "backup" } else { "backups" }));
     Ok(Exit::Done)
 }
 
@@ -72,16 +65,8 @@ fn target(args: &Restore) -> Result<Target> {
             password: asked(Some(&args.password))?,
             bin_dir: None,
         },
-        database: if args.create {
-            TargetDatabase::Create
-        } else {
-            TargetDatabase::Existing
-        },
-        content: if args.clean {
-            TargetContent::Clean
-        } else {
-            TargetContent::MustBeEmpty
-        },
+        database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
+        content: if args.clean { TargetContent::Replace } else { TargetContent::MustBeEmpty },
         jobs: args.jobs,
         scratch_dir: args.scratch_dir.clone(),
     })

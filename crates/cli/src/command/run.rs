@@ -11,11 +11,7 @@ use crate::output::Output;
 use crate::progress;
 
 pub(super) async fn run(bridge: &Bridge, args: &Run) -> Result<Exit> {
-    let Bridge {
-        config,
-        registry,
-        output,
-    } = bridge;
+    let Bridge { config, registry, output } = bridge;
     let job = config.job(args.job.as_deref())?;
     let report = longshore_service::run::run(config, registry, job, progress::watcher(*output)).await?;
     if args.json.json {
@@ -36,10 +32,7 @@ fn show(output: Output, report: &Report) {
     for left_out in &report.left_out {
         if let Some(error) = &left_out.error {
             output.problem(
-                &format!(
-                    "destination \"{}\" took no part: {}",
-                    left_out.destination, error.message
-                ),
+                &format!("destination \"{}\" took no part: {}", left_out.destination, error.message),
                 error.hint.as_deref(),
             );
         }
@@ -82,10 +75,7 @@ fn tell(output: Output, artifact: &ArtifactReport) {
     }
     for at in &artifact.destinations {
         if let Some(error) = &at.error {
-            output.problem(
-                &format!("{subject} at \"{}\": {}", at.destination, error.message),
-                error.hint.as_deref(),
-            );
+            output.problem(&format!("{subject} at \"{}\": {}", at.destination, error.message), error.hint.as_deref());
         }
     }
 }

@@ -11,11 +11,7 @@ use crate::exit_code::Exit;
 use crate::progress;
 
 pub(super) async fn verify(bridge: &Bridge, args: &Verify) -> Result<Exit> {
-    let Bridge {
-        config,
-        registry,
-        output,
-    } = bridge;
+    let Bridge { config, registry, output } = bridge;
     let which = match &args.backup {
         Some(words) => Which::Named(words.clone()),
         None if args.all => Which::All,
@@ -76,10 +72,5 @@ fn row(read: &ReadBack) -> Vec<String> {
         (None, true) => "DAMAGED",
         (None, false) => "FAILED",
     };
-    vec![
-        read.destination.clone(),
-        read.name.clone(),
-        HumanBytes(read.bytes).to_string(),
-        result.to_owned(),
-    ]
+    vec![read.destination.clone(), read.name.clone(), HumanBytes(read.bytes).to_string(), result.to_owned()]
 }

@@ -58,20 +58,17 @@ pub async fn read_back(
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
         let plain = open(store, manifest, decrypt).await?;
-        let judged = verify.iter().fold(plain, |plain, verify| {
-            verify.verify(&manifest.subject, manifest.artifact.format, plain).stream
-        });
+        let judged = verify
+            .iter()
+            .fold(plain, |plain, verify| verify.verify(&manifest.subject, manifest.artifact.format, plain).stream);
         (judged, Depth::Decoded)
     };
     while let Some(chunk) = stream.next().await {
         on_bytes(chunk?.len() as u64);
     }
     if let Some(details) = &manifest.details {
-        let mut stream = expect(
-            store.fetch(&details.key, None).await?,
-            details.sealed.clone(),
-            details.key.to_string(),
-        );
+        let mut stream =
+            expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string());
         while let Some(chunk) = stream.next().await {
             chunk?;
         }

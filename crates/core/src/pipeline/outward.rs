@@ -89,14 +89,7 @@ impl Pipeline {
     ) -> Result<Shipped> {
         let started = Utc::now();
         let begun = Instant::now();
-        let Dumped {
-            stream,
-            format,
-            compression,
-            tool,
-            database,
-            remarks,
-        } = dumped;
+        let Dumped { stream, format, compression, tool, database, remarks } = dumped;
         let label = order.subject.to_string();
         let name = BackupName::new(&order.cluster.name, &order.subject.segment(), order.time)?;
         let sealing = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
@@ -108,24 +101,17 @@ impl Pipeline {
         let (stream, sealed) = meter(self.seal(stream, &label), |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
 
-        let ships = self
-            .destinations
-            .iter()
-            .zip(branches)
-            .map(async |(destination, branch)| Delivery {
-                destination: destination.name.clone(),
-                result: destination.store.ship(&key, branch).await,
-                took: begun.elapsed(),
-            });
+        let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| Delivery {
+            destination: destination.name.clone(),
+            result: destination.store.ship(&key, branch).await,
+            took: begun.elapsed(),
+        });
         let mut deliveries = join_all(ships).await;
         if let Some(error) = failure.get() {
             return Err(error.clone());
         }
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped {
-                manifest: None,
-                deliveries,
-            });
+            return Ok(Shipped { manifest: None, deliveries });
         }
 
         let known = |digest: &Afterword<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
@@ -156,35 +142,22 @@ impl Pipeline {
             not_captured,
             warnings,
             needs: Vec::new(),
-            recipients: self
-                .encrypt
-                .as_ref()
-                .map_or_else(Vec::new, |encrypt| encrypt.recipients()),
+            recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
         };
         manifest.started = to_millis(manifest.started);
         let details = self.seal_details(&name, &findings, &label).await?;
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
 
-        let records = self
-            .destinations
-            .iter()
-            .zip(&mut deliveries)
-            .map(async |(destination, delivery)| {
-                if delivery.result.is_ok() {
-                    let needs = order.needs.get(&destination.name).cloned().unwrap_or_default();
-                    let manifest = Manifest {
-                        needs,
-                        ..manifest.clone()
-                    };
-                    delivery.result = record(&*destination.store, &name, manifest, details.as_ref()).await;
-                    delivery.took = begun.elapsed();
-                }
-            });
+        let records = self.destinations.iter().zip(&mut deliveries).map(async |(destination, delivery)| {
+            if delivery.result.is_ok() {
+                let needs = order.needs.get(&destination.name).cloned().unwrap_or_default();
+                let manifest = Manifest { needs, ..manifest.clone() };
+                delivery.result = record(&*destination.store, &name, manifest, details.as_ref()).await;
+                delivery.took = begun.elapsed();
+            }
+        });
         join_all(records).await;
-        Ok(Shipped {
-            manifest: Some(manifest),
-            deliveries,
-        })
+        Ok(Shipped { manifest: Some(manifest), deliveries })
     }
 
     /// Leads the stream past everyone who judges.
@@ -194,13 +167,11 @@ impl Pipeline {
         format: manifest::Format,
         stream: ByteStream,
     ) -> (ByteStream, Vec<Afterword<Findings>>) {
-        self.verify
-            .iter()
-            .fold((stream, Vec::new()), |(stream, mut findings), verify| {
-                let verified = verify.verify(subject, format, stream);
-                findings.push(verified.findings);
-                (verified.stream, findings)
-            })
+        self.verify.iter().fold((stream, Vec::new()), |(stream, mut findings), verify| {
+            let verified = verify.verify(subject, format, stream);
+            findings.push(verified.findings);
+            (verified.stream, findings)
+        })
     }
 
     fn seal(&self, stream: ByteStream, subject: &str) -> ByteStream {
@@ -228,10 +199,7 @@ impl Pipeline {
         let sealed = self.seal(stream::from_bytes(json), subject);
         let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
         let extension = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
-        let file = SealedFile {
-            key: name.details(extension)?,
-            sealed: Digest::of(&sealed),
-        };
+        let file = SealedFile { key: name.details(extension)?, sealed: Digest::of(&sealed) };
         Ok(Some((file, sealed)))
     }
 }

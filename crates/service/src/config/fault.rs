@@ -15,10 +15,7 @@ pub struct Fault {
 impl Fault {
     /// A mistake at `span`.
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            span: Some(span),
-            message: message.into(),
-        }
+        Self { span: Some(span), message: message.into() }
     }
 
     /// What is wrong.
@@ -56,9 +53,6 @@ fn masked(line: &str) -> String {
 
 impl From<toml::de::Error> for Fault {
     fn from(error: toml::de::Error) -> Self {
-        Self {
-            span: error.span(),
-            message: error.message().to_owned(),
-        }
+        Self { span: error.span(), message: error.message().to_owned() }
     }
 }

@@ -104,10 +104,7 @@ impl Compressing {
             if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
                 return Err(format!("method \"{method}\" is none of pg_dump's: gzip, lz4, zstd"));
             }
-            return Ok(Packing::Tool {
-                method,
-                level: self.level,
-            });
+            return Ok(Packing::Tool { method, level: self.level });
         }
         let threads = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let compression = match self.method.as_deref() {
