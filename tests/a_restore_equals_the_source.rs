@@ -10,12 +10,19 @@ fn target() -> Cluster {
     Cluster::start(&Installation::system(), &[])
 }
 
+/// What is in a database, without what belongs to the database itself, which another name does not get.
+fn rows(cluster: &Cluster, database: &str) -> String {
+    contents(cluster, database).lines().filter(|line| !line.starts_with("database")).collect::<Vec<_>>().join("\n")
+}
+
 /// Dumps the sample databases with the stages given, restores the run into a second cluster, and compares everything.
 fn restored_equals_source(databases: &str, scratch: bool) {
     let workshop = Workshop::new();
     sample::load(&workshop.cluster, 200);
-    workshop.cluster.create_database(sample::ODD_NAME);
-    workshop.cluster.psql(sample::ODD_NAME, "create table t as select generate_series(1, 10) n;");
+    // pg_dump's tar format takes no line breaks in a database's name.
+    let odd = sample::ODD_NAME.replace('\n', if databases.contains("tar") { " " } else { "\n" });
+    workshop.cluster.create_database(&odd);
+    workshop.cluster.psql(&odd, "create table t as select generate_series(1, 10) n;");
     let scratch_dir = workshop.make_folder("scratch");
     let more = if scratch { format!("scratch_dir = '{}'", scratch_dir.display()) } else { String::new() };
     let dump = format!("[{{ type = 'pg_dumpall' }}, {databases}]");
@@ -31,7 +38,7 @@ fn restored_equals_source(databases: &str, scratch: bool) {
     }
     workshop.opening(&arguments).expect(0);
     assert_eq!(globals(&target), globals(&workshop.cluster));
-    for name in [sample::SHOP, sample::TELEMETRY, sample::ARCHIVE, sample::EMPTY, sample::ODD_NAME] {
+    for name in [sample::SHOP, sample::TELEMETRY, sample::ARCHIVE, sample::EMPTY, &odd] {
         assert_eq!(fingerprint(&target, name), fingerprint(&workshop.cluster, name), "{name}");
     }
 }
@@ -55,7 +62,10 @@ fn in_the_directory_format_with_several_jobs() {
 fn from_plain_scripts() {
     let workshop = Workshop::new();
     sample::load(&workshop.cluster, 200);
-    workshop.configure(&Job { dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', format = 'plain' }]", ..Job::default() });
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', format = 'plain' }]",
+        ..Job::default()
+    });
     workshop.longshore(&["run"]).expect(0);
     let target = target();
     workshop.opening(&["restore", "--run", "latest", "--create", "--to", &target.connection()]).expect(0);
@@ -74,7 +84,7 @@ fn compressed_by_pg_dump_as_runbooks_do() {
     crate::support::file_with(&workshop.local(), ".dump.age");
     let to = format!("{} dbname=again", workshop.cluster.connection());
     workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(0);
-    assert_eq!(contents(&workshop.cluster, "again"), contents(&workshop.cluster, sample::SHOP));
+    assert_eq!(rows(&workshop.cluster, "again"), rows(&workshop.cluster, sample::SHOP));
 }
 
 #[test]
@@ -160,9 +170,10 @@ fn a_database_that_is_not_empty_is_refused_unless_cleaning_is_asked_for() {
     workshop.longshore(&["run"]).expect(0);
     let to = format!("{} dbname=shop", workshop.cluster.connection());
     workshop.opening(&["restore", "shop", "--to", &to]).expect(6).says("not empty").says("--clean");
-    let before = contents(&workshop.cluster, "shop");
+    let before = fingerprint(&workshop.cluster, "shop");
+    workshop.cluster.psql("shop", "create table later (); delete from shop.purchase;");
     workshop.opening(&["restore", "shop", "--clean", "--to", &to]).expect(0);
-    assert_eq!(contents(&workshop.cluster, "shop"), before);
+    assert_eq!(fingerprint(&workshop.cluster, "shop"), before);
 }
 
 #[test]
@@ -175,7 +186,7 @@ fn with_several_jobs() {
     workshop.opening(&arguments).expect(1).says("--scratch-dir");
     let scratch = workshop.make_folder("scratch");
     workshop.opening(&[&arguments[..], &["--scratch-dir", scratch.to_str().unwrap()]].concat()).expect(0);
-    assert_eq!(contents(&workshop.cluster, "again"), contents(&workshop.cluster, "shop"));
+    assert_eq!(rows(&workshop.cluster, "again"), rows(&workshop.cluster, "shop"));
     assert!(crate::support::files(&scratch).is_empty());
 }
 

@@ -13,7 +13,10 @@ fn signal(process: &Child, name: &str) {
 fn bulk() -> Workshop {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 48);
-    workshop.configure(&Job { dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['bulk'] }]", ..Job::default() });
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['bulk'] }]",
+        ..Job::default()
+    });
     workshop
 }
 

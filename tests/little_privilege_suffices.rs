@@ -5,8 +5,13 @@ use crate::support::{Job, Workshop};
 fn with_role(grants: &str) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("appdb");
-    workshop.cluster.psql("appdb", "create table t as select generate_series(1, 10) n; create schema private; create table private.u ();");
-    workshop.cluster.psql("postgres", &format!("create role backup login; create role app login password 'x'; {grants}"));
+    workshop.cluster.psql(
+        "appdb",
+        "create table t as select generate_series(1, 10) n; create schema private; create table private.u ();",
+    );
+    workshop
+        .cluster
+        .psql("postgres", &format!("create role backup login; create role app login password 'x'; {grants}"));
     let connection = workshop.cluster.connection().replace("user=postgres", "user=backup");
     workshop.configure_with_connection(
         &Job { dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['appdb'] }]", ..Job::default() },
@@ -19,7 +24,11 @@ fn with_role(grants: &str) -> Workshop {
 fn a_role_without_superuser_degrades_and_says_so() {
     let workshop = with_role("");
     workshop.cluster.psql("appdb", "grant usage on schema private to backup; grant select on t, private.u to backup;");
-    workshop.longshore(&["check"]).expect(0).says("role passwords cannot be captured").says("reads only what it was granted");
+    workshop
+        .longshore(&["check"])
+        .expect(0)
+        .says("role passwords cannot be captured")
+        .says("reads only what it was granted");
     workshop.longshore(&["run"]).expect(0).says("globals: role passwords could not be captured");
     let lines = workshop.json(&["list", "globals", "--json"]);
     assert_eq!(lines[0]["not_captured"], serde_json::json!(["role passwords"]));

@@ -11,7 +11,10 @@ fn an_older_pg_dump_is_refused() {
     let cluster = format!("bin_dir = '{}'", old.bin_dir.display());
     workshop.configure(&Job { cluster: &cluster, ..Job::default() });
     let ended = workshop.longshore(&["run"]).expect(1);
-    ended.says("is older than the server").says(&format!("postgresql-client-{}", workshop.cluster.bin_dir().components().rev().nth(1).unwrap().as_os_str().to_str().unwrap()));
+    ended.says("is older than the server").says(&format!(
+        "postgresql-client-{}",
+        workshop.cluster.bin_dir().components().rev().nth(1).unwrap().as_os_str().to_str().unwrap()
+    ));
     workshop.longshore(&["check"]).expect(2).says("is older than the server");
     assert_eq!(files(&workshop.local()), [""; 0]);
 }
@@ -82,7 +85,7 @@ fn a_recipients_typo_is_refused_before_dumping() {
     let typo = workshop.recipient().replacen("age1", "age1x", 1);
     let encrypt = format!("{{ type = 'age', recipients = ['{typo}'] }}");
     workshop.configure(&Job { encrypt: Some(&encrypt), ..Job::default() });
-    workshop.longshore(&["run"]).expect(1).says(&typo);
+    workshop.longshore(&["run"]).expect(1).says(&typo[..20]);
     assert_eq!(files(&workshop.local()), [""; 0]);
     assert!(!workshop.cluster.log().contains("pg_dump"));
 }
@@ -92,7 +95,7 @@ fn an_unmounted_root_is_refused() {
     let workshop = Workshop::new();
     let unmounted = workshop.path("unmounted");
     workshop.configure(&Job { ship: &[("disk", &unmounted)], ..Job::default() });
-    workshop.longshore(&["run"]).expect(2).says("unmounted").says("hint:");
+    workshop.longshore(&["run"]).expect(6).says("unmounted").says("hint:");
     assert!(!unmounted.exists());
 }
 

@@ -17,5 +17,6 @@ mod nothing_is_overwritten;
 mod one_destination_fails_alone;
 mod only_one_runs;
 mod retention_keeps_what_it_must;
+mod seals_with_every_kind_of_key;
 mod secrets_stay_secret;
 mod verify_finds_damage;

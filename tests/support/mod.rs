@@ -110,7 +110,9 @@ impl Workshop {
         let ship = if job.ship.is_empty() { &usual[..] } else { job.ship };
         let destinations: String = ship
             .iter()
-            .map(|(name, path)| format!("[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n\n", path.display()))
+            .map(|(name, path)| {
+                format!("[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n\n", path.display())
+            })
             .collect();
         let names: Vec<_> = ship.iter().map(|(name, _)| format!("'{name}'")).collect();
         let usual = format!("{{ type = 'age', recipients = ['{}'] }}", self.recipient);
@@ -166,7 +168,12 @@ impl Workshop {
         self.cluster.create_database(name);
         // 32 digests of 32 characters: 1 KiB a row.
         let digests = (0..32).map(|n| format!("md5(i::text || 'x{n}')")).collect::<Vec<_>>().join(" || ");
-        self.cluster.psql(name, &format!("create table bulk as select i, {digests} as noise from generate_series(1, {mebibytes} * 1024) i;"));
+        self.cluster.psql(
+            name,
+            &format!(
+                "create table bulk as select i, {digests} as noise from generate_series(1, {mebibytes} * 1024) i;"
+            ),
+        );
     }
 
     /// Waits until the server is at a query of ours that `like` describes, and returns the backend's pid.
@@ -174,7 +181,9 @@ impl Workshop {
         let asked = format!(
             "select pid from pg_stat_activity where application_name = 'longshore' and state = 'active' and query ilike '{like}' limit 1"
         );
-        wait_for(&format!("a backend at {like}"), || Some(self.cluster.psql("postgres", &asked)).filter(|pid| !pid.is_empty()))
+        wait_for(&format!("a backend at {like}"), || {
+            Some(self.cluster.psql("postgres", &asked)).filter(|pid| !pid.is_empty())
+        })
     }
 
     /// Waits until no connection of ours is left on the server.
@@ -208,14 +217,24 @@ impl Ended {
     /// Demands that it said something.
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
-        assert!(self.stdout.contains(words) || self.stderr.contains(words), "{words:?} not in\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            self.stdout.contains(words) || self.stderr.contains(words),
+            "{words:?} not in\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
     /// Demands that it did not say something.
     #[track_caller]
     pub(crate) fn keeps_quiet_about(self, words: &str) -> Self {
-        assert!(!self.stdout.contains(words) && !self.stderr.contains(words), "{words:?} in\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            !self.stdout.contains(words) && !self.stderr.contains(words),
+            "{words:?} in\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 }

@@ -1,0 +1,124 @@
+//! Whatever kind of key age has, a backup sealed with it is opened by it, and by nothing else.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Ended, Job, Workshop, finish};
+
+/// Seals to what `encrypt` says, and reads the backup back with an identity.
+fn round_trip(workshop: &Workshop, encrypt: &str, identity: &Path, prepare: impl Fn(&mut Command)) -> Ended {
+    workshop.configure(&Job { encrypt: Some(encrypt), ..Job::default() });
+    let run = |arguments: &[&str]| {
+        let mut command = workshop.command();
+        prepare(command.args(arguments));
+        finish(&mut command)
+    };
+    run(&["run"]).expect(0);
+    run(&["verify", "--identity", identity.to_str().unwrap()])
+}
+
+fn ssh_key(workshop: &Workshop, kind: &str, passphrase: &str) -> (PathBuf, String) {
+    let key = workshop.path(&format!("ssh-{kind}-{}", passphrase.len()));
+    let keygen = Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", passphrase, "-f"]).arg(&key).output();
+    let keygen = keygen.expect("ssh-keygen is missing: run `cargo xtask test`, which installs it");
+    assert!(keygen.status.success());
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    (key, public.trim().to_owned())
+}
+
+#[test]
+fn ssh_keys_with_and_without_a_passphrase() {
+    let workshop = Workshop::new();
+    for (kind, passphrase) in [("ed25519", ""), ("rsa", ""), ("ed25519", "sesame")] {
+        let (key, public) = ssh_key(&workshop, kind, passphrase);
+        let encrypt = format!("{{ type = 'age', recipients = ['{public}'] }}");
+        let answer = |command: &mut Command| {
+            command.env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase);
+        };
+        round_trip(&workshop, &encrypt, &key, answer).expect(0).says("sound: decoded");
+        if !passphrase.is_empty() {
+            let unanswered = workshop.longshore(&["verify", "--identity", key.to_str().unwrap()]);
+            assert_ne!(unanswered.code, Some(0));
+            unanswered.says("LONGSHORE_IDENTITY_PASSPHRASE").keeps_quiet_about("DAMAGED");
+        }
+    }
+}
+
+#[test]
+fn several_recipients_of_whom_each_opens() {
+    let workshop = Workshop::new();
+    let (key, public) = ssh_key(&workshop, "ed25519", "");
+    let file = workshop.path("recipients.txt");
+    std::fs::write(&file, format!("# who may open\n{public}\n")).unwrap();
+    let encrypt = format!(
+        "{{ type = 'age', recipients = ['{}'], recipients_file = '{}' }}",
+        workshop.recipient(),
+        file.display()
+    );
+    round_trip(&workshop, &encrypt, &key, |_| {}).expect(0).says("sound: decoded");
+    workshop.opening(&["verify"]).expect(0).says("sound: decoded");
+    let recipients = workshop.json(&["list", "globals", "--json"])[0]["recipients"].clone();
+    assert_eq!(recipients.as_array().unwrap().len(), 2);
+}
+
+/// A plugin that keeps the file's key as it is, and no secret at all.
+const PLUGIN: &str = r#"#!/bin/sh
+while read -r line; do
+    case $line in
+        "-> wrap-file-key" | "-> recipient-stanza 0 fake") read -r key ;;
+        "-> done") read -r blank; break ;;
+    esac
+done
+[ -z "$BROKEN" ] || exit 1
+case $1 in
+    *recipient-v1) printf -- '-> recipient-stanza 0 fake\n%s\n' "$key" ;;
+    *) printf -- '-> file-key 0\n%s\n' "$key" ;;
+esac
+read -r ok
+read -r blank
+printf -- '-> done\n\n'
+"#;
+const PLUGIN_RECIPIENT: &str = "age1fake1vehhygr5v4ehguc8xryk9";
+const PLUGIN_IDENTITY: &str = "AGE-PLUGIN-FAKE-18YX8DC";
+
+#[test]
+fn a_plugin_found_by_its_name() {
+    let workshop = Workshop::new();
+    let bin = workshop.make_folder("bin");
+    std::fs::write(bin.join("age-plugin-fake"), PLUGIN).unwrap();
+    std::fs::set_permissions(bin.join("age-plugin-fake"), PermissionsExt::from_mode(0o700)).unwrap();
+    let identity = workshop.path("plugin.txt");
+    std::fs::write(&identity, PLUGIN_IDENTITY).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let encrypt = format!("{{ type = 'age', recipients = ['{PLUGIN_RECIPIENT}', '{}'] }}", workshop.recipient());
+    let with_plugin = |command: &mut Command| {
+        command.env("PATH", &path);
+    };
+    round_trip(&workshop, &encrypt, &identity, with_plugin).expect(0).says("sound: decoded");
+    workshop.opening(&["verify"]).expect(0).says("sound: decoded");
+
+    // Without its program nothing is dumped, and with a broken one nothing is shipped.
+    workshop.longshore(&["run"]).expect(1).says("age-plugin-fake");
+    let mut broken = workshop.command();
+    finish(broken.arg("run").env("PATH", &path).env("BROKEN", "yes")).expect(2);
+    assert_eq!(workshop.json(&["list", "globals", "--json"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_passphrase() {
+    let workshop = Workshop::new();
+    let file = workshop.path("passphrase");
+    std::fs::write(&file, "correct horse battery staple\n").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let encrypt = format!("{{ type = 'age', passphrase_file = '{}' }}", file.display());
+    workshop.configure(&Job { encrypt: Some(&encrypt), ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let verify = |passphrase: &str| {
+        let mut command = workshop.command();
+        finish(command.args(["verify", "--ask-passphrase"]).env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase))
+    };
+    verify("correct horse battery staple").expect(0).says("sound: decoded");
+    verify("something else").expect(2).says("FAILED").keeps_quiet_about("DAMAGED");
+    workshop.longshore(&["verify"]).expect(0).says("sealed bytes as shipped");
+}
