@@ -1,1 +1,150 @@
-//! Ships to a directory of a local or mounted file system.
+//! Ships to a directory of a local or mounted file system, as `type = "local"`.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `settings.rs` | the settings as they are written, and what they come to |
+//! | `root.rs` | the directory itself: when it is refused, its folders, its free space, what its errors mean |
+//! | `draft.rs` | a file on its way: hidden while it is written, published over nothing |
+//! | `walk.rs` | the list, in the order of keys |
+//! | `read.rs` | the bytes of a file, or of a range |
+//! | `look.rs` | what would fail at 3 a.m. |
+
+mod draft;
+mod look;
+mod read;
+mod root;
+mod settings;
+mod walk;
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use longshore_core::key::{Key, encode_name};
+use longshore_core::lock::{self, Holder, Lock};
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::{Entry, Exclusive, Room, Ship, Store};
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::draft::Draft;
+use crate::root::{Root, failure};
+pub use crate::settings::{Local, Mode, Size};
+
+/// How many chunks are written at a time, if so many are there.
+const CHUNKS_AT_ONCE: usize = 8;
+
+/// A destination on a file system. All that waits for a disk happens on threads that may.
+#[derive(Debug)]
+struct Directory {
+    root: Root,
+}
+
+impl Plugin<dyn Store> for Local {
+    const TYPE: &'static str = "local";
+
+    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+        let root = Root { permissions: self.permissions()?, reserve: self.min_free.bytes(), path: self.path };
+        Ok(Box::new(Directory { root }))
+    }
+}
+
+#[async_trait]
+impl Ship for Directory {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        let (root, target) = (self.root.clone(), self.root.place(key));
+        let mut draft = blocking(move || Draft::begin(&root, target)).await?;
+        let mut body = body.ready_chunks(CHUNKS_AT_ONCE);
+        while let Some(chunks) = body.next().await {
+            let chunks: Vec<Bytes> = chunks.into_iter().collect::<Result<_>>()?;
+            draft = blocking(move || draft.write(&chunks).map(|()| draft)).await?;
+        }
+        // If this future is dropped while it waits, so is what it would have got, which removes the file again.
+        blocking(move || draft.publish()).await?.keep();
+        Ok(())
+    }
+
+    fn exclusive(&self) -> Option<&dyn Exclusive> {
+        Some(self)
+    }
+
+    fn room(&self) -> Option<&dyn Room> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Store for Directory {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let root = self.root.clone();
+        blocking(move || root.stand()).await?;
+        Ok(walk::entries(self.root.path.clone()))
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        let (root, place) = (self.root.clone(), self.root.place(key));
+        let reading = blocking(move || {
+            root.stand()?;
+            read::Reading::begin(place.path, range)
+        });
+        Ok(reading.await?.stream())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        let (root, place) = (self.root.clone(), self.root.place(key));
+        blocking(move || {
+            root.stand()?;
+            match fs::remove_file(&place.path) {
+                Ok(()) => root.settle(&place.folder),
+                Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
+                Err(error) if absent(&error) => match place.folder.symlink_metadata() {
+                    // Who removed it before may not have lived to make that last.
+                    Ok(folder) if folder.is_dir() => root.settle(&place.folder),
+                    _ => Ok(()),
+                },
+                Err(error) => Err(failure(&place.path, "cannot remove the file", error)),
+            }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Exclusive for Directory {
+    async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock> {
+        let path = self.root.path.join(format!(".longshore-{}.lock", encode_name(name)));
+        let (root, holder) = (self.root.clone(), holder.clone());
+        blocking(move || {
+            root.stand()?;
+            lock::acquire(&path, &holder)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Room for Directory {
+    async fn free_bytes(&self) -> Result<u64> {
+        let root = self.root.clone();
+        blocking(move || {
+            root.stand()?;
+            root.room()
+        })
+        .await
+    }
+}
+
+/// Whether an error proves that nothing is there: not the file, or not even its folder.
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Does on a thread of its own what waits for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(Stage::Ship, Kind::Failed, "", "work on files was cut").because(error)))
+}

@@ -1,0 +1,37 @@
+//! What would fail at 3 a.m., found now.
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+use longshore_core::{Error, Result};
+
+use crate::draft::Draft;
+use crate::root::Root;
+use crate::{Directory, blocking};
+
+#[async_trait]
+impl Check for Directory {
+    async fn check(&self) -> Vec<Finding> {
+        let subject = self.root.path.display().to_string();
+        let failed = |error: Error| Finding::failed(&subject, &error);
+        let root = self.root.clone();
+        if let Err(error) = blocking(move || root.stand()).await {
+            return vec![failed(error)];
+        }
+        let root = self.root.clone();
+        let writable = match blocking(move || Draft::try_out(&root)).await {
+            Ok(()) => Finding::good(&subject, "the directory is there and can be written to"),
+            Err(error) => failed(error),
+        };
+        let root = self.root.clone();
+        let room = match blocking(move || room(&root)).await {
+            Ok(bytes) => Finding::good(&subject, format!("{} MiB are free", bytes >> 20)),
+            Err(error) => failed(error),
+        };
+        vec![writable, room]
+    }
+}
+
+fn room(root: &Root) -> Result<u64> {
+    root.expect_room(1)?;
+    root.room()
+}

@@ -1,0 +1,80 @@
+//! The bytes of a file, or of a range of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::{Error, Kind, Result, Stage};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::root::failure;
+use crate::{absent, blocking};
+
+/// A file that is being read.
+pub(crate) struct Reading {
+    file: File,
+    path: PathBuf,
+    left: u64,
+}
+
+impl Reading {
+    /// Opens what is at `path`. It has to have every byte that is asked for.
+    pub(crate) fn begin(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
+        let subject = path.display().to_string();
+        let nothing = || {
+            Error::new(Stage::Ship, Kind::NotFound, &subject, "nothing there")
+                .hint("`longshore list` shows what is there")
+        };
+        let unread = |error: io::Error| failure(&path, "cannot open the file", error);
+        // Links are not followed, as they are not listed; and nobody waits for a pipe's other end.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
+        let mut file = match opened {
+            Ok(file) => file,
+            Err(error) if absent(&error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                return Err(nothing());
+            }
+            Err(error) => return Err(unread(error)),
+        };
+        let metadata = file.metadata().map_err(unread)?;
+        if !metadata.is_file() {
+            return Err(nothing());
+        }
+        let Range { start, end } = range.unwrap_or(0..metadata.len());
+        if start > end || end > metadata.len() {
+            let message = format!("has {} bytes, but {start} to {end} were asked for", metadata.len());
+            let error = Error::new(Stage::Ship, Kind::Corrupt, subject, message);
+            return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
+        }
+        file.seek(SeekFrom::Start(start)).map_err(unread)?;
+        Ok(Self { file, path, left: end - start })
+    }
+
+    /// Its bytes, in chunks. A file that is cut while it is read ends in an error.
+    pub(crate) fn stream(self) -> ByteStream {
+        let chunks = stream::try_unfold(self, |reading| async move {
+            match reading.left {
+                0 => Ok(None),
+                _ => blocking(move || reading.chunk()).await.map(Some),
+            }
+        });
+        chunks.boxed()
+    }
+
+    fn chunk(mut self) -> Result<(Bytes, Self)> {
+        let length = self.left.min(CHUNK_BYTES as u64) as usize;
+        let mut chunk = vec![0; length];
+        self.file
+            .read_exact(&mut chunk)
+            .map_err(|error| failure(&self.path, "cannot read the file to its end", error))?;
+        self.left -= length as u64;
+        Ok((chunk.into(), self))
+    }
+}

@@ -1,0 +1,238 @@
+//! The settings as they are written, and what they come to.
+
+use std::path::PathBuf;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use nix::unistd::{Gid, Group, Uid, User};
+use serde::Deserialize;
+
+/// `{ type = "local", … }`: a directory of a local or mounted file system.
+///
+/// The directory is never made, so that a disk that is not mounted is noticed. That needs a folder on the disk: the mount
+/// point itself is there in any case.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// The directory, absolute.
+    pub path: PathBuf,
+    /// The mode of files, such as `"0600"`.
+    #[serde(default = "Mode::file")]
+    pub mode: Mode,
+    /// The mode of the directories made in it, such as `"0700"`.
+    #[serde(default = "Mode::dir")]
+    pub dir_mode: Mode,
+    /// Who is to own what is made, a name or a number; nobody else can be given files except by root.
+    pub owner: Option<String>,
+    /// The group of what is made, a name or a number.
+    pub group: Option<String>,
+    /// How much space stays free: writing stops before it is used up.
+    #[serde(default = "Size::reserve")]
+    pub min_free: Size,
+}
+
+/// Permission bits, written in octal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mode(u32);
+
+impl Mode {
+    fn file() -> Self {
+        Self(0o600)
+    }
+
+    fn dir() -> Self {
+        Self(0o700)
+    }
+
+    /// The bits.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        match u32::from_str_radix(&text, 8) {
+            Ok(bits) if octal && bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(format!("\"{text}\" is not a mode: write it in octal, such as \"0600\"")),
+        }
+    }
+}
+
+/// A number of bytes, written with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Size(u64);
+
+impl Size {
+    fn reserve() -> Self {
+        Self(64 << 20)
+    }
+
+    /// The number of bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// The units of a [`Size`], and the bytes of each.
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let scale = UNITS.iter().find(|(name, _)| *name == unit.trim_start());
+        let bytes = number.parse().ok().zip(scale).and_then(|(number, (_, scale))| scale.checked_mul(number));
+        bytes.map(Self).ok_or_else(|| {
+            format!("\"{text}\" is not a size: write a whole number and a unit, such as \"256MiB\" or \"1GB\"")
+        })
+    }
+}
+
+/// What is made, is made so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Permissions {
+    pub(crate) file: u32,
+    pub(crate) dir: u32,
+    pub(crate) owner: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
+
+impl Local {
+    /// Says what cannot work, and finds the numbers of names.
+    pub(crate) fn permissions(&self) -> Result<Permissions> {
+        if !self.path.is_absolute() {
+            let path = self.path.display().to_string();
+            return Err(usage(path, "path must be absolute", "write it from the root, such as \"/srv/backups\""));
+        }
+        if self.mode.0 & 0o400 == 0 || self.dir_mode.0 & 0o700 != 0o700 {
+            let found =
+                format!("mode {:04o} and dir_mode {:04o} shut their own owner out", self.mode.0, self.dir_mode.0);
+            return Err(usage("mode", found, "give the owner at least 0400 of files and 0700 of directories"));
+        }
+        if (self.mode.0 | self.dir_mode.0) & 0o002 != 0 {
+            let found = format!("mode {:04o} and dir_mode {:04o} let everybody write", self.mode.0, self.dir_mode.0);
+            return Err(usage("mode", found, "take the last 2 away: whoever can write there can remove backups"));
+        }
+        Ok(Permissions {
+            file: self.mode.0,
+            dir: self.dir_mode.0,
+            owner: self.owner.as_deref().map(user).transpose()?,
+            group: self.group.as_deref().map(group).transpose()?,
+        })
+    }
+}
+
+fn user(name: &str) -> Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let user = User::from_name(name).map_err(|error| unanswered(name, error))?;
+    user.map(|User { uid, .. }| Uid::as_raw(uid))
+        .ok_or_else(|| usage(name, "no user has this name", "see `getent passwd`, or give its number"))
+}
+
+fn group(name: &str) -> Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let group = Group::from_name(name).map_err(|error| unanswered(name, error))?;
+    group
+        .map(|Group { gid, .. }| Gid::as_raw(gid))
+        .ok_or_else(|| usage(name, "no group has this name", "see `getent group`, or give its number"))
+}
+
+fn unanswered(name: &str, error: nix::Error) -> Error {
+    Error::new(Stage::Config, Kind::Unavailable, name, "cannot look the name up").because(error)
+}
+
+fn usage(subject: impl Into<String>, message: impl Into<String>, hint: &str) -> Error {
+    Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(settings: serde_json::Value) -> Result<Local, String> {
+        serde_json::from_value(settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_not_said_is_private_and_leaves_some_space() {
+        let local = read(json!({ "path": "/srv/backups" })).unwrap();
+        let permissions = local.permissions().unwrap();
+        assert_eq!((permissions.file, permissions.dir), (0o600, 0o700));
+        assert_eq!((permissions.owner, permissions.group), (None, None));
+        assert_eq!(local.min_free.bytes(), 64 << 20);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+        let error = read(json!({ "path": "/srv/backups", "pfad": "x" })).unwrap_err();
+        assert!(error.contains("pfad") && error.contains("min_free"), "{error}");
+    }
+
+    #[test]
+    fn a_size_is_a_whole_number_with_a_unit() {
+        for (text, bytes) in [("0", 0), ("17", 17), ("1kB", 1000), ("256MiB", 256 << 20), ("2 TiB", 2 << 40)] {
+            assert_eq!(Size::try_from(text.to_owned()).unwrap().bytes(), bytes, "{text}");
+        }
+        for bad in ["", "MiB", "-1", "1.5GiB", "1 mib", "1PiB", "99999999999TiB", "0x10", "1 MiB "] {
+            assert!(Size::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mode_is_written_in_octal() {
+        assert_eq!(Mode::try_from("0640".to_owned()).unwrap().bits(), 0o640);
+        assert_eq!(Mode::try_from("640".to_owned()).unwrap().bits(), 0o640);
+        for bad in ["", "6", "0999", "01777", "4755", "rw-r-----", "0o600", "+600", "-600"] {
+            let error = Mode::try_from(bad.to_owned()).unwrap_err();
+            assert!(error.contains("octal"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_a_mistake_in_writing_it() {
+        let path = "/srv/backups";
+        for (wrong, subject) in [
+            (json!({ "path": "backups" }), "backups"),
+            (json!({ "path": path, "mode": "0200" }), "mode"),
+            (json!({ "path": path, "dir_mode": "0600" }), "mode"),
+            (json!({ "path": path, "dir_mode": "0777" }), "mode"),
+            (json!({ "path": path, "owner": "nobody-has-this-name" }), "nobody-has-this-name"),
+            (json!({ "path": path, "group": "nobody-has-this-name" }), "nobody-has-this-name"),
+        ] {
+            let error = read(wrong).unwrap().permissions().unwrap_err();
+            assert_eq!((error.kind(), error.subject()), (Kind::Usage, subject));
+            assert!(error.remedy().is_some(), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_owner_is_a_name_or_a_number() {
+        let local = read(json!({ "path": "/srv/backups", "owner": "root", "group": "1234" })).unwrap();
+        let permissions = local.permissions().unwrap();
+        assert_eq!((permissions.owner, permissions.group), (Some(0), Some(1234)));
+    }
+}

@@ -1,0 +1,109 @@
+//! What is listed and read: this destination's files, and no other's.
+
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_core::Kind;
+use longshore_core::key::Key;
+use longshore_core::stage::Store;
+use longshore_core::stream::from_bytes;
+use longshore_testkit::stream::random;
+
+use crate::{key, temporary};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
+    let (folder, store) = temporary();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("x.dump"), "another's").unwrap();
+    store.ship(&key("main/real.dump"), from_bytes("x")).await.unwrap();
+    let main = folder.path().join("main");
+    symlink(elsewhere.path(), main.join("folder")).unwrap();
+    symlink(elsewhere.path().join("x.dump"), main.join("file.dump")).unwrap();
+    symlink(folder.path(), main.join("loop")).unwrap();
+    symlink("nowhere", main.join("dangling.dump")).unwrap();
+
+    assert_eq!(listed(&*store).await, ["main/real.dump"]);
+    for text in ["main/file.dump", "main/dangling.dump"] {
+        let error = store.fetch(&key(text), None).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{text}");
+    }
+    let error = store.ship(&key("main/folder/y.dump"), from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.remedy().is_some());
+    assert!(!elsewhere.path().join("y.dump").exists(), "shipped through a link");
+    let error = store.ship(&key("main/dangling.dump"), from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_or_no_key_is_left_out() {
+    let (folder, store) = temporary();
+    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
+    for name in [".hidden", ".longshore-nightly.lock", "with space", "main/.x.dump.swp", "main/é", "main/back\\slash"]
+    {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"main/\xff")), "x").unwrap();
+    for name in [".git", "lost+found"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("x.dump"), "x").unwrap();
+    }
+    let pipe = folder.path().join("main/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(listed(&*store).await, ["main/x.dump"]);
+    let error = store.fetch(&key("main/pipe"), None).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
+    let (folder, store) = temporary();
+    // More than may wait for the reader, so the walk has not come to the second folder when that goes.
+    fs::create_dir(folder.path().join("first")).unwrap();
+    for n in 0..1000 {
+        File::create(folder.path().join(format!("first/{n}"))).unwrap();
+    }
+    fs::create_dir(folder.path().join("second")).unwrap();
+    let mut list = store.list().await.unwrap();
+    list.next().await.unwrap().unwrap();
+    fs::remove_dir(folder.path().join("second")).unwrap();
+    let rest: Vec<_> = list.collect().await;
+    assert_eq!(rest.len(), 1000);
+    let error = rest.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(error.kind(), Kind::Failed, "a list that fails is not proof of absence");
+    assert!(error.subject().ends_with("second/"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_nobody_reads_on_ends_its_walk() {
+    let (folder, store) = temporary();
+    for n in 0..2000 {
+        File::create(folder.path().join(n.to_string())).unwrap();
+    }
+    for _ in 0..600 {
+        // More walks than there may be threads for: any that went on would keep the next from starting.
+        let first = store.list().await.unwrap().next().await;
+        first.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error() {
+    let (folder, store) = temporary();
+    let key = key("main/appdb.dump");
+    store.ship(&key, random(1, 3 << 20)).await.unwrap();
+    let mut fetched = store.fetch(&key, None).await.unwrap();
+    fetched.next().await.unwrap().unwrap();
+    let file = File::options().write(true).open(folder.path().join("main/appdb.dump")).unwrap();
+    file.set_len(1 << 20).unwrap();
+    let rest: Vec<_> = fetched.collect().await;
+    assert!(rest.last().unwrap().is_err());
+}
+
+async fn listed(store: &dyn Store) -> Vec<String> {
+    let keys = store.list().await.unwrap().map_ok(|entry| Key::to_string(&entry.key));
+    keys.try_collect().await.unwrap()
+}

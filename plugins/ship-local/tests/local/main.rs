@@ -1,0 +1,53 @@
+//! What a directory promises as a destination: what every destination does, and what is a file system's own.
+
+// What fails here fails a test, in helpers, too.
+#![allow(clippy::unwrap_used)]
+
+mod conformance;
+mod draft;
+mod full;
+mod list;
+mod permission;
+mod refused;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::Store;
+use longshore_ship_local::Local;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A destination in `path`, with more settings.
+fn local(path: &Path, more: Value) -> Box<dyn Store> {
+    let mut settings = json!({ "path": path, "min_free": "0" });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value::<Local>(settings).unwrap().build(&()).unwrap()
+}
+
+/// A destination in a directory that is gone after the test.
+fn temporary() -> (TempDir, Box<dyn Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path(), json!({}));
+    (folder, store)
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+/// Every file below `folder`, hidden ones too.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
