@@ -1,1 +1,19 @@
-//! t
+//! What every plugin must prove, and what it takes to prove it. For tests alone.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`conformance`] | what every destination must prove, a function per behaviour |
+//! | [`memory`] | a destination in memory that fails, hangs and lies damaged on purpose |
+//! | [`stream`] | streams that fail on purpose, and ones of any length |
+//! | [`stage`] | a dump, a judge and a seal that do as they are told |
+//! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
+
+// What fails here fails a test, at the line where it fails.
+#![allow(clippy::unwrap_used)]
+
+pub mod cluster;
+pub mod conformance;
+pub mod memory;
+pub mod sample;
+pub mod stage;
+pub mod stream;

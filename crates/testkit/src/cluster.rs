@@ -1,0 +1,196 @@
+//! Throwaway PostgreSQL clusters: a real server per test, started in a fraction of a second and gone with the test.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`cache`] | where things lie that are made once and used again |
+//! | `installation` | the PostgreSQL releases that a machine has |
+//! | `template`, `system_identifier` | initdb once, copies with identities of their own |
+//! | `folder`, `process` | what must not be left behind: files, processes |
+//! | `fingerprint` | what tests compare between a database and its restored copy |
+
+pub mod cache;
+mod fingerprint;
+mod folder;
+mod installation;
+mod process;
+mod system_identifier;
+mod template;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use fingerprint::{contents, fingerprint, globals, schema};
+pub use installation::{Installation, NEWER};
+
+use folder::Folder;
+
+/// How long a server may take to answer: much longer than it does, on a machine that does much else.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server with a data directory of its own. Dropping it stops the server and removes the directory.
+///
+/// Everybody who can reach it may do everything (`trust`), and nothing of it survives a power cut (`fsync = off`).
+#[derive(Debug)]
+pub struct Cluster {
+    installation: Installation,
+    port: u16,
+    server: Child,
+    folder: Folder,
+}
+
+impl Cluster {
+    /// Starts a server with settings such as `wal_level=logical`, each as `postgres -c` takes it.
+    ///
+    /// # Panics
+    /// With the server's log, if it does not start.
+    pub fn start(installation: &Installation, settings: &[&str]) -> Self {
+        let folder = Folder::new();
+        template::copy(installation, &folder.data());
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(server) = start_server(installation, &folder, port, settings) {
+                return Self { installation: installation.clone(), port, server, folder };
+            }
+        }
+        panic!("ten ports were taken before the server could have them");
+    }
+
+    /// How to reach it through its Unix socket, in libpq's keywords.
+    pub fn connection(&self) -> String {
+        format!("host={} port={} user=postgres", self.folder.socket().display(), self.port)
+    }
+
+    /// How to reach it through TCP, in libpq's keywords.
+    pub fn tcp_connection(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres", self.port)
+    }
+
+    /// The port, which also names the Unix socket.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.data()
+    }
+
+    /// Where the programs of its version are.
+    pub fn bin_dir(&self) -> &Path {
+        &self.installation.bin_dir
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.log()).expect("the server's log can be read");
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// Runs a psql script; returns its rows, a line each with columns between `|`.
+    ///
+    /// # Panics
+    /// With psql's messages, at the first statement that fails.
+    #[track_caller]
+    pub fn psql(&self, database: &str, script: &str) -> String {
+        let output = self.run_psql(database, script);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "psql on {database:?}: {told}");
+        let rows = String::from_utf8(output.stdout).expect("psql writes UTF-8");
+        rows.trim_end_matches('\n').to_owned()
+    }
+
+    /// Runs a psql script that must fail; returns psql's messages.
+    ///
+    /// # Panics
+    /// If it does not fail.
+    #[track_caller]
+    pub fn psql_fails(&self, database: &str, script: &str) -> String {
+        let output = self.run_psql(database, script);
+        assert!(!output.status.success(), "psql on {database:?} did not fail: {script}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Makes a database, whose name may be anything.
+    pub fn create_database(&self, name: &str) {
+        self.psql("postgres", &format!("CREATE DATABASE \"{}\";", name.replace('"', "\"\"")));
+    }
+
+    /// One of the client programs of its version, ready to take arguments, and connected to a database.
+    fn client(&self, program: &str, database: &str) -> std::process::Command {
+        let mut client = process::clean(&self.installation.program(program));
+        client.arg("-d").arg(format!("{} dbname={}", self.connection(), quoted(database)));
+        client
+    }
+
+    fn run_psql(&self, database: &str, script: &str) -> Output {
+        let mut psql = self.client("psql", database);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut psql = psql.spawn().expect("psql can be started");
+        let mut stdin = psql.stdin.take().expect("its input is a pipe");
+        thread::scope(|scope| {
+            // A script that stops at an error is not read to its end, so this may fail with a broken pipe.
+            scope.spawn(move || stdin.write_all(script.as_bytes()).ok());
+            psql.wait_with_output().expect("psql can be waited for")
+        })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        process::stop(&mut self.server);
+    }
+}
+
+/// A value as libpq's keywords take it.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
+    listener.local_addr().expect("a listener has an address").port()
+}
+
+/// Starts a server and waits until it answers; nothing if somebody else has taken the port meanwhile.
+fn start_server(installation: &Installation, folder: &Folder, port: u16, settings: &[&str]) -> Option<Child> {
+    let log = File::create(folder.log()).expect("a log file can be made");
+    let mut postgres = process::as_server_user(&installation.program("postgres"));
+    postgres.arg("-D").arg(folder.data()).arg("-p").arg(port.to_string());
+    postgres.arg("-k").arg(folder.socket()).args(["-h", "127.0.0.1"]);
+    let fast = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+    for setting in fast.iter().chain(settings) {
+        postgres.args(["-c", setting]);
+    }
+    postgres.stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+    let mut server = process::spawn(postgres).expect("setpriv (util-linux) can be started");
+
+    let deadline = Instant::now() + START;
+    loop {
+        let ended = server.try_wait().expect("a child can be asked after");
+        let log = || fs::read_to_string(folder.log()).unwrap_or_default();
+        if let Some(status) = ended {
+            assert!(log().contains("Address already in use"), "the server ended, {status}: {}", log());
+            return None;
+        }
+        if is_ready(&folder.data()) {
+            return Some(server);
+        }
+        if Instant::now() > deadline {
+            process::stop(&mut server);
+            panic!("the server did not answer within {START:?}: {}", log());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether the server says that it accepts connections, in the place where pg_ctl looks for it.
+fn is_ready(data: &Path) -> bool {
+    let status = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready")
+}

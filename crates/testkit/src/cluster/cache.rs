@@ -1,0 +1,59 @@
+//! Where things lie that are made once and used again, outside any checkout: a newer PostgreSQL, templates of clusters.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::process::is_root;
+
+/// The cache's folder: `$LONGSHORE_CACHE`, else `$XDG_CACHE_HOME/longshore`, else `~/.cache/longshore`.
+///
+/// Servers run as user postgres when tests run as root, and root's home is usually closed to other users;
+/// then it is `/var/cache/longshore`. The folder may not exist yet.
+pub fn folder() -> PathBuf {
+    let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(folder) = named("LONGSHORE_CACHE") {
+        return folder;
+    }
+    let folder = named("XDG_CACHE_HOME")
+        .or_else(|| named("HOME").map(|home| home.join(".cache")))
+        .map(|base| base.join("longshore"));
+    match folder {
+        Some(folder) if !is_root() || others_may_enter(&folder) => folder,
+        _ => PathBuf::from("/var/cache/longshore"),
+    }
+}
+
+/// Makes the cache's folder if it is missing, open to the servers' user whatever this process's umask.
+pub fn make() -> io::Result<PathBuf> {
+    let folder = folder();
+    if !folder.exists() {
+        fs::create_dir_all(&folder)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+    }
+    Ok(folder)
+}
+
+/// Whether every folder on the way to `path`, as far as they exist, lets other users pass.
+fn others_may_enter(path: &Path) -> bool {
+    path.ancestors()
+        .filter_map(|folder| folder.metadata().ok())
+        .all(|metadata| metadata.permissions().mode() & 0o001 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_on_the_way_closes_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let way = folder.path().join("a/b");
+        for (mode, open) in [(0o755, true), (0o711, true), (0o700, false)] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(others_may_enter(&way), open, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! An initialised data directory per PostgreSQL version, made once and copied for each cluster: a copy takes a tenth of
+//! what initdb takes.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::folder::give_to_server_user;
+use super::installation::Installation;
+use super::process::{as_server_user, run};
+use super::{cache, system_identifier};
+
+/// Makes the data directory `data`, which nothing else shares a system identifier with.
+pub(super) fn copy(installation: &Installation, data: &Path) {
+    let mut copy = as_server_user(Path::new("cp"));
+    copy.args(["-a", "--reflink=auto"]).arg(template(installation)).arg(data);
+    run(copy);
+    system_identifier::renew(data).expect("the control file and the first WAL segment can be rewritten");
+}
+
+/// The template of a version; the first process to need it makes it while the others wait.
+fn template(installation: &Installation) -> PathBuf {
+    let folder = cache::folder().join("template");
+    let template = folder.join(&installation.version);
+    if template.exists() {
+        return template;
+    }
+    let made = cache::make().and_then(|_| fs::create_dir_all(&folder));
+    made.unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
+    give_to_server_user(&folder);
+    let lock = folder.join(format!("{}.lock", installation.version));
+    let lock = File::create(&lock).expect("a lock file can be made");
+    lock.lock().expect("a file can be locked");
+    if !template.exists() {
+        let unfinished = folder.join(format!("{}.new", installation.version));
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished).expect("what a killed process left can be removed");
+        }
+        run(initdb(installation, &unfinished));
+        fs::rename(&unfinished, &template).expect("a finished template can be renamed");
+    }
+    template
+}
+
+fn initdb(installation: &Installation, data: &Path) -> std::process::Command {
+    let mut initdb = as_server_user(&installation.program("initdb"));
+    initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+    initdb.args(["--no-sync", "-k", "-D"]).arg(data);
+    initdb
+}

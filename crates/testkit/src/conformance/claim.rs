@@ -1,0 +1,59 @@
+//! What only some destinations offer, and what looking ahead must not do.
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use longshore_core::Kind;
+use longshore_core::check::Outcome;
+use longshore_core::lock::Holder;
+
+use super::Fixture;
+
+/// A check looks, tries, and takes everything away again.
+pub async fn a_check_of_what_works_finds_nothing_amiss_and_leaves_nothing(fixture: &Fixture) {
+    let before: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let findings = fixture.ship.check().await;
+    assert!(!findings.is_empty(), "a check that says nothing has looked at nothing");
+    let amiss: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+    assert!(amiss.is_empty(), "{amiss:?}");
+    let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    assert_eq!(before, after);
+}
+
+/// The second to come is told who holds it. A destination that offers no claims has nothing to prove.
+pub async fn a_claim_is_held_until_it_is_dropped(fixture: &Fixture) {
+    let Some(exclusive) = fixture.ship.exclusive() else {
+        return;
+    };
+    let first = exclusive.claim("nightly", &holder("run of job nightly")).await.unwrap();
+    let refused = exclusive.claim("nightly", &holder("another run")).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Locked, "{}", refused.chain());
+    assert!(refused.chain().contains("run of job nightly"), "{}", refused.chain());
+    drop(first);
+    let second = exclusive.claim("nightly", &holder("another run")).await.unwrap();
+    assert!(second.previous.unwrap().contains("run of job nightly"));
+}
+
+/// Also where they look alike once they are names of files. A destination that offers no claims has nothing to prove.
+pub async fn claims_of_other_names_do_not_meet(fixture: &Fixture) {
+    let Some(exclusive) = fixture.ship.exclusive() else {
+        return;
+    };
+    let before: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let mut held = Vec::new();
+    for name in ["app", "app-prod", "a/b", "a_b", "a%2Fb", "..", "ä"] {
+        held.push(exclusive.claim(name, &holder(name)).await.unwrap());
+    }
+    let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    assert_eq!(before, after, "a claim is not something in the destination");
+}
+
+/// A destination that cannot tell has nothing to prove.
+pub async fn free_space_can_be_told_where_it_is_offered(fixture: &Fixture) {
+    if let Some(room) = fixture.ship.room() {
+        assert!(room.free_bytes().await.unwrap() > 0);
+    }
+}
+
+fn holder(work: &str) -> Holder {
+    Holder { work: work.to_owned(), since: DateTime::<Utc>::UNIX_EPOCH }
+}

@@ -1,0 +1,112 @@
+//! What every [`Store`](longshore_core::stage::Store) must prove beyond writing: a list that is whole, and bytes that are those.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use longshore_core::Kind;
+use longshore_core::meter::Digest;
+use longshore_core::stream::{CHUNK_BYTES, from_bytes};
+
+use super::{Fixture, key};
+use crate::stream::{digest, random_bytes, stalls_after};
+
+/// How many keys are shipped at once where many are.
+const SHIPS: usize = 32;
+
+/// More than one page of a listing, and names whose order a walk by folder gets wrong: `a-b/x` is before `a/x`.
+pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
+    let folders = ["a", "a-b", "a.b", "a0", "a%2Fb", "A", "b/a", "b-a/a"];
+    let odd = ["many/a.dump", "many/a-", "many/a0b", "many/b/a0", "many/b/a.json", "many/b-"];
+    let keys = (0..fixture.scale.many_keys)
+        .map(|n| format!("many/{}/{n}.json", folders[n % folders.len()]))
+        .chain(odd.map(String::from));
+    let mut expected: Vec<_> = keys.map(|key| (key, 1)).collect();
+    stream::iter(expected.clone())
+        .for_each_concurrent(SHIPS, async |(text, _)| {
+            fixture.ship.ship(&key(&text), from_bytes("x")).await.unwrap();
+        })
+        .await;
+    expected.sort();
+    let listed = fixture.listed("many").await;
+    assert_eq!(listed.len(), expected.len());
+    assert_eq!(listed, expected);
+}
+
+/// Half a backup is no backup.
+pub async fn what_is_in_progress_is_not_listed_and_not_there(fixture: &Fixture) {
+    let key = key("progress/appdb.dump");
+    let shipping = fixture.ship.ship(&key, stalls_after(3 * CHUNK_BYTES as u64));
+    tokio::pin!(shipping);
+    for _ in 0..5 {
+        tokio::time::timeout(Duration::from_millis(50), &mut shipping).await.unwrap_err();
+        fixture.assert_nothing(&key).await;
+    }
+}
+
+/// Within a chunk, across chunks, the first byte, the last.
+pub async fn a_fetch_of_a_range_gives_those_bytes(fixture: &Fixture) {
+    let key = key("range/appdb.dump");
+    let length = 2 * CHUNK_BYTES + 1000;
+    let whole = random_bytes(3, length);
+    fixture.ship.ship(&key, from_bytes(whole.clone())).await.unwrap();
+    let chunk = CHUNK_BYTES;
+    for range in [0..1, 0..length, 5..17, chunk - 1..chunk + 1, 1..length - 1, length - 1..length] {
+        let bytes = Some(range.start as u64..range.end as u64);
+        let fetched = digest(fixture.store.fetch(&key, bytes).await.unwrap()).await.unwrap();
+        assert_eq!(fetched, Digest::of(&whole[range.clone()]), "{range:?}");
+    }
+}
+
+/// A clean end says that everything asked for was read.
+pub async fn a_range_past_the_end_is_an_error_and_never_short(fixture: &Fixture) {
+    let key = key("short/appdb.dump");
+    fixture.ship.ship(&key, from_bytes("0123456789")).await.unwrap();
+    for range in [5..11, 10..11, 100..200] {
+        let read = async { digest(fixture.store.fetch(&key, Some(range.clone())).await?).await };
+        let error = read.await.expect_err("a short read that ends cleanly");
+        assert_eq!(error.kind(), Kind::Corrupt, "{range:?}: {}", error.chain());
+    }
+}
+
+/// Neither a key without a folder, nor a folder, nor what only begins so.
+pub async fn what_is_not_there_is_not_found(fixture: &Fixture) {
+    fixture.ship.ship(&key("found/a/x.dump"), from_bytes("x")).await.unwrap();
+    for text in ["found/none/x.dump", "found/a/x", "found/a", "found/a/x.dump.age", "found/a/x.dump/y"] {
+        for range in [None, Some(0..1)] {
+            let error = fixture.store.fetch(&key(text), range).await.map(drop).unwrap_err();
+            assert_eq!(error.kind(), Kind::NotFound, "{text}: {}", error.chain());
+        }
+    }
+}
+
+/// For every way of looking.
+pub async fn what_was_removed_is_gone(fixture: &Fixture) {
+    let key = key("gone/appdb.dump");
+    fixture.ship.ship(&key, from_bytes("x")).await.unwrap();
+    fixture.store.remove(&key).await.unwrap();
+    fixture.assert_nothing(&key).await;
+}
+
+/// Retention that was interrupted does it again.
+pub async fn removing_what_is_not_there_is_no_error(fixture: &Fixture) {
+    let key = key("twice/a/appdb.dump");
+    fixture.store.remove(&key).await.unwrap();
+    fixture.ship.ship(&key, from_bytes("x")).await.unwrap();
+    for _ in 0..2 {
+        fixture.store.remove(&key).await.unwrap();
+    }
+    fixture.store.remove(&super::key("twice/a")).await.unwrap();
+}
+
+/// Pruning `app` must not touch `app-prod`, nor a manifest its artifact.
+pub async fn removing_one_leaves_what_begins_alike(fixture: &Fixture) {
+    let keys = ["removed/app/x", "removed/app/x.json", "removed/app-prod/x", "removed/app.x"];
+    for text in keys {
+        fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
+    }
+    fixture.store.remove(&key("removed/app/x")).await.unwrap();
+    fixture.store.remove(&key("removed/app")).await.unwrap();
+    let left: Vec<_> = fixture.listed("removed").await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["removed/app-prod/x", "removed/app.x", "removed/app/x.json"]);
+}

@@ -1,0 +1,214 @@
+//! A destination in memory, which can be made to fail, to hang, and to lie damaged.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use longshore_core::check::{Check, Finding};
+use longshore_core::key::Key;
+use longshore_core::stage::{Entry, Ship, Store};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::{Error, Kind, Result, Stage};
+
+/// What is done to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// [`Ship::ship`].
+    Ship,
+    /// [`Store::list`].
+    List,
+    /// [`Store::fetch`].
+    Fetch,
+    /// [`Store::remove`].
+    Remove,
+}
+
+/// How an operation goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused at once, with [`Kind::Denied`].
+    Deny,
+    /// It fails with [`Kind::Unavailable`] after so many bytes, or entries of a list.
+    FailAfter(u64),
+    /// It never comes to an end.
+    Block,
+}
+
+/// A [`Store`] in memory. Clones share what is in it.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    contents: BTreeMap<Key, Bytes>,
+    shipped: Vec<Key>,
+    removed: Vec<Key>,
+    faults: Vec<(Operation, String, Fault)>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes every such operation go wrong from now on.
+    pub fn fault(&self, operation: Operation, fault: Fault) {
+        self.fault_at(operation, "", fault);
+    }
+
+    /// Makes such operations go wrong where the key ends with `ending`, such as `.json`.
+    pub fn fault_at(&self, operation: Operation, ending: &str, fault: Fault) {
+        self.inner().faults.push((operation, ending.to_owned(), fault));
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.inner().faults.clear();
+    }
+
+    /// What is in it, in the order of keys.
+    pub fn keys(&self) -> Vec<Key> {
+        self.inner().contents.keys().cloned().collect()
+    }
+
+    /// What is under `key`.
+    pub fn get(&self, key: &Key) -> Option<Bytes> {
+        self.inner().contents.get(key).cloned()
+    }
+
+    /// Puts bytes under `key`, whatever is there: what no store does, but damage and strangers do.
+    pub fn put(&self, key: &Key, bytes: impl Into<Bytes>) {
+        self.inner().contents.insert(key.clone(), bytes.into());
+    }
+
+    /// Changes what is under `key`, behind the store's back.
+    ///
+    /// # Panics
+    /// If nothing is there.
+    pub fn damage(&self, key: &Key, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.get(key).unwrap().to_vec();
+        change(&mut bytes);
+        self.put(key, bytes);
+    }
+
+    /// Loses what is under `key`, behind the store's back.
+    pub fn lose(&self, key: &Key) {
+        self.inner().contents.remove(key);
+    }
+
+    /// Every key that was shipped whole, in the order in which they became visible.
+    pub fn shipped(&self) -> Vec<Key> {
+        self.inner().shipped.clone()
+    }
+
+    /// Every key that was removed, in that order.
+    pub fn removed(&self) -> Vec<Key> {
+        self.inner().removed.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// The fault that an operation meets; the newest is heard first.
+    async fn begin(&self, operation: Operation, key: &str) -> Result<Option<u64>> {
+        let fault = self.inner().faults.iter().rev().find_map(|(at, ending, fault)| {
+            let meant = *at == operation && key.ends_with(ending.as_str());
+            meant.then_some(*fault)
+        });
+        match fault {
+            None => Ok(None),
+            Some(Fault::Deny) => Err(Error::new(Stage::Ship, Kind::Denied, key, "denied on purpose")),
+            Some(Fault::FailAfter(count)) => Ok(Some(count)),
+            Some(Fault::Block) => std::future::pending().await,
+        }
+    }
+}
+
+fn broken(key: &str, count: u64) -> Error {
+    let message = format!("broken on purpose after {count}");
+    Error::new(Stage::Ship, Kind::Unavailable, key, message)
+}
+
+#[async_trait]
+impl Check for MemoryStore {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("memory", "is there")]
+    }
+}
+
+#[async_trait]
+impl Ship for MemoryStore {
+    async fn ship(&self, key: &Key, mut body: ByteStream) -> Result<()> {
+        let limit = self.begin(Operation::Ship, key.as_str()).await?;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            bytes.extend_from_slice(&chunk?);
+            match limit {
+                Some(limit) if bytes.len() as u64 > limit => return Err(broken(key.as_str(), limit)),
+                _ => {}
+            }
+        }
+        if let Some(limit) = limit {
+            return Err(broken(key.as_str(), limit));
+        }
+        let mut inner = self.inner();
+        if inner.contents.contains_key(key) {
+            return Err(Error::new(Stage::Ship, Kind::AlreadyExists, key.as_str(), "already exists"));
+        }
+        inner.contents.insert(key.clone(), bytes.freeze());
+        inner.shipped.push(key.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let limit = self.begin(Operation::List, "").await?;
+        let mut entries: Vec<_> = self
+            .inner()
+            .contents
+            .iter()
+            .map(|(key, bytes)| Ok(Entry { key: key.clone(), bytes: bytes.len() as u64 }))
+            .collect();
+        if let Some(limit) = limit {
+            entries.truncate(limit as usize);
+            entries.push(Err(broken("", limit)));
+        }
+        Ok(stream::iter(entries).boxed())
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        let limit = self.begin(Operation::Fetch, key.as_str()).await?;
+        let missing = || Error::new(Stage::Ship, Kind::NotFound, key.as_str(), "nothing there");
+        let bytes = self.get(key).ok_or_else(missing)?;
+        let range = range.unwrap_or(0..bytes.len() as u64);
+        if range.start > range.end || range.end > bytes.len() as u64 {
+            let message = format!("has {} bytes, but {range:?} were asked for", bytes.len());
+            return Err(Error::new(Stage::Ship, Kind::Corrupt, key.as_str(), message));
+        }
+        let bytes = bytes.slice(range.start as usize..range.end as usize);
+        let whole = limit.map_or(bytes.len(), |limit| bytes.len().min(limit as usize));
+        let mut chunks: Vec<_> = bytes[..whole].chunks(CHUNK_BYTES).map(|chunk| Ok(bytes.slice_ref(chunk))).collect();
+        if let Some(limit) = limit {
+            chunks.push(Err(broken(key.as_str(), limit)));
+        }
+        Ok(stream::iter(chunks).boxed())
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        if let Some(limit) = self.begin(Operation::Remove, key.as_str()).await? {
+            return Err(broken(key.as_str(), limit));
+        }
+        let mut inner = self.inner();
+        if inner.contents.remove(key).is_some() {
+            inner.removed.push(key.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Stages for tests: a dump of bytes at hand, a judge that says what it is told to, and a seal that a child could break.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use longshore_core::check::{Check, Finding};
+use longshore_core::compress::Compression;
+use longshore_core::key::Stamp;
+use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
+use longshore_core::pipeline::{Destination, Order, Pipeline};
+use longshore_core::stage::{
+    Decrypt, Dump, Dumped, Encrypt, Findings, Remarks, Store, Survey, Surveyed, Verified, Verify,
+};
+use longshore_core::stream::{Afterword, ByteStream, from_bytes};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
+
+use crate::stream::fails_after;
+
+/// An order for the backup of `subject` in the cluster `main`, by `job`, at a time such as `2026-06-07_091500`.
+///
+/// # Panics
+/// If `time` is not written so.
+pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
+    let server = server();
+    Order {
+        job: job.to_owned(),
+        run: format!("{time}-test"),
+        time: Stamp::parse(time).unwrap(),
+        cluster: Cluster { name: "main".to_owned(), server },
+        subject: subject.clone(),
+        needs: Default::default(),
+    }
+}
+
+/// A pipeline that neither judges nor seals, to stores named `first`, `second`, and so on as `names` has it.
+pub fn pipeline<S: Store + 'static>(stores: impl IntoIterator<Item = (&'static str, S)>) -> Pipeline {
+    let destinations =
+        stores.into_iter().map(|(name, store)| Destination { name: name.to_owned(), store: Arc::new(store) });
+    Pipeline { verify: Vec::new(), encrypt: None, destinations: destinations.collect() }
+}
+
+/// A dump under way, of bytes from anywhere, that is not to be compressed.
+pub fn dumped(stream: ByteStream) -> Dumped {
+    let remarks = Afterword::new();
+    remarks.set(Remarks::default());
+    Dumped {
+        stream,
+        format: Format::Custom,
+        compression: Compression::None,
+        tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
+        database: None,
+        remarks,
+    }
+}
+
+fn server() -> Server {
+    Server { server_version: "17.4".to_owned(), system_identifier: Some("7512345678901234567".to_owned()) }
+}
+
+/// A [`Dump`] of subjects at hand.
+#[derive(Debug, Clone, Default)]
+pub struct FakeDump {
+    subjects: Vec<(Subject, Content)>,
+}
+
+/// What a [`FakeDump`] has of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// These bytes.
+    Whole(Bytes),
+    /// So many bytes, after which the dump fails with [`crate::stream::failure`].
+    FailsAfter(u64),
+}
+
+impl FakeDump {
+    /// A dump of these subjects, in this order.
+    pub fn new(subjects: impl IntoIterator<Item = (Subject, Content)>) -> Self {
+        Self { subjects: subjects.into_iter().collect() }
+    }
+}
+
+#[async_trait]
+impl Check for FakeDump {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("testkit", "dumps what it was given")]
+    }
+}
+
+#[async_trait]
+impl Dump for FakeDump {
+    async fn survey(&self) -> Result<Survey> {
+        let subjects =
+            self.subjects.iter().map(|(subject, _)| Surveyed { subject: subject.clone(), estimated_bytes: None });
+        Ok(Survey { server: server(), subjects: subjects.collect(), warnings: Vec::new() })
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        let content = self.subjects.iter().find(|(known, _)| known == subject);
+        match content {
+            Some((_, Content::Whole(bytes))) => Ok(dumped(from_bytes(bytes.clone()))),
+            Some((_, Content::FailsAfter(length))) => Ok(dumped(fails_after(*length))),
+            None => Err(Error::new(Stage::Dump, Kind::NotFound, subject.to_string(), "no such subject")),
+        }
+    }
+}
+
+/// A [`Verify`] that says what it is told to, at the end of the bytes.
+#[derive(Debug, Clone)]
+pub enum Judge {
+    /// The bytes are unsound.
+    Rejects,
+    /// They are sound, and this is what only their owner may see.
+    Finds(Map<String, Value>),
+}
+
+#[async_trait]
+impl Check for Judge {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("testkit", "judges as it is told")]
+    }
+}
+
+impl Verify for Judge {
+    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream) -> Verified {
+        let findings = Afterword::new();
+        let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
+        let judgement = stream::once(async move {
+            match judge {
+                Self::Rejects => {
+                    let error = Error::new(Stage::Verify, Kind::Corrupt, subject, "rejected on purpose");
+                    stream::iter(Some(Err(error)))
+                }
+                Self::Finds(details) => {
+                    let verification = Verification {
+                        by: "testkit".to_owned(),
+                        method: "told".to_owned(),
+                        totals: Default::default(),
+                    };
+                    found.set(Findings { verification, details });
+                    stream::iter(None)
+                }
+            }
+        });
+        Verified { stream: until_error(plaintext.chain(judgement.flatten()).boxed()), findings }
+    }
+}
+
+/// Nothing follows an error: what comes after the bytes must not, when they failed.
+fn until_error(stream: ByteStream) -> ByteStream {
+    stream
+        .scan(false, |failed, item| {
+            let over = std::mem::replace(failed, item.is_err());
+            async move { (!over).then_some(item) }
+        })
+        .boxed()
+}
+
+/// A seal that keeps nothing secret: each byte is flipped with `0x5A`, and the name ends with `.xor`. For tests alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Xor;
+
+#[async_trait]
+impl Check for Xor {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::warning("testkit", "seals nothing", "use it in tests alone")]
+    }
+}
+
+impl Encrypt for Xor {
+    fn name(&self) -> &'static str {
+        "xor"
+    }
+
+    fn extension(&self) -> &'static str {
+        ".xor"
+    }
+
+    fn recipients(&self) -> Vec<String> {
+        vec!["00000000000000aa".to_owned()]
+    }
+
+    fn encrypt(&self, plaintext: ByteStream, _: &str) -> ByteStream {
+        flip(plaintext)
+    }
+}
+
+#[async_trait]
+impl Decrypt for Xor {
+    async fn decrypt(&self, ciphertext: ByteStream, _: &str) -> Result<ByteStream> {
+        Ok(flip(ciphertext))
+    }
+}
+
+fn flip(stream: ByteStream) -> ByteStream {
+    stream.map(|chunk| chunk.map(|chunk| chunk.iter().map(|byte| byte ^ 0x5A).collect())).boxed()
+}

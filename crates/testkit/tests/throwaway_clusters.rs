@@ -1,0 +1,182 @@
+//! What tests may rely on when they start a cluster.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use longshore_testkit::cluster::{Cluster, Installation, contents, fingerprint, globals};
+use longshore_testkit::sample;
+
+#[test]
+fn a_cluster_answers_through_its_socket_and_through_tcp() {
+    let cluster = Cluster::start(&Installation::system(), &["work_mem=5MB"]);
+    assert_eq!(cluster.psql("postgres", "SHOW work_mem; SELECT 1, NULL, 'ü';"), "5MB\n1||ü");
+    assert!(cluster.psql_fails("postgres", "SELECT 1/0;").contains("division by zero"));
+    for connection in [cluster.connection(), cluster.tcp_connection()] {
+        let mut psql = Command::new(cluster.bin_dir().join("psql"));
+        let output = psql.args(["-X", "-A", "-t", "-c", "SELECT 42", "-d", &connection]).output().unwrap();
+        assert_eq!(output.stdout, b"42\n", "{connection}");
+    }
+    assert!(cluster.log().contains("division by zero"));
+}
+
+#[test]
+fn a_database_may_have_any_name() {
+    let cluster = Cluster::start(&Installation::system(), &[]);
+    cluster.create_database(sample::ODD_NAME);
+    assert_eq!(cluster.psql(sample::ODD_NAME, "SELECT current_database();"), sample::ODD_NAME);
+    assert!(fingerprint(&cluster, sample::ODD_NAME).starts_with("--"));
+}
+
+#[test]
+fn no_two_clusters_share_a_system_identifier() {
+    let identifier = |cluster: &Cluster| cluster.psql("postgres", "SELECT system_identifier FROM pg_control_system();");
+    let [one, other] = [(); 2].map(|()| Cluster::start(&Installation::system(), &[]));
+    assert_ne!(identifier(&one), identifier(&other));
+}
+
+#[test]
+fn many_clusters_start_at_once() {
+    let installation = Installation::system();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| Cluster::start(&installation, &[]).psql("postgres", "SELECT 1;"));
+        }
+    });
+}
+
+#[test]
+fn a_cluster_outlives_the_thread_that_started_it() {
+    let cluster = thread::spawn(|| Cluster::start(&Installation::system(), &[])).join().unwrap();
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(cluster.psql("postgres", "SELECT 1;"), "1");
+}
+
+#[test]
+fn a_dropped_cluster_leaves_no_process_and_no_folder() {
+    let cluster = Cluster::start(&Installation::system(), &[]);
+    let (pid, data) = (postmaster(&cluster.data_dir()), cluster.data_dir());
+    assert!(is_running(&pid));
+    drop(cluster);
+    assert!(!is_running(&pid));
+    assert!(!data.parent().unwrap().exists());
+}
+
+#[test]
+fn a_test_that_is_killed_takes_its_server_with_it() {
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args(["--exact", "a_test_that_waits_to_be_killed", "--ignored", "--nocapture"]);
+    let mut test = test.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let data = lines.filter_map(|line| Some(PathBuf::from(line.split_once("data: ")?.1))).next().unwrap();
+    let pid = postmaster(&data);
+    assert!(is_running(&pid));
+    test.kill().unwrap();
+    test.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_running(&pid) {
+        assert!(Instant::now() < deadline, "the server still runs");
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(Cluster::start(&Installation::system(), &[]));
+    assert!(!data.exists(), "the next cluster's start sweeps the folder");
+}
+
+#[test]
+#[ignore = "a part of the test above"]
+#[expect(clippy::print_stdout, reason = "it is how the other process learns of it")]
+fn a_test_that_waits_to_be_killed() {
+    let cluster = Cluster::start(&Installation::system(), &[]);
+    println!("\ndata: {}", cluster.data_dir().display());
+    thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+#[should_panic(expected = "unrecognized configuration parameter")]
+fn a_server_that_does_not_start_tells_why() {
+    Cluster::start(&Installation::system(), &["no_such_setting=1"]);
+}
+
+#[test]
+fn a_copy_has_the_fingerprint_of_its_source() {
+    let [source, copy] = source_and_copy(&Installation::system(), &Installation::system());
+    assert_same(&source, &copy, fingerprint);
+    assert_eq!(globals(&copy), globals(&source));
+}
+
+#[test]
+fn a_copy_in_the_newer_version_has_the_fingerprint_of_its_source() {
+    let [source, copy] = source_and_copy(&Installation::newer(), &Installation::newer());
+    assert_same(&source, &copy, fingerprint);
+    assert_eq!(globals(&copy), globals(&source));
+}
+
+#[test]
+fn a_copy_in_another_version_has_the_contents_of_its_source() {
+    let [source, copy] = source_and_copy(&Installation::system(), &Installation::newer());
+    assert_same(&source, &copy, contents);
+}
+
+fn source_and_copy(source: &Installation, copy: &Installation) -> [Cluster; 2] {
+    let [source, copy] = [source, copy].map(|installation| Cluster::start(installation, &[]));
+    sample::load(&source, 200);
+    copy.psql("postgres", &globals(&source).replace("CREATE ROLE postgres;", ""));
+    for (database, _) in sample::databases(0) {
+        let dump = copy.data_dir().with_file_name("dump");
+        let mut pg_dump = Command::new(copy.bin_dir().join("pg_dump"));
+        run(pg_dump.args(["-Fc", "-d", &with_database(&source, database), "-f"]).arg(&dump));
+        let mut pg_restore = Command::new(copy.bin_dir().join("pg_restore"));
+        let postgres = with_database(&copy, "postgres");
+        run(pg_restore.args(["--create", "--exit-on-error", "-d", &postgres]).arg(&dump));
+    }
+    [source, copy]
+}
+
+fn assert_same(source: &Cluster, copy: &Cluster, of: fn(&Cluster, &str) -> String) {
+    for (database, _) in sample::databases(0) {
+        assert_eq!(of(copy, database), of(source, database), "{database}");
+    }
+}
+
+#[test]
+fn whatever_changes_in_a_database_changes_its_fingerprint() {
+    let cluster = Cluster::start(&Installation::system(), &[]);
+    sample::load(&cluster, 100);
+    let changes = [
+        (sample::SHOP, "UPDATE shop.customer SET name = name || '!' WHERE id = 3;"),
+        (sample::SHOP, "SELECT nextval('shop.invoice_number');"),
+        (sample::SHOP, "ALTER TABLE shop.product ALTER price SET DEFAULT 7;"),
+        (sample::SHOP, "ALTER DATABASE shop SET timezone TO 'UTC';"),
+        (sample::SHOP, "REVOKE CONNECT ON DATABASE shop FROM shop_reader;"),
+        (sample::ARCHIVE, "SELECT lo_put(800001, 0, 'x');"),
+        (sample::EMPTY, "COMMENT ON DATABASE empty IS 'no more';"),
+    ];
+    for (database, change) in changes {
+        let before = fingerprint(&cluster, database);
+        cluster.psql(database, change);
+        assert_ne!(fingerprint(&cluster, database), before, "{change}");
+    }
+}
+
+fn with_database(cluster: &Cluster, database: &str) -> String {
+    let escaped = database.replace('\\', r"\\").replace('\'', r"\'");
+    format!("{} dbname='{escaped}'", cluster.connection())
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn postmaster(data: &Path) -> String {
+    let status = fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    status.lines().next().unwrap().to_owned()
+}
+
+fn is_running(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
