@@ -1,2 +1,43 @@
-//! cargo xtask demo, test and bench, and the set-up of a fresh machine.
-fn main() {}
+//! What a fresh machine needs to build, test and show Longshore.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `test` | `cargo xtask test`: everything that must hold before a commit |
+//! | `demo` | `cargo xtask demo`: a day of backups, from the first command to a restored cluster |
+//! | `setup` | what both install: Debian packages, a second PostgreSQL |
+//! | `step` | commands with a heading and their time |
+#![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a person is this program's work
+
+mod demo;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask test [-- ARGUMENTS OF THE TEST RUNNER]
+       cargo xtask demo
+
+Both install the Debian packages that are missing, as root or through sudo.";
+
+/// What went wrong, for a person.
+type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => test::run(&[]),
+        ["test", "--", runner @ ..] => test::run(runner),
+        ["demo"] => demo::run(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The shell of the person whom the demo plays.
+
+use std::env;
+use std::io::{self, Write};
+use std::process::Command;
+
+use longshore_testkit::cluster::Installation;
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// A shell in a folder of its own, which is removed with it.
+pub(super) struct Shell {
+    folder: TempDir,
+    path: std::ffi::OsString,
+}
+
+impl Shell {
+    /// Makes the folder, and finds `longshore` where cargo has put it: beside this program.
+    pub(super) fn new(installation: &Installation) -> Result<Self> {
+        let failed = |error: io::Error| format!("cannot make a folder for the demo: {error}");
+        let mut folders = vec![installation.bin_dir.clone()];
+        folders.extend(env::current_exe().map_err(failed)?.parent().map(ToOwned::to_owned));
+        folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        Ok(Self {
+            folder: tempfile::Builder::new().prefix("longshore-demo-").tempdir().map_err(failed)?,
+            path: env::join_paths(folders).map_err(|error| error.to_string())?,
+        })
+    }
+
+    /// Tells what comes next.
+    pub(super) fn say(&self, text: &str) {
+        println!("\n# {text}");
+    }
+
+    /// Prints a command and runs it. Its messages go where its output goes, in their order.
+    pub(super) fn run(&self, line: &str) -> Result<()> {
+        println!("\n$ {line}");
+        io::stdout().flush().map_err(|error| error.to_string())?;
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("exec 2>&1; {line}")]);
+        let status = bash.current_dir(self.folder.path()).env("PATH", &self.path).status();
+        match status.map_err(|error| format!("cannot run bash: {error}"))? {
+            status if status.success() => Ok(()),
+            status => Err(format!("the demo's command failed ({status}): {line}")),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Makes a machine fit for tests and the demo. What is there already is left alone, so a second run costs nothing.
+
+mod debian;
+mod newer;
+
+use longshore_testkit::cluster::Installation;
+
+use crate::Result;
+
+/// Installs what the tests need; returns the PostgreSQL that is newer than the system's.
+pub(crate) fn for_tests() -> Result<Installation> {
+    let system = for_demo()?;
+    newer::ensure(&system)
+}
+
+/// Installs what the demo needs; returns the system's PostgreSQL.
+pub(crate) fn for_demo() -> Result<Installation> {
+    debian::ensure(&debian::NEEDED)?;
+    debian::check_server_user()?;
+    Installation::find_system()
+        .ok_or_else(|| "package postgresql is installed, but /usr/lib/postgresql holds no server that runs".to_owned())
+}

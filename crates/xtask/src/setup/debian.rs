@@ -1,0 +1,96 @@
+//! Debian packages: which are needed, which are missing, and how they come.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use longshore_testkit::cluster::Installation;
+
+use crate::Result;
+use crate::step::{step, succeeds};
+
+/// A program that must be there, and the package that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Package {
+    name: &'static str,
+    program: &'static str,
+}
+
+/// What the tests and the demo call.
+pub(super) const NEEDED: [Package; 7] = [
+    Package::new("postgresql", "postgres"),
+    Package::new("age", "age"),
+    Package::new("zstd", "zstd"),
+    Package::new("jq", "jq"),
+    Package::new("openssh-client", "ssh-keygen"),
+    Package::new("tar", "tar"),
+    Package::new("util-linux", "setpriv"),
+];
+
+/// What the set-up of a newer PostgreSQL calls.
+pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
+
+impl Package {
+    const fn new(name: &'static str, program: &'static str) -> Self {
+        Self { name, program }
+    }
+
+    fn is_there(self) -> bool {
+        match self.program {
+            // Debian keeps servers off the PATH, so that versions can lie side by side.
+            "postgres" => Installation::find_system().is_some(),
+            program => is_on_path(program),
+        }
+    }
+}
+
+/// Installs those packages whose programs are missing, or tells who must install what.
+pub(super) fn ensure(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&str> =
+        packages.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !is_on_path("apt-get") {
+        return Err(format!(
+            "this machine lacks what Debian has in these packages, and has no apt-get to install them: {names}\n\
+             hint: install their like, with PostgreSQL's programs at /usr/lib/postgresql/VERSION/bin"
+        ));
+    }
+    let mut install = if rustix::process::geteuid().is_root() {
+        Command::new("sh")
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "sh"]);
+        sudo
+    } else {
+        return Err(format!(
+            "these packages are missing, and neither root nor a sudo without password is at hand: {names}\n\
+             hint: apt-get install --no-install-recommends {names}"
+        ));
+    };
+    if missing.contains(&"postgresql") {
+        println!("    no cluster `main` is made and started with package postgresql, as Debian otherwise does");
+    }
+    install.args(["-c", include_str!("install.sh"), "install.sh"]).args(&missing);
+    step(&format!("apt-get install {names}"), &mut install)
+}
+
+/// Root needs user postgres, since PostgreSQL refuses to run as root.
+pub(super) fn check_server_user() -> Result<()> {
+    if rustix::process::geteuid().is_root() && !succeeds(Command::new("id").args(["-u", "postgres"])) {
+        return Err("there is no user `postgres`, and PostgreSQL refuses to run as root\n\
+             hint: package postgresql makes the user; or run this as an ordinary user"
+            .to_owned());
+    }
+    Ok(())
+}
+
+fn is_on_path(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([Path::new("/usr/sbin").to_owned()])
+        .any(|folder| folder.join(OsStr::new(program)).is_file())
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask test`: everything that must hold before a commit, on a machine that has Rust and nothing else.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use longshore_testkit::cluster::{NEWER, cache};
+
+use crate::step::{cargo, step, succeeds};
+use crate::{Result, setup};
+
+/// Sets the machine up, then checks format, lints, documentation and tests, and stops at the first that fails.
+pub(crate) fn run(runner: &[&str]) -> Result<()> {
+    let start = Instant::now();
+    let newer = setup::for_tests()?;
+    let mut variables = vec![(NEWER, newer.bin_dir.into_os_string())];
+    // A CI machine starts from a fresh checkout each time; with the target folder there, each run would compile all
+    // dependencies again. A person's checkout keeps its own.
+    if env::var("CI").is_ok_and(|ci| ci == "true") && env::var_os("CARGO_TARGET_DIR").is_none() {
+        let target = cache::folder().join("target");
+        fs::create_dir_all(&target).map_err(|error| format!("cannot make {}: {error}", target.display()))?;
+        println!("==> building in {}, which outlives this checkout", target.display());
+        variables.push(("CARGO_TARGET_DIR", target.into_os_string()));
+    }
+    let run = |line: &str, adjust: &dyn Fn(&mut Command)| {
+        let mut command = cargo();
+        command.args(line.split(' ')).envs(variables.clone());
+        adjust(&mut command);
+        step(&format!("cargo {line}"), &mut command)
+    };
+    run("fmt --all --check", &|_| {})?;
+    run("clippy --workspace --all-targets -- -D warnings", &|_| {})?;
+    run("doc --workspace --no-deps", &|doc| {
+        doc.env("RUSTDOCFLAGS", "-D warnings");
+    })?;
+    let tests = if succeeds(cargo().args(["nextest", "--version"])) {
+        "nextest run --workspace"
+    } else {
+        println!("    cargo-nextest is not installed, so cargo test runs the tests: slower, and they share processes");
+        "test --workspace --all-targets"
+    };
+    run(tests, &|tests| {
+        tests.args(runner);
+    })?;
+    run("test --doc --workspace", &|_| {})?;
+    println!("==> all of it holds, in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

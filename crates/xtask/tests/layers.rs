@@ -1,0 +1,166 @@
+//! Who may import whom, held by a machine instead of a reviewer's memory.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Crates without a stage of their own that plugins share.
+const HELPERS: [&str; 2] = ["longshore-pg-client", "longshore-pg-archive"];
+const CORE: &str = "longshore-core";
+const SERVICE: &str = "longshore-service";
+const CLI: &str = "longshore";
+const TESTKIT: &str = "longshore-testkit";
+const XTASK: &str = "xtask";
+
+/// One of our crates.
+struct Package {
+    name: String,
+    /// Its folder, such as `plugins/ship-local`.
+    folder: PathBuf,
+    dependencies: Vec<Dependency>,
+}
+
+struct Dependency {
+    name: String,
+    is_ours: bool,
+    is_for_tests: bool,
+}
+
+impl Package {
+    fn is_plugin(&self) -> bool {
+        self.folder.starts_with("plugins")
+    }
+
+    /// Those of its dependencies that are ours, without what only its tests need.
+    fn imports(&self) -> BTreeSet<&str> {
+        let ours = self.dependencies.iter().filter(|dependency| dependency.is_ours);
+        ours.filter(|dependency| !dependency.is_for_tests).map(|dependency| dependency.name.as_str()).collect()
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn packages() -> Vec<Package> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().iter().map(package).collect()
+}
+
+fn package(package: &Value) -> Package {
+    let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap();
+    let dependencies = package["dependencies"].as_array().unwrap().iter();
+    Package {
+        name: package["name"].as_str().unwrap().to_owned(),
+        folder: folder.strip_prefix(root()).unwrap().to_owned(),
+        dependencies: dependencies
+            .map(|dependency| Dependency {
+                name: dependency["name"].as_str().unwrap().to_owned(),
+                is_ours: dependency["path"].is_string(),
+                is_for_tests: dependency["kind"] == "dev",
+            })
+            .collect(),
+    }
+}
+
+fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
+    packages.iter().find(|package| package.name == name).unwrap()
+}
+
+#[test]
+fn core_imports_nothing_of_ours_and_knows_neither_configuration_nor_command_line() {
+    let packages = packages();
+    let core = named(&packages, CORE);
+    assert_eq!(core.imports(), BTreeSet::new());
+    for dependency in &core.dependencies {
+        assert!(!["toml", "clap"].contains(&dependency.name.as_str()), "core depends on {}", dependency.name);
+    }
+}
+
+#[test]
+fn service_and_testkit_import_core_alone() {
+    let packages = packages();
+    for name in [SERVICE, TESTKIT] {
+        assert_eq!(named(&packages, name).imports(), BTreeSet::from([CORE]), "{name}");
+    }
+}
+
+#[test]
+fn a_plugin_imports_core_and_helpers_and_never_another_plugin() {
+    let allowed = BTreeSet::from([CORE, HELPERS[0], HELPERS[1]]);
+    let allowed_in_tests = &allowed | &BTreeSet::from([TESTKIT]);
+    for plugin in packages().iter().filter(|package| package.is_plugin() || HELPERS.contains(&package.name.as_str())) {
+        for dependency in plugin.dependencies.iter().filter(|dependency| dependency.is_ours) {
+            let allowed = if dependency.is_for_tests { &allowed_in_tests } else { &allowed };
+            assert!(allowed.contains(dependency.name.as_str()), "{} depends on {}", plugin.name, dependency.name);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_is_named_by_its_stage_and_its_tool() {
+    for plugin in packages().iter().filter(|package| package.is_plugin()) {
+        let folder = plugin.folder.file_name().unwrap().to_str().unwrap();
+        let (stage, _) = folder.split_once('-').unwrap();
+        assert!(["dump", "verify", "encrypt", "ship", "restore"].contains(&stage), "{folder}");
+        assert_eq!(plugin.name, format!("longshore-{folder}"));
+    }
+}
+
+#[test]
+fn only_the_command_line_imports_plugins() {
+    let packages = packages();
+    let plugins: BTreeSet<&str> =
+        packages.iter().filter(|package| package.is_plugin()).map(|p| p.name.as_str()).collect();
+    for package in packages.iter().filter(|package| package.name != CLI) {
+        let imported: Vec<_> = package.imports().intersection(&plugins).copied().collect();
+        assert!(imported.is_empty(), "{} depends on {imported:?}", package.name);
+    }
+    let beside_plugins = &named(&packages, CLI).imports() - &plugins;
+    let allowed = BTreeSet::from([CORE, SERVICE, HELPERS[0], HELPERS[1]]);
+    assert!(beside_plugins.is_subset(&allowed), "{CLI} depends on {beside_plugins:?}");
+}
+
+#[test]
+fn one_file_of_the_command_line_names_plugins_and_helpers() {
+    let packages = packages();
+    let plugins = packages.iter().filter(|package| package.is_plugin()).map(|plugin| plugin.name.as_str());
+    let names: Vec<String> = plugins.chain(HELPERS).map(|name| name.replace('-', "_")).collect();
+    let sources = root().join("crates/cli/src");
+    for file in files_below(&sources) {
+        let text = fs::read_to_string(&file).unwrap();
+        let named: Vec<_> = names.iter().filter(|name| text.contains(name.as_str())).collect();
+        assert!(named.is_empty() || file == sources.join("plugins.rs"), "{} names {named:?}", file.display());
+    }
+}
+
+#[test]
+fn the_testkit_is_for_tests() {
+    for package in packages().iter().filter(|package| package.name != XTASK && !package.folder.starts_with("tests")) {
+        assert!(!package.imports().contains(TESTKIT), "{} depends on {TESTKIT} outside its tests", package.name);
+    }
+}
+
+#[test]
+fn the_top_of_the_repository_is_its_map() {
+    let map = ["Cargo.toml", "Cargo.lock", "README.md", "config.example.toml", "crates", "plugins", "tests"];
+    for entry in fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        // Cargo's default target folder is no part of the repository.
+        let is_known = name.starts_with('.') || name == "target" || map.contains(&name.as_str());
+        assert!(is_known, "{name} has no place at the top");
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
