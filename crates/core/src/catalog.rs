@@ -81,16 +81,21 @@ impl Catalog {
         let manifests = sizes.keys().filter_map(|key| Some((BackupName::of_manifest(key)?, key.clone())));
         let read: Vec<_> = stream::iter(manifests)
             .map(|(name, key)| async move {
-                let body = store.fetch(&key, None).await?;
+                let body = match store.fetch(&key, None).await {
+                    // Withdrawn since it was listed: another prune was at work, and the backup is no more.
+                    Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                    body => body?,
+                };
                 let manifest = match collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await {
                     Ok(bytes) => Manifest::from_bytes(&key, &bytes),
                     Err(error) if error.kind() == Kind::Corrupt => Err(error),
                     // A lost connection says nothing about the manifest.
                     Err(error) => return Err(error),
                 };
-                Ok::<_, Error>((name, manifest, key))
+                Ok::<_, Error>(Some((name, manifest, key)))
             })
             .buffered(FETCHES)
+            .try_filter_map(|read| async move { Ok(read) })
             .try_collect()
             .await?;
 

@@ -1,6 +1,7 @@
 //! The catalog of a destination: its series, what is wrong in it, and what retention makes of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use longshore_core::catalog::{Catalog, Presence, Series};
 use longshore_core::key::{BackupName, Key, Stamp};
@@ -9,7 +10,7 @@ use longshore_core::retention::{Policy, Reason, plan};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-use longshore_testkit::stage::{dumped, order, pipeline};
+use longshore_testkit::stage::{Judge, dumped, order, pipeline};
 use longshore_testkit::stream::random;
 
 const TIMES: [&str; 3] = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"];
@@ -149,6 +150,18 @@ async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
     let catalog = Catalog::read(&store).await.unwrap();
     assert_eq!(catalog.unreadable.len(), 2);
     assert_eq!(catalog.orphans, []);
+}
+
+#[tokio::test]
+async fn the_details_that_a_manifest_names_are_no_orphan() {
+    let store = MemoryStore::new();
+    let mut pipeline = pipeline([("memory", store.clone())]);
+    let details = serde_json::Map::from_iter([("tables".to_owned(), 17.into())]);
+    pipeline.verify.push(Arc::new(Judge::Finds(details)));
+    let order = order("nightly", &Subject::database("app"), TIMES[0]);
+    pipeline.back_up(&order, dumped(random(1, 10)), |_| {}).await.unwrap();
+    assert_eq!(store.keys().len(), 3);
+    assert_eq!(Catalog::read(&store).await.unwrap().orphans, []);
 }
 
 #[tokio::test]

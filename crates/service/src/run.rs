@@ -7,12 +7,13 @@ use std::time::Instant;
 use chrono::Utc;
 use futures_util::StreamExt;
 use longshore_core::catalog::{Catalog, Series};
-use longshore_core::key::BackupName;
+use longshore_core::key::{BackupName, Stamp};
 use longshore_core::lock::Lock;
 use longshore_core::manifest::{Cluster, Server};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Destination, Order, Pipeline, Shipped};
 use longshore_core::stage::{Dump, Surveyed};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::berth::Berth;
@@ -36,26 +37,25 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let mut warnings = survey.warnings;
     warnings.extend(cramped(&destinations, &survey.subjects).await);
 
-    let pipeline = Pipeline {
-        verify,
-        encrypt,
-        destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
-    };
-    let order = Order {
+    let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
+    watch.planned(&surveyed);
+    let voyage = Voyage {
+        pipeline: Pipeline {
+            verify,
+            encrypt,
+            destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
+        },
         job: job.name.clone(),
         run: run_id(&berth, job),
         time: berth.time,
         cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
-        subject: longshore_core::subject::Subject::Globals,
-        needs: BTreeMap::new(),
+        watch,
     };
-    let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
-    watch.planned(&surveyed);
-    let artifacts = copy_all(&pipeline, &order, survey.subjects, job.parallel, &watch).await;
+    let artifacts = voyage.copy_all(survey.subjects, job.parallel).await;
     let pruned = let_go(job, &destinations, &artifacts).await;
     Ok(Report {
         job: job.name.clone(),
-        run: order.run,
+        run: voyage.run,
         time: berth.time,
         finished: Utc::now(),
         artifacts,
@@ -162,49 +162,63 @@ async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<
     warnings
 }
 
-/// Copies everything: first, one by one, what databases need; then databases, several at once.
-async fn copy_all(
-    pipeline: &Pipeline,
-    order: &Order,
-    subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
-    parallel: usize,
-    watch: &Arc<dyn Watch>,
-) -> Vec<ArtifactReport> {
-    let (databases, cluster_wide): (Vec<_>, Vec<_>) =
-        subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.is_database());
-    let mut reports = Vec::new();
-    let mut order = order.clone();
-    for (dump, surveyed) in cluster_wide {
-        order.subject = surveyed.subject;
-        let report = copy(pipeline, &order, &*dump, watch).await;
-        if let Some(name) = &report.name {
-            for destination in report.destinations.iter().filter(|destination| destination.error.is_none()) {
-                order.needs.entry(destination.destination.clone()).or_default().push(name.clone());
-            }
-        }
-        reports.push(report);
-    }
-    let order = &order;
-    let copies = databases.into_iter().map(async |(dump, surveyed)| {
-        let order = Order { subject: surveyed.subject, ..order.clone() };
-        copy(pipeline, &order, &*dump, watch).await
-    });
-    reports.extend(futures_util::stream::iter(copies).buffer_unordered(parallel).collect::<Vec<_>>().await);
-    reports
+/// Where backups that others need lie, by the destination's name.
+type Needs = BTreeMap<String, Vec<BackupName>>;
+
+/// A run under way: all that its backups have in common.
+struct Voyage {
+    pipeline: Pipeline,
+    job: String,
+    run: String,
+    time: Stamp,
+    cluster: Cluster,
+    watch: Arc<dyn Watch>,
 }
 
-/// Copies one subject.
-async fn copy(pipeline: &Pipeline, order: &Order, dump: &dyn Dump, watch: &Arc<dyn Watch>) -> ArtifactReport {
-    let begun = Instant::now();
-    watch.began(&order.subject);
-    let (heard, subject) = (Arc::clone(watch), order.subject.clone());
-    let shipped = async {
-        let dumped = dump.dump(&order.subject).await?;
-        pipeline.back_up(order, dumped, move |bytes| heard.read(&subject, bytes)).await
-    };
-    let report = report(order, shipped.await, begun.elapsed().as_secs_f64());
-    watch.ended(&report);
-    report
+impl Voyage {
+    /// Copies everything: first, one by one, what databases need; then databases, several at once.
+    async fn copy_all(&self, subjects: Vec<(Arc<dyn Dump>, Surveyed)>, parallel: usize) -> Vec<ArtifactReport> {
+        let (databases, cluster_wide): (Vec<_>, Vec<_>) =
+            subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.is_database());
+        let mut reports = Vec::new();
+        let mut needs = Needs::new();
+        for (dump, surveyed) in cluster_wide {
+            let report = self.copy(&*dump, surveyed.subject, Needs::new()).await;
+            if let Some(name) = &report.name {
+                for at in report.destinations.iter().filter(|at| at.error.is_none()) {
+                    needs.entry(at.destination.clone()).or_default().push(name.clone());
+                }
+            }
+            reports.push(report);
+        }
+        let copies = databases
+            .into_iter()
+            .map(async |(dump, surveyed)| self.copy(&*dump, surveyed.subject, needs.clone()).await);
+        reports.extend(futures_util::stream::iter(copies).buffer_unordered(parallel).collect::<Vec<_>>().await);
+        reports
+    }
+
+    /// Copies one subject.
+    async fn copy(&self, dump: &dyn Dump, subject: Subject, needs: Needs) -> ArtifactReport {
+        let begun = Instant::now();
+        self.watch.began(&subject);
+        let order = Order {
+            job: self.job.clone(),
+            run: self.run.clone(),
+            time: self.time,
+            cluster: self.cluster.clone(),
+            subject,
+            needs,
+        };
+        let (watch, subject) = (Arc::clone(&self.watch), order.subject.clone());
+        let shipped = async {
+            let dumped = dump.dump(&order.subject).await?;
+            self.pipeline.back_up(&order, dumped, move |bytes| watch.read(&subject, bytes)).await
+        };
+        let report = report(&order, shipped.await, begun.elapsed().as_secs_f64());
+        self.watch.ended(&report);
+        report
+    }
 }
 
 fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {

@@ -87,6 +87,10 @@ impl Pipeline {
         dumped: Dumped,
         on_bytes: impl Fn(u64) + Send + 'static,
     ) -> Result<Shipped> {
+        if self.destinations.is_empty() {
+            let error = Error::new(Stage::Ship, Kind::Usage, order.subject.to_string(), "there is no destination");
+            return Err(error);
+        }
         let started = Utc::now();
         let begun = Instant::now();
         let Dumped { stream, format, compression, tool, database, remarks } = dumped;
@@ -145,7 +149,16 @@ impl Pipeline {
             recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
         };
         manifest.started = to_millis(manifest.started);
-        let details = self.seal_details(&name, &findings, &label).await?;
+        let details = match self.seal_details(&name, &findings, &label).await {
+            Ok(details) => details,
+            Err(error) => {
+                // The artifacts are there, but without their record they are no backups.
+                for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
+                    delivery.result = Err(error.clone());
+                }
+                return Ok(Shipped { manifest: None, deliveries });
+            }
+        };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
 
         let records = self.destinations.iter().zip(&mut deliveries).map(async |(destination, delivery)| {
