@@ -150,3 +150,37 @@ pub fn local_connections() -> Vec<String> {
     }
     connections
 }
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+    use longshore_core::plugin::Cluster;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_warned_of() {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let client = Client::new(&cluster).unwrap();
+        let server = Server {
+            version: "17.4".into(),
+            role: "backup".into(),
+            superuser: false,
+            reads_passwords: false,
+            reads_all_data: true,
+            bypasses_row_security: true,
+            in_recovery: true,
+            clock: 1_000_000.0,
+        };
+        let outcomes = |now| server.findings(&client, now).iter().map(|finding| finding.outcome).collect::<Vec<_>>();
+        assert_eq!(outcomes(1_000_001.0), [Outcome::Good, Outcome::Good]);
+        assert_eq!(outcomes(1_000_100.0), [Outcome::Good, Outcome::Warning]);
+    }
+
+    #[test]
+    fn names_and_texts_are_quoted_for_sql() {
+        assert_eq!(identifier("od\"d"), "\"od\"\"d\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("a\\'b"), " E'a\\\\''b'");
+    }
+}

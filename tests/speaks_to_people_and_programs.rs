@@ -1,0 +1,72 @@
+//! People read text, programs read JSON, and both are told by the exit code.
+
+use crate::support::{Workshop, finish};
+
+#[test]
+fn results_go_to_stdout_and_progress_to_stderr_and_quiet_silences_it() {
+    let workshop = Workshop::new();
+    let run = workshop.longshore(&["run"]).expect(0);
+    assert!(run.stdout.starts_with("ARTIFACT") && run.stdout.contains("postgres"), "{}", run.stdout);
+    assert!(run.stderr.contains("postgres: begins") && run.stderr.contains("→ local"), "{}", run.stderr);
+    let quiet = workshop.longshore(&["run", "--quiet"]).expect(0);
+    assert_eq!(quiet.stderr, "");
+}
+
+#[test]
+fn every_verb_that_finds_something_out_speaks_json() {
+    let workshop = Workshop::new();
+    let run = workshop.json(&["run", "--json"]);
+    assert_eq!(run["job"], "nightly");
+    assert_eq!(run["artifacts"][0]["subject"]["kind"], "globals");
+    let sealed = run["artifacts"][1]["sealed_bytes"].as_u64().unwrap();
+    let list = workshop.json(&["list", "postgres", "--json"]);
+    assert_eq!(list[0]["artifact"]["sealed"]["bytes"], sealed);
+    assert_eq!(list[0]["run"], run["run"]);
+    assert_eq!(workshop.json(&["check", "--json"])[0]["outcome"], "good");
+    assert_eq!(workshop.json(&["verify", "--json"])[0]["depth"], "sealed");
+    assert!(workshop.json(&["prune", "--dry-run", "--json"]).as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_destination_describes_itself_to_any_host() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    workshop.longshore(&["run"]).expect(0);
+    // Another host: another configuration, another job, the same destination.
+    let config = std::fs::read_to_string(workshop.config_path()).unwrap();
+    let elsewhere = workshop.path("elsewhere.toml");
+    let config = config.replace("job.nightly", "job.other").replace("connection", "bin_dir = '/nowhere'\nconnection");
+    std::fs::write(&elsewhere, config).unwrap();
+    let mut list = workshop.command();
+    finish(list.args(["list", "--config"]).arg(&elsewhere)).expect(0).says("main/appdb/appdb-");
+    let to = format!("{} dbname=again", workshop.cluster.connection());
+    let mut restore = workshop.command();
+    restore.args(["restore", "appdb", "--create", "--to", &to, "--config"]).arg(&elsewhere);
+    finish(restore.arg("--identity").arg(workshop.identity())).expect(0);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let workshop = Workshop::new();
+    let mut shell = std::process::Command::new("bash");
+    let script = "set -o pipefail; \"$0\" --config \"$1\" check | head -n 1";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_longshore")]).arg(workshop.config_path());
+    finish(&mut shell).expect(0);
+}
+
+#[test]
+fn completions_and_man_pages_are_made() {
+    let workshop = Workshop::new();
+    workshop.longshore(&["completions", "bash"]).expect(0).says("_longshore");
+    let man = workshop.make_folder("man");
+    workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
+    assert!(man.join("longshore.1").exists() && man.join("longshore-restore.1").exists());
+}
+
+#[test]
+fn what_is_mistyped_exits_1_and_help_exits_0() {
+    let workshop = Workshop::new();
+    workshop.longshore(&["run", "--nothing"]).expect(1).says("--nothing");
+    workshop.longshore(&["run", "weekly"]).expect(1).says("the jobs are \"nightly\"");
+    workshop.longshore(&["--help"]).expect(0).says("Exit codes");
+}
