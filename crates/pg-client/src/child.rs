@@ -107,13 +107,9 @@ impl Running {
         Ok(Ended { name: self.name.clone(), status, words })
     }
 
-    /// Waits for its end, and ends it when `limit` has passed.
-    pub async fn wait_at_most(self, limit: Duration) -> Result<Ended> {
-        let name = self.name.clone();
-        tokio::time::timeout(limit, self.wait()).await.unwrap_or_else(|_| {
-            let message = format!("did not end within {} s, and was ended", limit.as_secs());
-            Err(Error::new(Stage::Config, Kind::Failed, name, message))
-        })
+    /// Waits for its end. When `limit` has passed it is ended, and nothing is returned: what that means, the caller knows.
+    pub async fn wait_at_most(self, limit: Duration) -> Result<Option<Ended>> {
+        tokio::time::timeout(limit, self.wait()).await.ok().transpose()
     }
 
     /// Its standard output as a stream that ends cleanly only if the child exits with 0; `failure` makes the error otherwise, and
@@ -164,11 +160,29 @@ impl Drop for Running {
     }
 }
 
-/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. A child that takes nothing for longer than `patience` is an error.
+/// How long a child may take no byte, and what an error of its feeding is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience<'a> {
+    /// The limit.
+    pub limit: Duration,
+    /// Where the child works.
+    pub stage: Stage,
+    /// What it works on.
+    pub subject: &'a str,
+}
+
+/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. Without `patience` a child may take its time, and it
+/// is a restore's.
 ///
-/// A child that has seen enough and closes its pipe ends the feeding, which is no failure: its exit status decides. When the stream
+/// A child that has seen enough and closes its pipe ends the feeding, which is no failure: its exit status decides, and the rest of
+/// `stream` is still to be read by whoever cares how it ends. When the stream
 /// fails, its error is returned and the pipe stays open in `stdin`, so that the child never sees a clean end of what was cut.
-pub async fn feed(stdin: &mut Option<ChildStdin>, mut stream: ByteStream, patience: Option<Duration>) -> Result<()> {
+pub async fn feed(
+    stdin: &mut Option<ChildStdin>,
+    stream: &mut ByteStream,
+    patience: Option<Patience<'_>>,
+) -> Result<()> {
+    let (stage, subject) = patience.map_or((Stage::Restore, ""), |patience| (patience.stage, patience.subject));
     let Some(pipe) = stdin else {
         return Ok(());
     };
@@ -176,15 +190,18 @@ pub async fn feed(stdin: &mut Option<ChildStdin>, mut stream: ByteStream, patien
         let chunk = chunk?;
         let written = match patience {
             None => pipe.write_all(&chunk).await,
-            Some(patience) => {
-                let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
-                tokio::time::timeout(patience, pipe.write_all(&chunk)).await.unwrap_or_else(late)
-            }
+            Some(Patience { limit, .. }) => match tokio::time::timeout(limit, pipe.write_all(&chunk)).await {
+                Ok(written) => written,
+                Err(_) => {
+                    let message = format!("the program took no byte for {} s", limit.as_secs());
+                    return Err(Error::new(stage, Kind::Failed, subject, message));
+                }
+            },
         };
         match written {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
-            Err(error) => return Err(Error::io(Stage::Restore, "", "cannot write to the program", error)),
+            Err(error) => return Err(Error::io(stage, subject, "cannot write to the program", error)),
         }
     }
     *stdin = None;
@@ -311,30 +328,34 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
         let mut running = shell("exec <&-; exit 0", Pipes::Input);
-        feed(&mut running.stdin, from_bytes(vec![0; 1 << 20]), None).await.unwrap();
+        feed(&mut running.stdin, &mut from_bytes(vec![0; 1 << 20]), None).await.unwrap();
         assert!(running.wait().await.unwrap().status.success());
     }
 
     #[tokio::test]
     async fn a_stream_that_was_cut_is_no_clean_end_for_the_child_either() {
-        let (feeder, stream) = channel();
+        let (feeder, mut stream) = channel();
         drop(feeder);
         let mut running = shell("cat >/dev/null; echo 'saw the end' >&2", Pipes::Input);
-        assert!(feed(&mut running.stdin, stream, None).await.is_err());
+        assert!(feed(&mut running.stdin, &mut stream, None).await.is_err());
         assert!(running.stdin.is_some());
     }
 
     #[tokio::test]
     async fn a_child_that_takes_nothing_is_given_up() {
         let mut running = shell("sleep 1000", Pipes::Input);
-        let body = from_bytes(vec![0; 4 << 20]);
-        assert!(feed(&mut running.stdin, body, Some(Duration::from_millis(50))).await.is_err());
+        let mut body = from_bytes(vec![0; 4 << 20]);
+        let patience = Patience { limit: Duration::from_millis(50), stage: Stage::Verify, subject: "appdb" };
+        let error = feed(&mut running.stdin, &mut body, Some(patience)).await.unwrap_err();
+        assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Failed, "appdb"));
     }
 
     #[tokio::test]
     async fn a_child_that_never_ends_is_ended() {
-        let error = shell("sleep 1000", Pipes::Neither).wait_at_most(Duration::from_millis(50)).await.unwrap_err();
-        assert!(error.to_string().contains("did not end"), "{error}");
+        let running = shell("sleep 1000", Pipes::Neither);
+        let process = format!("/proc/{}", running.child.id().unwrap());
+        assert!(running.wait_at_most(Duration::from_millis(50)).await.unwrap().is_none());
+        assert!(!std::path::Path::new(&process).exists());
     }
 
     #[tokio::test]

@@ -184,7 +184,7 @@ const FAILURES: &[(&str, Kind, &str)] = &[
 
 /// A command that connects to nothing: times in UTC, messages in the language that errors are read in.
 pub fn plain_command(tool: &Tool) -> Command {
-    let mut command = Command::new(&tool.path);
+    let mut command = tool::command(&tool.path);
     command.env("PGTZ", "UTC").env("LC_ALL", "C");
     command
 }
@@ -192,4 +192,19 @@ pub fn plain_command(tool: &Tool) -> Command {
 /// Whether libpq takes the database from the environment.
 fn from_environment() -> bool {
     ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_hands_the_passphrase_of_the_identity_on() {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let tool = Tool { name: "psql", path: "psql".into(), version: Version::parse("15.1").unwrap() };
+        for command in [plain_command(&tool), Client::new(&cluster).unwrap().command(&tool)] {
+            let passphrase = ("LONGSHORE_IDENTITY_PASSPHRASE".as_ref(), None);
+            assert!(command.as_std().get_envs().any(|variable| variable == passphrase));
+        }
+    }
 }

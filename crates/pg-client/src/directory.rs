@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 use futures_util::StreamExt;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use tempfile::TempDir;
+pub use tempfile::TempDir;
 
 /// A private folder below `scratch`, gone when it is dropped.
 pub fn private_folder(scratch: Option<&Path>, stage: Stage) -> Result<TempDir> {

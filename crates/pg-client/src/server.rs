@@ -1,5 +1,7 @@
 //! What a server says of itself, its databases, and the role that asks.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use longshore_core::check::Finding;
 use longshore_core::manifest::{self, DatabaseFacts};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -66,8 +68,8 @@ impl Server {
         Ok(manifest::Server { server_version: self.version()?.to_string(), system_identifier })
     }
 
-    /// Findings of the server itself: that it answers, and that its clock agrees with ours.
-    pub fn findings(&self, client: &Client, now: f64) -> Vec<Finding> {
+    /// Findings of the server itself: that it answers, and that its clock agrees with ours, which says `now`.
+    pub fn findings(&self, client: &Client, now: SystemTime) -> Vec<Finding> {
         let subject = format!("cluster {}", client.name());
         let standby = if self.in_recovery { ", a standby" } else { "" };
         let role = if self.superuser { "a superuser" } else { "not a superuser" };
@@ -75,6 +77,8 @@ impl Server {
             &subject,
             format!("PostgreSQL {}{standby}, connected as {}, {role}", self.version, self.role),
         )];
+        // A clock before 1970 is as far off as it seems.
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let apart = (self.clock - now).abs();
         findings.push(if apart <= CLOCK_TOLERANCE {
             Finding::good(&subject, "its clock and ours agree")
@@ -93,6 +97,8 @@ pub struct Database {
     pub name: String,
     /// Whether anyone may connect to it.
     pub allows_connections: bool,
+    /// Whether a `DROP DATABASE` of it was interrupted: nothing can be done with it but to drop it again.
+    pub invalid: bool,
     /// Whether it is a template.
     pub template: bool,
     /// Its size on disk in bytes, where the role may know.
@@ -106,6 +112,7 @@ pub struct Database {
 const DATABASES: &str = "select coalesce(json_agg(json_build_object(
     'name', datname,
     'allows_connections', datallowconn,
+    'invalid', datconnlimit = -2,
     'template', datistemplate,
     'bytes', case when has_database_privilege(oid, 'connect') or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(oid) end,
     'encoding', pg_encoding_to_char(encoding),
@@ -153,6 +160,8 @@ pub fn local_connections() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use longshore_core::check::Outcome;
     use longshore_core::plugin::Cluster;
 
@@ -172,9 +181,12 @@ mod tests {
             in_recovery: true,
             clock: 1_000_000.0,
         };
-        let outcomes = |now| server.findings(&client, now).iter().map(|finding| finding.outcome).collect::<Vec<_>>();
-        assert_eq!(outcomes(1_000_001.0), [Outcome::Good, Outcome::Good]);
-        assert_eq!(outcomes(1_000_100.0), [Outcome::Good, Outcome::Warning]);
+        let outcomes = |seconds| {
+            let now = UNIX_EPOCH + Duration::from_secs(seconds);
+            server.findings(&client, now).iter().map(|finding| finding.outcome).collect::<Vec<_>>()
+        };
+        assert_eq!(outcomes(1_000_001), [Outcome::Good, Outcome::Good]);
+        assert_eq!(outcomes(1_000_100), [Outcome::Good, Outcome::Warning]);
     }
 
     #[test]

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
 
-/// Where Debian keeps the programs of every major version; `%` stands for it.
+/// Where Debian keeps the programs of every major version, in `15/bin` and the like.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
+
+/// The variable that holds the passphrase of the identity, which opens backups.
+const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
 
 /// A version of PostgreSQL, such as 17.4.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +49,20 @@ pub struct Tool {
     pub version: Version,
 }
 
+impl Tool {
+    /// What to say of a dump by this tool of a server that is of an older major. From 17 on, for one, scripts set `transaction_timeout`,
+    /// which older servers do not know.
+    pub fn warning(&self, server: &Version) -> Option<String> {
+        let Version { major, .. } = self.version;
+        (major > server.major).then(|| {
+            format!(
+                "{} {} is newer than the server, which is {server}: what it dumps may not restore into a server older than PostgreSQL {major}",
+                self.name, self.version
+            )
+        })
+    }
+}
+
 impl From<&Tool> for longshore_core::manifest::Tool {
     fn from(tool: &Tool) -> Self {
         Self { name: tool.name.to_owned(), version: tool.version.to_string() }
@@ -60,7 +77,7 @@ impl fmt::Display for Tool {
 
 /// Finds `name` in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
 ///
-/// With the version of a server, that of its own major is taken, else the newest that is not older; without, the newest.
+/// With the version of a server, that of its own major is taken, else that of the nearest newer one, and of it the newest; without, the newest.
 pub async fn find(name: &'static str, server: Option<&Version>, bin_dir: Option<&Path>) -> Result<Tool> {
     let mut found = Vec::new();
     for path in candidates(name, bin_dir) {
@@ -78,9 +95,11 @@ fn choose(mut found: Vec<Tool>, server: Option<&Version>) -> Result<Tool, Vec<To
     let Some(server) = server else {
         return if found.is_empty() { Err(found) } else { Ok(found.swap_remove(0)) };
     };
-    let same = found.iter().position(|tool| tool.version.major == server.major);
-    let newest = found.iter().position(|tool| tool.version.major > server.major);
-    match same.or(newest) {
+    // The farther a program's major is from the server's, the less of what it writes the server knows. The first of the nearest is its
+    // newest.
+    let fits = found.iter().map(|tool| tool.version.major).filter(|major| *major >= server.major);
+    let nearest = fits.min();
+    match found.iter().position(|tool| Some(tool.version.major) == nearest) {
         Some(place) => Ok(found.swap_remove(place)),
         None => Err(found),
     }
@@ -103,9 +122,16 @@ fn candidates(name: &str, bin_dir: Option<&Path>) -> Vec<PathBuf> {
     programs.filter(direct).collect()
 }
 
+/// A command whose child inherits no secret that only we need.
+pub(crate) fn command(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_remove(PASSPHRASE);
+    command
+}
+
 /// What the program says of itself; nothing if it cannot be run.
 async fn version_of(path: &Path) -> Option<Version> {
-    let said = Command::new(path).arg("--version").kill_on_drop(true).output().await.ok()?;
+    let said = command(path).arg("--version").kill_on_drop(true).output().await.ok()?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     Version::parse(said.split_once(") ")?.1)
@@ -153,11 +179,25 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_major_is_taken_then_the_newest_that_is_not_older() {
+    fn the_servers_own_major_is_taken_then_the_nearest_newer_one() {
         assert_eq!(chosen(&["17.2", "15.1", "15.18", "16.3"], "15.4"), Some("15.18".into()));
-        assert_eq!(chosen(&["14.9", "16.3", "17.2"], "15.4"), Some("17.2".into()));
+        assert_eq!(chosen(&["14.9", "16.3", "17.2"], "15.4"), Some("16.3".into()));
+        assert_eq!(chosen(&["18.0", "17.2", "17.4"], "16.3"), Some("17.4".into()));
         assert_eq!(chosen(&["14.9", "13.2"], "15.4"), None);
         assert_eq!(choose(tools(&["14.9", "17.2"]), None).unwrap().version.major, 17);
+    }
+
+    #[test]
+    fn a_tool_that_is_newer_than_the_server_is_warned_of() {
+        let warning = |server| tools(&["17.2"])[0].warning(&Version::parse(server).unwrap());
+        assert!(warning("16.3").unwrap().contains("pg_dump 17.2 is newer than the server, which is 16.3"));
+        assert_eq!(warning("17.4"), None);
+    }
+
+    #[test]
+    fn a_child_does_not_inherit_the_passphrase_of_the_identity() {
+        let command = command(Path::new("pg_dump"));
+        assert!(command.as_std().get_envs().any(|variable| variable == (PASSPHRASE.as_ref(), None)));
     }
 
     #[tokio::test]

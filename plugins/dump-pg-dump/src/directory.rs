@@ -1,8 +1,10 @@
 //! Formats that need room on disk: the directory format, packed as one tar stream, and the room that pg_dump's own tar format needs.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use futures_util::StreamExt;
+use longshore_core::check::Finding;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Ended, Pipes, Running, Words};
@@ -33,6 +35,41 @@ pub(crate) fn dump(
     Ok(stream.boxed())
 }
 
+/// What is amiss with the folder that the directory format writes to, where `bytes` of databases are to be dumped.
+pub(crate) fn findings(scratch: &Path, bytes: u64) -> Vec<Finding> {
+    let place = scratch.display().to_string();
+    // Only making a folder shows that one can be made; it goes at once.
+    if let Err(error) = directory::private_folder(Some(scratch), Stage::Dump) {
+        let error = error.hint("make the folder of scratch_dir, and let the user that runs the job write to it");
+        return vec![Finding::failed("scratch_dir", &error)];
+    }
+    let look = || Ok((scratch.metadata()?.mode(), rustix::fs::statvfs(scratch)?));
+    let (mode, space) = match look() {
+        Ok(looked) => looked,
+        Err(error) => {
+            let error = Error::io(Stage::Dump, place, "cannot look at it", error);
+            return vec![Finding::failed("scratch_dir", &error)];
+        }
+    };
+    let mut findings = Vec::new();
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        let message = format!("{place} can be written by everyone, who can put another folder in the place of ours");
+        findings.push(Finding::warning("scratch_dir", message, format!("chmod +t {place}, or a folder of its own")));
+    }
+    let free = space.f_bavail * space.f_frsize;
+    let room = format!("{place} has {} MiB free, and the databases take {} MiB on disk", free >> 20, bytes >> 20);
+    findings.push(if free < bytes {
+        Finding::warning("scratch_dir", room, "make room there, or use format = \"custom\", which needs none")
+    } else {
+        Finding::good("scratch_dir", room)
+    });
+    findings
+}
+
+/// The bits of a folder's mode: whether others than its owner and group may write, and whether they may touch their own files alone.
+const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
 /// pg_dump's tar format writes every table to a nameless file in the system's temporary folder before it goes to the archive.
 const TAR_SCRATCH: &str = "/tmp";
 
@@ -51,4 +88,31 @@ pub(crate) async fn room_for_tar(client: &Client) -> Result<()> {
             .hint("use format = \"custom\", which needs no room and restores as well"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use longshore_core::check::Outcome;
+
+    use super::*;
+
+    fn outcomes(scratch: &Path, bytes: u64) -> Vec<Outcome> {
+        findings(scratch, bytes).iter().map(|finding| finding.outcome).collect()
+    }
+
+    #[test]
+    fn a_scratch_folder_that_would_not_do_is_found() {
+        let scratch = tempfile::tempdir().unwrap();
+        assert_eq!(outcomes(scratch.path(), 1), [Outcome::Good]);
+        assert_eq!(outcomes(scratch.path(), u64::MAX), [Outcome::Warning]);
+        assert_eq!(outcomes(&scratch.path().join("none"), 1), [Outcome::Failed]);
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(outcomes(scratch.path(), 1), [Outcome::Warning, Outcome::Good]);
+        fs::set_permissions(scratch.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(outcomes(scratch.path(), 1), [Outcome::Good]);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "looking leaves nothing behind");
+    }
 }

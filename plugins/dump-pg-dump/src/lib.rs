@@ -5,7 +5,7 @@
 //! | `settings.rs` | the settings, and what of them cannot work |
 //! | `select.rs` | which databases the patterns mean |
 //! | `arguments.rs` | pg_dump's command line |
-//! | `directory.rs` | the directory format, packed as one tar stream |
+//! | `directory.rs` | formats that need room on disk: the directory format, packed as one tar stream, and pg_dump's tar |
 //! | `look.rs` | what would fail at 3 a.m. |
 
 mod arguments;
@@ -28,11 +28,11 @@ use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
 
-use crate::select::Selection;
+use crate::select::{Selected, Selection};
 pub use crate::settings::PgDump;
 
 /// A `pg_dump` stage: its settings, and the server once it was looked at.
-struct Stevedore {
+struct Dumper {
     settings: PgDump,
     selection: Selection,
     site: Site,
@@ -52,7 +52,7 @@ impl Plugin<dyn Dump> for PgDump {
 
     fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
         self.check(site)?;
-        Ok(Box::new(Stevedore {
+        Ok(Box::new(Dumper {
             selection: Selection::new(&self.databases, &self.exclude)?,
             client: Client::new(&site.cluster)?,
             site: site.clone(),
@@ -62,7 +62,7 @@ impl Plugin<dyn Dump> for PgDump {
     }
 }
 
-impl Stevedore {
+impl Dumper {
     async fn known(&self) -> Result<&Known> {
         let look = async || {
             let server = Server::look(&self.client).await?;
@@ -75,20 +75,19 @@ impl Stevedore {
 }
 
 #[async_trait]
-impl Dump for Stevedore {
+impl Dump for Dumper {
     async fn survey(&self) -> Result<Survey> {
         let Known { server, databases, pg_dump } = self.known().await?;
         arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;
-        let selected = self.selection.choose(databases);
-        let subjects = selected
-            .databases
+        let Selected { databases, missing, mut warnings } = self.selection.choose(databases);
+        if let Some(missing) = missing.into_iter().next() {
+            return Err(missing);
+        }
+        warnings.extend(pg_dump.warning(&server.version()?));
+        let subjects = databases
             .iter()
             .map(|database| Surveyed { subject: Subject::database(&database.name), estimated_bytes: database.bytes });
-        Ok(Survey {
-            server: server.record(&self.client).await?,
-            subjects: subjects.collect(),
-            warnings: selected.warnings,
-        })
+        Ok(Survey { server: server.record(&self.client).await?, subjects: subjects.collect(), warnings })
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
@@ -104,9 +103,8 @@ impl Dump for Stevedore {
 
         let remarks = Afterword::new();
         let said = remarks.clone();
-        let success = move |words: Words| {
-            said.set(Remarks { warnings: words.warnings, not_captured: Vec::new() });
-        };
+        let not_captured = self.settings.leaves_out();
+        let success = move |words: Words| said.set(Remarks { warnings: words.warnings, not_captured });
         let failure = move |ended: &_| client.failure(Stage::Dump, &label, ended);
         let stream = match self.settings.format {
             Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,

@@ -65,13 +65,17 @@ impl Default for PgDump {
 }
 
 /// Options that the pipeline gives itself, or that would make a backup less than it seems.
-const RESERVED: [Reserved; 5] = [
+const RESERVED: [Reserved; 8] = [
     (Some('F'), "format"),
     (Some('j'), "jobs"),
     (Some('Z'), "compress"),
     (None, "lock-wait-timeout"),
     // Rows that a policy hides would be missing without a word.
     (None, "enable-row-security"),
+    // A plain script made with these drops and makes the database of that name, wherever it is restored to.
+    (Some('C'), "create"),
+    (Some('c'), "clean"),
+    (None, "if-exists"),
 ];
 
 impl PgDump {
@@ -102,5 +106,60 @@ impl PgDump {
             );
         }
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())
+    }
+
+    /// What a dump with these settings may lack of its database, in words of its owner.
+    pub(crate) fn leaves_out(&self) -> Vec<String> {
+        let settings = [
+            ("schemas", !self.schemas.is_empty()),
+            ("exclude_schemas", !self.exclude_schemas.is_empty()),
+            ("tables", !self.tables.is_empty()),
+            ("exclude_tables", !self.exclude_tables.is_empty()),
+            ("exclude_table_data", !self.exclude_table_data.is_empty()),
+            ("schema_only", self.schema_only),
+            ("data_only", self.data_only),
+            ("no_owner", self.no_owner),
+            ("no_privileges", self.no_privileges),
+        ];
+        let set = settings.iter().filter(|(_, set)| *set).map(|(setting, _)| format!("what {setting} leaves out"));
+        // What they do is pg_dump's business: most of its options make a dump less.
+        let more = (!self.extra_args.is_empty()).then(|| format!("what {} may leave out", self.extra_args.join(" ")));
+        set.chain(more).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::compress::Compression;
+    use longshore_core::plugin::Cluster;
+
+    use super::*;
+
+    fn checked(extra: &str) -> Result<()> {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let site = Site { cluster, packing: Packing::Pipeline(Compression::None), scratch_dir: None };
+        PgDump { extra_args: vec![extra.into()], ..PgDump::default() }.check(&site)
+    }
+
+    #[test]
+    fn a_script_that_would_drop_what_is_there_is_refused() {
+        for bad in ["-C", "-c", "-vC", "--create", "--clean", "--cle", "--if-exists"] {
+            assert_eq!(checked(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
+        }
+        checked("--no-comments").unwrap();
+    }
+
+    #[test]
+    fn what_a_filter_leaves_out_is_told_by_the_name_of_its_setting() {
+        assert!(PgDump::default().leaves_out().is_empty());
+        let filtered = PgDump {
+            exclude: vec!["old".into()],
+            exclude_tables: vec!["log".into()],
+            no_owner: true,
+            extra_args: vec!["--no-comments".into()],
+            ..PgDump::default()
+        };
+        let told = ["what exclude_tables leaves out", "what no_owner leaves out", "what --no-comments may leave out"];
+        assert_eq!(filtered.leaves_out(), told);
     }
 }

@@ -1,5 +1,7 @@
 //! Dumps what belongs to a whole cluster with `pg_dumpall`, as `type = "pg_dumpall"`: above all the globals, without which no database restores.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::compress::Compression;
@@ -49,7 +51,7 @@ pub enum What {
 }
 
 /// Options that the pipeline gives itself, or that would make a backup less than it seems.
-const RESERVED: [Reserved; 7] = [
+const RESERVED: [Reserved; 10] = [
     (Some('l'), "database"),
     (Some('g'), "globals-only"),
     (Some('r'), "roles-only"),
@@ -57,6 +59,11 @@ const RESERVED: [Reserved; 7] = [
     (Some('s'), "schema-only"),
     (None, "lock-wait-timeout"),
     (None, "no-role-passwords"),
+    // A restore reads globals in UTF-8.
+    (Some('E'), "encoding"),
+    // A script made with these drops the roles and databases of the cluster that it is restored to.
+    (Some('c'), "clean"),
+    (None, "if-exists"),
 ];
 
 /// The name, in reports and manifests, of what a role without rights on `pg_authid` cannot see.
@@ -89,7 +96,7 @@ impl What {
 }
 
 /// A `pg_dumpall` stage: its settings, and the server once it was looked at.
-struct Stevedore {
+struct Dumper {
     settings: PgDumpAll,
     site: Site,
     client: Client,
@@ -102,11 +109,11 @@ impl Plugin<dyn Dump> for PgDumpAll {
     fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())?;
         let client = Client::new(&site.cluster)?;
-        Ok(Box::new(Stevedore { settings: self, site: site.clone(), client, server: OnceCell::new() }))
+        Ok(Box::new(Dumper { settings: self, site: site.clone(), client, server: OnceCell::new() }))
     }
 }
 
-impl Stevedore {
+impl Dumper {
     async fn known(&self) -> Result<&(Server, Tool)> {
         let look = async || {
             let server = Server::look(&self.client).await?;
@@ -129,6 +136,9 @@ impl Stevedore {
         if matches!(self.settings.what, What::Schema | What::All) {
             let timeout = self.settings.lock_wait_timeout.as_deref().unwrap_or("60s");
             arguments.push(format!("--lock-wait-timeout={timeout}"));
+        } else {
+            // Else the names of roles would be in the encoding of whichever database the connection leads to.
+            arguments.push("--encoding=UTF8".to_owned());
         }
         arguments.extend(self.settings.extra_args.iter().cloned());
         arguments
@@ -136,7 +146,7 @@ impl Stevedore {
 }
 
 #[async_trait]
-impl Dump for Stevedore {
+impl Dump for Dumper {
     async fn survey(&self) -> Result<Survey> {
         let (server, _) = self.known().await?;
         let mut warnings = Vec::new();
@@ -189,15 +199,14 @@ impl Dump for Stevedore {
 }
 
 #[async_trait]
-impl Check for Stevedore {
+impl Check for Dumper {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.client.name());
         let (server, pg_dumpall) = match self.known().await {
             Ok(known) => known,
             Err(error) => return vec![Finding::failed(subject, &error)],
         };
-        let now = chrono::Utc::now().timestamp_micros() as f64 / 1e6;
-        let mut findings = server.findings(&self.client, now);
+        let mut findings = server.findings(&self.client, SystemTime::now());
         findings.push(Finding::good("pg_dumpall", pg_dumpall.to_string()));
         if self.without_passwords(server) && !self.settings.no_role_passwords {
             findings.push(Finding::warning(

@@ -1,21 +1,33 @@
 //! Archives: `pg_restore` turns the whole of them into SQL that nobody keeps.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
 use longshore_core::manifest::Verification;
 use longshore_core::stream::ByteStream;
-use longshore_core::{Kind, Result, Stage};
-use longshore_pg_client::child::{Ended, Pipes, Running, feed};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::child::{Ended, Patience, Pipes, Running, feed};
 use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory;
 use longshore_pg_client::tool::Tool;
+
+/// How fast `pg_restore` decodes at the least, in bytes of a directory dump.
+const BYTES_PER_SECOND: u64 = 10_000_000;
+
+/// What `pg_restore` says, in the words of its versions, of a sound archive that it cannot read.
+const TOO_OLD: [&str; 4] = [
+    "unsupported version (",
+    "does not support compression",
+    "compression not supported in this installation",
+    "not supported by this build",
+];
 
 /// Judges an archive in a format that can be read from a pipe.
 pub(crate) async fn judge_stream(
     client: &Client,
     format: &str,
-    plaintext: ByteStream,
+    mut plaintext: ByteStream,
     subject: &str,
     patience: Duration,
 ) -> Result<Verification> {
@@ -23,8 +35,9 @@ pub(crate) async fn judge_stream(
     let mut command = plain_command(&pg_restore);
     command.args(["--file=/dev/null", &format!("--format={format}")]);
     let mut running = Running::start(command, "pg_restore", Pipes::Input)?;
-    feed(&mut running.stdin, plaintext, Some(patience)).await?;
-    verdict(&running.wait_at_most(patience).await?, &pg_restore, subject)
+    let waiting = Patience { limit: patience, stage: Stage::Verify, subject };
+    feed(&mut running.stdin, &mut plaintext, Some(waiting)).await?;
+    judge_end(running, patience, &pg_restore, subject).await
 }
 
 /// Judges a directory dump, which `pg_restore` reads from files alone.
@@ -40,17 +53,103 @@ pub(crate) async fn judge_folder(
     directory::unpack(plaintext, folder.path(), Stage::Verify, subject).await?;
     let mut command = plain_command(&pg_restore);
     command.args(["--file=/dev/null", "--format=directory"]).arg(folder.path().join("dump"));
+    let patience = patience.saturating_add(reading(&folder.path().join("dump"))?);
     let running = Running::start(command, "pg_restore", Pipes::Neither)?;
-    verdict(&running.wait_at_most(patience).await?, &pg_restore, subject)
+    judge_end(running, patience, &pg_restore, subject).await
 }
 
-fn verdict(ended: &Ended, pg_restore: &Tool, subject: &str) -> Result<Verification> {
-    if !ended.status.success() {
-        return Err(ended.error(Stage::Verify, Kind::Corrupt, subject));
+/// How long the files of a directory dump may take to be read.
+fn reading(dump: &Path) -> Result<Duration> {
+    let unread =
+        |error| Error::io(Stage::Verify, dump.display().to_string(), "cannot look at the unpacked files", error);
+    let mut bytes = 0;
+    for file in std::fs::read_dir(dump).map_err(unread)? {
+        bytes += file.and_then(|file| file.metadata()).map_err(unread)?.len();
+    }
+    Ok(Duration::from_secs(bytes / BYTES_PER_SECOND))
+}
+
+/// Waits for a `pg_restore` that has all it needs, at most for `patience`, and judges by how it ended.
+async fn judge_end(running: Running, patience: Duration, pg_restore: &Tool, subject: &str) -> Result<Verification> {
+    let Some(ended) = running.wait_at_most(patience).await? else {
+        let message = format!("pg_restore did not end on it within {} s, and was ended", patience.as_secs());
+        return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message).hint(
+            "raise timeout_seconds if the host was merely slow: there are damaged archives that pg_restore never ends on",
+        ));
+    };
+    if let Some(error) = failure(&ended, subject) {
+        return Err(error);
     }
     Ok(Verification {
         by: format!("{} {}", pg_restore.name, pg_restore.version),
         method: "decoded".to_owned(),
         totals: std::collections::BTreeMap::new(),
     })
+}
+
+/// Why `pg_restore` failed, if it did. Not every failure is damage: it may have been killed, or be too old for a sound archive.
+fn failure(ended: &Ended, subject: &str) -> Option<Error> {
+    if ended.status.success() {
+        return None;
+    }
+    let words = ended.words.last_lines();
+    Some(if ended.status.signal().is_some() {
+        ended.error(Stage::Verify, Kind::Failed, subject)
+    } else if TOO_OLD.iter().any(|sign| words.contains(sign)) {
+        ended
+            .error(Stage::Verify, Kind::Usage, subject)
+            .hint("install newer client programs, or ones that are built with the compression: pg_restore cannot read this archive")
+    } else {
+        ended.error(Stage::Verify, Kind::Corrupt, subject)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::process::Command;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The judgement of a program that does what `script` says.
+    async fn judged(script: &str, patience: Duration) -> Result<Verification> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let running = Running::start(command, "pg_restore", Pipes::Neither).unwrap();
+        let version = longshore_pg_client::tool::Version::parse("15.1").unwrap();
+        let tool = Tool { name: "pg_restore", path: "sh".into(), version };
+        judge_end(running, patience, &tool, "appdb").await
+    }
+
+    #[tokio::test]
+    async fn only_what_pg_restore_cannot_decode_is_damage() {
+        for (script, kind) in [
+            ("echo 'pg_restore: error: could not read from input file: end of file' >&2; exit 1", Kind::Corrupt),
+            ("echo 'pg_restore: error: unsupported version (1.16) in file header' >&2; exit 1", Kind::Usage),
+            ("echo 'pg_restore: error: this build does not support compression with zstd' >&2; exit 1", Kind::Usage),
+            ("kill -9 $$", Kind::Failed),
+        ] {
+            let error = judged(script, 60 * SECOND).await.unwrap_err();
+            assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, kind, "appdb"), "{script}");
+            assert_eq!(error.remedy().is_some(), kind == Kind::Usage, "{script}");
+        }
+        judged("exit 0", 60 * SECOND).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_pg_restore_never_ends_on_is_damaged() {
+        let error = judged("sleep 1000", SECOND / 20).await.unwrap_err();
+        assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Corrupt, "appdb"));
+    }
+
+    #[test]
+    fn the_more_there_is_to_read_the_longer_it_may_take() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(reading(folder.path()).unwrap(), Duration::ZERO);
+        for name in ["1.dat", "2.dat"] {
+            std::fs::File::create(folder.path().join(name)).unwrap().set_len(15_000_000).unwrap();
+        }
+        assert_eq!(reading(folder.path()).unwrap(), 3 * SECOND);
+    }
 }

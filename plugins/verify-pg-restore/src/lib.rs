@@ -27,6 +27,7 @@ use tokio::task::{JoinError, JoinSet};
 #[serde(deny_unknown_fields, default)]
 pub struct PgRestore {
     /// How long pg_restore may take no byte, or may take to end after the last one, in seconds: it never ends on some damaged archives.
+    /// A directory dump, which is read from files, may take this long and one second more for every 10 MB of them.
     pub timeout_seconds: u64,
 }
 
@@ -40,7 +41,7 @@ impl Plugin<dyn Verify> for PgRestore {
     const TYPE: &'static str = "pg_restore";
 
     fn build(self, site: &Site) -> Result<Box<dyn Verify>> {
-        Ok(Box::new(Tally {
+        Ok(Box::new(Decoder {
             client: Client::new(&site.cluster)?,
             scratch_dir: site.scratch_dir.clone(),
             patience: Duration::from_secs(self.timeout_seconds),
@@ -50,23 +51,23 @@ impl Plugin<dyn Verify> for PgRestore {
 
 /// A stage that decodes what passes.
 #[derive(Clone)]
-struct Tally {
+struct Decoder {
     client: Client,
     scratch_dir: Option<PathBuf>,
     patience: Duration,
 }
 
-impl Verify for Tally {
+impl Verify for Decoder {
     fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Verified {
         let findings = Afterword::new();
         let found = findings.clone();
-        let (tally, subject) = (self.clone(), subject.clone());
+        let (decoder, subject) = (self.clone(), subject.clone());
         let stream = async_stream::try_stream! {
             let (mut branches, _) = fan_out(plaintext, 2);
             let (judged, mut passed) = (branches.swap_remove(1), branches.swap_remove(0));
             // A set, since it ends its tasks when it is dropped with the stream.
             let mut judgement = JoinSet::new();
-            judgement.spawn(async move { tally.judge(&subject, format, judged).await });
+            judgement.spawn(async move { decoder.judge(&subject, format, judged).await });
             let mut verdict = None;
             loop {
                 let step = tokio::select! {
@@ -106,7 +107,7 @@ fn joined(judged: Option<Result<Result<Verification>, JoinError>>) -> Result<Ver
     }
 }
 
-impl Tally {
+impl Decoder {
     async fn judge(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Result<Verification> {
         let label = subject.to_string();
         match format {
@@ -121,7 +122,7 @@ impl Tally {
 }
 
 #[async_trait]
-impl Check for Tally {
+impl Check for Decoder {
     async fn check(&self) -> Vec<Finding> {
         match self.client.newest_tool("pg_restore").await {
             Ok(pg_restore) => vec![Finding::good("pg_restore", pg_restore.to_string())],
