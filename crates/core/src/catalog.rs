@@ -74,7 +74,8 @@ impl Backup {
 }
 
 impl Catalog {
-    /// Reads the catalog of a destination. A listing or a fetch that fails is an error: a catalog is whole or there is none.
+    /// Reads the catalog of a destination. A listing or a connection that fails is an error: a catalog is whole or there is none.
+    /// A single manifest that is damaged or may not be read is reported beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
             store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
@@ -84,6 +85,8 @@ impl Catalog {
                 let body = match store.fetch(&key, None).await {
                     // Withdrawn since it was listed: another prune was at work, and the backup is no more.
                     Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                    // One that may not be read hides no other.
+                    Err(error) if error.kind() == Kind::Denied => return Ok(Some((name, Err(error), key))),
                     body => body?,
                 };
                 let manifest = match collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await {

@@ -150,11 +150,13 @@ impl BackupName {
         Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{stamp}", encode_name(cluster)))?))
     }
 
-    /// The name of the backup whose manifest has this key, if it is a manifest's.
+    /// The name of the backup whose manifest has this key, if it is a manifest's. Other files that end alike are strangers: a
+    /// note that somebody left beside the backups is no damaged manifest.
     pub fn of_manifest(key: &Key) -> Option<Self> {
         let name = key.as_str().strip_suffix(MANIFEST)?;
-        let name = Self(Key::parse(name).ok()?);
-        (!name.as_str().ends_with(".details")).then_some(name)
+        let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
+        Stamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
+        Some(Self(Key::parse(name).ok()?))
     }
 
     /// The key of the artifact, which ends with `extension`, such as `.dump.zst.age`.
@@ -232,5 +234,28 @@ mod tests {
         assert_eq!(name.artifact(".dump.zst.age").unwrap().as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.age");
         assert_eq!(BackupName::of_manifest(&name.manifest()).as_ref(), Some(&name));
         assert_eq!(BackupName::of_manifest(&name.details("").unwrap()), None);
+    }
+
+    #[test]
+    fn only_what_is_named_as_a_manifest_is_one() {
+        for stranger in [
+            "notes.json",
+            "main/notes.json",
+            "main/appdb/notes.json",
+            "main/appdb/appdb.json",
+            "main/appdb/appdb-.json",
+            "main/appdb/appdb-2026-06-07.json",
+            "main/appdb/appdb-2026-02-30_000000.json",
+            "main/appdb/other-2026-06-07_091500.json",
+            "appdb/appdb-2026-06-07_091500.json",
+            "old/main/appdb/appdb-2026-06-07_091500.json",
+            "main/appdb/appdb-2026-06-07_091500",
+        ] {
+            assert_eq!(BackupName::of_manifest(&Key::parse(stranger).unwrap()), None, "{stranger}");
+        }
+        for subject in ["globals", "my%20app", "a-2026-06-07_091500"] {
+            let name = BackupName::new("main", subject, Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
+            assert_eq!(BackupName::of_manifest(&name.manifest()), Some(name));
+        }
     }
 }

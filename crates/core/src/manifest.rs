@@ -26,6 +26,8 @@ pub struct Manifest {
     pub job: String,
     /// The run's id: the same for all that one run made.
     pub run: String,
+    /// How many backups the run was to make, this one included: what tells a whole run from one that failed in part.
+    pub run_backups: u32,
     /// The run's one time, in UTC, to the second: what retention counts by and what the keys carry.
     pub time: Stamp,
     /// When this artifact's dump began, in UTC.
@@ -51,7 +53,7 @@ pub struct Manifest {
     /// What could not be captured, such as role passwords.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_captured: Vec<String>,
-    /// What the program that made the dump warned of.
+    /// What the program that made the dump warned of. Where the backup is sealed, that travels in the details, since it names tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The names of the backups without which this one cannot be fully restored, such as the globals of the same run.

@@ -151,6 +151,8 @@ pub enum TargetDatabase {
 pub enum TargetContent {
     /// Refuse to restore if there is anything.
     MustBeEmpty,
+    /// Leave it, and add what the backup brings, as for a backup of data alone.
+    Append,
     /// Drop a database that holds anything, and make it anew.
     Replace,
 }

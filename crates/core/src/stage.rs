@@ -184,10 +184,11 @@ pub trait Room: Send + Sync {
 /// Brings plaintext back into a cluster.
 #[async_trait]
 pub trait Restore: Send + Sync {
-    /// Looks at the target, and refuses what would harm it or cannot work, before a byte is fetched.
-    async fn prepare(&self, manifest: &Manifest) -> Result<()>;
+    /// Looks at the target for all that is to be restored, and refuses what would harm it or cannot work, before a byte is fetched.
+    async fn prepare(&self, manifests: &[&Manifest]) -> Result<()>;
 
-    /// Restores. Bytes that end in an error fail it, whatever the target made of them. Returns what its owner should hear.
+    /// Restores one backup. Nothing that is there is dropped before the plaintext was seen to open. Bytes that end in an error fail
+    /// it, whatever the target made of them. Returns what its owner should hear.
     async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
 
     /// What is in the plaintext, a line each.

@@ -83,6 +83,14 @@ pub async fn collect(mut stream: ByteStream, limit: usize, stage: Stage, subject
     Ok(all.freeze())
 }
 
+/// Reads a stream to its end, for the end's sake.
+pub async fn drain(mut stream: ByteStream) -> Result<()> {
+    while let Some(chunk) = stream.next().await {
+        chunk?;
+    }
+    Ok(())
+}
+
 enum Item {
     Chunk(Bytes),
     Failed(Error),

@@ -133,7 +133,8 @@ async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
     let catalog = Catalog::read(&store).await.unwrap();
     assert_eq!(times(&catalog, &series("app", "nightly")), TIMES[2..]);
     let unreadable: Vec<_> = catalog.unreadable.iter().map(|(key, _)| key.clone()).collect();
-    assert_eq!(unreadable, [manifests[0].clone(), manifests[1].clone(), strangers]);
+    assert_eq!(unreadable, manifests[..2]);
+    assert_eq!(catalog.orphans, [strangers], "a file that only ends like a manifest is a stranger");
     for (key, error) in &catalog.unreadable {
         assert_eq!((error.kind(), error.subject()), (Kind::Corrupt, key.as_str()));
     }
@@ -199,18 +200,25 @@ async fn a_listing_that_fails_half_way_is_an_error_and_never_a_short_catalog() {
 async fn a_manifest_that_cannot_be_fetched_is_an_error_and_never_a_short_catalog() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    for (fault, kind) in [
-        (Fault::Deny, Kind::Denied),
-        // The connection is lost while a manifest is read: that says nothing about the manifest.
-        (Fault::FailAfter(0), Kind::Unavailable),
-        (Fault::FailAfter(100), Kind::Unavailable),
-        (Fault::FailAfter(u64::MAX), Kind::Unavailable),
-    ] {
+    // The connection is lost while a manifest is read: that says nothing about the manifest.
+    for fault in [Fault::FailAfter(0), Fault::FailAfter(100), Fault::FailAfter(u64::MAX)] {
         store.heal();
         store.fault_at(Operation::Fetch, "2026-06-06_030000.json", fault);
         let error = Catalog::read(&store).await.expect_err("a short catalog");
-        assert_eq!((error.stage(), error.kind()), (Stage::Ship, kind), "{fault:?}");
+        assert_eq!((error.stage(), error.kind()), (Stage::Ship, Kind::Unavailable), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_that_may_not_be_read_is_reported_and_hides_no_other() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    store.fault_at(Operation::Fetch, "2026-06-06_030000.json", Fault::Deny);
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.backups().count(), 2);
+    let [(key, error)] = &catalog.unreadable[..] else { panic!("one is unreadable") };
+    assert_eq!((key.file_name(), error.kind()), ("app-2026-06-06_030000.json", Kind::Denied));
+    assert!(catalog.orphans.is_empty(), "its artifact is no orphan");
 }
 
 #[tokio::test]

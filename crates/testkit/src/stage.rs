@@ -29,6 +29,7 @@ pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
     Order {
         job: job.to_owned(),
         run: format!("{time}-test"),
+        run_backups: 1,
         time: Stamp::parse(time).unwrap(),
         cluster: Cluster { name: "main".to_owned(), server },
         subject: subject.clone(),

@@ -68,9 +68,10 @@ fn a_dropped_cluster_leaves_no_process_and_no_folder() {
 
 #[test]
 fn a_test_that_is_killed_takes_its_server_with_it() {
-    let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args(["--exact", "a_test_that_waits_to_be_killed", "--ignored", "--nocapture"]);
-    let mut test = test.stdout(Stdio::piped()).spawn().unwrap();
+    let here = std::env::current_exe().unwrap();
+    let example = here.ancestors().nth(2).unwrap().join("examples/waits_to_be_killed");
+    let test = Command::new(example).stdout(Stdio::piped()).spawn();
+    let mut test = test.expect("cargo builds the examples with the tests: name no single test target");
     let lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
     let data = lines.filter_map(|line| Some(PathBuf::from(line.split_once("data: ")?.1))).next().unwrap();
     let pid = postmaster(&data);
@@ -84,15 +85,6 @@ fn a_test_that_is_killed_takes_its_server_with_it() {
     }
     drop(Cluster::start(&Installation::system(), &[]));
     assert!(!data.exists(), "the next cluster's start sweeps the folder");
-}
-
-#[test]
-#[ignore = "a part of the test above"]
-#[expect(clippy::print_stdout, reason = "it is how the other process learns of it")]
-fn a_test_that_waits_to_be_killed() {
-    let cluster = Cluster::start(&Installation::system(), &[]);
-    println!("\ndata: {}", cluster.data_dir().display());
-    thread::sleep(Duration::from_secs(60));
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub struct Order {
     pub job: String,
     /// The run's id.
     pub run: String,
+    /// How many backups the run is to make.
+    pub run_backups: u32,
     /// The run's one time.
     pub time: Stamp,
     /// The cluster that is read.
@@ -61,6 +63,8 @@ pub struct Order {
 pub struct Shipped {
     /// Its record, if any destination took the artifact. What it `needs` differs by destination and is left out here.
     pub manifest: Option<Manifest>,
+    /// What the dump had to say.
+    pub remarks: Remarks,
     /// What became of it at each destination.
     pub deliveries: Vec<Delivery>,
 }
@@ -114,18 +118,19 @@ impl Pipeline {
         if let Some(error) = failure.get() {
             return Err(error.clone());
         }
+        let remarks = remarks.get().cloned().unwrap_or_default();
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped { manifest: None, deliveries });
+            return Ok(Shipped { manifest: None, remarks, deliveries });
         }
 
         let known = |digest: &Afterword<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
         let findings: Vec<Findings> = findings.iter().filter_map(|findings| findings.get().cloned()).collect();
-        let Remarks { warnings, not_captured } = remarks.get().cloned().unwrap_or_default();
         let mut manifest = Manifest {
             format: FORMAT,
             longshore: env!("CARGO_PKG_VERSION").to_owned(),
             job: order.job.clone(),
             run: order.run.clone(),
+            run_backups: order.run_backups,
             time: order.time,
             started,
             finished: to_millis(Utc::now()),
@@ -143,20 +148,21 @@ impl Pipeline {
             },
             details: None,
             verified: findings.iter().map(|finding| finding.verification.clone()).collect(),
-            not_captured,
-            warnings,
+            not_captured: remarks.not_captured.clone(),
+            // Warnings name tables, so they are the plaintext's business.
+            warnings: if self.encrypt.is_none() { remarks.warnings.clone() } else { Vec::new() },
             needs: Vec::new(),
             recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
         };
         manifest.started = to_millis(manifest.started);
-        let details = match self.seal_details(&name, &findings, &label).await {
+        let details = match self.seal_details(&name, &findings, &remarks, &label).await {
             Ok(details) => details,
             Err(error) => {
                 // The artifacts are there, but without their record they are no backups.
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
-                return Ok(Shipped { manifest: None, deliveries });
+                return Ok(Shipped { manifest: None, remarks, deliveries });
             }
         };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
@@ -170,7 +176,7 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { manifest: Some(manifest), deliveries })
+        Ok(Shipped { manifest: Some(manifest), remarks, deliveries })
     }
 
     /// Leads the stream past everyone who judges.
@@ -194,16 +200,20 @@ impl Pipeline {
         }
     }
 
-    /// Seals what Verify found of the plaintext's own business, where it found any.
+    /// Seals what was found of the plaintext's own business, where there is any.
     async fn seal_details(
         &self,
         name: &BackupName,
         findings: &[Findings],
+        remarks: &Remarks,
         subject: &str,
     ) -> Result<Option<(SealedFile, bytes::Bytes)>> {
         let mut all = serde_json::Map::new();
         for finding in findings {
             all.extend(finding.details.clone());
+        }
+        if self.encrypt.is_some() && !remarks.warnings.is_empty() {
+            all.insert("warnings".to_owned(), remarks.warnings.clone().into());
         }
         if all.is_empty() {
             return Ok(None);
