@@ -51,6 +51,16 @@ pub(crate) enum Verb {
     },
 }
 
+impl Verb {
+    /// In what state an interruption leaves things, for a person.
+    pub(crate) fn leaves_when_interrupted(&self) -> &'static str {
+        match self {
+            Self::Restore(_) => "the target may hold a part of the backup: drop that before you try again",
+            _ => "nothing half-made counts as a backup",
+        }
+    }
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Init {
     /// How to reach the cluster: libpq's keywords, URI or service. Without it, the local sockets are tried.
@@ -108,6 +118,9 @@ pub(crate) struct Verify {
     /// Only what lies in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
+    /// A folder for the plaintext of what cannot be read from a stream, instead of the job's scratch_dir.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) scratch_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]
@@ -123,6 +136,9 @@ pub(crate) struct Restore {
     /// All that one run made, globals first: its id, or `latest`.
     #[arg(long, value_name = "ID", conflicts_with_all = ["at", "output", "list", "globals"])]
     pub(crate) run: Option<String>,
+    /// What this job made, where several made something.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
     /// The cluster to restore into, and the database where it is one: libpq's keywords, URI or service.
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) to: Option<String>,
@@ -147,6 +163,9 @@ pub(crate) struct Restore {
     /// Drop the database if it is not empty, and make it anew.
     #[arg(long, requires = "to")]
     pub(crate) clean: bool,
+    /// Add to what is in a database that is not empty, as a backup of data alone does.
+    #[arg(long, requires = "to", conflicts_with = "clean")]
+    pub(crate) append: bool,
     /// How many connections restore at once; more than one needs --scratch-dir.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,

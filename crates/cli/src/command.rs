@@ -12,9 +12,9 @@ mod verify;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use longshore_core::Result;
 use longshore_core::plugin::{Identities, Passphrase};
-use longshore_service::config::Config;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_service::config::{Config, Job};
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
 
@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::plugins;
 
 /// What every verb but a few needs.
-struct Bridge {
+struct Context {
     config: Config,
     registry: Registry,
     output: Output,
@@ -34,31 +34,53 @@ struct Bridge {
 /// Does what the command line says.
 pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
     let path = args.config.unwrap_or_else(usual_config);
-    let bridge = |password: Option<&Password>| Bridge::new(&path, *output, password);
+    let context = || Context::new(&path, *output);
+    let asking = |password: &Password, job: Option<&str>| context()?.with_password(password, job);
     let done = match args.verb {
         Verb::Init(init) => init::init(&path, init, *output).await,
-        Verb::Check(check) => async { check::check(&bridge(Some(&check.password))?, &check).await }.await,
-        Verb::Run(run) => async { run::run(&bridge(Some(&run.password))?, &run).await }.await,
-        Verb::List(list) => async { list::list(&bridge(None)?, &list).await }.await,
-        Verb::Verify(verify) => async { verify::verify(&bridge(None)?, &verify).await }.await,
-        Verb::Restore(restore) => async { restore::restore(&bridge(None)?, restore).await }.await,
-        Verb::Prune(prune) => async { prune::prune(&bridge(None)?, &prune).await }.await,
+        Verb::Check(check) => {
+            async { check::check(&asking(&check.password, check.job.as_deref())?, &check).await }.await
+        }
+        Verb::Run(run) => async { run::run(&asking(&run.password, run.job.as_deref())?, &run).await }.await,
+        Verb::List(list) => async { list::list(&context()?, &list).await }.await,
+        Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
+        Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
+        Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Completions { shell } => manual::completions(shell, *output),
         Verb::Man { folder } => manual::man(&folder, *output),
     };
     done.unwrap_or_else(|error| output.error(&error))
 }
 
-impl Bridge {
-    fn new(path: &std::path::Path, output: Output, password: Option<&Password>) -> Result<Self> {
+impl Context {
+    fn new(path: &std::path::Path, output: Output) -> Result<Self> {
         let registry = plugins::registry();
-        let mut config = Config::load(path, &registry)?;
-        if let Some(password) = asked(password)? {
-            for job in config.jobs.values_mut() {
-                job.site.cluster.password = Some(password.clone());
-            }
-        }
+        let config = Config::load(path, &registry)?;
         Ok(Self { config, registry, output })
+    }
+
+    /// Asks for the password of the server that the job uses, or all jobs, where that is wanted.
+    fn with_password(mut self, password: &Password, job: Option<&str>) -> Result<Self> {
+        if !password.ask_password {
+            return Ok(self);
+        }
+        let jobs: Vec<&Job> = match job {
+            Some(_) => vec![self.config.job(job)?],
+            None => self.config.jobs.values().collect(),
+        };
+        let cluster = jobs.first().map(|job| job.site.cluster.name.clone()).unwrap_or_default();
+        if jobs.iter().any(|job| job.site.cluster.name != cluster) {
+            // A server that is sent another's password may keep it.
+            let message = "the jobs use several clusters, and one password is for one";
+            let names = jobs.iter().map(|job| format!("\"{}\"", job.name)).collect::<Vec<_>>().join(", ");
+            return Err(Error::new(Stage::Config, Kind::Usage, "--ask-password", message)
+                .hint(format!("name a job: the jobs are {names}")));
+        }
+        let answer = ask::password()?;
+        for job in self.config.jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
+            job.site.cluster.password = Some(answer.clone());
+        }
+        Ok(self)
     }
 }
 

@@ -48,14 +48,18 @@ fn work(args: Args, output: &Output) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output.failure(&format!("cannot start: {error}")),
     };
+    let leaves = args.verb.leaves_when_interrupted();
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = command::execute(args, output) => exit,
-            exit = interrupted() => output.interrupted(exit),
+            exit = interrupted() => output.interrupted(leaves, exit),
         }
     });
     runtime.shutdown_timeout(CLEAN_UP);
-    exit
+    match exit {
+        Exit::Done if output::was_lost() => Exit::Failed,
+        exit => exit,
+    }
 }
 
 /// Waits for a signal that asks us to end. What is under way is dropped then, which undoes it.

@@ -2,8 +2,10 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use longshore_core::Error;
+use longshore_core::error::printable;
 use serde::Serialize;
 
 use crate::exit_code::Exit;
@@ -55,6 +57,7 @@ impl Output {
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
         for row in std::iter::once(&plain).chain(rows) {
             let cells = row.iter().zip(&widths).zip(headings).map(|((cell, &width), heading)| {
+                let cell = printable(cell);
                 if heading.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             });
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -105,9 +108,9 @@ impl Output {
         Exit::Failed
     }
 
-    /// A signal asked us to end.
-    pub(crate) fn interrupted(self, exit: Exit) -> Exit {
-        say(format_args!("interrupted: nothing half-made counts as a backup\n"));
+    /// A signal asked us to end; `leaves` says in what state.
+    pub(crate) fn interrupted(self, leaves: &str, exit: Exit) -> Exit {
+        say(format_args!("interrupted: {leaves}\n"));
         exit
     }
 }
@@ -126,7 +129,17 @@ fn say(text: std::fmt::Arguments<'_>) {
     finish(io::stderr().write_fmt(text));
 }
 
+/// Whether something that should have been printed was not.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether something that should have been printed was not, as on a full disk.
+pub(crate) fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// Whoever closes our output early, as `head` does, wants no more of it; the work goes on, and its exit code tells.
 fn finish(written: io::Result<()>) {
-    written.ok();
+    if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+        LOST.store(true, Ordering::Relaxed);
+    }
 }

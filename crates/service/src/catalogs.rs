@@ -12,7 +12,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::config::Config;
 
 /// A destination whose catalog was read.
-pub struct Quay {
+pub struct Catalogued {
     /// Its name in the configuration.
     pub name: String,
     /// The store.
@@ -22,7 +22,7 @@ pub struct Quay {
 }
 
 /// The catalogs of the destinations named, or of all. One that cannot be read is an error of its own and hides no other.
-pub async fn quays(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Quay>)>> {
+pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
     if let Some(name) = only {
         config.destination(name)?;
     }
@@ -31,26 +31,25 @@ pub async fn quays(config: &Config, only: Option<&str>) -> Result<Vec<(String, R
         let read = async {
             let store: Arc<dyn Store> = Arc::from(builder(&())?);
             let catalog = Catalog::read(&*store).await?;
-            Ok(Quay { name: name.clone(), store, catalog })
+            Ok(Catalogued { name: name.clone(), store, catalog })
         };
         (name.clone(), read.await)
     });
     Ok(join_all(reads).await)
 }
 
-/// The catalogs that could be read, if any could.
-pub async fn readable(config: &Config, only: Option<&str>) -> Result<Vec<Quay>> {
-    let mut failed = None;
-    let mut read = Vec::new();
-    for (_, quay) in quays(config, only).await? {
-        match quay {
-            Ok(quay) => read.push(quay),
-            Err(error) => failed = Some(error),
+/// The catalogs that could be read, and why others could not. If none could, that is the error.
+pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    let (mut all, mut errors) = (Vec::new(), Vec::new());
+    for (_, read) in catalogs(config, only).await? {
+        match read {
+            Ok(read) => all.push(read),
+            Err(error) => errors.push(error),
         }
     }
-    match failed {
-        Some(error) if read.is_empty() => Err(error),
-        _ => Ok(read),
+    match errors.pop() {
+        Some(error) if all.is_empty() => Err(error),
+        last => Ok((all, errors.into_iter().chain(last).collect())),
     }
 }
 

@@ -15,7 +15,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 pub use self::fault::Fault;
+use self::fault::shown;
 use crate::registry::{Builder, Registry};
+
+/// More dumps at once than this are no faster: each takes a connection of the server and processes of this host.
+const MAX_PARALLEL: usize = 64;
 
 /// A configuration that was read: every name in it leads somewhere, every setting is known.
 pub struct Config {
@@ -146,8 +150,8 @@ impl Known<'_> {
                 return Err(wrong(format!("ships to \"{destination}\" twice")));
             }
         }
-        if settings.parallel == 0 {
-            return Err(wrong("parallel is at least 1".to_owned()));
+        if !(1..=MAX_PARALLEL).contains(&settings.parallel) {
+            return Err(wrong(format!("parallel is from 1 to {MAX_PARALLEL}")));
         }
         let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
         Ok(Job {
@@ -188,7 +192,7 @@ impl Known<'_> {
                 .iter()
                 .map(|(destination, name)| {
                     if !ship.contains(destination) {
-                        return Err(format!("retention names \"{destination}\", to which the job does not ship"));
+                        return Err(format!("retention names {}, to which the job does not ship", shown(destination)));
                     }
                     Ok((destination.clone(), policy(name)?))
                 })
@@ -200,8 +204,9 @@ impl Known<'_> {
 /// Where a name leads, or what there is instead.
 fn lead<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
     all.get(name).ok_or_else(|| match all.is_empty() {
-        true => format!("there is no {what} \"{name}\": add a table [{what}.{name}]"),
-        false => format!("there is no {what} \"{name}\"; there is {}", list(all.keys())),
+        true if is_plain(name) => format!("there is no {what} {}: add a table [{what}.{name}]", shown(name)),
+        true => format!("there is no {what} {}: add a table [{what}.NAME]", shown(name)),
+        false => format!("there is no {what} {}; there is {}", shown(name), list(all.keys())),
     })
 }
 

@@ -7,15 +7,15 @@
 //! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
 //! | [`report`] | what became of a run |
 //! | [`check`] | what would fail at 3 a.m. |
-//! | [`fleet`] | the catalogs of all destinations, and finding a backup in them |
+//! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
-//! | [`berth`] | locks: one run of a job at a time |
+//! | [`lock`] | locks: one run of a job at a time |
 //! | [`watch`] | who is told how far the work is |
 
-pub mod berth;
+pub mod catalogs;
 pub mod check;
 pub mod config;
-pub mod fleet;
+pub mod lock;
 pub mod prune;
 pub mod registry;
 pub mod report;

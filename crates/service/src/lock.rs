@@ -13,8 +13,8 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
 
-/// A place at the quay: the lock of a job, and the time that its run carries.
-pub(crate) struct Berth {
+/// The lock of a job, and the time that its run carries.
+pub(crate) struct JobLock {
     /// Held as long as the run is.
     pub(crate) _lock: Lock,
     /// The run's one time.
@@ -23,7 +23,7 @@ pub(crate) struct Berth {
     pub(crate) holder: Holder,
 }
 
-impl Berth {
+impl JobLock {
     /// Takes the lock of a job on this host. Two configurations may have jobs of one name, so the file's path counts, too.
     pub(crate) async fn take(config: &Config, job: &str) -> Result<Self> {
         let folder = lock_dir(config)?;

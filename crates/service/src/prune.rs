@@ -10,8 +10,8 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Result};
 use serde::Serialize;
 
+use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Config, Job};
-use crate::fleet::{Quay, quays};
 use crate::report::Problem;
 
 /// Whether to act on a plan or only to show it.
@@ -72,14 +72,14 @@ pub async fn prune(config: &Config, job: Option<&str>, only: Option<&str>, mode:
         None => config.jobs.values().collect(),
     };
     let mut all = Vec::new();
-    for (destination, quay) in quays(config, only).await? {
+    for (destination, at) in catalogs(config, only).await? {
         let policies: Vec<(&Job, &Policy)> =
             jobs.iter().filter_map(|job| Some((*job, job.retention.get(&destination)?))).collect();
         if policies.is_empty() {
             continue;
         }
-        let pruned = match &quay {
-            Ok(quay) => at_quay(quay, &policies, mode, |_| true).await,
+        let pruned = match &at {
+            Ok(at) => at_destination(at, &policies, mode, |_| true).await,
             Err(error) => Err(error.clone()),
         };
         all.push(pruned.unwrap_or_else(|error| failed(&destination, &error)));
@@ -93,21 +93,21 @@ pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
 }
 
 /// Prunes the series of some jobs at one destination, as far as `wanted` lets it.
-pub(crate) async fn at_quay(
-    quay: &Quay,
+pub(crate) async fn at_destination(
+    at: &Catalogued,
     policies: &[(&Job, &Policy)],
     mode: Mode,
     wanted: impl Fn(&Series) -> bool,
 ) -> Result<Pruned> {
-    let plans = plans(&quay.catalog, policies, wanted, Utc::now())?;
+    let plans = plans(&at.catalog, policies, wanted, Utc::now())?;
     let mut all = Vec::new();
     for (series, Plan { keep, remove }) in plans {
         let mut failed = Vec::new();
         if mode == Mode::Act {
             for name in &remove {
-                let backup = quay.catalog.backups().find(|backup| backup.name == *name);
+                let backup = at.catalog.backups().find(|backup| backup.name == *name);
                 let removed = match backup {
-                    Some(backup) => withdraw(&*quay.store, backup).await,
+                    Some(backup) => withdraw(&*at.store, backup).await,
                     None => Ok(()),
                 };
                 // One that cannot be removed stops no other.
@@ -124,7 +124,7 @@ pub(crate) async fn at_quay(
             failed,
         });
     }
-    Ok(Pruned { destination: quay.name.clone(), series: all, error: None })
+    Ok(Pruned { destination: at.name.clone(), series: all, error: None })
 }
 
 /// Removes a backup: the manifest first, and the rest only once that is gone.
@@ -144,7 +144,7 @@ fn plans<'a>(
 ) -> Result<Vec<(&'a Series, Plan)>> {
     let mut order: Vec<_> = catalog.series.iter().collect();
     order.sort_by_key(|(series, _)| !series.subject.is_database());
-    let mut needed = BTreeMap::new();
+    let mut needed = needed_by_unreadable(catalog);
     let mut all = Vec::new();
     for (series, backups) in order {
         let policy = policies.iter().find(|(job, _)| job.name == series.job && job.site.cluster.name == series.cluster);
@@ -162,4 +162,20 @@ fn plans<'a>(
         all.extend(planned.map(|plan| (series, plan)));
     }
     Ok(all)
+}
+
+/// What lies beside a manifest that cannot be read, of the same cluster and time: nobody knows what that one needs.
+fn needed_by_unreadable(catalog: &Catalog) -> BTreeMap<BackupName, BackupName> {
+    let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key));
+    let beside = |name: BackupName| {
+        let same = |backup: &&Backup| {
+            let (cluster, stamp) = (format!("{}/", backup.manifest.cluster.name), format!("-{}", backup.manifest.time));
+            !backup.manifest.subject.is_database()
+                && name.as_str().starts_with(&cluster)
+                && name.as_str().ends_with(&stamp)
+        };
+        let found: Vec<_> = catalog.backups().filter(same).map(|backup| (backup.name.clone(), name.clone())).collect();
+        found
+    };
+    unreadable.flat_map(beside).collect()
 }

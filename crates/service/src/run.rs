@@ -16,9 +16,9 @@ use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::berth::Berth;
+use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
-use crate::fleet::Quay;
+use crate::lock::JobLock;
 use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, DestinationReport, Outcome, Problem, Report};
@@ -27,36 +27,37 @@ use crate::watch::Watch;
 
 /// Runs a job. An error means that nothing was copied; what failed of a run that began is in its report.
 pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
-    let berth = Berth::take(config, &job.name).await?;
+    let lock = JobLock::take(config, &job.name).await?;
     // All that can be wrong with the settings is found before anything is read or written.
     let dumps: Vec<_> = job.dump.iter().map(|dump| dump(&job.site)).collect::<Result<_>>()?;
     let verify = judges(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
-    let (destinations, left_out) = quays(config, job, &berth).await?;
+    let (destinations, left_out) = claimed_destinations(config, job, &lock).await?;
     let survey = survey(dumps).await?;
     let mut warnings = survey.warnings;
     warnings.extend(cramped(&destinations, &survey.subjects).await);
 
     let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     watch.planned(&surveyed);
-    let voyage = Voyage {
+    let under_way = RunUnderWay {
         pipeline: Pipeline {
             verify,
             encrypt,
             destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
         },
         job: job.name.clone(),
-        run: run_id(&berth, job),
-        time: berth.time,
+        run: run_id(&lock, job),
+        run_backups: surveyed.len().try_into().unwrap_or(u32::MAX),
+        time: lock.time,
         cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
         watch,
     };
-    let artifacts = voyage.copy_all(survey.subjects, job.parallel).await;
+    let artifacts = under_way.copy_all(survey.subjects, job.parallel).await;
     let pruned = let_go(job, &destinations, &artifacts).await;
     Ok(Report {
         job: job.name.clone(),
-        run: voyage.run,
-        time: berth.time,
+        run: under_way.run,
+        time: lock.time,
         finished: Utc::now(),
         artifacts,
         left_out,
@@ -66,16 +67,16 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
 }
 
 /// The run's time, and enough besides to tell it from any other host's run of that second.
-fn run_id(berth: &Berth, job: &Job) -> String {
-    let seed = format!("{} {} {:?}", job.name, std::process::id(), berth.holder.since);
-    format!("{}-{}", berth.time, &Digest::of(seed.as_bytes()).sha256[..8])
+fn run_id(lock: &JobLock, job: &Job) -> String {
+    let seed = format!("{} {} {:?}", job.name, std::process::id(), lock.holder.since);
+    format!("{}-{}", lock.time, &Digest::of(seed.as_bytes()).sha256[..8])
 }
 
 /// The destinations that can take part, claimed for this job, and those that cannot. None at all is an error.
-async fn quays(
+async fn claimed_destinations(
     config: &Config,
     job: &Job,
-    berth: &Berth,
+    lock: &JobLock,
 ) -> Result<(Vec<(Destination, Option<Lock>)>, Vec<DestinationReport>)> {
     let mut ready = Vec::new();
     let mut errors: Vec<(String, Error)> = Vec::new();
@@ -83,19 +84,20 @@ async fn quays(
         let claimed = async {
             let store: Arc<dyn longshore_core::stage::Store> = Arc::from(config.destination(name)?(&())?);
             let lock = match store.exclusive() {
-                Some(exclusive) => Some(exclusive.claim(&job.name, &berth.holder).await?),
+                Some(exclusive) => Some(exclusive.claim(&job.name, &lock.holder).await?),
                 None => None,
             };
-            Ok((Destination { name: name.clone(), store }, lock))
+            Ok::<_, Error>((Destination { name: name.clone(), store }, lock))
         };
         match claimed.await {
             Ok(claimed) => ready.push(claimed),
+            // All claim in one order, so whoever has the first has all: two runs never share destinations out.
+            Err(error) if error.kind() == Kind::Locked => return Err(error),
             Err(error) => errors.push((name.clone(), error)),
         }
     }
     if ready.is_empty() {
-        let worst = errors.iter().position(|(_, error)| error.kind() == Kind::Locked).unwrap_or(0);
-        return Err(errors.swap_remove(worst).1);
+        return Err(errors.swap_remove(0).1);
     }
     let left_out = errors.iter().map(|(name, error)| DestinationReport {
         destination: name.clone(),
@@ -166,16 +168,17 @@ async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<
 type Needs = BTreeMap<String, Vec<BackupName>>;
 
 /// A run under way: all that its backups have in common.
-struct Voyage {
+struct RunUnderWay {
     pipeline: Pipeline,
     job: String,
     run: String,
+    run_backups: u32,
     time: Stamp,
     cluster: Cluster,
     watch: Arc<dyn Watch>,
 }
 
-impl Voyage {
+impl RunUnderWay {
     /// Copies everything: first, one by one, what databases need; then databases, several at once.
     async fn copy_all(&self, subjects: Vec<(Arc<dyn Dump>, Surveyed)>, parallel: usize) -> Vec<ArtifactReport> {
         let (databases, cluster_wide): (Vec<_>, Vec<_>) =
@@ -205,6 +208,7 @@ impl Voyage {
         let order = Order {
             job: self.job.clone(),
             run: self.run.clone(),
+            run_backups: self.run_backups,
             time: self.time,
             cluster: self.cluster.clone(),
             subject,
@@ -234,7 +238,7 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         warnings: Vec::new(),
         error: None,
     };
-    let Shipped { manifest, deliveries } = match shipped {
+    let Shipped { manifest, remarks, deliveries } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
             report.error = Some(Problem::from(&error));
@@ -245,13 +249,13 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         .iter()
         .map(|delivery| DestinationReport::new(&delivery.destination, delivery.took.as_secs_f64(), &delivery.result))
         .collect();
+    report.not_captured = remarks.not_captured;
+    report.warnings = remarks.warnings;
     if let Some(manifest) = manifest {
         report.name = BackupName::new(&order.cluster.name, &order.subject.segment(), order.time).ok();
         report.plaintext_bytes = manifest.artifact.plaintext.bytes;
         report.sealed_bytes = manifest.artifact.sealed.bytes;
         report.verified = manifest.verified;
-        report.not_captured = manifest.not_captured;
-        report.warnings = manifest.warnings;
     }
     report
 }
@@ -274,9 +278,9 @@ async fn let_go(job: &Job, destinations: &[(Destination, Option<Lock>)], artifac
         let pruned = async {
             let store = Arc::clone(&destination.store);
             let catalog = Catalog::read(&*store).await?;
-            let quay = Quay { name: destination.name.clone(), store, catalog };
+            let at = Catalogued { name: destination.name.clone(), store, catalog };
             let wanted = |series: &Series| fresh.contains(&series.subject);
-            prune::at_quay(&quay, &[(job, policy)], Mode::Act, wanted).await
+            prune::at_destination(&at, &[(job, policy)], Mode::Act, wanted).await
         };
         all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
     }

@@ -1,17 +1,21 @@
 //! Reading backups back: sizes, digests, and, where they can be opened, a decode to the end.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 use longshore_core::catalog::Backup;
+use longshore_core::key::{BackupName, Key};
 use longshore_core::pipeline::{Depth, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
-use longshore_core::stage::{Decrypt, Verify};
+use longshore_core::stage::{Decrypt, Store, Verify};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
+use crate::catalogs::{Catalogued, catalogs, means};
 use crate::config::{Config, Job};
-use crate::fleet::{Quay, means, quays};
 use crate::registry::Registry;
 use crate::report::Problem;
 
@@ -66,6 +70,11 @@ pub(crate) fn opener(
     }
 }
 
+/// Who judges what is read back. A job that names nobody wants its dumps unjudged, but whoever asks for a verification wants one.
+fn reading_judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
+    judges(registry, job.filter(|job| job.verify.as_ref().is_some_and(|judges| !judges.is_empty())), site)
+}
+
 /// A site without a server, for judging what was dumped elsewhere.
 fn ashore() -> Site {
     Site {
@@ -75,51 +84,99 @@ fn ashore() -> Site {
     }
 }
 
-/// Reads backups back. `on_bytes` hears how much was read.
-pub async fn verify(
-    config: &Config,
-    registry: &Registry,
-    which: &Which,
-    only: Option<&str>,
-    identities: &Identities,
-    on_bytes: &(dyn Fn(u64) + Sync),
-) -> Result<Vec<ReadBack>> {
-    let mut all = Vec::new();
-    let mut found = false;
-    for (destination, quay) in quays(config, only).await? {
-        let quay = match quay {
-            Ok(quay) => quay,
-            Err(error) => {
-                all.push(unread(&destination, "", &error));
-                continue;
+/// Reads backups back.
+pub struct Reader<'a> {
+    /// The destinations, and the jobs whose judges judge.
+    pub config: &'a Config,
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// What opens sealed backups.
+    pub identities: &'a Identities,
+    /// Where to unpack what is no stream, if not where the job does, or where the job is not known here.
+    pub scratch_dir: Option<&'a Path>,
+    /// Hears how much was read, in bytes.
+    pub on_bytes: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Reader<'_> {
+    /// Reads backups back, from one destination or from all.
+    pub async fn read(&self, which: &Which, only: Option<&str>) -> Result<Vec<ReadBack>> {
+        let mut all = Vec::new();
+        for (destination, at) in catalogs(self.config, only).await? {
+            let at = match at {
+                Ok(at) => at,
+                Err(error) => {
+                    all.push(unread(&destination, "", &error));
+                    continue;
+                }
+            };
+            // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
+            let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
+            all.extend(unreadable.map(|(key, error)| unread(&destination, key.as_str(), error)));
+            let reads = chosen(&at, which).into_iter().map(async |backup| self.one(&at, backup).await);
+            let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
+            all.extend(read.into_iter().flatten());
+        }
+        match which {
+            Which::Named(words) if all.is_empty() => {
+                Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+                    .hint("`longshore list` shows what there is"))
             }
-        };
-        if *which != Which::Newest {
-            all.extend(
-                quay.catalog
-                    .unreadable
-                    .iter()
-                    .filter(|_| *which == Which::All)
-                    .map(|(key, error)| unread(&destination, key.as_str(), error)),
-            );
+            _ => Ok(all),
         }
-        let chosen = chosen(&quay, which);
-        found |= !chosen.is_empty();
-        let reads =
-            chosen.into_iter().map(async |backup| one(config, registry, &quay, backup, identities, on_bytes).await);
-        all.extend(futures_util::stream::iter(reads).buffered(READS).collect::<Vec<_>>().await);
     }
-    match which {
-        Which::Named(words) if !found && all.iter().all(|read| read.error.is_none()) => {
-            Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                .hint("`longshore list` shows what there is"))
+
+    /// What became of one backup's read-back, or nothing if the backup is no more.
+    async fn one(&self, at: &Catalogued, backup: &Backup) -> Option<ReadBack> {
+        let job = self.config.jobs.get(&backup.manifest.job);
+        let mut site = job.map_or_else(ashore, |job| job.site.clone());
+        if let Some(scratch_dir) = self.scratch_dir {
+            site.scratch_dir = Some(scratch_dir.to_owned());
         }
-        _ => Ok(all),
+        let bytes = AtomicU64::new(0);
+        let read = async {
+            let opener = opener(self.registry, self.identities, backup)?;
+            let judges = reading_judges(self.registry, job, &site)?;
+            let count = |read| {
+                bytes.fetch_add(read, Ordering::Relaxed);
+                (self.on_bytes)(read);
+            };
+            read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, count).await
+        };
+        let (depth, error) = match read.await {
+            Ok(depth) => (Some(depth), None),
+            Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
+            Err(error) => (None, Some(error)),
+        };
+        Some(ReadBack {
+            destination: at.name.clone(),
+            name: backup.name.to_string(),
+            bytes: bytes.into_inner(),
+            depth,
+            damaged: error.as_ref().is_some_and(is_damage),
+            error: error.as_ref().map(Problem::from),
+        })
     }
 }
 
-fn chosen<'a>(quay: &'a Quay, which: &Which) -> Vec<&'a Backup> {
-    let series = quay.catalog.series.values();
+impl Which {
+    /// Whether the backup whose manifest has this key may be meant, as far as a key tells.
+    fn may_mean(&self, manifest: &Key) -> bool {
+        let Self::Named(words) = self else { return true };
+        let Some(name) = BackupName::of_manifest(manifest) else { return false };
+        let subject = manifest.folder().rsplit('/').next().unwrap_or_default();
+        [name.as_str(), name.file_name(), manifest.as_str(), manifest.folder(), subject].contains(&words.as_str())
+            || Subject::database(words).segment() == subject
+    }
+}
+
+/// Whether a backup's manifest is gone, too: a prune withdraws it first, and what it leaves behind is no backup.
+async fn is_withdrawn(store: &dyn Store, backup: &Backup) -> bool {
+    store.fetch(&backup.name.manifest(), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
+}
+
+fn chosen<'a>(at: &'a Catalogued, which: &Which) -> Vec<&'a Backup> {
+    let series = at.catalog.series.values();
     match which {
         Which::All => series.flatten().collect(),
         Which::Newest => series.filter_map(|backups| backups.last()).collect(),
@@ -129,39 +186,6 @@ fn chosen<'a>(quay: &'a Quay, which: &Which) -> Vec<&'a Backup> {
                 exact.or_else(|| backups.last().filter(|backup| means(words, backup)))
             })
             .collect(),
-    }
-}
-
-async fn one(
-    config: &Config,
-    registry: &Registry,
-    quay: &Quay,
-    backup: &Backup,
-    identities: &Identities,
-    on_bytes: &(dyn Fn(u64) + Sync),
-) -> ReadBack {
-    let job = config.jobs.get(&backup.manifest.job);
-    let bytes = std::sync::atomic::AtomicU64::new(0);
-    let read = async {
-        let opener = opener(registry, identities, backup)?;
-        let judges = judges(registry, job, &job.map_or_else(ashore, |job| job.site.clone()))?;
-        let count = |read| {
-            bytes.fetch_add(read, std::sync::atomic::Ordering::Relaxed);
-            on_bytes(read);
-        };
-        read_back(&*quay.store, &backup.manifest, opener.as_deref(), &judges, count).await
-    };
-    let (depth, error) = match read.await {
-        Ok(depth) => (Some(depth), None),
-        Err(error) => (None, Some(error)),
-    };
-    ReadBack {
-        destination: quay.name.clone(),
-        name: backup.name.to_string(),
-        bytes: bytes.into_inner(),
-        depth,
-        damaged: error.as_ref().is_some_and(is_damage),
-        error: error.as_ref().map(Problem::from),
     }
 }
 
@@ -178,5 +202,126 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
 
 /// Whether an error means a bad backup: changed bytes, or bytes that a manifest names and that are not there.
 fn is_damage(error: &Error) -> bool {
-    error.kind() == Kind::Corrupt || error.kind() == Kind::NotFound && error.stage() == Stage::Ship
+    error.kind() == Kind::Corrupt || is_lost(error)
+}
+
+/// Whether a destination has nothing under a key.
+fn is_lost(error: &Error) -> bool {
+    error.kind() == Kind::NotFound && error.stage() == Stage::Ship
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::catalog::Catalog;
+    use longshore_core::manifest::Manifest;
+    use longshore_core::plugin::{Ask, Passphrase, Plugin};
+    use longshore_testkit::memory::MemoryStore;
+    use longshore_testkit::stage::Judge;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    /// Rejects whatever it can open.
+    #[derive(Clone, serde::Deserialize)]
+    struct Rejects {}
+
+    impl Plugin<dyn Verify> for Rejects {
+        const TYPE: &'static str = "rejects";
+
+        fn build(self, _: &Site) -> Result<Box<dyn Verify>> {
+            Ok(Box::new(Judge::Rejects))
+        }
+    }
+
+    struct Nobody;
+
+    impl Ask for Nobody {
+        fn secret(&self, _: &str) -> Option<SecretString> {
+            None
+        }
+    }
+
+    /// A destination with one sealed backup, whose bytes are all `abc`.
+    async fn with_backup() -> (MemoryStore, Catalogued) {
+        let text = include_bytes!("../../core/testdata/manifest-1.json");
+        let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
+        let manifest = Manifest::from_bytes(&key, text).unwrap();
+        let store = MemoryStore::new();
+        for key in manifest.keys().unwrap() {
+            store.put(&key, "abc");
+        }
+        store.put(&key, text.as_slice());
+        let catalog = Catalog::read(&store).await.unwrap();
+        (store.clone(), Catalogued { name: "local".to_owned(), store: Arc::new(store), catalog })
+    }
+
+    fn registry() -> Registry {
+        let mut registry = Registry { default_verify: Rejects::TYPE, ..Registry::default() };
+        registry.verify.add::<Rejects>();
+        registry
+    }
+
+    async fn read(at: &Catalogued) -> Option<ReadBack> {
+        let registry = registry();
+        let config = Config {
+            path: Default::default(),
+            lock_dir: None,
+            destinations: Default::default(),
+            jobs: Default::default(),
+        };
+        let identities = Identities { files: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
+        let reader = Reader {
+            config: &config,
+            registry: &registry,
+            identities: &identities,
+            scratch_dir: None,
+            on_bytes: &|_| (),
+        };
+        reader.one(at, at.catalog.backups().next().unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_is_pruned_while_others_are_read_is_left_out() {
+        let (store, at) = with_backup().await;
+        assert_eq!(read(&at).await.unwrap().depth, Some(Depth::Sealed));
+        for key in at.catalog.backups().next().unwrap().manifest.keys().unwrap() {
+            store.lose(&key);
+        }
+        assert!(read(&at).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_lost_its_artifact_and_not_its_manifest_is_damaged() {
+        let (store, at) = with_backup().await;
+        store.lose(&at.catalog.backups().next().unwrap().manifest.artifact.key);
+        assert!(read(&at).await.unwrap().damaged);
+    }
+
+    #[test]
+    fn a_job_that_names_no_judge_leaves_its_runs_unjudged_and_its_read_backs_to_the_default() {
+        let job = Job {
+            name: "nightly".to_owned(),
+            site: ashore(),
+            dump: Vec::new(),
+            verify: Some(Vec::new()),
+            encrypt: None,
+            ship: Vec::new(),
+            retention: Default::default(),
+            parallel: 1,
+        };
+        assert_eq!(judges(&registry(), Some(&job), &job.site).unwrap().len(), 0);
+        assert_eq!(reading_judges(&registry(), Some(&job), &job.site).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_unreadable_manifest_is_meant_by_its_name_its_subject_and_its_place() {
+        let key = Key::parse("main/my%20app/my%20app-2026-06-07_091500.json").unwrap();
+        for words in ["my app", "my%20app", "main/my%20app", "my%20app-2026-06-07_091500", key.as_str()] {
+            assert!(Which::Named(words.to_owned()).may_mean(&key), "{words}");
+        }
+        for words in ["app", "main", "other/my%20app", "my%20app-2026-06-07_091501"] {
+            assert!(!Which::Named(words.to_owned()).may_mean(&key), "{words}");
+        }
+        assert!(Which::Newest.may_mean(&key) && Which::All.may_mean(&key));
+    }
 }

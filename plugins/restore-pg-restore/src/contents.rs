@@ -38,12 +38,12 @@ pub(crate) async fn list(
 }
 
 /// Feeds a child and takes its output line by line.
-async fn lines(mut running: Running, input: ByteStream, label: &str) -> Result<Vec<String>> {
+async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
     let output = running.into_stream(move |ended| ended.error(Stage::Restore, Kind::Corrupt, &subject), |_| {});
     let collected = stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label);
-    let (text, ()) = tokio::try_join!(collected, feed(&mut stdin, input, None))?;
+    let (text, ()) = tokio::try_join!(collected, feed(&mut stdin, &mut input, None))?;
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 

@@ -1,10 +1,11 @@
 //! The database to restore into: whether it is there, empty, or to be made.
 
-use longshore_core::manifest::DatabaseFacts;
+use longshore_core::error::printable;
+use longshore_core::manifest::{DatabaseFacts, Manifest};
 use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
-use longshore_pg_client::server::{identifier, literal};
+use longshore_pg_client::server::{databases, identifier, literal};
 
 /// What there is to restore into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +40,67 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
         }
         (true, _) => {}
     }
-    if client.to_database(database).ask(IS_EMPTY).await? {
+    if target.content == TargetContent::Append || client.to_database(database).ask(IS_EMPTY).await? {
         return Ok(Landing::There);
     }
     if target.content == TargetContent::Replace {
         return Ok(Landing::ToBeReplaced);
     }
-    let hint = "restore into an empty database, or give --clean to drop it and make it anew";
+    let hint =
+        "restore into an empty database, give --clean to drop it and make it anew, or --append to add to what is there";
     refused(Kind::Refused, "the database is not empty", hint)
+}
+
+/// Refuses to run a script of a whole cluster where any database holds something: it cannot be cleaned for it.
+pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subject: &str) -> Result<()> {
+    if target.content == TargetContent::Append {
+        return Ok(());
+    }
+    for database in databases(&maintenance(client, "")).await?.iter().filter(|database| database.allows_connections) {
+        if !client.to_database(&database.name).ask::<bool>(IS_EMPTY).await? {
+            let message = format!("database \"{}\" of the target is not empty", printable(&database.name));
+            return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
+                .hint("restore a whole cluster into a fresh one, or give --append"));
+        }
+    }
+    Ok(())
+}
+
+/// Renames a database out of the way, so that nothing of it is lost until what replaces it is there. Returns its name from now on.
+pub(crate) async fn set_aside(client: &Client, database: &str, manifest: &Manifest) -> Result<String> {
+    let mut begins = database.to_owned();
+    while begins.len() > MAX_NAME_BYTES - "_before_2026-06-07_091500".len() {
+        begins.pop();
+    }
+    let aside = format!("{begins}_before_{}", manifest.time);
+    rename(client, database, &aside).await?;
+    Ok(aside)
+}
+
+/// The most bytes that a name may have in PostgreSQL.
+const MAX_NAME_BYTES: usize = 63;
+
+async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
+    let statement = format!("alter database {} rename to {}", identifier(from), identifier(to));
+    // One of the two may be the database that maintenance would use.
+    maintenance(client, "postgres").execute(&statement).await.map(std::mem::drop)
 }
 
 /// Drops a database that nobody is connected to.
 pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
     let statement = format!("drop database {}", identifier(database));
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
+}
+
+/// Leaves the target as it was before a restore that failed: without the database that it made, and with the one that was there.
+pub(crate) async fn undo(client: &Client, database: &str, aside: Option<&str>) -> Result<()> {
+    // The session of a program that was ended may linger for a moment.
+    let statement = format!("drop database if exists {} with (force)", identifier(database));
+    maintenance(client, database).execute(&statement).await?;
+    match aside {
+        Some(aside) => rename(client, aside, database).await,
+        None => Ok(()),
+    }
 }
 
 /// Makes a database of the encoding and locale that the backup's had.

@@ -11,7 +11,7 @@ use longshore_pg_client::child::{Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::script::{identifier_after, statements};
 
-use crate::{Hoist, landing};
+use crate::{Restorer, landing};
 
 /// The most bytes that the roles and tablespaces of a cluster may take.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
@@ -24,15 +24,23 @@ pub(crate) async fn restore(client: &Client, subject: &str, plaintext: ByteStrea
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]);
     let mut running = Running::start(command, "psql", Pipes::Input)?;
-    feed(&mut running.stdin, plaintext, None).await?;
+    let mut plaintext = plaintext.fuse().boxed();
+    feed(&mut running.stdin, &mut plaintext, None).await?;
     let ended = running.wait().await?;
-    if ended.status.success() { Ok(()) } else { Err(client.failure(Stage::Restore, subject, &ended)) }
+    if !ended.status.success() {
+        return Err(client.failure(Stage::Restore, subject, &ended));
+    }
+    stream::drain(plaintext).await
 }
 
 /// Restores globals, or a cluster's whole script. Roles and tablespaces that are there already are left as they are, which is said.
-pub(crate) async fn restore_cluster(hoist: &Hoist, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
+pub(crate) async fn restore_cluster(
+    restorer: &Restorer,
+    manifest: &Manifest,
+    plaintext: ByteStream,
+) -> Result<Vec<String>> {
     let label = manifest.subject.to_string();
-    let client = landing::maintenance(&hoist.client, "");
+    let client = landing::maintenance(&restorer.client, "");
     let (globals, rest) = globals(plaintext, &label).await?;
     let there = Names {
         roles: client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
@@ -45,7 +53,8 @@ pub(crate) async fn restore_cluster(hoist: &Hoist, manifest: &Manifest, plaintex
 }
 
 /// Reads a cluster's script up to its first database: the globals, and a stream of the rest.
-async fn globals(mut plaintext: ByteStream, subject: &str) -> Result<(String, ByteStream)> {
+async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteStream)> {
+    let mut plaintext = plaintext.fuse();
     let mut text = BytesMut::new();
     let mut searched = 0;
     let end = loop {
@@ -86,7 +95,7 @@ impl Names {
                 identifier_after(statement, prefix).filter(|(name, _)| names.contains(name))
             };
             if let Some((name, _)) = made("CREATE ROLE ", &self.roles) {
-                notes.push(format!("role \"{name}\" is there already, and was left as it is"));
+                notes.push(format!("role \"{name}\" is there already, and keeps its attributes and password"));
             } else if let Some((name, _)) = made("CREATE TABLESPACE ", &self.tablespaces) {
                 notes.push(format!("tablespace \"{name}\" is there already, and was left as it is"));
             } else if made("ALTER ROLE ", &self.roles).is_some_and(|(_, after)| after.starts_with(" WITH ")) {

@@ -4,11 +4,11 @@ use longshore_core::Result;
 use longshore_core::check::Outcome;
 
 use crate::args::Check;
-use crate::command::{Bridge, identities};
+use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 
-pub(super) async fn check(bridge: &Bridge, args: &Check) -> Result<Exit> {
-    let Bridge { config, registry, output } = bridge;
+pub(super) async fn check(context: &Context, args: &Check) -> Result<Exit> {
+    let Context { config, registry, output } = context;
     let identities = identities(&args.identity);
     let findings = longshore_service::check::check(config, registry, args.job.as_deref(), &identities).await?;
     if args.json.json {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::ExposeSecret;
 
@@ -24,7 +25,10 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
         refuse_existing(&identity)?;
     }
     let found = plugins::find_cluster(args.connection.as_deref()).await?;
-    output.line(format_args!("found {}: {}", found.server, found.databases.join(", ")));
+    // Names may hold line breaks, which would end the comment that they stand in.
+    let databases: Vec<_> = found.databases.iter().map(|name| format!("\"{}\"", printable(name))).collect();
+    let databases = databases.join(", ");
+    output.line(format_args!("found {}: {databases}", found.server));
 
     make_folder(folder)?;
     let destination = absolute(&args.destination.unwrap_or_else(usual_destination))?;
@@ -40,10 +44,11 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     let recipients = recipients.iter().map(|recipient| quoted(recipient)).collect::<Vec<_>>().join(", ");
     let config = TEMPLATE
         .replace("{server}", &found.server)
-        .replace("{databases}", &found.databases.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "))
         .replace("{connection}", &quoted(&found.connection))
         .replace("{path}", &quoted(&destination.display().to_string()))
-        .replace("{recipients}", &recipients);
+        .replace("{recipients}", &recipients)
+        // Last, since a database may be named like one of the places.
+        .replace("{databases}", &databases);
     write_new(path, &config)?;
     output.line(format_args!("wrote a configuration: {}", path.display()));
     if identity.exists() {
@@ -53,7 +58,11 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
             identity.display()
         ));
     }
-    output.line("\nNext: `longshore check`, then `longshore run nightly`");
+    let config = path.display();
+    output.line(format_args!("ships to {}", destination.display()));
+    output.line(format_args!(
+        "\nNext: `longshore --config {config} check`, then `longshore --config {config} run nightly`"
+    ));
     Ok(Exit::Done)
 }
 

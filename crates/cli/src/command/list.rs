@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use chrono::{TimeDelta, Utc};
 use indicatif::HumanBytes;
-use longshore_core::Result;
 use longshore_core::catalog::{Backup, Presence};
+use longshore_core::error::printable;
 use longshore_core::key::BackupName;
 use longshore_core::manifest::Manifest;
-use longshore_service::fleet::{means, quays};
+use longshore_core::{Kind, Result};
+use longshore_service::catalogs::{catalogs, means};
 use serde::Serialize;
 
 use crate::args::List;
-use crate::command::Bridge;
+use crate::command::Context;
 use crate::exit_code::Exit;
+use crate::output::Output;
 
 /// A backup, wherever it lies.
 #[derive(Serialize)]
@@ -26,29 +28,34 @@ struct Line {
     manifest: Manifest,
 }
 
-pub(super) async fn list(bridge: &Bridge, args: &List) -> Result<Exit> {
-    let Bridge { config, output, .. } = bridge;
+pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
+    let Context { config, output, .. } = context;
     let mut lines: BTreeMap<BackupName, Line> = BTreeMap::new();
     let mut exit = Exit::Done;
+    let mut orphans: BTreeMap<String, usize> = BTreeMap::new();
     let mut read = 0;
-    for (destination, quay) in quays(config, args.destination.as_deref()).await? {
-        let catalog = match quay {
-            Ok(quay) => quay.catalog,
+    for (destination, at) in catalogs(config, args.destination.as_deref()).await? {
+        let catalog = match at {
+            Ok(at) => at.catalog,
             Err(error) => {
                 output.error(&error);
-                exit = Exit::Partial;
+                exit = worse(exit, Exit::Partial);
                 continue;
             }
         };
         read += 1;
         for (_, error) in &catalog.unreadable {
             output.error(error);
-            exit = Exit::Damaged;
+            // What a newer version wrote, or what we may not read, is whole for all we know.
+            exit = worse(exit, if error.kind() == Kind::Corrupt { Exit::Damaged } else { Exit::Partial });
+        }
+        if !catalog.orphans.is_empty() {
+            orphans.insert(destination.clone(), catalog.orphans.len());
         }
         let wanted = |backup: &&Backup| args.subject.as_deref().is_none_or(|words| means(words, backup));
         for backup in catalog.backups().filter(wanted) {
             if !backup.is_good() {
-                exit = Exit::Damaged;
+                exit = worse(exit, Exit::Damaged);
             }
             let line = lines.entry(backup.name.clone()).or_insert_with(|| line(backup));
             line.destinations.insert(destination.clone(), state(backup.artifact));
@@ -57,13 +64,39 @@ pub(super) async fn list(bridge: &Bridge, args: &List) -> Result<Exit> {
     let lines: Vec<Line> = lines.into_values().collect();
     if args.json.json {
         output.json(&lines);
-    } else if lines.is_empty() && exit == Exit::Done {
-        output.note("no backups");
     } else {
-        let rows: Vec<_> = lines.iter().map(row).collect();
-        output.table(&["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"], &rows);
+        if lines.is_empty() && exit == Exit::Done {
+            output.note("no backups");
+        } else {
+            table(*output, &lines);
+        }
+        if !orphans.is_empty() {
+            output.note(strangers(&orphans));
+        }
     }
     Ok(if read == 0 { Exit::Failed } else { exit })
+}
+
+/// The worse of two ends of a listing: a damaged backup outweighs a destination that could not be read.
+fn worse(one: Exit, other: Exit) -> Exit {
+    if [one, other].contains(&Exit::Damaged) {
+        Exit::Damaged
+    } else if one == Exit::Done {
+        other
+    } else {
+        one
+    }
+}
+
+/// How many files belong to no backup: they take room, and nothing ever removes them.
+fn strangers(orphans: &BTreeMap<String, usize>) -> String {
+    let total: usize = orphans.values().sum();
+    let each = orphans.iter().map(|(destination, count)| format!("{count} at \"{destination}\""));
+    format!(
+        "{total} {} to no backup ({}): left by a run that was cut off or is at work, or put there by somebody else",
+        if total == 1 { "file belongs" } else { "files belong" },
+        each.collect::<Vec<_>>().join(", "),
+    )
 }
 
 fn line(backup: &Backup) -> Line {
@@ -81,6 +114,19 @@ fn state(artifact: Presence) -> String {
         Presence::OtherSize(bytes) => format!("damaged: {bytes} bytes"),
         Presence::Missing => "damaged: no artifact".to_owned(),
     }
+}
+
+/// Shows the backups; whose they are, too, where several jobs made them.
+fn table(output: Output, lines: &[Line]) {
+    let mut headings = vec!["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"];
+    let mut rows: Vec<_> = lines.iter().map(row).collect();
+    if lines.iter().any(|line| line.manifest.job != lines[0].manifest.job) {
+        headings.insert(1, "JOB");
+        for (row, line) in rows.iter_mut().zip(lines) {
+            row.insert(1, printable(&line.manifest.job));
+        }
+    }
+    output.table(&headings, &rows);
 }
 
 fn row(line: &Line) -> Vec<String> {

@@ -4,12 +4,12 @@ use longshore_core::Result;
 use longshore_service::prune::{Mode, Pruned};
 
 use crate::args::Prune;
-use crate::command::Bridge;
+use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
-pub(super) async fn prune(bridge: &Bridge, args: &Prune) -> Result<Exit> {
-    let Bridge { config, output, .. } = bridge;
+pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
+    let Context { config, output, .. } = context;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Act };
     let pruned =
         longshore_service::prune::prune(config, args.job.as_deref(), args.destination.as_deref(), mode).await?;

@@ -2,24 +2,31 @@
 
 use longshore_core::plugin::{Cluster, Target, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::fleet::moment;
-use longshore_service::restore::{Chosen, Globals, What, choose, contents, save};
+use longshore_service::catalogs::moment;
+use longshore_service::restore::{Choice, Chosen, Globals, Restored, What, choose, contents, save};
 
 use crate::args::Restore;
-use crate::command::{Bridge, asked, identities};
+use crate::command::{Context, asked, identities};
 use crate::exit_code::Exit;
+use crate::output::Output;
 
-pub(super) async fn restore(bridge: &Bridge, args: Restore) -> Result<Exit> {
-    let Bridge { config, registry, output } = bridge;
+pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
+    let Context { config, registry, output } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "several connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)
             .hint("name a folder for its plaintext, best one in memory: --scratch-dir /dev/shm"));
     }
+    if args.output.as_deref() == Some(std::path::Path::new("-")) {
+        let message = "writes to a new file, which must be named";
+        return Err(Error::new(Stage::Config, Kind::Usage, "--output", message).hint("name it ./- if that is its name"));
+    }
     let identities = identities(&args.identity);
-    let chosen = choose(config, &what(&args)?, args.from.as_deref()).await?;
+    let Choice { backups: chosen, missing, warnings } = choose(config, &what(&args)?, args.from.as_deref()).await?;
+    for warning in warnings.iter().chain(&missing) {
+        output.warning(warning);
+    }
     let target = target(&args)?;
-
     if args.list {
         for chosen in &chosen {
             for line in contents(registry, chosen, &target, &identities).await? {
@@ -37,20 +44,40 @@ pub(super) async fn restore(bridge: &Bridge, args: Restore) -> Result<Exit> {
         output.line(format_args!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
-    let notes = longshore_service::restore::restore(registry, &chosen, &target, &identities, &began).await?;
-    for note in notes {
-        output.note(note);
+    let restored = longshore_service::restore::restore(registry, &chosen, &target, &identities, &began).await?;
+    let exit = tell(*output, chosen.len(), restored);
+    Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
+}
+
+/// Says what became of each, and of all.
+fn tell(output: Output, wanted: usize, restored: Vec<Restored>) -> Exit {
+    let mut whole = 0;
+    let mut worst = Exit::Done;
+    for restored in restored {
+        match restored {
+            Ok(notes) => {
+                whole += 1;
+                notes.iter().for_each(|note| output.note(note));
+            }
+            Err(error) => worst = output.error(&error),
+        }
     }
-    let count = chosen.len();
-    output.line(format_args!("restored {count} {}", if count == 1 { "backup" } else { "backups" }));
-    Ok(Exit::Done)
+    if worst == Exit::Done {
+        output.line(format_args!("restored {whole} {}", if whole == 1 { "backup" } else { "backups" }));
+        return Exit::Done;
+    }
+    output.line(format_args!("restored {whole} of {wanted} backups"));
+    if whole == 0 { worst } else { Exit::Partial }
 }
 
 fn what(args: &Restore) -> Result<What> {
-    match (&args.run, &args.subject) {
-        (Some(run), _) => Ok(What::Run(run.clone())),
+    let job = args.job.clone();
+    match (args.run.as_deref(), &args.subject) {
+        (Some("latest"), _) => Ok(What::LatestRun { job }),
+        (Some(run), _) => Ok(What::Run(run.to_owned())),
         (None, words) => Ok(What::Subject {
             words: words.clone().unwrap_or_default(),
+            job,
             at: args.at.as_deref().map(moment).transpose()?,
             globals: if args.globals { Globals::First } else { Globals::Leave },
         }),
@@ -66,7 +93,11 @@ fn target(args: &Restore) -> Result<Target> {
             bin_dir: None,
         },
         database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
-        content: if args.clean { TargetContent::Replace } else { TargetContent::MustBeEmpty },
+        content: match (args.clean, args.append) {
+            (true, _) => TargetContent::Replace,
+            (false, true) => TargetContent::Append,
+            (false, false) => TargetContent::MustBeEmpty,
+        },
         jobs: args.jobs,
         scratch_dir: args.scratch_dir.clone(),
     })

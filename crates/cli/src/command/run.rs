@@ -5,13 +5,13 @@ use longshore_core::Result;
 use longshore_service::report::{ArtifactReport, Report};
 
 use crate::args::Run;
-use crate::command::Bridge;
+use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress;
 
-pub(super) async fn run(bridge: &Bridge, args: &Run) -> Result<Exit> {
-    let Bridge { config, registry, output } = bridge;
+pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
+    let Context { config, registry, output } = context;
     let job = config.job(args.job.as_deref())?;
     let report = longshore_service::run::run(config, registry, job, progress::watcher(*output)).await?;
     if args.json.json {
@@ -65,7 +65,7 @@ fn row(artifact: &ArtifactReport) -> Vec<String> {
 fn tell(output: Output, artifact: &ArtifactReport) {
     let subject = &artifact.subject;
     for missing in &artifact.not_captured {
-        output.warning(format_args!("{subject}: {missing} could not be captured"));
+        output.warning(format_args!("{subject}: not captured: {missing}"));
     }
     for warning in &artifact.warnings {
         output.warning(format_args!("{subject}: {warning}"));

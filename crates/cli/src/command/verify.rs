@@ -3,15 +3,15 @@
 use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_core::pipeline::Depth;
-use longshore_service::verify::{ReadBack, Which};
+use longshore_service::verify::{ReadBack, Reader, Which};
 
 use crate::args::Verify;
-use crate::command::{Bridge, identities};
+use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 use crate::progress;
 
-pub(super) async fn verify(bridge: &Bridge, args: &Verify) -> Result<Exit> {
-    let Bridge { config, registry, output } = bridge;
+pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
+    let Context { config, registry, output } = context;
     let which = match &args.backup {
         Some(words) => Which::Named(words.clone()),
         None if args.all => Which::All,
@@ -20,15 +20,14 @@ pub(super) async fn verify(bridge: &Bridge, args: &Verify) -> Result<Exit> {
     let identities = identities(&args.identity);
     let counter = progress::counter(*output);
     let on_bytes = |bytes| counter.inc(bytes);
-    let read = longshore_service::verify::verify(
+    let reader = Reader {
         config,
         registry,
-        &which,
-        args.destination.as_deref(),
-        &identities,
-        &on_bytes,
-    );
-    let read = read.await?;
+        identities: &identities,
+        scratch_dir: args.scratch_dir.as_deref(),
+        on_bytes: &on_bytes,
+    };
+    let read = reader.read(&which, args.destination.as_deref()).await?;
     counter.finish_and_clear();
     if args.json.json {
         output.json(&read);

@@ -36,23 +36,102 @@ impl Fault {
         let subject = format!("{}:{number}:{column}", path.display());
         let marks = span.len().clamp(1, line.len().saturating_sub(column - 1).max(1));
         let picture = format!("{}\n{}{}", masked(line), " ".repeat(column - 1), "^".repeat(marks));
-        usage(subject, self.message.clone()).because(picture)
+        // Beside `secret = ` any value may be one, whatever it looks like.
+        let message = if is_suspect(line) { without_values(&self.message, |_| true) } else { self.message.clone() };
+        usage(subject, message).because(picture)
     }
+}
+
+/// Whether words may hold a secret.
+fn is_suspect(words: &str) -> bool {
+    let lower = words.to_lowercase();
+    ["pass", "://", "secret"].iter().any(|word| lower.contains(word))
+}
+
+/// A value from the file in quotes, unless it may hold a secret: a connection string lands in the wrong place easily.
+pub(super) fn shown(value: &str) -> String {
+    if is_suspect(value) { "\"…\"".to_owned() } else { format!("{value:?}") }
+}
+
+/// A parser's message with the values that it quotes cut out, where `is_secret` says so. They stand in `"`, escaped as Rust
+/// does; in backticks stand settings' names, which are to be seen, and what was written in the place of one, which may be anything.
+fn without_values(message: &str, is_secret: impl Fn(&str) -> bool) -> String {
+    let mut kept = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(start) = rest.find(['"', '`']) {
+        let quote = &rest[start..=start];
+        let body = &rest[start + 1..];
+        // A quote that never closes has everything after it for its value.
+        let end = closing(body, quote).unwrap_or(body.len());
+        let value = &body[..end];
+        let cut = if quote == "`" { !is_setting(value) && is_suspect(value) } else { is_secret(value) };
+        kept += &rest[..=start];
+        kept += if cut { "…" } else { value };
+        kept += quote;
+        rest = body.get(end + 1..).unwrap_or_default();
+    }
+    kept + rest
+}
+
+/// Where the quote is that closes `body`.
+fn closing(body: &str, quote: &str) -> Option<usize> {
+    let mut escaped = false;
+    body.char_indices().find_map(|(place, char)| {
+        let closes = !escaped && quote.starts_with(char);
+        escaped = char == '\\' && !escaped && quote == "\"";
+        closes.then_some(place)
+    })
+}
+
+/// Whether it is written as the name of a setting is.
+fn is_setting(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
 /// A line without what may be a secret: connection strings can hold passwords.
 fn masked(line: &str) -> String {
-    let lower = line.to_lowercase();
-    let suspect = ["pass", "://", "secret"].iter().any(|word| lower.contains(word));
     match line.split_once('=') {
-        Some((key, _)) if suspect => format!("{key}= …"),
-        None if suspect => "…".to_owned(),
-        _ => line.to_owned(),
+        _ if !is_suspect(line) => line.to_owned(),
+        Some((key, _)) if is_setting(key.trim()) => format!("{key}= …"),
+        _ => "…".to_owned(),
     }
 }
 
 impl From<toml::de::Error> for Fault {
     fn from(error: toml::de::Error) -> Self {
-        Self { span: error.span(), message: error.message().to_owned() }
+        Self { span: error.span(), message: without_values(error.message(), is_suspect) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_loses_the_values_that_may_be_secrets_and_no_more() {
+        let cut = |message| without_values(message, is_suspect);
+        for (message, kept) in [
+            (
+                r#"invalid type: string "host=db password=x", expected a map"#,
+                r#"invalid type: string "…", expected a map"#,
+            ),
+            (
+                r#"invalid type: string "a\"b password=x\\", expected a map"#,
+                r#"invalid type: string "…", expected a map"#,
+            ),
+            (r#"unknown variant "postgresql://u:x"#, r#"unknown variant "…""#),
+            ("unknown field `postgresql://u:x@h`, expected `passphrase`", "unknown field `…`, expected `passphrase`"),
+            (r#"invalid type: string "daily", expected u32"#, r#"invalid type: string "daily", expected u32"#),
+        ] {
+            assert_eq!(cut(message), kept);
+        }
+    }
+
+    #[test]
+    fn beside_a_setting_for_secrets_no_value_is_shown() {
+        let source = "secret_key = \"x1y2\"";
+        let fault = Fault::at(13..19, "invalid type: string \"x1y2\", expected a map");
+        let error = fault.in_file(Path::new("config.toml"), source);
+        assert!(!error.chain().contains("x1y2") && error.chain().contains("secret_key = …"), "{}", error.chain());
     }
 }

@@ -9,6 +9,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::fault::shown;
+
 /// The top of the file. The sections are read one by one; they stand here so that an unknown one is told the known ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,7 +104,7 @@ impl Compressing {
             }
             let method = self.method.unwrap_or_else(|| "gzip".to_owned());
             if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
-                return Err(format!("method \"{method}\" is none of pg_dump's: gzip, lz4, zstd"));
+                return Err(format!("method {} is none of pg_dump's: gzip, lz4, zstd", shown(&method)));
             }
             return Ok(Packing::Tool { method, level: self.level });
         }
@@ -113,7 +115,7 @@ impl Compressing {
                 threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)),
             },
             Some("none") => Compression::None,
-            Some(other) => return Err(format!("method \"{other}\" is none of longshore's: zstd, none")),
+            Some(other) => return Err(format!("method {} is none of longshore's: zstd, none", shown(other))),
         };
         match compression {
             Compression::Zstd { level, .. } if !(1..=19).contains(&level) => Err("level is from 1 to 19".to_owned()),

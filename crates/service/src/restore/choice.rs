@@ -1,0 +1,222 @@
+//! Which backups to bring home: never a later one than asked for, never a part of a run for the whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::key::BackupName;
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::catalogs::{Catalogued, means, readable};
+use crate::config::Config;
+
+/// Which backups to bring home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The newest good backup of what the words mean, no newer than `at`.
+    Subject {
+        /// A database, `globals`, `cluster/subject`, or a backup's name.
+        words: String,
+        /// The job that made it, where several did.
+        job: Option<String>,
+        /// The newest time allowed.
+        at: Option<DateTime<Utc>>,
+        /// Whether the globals that it needs come first.
+        globals: Globals,
+    },
+    /// All that one run made.
+    Run(String),
+    /// All that the newest run made, if it is whole.
+    LatestRun {
+        /// The job whose run is meant, where there are several.
+        job: Option<String>,
+    },
+}
+
+/// Whether a database's restore begins with the globals of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Globals {
+    /// They come first.
+    First,
+    /// They stay as they are.
+    Leave,
+}
+
+/// A backup that was chosen, and the destination it comes from.
+pub struct Chosen {
+    /// The backup.
+    pub backup: Backup,
+    /// The destination's name.
+    pub destination: String,
+    pub(super) store: Arc<dyn Store>,
+}
+
+/// What was chosen.
+pub struct Choice {
+    /// The backups, in the order in which to restore them.
+    pub backups: Vec<Chosen>,
+    /// What of it there is no good copy of, in words, if anything.
+    pub missing: Option<String>,
+    /// What its owner should hear: destinations that could not be read, newer backups that were passed over.
+    pub warnings: Vec<String>,
+}
+
+/// Chooses what to bring home.
+pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<Choice> {
+    let (catalogs, errors) = readable(config, from).await?;
+    let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
+    let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
+    choice.backups = match what {
+        What::Run(id) => {
+            choice.missing = missing(&catalogs, id);
+            of_run(&catalogs, id)?
+        }
+        What::LatestRun { job } => {
+            let id = latest(&catalogs, job.as_deref())?;
+            if let Some(missing) = missing(&catalogs, &id) {
+                return Err(Error::new(Stage::Restore, Kind::Refused, id.as_str(), missing).hint(format!(
+                    "restore what there is of it with --run {id}, or an older run by its id (`longshore list --json`)"
+                )));
+            }
+            of_run(&catalogs, &id)?
+        }
+        What::Subject { words, job, at, globals } => {
+            let chosen = of_subject(&catalogs, words, job.as_deref(), *at)?;
+            choice.warnings.extend(passed_over(&catalogs, &chosen.backup, *at));
+            let mut all = Vec::new();
+            if *globals == Globals::First {
+                all.extend(needed(&catalogs, &chosen.backup)?);
+            }
+            all.push(chosen);
+            all
+        }
+    };
+    Ok(choice)
+}
+
+fn all(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
+    catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
+}
+
+fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
+    all(catalogs).filter(|(_, backup)| backup.is_good())
+}
+
+fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
+    Chosen { backup: backup.clone(), destination: at.name.clone(), store: Arc::clone(&at.store) }
+}
+
+fn not_found(subject: &str, message: &str) -> Error {
+    Error::new(Stage::Catalog, Kind::NotFound, subject, message).hint("`longshore list` shows what there is")
+}
+
+/// An error that words mean more than one thing, unless they do not.
+fn unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
+    if meanings.len() < 2 {
+        return Ok(());
+    }
+    let meanings = meanings.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Error::new(Stage::Catalog, Kind::Usage, words, "means more than one thing").hint(format!("{hint}{meanings}")))
+}
+
+/// The newest good backup no newer than `at`: never a later one.
+fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Option<DateTime<Utc>>) -> Result<Chosen> {
+    let candidates: Vec<_> = all_good(catalogs)
+        .filter(|(_, backup)| means(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
+        .collect();
+    let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
+    let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
+    unambiguous(words, meanings(&subject), "say which: ")?;
+    // Two jobs may dump one database, but not the same of it.
+    unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "say which job made it, with --job: ")?;
+    if candidates.is_empty() {
+        return Err(not_found(words, "there is no good backup of it"));
+    }
+    let early_enough =
+        candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
+    // Of copies at several destinations the first is taken, so the comparison must find later ones no better.
+    let newest =
+        early_enough.reduce(|best, next| if next.1.manifest.time > best.1.manifest.time { next } else { best });
+    newest.map(chosen_from).ok_or_else(|| {
+        Error::new(Stage::Restore, Kind::Refused, words, "there is no good backup as old as that")
+            .hint("`longshore list` shows what there is; a later backup is never taken instead")
+    })
+}
+
+/// Newer backups of the same that are damaged everywhere, a line each.
+fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
+    let newer = |backup: &Backup| {
+        backup.manifest.subject == chosen.manifest.subject
+            && backup.manifest.cluster.name == chosen.manifest.cluster.name
+            && backup.manifest.job == chosen.manifest.job
+            && backup.manifest.time > chosen.manifest.time
+            && at.is_none_or(|at| backup.manifest.time.time() <= at)
+    };
+    let damaged = all(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
+    let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
+    let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was passed over"));
+    let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
+    let mine = chosen.name.manifest();
+    let newer = unreadable.into_iter().filter(|key| key.folder() == mine.folder() && **key > mine);
+    damaged.chain(newer.map(|key| format!("{key} cannot be read, and may be of a newer backup"))).collect()
+}
+
+/// The backups that another one needs.
+fn needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
+    let needs = &backup.manifest.needs;
+    if needs.is_empty() {
+        return Err(not_found(backup.name.as_str(), "no globals were backed up with it"));
+    }
+    let find = |need: &BackupName| {
+        let found = all_good(catalogs).find(|(_, backup)| backup.name == *need);
+        found
+            .map(chosen_from)
+            .ok_or_else(|| not_found(need.as_str(), "the backup needs it, and there is no good copy of it"))
+    };
+    needs.iter().map(find).collect()
+}
+
+/// The id of the newest run, of the one job and cluster that there are or that are meant.
+fn latest(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
+    let candidates = || {
+        let of_job = |backup: &&Backup| job.is_none_or(|job| job == backup.manifest.job);
+        all(catalogs).map(|(_, backup)| backup).filter(of_job)
+    };
+    let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
+    unambiguous("latest", candidates().map(origin).collect(), "say whose, with --job, or name a run: ")?;
+    let newest = candidates().max_by_key(|backup| backup.manifest.time);
+    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "there are no backups"))
+}
+
+/// What of a run has no good copy anywhere, in words.
+fn missing(catalogs: &[Catalogued], run: &str) -> Option<String> {
+    let mut good: BTreeMap<&BackupName, bool> = BTreeMap::new();
+    let mut planned = 0;
+    for (_, backup) in all(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+        *good.entry(&backup.name).or_default() |= backup.is_good();
+        planned = backup.manifest.run_backups;
+    }
+    let damaged: Vec<_> = good.iter().filter(|(_, good)| !**good).map(|(name, _)| name.to_string()).collect();
+    let whole = good.len() - damaged.len();
+    (whole < planned as usize).then(|| {
+        let named = if damaged.is_empty() { String::new() } else { format!(" (damaged: {})", damaged.join(", ")) };
+        format!("the run was to make {planned} backups, of which {whole} are there and good{named}")
+    })
+}
+
+/// All that a run made, globals first.
+fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for (at, backup) in all_good(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+        if !chosen.iter().any(|known| known.backup.name == backup.name) {
+            chosen.push(chosen_from((at, backup)));
+        }
+    }
+    if chosen.is_empty() {
+        return Err(not_found(run, "there is no good backup of a run of that id"));
+    }
+    chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());
+    Ok(chosen)
+}
