@@ -110,7 +110,6 @@ fn one_database_with_its_globals_into_an_empty_cluster() {
     let to = format!("{} dbname=shop", target.connection());
     let without = workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(2);
     without.says("role \"").says("--globals");
-    target.psql("postgres", "drop database shop");
     workshop.opening(&["restore", "shop", "--create", "--globals", "--to", &to]).expect(0);
     assert_eq!(fingerprint(&target, "shop"), fingerprint(&workshop.cluster, "shop"));
 }

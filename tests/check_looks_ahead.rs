@@ -47,3 +47,28 @@ fn a_job_without_retention_and_one_without_sealing_are_warned_of() {
     let ended = workshop.longshore(&["check"]).expect(0);
     ended.says("nothing is ever removed there").says("whoever can read a destination can read the databases");
 }
+
+#[test]
+fn a_pattern_that_selects_nothing_fails_the_check() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() });
+    workshop.longshore(&["check"]).expect(2).says("FAILED   databases").says("0 to dump");
+}
+
+#[test]
+fn the_folder_of_a_directory_dump_is_looked_at() {
+    let workshop = Workshop::new();
+    let check = |folder: &std::path::Path| {
+        let more = format!("scratch_dir = '{}'", folder.display());
+        workshop.configure(&Job {
+            dump: "[{ type = 'pg_dump', format = 'directory' }]",
+            more: &more,
+            ..Job::default()
+        });
+        workshop.longshore(&["check"])
+    };
+    check(&workshop.path("none")).expect(2).says("FAILED   scratch_dir");
+    let scratch = workshop.make_folder("scratch");
+    check(&scratch).expect(0).says("MiB free");
+    assert_eq!(files(&scratch), [""; 0]);
+}

@@ -55,6 +55,9 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         (Job { more: "[retention.x]", ..Job::default() }, "keeps nothing"),
         (Job { encrypt: Some("{ type = 'age', recipients = [] }"), ..Job::default() }, "recipient"),
         (Job { dump: "[{ type = 'pg_dump', extra_args = ['--file=x'] }]", ..Job::default() }, "--file"),
+        (Job { dump: "[{ type = 'pg_dump', extra_args = ['-C'] }]", ..Job::default() }, "--create"),
+        (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['--clean'] }]", ..Job::default() }, "--clean"),
+        (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['-ELATIN1'] }]", ..Job::default() }, "--encoding"),
         (Job { dump: "[{ type = 'pg_dump', format = 'directory' }]", ..Job::default() }, "scratch_dir"),
         (Job { dump: "[{ type = 'pg_dump' }, { type = 'pg_dump' }]", ..Job::default() }, "two entries of dump"),
         (Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() }, "nothing_*"),
@@ -104,4 +107,21 @@ fn a_pattern_that_matches_nothing_is_said() {
     let workshop = Workshop::new();
     workshop.configure(&Job { dump: "[{ type = 'pg_dump', exclude = ['scratch_*'] }]", ..Job::default() });
     workshop.longshore(&["run"]).expect(0).says("\"scratch_*\" matches no database");
+}
+
+#[test]
+fn a_database_that_is_named_and_not_there_fails_the_job() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['appdb', 'shop'] }]",
+        ..Job::default()
+    });
+    let run = workshop.longshore(&["run"]).expect(2);
+    run.says("dump \"shop\": the server has no such database").says("the server has: appdb, postgres");
+    assert_eq!(files(&workshop.local()), [""; 0]);
+    workshop.longshore(&["check"]).expect(2).says("FAILED   databases").says("the server has no such database");
+
+    workshop.cluster.psql("postgres", "create database shop allow_connections false");
+    workshop.longshore(&["run"]).expect(2).says("dump \"shop\": the database allows no connections");
 }

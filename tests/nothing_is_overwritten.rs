@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use longshore_testkit::sample::ODD_NAME;
+
 use crate::support::{Workshop, files, finish};
 
 #[test]
@@ -51,4 +53,26 @@ fn init_leads_to_a_first_run_and_overwrites_nothing() {
     longshore(&["check", "--identity", identity.to_str().unwrap()]).expect(0);
     longshore(&["run", "nightly"]).expect(0);
     longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("sound");
+}
+
+#[test]
+fn a_databases_name_cannot_break_the_configuration_that_init_writes() {
+    let workshop = Workshop::new();
+    for name in [ODD_NAME, "{connection}", "x\n[job.evil]"] {
+        workshop.cluster.create_database(name);
+    }
+    let (config, destination) = (workshop.path("etc/config.toml"), workshop.path("backups"));
+    let longshore = |arguments: &[&str]| {
+        let mut command = workshop.command();
+        finish(command.args(arguments).arg("--config").arg(&config))
+    };
+    let connection = workshop.cluster.connection();
+    let init = ["init", "--connection", &connection, "--destination", destination.to_str().unwrap()];
+    longshore(&init).expect(0).says("\"x\\n[job.evil]\"");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let comment = written.lines().find(|line| line.starts_with("# PostgreSQL")).unwrap();
+    for shown in [longshore_core::error::printable(ODD_NAME).as_str(), "{connection}", "x\\n[job.evil]"] {
+        assert!(comment.contains(&format!("\"{shown}\"")), "{comment}");
+    }
+    longshore(&["check"]).expect(0);
 }

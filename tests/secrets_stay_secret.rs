@@ -88,3 +88,50 @@ fn no_error_shows_the_secret() {
         ended.says("broken.toml:").keeps_quiet_about(SECRET);
     }
 }
+
+#[test]
+fn a_connection_string_in_the_wrong_place_is_not_quoted() {
+    let workshop = Workshop::new();
+    let whole = std::fs::read_to_string(workshop.config_path()).unwrap();
+    let keywords = format!("host=db password={SECRET}");
+    let uri = format!("postgresql://u:{SECRET}@h/x?sslmode=require");
+    for (from, to) in [
+        ("[cluster.main]", format!("[cluster]\nmain = \"{keywords}\"\n[cluster.other]")),
+        ("[cluster.main]", format!("[cluster]\nmain = '{uri}'\n[cluster.other]")),
+        ("cluster = 'main'", format!("cluster = '{uri}'")),
+        ("cluster = 'main'", format!("cluster = \"a \\\" {keywords}\"")),
+        ("ship = ['local']", format!("ship = ['{uri}']")),
+        ("ship = ['local']", format!("ship = '{keywords}'")),
+        ("ship = ['local']", format!("ship = ['local']\nretention = '{uri}'")),
+        ("ship = ['local']", format!("ship = ['local']\nretention = {{ '{uri}' = 'x' }}")),
+        ("ship = ['local']", format!("ship = ['local']\ncompression = {{ method = '{keywords}' }}")),
+        ("ship = ['local']", format!("ship = ['local']\ncompression = {{ by = '{uri}' }}")),
+        ("ship = ['local']", format!("ship = ['local']\nparallel = '{uri}'")),
+        ("ship = ['local']", format!("ship = ['local']\n'{uri}' = 1")),
+        ("ship = ['local']", format!("ship = ['local']\n[job.'{uri}']")),
+        ("type = 'local'", format!("type = 'local'\nsecret_key = ['{SECRET}']")),
+        ("min_free = '64KiB'", format!("min_free = '{keywords}'")),
+    ] {
+        let text = whole.replacen(from, &to, 1);
+        assert_ne!(text, whole, "{from}");
+        std::fs::write(workshop.config_path(), text).unwrap();
+        for verb in ["check", "list"] {
+            workshop.longshore(&[verb]).expect(1).says("config.toml:").keeps_quiet_about(SECRET);
+        }
+    }
+}
+
+#[test]
+fn one_password_is_never_given_to_two_clusters() {
+    let workshop = Workshop::new();
+    let more = "[cluster.other]\n[job.elsewhere]\ncluster = 'other'\ndump = [{ type = 'pg_dump' }]\n\
+                encrypt = { type = 'none' }\nship = ['local']";
+    workshop.configure(&Job { more, ..Job::default() });
+    let ended = workshop.longshore(&["check", "--ask-password"]).expect(1);
+    ended.says("the jobs use several clusters").says("name a job: the jobs are \"elsewhere\", \"nightly\"");
+    // With a job named, or with one cluster, it is asked for.
+    let one = workshop.longshore(&["check", "nightly", "--ask-password"]);
+    one.keeps_quiet_about("several clusters");
+    workshop.configure(&Job { more: &more.replace("'other'", "'main'"), ..Job::default() });
+    workshop.longshore(&["check", "--ask-password"]).keeps_quiet_about("several clusters");
+}

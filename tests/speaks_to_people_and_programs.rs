@@ -1,6 +1,6 @@
 //! People read text, programs read JSON, and both are told by the exit code.
 
-use crate::support::{Workshop, finish};
+use crate::support::{Job, Workshop, finish};
 
 #[test]
 fn results_go_to_stdout_and_progress_to_stderr_and_quiet_silences_it() {
@@ -43,6 +43,43 @@ fn a_destination_describes_itself_to_any_host() {
     let mut restore = workshop.command();
     restore.args(["restore", "appdb", "--create", "--to", &to, "--config"]).arg(&elsewhere);
     finish(restore.arg("--identity").arg(workshop.identity())).expect(0);
+}
+
+#[test]
+fn what_belongs_to_no_backup_is_counted_and_is_no_damage() {
+    let workshop = Workshop::new();
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["list"]).expect(0).keeps_quiet_about("to no backup");
+    let backups = workshop.json(&["list", "--json"]);
+    for stranger in ["notes.json", "main/notes.json", "main/postgres/postgres-2026-06-07_091500.dump.zst.age"] {
+        std::fs::write(workshop.local().join(stranger), "of somebody else").unwrap();
+    }
+    let list = workshop.longshore(&["list"]).expect(0).says("3 files belong to no backup (3 at \"local\")");
+    assert!(!list.stdout.contains("to no backup"), "{}", list.stdout);
+    assert_eq!(workshop.json(&["list", "--json"]).as_array().unwrap().len(), backups.as_array().unwrap().len());
+}
+
+#[test]
+fn backups_of_several_jobs_are_listed_with_their_jobs() {
+    let workshop = Workshop::new();
+    let more = "[job.hourly]\ncluster = 'main'\ndump = [{ type = 'pg_dumpall', what = 'roles' }]\nencrypt = { type = 'none' }\nship = ['local']";
+    workshop.configure(&Job { more, ..Job::default() });
+    workshop.longshore(&["run", "nightly"]).expect(0);
+    workshop.longshore(&["list"]).expect(0).keeps_quiet_about("JOB").keeps_quiet_about("nightly");
+    workshop.longshore(&["run", "hourly"]).expect(0);
+    workshop.longshore(&["list"]).expect(0).says("JOB").says("  nightly  ").says("  hourly  ");
+}
+
+#[test]
+fn more_dumps_at_once_than_any_server_likes_are_refused() {
+    let workshop = Workshop::new();
+    for (parallel, code) in [("0", 1), ("64", 0), ("65", 1)] {
+        workshop.configure(&Job { more: &format!("parallel = {parallel}"), ..Job::default() });
+        let ended = workshop.longshore(&["list"]).expect(code);
+        if code == 1 {
+            ended.says("job \"nightly\": parallel is from 1 to 64");
+        }
+    }
 }
 
 #[test]

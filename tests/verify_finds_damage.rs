@@ -1,6 +1,6 @@
 //! `verify` reads a destination back: what changed is found, named, and told apart from what cannot be read.
 
-use crate::support::{Workshop, file_with};
+use crate::support::{Job, Workshop, file_with, finish};
 
 fn with_backup() -> Workshop {
     let workshop = Workshop::new();
@@ -44,11 +44,53 @@ fn a_manifest_that_was_cut_or_moved_is_damage() {
     let whole = std::fs::read(&manifest).unwrap();
     std::fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
     workshop.longshore(&["list"]).expect(4).says("not a");
-    workshop.longshore(&["verify", "--all"]).expect(4);
+    for verify in [&["verify", "--all"][..], &["verify"], &["verify", "bulk"], &["verify", "main/bulk"]] {
+        workshop.longshore(verify).expect(4).says("DAMAGED").says("main/bulk/bulk-");
+    }
+    workshop.longshore(&["verify", "postgres"]).expect(0);
     let elsewhere = workshop.make_folder("local/main/other").join("other-2026-06-07_091500.json");
     std::fs::write(&manifest, &whole).unwrap();
     std::fs::write(elsewhere, &whole).unwrap();
     workshop.longshore(&["list"]).expect(4).says("which is another backup");
+}
+
+#[test]
+fn a_manifest_of_a_newer_version_is_reported_and_is_no_damage() {
+    let workshop = with_backup();
+    let manifest = file_with(&workshop.local().join("main/bulk"), ".json");
+    let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 2,");
+    std::fs::write(&manifest, newer).unwrap();
+    workshop.longshore(&["list"]).expect(3).says("a manifest of format 2");
+    workshop.longshore(&["verify"]).expect(3).says("a manifest of format 2").keeps_quiet_about("DAMAGED");
+}
+
+#[test]
+fn damage_outweighs_a_destination_that_cannot_be_read() {
+    let workshop = Workshop::new();
+    let (near, off) = (workshop.make_folder("near"), workshop.make_folder("off"));
+    workshop.configure(&Job { ship: &[("near", &near), ("off", &off)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    std::fs::remove_file(file_with(&near.join("main/postgres"), ".age")).unwrap();
+    std::fs::remove_dir_all(&off).unwrap();
+    workshop.longshore(&["list"]).expect(4).says("damaged: no artifact").says("off");
+}
+
+#[test]
+fn a_directory_dump_is_verified_where_its_job_is_unknown() {
+    let workshop = Workshop::new();
+    let scratch = workshop.make_folder("scratch");
+    let more = format!("scratch_dir = '{}'", scratch.display());
+    let dump = "[{ type = 'pg_dump', format = 'directory' }]";
+    workshop.configure(&Job { dump, more: &more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let config = std::fs::read_to_string(workshop.config_path()).unwrap();
+    let config = config.replace("job.nightly", "job.other").replace(&more, "");
+    std::fs::write(workshop.config_path(), config).unwrap();
+    workshop.opening(&["verify"]).expect(2).says("--scratch-dir");
+    let mut verify = workshop.command();
+    verify.args(["verify", "--scratch-dir"]).arg(&scratch).arg("--identity").arg(workshop.identity());
+    finish(&mut verify).expect(0).says("sound: decoded to its end");
+    assert_eq!(crate::support::files(&scratch), [""; 0]);
 }
 
 #[test]

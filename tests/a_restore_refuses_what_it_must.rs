@@ -1,0 +1,154 @@
+//! A restore never costs the target what it has for nothing, and never passes a part off as the whole.
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::support::{Job, Workshop, file_with, finish};
+
+/// A workshop with the databases `one` and `two`, backed up.
+fn with_two() -> Workshop {
+    let workshop = Workshop::new();
+    for name in ["one", "two"] {
+        workshop.cluster.create_database(name);
+        workshop.cluster.psql(name, &format!("create table t as select '{name}' as name"));
+    }
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['one', 'two'] }]",
+        ..Job::default()
+    });
+    workshop.longshore(&["run"]).expect(0);
+    workshop
+}
+
+#[test]
+fn databases_of_a_run_do_not_replace_each_other() {
+    let workshop = with_two();
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    workshop.opening(&["restore", "--run", "latest", "--clean", "--to", &to]).expect(1).says("leave dbname out");
+    assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn what_cannot_be_opened_costs_the_target_nothing() {
+    let workshop = with_two();
+    let other = Workshop::new();
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    let mut restore = workshop.command();
+    restore.args(["restore", "one", "--clean", "--to", &to, "--identity"]).arg(other.identity());
+    finish(&mut restore).expect(2);
+    assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn a_part_of_a_run_is_not_passed_off_as_the_whole() {
+    let workshop = with_two();
+    let run = workshop.json(&["list", "one", "--json"])[0]["run"].as_str().unwrap().to_owned();
+    std::fs::remove_file(file_with(&workshop.local().join("main/two"), ".age")).unwrap();
+    let target = Cluster::start(&Installation::system(), &[]);
+    let to = target.connection();
+    let latest = workshop.opening(&["restore", "--run", "latest", "--create", "--to", &to]).expect(6);
+    latest.says("3 backups, of which 2 are there and good (damaged: main/two/two-").says("--run");
+    assert_eq!(target.psql("postgres", "select count(*) from pg_database where datname = 'one'"), "0");
+    let named = workshop.opening(&["restore", "--run", &run, "--create", "--to", &to]).expect(3);
+    named.says("restored 2 backups").says("warning: the run was to make 3 backups");
+    assert_eq!(target.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn a_database_that_fails_hinders_no_other_of_its_run() {
+    let workshop = with_two();
+    let artifact = file_with(&workshop.local().join("main/one"), ".age");
+    let mut bytes = std::fs::read(&artifact).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&artifact, bytes).unwrap();
+    let target = Cluster::start(&Installation::system(), &[]);
+    let ended = workshop.opening(&["restore", "--run", "latest", "--create", "--to", &target.connection()]).expect(3);
+    ended.says("restored 2 of 3 backups").says("error: ");
+    assert_eq!(target.psql("two", "select name from t"), "two");
+}
+
+#[test]
+fn of_what_two_jobs_made_one_must_be_named() {
+    let workshop = with_two();
+    let config = std::fs::read_to_string(workshop.config_path()).unwrap();
+    let hourly = config.split("[job.nightly]").nth(1).unwrap().replace("'one', 'two'", "'one'");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::fs::write(workshop.config_path(), format!("{config}\n[job.hourly]\n{hourly}")).unwrap();
+    workshop.cluster.psql("one", "update t set name = 'later'");
+    workshop.longshore(&["run", "hourly"]).expect(0);
+    let to = format!("{} dbname=again", workshop.cluster.connection());
+    workshop.opening(&["restore", "one", "--create", "--to", &to]).expect(1).says("hourly, nightly").says("--job");
+    workshop.opening(&["restore", "one", "--job", "nightly", "--create", "--to", &to]).expect(0);
+    assert_eq!(workshop.cluster.psql("again", "select name from t"), "one");
+    workshop.opening(&["restore", "--run", "latest", "--to", &to]).expect(1).says("hourly of main, nightly of main");
+}
+
+#[test]
+fn data_alone_is_added_to_what_is_there() {
+    let workshop = with_two();
+    workshop
+        .configure(&Job { dump: "[{ type = 'pg_dump', databases = ['one'], data_only = true }]", ..Job::default() });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    workshop.longshore(&["run"]).expect(0);
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    workshop.cluster.psql("one", "delete from t");
+    workshop.opening(&["restore", "one", "--to", &to]).expect(6).says("--append");
+    workshop.opening(&["restore", "one", "--append", "--to", &to]).expect(0);
+    assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn globals_that_were_never_taken_are_not_silently_left_out() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump' }]", ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let to = format!("{} dbname=again", workshop.cluster.connection());
+    workshop
+        .opening(&["restore", "postgres", "--globals", "--create", "--to", &to])
+        .expect(2)
+        .says("no globals were backed up");
+}
+
+#[test]
+fn a_clusters_script_is_not_run_into_a_cluster_that_holds_something() {
+    let workshop = with_two();
+    workshop.configure(&Job { dump: "[{ type = 'pg_dumpall', what = 'all' }]", ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    workshop.opening(&["restore", "all", "--to", &workshop.cluster.connection()]).expect(6).says("\"one\"");
+}
+
+#[test]
+fn a_replacement_that_fails_leaves_the_target_as_it_was() {
+    let workshop = with_two();
+    workshop
+        .cluster
+        .psql("one", "create role owner; alter table t owner to owner; alter database one set work_mem = '5MB'");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    workshop.longshore(&["run"]).expect(0);
+    // A target without the role: pg_restore fails after the database was made.
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.create_database("one");
+    target.psql("one", "create table kept as select 1 n");
+    let to = format!("{} dbname=one", target.connection());
+    workshop.opening(&["restore", "one", "--clean", "--to", &to]).expect(2).says("--globals");
+    assert_eq!(target.psql("one", "select n from kept"), "1");
+    let databases = "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
+    assert_eq!(target.psql("postgres", databases), "one postgres");
+
+    // Nor is anything left of a database that was made for it, so that the next try gets it whole.
+    target.psql("postgres", "drop database one");
+    workshop.opening(&["restore", "one", "--create", "--to", &to]).expect(2);
+    assert_eq!(target.psql("postgres", databases), "postgres");
+    workshop.opening(&["restore", "one", "--create", "--globals", "--to", &to]).expect(0);
+    assert_eq!(target.psql("one", "select current_setting('work_mem')"), "5MB");
+}
+
+#[test]
+fn the_database_postgres_can_be_replaced_like_any_other() {
+    let workshop = Workshop::new();
+    workshop.cluster.psql("postgres", "create table t as select 1 n");
+    workshop.longshore(&["run"]).expect(0);
+    workshop.cluster.psql("postgres", "update t set n = 2");
+    let to = workshop.cluster.connection();
+    workshop.opening(&["restore", "postgres", "--clean", "--to", &to]).expect(0);
+    assert_eq!(workshop.cluster.psql("postgres", "select n from t"), "1");
+}
