@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path};
 
-use futures_util::StreamExt;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 pub use tempfile::TempDir;
@@ -49,7 +48,7 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
         let kind = if error.kind() == io::ErrorKind::InvalidData { Kind::Corrupt } else { Kind::Failed };
         Error::new(stage, kind, label, "cannot unpack the directory dump").because(error)
     };
-    let mut done = stream::transform(archive, wrap, move |reader, _| {
+    let done = stream::transform(archive, wrap, move |reader, _| {
         fs::create_dir(&place)?;
         let mut tar = tar::Archive::new(&mut *reader);
         for entry in tar.entries()? {
@@ -67,10 +66,7 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
         // What follows the last file must be read, so that the stream's own end is seen.
         io::copy(reader, &mut io::sink()).map(drop)
     });
-    while let Some(chunk) = done.next().await {
-        chunk?;
-    }
-    Ok(())
+    stream::drain(done).await
 }
 
 #[cfg(test)]

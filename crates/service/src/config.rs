@@ -1,6 +1,5 @@
 //! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
 
-mod fault;
 mod written;
 
 use std::collections::BTreeMap;
@@ -14,8 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-pub use self::fault::Fault;
-use self::fault::shown;
+use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 
 /// More dumps at once than this are no faster: each takes a connection of the server and processes of this host.

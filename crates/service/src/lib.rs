@@ -5,17 +5,20 @@
 //! | [`config`] | the TOML file, as written and as resolved; errors that name their place in it |
 //! | [`registry`] | which plugins there are |
 //! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
-//! | [`report`] | what became of a run |
+//! | [`report`], [`problem`] | what became of a run, and what went wrong in it |
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
-//! | [`lock`] | locks: one run of a job at a time |
+//! | `lock` | one run of a job at a time |
+//! | `fault` | a mistake in the configuration, and its place in the file |
 //! | [`watch`] | who is told how far the work is |
 
 pub mod catalogs;
 pub mod check;
 pub mod config;
-pub mod lock;
+mod fault;
+mod lock;
+pub mod problem;
 pub mod prune;
 pub mod registry;
 pub mod report;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Config, Job};
-use crate::report::Problem;
+use crate::problem::Problem;
 
 /// Whether to act on a plan or only to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

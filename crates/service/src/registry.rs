@@ -9,7 +9,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::config::Fault;
+use crate::fault::Fault;
 
 /// Settings that were read, ready to be built any number of times.
 pub type Builder<S> = Arc<dyn Fn(&<S as Joint>::Context) -> Result<Box<S>> + Send + Sync>;

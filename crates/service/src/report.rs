@@ -1,12 +1,13 @@
 //! What became of a run: for people by way of the command line, for programs as JSON.
 
 use chrono::{DateTime, Utc};
+use longshore_core::Result;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::manifest::Verification;
 use longshore_core::subject::Subject;
-use longshore_core::{Error, Result};
 use serde::Serialize;
 
+use crate::problem::Problem;
 use crate::prune::Pruned;
 
 /// What became of a run.
@@ -64,21 +65,6 @@ pub struct DestinationReport {
     pub seconds: f64,
     /// Why it failed, if it did.
     pub error: Option<Problem>,
-}
-
-/// An error as a report carries it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Problem {
-    /// What went wrong, with its causes.
-    pub message: String,
-    /// The way out, where one is known.
-    pub hint: Option<String>,
-}
-
-impl From<&Error> for Problem {
-    fn from(error: &Error) -> Self {
-        Self { message: error.chain(), hint: error.remedy().map(str::to_owned) }
-    }
 }
 
 impl DestinationReport {

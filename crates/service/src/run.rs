@@ -19,9 +19,10 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::lock::JobLock;
+use crate::problem::Problem;
 use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
-use crate::report::{ArtifactReport, DestinationReport, Outcome, Problem, Report};
+use crate::report::{ArtifactReport, DestinationReport, Outcome, Report};
 use crate::verify::judges;
 use crate::watch::Watch;
 

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::catalogs::{Catalogued, catalogs, means};
 use crate::config::{Config, Job};
+use crate::problem::Problem;
 use crate::registry::Registry;
-use crate::report::Problem;
 
 /// How many backups are read at once.
 const READS: usize = 2;

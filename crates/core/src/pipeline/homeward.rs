@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::manifest::Manifest;
 use crate::meter::expect;
 use crate::stage::{Decrypt, Store, Verify};
-use crate::stream::ByteStream;
+use crate::stream::{ByteStream, drain};
 
 /// How deep a read-back went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -67,11 +67,7 @@ pub async fn read_back(
         on_bytes(chunk?.len() as u64);
     }
     if let Some(details) = &manifest.details {
-        let mut stream =
-            expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string());
-        while let Some(chunk) = stream.next().await {
-            chunk?;
-        }
+        drain(expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string())).await?;
     }
     Ok(depth)
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::fault::shown;
+use crate::fault::shown;
 
 /// The top of the file. The sections are read one by one; they stand here so that an unknown one is told the known ones.
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use longshore_core::{Error, Kind, Stage};
 
 /// A mistake at a place in the file, given in bytes.
 #[derive(Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     span: Option<Range<usize>>,
     message: String,
 }
