@@ -140,3 +140,20 @@ fn globals_are_in_utf_8_whatever_the_database_is_that_pg_dumpall_connects_to() {
     workshop.longshore(&["run"]).expect(0);
     workshop.opening(&["restore", "globals", "--list"]).expect(0).says("CREATE ROLE \"rôle\"");
 }
+
+#[test]
+fn what_belongs_to_the_cluster_can_be_dumped_in_parts() {
+    let workshop = Workshop::new();
+    sample::load(&workshop.cluster, 20);
+    for (what, holds, lacks) in [
+        ("roles", "CREATE ROLE shop_app", "TABLE"),
+        ("tablespaces", "", "CREATE ROLE"),
+        ("schema", "customer; Type: TABLE; Schema: shop", "TABLE DATA"),
+    ] {
+        let dump = format!("[{{ type = 'pg_dumpall', what = '{what}' }}]");
+        workshop.configure(&Job { dump: &dump, ..Job::default() });
+        workshop.longshore(&["run"]).expect(0);
+        workshop.opening(&["verify", what]).expect(0).says("sound");
+        workshop.opening(&["restore", what, "--list"]).expect(0).says(holds).keeps_quiet_about(lacks);
+    }
+}

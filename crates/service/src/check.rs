@@ -205,3 +205,34 @@ fn probe_key() -> Result<Key> {
     let unique = Digest::of(format!("{} {now:?}", std::process::id()).as_bytes()).sha256;
     Key::parse(&format!("longshore-check-{}-{}", Stamp::new(now), &unique[..16]))
 }
+
+#[cfg(test)]
+mod tests {
+    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_destination_permits_is_said() {
+        let store = MemoryStore::new();
+        assert_eq!(probed("disk", &store).await.message, "write, read back, list and remove work");
+        store.fault(Operation::Remove, Fault::Deny);
+        assert_eq!(probed("disk", &store).await.message, "write works; not permitted here: remove");
+        store.fault(Operation::Fetch, Fault::Deny);
+        store.fault(Operation::List, Fault::Deny);
+        let write_only = probed("disk", &store).await;
+        assert_eq!(
+            (write_only.outcome, &*write_only.message),
+            (Outcome::Good, "write-only: prune and verify from another host")
+        );
+        store.fault(Operation::Ship, Fault::Deny);
+        assert_eq!(probed("disk", &store).await.outcome, Outcome::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_probe_leaves_nothing_behind() {
+        let store = MemoryStore::new();
+        probed("disk", &store).await;
+        assert!(store.list().await.unwrap().next().await.is_none());
+    }
+}
