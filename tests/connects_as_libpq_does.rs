@@ -81,16 +81,20 @@ fn a_password_is_asked_for_on_a_terminal() {
     let workshop = with_password();
     let keywords = format!("host=127.0.0.1 port={} user=backup", workshop.cluster.port());
     workshop.configure_with_connection(&Job::default(), &keywords);
-    // script gives the program a terminal of its own.
+    // script gives the program a terminal of its own; nobody types before the question is there.
     let line = format!(
         "'{}' --config '{}' run --ask-password",
         env!("CARGO_BIN_EXE_longshore"),
         workshop.config_path().display()
     );
-    let typed = "sleep 1; printf '%s\\n' \"$PASSWORD\"; sleep 20";
+    let seen =
+        |words: &str| format!("for n in $(seq 600); do grep -qsE '{words}' \"$SEEN\" && break; sleep 0.05; done");
+    let person =
+        format!("{}; printf '%s\\n' \"$PASSWORD\"; {}", seen("password of the server"), seen("ARTIFACT|error:"));
     let mut shell = Command::new("bash");
-    shell.args(["-c", &format!("({typed}) | script --quiet --return --command \"$LINE\" /dev/null")]);
-    let ended = finish(shell.env("LINE", line).env("PASSWORD", PASSWORD).env("HOME", workshop.path("")));
+    shell.args(["-c", &format!("({person}) | script --quiet --return --flush --command \"$LINE\" \"$SEEN\"")]);
+    shell.env("LINE", line).env("PASSWORD", PASSWORD).env("SEEN", workshop.path("seen")).env("HOME", workshop.path(""));
+    let ended = finish(&mut shell);
     ended.expect(0).says("password of the server").keeps_quiet_about(PASSWORD);
     assert!(!workshop.json(&["list", "--json"]).as_array().unwrap().is_empty());
 }
