@@ -239,7 +239,7 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         warnings: Vec::new(),
         error: None,
     };
-    let Shipped { manifest, remarks, deliveries } = match shipped {
+    let Shipped { name, manifest, remarks, deliveries } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
             report.error = Some(Problem::from(&error));
@@ -253,7 +253,7 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
     report.not_captured = remarks.not_captured;
     report.warnings = remarks.warnings;
     if let Some(manifest) = manifest {
-        report.name = BackupName::new(&order.cluster.name, &order.subject.segment(), order.time).ok();
+        report.name = Some(name);
         report.plaintext_bytes = manifest.artifact.plaintext.bytes;
         report.sealed_bytes = manifest.artifact.sealed.bytes;
         report.verified = manifest.verified;

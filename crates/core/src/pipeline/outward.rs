@@ -61,6 +61,8 @@ pub struct Order {
 /// What became of a dump that was read whole and found sound.
 #[derive(Debug)]
 pub struct Shipped {
+    /// Its name, wherever it lies.
+    pub name: BackupName,
     /// Its record, if any destination took the artifact. What it `needs` differs by destination and is left out here.
     pub manifest: Option<Manifest>,
     /// What the dump had to say.
@@ -120,7 +122,7 @@ impl Pipeline {
         }
         let remarks = remarks.get().cloned().unwrap_or_default();
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped { manifest: None, remarks, deliveries });
+            return Ok(Shipped { name, manifest: None, remarks, deliveries });
         }
 
         let known = |digest: &Afterword<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
@@ -162,7 +164,7 @@ impl Pipeline {
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
-                return Ok(Shipped { manifest: None, remarks, deliveries });
+                return Ok(Shipped { name, manifest: None, remarks, deliveries });
             }
         };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
@@ -176,7 +178,7 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { manifest: Some(manifest), remarks, deliveries })
+        Ok(Shipped { name, manifest: Some(manifest), remarks, deliveries })
     }
 
     /// Leads the stream past everyone who judges.

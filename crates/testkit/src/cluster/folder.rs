@@ -79,6 +79,7 @@ fn sweep(base: &Path) {
             continue;
         };
         if owner.try_lock().is_ok() {
+            // Another test may be sweeping the same folder: whichever comes second finds less of it, or nothing.
             fs::remove_dir_all(entry.path()).ok();
         }
     }
