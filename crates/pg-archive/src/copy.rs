@@ -1,0 +1,119 @@
+//! The COPY statement that stands before a table's data.
+
+/// `COPY schema.table (columns) FROM stdin;`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Copy {
+    pub(crate) schema: Option<String>,
+    pub(crate) table: String,
+    pub(crate) columns: Vec<String>,
+}
+
+impl Copy {
+    /// Takes a statement apart; nothing if pg_dump does not write such a one.
+    pub(crate) fn parse(statement: &str) -> Option<Self> {
+        let mut rest = statement.strip_prefix("COPY ")?;
+        let mut table = identifier(&mut rest)?;
+        let mut schema = None;
+        if let Some(after) = rest.strip_prefix('.') {
+            rest = after;
+            schema = Some(std::mem::replace(&mut table, identifier(&mut rest)?));
+        }
+        rest = rest.strip_prefix(' ')?;
+        let mut columns = Vec::new();
+        if let Some(after) = rest.strip_prefix('(') {
+            rest = after;
+            loop {
+                columns.push(identifier(&mut rest)?);
+                match rest.strip_prefix(", ") {
+                    Some(after) => rest = after,
+                    None => break,
+                }
+            }
+            rest = rest.strip_prefix(") ")?;
+        } else {
+            // A table without columns: the list is empty, and so are its parentheses.
+            rest = rest.trim_start_matches(' ');
+        }
+        // Before PostgreSQL 12, tables could have OIDs, which COPY wrote before the first column.
+        if let Some(after) = rest.strip_prefix("WITH OIDS ") {
+            rest = after;
+            columns.insert(0, "oid".to_owned());
+        }
+        (rest.trim_end_matches('\n') == "FROM stdin;").then_some(Self { schema, table, columns })
+    }
+
+    /// How many columns a row has: COPY writes an empty line for a row without any.
+    pub(crate) fn width(&self) -> u64 {
+        self.columns.len().max(1) as u64
+    }
+}
+
+/// Takes an identifier off the front: plain, or quoted with quotes doubled inside.
+fn identifier(rest: &mut &str) -> Option<String> {
+    let Some(quoted) = rest.strip_prefix('"') else {
+        let end = rest.find([' ', '.', ',', ')', '(', '"', '\n']).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        *rest = after;
+        return (!name.is_empty()).then(|| name.to_owned());
+    };
+    let mut name = String::new();
+    let mut inside = quoted;
+    loop {
+        let (part, after) = inside.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                inside = more;
+            }
+            None => {
+                *rest = after;
+                return (!name.is_empty()).then_some(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(statement: &str) -> Option<(Option<String>, String, Vec<String>)> {
+        Copy::parse(statement).map(|copy| (copy.schema, copy.table, copy.columns))
+    }
+
+    #[test]
+    fn a_statement_is_taken_apart() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            parsed("COPY public.orders (id, total) FROM stdin;\n"),
+            Some((Some("public".into()), "orders".into(), names(&["id", "total"])))
+        );
+        assert_eq!(
+            parsed("COPY \"od\"\"d, one\".\"a.b (c)\" (\"x\n\"\"y\", z) FROM stdin;\n"),
+            Some((Some("od\"d, one".into()), "a.b (c)".into(), names(&["x\n\"y", "z"])))
+        );
+        assert_eq!(parsed("COPY public.nothing  FROM stdin;\n"), Some((Some("public".into()), "nothing".into(), vec![])));
+        assert_eq!(parsed("COPY old (a) FROM stdin;\n"), Some((None, "old".into(), names(&["a"]))));
+        assert_eq!(
+            parsed("COPY old (a) WITH OIDS FROM stdin;\n"),
+            Some((None, "old".into(), names(&["oid", "a"])))
+        );
+    }
+
+    #[test]
+    fn what_pg_dump_does_not_write_is_no_statement() {
+        for statement in [
+            "",
+            "COPY ",
+            "COPY public.orders",
+            "COPY public.orders (id FROM stdin;\n",
+            "COPY public.\"orders (id) FROM stdin;\n",
+            "COPY public.orders (id) FROM stdin; DROP TABLE x;\n",
+            "COPY public.orders () FROM stdin;\n",
+            "XOPY public.orders (id) FROM stdin;\n",
+        ] {
+            assert_eq!(Copy::parse(statement), None, "{statement}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The custom format: behind the TOC, a block for every entry that has data, each a list of chunks.
+
+use std::io::{self, BufRead, Read};
+
+use crate::decode::{Chunks, Form, Stop, decode};
+use crate::error::{Error, Result};
+use crate::facts::{Facts, Kind, Place, Table};
+use crate::header::Header;
+use crate::input::{Input, Widths};
+use crate::large_objects::{Collected, LargeObject};
+use crate::table::Content;
+use crate::toc::{Data, Entry, Toc};
+
+/// The byte that a block of table data begins with.
+const TABLE: u8 = 1;
+/// The byte that a block of large objects begins with.
+const LARGE_OBJECTS: u8 = 3;
+
+/// Reads what follows the header, to the end of the archive.
+pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
+    let toc = Toc::read(&mut input, &header)?;
+    let of = toc.with_data().count() as u64;
+    let form = Form::in_custom(header.compression);
+    let mut blocks = Blocks { input: &mut input, widths: header.widths, form };
+    let mut tables = Vec::new();
+    let mut collected = Collected::default();
+    for (done, entry) in toc.with_data().enumerate() {
+        let large = entry.is_large_objects();
+        let name = if large { "large objects".to_owned() } else { entry.table() };
+        watch(&Place { name, done: done as u64, of: Some(of) });
+        blocks.begin(entry, &toc)?;
+        if large {
+            blocks.large_objects(&mut collected)?;
+        } else {
+            tables.push(blocks.table(entry, &toc)?);
+        }
+    }
+    if !input.is_at_end()? {
+        let message = "the archive goes on behind its last block, where its end was expected";
+        return Err(Error::damaged(input.offset(), "end of the archive", message));
+    }
+    let with_large_objects = toc.with_data().any(Entry::is_large_objects);
+    if let Some(listed) = toc.large_objects.as_ref().filter(|_| with_large_objects)
+        && let Some(difference) = collected.differ_from(listed)
+    {
+        return Err(Error::damaged(input.offset(), "large objects", difference));
+    }
+    Ok(Facts {
+        kind: Kind::Custom,
+        compression: header.compression,
+        origin: header.origin,
+        tables,
+        large_objects: collected.facts(),
+        toc: toc.lines(),
+        toc_entries: toc.entries.len() as u64,
+        bytes: input.offset(),
+    })
+}
+
+/// Reads blocks.
+struct Blocks<'a, R> {
+    input: &'a mut Input<R>,
+    widths: Widths,
+    form: Form,
+}
+
+impl<R: BufRead> Blocks<'_, R> {
+    /// Reads the head of the block that must come now.
+    fn begin(&mut self, entry: &Entry, toc: &Toc) -> Result<()> {
+        let at = self.input.offset();
+        let place = entry.place();
+        let expected = if entry.is_large_objects() { LARGE_OBJECTS } else { TABLE };
+        let kind = self.input.byte(&place, "its block")?;
+        if !matches!(kind, TABLE | LARGE_OBJECTS) {
+            let message = format!("its block begins with byte {kind}, where {expected} was expected");
+            return Err(Error::damaged(at, place, message));
+        }
+        let id = self.input.int(self.widths, &place, "the id of its block")?;
+        if id != entry.id {
+            let other = match toc.by_id.get(&id).map(|index| &toc.entries[*index]) {
+                Some(other) if other.data != Data::Nowhere => other.place(),
+                Some(other) => format!("\"{}\", which has no data", other.description),
+                None => "nothing that the TOC names".to_owned(),
+            };
+            let message = format!("block with the id {id}, of {other}, where the id {} was expected", entry.id);
+            return Err(Error::damaged(at, place, message));
+        }
+        if kind != expected {
+            let message = format!("its block is of kind {kind}, where {expected} was expected");
+            return Err(Error::damaged(at, place, message));
+        }
+        match entry.data {
+            Data::Block(Some(offset)) if offset != at => {
+                let message = format!("its block is here, where the TOC expects it at byte {offset}");
+                Err(Error::damaged(at, place, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn table(&mut self, entry: &Entry, toc: &Toc) -> Result<Table> {
+        let mut content = Content::of(entry, toc);
+        self.item(&entry.place(), &mut |piece| content.push(piece))?;
+        content.finish(entry).map_err(|flaw| Error::damaged(self.input.offset(), entry.place(), flaw))
+    }
+
+    /// A list of large objects, ended by an OID of zero.
+    fn large_objects(&mut self, collected: &mut Collected) -> Result<()> {
+        loop {
+            let at = self.input.offset();
+            // OIDs are written as if they were signed.
+            let oid = self.input.int(self.widths, "large objects", "the OID of the next one")?.cast_unsigned();
+            if oid == 0 {
+                return Ok(());
+            }
+            let place = format!("large object {oid}");
+            if !collected.begin(oid) {
+                return Err(Error::damaged(at, place, "is in the archive twice"));
+            }
+            let mut object = LargeObject::new(oid);
+            self.item(&place, &mut |piece| {
+                object.push(piece);
+                Ok(())
+            })?;
+            collected.add(&object);
+        }
+    }
+
+    /// The chunks of one item, decoded.
+    fn item(&mut self, place: &str, sink: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<()> {
+        let mut item =
+            Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
+        let decoded = decode(self.form, &mut item, sink);
+        let has_ended = item.has_ended;
+        match decoded {
+            Ok(()) if has_ended => Ok(()),
+            Ok(()) => {
+                let message = "its compressed data ends before the list of its chunks does";
+                Err(Error::damaged(self.input.offset(), place, message))
+            }
+            Err(Stop::Flaw(flaw)) => Err(Error::damaged(self.input.offset(), place, flaw)),
+            Err(Stop::Io(error)) => Err(Error::unread(self.input.offset(), place, error)),
+        }
+    }
+}
+
+/// The chunks of one item as one reader: each is a length and as many bytes, and a length of zero ends it.
+struct Item<'a, R> {
+    input: &'a mut Input<R>,
+    widths: Widths,
+    place: &'a str,
+    left: usize,
+    has_ended: bool,
+}
+
+impl<R: BufRead> Item<'_, R> {
+    /// Begins the next chunk.
+    fn next_chunk(&mut self) -> Result<()> {
+        let at = self.input.offset();
+        let length = self.input.int(self.widths, self.place, "the length of a chunk")?;
+        match usize::try_from(length) {
+            Ok(0) => self.has_ended = true,
+            Ok(length) => self.left = length,
+            Err(_) => return Err(Error::damaged(at, self.place, format!("the length of a chunk is {length}"))),
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> BufRead for Item<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 && !self.has_ended {
+            self.next_chunk()?;
+        }
+        if self.has_ended {
+            return Ok(&[]);
+        }
+        if self.input.fill(self.place)?.is_empty() {
+            return Err(self.input.cut(self.place, &format!("{} more bytes of a chunk", self.left)).into());
+        }
+        let piece = self.input.fill(self.place)?;
+        Ok(&piece[..piece.len().min(self.left)])
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.left -= bytes;
+        self.input.consume(bytes);
+    }
+}
+
+impl<R: BufRead> Read for Item<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let piece = self.fill_buf()?;
+        let length = piece.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&piece[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl<R: BufRead> Chunks for Item<'_, R> {
+    fn is_at_chunk_end(&self) -> bool {
+        self.left == 0
+    }
+}

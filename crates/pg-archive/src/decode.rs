@@ -1,0 +1,217 @@
+//! Decompression of what archives compress, to the end that each form demands.
+
+use std::io::{self, BufRead, Read};
+
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+
+use crate::facts::Compression;
+use crate::rows::Flaw;
+
+/// How much is decoded at once, in bytes.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Compressed bytes that come in chunks: the custom format's, or a whole file as one.
+pub(crate) trait Chunks: BufRead {
+    /// Whether all of the chunk was consumed.
+    fn is_at_chunk_end(&self) -> bool;
+}
+
+/// Why nothing more was decoded.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The compressed bytes, or what they hold, are not what they must be.
+    Flaw(Flaw),
+    /// There were no compressed bytes to be had.
+    Io(io::Error),
+}
+
+impl From<Flaw> for Stop {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flaw(flaw)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What takes decoded bytes.
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Flaw> + 'a;
+
+/// Decodes all of `input` into `sink`. Fewer or more bytes than the form has are a flaw.
+pub(crate) fn decode(form: Form, input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    match form {
+        Form::Plain => plain(input, sink),
+        Form::Zlib => zlib(input, sink),
+        Form::Gzip => gzip(input, sink),
+        Form::Lz4 => lz4(input, sink),
+        Form::Zstd => zstd(input, sink),
+    }
+}
+
+/// How bytes are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Not at all.
+    Plain,
+    /// One stream of zlib's.
+    Zlib,
+    /// Members of gzip's.
+    Gzip,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard frames.
+    Zstd,
+}
+
+impl Form {
+    /// What the custom format holds for this compression.
+    pub(crate) fn in_custom(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Plain,
+            Compression::Gzip => Self::Zlib,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
+}
+
+fn plain(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    loop {
+        let piece = input.fill_buf()?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok(());
+        }
+        sink(piece)?;
+        input.consume(length);
+    }
+}
+
+/// One stream, with its Adler-32; not flate2's reader, to which a stream that is cut has ended.
+fn zlib(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut decoder = Decompress::new(true);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let piece = input.fill_buf()?;
+        let ended = piece.is_empty();
+        let (read, written) = (decoder.total_in(), decoder.total_out());
+        let status = decoder
+            .decompress(piece, &mut buffer, FlushDecompress::None)
+            .map_err(|error| format!("the zlib stream is damaged: {error}"))?;
+        let consumed = (decoder.total_in() - read) as usize;
+        let produced = (decoder.total_out() - written) as usize;
+        input.consume(consumed);
+        sink(&buffer[..produced])?;
+        if status == Status::StreamEnd {
+            return nothing_more(input, "the end of the zlib stream");
+        }
+        if ended && produced == 0 {
+            return Err(Stop::Flaw("the zlib stream is cut".to_owned()));
+        }
+        if !ended && consumed == 0 && produced == 0 {
+            return Err(Stop::Flaw("the zlib stream is damaged".to_owned()));
+        }
+    }
+}
+
+fn nothing_more(input: &mut dyn Chunks, after: &str) -> Result<(), Stop> {
+    if input.fill_buf()?.is_empty() { Ok(()) } else { Err(Stop::Flaw(format!("there are more bytes after {after}"))) }
+}
+
+fn gzip(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    if input.fill_buf()?.is_empty() {
+        return Err(Stop::Flaw("it is empty, where a gzip file was expected".to_owned()));
+    }
+    read_all(flate2::bufread::MultiGzDecoder::new(input), "the gzip file", sink)
+}
+
+fn lz4(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    loop {
+        if input.fill_buf()?.is_empty() {
+            return Err(Stop::Flaw("it ends where an LZ4 frame was expected".to_owned()));
+        }
+        // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
+        let mut read = ReadInVain { inner: &mut *input, in_vain: false };
+        read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", sink)?;
+        if read.in_vain {
+            return Err(Stop::Flaw("the LZ4 frame is cut".to_owned()));
+        }
+        if input.fill_buf()?.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Remembers whether somebody wanted to read past the end.
+struct ReadInVain<'a> {
+    inner: &'a mut dyn Chunks,
+    in_vain: bool,
+}
+
+impl Read for ReadInVain<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.in_vain |= length == 0 && !buffer.is_empty();
+        Ok(length)
+    }
+}
+
+/// Frames; each must end with a chunk, since pg_restore drops what follows it there.
+fn zstd(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut decoder = zstd::stream::raw::Decoder::new()?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut within_frame = true;
+    loop {
+        let piece = input.fill_buf()?;
+        if piece.is_empty() {
+            if within_frame {
+                return Err(Stop::Flaw("the Zstandard frame is cut".to_owned()));
+            }
+            return Ok(());
+        }
+        let mut source = InBuffer::around(piece);
+        loop {
+            let (before, mut target) = (source.pos(), OutBuffer::around(buffer.as_mut_slice()));
+            let hint = decoder
+                .run(&mut source, &mut target)
+                .map_err(|error| format!("the Zstandard frame is damaged: {error}"))?;
+            let (consumed, produced) = (source.pos() - before, target.pos());
+            sink(&buffer[..produced])?;
+            within_frame = hint != 0;
+            // A full buffer means that there may be more to come out of what went in.
+            let more = source.pos() < source.src.len() || produced == buffer.len();
+            if !within_frame || !more {
+                break;
+            }
+            if consumed == 0 && produced == 0 {
+                return Err(Stop::Flaw("the Zstandard frame is damaged".to_owned()));
+            }
+        }
+        let consumed = source.pos();
+        input.consume(consumed);
+        if !within_frame && !input.is_at_chunk_end() {
+            return Err(Stop::Flaw(
+                "there are more bytes after the end of a Zstandard frame in its chunk, which pg_restore drops".to_owned(),
+            ));
+        }
+    }
+}
+
+/// Reads a decoder to its end.
+fn read_all(mut decoder: impl Read, what: &str, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => sink(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Our own errors pass through the decoder on their way from the input.
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<crate::Error>()) => return Err(Stop::Io(error)),
+            Err(error) => return Err(Stop::Flaw(format!("{what} is damaged or cut: {error}"))),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What an archive holds.
+
+use serde::{Deserialize, Serialize};
+
+/// All that is known of an archive once it was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The form it has.
+    pub kind: Kind,
+    /// How its data is compressed inside.
+    pub compression: Compression,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The tables that it brings data for, in its order.
+    pub tables: Vec<Table>,
+    /// Its large objects.
+    pub large_objects: LargeObjects,
+    /// Its TOC as `pg_restore --list` prints it, a line each, without the comments before it. Empty for a script.
+    pub toc: Vec<String>,
+    /// How many entries the TOC has; `--list` leaves some out.
+    pub toc_entries: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The form of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// `pg_dump --format=custom`.
+    Custom,
+    /// `pg_dump --format=directory`, as a tar stream of its files.
+    Directory,
+    /// `pg_dump --format=tar`.
+    Tar,
+    /// `pg_dump --format=plain`: SQL for one database.
+    Script,
+    /// `pg_dumpall`: SQL for a cluster.
+    ClusterScript,
+}
+
+/// How data is compressed inside an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// zlib's streams in the custom format, gzip's files in a directory.
+    Gzip,
+    /// LZ4 frames.
+    Lz4,
+    /// Zstandard frames.
+    Zstd,
+}
+
+/// Where an archive comes from, by its own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The version of the archive format, such as `1.14-0`.
+    pub version: Option<String>,
+    /// When the dump began: `2026-06-07 09:15:00`, by the clock on the dumping host's wall, whose zone is not recorded.
+    pub created: Option<String>,
+    /// The database.
+    pub database: Option<String>,
+    /// The server that was read, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub server_version: Option<String>,
+    /// The program that made it, likewise.
+    pub tool_version: Option<String>,
+}
+
+/// The data of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The database, where a script is of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Its schema, where it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// The table that takes the rows, where that is another: with `--load-via-partition-root`, a partitioned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
+    /// The columns that the data has, in its order. Nothing where the data is INSERT statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// How many rows there are. Nothing where the data is INSERT statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// The size of the data in COPY's text format, line feeds included, without the mark at its end; or of the INSERT statements.
+    pub bytes: u64,
+    /// XXH3-128 of these bytes, in hexadecimal digits.
+    pub xxh3: String,
+    /// The sum, modulo 2^128, of the XXH3-128 of every row without its line feed, in hexadecimal digits: the same for the same
+    /// rows in any order, since a restore may change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_xxh3: Option<String>,
+}
+
+/// All large objects together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeObjects {
+    /// How many there are.
+    pub count: u64,
+    /// The size of their contents.
+    pub bytes: u64,
+    /// The sum, modulo 2^128, of the XXH3-128 of each: its OID as four bytes, the most significant first, then its content.
+    pub xxh3: String,
+}
+
+impl Facts {
+    /// Counts that tell nothing of the content, by their names.
+    pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let rows = self.tables.iter().filter_map(|table| table.rows).sum();
+        [
+            ("toc_entries", self.toc_entries),
+            ("tables", self.tables.len() as u64),
+            ("rows", rows),
+            ("table_bytes", self.tables.iter().map(|table| table.bytes).sum()),
+            ("large_objects", self.large_objects.count),
+            ("large_object_bytes", self.large_objects.bytes),
+        ]
+        .into_iter()
+    }
+}
+
+/// What is being read, for whoever watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The table, as `schema.name`, or `large objects`.
+    pub name: String,
+    /// How many came before it.
+    pub done: u64,
+    /// How many there are, if that is known.
+    pub of: Option<u64>,
+}

@@ -1,0 +1,239 @@
+//! The archive's bytes with their offset, and the primitives that archives are written in.
+
+use std::io::{self, BufRead};
+
+use crate::error::{Error, Result};
+
+/// The longest string that is kept, in bytes: no name, and no list of a table's columns, is longer.
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// Bytes that are read once, from the first to the last.
+pub(crate) struct Input<R> {
+    inner: R,
+    offset: u64,
+}
+
+impl<R: BufRead> Input<R> {
+    /// The bytes of `inner`.
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, offset: 0 }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes that are at hand; none only at the end.
+    pub(crate) fn fill(&mut self, place: &str) -> Result<&[u8]> {
+        // Asked twice, since a slice that is returned cannot be asked for again after an interruption.
+        loop {
+            match self.inner.fill_buf() {
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::unread(self.offset, place, error)),
+            }
+        }
+        self.inner.fill_buf().map_err(|error| Error::unread(self.offset, place, error))
+    }
+
+    /// Goes past bytes of what [`fill`](Self::fill) gave.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.inner.consume(bytes);
+        self.offset += bytes as u64;
+    }
+
+    /// The error of an archive that ends too early.
+    pub(crate) fn cut(&self, place: &str, expected: &str) -> Error {
+        Error::damaged(self.offset, place, format!("the archive ends here, where {expected} was expected: it is cut"))
+    }
+
+    /// Whether there is nothing more.
+    pub(crate) fn is_at_end(&mut self) -> Result<bool> {
+        Ok(self.fill("end of the archive")?.is_empty())
+    }
+
+    /// The next byte.
+    pub(crate) fn byte(&mut self, place: &str, expected: &str) -> Result<u8> {
+        let Some(&byte) = self.fill(place)?.first() else { return Err(self.cut(place, expected)) };
+        self.consume(1);
+        Ok(byte)
+    }
+
+    /// The next bytes, as many as `buffer` takes.
+    pub(crate) fn exact(&mut self, mut buffer: &mut [u8], place: &str, expected: &str) -> Result<()> {
+        while !buffer.is_empty() {
+            let at_hand = self.fill(place)?;
+            let length = at_hand.len().min(buffer.len());
+            if length == 0 {
+                return Err(self.cut(place, expected));
+            }
+            buffer[..length].copy_from_slice(&at_hand[..length]);
+            buffer = &mut buffer[length..];
+            self.consume(length);
+        }
+        Ok(())
+    }
+
+    /// The next bytes up to `length`, piece by piece, without keeping them.
+    pub(crate) fn pieces(
+        &mut self,
+        mut length: u64,
+        place: &str,
+        expected: &str,
+        mut with: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        while length > 0 {
+            let at_hand = self.fill(place)?;
+            let taken = at_hand.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+            if taken == 0 {
+                return Err(self.cut(place, expected));
+            }
+            with(&at_hand[..taken]);
+            self.consume(taken);
+            length -= taken as u64;
+        }
+        Ok(())
+    }
+}
+
+/// How the archive's header says that numbers are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Widths {
+    /// Bytes of an Int's magnitude.
+    pub(crate) int: u8,
+    /// Bytes of an offset.
+    pub(crate) offset: u8,
+}
+
+impl<R: BufRead> Input<R> {
+    /// An Int: a byte for its sign, then its magnitude, the least significant byte first.
+    pub(crate) fn int(&mut self, widths: Widths, place: &str, expected: &str) -> Result<i32> {
+        let at = self.offset;
+        let mut bytes = [0; 9];
+        let bytes = &mut bytes[..=usize::from(widths.int)];
+        self.exact(bytes, place, expected)?;
+        let magnitude = little_endian(&bytes[1..]);
+        let value = match bytes[0] {
+            0 => i32::try_from(magnitude).ok(),
+            // The magnitude of the least number is one more than that of the greatest.
+            1 if magnitude == 1 << 31 => Some(i32::MIN),
+            1 => i32::try_from(magnitude).ok().map(|value| -value),
+            sign => {
+                let message = format!("{expected} begins with byte {sign}, where a sign, 0 or 1, was expected");
+                return Err(Error::damaged(at, place, message));
+            }
+        };
+        value.ok_or_else(|| {
+            Error::damaged(at, place, format!("{expected} has the magnitude {magnitude}, more than any number here has"))
+        })
+    }
+
+    /// An offset's bytes, without the state before it.
+    pub(crate) fn position(&mut self, widths: Widths, place: &str) -> Result<u64> {
+        let mut bytes = [0; 8];
+        let bytes = &mut bytes[..usize::from(widths.offset)];
+        self.exact(bytes, place, "an offset")?;
+        Ok(little_endian(bytes))
+    }
+
+    /// The length of a string, or nothing for NULL.
+    fn length(&mut self, widths: Widths, place: &str, expected: &str) -> Result<Option<u64>> {
+        let at = self.offset;
+        match self.int(widths, place, expected)? {
+            -1 => Ok(None),
+            length => match u64::try_from(length) {
+                Ok(length) => Ok(Some(length)),
+                Err(_) => Err(Error::damaged(at, place, format!("{expected} has the length {length}"))),
+            },
+        }
+    }
+
+    /// A string that is kept, or nothing for NULL.
+    pub(crate) fn text(&mut self, widths: Widths, place: &str, expected: &str) -> Result<Option<Vec<u8>>> {
+        let at = self.offset;
+        let Some(length) = self.length(widths, place, expected)? else { return Ok(None) };
+        if length > MAX_KEPT_BYTES as u64 {
+            let message = format!("{expected} is {length} bytes long, where at most {MAX_KEPT_BYTES} were expected");
+            return Err(Error::damaged(at, place, message));
+        }
+        let mut text = Vec::new();
+        self.pieces(length, place, expected, |piece| text.extend_from_slice(piece))?;
+        if memchr::memchr(0, &text).is_some() {
+            return Err(Error::damaged(at, place, format!("{expected} holds a zero byte")));
+        }
+        Ok(Some(text))
+    }
+
+    /// A string of any length that is not kept: each piece goes to `with`. Whether it is not NULL.
+    pub(crate) fn long_text(
+        &mut self,
+        widths: Widths,
+        place: &str,
+        expected: &str,
+        mut with: impl FnMut(&[u8]),
+    ) -> Result<bool> {
+        let at = self.offset;
+        let Some(length) = self.length(widths, place, expected)? else { return Ok(false) };
+        let mut zero = false;
+        self.pieces(length, place, expected, |piece| {
+            zero |= memchr::memchr(0, piece).is_some();
+            with(piece);
+        })?;
+        if zero {
+            return Err(Error::damaged(at, place, format!("{expected} holds a zero byte")));
+        }
+        Ok(true)
+    }
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTHS: Widths = Widths { int: 4, offset: 8 };
+
+    fn int(bytes: &[u8]) -> Result<i32> {
+        Input::new(bytes).int(WIDTHS, "here", "a number")
+    }
+
+    #[test]
+    fn an_int_is_a_sign_and_a_magnitude() {
+        for (bytes, value) in [
+            ([0, 1, 0, 0, 0], 1),
+            ([1, 1, 0, 0, 0], -1),
+            ([0, 0, 0, 0, 0], 0),
+            ([0, 0xff, 0xff, 0xff, 0x7f], i32::MAX),
+            ([1, 0, 0, 0, 0x80], i32::MIN),
+        ] {
+            assert_eq!(int(&bytes).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn an_int_that_nobody_writes_is_damage() {
+        for bytes in [&[2, 0, 0, 0, 0][..], &[0, 0, 0, 0, 0x80], &[1, 1, 0, 0, 0x80], &[0, 1, 0]] {
+            let error = int(bytes).unwrap_err();
+            assert_eq!((error.trouble, error.place.as_str()), (crate::Trouble::Damaged, "here"), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_string_takes_no_memory_before_its_bytes_are_there() {
+        let bytes = [0, 0xff, 0xff, 0xff, 0x7f, b'x'];
+        let error = Input::new(&bytes[..]).text(WIDTHS, "here", "a name").unwrap_err();
+        assert!(error.message.contains("2147483647 bytes long"), "{error}");
+        let error = Input::new(&bytes[..]).long_text(WIDTHS, "here", "a text", |_| ()).unwrap_err();
+        assert!(error.message.contains("it is cut"), "{error}");
+    }
+
+    #[test]
+    fn null_is_not_an_empty_string() {
+        assert_eq!(Input::new(&[1, 1, 0, 0, 0][..]).text(WIDTHS, "", "").unwrap(), None);
+        assert_eq!(Input::new(&[0, 0, 0, 0, 0][..]).text(WIDTHS, "", "").unwrap(), Some(Vec::new()));
+    }
+}

@@ -1,0 +1,69 @@
+//! Reads PostgreSQL's dump formats from bytes: judges every one of them, and tells what they hold.
+//!
+//! It opens no file, starts no process and waits for nothing: bytes come from whatever implements [`BufRead`], once, from the first
+//! to the last. Memory is bounded by the names in an archive, not by its data. Every input is taken to be hostile: whatever it is, the
+//! answer is [`Facts`] or an [`Error`] that says where and why.
+//!
+//! ```
+//! let script = b"--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+//! let facts = longshore_pg_archive::read(&script[..], &mut |place| println!("{}", place.name)).unwrap();
+//! assert_eq!(facts.kind, longshore_pg_archive::Kind::Script);
+//! ```
+//!
+//! | module | reads |
+//! |---|---|
+//! | `custom` | `pg_dump --format=custom`: header, TOC, blocks |
+//! | `files` | `--format=directory` and `--format=tar`, as a tar stream |
+//! | `script` | SQL of `pg_dump` and `pg_dumpall` |
+//! | `header`, `toc`, `copy` | what archives begin with |
+//! | `decode` | what is compressed inside |
+//! | `rows`, `statements`, `large_objects` | the data itself |
+
+mod copy;
+mod custom;
+mod decode;
+mod digest;
+mod error;
+mod facts;
+mod files;
+mod header;
+mod input;
+mod large_objects;
+mod rows;
+mod script;
+mod statements;
+mod table;
+mod text;
+mod toc;
+
+use std::io::BufRead;
+
+pub use error::{Error, Result, Trouble};
+pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Place, Table};
+
+use crate::header::{Header, Layout};
+use crate::input::Input;
+
+/// Reads an archive of any form to its end. `watch` hears which table's data comes next.
+///
+/// Facts mean that the archive is whole: whatever its form lets one judge was judged. What it does not let one judge is a changed
+/// letter inside of SQL or of an uncompressed value; only a digest from when it was made tells that.
+pub fn read<R: BufRead>(inner: R, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
+    let mut input = Input::new(inner);
+    // All that a first piece holds is enough to tell the forms apart, were it one byte: no two begin with the same.
+    match input.fill("beginning of the archive")?.first() {
+        None => Err(input.cut("beginning of the archive", "an archive")),
+        Some(b'P') => {
+            let header = Header::read(&mut input)?;
+            match header.layout {
+                Layout::Custom => custom::read(input, header, watch),
+                Layout::Files => {
+                    let message = "this is a toc.dat, the list of a directory's or tar's files, and not all of it";
+                    Err(Error::unsupported(10, "header", message))
+                }
+            }
+        }
+        Some(b'-') => script::read(input, watch),
+        Some(_) => files::read(input, watch),
+    }
+}

@@ -1,0 +1,282 @@
+//! The text that COPY writes: rows of one number of columns, and a mark at the end.
+
+use crate::digest::{Digest, Multiset, digest};
+use crate::text::Text;
+
+/// The row that ends the data.
+const END: &[u8] = b"\\.";
+/// What pg_dump writes after that row's line feed.
+const AFTER_END: &[u8] = b"\n\n";
+
+/// What is wrong with data, in words; whoever reads it knows where.
+pub(crate) type Flaw = String;
+
+/// Judges the data of one table as it passes, and counts it.
+pub(crate) struct Rows {
+    /// The columns that each row must have, once that is known.
+    columns: Option<u64>,
+    text: Text,
+    rows: u64,
+    bytes: u64,
+    digest: Digest,
+    multiset: Multiset,
+    /// The row that began in an earlier piece.
+    begun: Option<Begun>,
+    /// How many bytes came after the row that ends the data.
+    after_end: Option<usize>,
+}
+
+/// A row that is not whole yet.
+struct Begun {
+    digest: Digest,
+    columns: u64,
+    bytes: usize,
+    may_end: bool,
+}
+
+impl Begun {
+    fn extend(&mut self, piece: &[u8]) {
+        self.may_end &= END.get(self.bytes..self.bytes + piece.len()) == Some(piece);
+        self.bytes += piece.len();
+        self.columns += columns_in(piece) - 1;
+        self.digest.update(piece);
+    }
+
+    /// Whether it may still be the row that ends the data.
+    fn may_end(&self) -> bool {
+        self.may_end
+    }
+}
+
+/// How many columns a row has; tabs inside of values are escaped.
+fn columns_in(row: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\t', row).count() as u64 + 1
+}
+
+/// What was counted.
+pub(crate) struct Counted {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) digest: String,
+    pub(crate) rows_digest: String,
+}
+
+impl Rows {
+    /// Rows of `columns` columns, or of as many as the first has, in this kind of text.
+    pub(crate) fn new(columns: Option<u64>, text: Text) -> Self {
+        Self {
+            columns,
+            text,
+            rows: 0,
+            bytes: 0,
+            digest: Digest::new(),
+            multiset: Multiset::default(),
+            begun: None,
+            after_end: None,
+        }
+    }
+
+    /// Whether the mark at the end has come, all of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.after_end.is_some()
+    }
+
+    /// The row that is next, counted from one.
+    fn next_row(&self) -> u64 {
+        self.rows + 1
+    }
+
+    /// Judges a piece as long as any.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
+        let rest = self.rows_of(piece)?;
+        self.end(rest)
+    }
+
+    /// Judges the rows of a piece, and returns what comes after the one that ends the data.
+    pub(crate) fn rows_of<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
+        if self.has_ended() {
+            return Ok(piece);
+        }
+        let mut rest = match self.begun.take() {
+            None => piece,
+            Some(begun) => self.go_on(begun, piece)?,
+        };
+        let whole = rest;
+        let mut data = 0;
+        while !self.has_ended() {
+            let Some(length) = memchr::memchr(b'\n', rest) else { break };
+            let row = &rest[..length];
+            rest = &rest[length + 1..];
+            if row == END {
+                self.after_end = Some(0);
+            } else {
+                self.row(columns_in(row), digest(row))?;
+                data += length + 1;
+            }
+        }
+        self.data(&whole[..data]);
+        if !self.has_ended() && !rest.is_empty() {
+            self.begin(std::mem::take(&mut rest));
+        }
+        let passed = &piece[..piece.len() - rest.len()];
+        self.text.push(passed).map_err(|flaw| format!("{flaw} in row {} or shortly before", self.next_row()))?;
+        Ok(rest)
+    }
+
+    /// Judges the rest of a row that began in an earlier piece, and returns what follows it.
+    fn go_on<'a>(&mut self, mut begun: Begun, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
+        let length = memchr::memchr(b'\n', piece);
+        let rest = &piece[..length.unwrap_or(piece.len())];
+        let held = begun.may_end();
+        begun.extend(rest);
+        if begun.may_end() {
+            if length.is_none() {
+                self.begun = Some(begun);
+                return Ok(&[]);
+            }
+            if begun.bytes == END.len() {
+                self.after_end = Some(0);
+                return Ok(&piece[rest.len() + 1..]);
+            }
+        }
+        if held {
+            self.data(&END[..begun.bytes - rest.len()]);
+        }
+        match length {
+            None => {
+                self.data(rest);
+                self.begun = Some(begun);
+                Ok(&[])
+            }
+            Some(length) => {
+                self.data(&piece[..=length]);
+                self.row(begun.columns, begun.digest.value())?;
+                Ok(&piece[length + 1..])
+            }
+        }
+    }
+
+    /// Keeps what is known of a row whose end is not there yet. Bytes that may be the mark are no data yet.
+    fn begin(&mut self, piece: &[u8]) {
+        let mut begun = Begun { digest: Digest::new(), columns: 1, bytes: 0, may_end: true };
+        begun.extend(piece);
+        if !begun.may_end() {
+            self.data(piece);
+        }
+        self.begun = Some(begun);
+    }
+
+    /// Counts bytes of rows.
+    fn data(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.digest.update(bytes);
+    }
+
+    /// Judges and counts a whole row.
+    fn row(&mut self, columns: u64, digest: u128) -> Result<(), Flaw> {
+        let expected = *self.columns.get_or_insert(columns);
+        if expected != columns {
+            let row = self.next_row();
+            return Err(format!("row {row} has {columns} columns, where {expected} were expected"));
+        }
+        self.multiset.add(digest);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Judges what comes after the row that ends the data: two line feeds, and nothing more.
+    fn end(&mut self, piece: &[u8]) -> Result<(), Flaw> {
+        let Some(seen) = self.after_end else { return Ok(()) };
+        let expected = AFTER_END.get(seen..seen + piece.len());
+        if expected != Some(piece) {
+            return Err(format!("there is more after the mark \\. that ends its {} rows", self.rows));
+        }
+        self.after_end = Some(seen + piece.len());
+        Ok(())
+    }
+
+    /// The counts, if the data has ended as it must.
+    pub(crate) fn finish(self) -> Result<Counted, Flaw> {
+        match self.after_end {
+            Some(seen) if seen == AFTER_END.len() => Ok(self.counted()),
+            Some(_) => Err(format!("it ends within the mark \\. that is to end its {} rows: it is cut", self.rows)),
+            None => Err(format!("it ends after {} rows without the mark \\. that is to end them: it is cut", self.rows)),
+        }
+    }
+
+    /// The counts, for whoever has seen the end.
+    pub(crate) fn counted(self) -> Counted {
+        Counted {
+            rows: self.rows,
+            bytes: self.bytes,
+            digest: self.digest.to_string(),
+            rows_digest: self.multiset.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Encoding;
+
+    fn judged(pieces: &[&[u8]], columns: Option<u64>) -> Result<Counted, Flaw> {
+        let mut rows = Rows::new(columns, Text::new(Encoding::Utf8));
+        for piece in pieces {
+            rows.push(piece)?;
+        }
+        rows.finish()
+    }
+
+    const DATA: &[u8] = "1\tone\n2\t\u{e9}\n\\N\t\\\\.\n\\.\n\n\n".as_bytes();
+
+    #[test]
+    fn rows_are_counted_however_they_are_cut() {
+        let whole = judged(&[DATA], Some(2)).unwrap();
+        assert_eq!((whole.rows, whole.bytes), (3, DATA.len() as u64 - 5));
+        assert_eq!(whole.digest, format!("{:032x}", digest(&DATA[..DATA.len() - 5])));
+        for first in 0..DATA.len() {
+            for second in first..DATA.len() {
+                let cut = judged(&[&DATA[..first], &DATA[first..second], &DATA[second..]], None).unwrap();
+                assert_eq!((cut.rows, cut.bytes), (whole.rows, whole.bytes), "{first} {second}");
+                assert_eq!((&cut.digest, &cut.rows_digest), (&whole.digest, &whole.rows_digest), "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_change_their_digest() {
+        let one = judged(&[b"a\nb\nc\n\\.\n\n\n"], None).unwrap();
+        let other = judged(&[b"c\na\nb\n\\.\n\n\n"], None).unwrap();
+        assert_eq!(one.rows_digest, other.rows_digest);
+        assert_ne!(one.digest, other.digest);
+        assert_ne!(one.rows_digest, judged(&[b"a\nb\nd\n\\.\n\n\n"], None).unwrap().rows_digest);
+    }
+
+    #[test]
+    fn data_that_is_cut_anywhere_is_found() {
+        for length in 0..DATA.len() {
+            assert!(judged(&[&DATA[..length]], Some(2)).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_copy_does_not_write_is_found() {
+        for (data, flaw) in [
+            (&b"1\t2\n1\n\\.\n\n\n"[..], "row 2 has 1 columns"),
+            (b"1\t2\n\\.\n\n\nx", "more after the mark"),
+            (b"1\t2\n\\.\n\n\n\n", "more after the mark"),
+            (b"1\t2\n\\.\n1\t2\n\\.\n\n\n", "more after the mark"),
+            (b"1\t\0\n\\.\n\n\n", "zero byte"),
+            (b"1\t\xff\n\\.\n\n\n", "UTF-8"),
+        ] {
+            let found = judged(&[data], Some(2)).err().unwrap();
+            assert!(found.contains(flaw), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_table_without_columns_has_empty_rows() {
+        assert_eq!(judged(&[b"\n\n\\.\n\n\n"], Some(1)).unwrap().rows, 2);
+    }
+}

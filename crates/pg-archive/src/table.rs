@@ -1,0 +1,68 @@
+//! The data of one table, whatever it is written as.
+
+use crate::facts::Table;
+use crate::rows::{Flaw, Rows};
+use crate::statements::Statements;
+use crate::text::Text;
+use crate::toc::{Entry, Toc};
+
+/// Judges what stands in the place of a table's data.
+pub(crate) enum Content {
+    /// COPY's text.
+    Rows(Box<Rows>),
+    /// INSERT statements.
+    Statements(Box<Statements>),
+}
+
+impl Content {
+    /// For the data that belongs to `entry`.
+    pub(crate) fn of(entry: &Entry, toc: &Toc) -> Self {
+        let text = Text::new(toc.encoding);
+        match &entry.copy {
+            Some(copy) => Self::Rows(Box::new(Rows::new(Some(copy.width()), text))),
+            None => Self::Statements(Box::new(Statements::new(text))),
+        }
+    }
+
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
+        match self {
+            Self::Rows(rows) => rows.push(piece),
+            Self::Statements(statements) => statements.push(piece),
+        }
+    }
+
+    /// What is known of the table, if its data has ended as it must.
+    pub(crate) fn finish(self, entry: &Entry) -> Result<Table, Flaw> {
+        let mut table = Table {
+            database: None,
+            schema: entry.schema().map(str::to_owned),
+            name: entry.name.clone(),
+            into: None,
+            columns: None,
+            rows: None,
+            bytes: 0,
+            xxh3: String::new(),
+            rows_xxh3: None,
+        };
+        match self {
+            Self::Statements(statements) => (table.bytes, table.xxh3) = statements.finish()?,
+            Self::Rows(rows) => {
+                let counted = rows.finish()?;
+                table.rows = Some(counted.rows);
+                table.bytes = counted.bytes;
+                table.xxh3 = counted.digest;
+                table.rows_xxh3 = Some(counted.rows_digest);
+            }
+        }
+        if let Some(copy) = &entry.copy {
+            table.columns = Some(copy.columns.clone());
+            if copy.table != entry.name || copy.schema.as_deref().is_some_and(|schema| Some(schema) != entry.schema()) {
+                table.into = Some(match &copy.schema {
+                    Some(schema) => format!("{schema}.{}", copy.table),
+                    None => copy.table.clone(),
+                });
+            }
+        }
+        Ok(table)
+    }
+}
