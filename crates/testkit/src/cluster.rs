@@ -25,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use fingerprint::{contents, fingerprint, globals, schema};
-pub use installation::{Installation, NEWER};
+pub use installation::{INSTALLED, Installation, NEWER};
 
 use folder::Folder;
 

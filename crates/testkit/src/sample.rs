@@ -1,6 +1,7 @@
 //! Databases that look like real ones: what they hold depends on the number of rows alone, never on chance or the clock.
 //!
-//! They load on a stock server of PostgreSQL 15 and later, without contrib.
+//! They load on a stock server of PostgreSQL 15 and later, without contrib. Those of [`load`] look like what people have;
+//! [`load_zoo`] and [`load_many_tables`] make what people rarely have and a backup must take all the same.
 
 use crate::cluster::Cluster;
 
@@ -10,6 +11,10 @@ pub const SHOP: &str = "shop";
 pub const TELEMETRY: &str = "telemetry";
 /// Documents: large objects, long values, text search; in a database whose name needs quotes.
 pub const ARCHIVE: &str = r#"Archiv "Köln" 1/2"#;
+/// Every kind of object, value and name that a dump can meet, at least once: for [`load_zoo`].
+pub const ZOO: &str = "zoo";
+/// Very many small tables: for [`load_many_tables`].
+pub const MANY_TABLES: &str = "many_tables";
 /// Nothing at all.
 pub const EMPTY: &str = "empty";
 
@@ -42,4 +47,35 @@ pub fn load(cluster: &Cluster, rows: u32) {
         cluster.create_database(name);
         cluster.psql(name, &script);
     }
+}
+
+/// Makes the zoo's roles and the zoo, some 350 tables with few rows, 24 MB and, compressed, 5 MB. Needs no other sample.
+///
+/// # Panics
+/// If something of it is there already.
+pub fn load_zoo(cluster: &Cluster) {
+    cluster.create_database(ZOO);
+    let parts = [
+        include_str!("sample/zoo/cage.sql"),
+        include_str!("sample/zoo/type.sql"),
+        include_str!("sample/zoo/value.sql"),
+        include_str!("sample/zoo/table.sql"),
+        include_str!("sample/zoo/code.sql"),
+        include_str!("sample/zoo/world.sql"),
+        include_str!("sample/zoo/wide.sql"),
+        include_str!("sample/zoo/name.sql"),
+    ];
+    cluster.psql(ZOO, &parts.concat());
+}
+
+/// Makes a database of `count` tables, of which every tenth has one row.
+///
+/// pg_dump locks all of them at once: from some 6000 on, start the cluster with a greater `max_locks_per_transaction`
+/// than its 64.
+///
+/// # Panics
+/// If the database is there already.
+pub fn load_many_tables(cluster: &Cluster, count: u32) {
+    cluster.create_database(MANY_TABLES);
+    cluster.psql(MANY_TABLES, &format!("\\set count {count}\n{}", include_str!("sample/many_tables.sql")));
 }

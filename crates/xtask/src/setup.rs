@@ -1,16 +1,16 @@
 //! Makes a machine fit for tests and the demo. What is there already is left alone, so a second run costs nothing.
 
 mod debian;
-mod newer;
+mod postgresql;
 
 use longshore_testkit::cluster::Installation;
 
 use crate::Result;
 
-/// Installs what the tests need; returns the PostgreSQL that is newer than the system's.
+/// Installs what the tests need, every major version of PostgreSQL included; returns the one that is newer than the system's.
 pub(crate) fn for_tests() -> Result<Installation> {
     let system = for_demo()?;
-    newer::ensure(&system)
+    postgresql::ensure(&system)
 }
 
 /// Installs what the demo needs; returns the system's PostgreSQL.

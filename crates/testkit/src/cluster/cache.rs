@@ -1,4 +1,5 @@
-//! Where things lie that are made once and used again, outside any checkout: a newer PostgreSQL, templates of clusters.
+//! Where things lie that are made once and used again, outside any checkout: other versions of PostgreSQL, templates of
+//! clusters.
 
 use std::env;
 use std::fs::{self, Permissions};

@@ -7,8 +7,15 @@ use std::process::Command;
 
 use super::cache;
 
+/// Where Debian keeps servers, a folder for each major version.
+const SYSTEM: &str = "/usr/lib/postgresql";
+
 /// The variable that names the programs of a newer PostgreSQL than the system's.
 pub const NEWER: &str = "LONGSHORE_TEST_PG_NEWER";
+
+/// The major versions that `cargo xtask test` installs where the system has none of them; an older one is there only if
+/// it is the system's.
+pub const INSTALLED: [u32; 3] = [16, 17, 18];
 
 /// The programs of one PostgreSQL release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,33 +38,71 @@ impl Installation {
             .expect("no PostgreSQL server in /usr/lib/postgresql: run `cargo xtask test`, which installs it")
     }
 
-    /// One that is newer than the system's, for what happens between versions.
+    /// One that is newer than the system's, for what happens between versions; it has lz4 and zstd.
     ///
     /// # Panics
     /// If there is none.
+    #[track_caller]
     pub fn newer() -> Self {
-        Self::find_newer().unwrap_or_else(|| {
-            let cache = cache::folder();
-            panic!("no newer PostgreSQL in ${NEWER} or {}: run `cargo xtask test`, which installs it", cache.display())
-        })
+        Self::find_newer().unwrap_or_else(|| absent("newer PostgreSQL with lz4 and zstd"))
+    }
+
+    /// The one of a major version, such as 16. It may have been built without lz4, zstd and TLS.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn of_major(major: u32) -> Self {
+        Self::find_of_major(major).unwrap_or_else(|| absent(&format!("PostgreSQL {major}")))
+    }
+
+    /// One of each major version: the system's and [`INSTALLED`], oldest first.
+    ///
+    /// # Panics
+    /// If one of them is missing.
+    #[track_caller]
+    pub fn all() -> Vec<Self> {
+        let all = Self::find_all();
+        let is_there = |major: &u32| all.iter().any(|installation| installation.major == *major);
+        match INSTALLED.iter().find(|major| !is_there(major)) {
+            Some(major) => absent(&format!("PostgreSQL {major}")),
+            None => all,
+        }
     }
 
     /// The newest of the system's packages, if there is one.
     pub fn find_system() -> Option<Self> {
-        newest(bin_dirs_in(Path::new("/usr/lib/postgresql")))
+        let installations = bin_dirs_in(Path::new(SYSTEM)).into_iter().filter_map(|bin_dir| Self::at(&bin_dir));
+        installations.max_by_key(|installation| installation.major)
     }
 
-    /// The one that the environment names, or else the newest of the cache, if there is one.
+    /// The one that the environment names, or else the next after the system's that has lz4 and zstd, if there is one:
+    /// installing yet another major version does not change what it is.
     pub fn find_newer() -> Option<Self> {
-        if let Some(bin_dir) = env::var_os(NEWER).filter(|value| !value.is_empty()) {
-            return Self::at(Path::new(&bin_dir));
+        if let Some(bin_dir) = named() {
+            return Self::at(&bin_dir);
         }
+        let system = Self::find_system().map_or(0, |system| system.major);
+        Self::find_all().into_iter().find(|installation| installation.major > system && installation.compresses())
+    }
+
+    /// The one of a major version, if there is one.
+    pub fn find_of_major(major: u32) -> Option<Self> {
+        Self::find_all().into_iter().find(|installation| installation.major == major)
+    }
+
+    /// One of each major version that is there, oldest first. The system's comes before the one that the environment
+    /// names, and that before the cache's.
+    pub fn find_all() -> Vec<Self> {
         let unpacked = fs::read_dir(cache::folder()).into_iter().flatten().flatten();
-        newest(
-            unpacked
-                .filter(|entry| entry.file_name().to_string_lossy().starts_with("postgresql-"))
-                .flat_map(|entry| bin_dirs_in(&entry.path().join("usr/lib/postgresql"))),
-        )
+        let unpacked = unpacked
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("postgresql-"))
+            .flat_map(|entry| bin_dirs_in(&entry.path().join("usr/lib/postgresql")));
+        let bin_dirs = bin_dirs_in(Path::new(SYSTEM)).into_iter().chain(named()).chain(unpacked);
+        let mut all: Vec<Self> = bin_dirs.filter_map(|bin_dir| Self::at(&bin_dir)).collect();
+        all.sort_by_key(|installation| installation.major);
+        all.dedup_by_key(|installation| installation.major);
+        all
     }
 
     /// The one whose programs are in `bin_dir`, if a server that runs is among them.
@@ -76,6 +121,24 @@ impl Installation {
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)
     }
+
+    /// Whether it was built with lz4 and zstd.
+    pub fn compresses(&self) -> bool {
+        let told = Command::new(self.program("pg_config")).arg("--configure").output();
+        let configured = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
+        ["--with-lz4", "--with-zstd"].iter().all(|option| configured.contains(option))
+    }
+}
+
+/// The programs that the environment names.
+fn named() -> Option<PathBuf> {
+    env::var_os(NEWER).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+#[track_caller]
+fn absent(what: &str) -> ! {
+    let cache = cache::folder();
+    panic!("no {what} in {SYSTEM}, ${NEWER} or {}: run `cargo xtask test`, which installs it", cache.display())
 }
 
 /// `15.18` of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
@@ -86,11 +149,6 @@ fn version_in(told: &str) -> Option<&str> {
 fn bin_dirs_in(folder: &Path) -> Vec<PathBuf> {
     let versions = fs::read_dir(folder).into_iter().flatten().flatten();
     versions.map(|version| version.path().join("bin")).collect()
-}
-
-fn newest(bin_dirs: impl IntoIterator<Item = PathBuf>) -> Option<Installation> {
-    let installations = bin_dirs.into_iter().filter_map(|bin_dir| Installation::at(&bin_dir));
-    installations.max_by_key(|installation| installation.major)
 }
 
 #[cfg(test)]

