@@ -1,9 +1,9 @@
 //! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the format that `zstd -d` reads.
 
-use std::io::{self, Read};
+use std::io;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, ByteStream, CHUNK_BYTES};
+use crate::stream::{self, ByteStream, copy};
 
 /// How the pipeline compresses what a dump stage hands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +59,18 @@ pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
     })
 }
 
+/// Undoes gzip, of which users' own scripts make much. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Kind::Corrupt`].
+pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
+    let subject = subject.to_owned();
+    let wrap = move |error| {
+        Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole gzip file").because(error)
+    };
+    stream::transform(stream, wrap, |reader, writer| copy(&mut flate2::bufread::MultiGzDecoder::new(reader), writer))
+}
+
 fn failure(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
     move |error| Error::io(Stage::Compress, subject, message, error)
-}
-
-/// As [`io::copy`], with a buffer of the size that chunks have.
-fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => writer.write_all(&buffer[..length])?,
-        }
-    }
 }
 
 #[cfg(test)]

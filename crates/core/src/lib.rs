@@ -5,6 +5,7 @@
 //! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore |
 //! | [`stream`] | the stream between stages and its promise, with adapters |
 //! | [`meter`], [`compress`], [`fan_out`] | what happens to bytes between the joints |
+//! | [`progress`] | how far it is, for whoever watches |
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`retention`] | which backups to keep, decided with reasons |
@@ -25,6 +26,7 @@ pub mod manifest;
 pub mod meter;
 pub mod pipeline;
 pub mod plugin;
+pub mod progress;
 pub mod retention;
 pub mod stage;
 pub mod stream;

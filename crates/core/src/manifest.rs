@@ -129,6 +129,20 @@ pub enum Format {
 }
 
 impl Format {
+    /// The form of a dump that begins with `head`, of which 512 bytes suffice; what is no archive is taken for a script.
+    pub fn of(head: &[u8]) -> Self {
+        if head.starts_with(b"PGDMP") {
+            Self::Custom
+        } else if head.get(257..262) != Some(b"ustar") {
+            Self::Plain
+        } else if (head.get(108..115), head.get(116..123)) == (Some(b"0004000"), Some(b"0002000")) {
+            // Whoever runs pg_dump, these are the user and the group that its tar says.
+            Self::Tar
+        } else {
+            Self::Directory
+        }
+    }
+
     /// What the plaintext's file name ends with.
     pub fn extension(self) -> &'static str {
         match self {

@@ -3,5 +3,5 @@
 mod homeward;
 mod outward;
 
-pub use homeward::{Depth, open, read_back};
+pub use homeward::{Depth, ReadBack, open, read_back};
 pub use outward::{Delivery, Destination, Order, Pipeline, Shipped};

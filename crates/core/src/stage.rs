@@ -8,6 +8,7 @@
 //! option of a trait; what only some can do (locking, telling free space) is a trait of its own that they offer.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -18,6 +19,7 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
+use crate::progress::Progress;
 use crate::stream::{Afterword, ByteStream};
 use crate::subject::Subject;
 
@@ -80,8 +82,14 @@ pub struct Remarks {
 /// Judges bytes as they pass.
 pub trait Verify: Check {
     /// Passes the same bytes on, and fails the stream, with an error of kind [`Corrupt`](crate::error::Kind::Corrupt), if they are unsound. The stream ends cleanly only
-    /// once the judgement is made. The same object serves a run and a read-back.
-    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Verified;
+    /// once the judgement is made. The same object serves a run and a read-back. Where it can tell, `progress` hears what comes next.
+    fn verify(
+        &self,
+        subject: &Subject,
+        format: Format,
+        plaintext: ByteStream,
+        progress: &Arc<dyn Progress>,
+    ) -> Verified;
 }
 
 /// A stream under judgement.

@@ -4,14 +4,17 @@
 //! which nothing follows. [`channel`] makes that hold by construction, since a [`Feeder`] that is dropped before
 //! [`Feeder::finish`] fails its stream.
 
-use std::io::{self, Read, Write};
+mod thread;
+
 use std::sync::{Arc, OnceLock};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
+
+pub use thread::{StreamReader, StreamWriter, alongside, copy, transform};
 
 /// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -172,89 +175,6 @@ pub fn spawn(stream: ByteStream) -> ByteStream {
     spawned
 }
 
-/// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
-///
-/// The reader's end of file means that the input ended cleanly; any failure of the input is a read error. An error that
-/// `work` returns becomes the stream's: the input's own where it was one, else the one that `wrap` makes of it.
-pub fn transform<W, M>(input: ByteStream, wrap: M, work: W) -> ByteStream
-where
-    W: FnOnce(&mut StreamReader, &mut StreamWriter) -> io::Result<()> + Send + 'static,
-    M: FnOnce(io::Error) -> Error + Send + 'static,
-{
-    let (out, output) = channel();
-    let (inward, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let reader_gone = out.0.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            // Either the worker or the reader of its output has gone; the input is dropped with this task.
-            _ = Feeder(inward).pass_on(input) => {}
-            () = reader_gone.closed() => {}
-        }
-    });
-    tokio::task::spawn_blocking(move || {
-        let mut reader = StreamReader { receiver, chunk: Bytes::new(), ended: false };
-        let mut writer = StreamWriter { sender: out.0, pending: BytesMut::with_capacity(CHUNK_BYTES) };
-        let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
-        let last = match done {
-            Ok(()) => Item::End,
-            Err(error) => Item::Failed(Error::carried_by(&error).cloned().unwrap_or_else(|| wrap(error))),
-        };
-        // A reader that has gone wants no last word.
-        drop(writer.sender.blocking_send(last));
-    });
-    output
-}
-
-/// A stream as a blocking [`Read`], inside [`transform`].
-#[derive(Debug)]
-pub struct StreamReader {
-    receiver: mpsc::Receiver<Item>,
-    chunk: Bytes,
-    ended: bool,
-}
-
-impl Read for StreamReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() && !self.ended {
-            match self.receiver.blocking_recv() {
-                Some(Item::Chunk(chunk)) => self.chunk = chunk,
-                Some(Item::End) => self.ended = true,
-                Some(Item::Failed(error)) => return Err(error.into()),
-                None => return Err(producer_went_away().into()),
-            }
-        }
-        let length = buf.len().min(self.chunk.len());
-        self.chunk.copy_to_slice(&mut buf[..length]);
-        Ok(length)
-    }
-}
-
-/// The other end of a stream as a blocking [`Write`], inside [`transform`].
-#[derive(Debug)]
-pub struct StreamWriter {
-    sender: mpsc::Sender<Item>,
-    pending: BytesMut,
-}
-
-impl Write for StreamWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.pending.extend_from_slice(buf);
-        if self.pending.len() >= CHUNK_BYTES {
-            self.flush()?;
-        }
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.pending, BytesMut::with_capacity(CHUNK_BYTES));
-        let sent = self.sender.blocking_send(Item::Chunk(full.freeze()));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,42 +196,6 @@ mod tests {
         feeder.finish().await.unwrap();
         let all = collect(stream, 100, Stage::Dump, "").await.unwrap();
         assert_eq!(all, "whole");
-    }
-
-    fn shout(input: ByteStream) -> ByteStream {
-        let wrap = |error| Error::io(Stage::Compress, "", "shouting failed", error);
-        transform(input, wrap, |reader, writer| {
-            let mut text = String::new();
-            reader.read_to_string(&mut text)?;
-            writer.write_all(text.to_uppercase().as_bytes())
-        })
-    }
-
-    #[tokio::test]
-    async fn a_transform_passes_bytes_and_a_clean_end() {
-        let all = collect(shout(from_bytes("hello")), 100, Stage::Dump, "").await.unwrap();
-        assert_eq!(all, "HELLO");
-    }
-
-    #[tokio::test]
-    async fn a_transform_passes_its_inputs_error_on_unchanged() {
-        let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
-        let error = collect(shout(failed(lost)), 100, Stage::Dump, "").await.unwrap_err();
-        assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
-    }
-
-    #[tokio::test]
-    async fn a_transform_whose_worker_panics_is_never_a_clean_end() {
-        let wrap = |error| Error::io(Stage::Compress, "", "failed", error);
-        let output = transform(from_bytes("x"), wrap, |_, _| panic!("a bug"));
-        assert!(collect(output, 100, Stage::Dump, "").await.is_err());
-    }
-
-    #[tokio::test]
-    async fn dropping_the_output_drops_the_input() {
-        let (feeder, input) = channel();
-        drop(shout(input));
-        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, Pipeline, read_back};
+use longshore_core::progress::unwatched;
 use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
@@ -59,7 +60,7 @@ async fn a_backup_is_whole_at_every_destination() {
     let (near, far, mut pipeline) = two();
     pipeline.encrypt = Some(Arc::new(Xor));
     let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
-    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap();
+    let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
         let manifest = manifest_of(store);
@@ -67,8 +68,8 @@ async fn a_backup_is_whole_at_every_destination() {
         assert_eq!(manifest.artifact.key.as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.xor");
         assert_eq!(manifest.artifact.plaintext, Digest::of(&random_bytes(1, LONG as usize)));
         assert_eq!(manifest.artifact.sealed, Digest::of(&store.get(&manifest.artifact.key).unwrap()));
-        let depth = read_back(store, &manifest, Some(&Xor), &[], |_| {}).await.unwrap();
-        assert_eq!(depth, Depth::Decoded);
+        let read = read_back(store, &manifest, Some(&Xor), &[], &unwatched()).await.unwrap();
+        assert_eq!(read.depth, Depth::Decoded);
     }
 }
 
@@ -76,7 +77,7 @@ async fn a_backup_is_whole_at_every_destination() {
 async fn an_empty_dump_that_succeeded_is_a_backup() {
     let (near, _, pipeline) = two();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(from_bytes("")), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(from_bytes("")), &unwatched()).await.unwrap();
     assert_eq!(manifest_of(&near).artifact.plaintext.bytes, 0);
 }
 
@@ -88,7 +89,7 @@ async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(Judge::Finds(details())));
             let dump = Dumped { compression, ..dumped(fails_after(length)) };
-            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap_err();
+            let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
             assert!(is_failure(&error), "another error than the dump's: {}", error.chain());
             assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
         }
@@ -100,7 +101,7 @@ async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
     for length in [0, LONG] {
         let (near, far, pipeline) = two();
         let dump = dumped(abandoned_after(length));
-        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, |_| {}).await.unwrap_err();
+        pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
         assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
     }
 }
@@ -111,7 +112,7 @@ async fn a_check_that_fails_leaves_nothing_anywhere() {
     pipeline.verify =
         vec![Arc::new(Judge::Finds(details())), Arc::new(Judge::Rejects), Arc::new(Judge::Finds(Map::new()))];
     let order = order("nightly", &appdb(), TIME);
-    let error = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap_err();
+    let error = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
 }
@@ -120,7 +121,8 @@ async fn a_check_that_fails_leaves_nothing_anywhere() {
 async fn a_run_that_is_dropped_leaves_nothing_anywhere() {
     let (near, far, pipeline) = two();
     let order = order("nightly", &appdb(), TIME);
-    let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), |_| {});
+    let progress = unwatched();
+    let run = pipeline.back_up(&order, dumped(stalls_after(LONG)), &progress);
     tokio::time::timeout(Duration::from_millis(200), run).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
@@ -137,7 +139,7 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
         let (near, far, pipeline) = two();
         far.fault(Operation::Ship, fault);
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
         let [at_near, at_far] = &shipped.deliveries[..] else {
             panic!("{:?}", shipped.deliveries);
         };
@@ -145,7 +147,7 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
         at_near.result.as_ref().unwrap();
         assert_eq!(at_far.result.as_ref().unwrap_err().kind(), kind, "{fault:?}");
         assert_eq!(far.keys(), []);
-        read_back(&near, &manifest_of(&near), None, &[], |_| {}).await.unwrap();
+        read_back(&near, &manifest_of(&near), None, &[], &unwatched()).await.unwrap();
     }
 }
 
@@ -160,7 +162,7 @@ async fn a_destination_without_the_manifest_has_no_backup() {
             store.keys().iter().for_each(|key| store.lose(key));
         }
         let order = order("nightly", &appdb(), TIME);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
         shipped.deliveries[0].result.as_ref().unwrap();
         assert_eq!(shipped.deliveries[1].result.as_ref().unwrap_err().kind(), Kind::Denied, "{ending}");
         let catalog = Catalog::read(&far).await.unwrap();
@@ -176,7 +178,7 @@ async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
     near.fault(Operation::Ship, Fault::Deny);
     far.fault(Operation::Ship, Fault::FailAfter(10));
     let order = order("nightly", &appdb(), TIME);
-    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
     assert_eq!(shipped.manifest, None);
     let kinds = shipped.deliveries.iter().map(|delivery| delivery.result.as_ref().unwrap_err().kind());
     assert_eq!(kinds.collect::<Vec<_>>(), [Kind::Denied, Kind::Unavailable]);
@@ -188,7 +190,7 @@ async fn the_manifest_comes_last() {
     let (near, far, mut pipeline) = two();
     pipeline.verify.push(Arc::new(Judge::Finds(details())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, LONG)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
     let stem = "main/appdb/appdb-2026-06-07_091500";
     let expected = [".dump", ".details.json", ".json"].map(|ending| key(&format!("{stem}{ending}")));
     assert_eq!(near.shipped(), expected);
@@ -203,7 +205,7 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
     pipeline.encrypt = Some(Arc::new(Xor));
     pipeline.verify = vec![Arc::new(Judge::Finds(Map::new())), Arc::new(Judge::Finds(details()))];
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
 
     let manifest = manifest_of(&near);
     assert_eq!(manifest.verified.len(), 2);
@@ -225,7 +227,7 @@ async fn where_nothing_was_found_there_are_no_details() {
     let (near, _, mut pipeline) = two();
     pipeline.verify.push(Arc::new(Judge::Finds(Map::new())));
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
     assert_eq!(manifest_of(&near).details, None);
     assert_eq!(near.keys().len(), 2);
 }
@@ -234,15 +236,15 @@ async fn where_nothing_was_found_there_are_no_details() {
 async fn a_second_backup_of_the_same_time_overwrites_nothing() {
     let (near, far, pipeline) = two();
     let order = order("nightly", &appdb(), TIME);
-    pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
     let first = manifest_of(&near);
-    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), |_| {}).await.unwrap();
+    let shipped = pipeline.back_up(&order, dumped(random(2, 1000)), &unwatched()).await.unwrap();
     for delivery in &shipped.deliveries {
         assert_eq!(delivery.result.as_ref().unwrap_err().kind(), Kind::AlreadyExists);
     }
     for store in [&near, &far] {
         assert_eq!(manifest_of(store), first);
-        read_back(store, &first, None, &[], |_| {}).await.unwrap();
+        read_back(store, &first, None, &[], &unwatched()).await.unwrap();
     }
 }
 
@@ -253,7 +255,7 @@ async fn what_a_backup_needs_is_told_destination_by_destination() {
     let globals = BackupName::new("main", "globals", order.time).unwrap();
     // At the other destination the globals did not arrive.
     order.needs = [("near".to_owned(), vec![globals.clone()])].into();
-    pipeline.back_up(&order, dumped(random(1, 10)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
     assert_eq!(manifest_of(&near).needs, [globals]);
     assert_eq!(manifest_of(&far).needs, []);
 }

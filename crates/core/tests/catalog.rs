@@ -6,6 +6,7 @@ use std::sync::Arc;
 use longshore_core::catalog::{Catalog, Presence, Series};
 use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_core::progress::unwatched;
 use longshore_core::retention::{Policy, Reason, plan};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
@@ -20,7 +21,7 @@ async fn back_up(store: &MemoryStore, job: &str, subject: &Subject, times: &[&st
     let pipeline = pipeline([("memory", store.clone())]);
     for time in times {
         let order = order(job, subject, time);
-        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), |_| {}).await;
+        let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await;
         let delivery = shipped.expect("the dump is sound").deliveries.remove(0);
         delivery.result.expect("it arrives");
     }
@@ -160,7 +161,7 @@ async fn the_details_that_a_manifest_names_are_no_orphan() {
     let details = serde_json::Map::from_iter([("tables".to_owned(), 17.into())]);
     pipeline.verify.push(Arc::new(Judge::Finds(details)));
     let order = order("nightly", &Subject::database("app"), TIMES[0]);
-    pipeline.back_up(&order, dumped(random(1, 10)), |_| {}).await.unwrap();
+    pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
     assert_eq!(store.keys().len(), 3);
     assert_eq!(Catalog::read(&store).await.unwrap().orphans, []);
 }

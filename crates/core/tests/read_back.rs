@@ -1,13 +1,15 @@
 //! A backup homeward: damage = action × place, and every damage is found, however the backup was packed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
 use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, open, read_back};
+use longshore_core::pipeline::{Depth, ReadBack, open, read_back};
+use longshore_core::progress::{Progress, unwatched};
 use longshore_core::stage::{Decrypt, Dumped, Verify};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::subject::Subject;
@@ -16,6 +18,16 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
 use longshore_testkit::stream::{digest, random};
 use serde_json::json;
+
+/// Adds up what was read.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Progress for Counter {
+    fn read(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
 
 const LENGTH: u64 = 3 * CHUNK_BYTES as u64 + 5;
 
@@ -50,13 +62,13 @@ async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
     }
     let dump = Dumped { compression: packing.compression, ..dumped(random(1, LENGTH)) };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dump, |_| {}).await.expect("the dump is sound");
+    let shipped = pipeline.back_up(&order, dump, &unwatched()).await.expect("the dump is sound");
     (store, shipped.manifest.expect("it is recorded"))
 }
 
 /// Reads back with every key there is.
-async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<Depth> {
-    read_back(store, manifest, Some(&Xor), &[], |_| {}).await
+async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<ReadBack> {
+    read_back(store, manifest, Some(&Xor), &[], &unwatched()).await
 }
 
 /// What happens to a file where it lies.
@@ -113,12 +125,12 @@ async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed(
     let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
     let (store, manifest) = backup(sealed).await;
     let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
-    let depth = read_back(&store, &manifest, None, &judges, |_| {}).await.unwrap();
-    assert_eq!(depth, Depth::Sealed, "nobody can judge what nobody can open");
+    let read = read_back(&store, &manifest, None, &judges, &unwatched()).await.unwrap();
+    assert_eq!(read.depth, Depth::Sealed, "nobody can judge what nobody can open");
     for (action, damage) in ACTIONS {
         let whole = store.get(&manifest.artifact.key).unwrap();
         store.damage(&manifest.artifact.key, damage);
-        let error = read_back(&store, &manifest, None, &[], |_| {}).await.expect_err(action);
+        let error = read_back(&store, &manifest, None, &[], &unwatched()).await.expect_err(action);
         assert_eq!(error.kind(), Kind::Corrupt, "{action}");
         store.put(&manifest.artifact.key, whole);
     }
@@ -129,7 +141,7 @@ async fn a_backup_that_is_judged_unsound_fails_its_read_back() {
     for packing in packings() {
         let (store, manifest) = backup(packing).await;
         let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
-        let error = read_back(&store, &manifest, Some(&Xor), &judges, |_| {}).await.unwrap_err();
+        let error = read_back(&store, &manifest, Some(&Xor), &judges, &unwatched()).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     }
 }
@@ -154,12 +166,10 @@ async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
         let (store, manifest) = backup(packing).await;
         let opened = open(&store, &manifest, Some(&Xor)).await.unwrap();
         assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?}");
-        let counted = std::sync::atomic::AtomicU64::new(0);
-        let count = |bytes| {
-            counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        };
-        read_back(&store, &manifest, Some(&Xor), &[], count).await.unwrap();
-        assert_eq!(counted.into_inner(), LENGTH);
+        let counter = Arc::new(Counter::default());
+        let progress: Arc<dyn Progress> = counter.clone();
+        read_back(&store, &manifest, Some(&Xor), &[], &progress).await.unwrap();
+        assert_eq!(counter.0.load(Ordering::Relaxed), LENGTH);
     }
 }
 
@@ -186,7 +196,7 @@ impl Decrypt for Wrong {
 async fn a_seal_opened_with_the_wrong_identity_is_damage() {
     for compression in [Compression::None, ZSTD] {
         let (store, manifest) = backup(Packing { compression, sealing: Sealing::Sealed }).await;
-        let error = read_back(&store, &manifest, Some(&Wrong), &[], |_| {}).await.unwrap_err();
+        let error = read_back(&store, &manifest, Some(&Wrong), &[], &unwatched()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
     }
 }

@@ -10,6 +10,7 @@ use longshore_core::compress::Compression;
 use longshore_core::key::Stamp;
 use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
 use longshore_core::pipeline::{Destination, Order, Pipeline};
+use longshore_core::progress::Progress;
 use longshore_core::stage::{
     Decrypt, Dump, Dumped, Encrypt, Findings, Remarks, Store, Survey, Surveyed, Verified, Verify,
 };
@@ -126,7 +127,7 @@ impl Check for Judge {
 }
 
 impl Verify for Judge {
-    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream) -> Verified {
+    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
         let findings = Afterword::new();
         let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
         let judgement = stream::once(async move {

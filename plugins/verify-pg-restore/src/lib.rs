@@ -6,6 +6,7 @@ mod archive;
 mod script;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use longshore_core::check::{Check, Finding};
 use longshore_core::fan_out::fan_out;
 use longshore_core::manifest::{Format, Verification};
 use longshore_core::plugin::{Plugin, Site};
+use longshore_core::progress::Progress;
 use longshore_core::stage::{Findings, Verified, Verify};
 use longshore_core::stream::{Afterword, ByteStream};
 use longshore_core::subject::Subject;
@@ -58,7 +60,7 @@ struct Decoder {
 }
 
 impl Verify for Decoder {
-    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Verified {
+    fn verify(&self, subject: &Subject, format: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
         let findings = Afterword::new();
         let found = findings.clone();
         let (decoder, subject) = (self.clone(), subject.clone());

@@ -8,7 +8,8 @@ use crate::compress::decompress;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::manifest::Manifest;
 use crate::meter::expect;
-use crate::stage::{Decrypt, Store, Verify};
+use crate::progress::Progress;
+use crate::stage::{Decrypt, Findings, Store, Verify};
 use crate::stream::{ByteStream, drain};
 
 /// How deep a read-back went.
@@ -17,7 +18,7 @@ use crate::stream::{ByteStream, drain};
 pub enum Depth {
     /// The sealed bytes are those that were shipped. Nobody could open them here.
     Sealed,
-    /// The plaintext is what was dumped, and was decoded to its end.
+    /// The plaintext is what was dumped, and those who judge found it sound.
     Decoded,
 }
 
@@ -45,31 +46,43 @@ pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn D
     Ok(expect(plain, artifact.plaintext.clone(), key.to_owned()))
 }
 
+/// What a read-back found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadBack {
+    /// How deep it went.
+    pub depth: Depth,
+    /// What those found who judged the plaintext.
+    pub findings: Vec<Findings>,
+}
+
 /// Reads a backup back to its end: sizes, digests, and, where it can be opened, every check of `verify`.
 pub async fn read_back(
     store: &dyn Store,
     manifest: &Manifest,
     decrypt: Option<&dyn Decrypt>,
     verify: &[Arc<dyn Verify>],
-    on_bytes: impl Fn(u64),
-) -> Result<Depth> {
+    progress: &Arc<dyn Progress>,
+) -> Result<ReadBack> {
     let sealed = manifest.artifact.encryption.is_some() && decrypt.is_none();
+    let mut findings = Vec::new();
     let (mut stream, depth) = if sealed {
         (fetch(store, manifest).await?, Depth::Sealed)
     } else {
         let plain = open(store, manifest, decrypt).await?;
-        let judged = verify
-            .iter()
-            .fold(plain, |plain, verify| verify.verify(&manifest.subject, manifest.artifact.format, plain).stream);
+        let judged = verify.iter().fold(plain, |plain, verify| {
+            let verified = verify.verify(&manifest.subject, manifest.artifact.format, plain, progress);
+            findings.push(verified.findings);
+            verified.stream
+        });
         (judged, Depth::Decoded)
     };
     while let Some(chunk) = stream.next().await {
-        on_bytes(chunk?.len() as u64);
+        progress.read(chunk?.len() as u64);
     }
     if let Some(details) = &manifest.details {
         drain(expect(store.fetch(&details.key, None).await?, details.sealed.clone(), details.key.to_string())).await?;
     }
-    Ok(depth)
+    Ok(ReadBack { depth, findings: findings.iter().filter_map(|found| found.get().cloned()).collect() })
 }
 
 /// The sealed bytes of a backup, held against their digest.

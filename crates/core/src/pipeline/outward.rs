@@ -13,6 +13,7 @@ use crate::fan_out::fan_out;
 use crate::key::{BackupName, Key, Stamp};
 use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile};
 use crate::meter::{Digest, meter};
+use crate::progress::Progress;
 use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
 use crate::stream::{self, Afterword, ByteStream};
 use crate::subject::Subject;
@@ -83,16 +84,11 @@ pub struct Delivery {
 }
 
 impl Pipeline {
-    /// Takes a dump through all stages to all destinations. `on_bytes` hears how much was read of it.
+    /// Takes a dump through all stages to all destinations. `progress` hears how far it is.
     ///
     /// An error means that the dump failed or was unsound: then nothing of it is at any destination. A destination that fails is a
     /// [`Delivery`] that failed, and hinders no other.
-    pub async fn back_up(
-        &self,
-        order: &Order,
-        dumped: Dumped,
-        on_bytes: impl Fn(u64) + Send + 'static,
-    ) -> Result<Shipped> {
+    pub async fn back_up(&self, order: &Order, dumped: Dumped, progress: &Arc<dyn Progress>) -> Result<Shipped> {
         if self.destinations.is_empty() {
             let error = Error::new(Stage::Ship, Kind::Usage, order.subject.to_string(), "there is no destination");
             return Err(error);
@@ -105,8 +101,9 @@ impl Pipeline {
         let sealing = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
         let key = name.artifact(&format!("{}{}{sealing}", format.extension(), compression.extension()))?;
 
-        let (stream, plaintext) = meter(stream, on_bytes);
-        let (stream, findings) = self.judge(&order.subject, format, stream);
+        let heard = Arc::clone(progress);
+        let (stream, plaintext) = meter(stream, move |bytes| heard.read(bytes));
+        let (stream, findings) = self.judge(&order.subject, format, stream, progress);
         let stream = compression.compress(stream, &label);
         let (stream, sealed) = meter(self.seal(stream, &label), |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
@@ -187,9 +184,10 @@ impl Pipeline {
         subject: &Subject,
         format: manifest::Format,
         stream: ByteStream,
+        progress: &Arc<dyn Progress>,
     ) -> (ByteStream, Vec<Afterword<Findings>>) {
         self.verify.iter().fold((stream, Vec::new()), |(stream, mut findings), verify| {
-            let verified = verify.verify(subject, format, stream);
+            let verified = verify.verify(subject, format, stream, progress);
             findings.push(verified.findings);
             (verified.stream, findings)
         })

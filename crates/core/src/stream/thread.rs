@@ -1,0 +1,238 @@
+//! Blocking work on a stream: on a thread of its own, with the stream as a reader.
+
+use std::io::{self, BufRead, Read, Write};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, channel, producer_went_away};
+use crate::error::{Error, Kind, Result, Stage};
+
+/// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
+///
+/// The reader's end of file means that the input ended cleanly; any failure of the input is a read error. An error that
+/// `work` returns becomes the stream's: the input's own where it was one, else the one that `wrap` makes of it.
+pub fn transform<W, M>(input: ByteStream, wrap: M, work: W) -> ByteStream
+where
+    W: FnOnce(&mut StreamReader, &mut StreamWriter) -> io::Result<()> + Send + 'static,
+    M: FnOnce(io::Error) -> Error + Send + 'static,
+{
+    let (out, output) = channel();
+    let (inward, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let reader_gone = out.0.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            // Either the worker or the reader of its output has gone; the input is dropped with this task.
+            _ = Feeder(inward).pass_on(input) => {}
+            () = reader_gone.closed() => {}
+        }
+    });
+    tokio::task::spawn_blocking(move || {
+        let mut reader = StreamReader::new(receiver);
+        let mut writer = StreamWriter { sender: out.0, pending: BytesMut::with_capacity(CHUNK_BYTES) };
+        let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
+        let last = match done {
+            Ok(()) => Item::End,
+            Err(error) => Item::Failed(Error::carried_by(&error).cloned().unwrap_or_else(|| wrap(error))),
+        };
+        // A reader that has gone wants no last word.
+        drop(writer.sender.blocking_send(last));
+    });
+    output
+}
+
+/// As [`io::copy`], with a buffer of the size that chunks have.
+pub fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => writer.write_all(&buffer[..length])?,
+        }
+    }
+}
+
+/// A stream as a blocking [`Read`], inside [`transform`].
+#[derive(Debug)]
+pub struct StreamReader {
+    receiver: mpsc::Receiver<Item>,
+    chunk: Bytes,
+    ended: bool,
+}
+
+impl StreamReader {
+    fn new(receiver: mpsc::Receiver<Item>) -> Self {
+        Self { receiver, chunk: Bytes::new(), ended: false }
+    }
+}
+
+impl BufRead for StreamReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.chunk.is_empty() && !self.ended {
+            match self.receiver.blocking_recv() {
+                Some(Item::Chunk(chunk)) => self.chunk = chunk,
+                Some(Item::End) => self.ended = true,
+                Some(Item::Failed(error)) => return Err(error.into()),
+                None => return Err(producer_went_away().into()),
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.chunk.advance(bytes);
+    }
+}
+
+impl Read for StreamReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.fill_buf()?;
+        let length = buf.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buf[..length]);
+        Ok(length)
+    }
+}
+
+/// The other end of a stream as a blocking [`Write`], inside [`transform`].
+#[derive(Debug)]
+pub struct StreamWriter {
+    sender: mpsc::Sender<Item>,
+    pending: BytesMut,
+}
+
+impl Write for StreamWriter {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.pending.extend_from_slice(buf);
+        if self.pending.len() >= CHUNK_BYTES {
+            self.flush()?;
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.pending, BytesMut::with_capacity(CHUNK_BYTES));
+        let sent = self.sender.blocking_send(Item::Chunk(full.freeze()));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
+    }
+}
+
+/// Passes `input` on while `work` reads the same bytes on a thread of its own, and fails the stream if that fails; what `work` returns is
+/// known once the stream has ended cleanly. It must read to the end of file, which means that the input ended cleanly.
+pub fn alongside<T, W>(mut input: ByteStream, subject: String, work: W) -> (ByteStream, Afterword<T>)
+where
+    T: Send + Sync + 'static,
+    W: FnOnce(&mut StreamReader) -> Result<T> + Send + 'static,
+{
+    let result = Afterword::new();
+    let found = result.clone();
+    let stream = async_stream::try_stream! {
+        let (tap, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let worker = tokio::task::spawn_blocking(move || {
+            let mut reader = StreamReader::new(receiver);
+            work(&mut reader).map(|done| (done, reader.ended))
+        });
+        while let Some(chunk) = input.next().await {
+            let chunk = chunk?;
+            if tap.send(Item::Chunk(chunk.clone())).await.is_err() {
+                break;
+            }
+            yield chunk;
+        }
+        // A worker that has gone needs no end; one that has not seen it went too early.
+        drop(tap.send(Item::End).await);
+        let unfinished = || Error::new(Stage::Verify, Kind::Failed, subject.clone(), "whoever reads along did not read to the end");
+        let (done, ended) = worker.await.map_err(|error| unfinished().because(error))??;
+        if !ended {
+            Err(unfinished())?;
+        }
+        found.set(done);
+    };
+    (stream.boxed(), result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{collect, failed, from_bytes};
+    use super::*;
+
+    fn shout(input: ByteStream) -> ByteStream {
+        let wrap = |error| Error::io(Stage::Compress, "", "shouting failed", error);
+        transform(input, wrap, |reader, writer| {
+            let mut text = String::new();
+            reader.read_to_string(&mut text)?;
+            writer.write_all(text.to_uppercase().as_bytes())
+        })
+    }
+
+    #[tokio::test]
+    async fn a_transform_passes_bytes_and_a_clean_end() {
+        let all = collect(shout(from_bytes("hello")), 100, Stage::Dump, "").await.unwrap();
+        assert_eq!(all, "HELLO");
+    }
+
+    #[tokio::test]
+    async fn a_transform_passes_its_inputs_error_on_unchanged() {
+        let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
+        let error = collect(shout(failed(lost)), 100, Stage::Dump, "").await.unwrap_err();
+        assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn a_transform_whose_worker_panics_is_never_a_clean_end() {
+        let wrap = |error| Error::io(Stage::Compress, "", "failed", error);
+        let output = transform(from_bytes("x"), wrap, |_, _| panic!("a bug"));
+        assert!(collect(output, 100, Stage::Dump, "").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn dropping_the_output_drops_the_input() {
+        let (feeder, input) = channel();
+        drop(shout(input));
+        tokio::time::timeout(std::time::Duration::from_secs(5), feeder.closed()).await.unwrap();
+    }
+
+    fn count(reader: &mut StreamReader) -> Result<usize> {
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).map_err(|error| Error::carried_by(&error).cloned().unwrap())?;
+        Ok(all.len())
+    }
+
+    #[tokio::test]
+    async fn what_reads_along_changes_nothing() {
+        let (stream, counted) = alongside(from_bytes("hello"), String::new(), count);
+        assert_eq!(collect(stream, 100, Stage::Dump, "").await.unwrap(), "hello");
+        assert_eq!(counted.get(), Some(&5));
+    }
+
+    #[tokio::test]
+    async fn what_reads_along_fails_the_stream_when_it_fails() {
+        let reject = |reader: &mut StreamReader| {
+            count(reader)?;
+            Err::<(), _>(Error::new(Stage::Verify, Kind::Corrupt, "appdb", "unsound"))
+        };
+        let (stream, found) = alongside(from_bytes("hello"), String::new(), reject);
+        let error = collect(stream, 100, Stage::Dump, "").await.unwrap_err();
+        assert_eq!((error.kind(), found.get()), (Kind::Corrupt, None));
+    }
+
+    #[tokio::test]
+    async fn the_inputs_error_is_the_streams_whatever_reads_along() {
+        let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
+        let (stream, found) = alongside(failed(lost), String::new(), count);
+        let error = collect(stream, 100, Stage::Dump, "").await.unwrap_err();
+        assert_eq!((error.kind(), found.get()), (Kind::Unavailable, None));
+    }
+
+    #[tokio::test]
+    async fn one_that_stops_reading_early_or_panics_is_never_a_clean_end() {
+        let (stream, found) = alongside(from_bytes("hello"), String::new(), |_| Ok(()));
+        assert!(collect(stream, 100, Stage::Dump, "").await.is_err());
+        assert_eq!(found.get(), None);
+        let (stream, _) = alongside(from_bytes("hello"), String::new(), |_| -> Result<()> { panic!("a bug") });
+        assert!(collect(stream, 100, Stage::Dump, "").await.is_err());
+    }
+}
