@@ -93,12 +93,12 @@ mod tests {
             parsed("COPY \"od\"\"d, one\".\"a.b (c)\" (\"x\n\"\"y\", z) FROM stdin;\n"),
             Some((Some("od\"d, one".into()), "a.b (c)".into(), names(&["x\n\"y", "z"])))
         );
-        assert_eq!(parsed("COPY public.nothing  FROM stdin;\n"), Some((Some("public".into()), "nothing".into(), vec![])));
-        assert_eq!(parsed("COPY old (a) FROM stdin;\n"), Some((None, "old".into(), names(&["a"]))));
         assert_eq!(
-            parsed("COPY old (a) WITH OIDS FROM stdin;\n"),
-            Some((None, "old".into(), names(&["oid", "a"])))
+            parsed("COPY public.nothing  FROM stdin;\n"),
+            Some((Some("public".into()), "nothing".into(), vec![]))
         );
+        assert_eq!(parsed("COPY old (a) FROM stdin;\n"), Some((None, "old".into(), names(&["a"]))));
+        assert_eq!(parsed("COPY old (a) WITH OIDS FROM stdin;\n"), Some((None, "old".into(), names(&["oid", "a"]))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use crate::decode::{Chunks, Form, Stop, decode};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Trouble};
 use crate::facts::{Facts, Kind, Place, Table};
 use crate::header::Header;
 use crate::input::{Input, Widths};
@@ -22,12 +22,14 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
     let of = toc.with_data().count() as u64;
     let form = Form::in_custom(header.compression);
     let mut blocks = Blocks { input: &mut input, widths: header.widths, form };
+    let mut positions = Vec::new();
     let mut tables = Vec::new();
     let mut collected = Collected::default();
     for (done, entry) in toc.with_data().enumerate() {
         let large = entry.is_large_objects();
         let name = if large { "large objects".to_owned() } else { entry.table() };
         watch(&Place { name, done: done as u64, of: Some(of) });
+        positions.push(blocks.input.offset());
         blocks.begin(entry, &toc)?;
         if large {
             blocks.large_objects(&mut collected)?;
@@ -35,16 +37,13 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
             tables.push(blocks.table(entry, &toc)?);
         }
     }
-    if !input.is_at_end()? {
-        let message = "the archive goes on behind its last block, where its end was expected";
-        return Err(Error::damaged(input.offset(), "end of the archive", message));
-    }
     let with_large_objects = toc.with_data().any(Entry::is_large_objects);
     if let Some(listed) = toc.large_objects.as_ref().filter(|_| with_large_objects)
         && let Some(difference) = collected.differ_from(listed)
     {
         return Err(Error::damaged(input.offset(), "large objects", difference));
     }
+    end(&mut input, &header, &toc, &positions)?;
     Ok(Facts {
         kind: Kind::Custom,
         compression: header.compression,
@@ -55,6 +54,37 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         toc_entries: toc.entries.len() as u64,
         bytes: input.offset(),
     })
+}
+
+/// Reads what may stand behind the last block: nothing, or the TOC once more, now that the offsets are known.
+///
+/// pg_dump goes back to write them into the first one. Where its output is set to append, it ends up here: behind `>>`, and, since
+/// PostgreSQL 16, behind `>`, because pg_dump itself sets it so. pg_restore does not look at it.
+fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: &[u64]) -> Result<()> {
+    if input.is_at_end()? {
+        return Ok(());
+    }
+    let at = input.offset();
+    let surplus = |message: &str| Err(Error::damaged(at, "end of the archive", message));
+    if toc.with_data().any(|entry| entry.data != Data::Block(None)) {
+        return surplus("the archive goes on behind its last block, where its end was expected");
+    }
+    let again = match Toc::read(input, header) {
+        Ok(again) => again,
+        Err(error) if error.trouble == Trouble::Unread => return Err(error),
+        Err(_) => return surplus("behind the last block, there is neither the end nor the TOC once more"),
+    };
+    let alike = |(one, other): (&Entry, &Entry)| one.is_the_same_as(other);
+    let is_copy = toc.entries.len() == again.entries.len() && toc.entries.iter().zip(&again.entries).all(alike);
+    let offsets = again.with_data().map(|entry| &entry.data);
+    if !is_copy || !offsets.eq(positions.iter().map(|at| Data::Block(Some(*at))).collect::<Vec<_>>().iter()) {
+        return surplus("behind the last block, there is another TOC than at the beginning");
+    }
+    if !input.is_at_end()? {
+        let message = "the archive goes on behind its second TOC, where its end was expected";
+        return Err(Error::damaged(input.offset(), "end of the archive", message));
+    }
+    Ok(())
 }
 
 /// Reads blocks.
@@ -128,8 +158,8 @@ impl<R: BufRead> Blocks<'_, R> {
 
     /// The chunks of one item, decoded.
     fn item(&mut self, place: &str, sink: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<()> {
-        let mut item =
-            Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
+        let at = self.input.offset();
+        let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
         let decoded = decode(self.form, &mut item, sink);
         let has_ended = item.has_ended;
         match decoded {
@@ -138,7 +168,8 @@ impl<R: BufRead> Blocks<'_, R> {
                 let message = "its compressed data ends before the list of its chunks does";
                 Err(Error::damaged(self.input.offset(), place, message))
             }
-            Err(Stop::Flaw(flaw)) => Err(Error::damaged(self.input.offset(), place, flaw)),
+            // Where it stands depends on how the bytes came; where the data begins does not.
+            Err(Stop::Flaw(flaw)) => Err(Error::damaged(at, place, flaw)),
             Err(Stop::Io(error)) => Err(Error::unread(self.input.offset(), place, error)),
         }
     }
@@ -175,11 +206,12 @@ impl<R: BufRead> BufRead for Item<'_, R> {
         if self.has_ended {
             return Ok(&[]);
         }
-        if self.input.fill(self.place)?.is_empty() {
-            return Err(self.input.cut(self.place, &format!("{} more bytes of a chunk", self.left)).into());
+        let (left, place) = (self.left, self.place);
+        if self.input.fill(place)?.is_empty() {
+            return Err(self.input.cut(place, &format!("{left} more bytes of a chunk")).into());
         }
-        let piece = self.input.fill(self.place)?;
-        Ok(&piece[..piece.len().min(self.left)])
+        let piece = self.input.fill(place)?;
+        Ok(&piece[..piece.len().min(left)])
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -201,5 +233,9 @@ impl<R: BufRead> Read for Item<'_, R> {
 impl<R: BufRead> Chunks for Item<'_, R> {
     fn is_at_chunk_end(&self) -> bool {
         self.left == 0
+    }
+
+    fn has_one_frame(&self) -> bool {
+        true
     }
 }

@@ -15,6 +15,11 @@ const BUFFER_BYTES: usize = 128 * 1024;
 pub(crate) trait Chunks: BufRead {
     /// Whether all of the chunk was consumed.
     fn is_at_chunk_end(&self) -> bool;
+
+    /// Whether there may be only one frame, or one member of gzip's: where nothing inside tells that something comes twice.
+    fn has_one_frame(&self) -> bool {
+        false
+    }
 }
 
 /// Why nothing more was decoded.
@@ -42,7 +47,7 @@ impl From<io::Error> for Stop {
 pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Flaw> + 'a;
 
 /// Decodes all of `input` into `sink`. Fewer or more bytes than the form has are a flaw.
-pub(crate) fn decode(form: Form, input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+pub(crate) fn decode<C: Chunks>(form: Form, input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     match form {
         Form::Plain => plain(input, sink),
         Form::Zlib => zlib(input, sink),
@@ -79,10 +84,30 @@ impl Form {
     }
 }
 
-fn plain(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+/// What is not compressed. pg_dump makes a chunk of every row, and many rows together are judged faster than each alone.
+fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    const SMALL_BYTES: usize = BUFFER_BYTES / 8;
+    let mut gathered = Vec::with_capacity(BUFFER_BYTES);
     loop {
-        let piece = input.fill_buf()?;
+        let piece = match input.fill_buf() {
+            Ok(piece) => piece,
+            Err(error) => {
+                // What came before is judged before.
+                sink(&gathered)?;
+                return Err(error.into());
+            }
+        };
         let length = piece.len();
+        if (1..SMALL_BYTES).contains(&length) && gathered.len() + length <= BUFFER_BYTES {
+            gathered.extend_from_slice(piece);
+            input.consume(length);
+            continue;
+        }
+        if !gathered.is_empty() {
+            sink(&gathered)?;
+            gathered.clear();
+            continue;
+        }
         if length == 0 {
             return Ok(());
         }
@@ -92,20 +117,19 @@ fn plain(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
 }
 
 /// One stream, with its Adler-32; not flate2's reader, to which a stream that is cut has ended.
-fn zlib(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn zlib<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     let mut decoder = Decompress::new(true);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let piece = input.fill_buf()?;
         let ended = piece.is_empty();
         let (read, written) = (decoder.total_in(), decoder.total_out());
-        let status = decoder
-            .decompress(piece, &mut buffer, FlushDecompress::None)
-            .map_err(|error| format!("the zlib stream is damaged: {error}"))?;
+        let status = decoder.decompress(piece, &mut buffer, FlushDecompress::None);
         let consumed = (decoder.total_in() - read) as usize;
         let produced = (decoder.total_out() - written) as usize;
         input.consume(consumed);
         sink(&buffer[..produced])?;
+        let status = status.map_err(|_| "the zlib stream is damaged".to_owned())?;
         if status == Status::StreamEnd {
             return nothing_more(input, "the end of the zlib stream");
         }
@@ -118,27 +142,36 @@ fn zlib(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
     }
 }
 
-fn nothing_more(input: &mut dyn Chunks, after: &str) -> Result<(), Stop> {
+fn nothing_more<C: Chunks>(input: &mut C, after: &str) -> Result<(), Stop> {
     if input.fill_buf()?.is_empty() { Ok(()) } else { Err(Stop::Flaw(format!("there are more bytes after {after}"))) }
 }
 
-fn gzip(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn gzip<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     if input.fill_buf()?.is_empty() {
         return Err(Stop::Flaw("it is empty, where a gzip file was expected".to_owned()));
     }
-    read_all(flate2::bufread::MultiGzDecoder::new(input), "the gzip file", sink)
+    let mut buffer = vec![0; BUFFER_BYTES];
+    if input.has_one_frame() {
+        read_all(flate2::bufread::GzDecoder::new(&mut *input), "the gzip file", &mut buffer, sink)?;
+        return nothing_more(input, "the end of the gzip file");
+    }
+    read_all(flate2::bufread::MultiGzDecoder::new(input), "the gzip file", &mut buffer, sink)
 }
 
-fn lz4(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn lz4<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         if input.fill_buf()?.is_empty() {
             return Err(Stop::Flaw("it ends where an LZ4 frame was expected".to_owned()));
         }
         // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
         let mut read = ReadInVain { inner: &mut *input, in_vain: false };
-        read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", sink)?;
+        read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", &mut buffer, sink)?;
         if read.in_vain {
             return Err(Stop::Flaw("the LZ4 frame is cut".to_owned()));
+        }
+        if input.has_one_frame() {
+            return nothing_more(input, "the end of the LZ4 frame");
         }
         if input.fill_buf()?.is_empty() {
             return Ok(());
@@ -147,12 +180,12 @@ fn lz4(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
 }
 
 /// Remembers whether somebody wanted to read past the end.
-struct ReadInVain<'a> {
-    inner: &'a mut dyn Chunks,
+struct ReadInVain<'a, C> {
+    inner: &'a mut C,
     in_vain: bool,
 }
 
-impl Read for ReadInVain<'_> {
+impl<C: Chunks> Read for ReadInVain<'_, C> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.in_vain |= length == 0 && !buffer.is_empty();
@@ -161,7 +194,7 @@ impl Read for ReadInVain<'_> {
 }
 
 /// Frames; each must end with a chunk, since pg_restore drops what follows it there.
-fn zstd(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn zstd<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     let mut decoder = zstd::stream::raw::Decoder::new()?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut within_frame = true;
@@ -193,24 +226,29 @@ fn zstd(input: &mut dyn Chunks, sink: &mut Sink<'_>) -> Result<(), Stop> {
         }
         let consumed = source.pos();
         input.consume(consumed);
+        if !within_frame && input.has_one_frame() {
+            return nothing_more(input, "the end of the Zstandard frame");
+        }
         if !within_frame && !input.is_at_chunk_end() {
             return Err(Stop::Flaw(
-                "there are more bytes after the end of a Zstandard frame in its chunk, which pg_restore drops".to_owned(),
+                "there are more bytes after the end of a Zstandard frame in its chunk, which pg_restore drops"
+                    .to_owned(),
             ));
         }
     }
 }
 
 /// Reads a decoder to its end.
-fn read_all(mut decoder: impl Read, what: &str, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+fn read_all(mut decoder: impl Read, what: &str, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
     loop {
-        match decoder.read(&mut buffer) {
+        match decoder.read(buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => sink(&buffer[..length])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Our own errors pass through the decoder on their way from the input.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<crate::Error>()) => return Err(Stop::Io(error)),
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<crate::Error>()) => {
+                return Err(Stop::Io(error));
+            }
             Err(error) => return Err(Stop::Flaw(format!("{what} is damaged or cut: {error}"))),
         }
     }

@@ -34,7 +34,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Damage.
     pub(crate) fn damaged(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { trouble: Trouble::Damaged, offset, place: place.into(), message: message.into(), source: None }
+        let (place, message) = (abbreviated(place.into(), 200), abbreviated(message.into(), 600));
+        Self { trouble: Trouble::Damaged, offset, place, message, source: None }
     }
 
     /// Something that only another version knows.
@@ -58,6 +59,16 @@ impl Error {
     pub fn io(&self) -> Option<&io::Error> {
         self.source.as_ref()
     }
+}
+
+/// The beginning of a text that is longer than anybody reads, such as a damaged name.
+fn abbreviated(mut text: String, most_bytes: usize) -> String {
+    if text.len() > most_bytes {
+        let end = (0..=most_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Error {

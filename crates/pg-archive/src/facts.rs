@@ -39,6 +39,25 @@ pub enum Kind {
     ClusterScript,
 }
 
+impl Kind {
+    /// Whether it is an archive, which `pg_restore` reads, and no script.
+    pub fn is_archive(self) -> bool {
+        matches!(self, Self::Custom | Self::Directory | Self::Tar)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Custom => "custom format",
+            Self::Directory => "directory format",
+            Self::Tar => "tar format",
+            Self::Script => "script of pg_dump",
+            Self::ClusterScript => "script of pg_dumpall",
+        })
+    }
+}
+
 /// How data is compressed inside an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +70,17 @@ pub enum Compression {
     Lz4,
     /// Zstandard frames.
     Zstd,
+}
+
+impl std::fmt::Display for Compression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        })
+    }
 }
 
 /// Where an archive comes from, by its own words.

@@ -1,10 +1,213 @@
-//! Directory and tar format.
+//! The directory format and the tar format: a tar with a file for every table's data, one for every large object, and `toc.dat`.
+//!
+//! pg_dump writes the one as a folder, which somebody packs, and the other as it is here, with a script that pg_restore does not need.
+//! Files come in any order: tar takes those of a folder as the file system has them, and `toc.dat` may be the last of them. What it
+//! says is judged as soon as it is known.
+
+mod contents;
+mod early;
+mod found;
+mod list;
+mod members;
+mod name;
+mod script;
+#[cfg(test)]
+mod tests;
+
 use std::io::BufRead;
 
+use crate::decode::Form;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, Place};
+use crate::files::contents::{Contents, Lists};
+use crate::files::found::Found;
+use crate::files::list::List;
+use crate::files::members::{Kind, Members};
+use crate::files::name::{Folder, Name};
+use crate::files::script::Script;
 use crate::input::Input;
+use crate::large_objects::LargeObject;
+use crate::table::Content;
+use crate::text::Encoding;
 
-pub(crate) fn read<R: BufRead>(input: Input<R>, _watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
-    Err(Error::unsupported(input.offset(), "files", "not yet"))
+/// How many tables may come before `toc.dat`. What is kept of them is small, but a TOC would set bounds to it.
+const MAX_EARLY: usize = 1 << 20;
+
+const UNNAMED: &str = "toc.dat does not name it";
+
+/// Reads a tar to its end.
+pub(crate) fn read<R: BufRead>(input: Input<R>, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
+    let mut folder = Folder::default();
+    let progress = Progress { watch, done: 0, of: None, within_large_objects: false };
+    let mut files = Files { members: Members::new(input), progress, contents: None, found: Found::default() };
+    while let Some((path, kind)) = files.members.next()? {
+        match kind {
+            Kind::Folder => folder.folder(&path).map_err(|flaw| files.members.damaged(flaw))?,
+            Kind::File => {
+                let name = folder.file(&path).map_err(|flaw| files.members.damaged(flaw))?;
+                files.file(&name)?;
+            }
+        }
+    }
+    let bytes = files.members.offset();
+    match files.contents {
+        Some(contents) => files.found.facts(contents, bytes),
+        None => Err(Error::damaged(bytes, "end of the tar", "there is no toc.dat in it")),
+    }
+}
+
+/// Judges files as they come.
+struct Files<'a, R> {
+    members: Members<R>,
+    progress: Progress<'a>,
+    contents: Option<Contents>,
+    found: Found,
+}
+
+impl<R: BufRead> Files<'_, R> {
+    fn file(&mut self, name: &[u8]) -> Result<()> {
+        let Some(file) = Name::parse(name) else {
+            return Err(self.members.damaged("is no file that pg_dump writes"));
+        };
+        let title = format!("file {}", name.escape_ascii());
+        let entry = match (&self.contents, file) {
+            (Some(contents), Name::Table(id, _)) => contents.table(id),
+            _ => None,
+        };
+        self.members.set_place(match (entry, file) {
+            (Some(entry), _) => format!("{title} ({})", entry.place()),
+            (None, Name::LargeObject(oid, _)) => format!("{title} (large object {oid})"),
+            _ => title.clone(),
+        });
+        match file {
+            Name::Toc => self.toc(),
+            Name::Script => self.script(),
+            Name::List(list) => self.list(list),
+            Name::LargeObject(oid, form) => self.large_object(oid, form),
+            Name::Table(id, form) => self.table(id, form, title),
+        }
+    }
+
+    fn toc(&mut self) -> Result<()> {
+        if self.contents.is_some() {
+            return Err(self.twice());
+        }
+        let contents = Contents::read(&mut self.members)?;
+        self.found.know(&contents, self.members.offset())?;
+        self.progress.of = Some(contents.count());
+        self.contents = Some(contents);
+        Ok(())
+    }
+
+    fn twice(&self) -> Error {
+        self.members.damaged("is in the archive twice")
+    }
+
+    fn script(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.found.has_script, true) {
+            return Err(self.twice());
+        }
+        let encoding = self.contents.as_ref().map_or(Encoding::Other, |contents| contents.toc.encoding);
+        let mut script = Script::new(encoding);
+        self.members.decode(Form::Plain, &mut |piece| script.push(piece))?;
+        script.finish().map_err(|flaw| self.members.damaged(flaw))
+    }
+
+    fn list(&mut self, list: Option<i32>) -> Result<()> {
+        if self.contents.as_ref().is_some_and(|contents| !contents.has_list(list)) {
+            return Err(self.members.damaged(UNNAMED));
+        }
+        if !self.found.lists.insert(list) {
+            return Err(self.twice());
+        }
+        self.progress.large_objects();
+        let mut list = List::new(&mut self.found.listed);
+        self.members.decode(Form::Plain, &mut |piece| list.push(piece))?;
+        list.finish().map_err(|flaw| self.members.damaged(flaw))?;
+        self.progress.done += 1;
+        Ok(())
+    }
+
+    fn large_object(&mut self, oid: u32, form: Form) -> Result<()> {
+        self.form(form)?;
+        if self.contents.as_ref().is_some_and(|contents| contents.lists() == Lists::None) {
+            return Err(self.members.damaged(UNNAMED));
+        }
+        if !self.found.large_objects.begin(oid) {
+            return Err(self.twice());
+        }
+        self.progress.large_objects();
+        let mut object = LargeObject::new(oid);
+        // pg_dump begins a frame with the first byte of content, and so writes none where there is no content.
+        if self.members.left() > 0 || form == Form::Gzip {
+            self.members.decode_endless(form, &mut |piece| {
+                object.push(piece);
+                Ok(())
+            })?;
+        }
+        self.found.large_objects.add(&object);
+        Ok(())
+    }
+
+    fn table(&mut self, id: i32, form: Form, title: String) -> Result<()> {
+        self.form(form)?;
+        if self.found.has_table(id) {
+            return Err(self.twice());
+        }
+        let Some(contents) = &self.contents else { return self.early_table(id, form, title) };
+        let Some(entry) = contents.table(id) else { return Err(self.members.damaged(UNNAMED)) };
+        self.progress.table(entry.table());
+        let mut content = Content::of(entry, &contents.toc);
+        self.members.decode(form, &mut |piece| content.push(piece))?;
+        let judged = content.counted().map_err(|flaw| self.members.damaged(flaw))?;
+        self.found.tables.insert(id, judged);
+        self.progress.done += 1;
+        Ok(())
+    }
+
+    /// The data of a table whose name is not known yet.
+    fn early_table(&mut self, id: i32, form: Form, title: String) -> Result<()> {
+        if self.found.early.len() == MAX_EARLY {
+            let message = format!("{MAX_EARLY} tables come before toc.dat: pack it with toc.dat as the first");
+            return Err(Error::unsupported(self.members.offset(), title, message));
+        }
+        self.progress.table(title.clone());
+        let mut early = early::Early::new();
+        self.members.decode(form, &mut |piece| early.push(piece))?;
+        let either = early.finish().map_err(|flaw| self.members.damaged(flaw))?;
+        self.found.early.insert(id, found::Early { either, at: self.members.offset(), place: title });
+        self.progress.done += 1;
+        Ok(())
+    }
+
+    /// Judges how a file is compressed.
+    fn form(&mut self, form: Form) -> Result<()> {
+        self.found.note(form, self.members.place());
+        match &self.contents {
+            Some(contents) => contents.judge(form).map_err(|flaw| self.members.damaged(flaw)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tells whoever watches what comes next.
+struct Progress<'a> {
+    watch: &'a mut dyn FnMut(&Place),
+    done: u64,
+    of: Option<u64>,
+    within_large_objects: bool,
+}
+
+impl Progress<'_> {
+    fn table(&mut self, name: String) {
+        self.within_large_objects = false;
+        (self.watch)(&Place { name, done: self.done, of: self.of });
+    }
+
+    /// Large objects are told of together, as long as nothing else is between them.
+    fn large_objects(&mut self) {
+        if !std::mem::replace(&mut self.within_large_objects, true) {
+            (self.watch)(&Place { name: "large objects".to_owned(), done: self.done, of: self.of });
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl<R: BufRead> Input<R> {
 
     /// The error of an archive that ends too early.
     pub(crate) fn cut(&self, place: &str, expected: &str) -> Error {
-        Error::damaged(self.offset, place, format!("the archive ends here, where {expected} was expected: it is cut"))
+        Error::damaged(self.offset, place, format!("the archive ends here, before {expected}: it is cut"))
     }
 
     /// Whether there is nothing more.
@@ -87,7 +87,7 @@ impl<R: BufRead> Input<R> {
             let at_hand = self.fill(place)?;
             let taken = at_hand.len().min(usize::try_from(length).unwrap_or(usize::MAX));
             if taken == 0 {
-                return Err(self.cut(place, expected));
+                return Err(self.cut(place, &format!("{length} more bytes of {expected}")));
             }
             with(&at_hand[..taken]);
             self.consume(taken);
@@ -110,14 +110,24 @@ impl<R: BufRead> Input<R> {
     /// An Int: a byte for its sign, then its magnitude, the least significant byte first.
     pub(crate) fn int(&mut self, widths: Widths, place: &str, expected: &str) -> Result<i32> {
         let at = self.offset;
+        let length = usize::from(widths.int) + 1;
         let mut bytes = [0; 9];
-        let bytes = &mut bytes[..=usize::from(widths.int)];
-        self.exact(bytes, place, expected)?;
+        match self.fill(place)?.get(..length) {
+            // Nearly always, all of it is at hand.
+            Some(at_hand) => {
+                bytes[..length].copy_from_slice(at_hand);
+                self.consume(length);
+            }
+            None => self.exact(&mut bytes[..length], place, expected)?,
+        }
+        let bytes = &bytes[..length];
         let magnitude = little_endian(&bytes[1..]);
         let value = match bytes[0] {
             0 => i32::try_from(magnitude).ok(),
             // The magnitude of the least number is one more than that of the greatest.
             1 if magnitude == 1 << 31 => Some(i32::MIN),
+            // Nobody writes a negative zero.
+            1 if magnitude == 0 => None,
             1 => i32::try_from(magnitude).ok().map(|value| -value),
             sign => {
                 let message = format!("{expected} begins with byte {sign}, where a sign, 0 or 1, was expected");
@@ -125,7 +135,11 @@ impl<R: BufRead> Input<R> {
             }
         };
         value.ok_or_else(|| {
-            Error::damaged(at, place, format!("{expected} has the magnitude {magnitude}, more than any number here has"))
+            Error::damaged(
+                at,
+                place,
+                format!("{expected} has the sign {} and the magnitude {magnitude}, as no number here has", bytes[0]),
+            )
         })
     }
 

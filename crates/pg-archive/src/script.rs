@@ -1,10 +1,285 @@
 //! SQL of pg_dump and pg_dumpall.
+//!
+//! It is taken apart as psql does it, since a line is data, a command or nothing at all depending on what stands around it. What
+//! pg_dump writes has one form, and all else is damage: how it begins and ends, its commands, its COPY statements.
+//!
+//! | module | knows |
+//! |---|---|
+//! | `lexer` | where statements, comments and commands end |
+//! | `body` | which semicolons are within a function |
+//! | `command` | `\connect`, `\encoding`, `\restrict` |
+//! | `frame` | how a script begins, which dumps it holds, and how it ends |
+//! | `section` | the data of one table |
+//!
+//! A script has no list of what it holds, so a statement that is missing altogether is found by nothing here. Of large objects it is
+//! known how many there are, not what they hold: each is a row of calls, and so no digest of an archive's could be had.
+
+mod body;
+mod command;
+mod frame;
+mod lexer;
+mod section;
+#[cfg(test)]
+mod tests;
+
 use std::io::BufRead;
 
+use crate::copy::Copy;
 use crate::error::{Error, Result};
-use crate::facts::{Facts, Place};
+use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Place, Table};
 use crate::input::Input;
+use crate::rows::{Flaw, Rows};
+use crate::script::command::Command;
+use crate::script::frame::Frame;
+use crate::script::lexer::{Lexer, Token};
+use crate::script::section::Section;
+use crate::text::{Encoding, Text};
 
-pub(crate) fn read<R: BufRead>(input: Input<R>, _watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
-    Err(Error::unsupported(input.offset(), "script", "not yet"))
+/// How the statement begins that opens a large object for writing, once for each.
+const OPEN_LARGE_OBJECT: &str = "SELECT pg_catalog.lo_open(";
+/// The most memory that the names of tables may take, in bytes: enough for millions of tables.
+const MAX_KEPT_BYTES: usize = 1 << 30;
+const SCRIPT: &str = "script";
+
+/// Reads a script to its end.
+pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
+    let frame = Frame::begin(&mut input)?;
+    let mut script = Script {
+        input,
+        watch,
+        lexer: Lexer::new(),
+        frame,
+        encoding: Encoding::Other,
+        text: Text::new(Encoding::Other),
+        origin: Origin::default(),
+        database: None,
+        section: None,
+        tables: Vec::new(),
+        kept: 0,
+        large_objects: 0,
+    };
+    let tail = script.read_to_mark()?;
+    frame::end(&mut script.input, &tail)?;
+    let Script { input, frame, mut origin, database, tables, large_objects, .. } = script;
+    if frame.kind == Kind::Script {
+        origin.database = database;
+    }
+    Ok(Facts {
+        kind: frame.kind,
+        compression: Compression::None,
+        origin,
+        tables,
+        large_objects: LargeObjects { count: large_objects, ..LargeObjects::default() },
+        toc: Vec::new(),
+        toc_entries: 0,
+        bytes: input.offset(),
+    })
+}
+
+/// What is known so far.
+struct Script<'a, R> {
+    input: Input<R>,
+    watch: &'a mut dyn FnMut(&Place),
+    lexer: Lexer,
+    frame: Frame,
+    encoding: Encoding,
+    /// Judges the SQL.
+    text: Text,
+    origin: Origin,
+    /// What the last `\connect` named.
+    database: Option<String>,
+    /// The table whose data was announced.
+    section: Option<Section>,
+    tables: Vec<Table>,
+    /// How many bytes the names of the tables take.
+    kept: usize,
+    large_objects: u64,
+}
+
+impl<R: BufRead> Script<'_, R> {
+    /// Reads everything to the completion mark, and returns what is to follow it.
+    fn read_to_mark(&mut self) -> Result<String> {
+        loop {
+            let offset = self.input.offset();
+            let piece = self.input.fill(SCRIPT)?;
+            if piece.is_empty() {
+                return Err(self.cut());
+            }
+            let step =
+                self.lexer.step(piece, offset).map_err(|flaw| Error::damaged(self.lexer.began(), SCRIPT, flaw))?;
+            let piece = &piece[..step.bytes];
+            self.text
+                .push(piece)
+                .map_err(|flaw| Error::damaged(offset, SCRIPT, format!("{flaw} here or shortly after")))?;
+            if let Some(section) = self.section.as_mut().filter(|_| !step.is_comment) {
+                section.push(piece);
+            }
+            self.input.consume(step.bytes);
+            match step.ended {
+                None => {}
+                Some(Token::Statement) => self.statement()?,
+                Some(Token::Command) => self.command().map_err(|flaw| self.damaged(flaw))?,
+                Some(Token::Comment) => {
+                    if let Some(tail) = self.comment().map_err(|flaw| self.damaged(flaw))? {
+                        return Ok(tail);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Damage where what was read last began.
+    fn damaged(&self, flaw: Flaw) -> Error {
+        Error::damaged(self.lexer.began(), SCRIPT, flaw)
+    }
+
+    /// The error of a script that ends here.
+    fn cut(&self) -> Error {
+        let end = self.input.offset();
+        match self.lexer.open() {
+            Some((began, what)) => {
+                let message = format!("it begins here, and the script ends within it, at byte {end}: it is cut");
+                Error::damaged(began, what, message)
+            }
+            None => self.input.cut("end of the script", &format!("the completion mark \"{}\"", self.frame.mark())),
+        }
+    }
+
+    /// Takes a comment. With the completion mark, what is to follow it.
+    fn comment(&mut self) -> Result<Option<String>, Flaw> {
+        let at = self.lexer.began();
+        let text = self.lexer.text();
+        let line = &*text.strip_suffix(b"\n").unwrap_or(text).to_owned();
+        if !self.lexer.at_line_start() {
+            return Ok(None);
+        }
+        if let Some(mut section) = self.section.take() {
+            if section.comment(line) {
+                self.section = Some(section);
+                return Ok(None);
+            }
+            let database = self.database.clone().filter(|_| self.frame.kind == Kind::ClusterScript);
+            self.kept(section.name().len())?;
+            self.tables.push(section.finish(database));
+        }
+        if let Some(section) = Section::announced(line) {
+            self.section = Some(section);
+            return Ok(None);
+        }
+        let version = |prefix: &str| {
+            let version = line.strip_prefix(prefix.as_bytes())?;
+            Some(String::from_utf8_lossy(version).into_owned())
+        };
+        if let Some(version) = version("-- Dumped from database version ") {
+            self.origin.server_version.get_or_insert(version);
+        } else if let Some(version) = version("-- Dumped by pg_dump version ") {
+            self.origin.tool_version.get_or_insert(version);
+        }
+        self.frame.comment(at, line)
+    }
+
+    /// Takes a command.
+    fn command(&mut self) -> Result<(), Flaw> {
+        let line = String::from_utf8_lossy(self.lexer.text());
+        match Command::parse(line.trim_end_matches('\n'))? {
+            Command::Restrict(key) => self.frame.restrict(key),
+            Command::Unrestrict(key) => self.frame.unrestrict(&key),
+            Command::Encoding(name) => {
+                self.frame.free("\\encoding")?;
+                self.encoded(&name);
+                Ok(())
+            }
+            Command::Connect(database) => {
+                self.frame.free("\\connect")?;
+                self.database = Some(database);
+                self.lexer.all_strings_escape = false;
+                self.encoded("");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes text to be in this encoding from here on.
+    fn encoded(&mut self, name: &str) {
+        self.encoding = if name == "UTF8" { Encoding::Utf8 } else { Encoding::Other };
+        self.text = Text::new(self.encoding);
+        self.lexer.has_pairs = matches!(name, "BIG5" | "GB18030" | "GBK" | "JOHAB" | "SHIFT_JIS_2004" | "SJIS" | "UHC");
+    }
+
+    /// Takes a statement, with the data that follows it.
+    fn statement(&mut self) -> Result<()> {
+        let text = self.lexer.text();
+        if let Some(section) = &mut self.section
+            && section.statement()
+        {
+            (self.watch)(&Place { name: section.name(), done: self.tables.len() as u64, of: None });
+        }
+        if text.starts_with(b"SET ") {
+            let text = String::from_utf8_lossy(text).into_owned();
+            let encoding = text.strip_prefix("SET client_encoding = '").and_then(|rest| rest.strip_suffix("';"));
+            match (encoding, text.as_str()) {
+                (Some(encoding), _) => self.encoded(encoding),
+                (None, "SET standard_conforming_strings = on;") => self.lexer.all_strings_escape = false,
+                (None, "SET standard_conforming_strings = off;") => self.lexer.all_strings_escape = true,
+                _ => {}
+            }
+        } else if text.starts_with(OPEN_LARGE_OBJECT.as_bytes()) {
+            self.large_objects += 1;
+        } else if text.starts_with(b"COPY ") {
+            let text = String::from_utf8_lossy(text);
+            let Some(copy) = Copy::parse(&text) else {
+                return Err(self.damaged("a COPY statement is not as pg_dump writes it".to_owned()));
+            };
+            self.kept(text.len()).map_err(|flaw| self.damaged(flaw))?;
+            return self.copy(copy);
+        }
+        Ok(())
+    }
+
+    /// Counts what names take that are kept.
+    fn kept(&mut self, bytes: usize) -> Result<(), Flaw> {
+        self.kept += bytes;
+        if self.kept > MAX_KEPT_BYTES {
+            return Err(format!("the names of tables take {} bytes, more than any script's", self.kept));
+        }
+        Ok(())
+    }
+
+    /// Reads the rows behind a COPY statement.
+    fn copy(&mut self, copy: Copy) -> Result<()> {
+        let began = self.lexer.began();
+        let width = copy.width();
+        let database = self.database.clone().filter(|_| self.frame.kind == Kind::ClusterScript);
+        let mut table = section::table(copy, self.section.take(), database);
+        let name = match &table.schema {
+            Some(schema) => format!("{schema}.{}", table.name),
+            None => table.name.clone(),
+        };
+        let place = format!("data of table {name}");
+        (self.watch)(&Place { name, done: self.tables.len() as u64, of: None });
+        let at = self.input.offset();
+        if self.input.byte(&place, "its rows")? != b'\n' {
+            return Err(Error::damaged(at, place, "a line feed was expected behind the COPY statement"));
+        }
+        let mut rows = Rows::new(Some(width), Text::new(self.encoding));
+        while !rows.has_ended() {
+            let offset = self.input.offset();
+            let piece = self.input.fill(&place)?;
+            if piece.is_empty() {
+                let rows = rows.counted().rows;
+                let message = format!(
+                    "its COPY statement is here, and the script ends at byte {offset}, after {rows} whole rows and without the mark \\. \
+                     that is to end them: it is cut"
+                );
+                return Err(Error::damaged(began, place, message));
+            }
+            let rest = rows.rows_of(piece).map_err(|flaw| Error::damaged(offset, &*place, flaw))?;
+            let taken = piece.len() - rest.len();
+            self.input.consume(taken);
+        }
+        section::count(&mut table, rows.counted());
+        self.tables.push(table);
+        self.lexer.go_on();
+        Ok(())
+    }
 }

@@ -4,28 +4,57 @@ use crate::digest::Digest;
 use crate::rows::Flaw;
 use crate::text::Text;
 
-/// What pg_dump writes after the last statement.
-const END: [u8; 2] = *b"\n\n";
+/// What pg_dump writes after the last statement, whose own line feed comes before it.
+const END: &[u8] = b"\n\n";
 
 /// Judges statements as they pass, and counts their bytes.
 pub(crate) struct Statements {
     text: Text,
     bytes: u64,
     digest: Digest,
-    last: [u8; 2],
+    /// The quote that a value or a name stands in. Quotes inside are doubled, so that they close and open again.
+    quote: Option<u8>,
+    /// How many line feeds stand one after another here, outside of quotes.
+    line_feeds: usize,
 }
 
 impl Statements {
     pub(crate) fn new(text: Text) -> Self {
-        Self { text, bytes: 0, digest: Digest::new(), last: [0; 2] }
+        Self { text, bytes: 0, digest: Digest::new(), quote: None, line_feeds: 0 }
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
         self.text.push(piece)?;
-        self.bytes += piece.len() as u64;
         self.digest.update(piece);
-        for byte in &piece[piece.len().saturating_sub(END.len())..] {
-            self.last = [self.last[1], *byte];
+        let mut rest = piece;
+        while let Some(first) = rest.first() {
+            let passed = match (self.quote, first) {
+                (Some(quote), _) => match memchr::memchr(quote, rest) {
+                    Some(end) => {
+                        self.quote = None;
+                        end + 1
+                    }
+                    None => rest.len(),
+                },
+                (None, b'\n') => {
+                    self.line_feeds += 1;
+                    1
+                }
+                // No statement begins after an empty line: pg_dump writes one at the end alone.
+                (None, _) if self.line_feeds > 1 => {
+                    return Err("there is more after the empty line that ends its INSERT statements".to_owned());
+                }
+                (None, quote @ (b'\'' | b'"')) => {
+                    self.quote = Some(*quote);
+                    1
+                }
+                (None, _) => memchr::memchr3(b'\'', b'"', b'\n', rest).unwrap_or(rest.len()),
+            };
+            if *first != b'\n' || passed > 1 {
+                self.line_feeds = 0;
+            }
+            self.bytes += passed as u64;
+            rest = &rest[passed..];
         }
         Ok(())
     }
@@ -33,10 +62,12 @@ impl Statements {
     /// The size and the digest, if the statements have ended as they must.
     pub(crate) fn finish(self) -> Result<(u64, String), Flaw> {
         self.text.finish()?;
-        if self.last != END {
-            return Err("its INSERT statements end without the empty line that is to end them: they are cut".to_owned());
+        // Without any statement, there is no line feed of one.
+        let of_statement = usize::from(self.bytes != END.len() as u64);
+        if self.line_feeds == END.len() + of_statement {
+            return Ok((self.bytes, self.digest.to_string()));
         }
-        Ok((self.bytes, self.digest.to_string()))
+        Err("its INSERT statements do not end with the empty line that is to end them: they are cut".to_owned())
     }
 }
 
@@ -45,15 +76,36 @@ mod tests {
     use super::*;
     use crate::text::Encoding;
 
+    const DATA: &str =
+        "INSERT INTO \"a\n\n\"\"b\" VALUES (1, 'it''s\n\n\n', E'\\\\');\nINSERT INTO t VALUES\n\t(1),\n\t(2);\n\n\n";
+
+    fn judged(pieces: &[&str]) -> Result<(u64, String), Flaw> {
+        let mut statements = Statements::new(Text::new(Encoding::Utf8));
+        pieces.iter().try_for_each(|piece| statements.push(piece.as_bytes()))?;
+        statements.finish()
+    }
+
     #[test]
-    fn statements_end_with_an_empty_line() {
-        let judged = |pieces: &[&str]| {
-            let mut statements = Statements::new(Text::new(Encoding::Utf8));
-            pieces.iter().try_for_each(|piece| statements.push(piece.as_bytes()))?;
-            statements.finish()
-        };
-        assert_eq!(judged(&["INSERT INTO t VALUES (1);\n", "\n", "\n"]).unwrap().0, 28);
-        assert!(judged(&["INSERT INTO t VALUES (1);\n"]).is_err());
-        assert!(judged(&[]).is_err());
+    fn statements_are_counted_however_they_are_cut() {
+        let whole = judged(&[DATA]).unwrap();
+        assert_eq!(whole.0, DATA.len() as u64);
+        for cut in 0..DATA.len() {
+            assert_eq!(judged(&[&DATA[..cut], &DATA[cut..]]).unwrap(), whole, "{cut}");
+        }
+        assert_eq!(judged(&["\n\n"]).unwrap().0, 2);
+    }
+
+    #[test]
+    fn statements_that_end_anywhere_else_are_found() {
+        for cut in 0..DATA.len() {
+            assert!(judged(&[&DATA[..cut]]).is_err(), "{cut}");
+        }
+        assert!(judged(&[DATA, "\n"]).is_err());
+    }
+
+    #[test]
+    fn statements_that_go_on_after_their_end_are_found() {
+        let flaw = judged(&[DATA, DATA]).unwrap_err();
+        assert!(flaw.contains("more after"), "{flaw}");
     }
 }

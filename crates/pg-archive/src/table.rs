@@ -1,7 +1,7 @@
 //! The data of one table, whatever it is written as.
 
 use crate::facts::Table;
-use crate::rows::{Flaw, Rows};
+use crate::rows::{Counted, Flaw, Rows};
 use crate::statements::Statements;
 use crate::text::Text;
 use crate::toc::{Entry, Toc};
@@ -31,8 +31,33 @@ impl Content {
         }
     }
 
+    /// What was counted, if the data has ended as it must.
+    pub(crate) fn counted(self) -> Result<Judged, Flaw> {
+        match self {
+            Self::Rows(rows) => rows.finish().map(Judged::Rows),
+            Self::Statements(statements) => {
+                statements.finish().map(|(bytes, digest)| Judged::Statements(bytes, digest))
+            }
+        }
+    }
+
     /// What is known of the table, if its data has ended as it must.
     pub(crate) fn finish(self, entry: &Entry) -> Result<Table, Flaw> {
+        Ok(self.counted()?.of(entry))
+    }
+}
+
+/// Data of a table that is as it must be.
+pub(crate) enum Judged {
+    /// COPY's text.
+    Rows(Counted),
+    /// INSERT statements: their size and digest.
+    Statements(u64, String),
+}
+
+impl Judged {
+    /// What is known of the table, `entry` being that of its data.
+    pub(crate) fn of(self, entry: &Entry) -> Table {
         let mut table = Table {
             database: None,
             schema: entry.schema().map(str::to_owned),
@@ -45,9 +70,8 @@ impl Content {
             rows_xxh3: None,
         };
         match self {
-            Self::Statements(statements) => (table.bytes, table.xxh3) = statements.finish()?,
-            Self::Rows(rows) => {
-                let counted = rows.finish()?;
+            Self::Statements(bytes, digest) => (table.bytes, table.xxh3) = (bytes, digest),
+            Self::Rows(counted) => {
                 table.rows = Some(counted.rows);
                 table.bytes = counted.bytes;
                 table.xxh3 = counted.digest;
@@ -63,6 +87,6 @@ impl Content {
                 });
             }
         }
-        Ok(table)
+        table
     }
 }

@@ -9,6 +9,26 @@ pub(crate) enum Encoding {
     Other,
 }
 
+/// What is no text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Invalid {
+    /// How far into the piece; 0 also where a character of an earlier piece does not go on.
+    pub(crate) at: usize,
+    what: &'static str,
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl From<Invalid> for String {
+    fn from(invalid: Invalid) -> Self {
+        invalid.to_string()
+    }
+}
+
 /// Judges text that comes in pieces: no zero bytes, and UTF-8 where it must be.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
@@ -23,27 +43,30 @@ impl Text {
     }
 
     /// Judges the next piece.
-    pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<(), &'static str> {
-        const INVALID: &str = "there are bytes that are no UTF-8";
-        if memchr::memchr(0, piece).is_some() {
-            return Err("there is a zero byte");
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Invalid> {
+        let zero = memchr::memchr(0, piece).map(|at| Invalid { at, what: "there is a zero byte" });
+        let judged = &piece[..zero.as_ref().map_or(piece.len(), |zero| zero.at)];
+        if self.encoding == Encoding::Utf8 {
+            self.characters(judged).map_err(|at| Invalid { at, what: "there are bytes that are no UTF-8" })?;
         }
-        if self.encoding == Encoding::Other {
-            return Ok(());
-        }
+        zero.map_or(Ok(()), Err)
+    }
+
+    /// Judges the characters of a piece; where the first one that is none begins, if there is one.
+    fn characters(&mut self, mut piece: &[u8]) -> Result<(), usize> {
         while !self.begun.is_empty() {
             let Some((byte, rest)) = piece.split_first() else { return Ok(()) };
             self.begun.push(*byte);
             piece = rest;
             match std::str::from_utf8(&self.begun) {
                 Ok(_) => self.begun.clear(),
-                Err(error) if error.error_len().is_some() => return Err(INVALID),
+                Err(error) if error.error_len().is_some() => return Err(0),
                 Err(_) => {}
             }
         }
         if let Err(error) = simdutf8::compat::from_utf8(piece) {
             if error.error_len().is_some() {
-                return Err(INVALID);
+                return Err(error.valid_up_to());
             }
             self.begun.extend_from_slice(&piece[error.valid_up_to()..]);
         }
@@ -62,7 +85,7 @@ mod tests {
 
     fn judged(pieces: &[&[u8]]) -> Result<(), &'static str> {
         let mut text = Text::new(Encoding::Utf8);
-        pieces.iter().try_for_each(|piece| text.push(piece))?;
+        pieces.iter().try_for_each(|piece| text.push(piece).map_err(|invalid| invalid.what))?;
         text.finish()
     }
 

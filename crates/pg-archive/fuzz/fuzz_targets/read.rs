@@ -1,0 +1,6 @@
+//! Whatever the bytes are, the answer is facts or an error.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _answer = longshore_pg_archive::read(bytes, &mut |_| ());
+});

@@ -1,0 +1,12 @@
+//! However the bytes are cut, the answer is the same.
+#![no_main]
+
+use std::io::BufReader;
+
+libfuzzer_sys::fuzz_target!(|input: (u8, &[u8])| {
+    let (piece, bytes) = input;
+    let answer = |answer: longshore_pg_archive::Result<_>| answer.map_err(|error| error.to_string());
+    let whole = answer(longshore_pg_archive::read(bytes, &mut |_| ()));
+    let pieces = BufReader::with_capacity(usize::from(piece) + 1, bytes);
+    assert_eq!(whole, answer(longshore_pg_archive::read(pieces, &mut |_| ())));
+});

@@ -1,0 +1,411 @@
+//! Small tars, made by hand: whole ones in every order, and damage × place.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+use tar::{EntryType, Header};
+
+use super::read;
+use crate::error::{Error, Result, Trouble};
+use crate::facts::{Facts, Kind};
+use crate::input::Input;
+
+type Members = Vec<(String, Vec<u8>)>;
+
+const ROWS: &[u8] = b"1\tone\n2\ttwo\n\\.\n\n\n";
+const STATEMENTS: &[u8] = b"INSERT INTO public.u VALUES (1);\n\n\n";
+const SCRIPT: &[u8] = b"--\n-- NOTE:\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+
+fn int(value: i32) -> Vec<u8> {
+    let mut bytes = vec![u8::from(value < 0)];
+    bytes.extend(value.unsigned_abs().to_le_bytes());
+    bytes
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [int(text.len() as i32), text.as_bytes().to_vec()].concat()
+}
+
+/// An entry of version 1.16.
+fn entry(id: i32, name: &str, kind: &str, sql: &str, copy: &str, file: &str) -> Vec<u8> {
+    let had_dumper = i32::from(!file.is_empty());
+    let front = [int(id), int(had_dumper), text("0"), text("0"), text(name), text(kind), int(3), text(sql), text("")];
+    let back = [text(copy), text("public"), text(""), text(""), int(0), text("me"), text("false"), int(-1), text(file)];
+    [front.concat(), back.concat()].concat()
+}
+
+/// A `toc.dat`: table t with two columns, table u with INSERT statements, the large objects 7 and 8.
+fn toc(compression: u8, large_objects: &str) -> Vec<u8> {
+    let entries = [
+        entry(1, "ENCODING", "ENCODING", "SET client_encoding = 'UTF8';\n", "", ""),
+        entry(2, "t", "TABLE DATA", "", "COPY public.t (a, b) FROM stdin;\n", "2.dat"),
+        entry(3, "u", "TABLE DATA", "", "", "3.dat"),
+        entry(4, "7..8", "BLOB METADATA", "7\n8\n", "", ""),
+        entry(5, "BLOBS", "BLOBS", "", "", large_objects),
+    ];
+    let header = [b"PGDMP\x01\x10\x00\x04\x08\x03".to_vec(), vec![compression]];
+    let time = [0, 0, 0, 1, 0, 126, 0].map(int).concat();
+    let names = ["shop", "17.1", "17.1"].map(text).concat();
+    [header.concat(), time, names, int(entries.len() as i32), entries.concat()].concat()
+}
+
+fn named(members: &[(&str, &[u8])]) -> Members {
+    members.iter().map(|(name, content)| ((*name).to_owned(), content.to_vec())).collect()
+}
+
+fn directory() -> Members {
+    let toc = toc(0, "blobs_5.toc");
+    let list = &b"7 blob_7.dat\n8 blob_8.dat\n"[..];
+    named(&[
+        ("toc.dat", &toc),
+        ("2.dat", ROWS),
+        ("3.dat", STATEMENTS),
+        ("blob_7.dat", b"seven"),
+        ("blob_8.dat", b""),
+        ("blobs_5.toc", list),
+    ])
+}
+
+fn tar_format() -> Members {
+    let mut members = directory();
+    members[0].1 = toc(0, "5.dat");
+    members.push(("restore.sql".to_owned(), SCRIPT.to_vec()));
+    members
+}
+
+/// The directory, with every file compressed as the TOC says.
+fn compressed(algorithm: u8) -> Members {
+    type Pack = fn(&[u8]) -> Vec<u8>;
+    let (ending, pack): (&str, Pack) = match algorithm {
+        1 => (".gz", |content| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        }),
+        2 => (".lz4", |content| {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        }),
+        _ => (".zst", |content| zstd::encode_all(content, 3).unwrap()),
+    };
+    let mut members = directory();
+    members[0].1 = toc(algorithm, "blobs_5.toc");
+    for (name, content) in members.iter_mut().filter(|(name, _)| name.ends_with(".dat") && name != "toc.dat") {
+        *name += ending;
+        *content = pack(content);
+    }
+    members
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, kind: EntryType, name: &[u8], content: &[u8]) {
+    let mut header = Header::new_gnu();
+    header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name);
+    header.set_entry_type(kind);
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    tar.append(&header, content).unwrap();
+}
+
+fn pack(members: &Members) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in members {
+        let kind = if name.ends_with('/') { EntryType::Directory } else { EntryType::Regular };
+        append(&mut tar, kind, name.as_bytes(), content);
+    }
+    tar.into_inner().unwrap()
+}
+
+fn judged(tar: &[u8]) -> Result<Facts> {
+    read(Input::new(tar), &mut |_| ())
+}
+
+#[track_caller]
+fn damaged(tar: &[u8], expected: &str) {
+    let error = judged(tar).unwrap_err();
+    assert_eq!(error.trouble, Trouble::Damaged, "{error}");
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(error.offset <= tar.len() as u64, "{error}");
+}
+
+#[test]
+fn the_order_and_the_folder_of_files_do_not_matter() {
+    let first = judged(&pack(&directory())).unwrap();
+    assert_eq!((first.kind, first.tables.len(), first.large_objects.count), (Kind::Directory, 2, 2));
+    assert_eq!((first.tables[0].rows, first.tables[1].rows, first.large_objects.bytes), (Some(2), None, 5));
+    for turn in 0..directory().len() {
+        for folder in ["", "./", "dump/", "./a/b/"] {
+            let mut members = directory();
+            members.rotate_left(turn);
+            members.iter_mut().for_each(|(name, _)| name.insert_str(0, folder));
+            if !folder.is_empty() {
+                members.insert(0, (folder.to_owned(), Vec::new()));
+            }
+            let tar = pack(&members);
+            let bytes = tar.len() as u64;
+            assert_eq!(judged(&tar).unwrap(), Facts { bytes, ..first.clone() }, "{turn} {folder}");
+        }
+    }
+}
+
+#[test]
+fn compressed_files_hold_the_same() {
+    let plain = judged(&pack(&directory())).unwrap();
+    for algorithm in 1..=3 {
+        let facts = judged(&pack(&compressed(algorithm))).unwrap();
+        assert_eq!((facts.tables, facts.large_objects), (plain.tables.clone(), plain.large_objects.clone()));
+    }
+    let facts = judged(&pack(&tar_format())).unwrap();
+    assert_eq!((facts.kind, facts.tables, facts.large_objects), (Kind::Tar, plain.tables, plain.large_objects));
+}
+
+#[test]
+fn files_that_somebody_compressed_afterwards_are_read() {
+    let mut members = compressed(3);
+    members[0].1 = toc(0, "blobs_5.toc");
+    assert!(judged(&pack(&members)).is_ok());
+    members[0].1 = toc(1, "blobs_5.toc");
+    damaged(&pack(&members), "\".dat.gz\" was expected");
+    members.rotate_left(1);
+    damaged(&pack(&members), "\".dat.gz\" was expected");
+}
+
+#[test]
+fn a_tar_that_is_cut_anywhere_is_damage() {
+    let mut last = directory();
+    last.rotate_left(1);
+    for members in [directory(), last, tar_format(), compressed(1), compressed(2), compressed(3)] {
+        let tar = pack(&members);
+        judged(&tar).unwrap();
+        for length in 0..tar.len() {
+            let error = judged(&tar[..length]).unwrap_err();
+            assert_eq!((error.trouble, error.offset), (Trouble::Damaged, length as u64), "{length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn damage_to_any_file_is_found_wherever_the_toc_is() {
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 5] = [
+        ("half", |content| content.truncate(content.len() / 2)),
+        ("last byte", |content| content.truncate(content.len().saturating_sub(1))),
+        ("emptied", Vec::clear),
+        ("twice", |content| content.extend_from_within(..)),
+        ("more", |content| content.push(b'x')),
+    ];
+    for (format, members) in
+        [directory(), tar_format(), compressed(1), compressed(2), compressed(3)].into_iter().enumerate()
+    {
+        for place in 0..members.len() {
+            let name = members[place].0.clone();
+            for turn in [0, 1] {
+                for (damage, act) in damages {
+                    let mut members = members.clone();
+                    act(&mut members[place].1);
+                    // Nothing tells where an uncompressed large object ends, nor that SQL goes on.
+                    let hidden = (name.starts_with("blob_") && name.ends_with(".dat"))
+                        || (name.starts_with("blob_") && damage == "emptied" && format != 2)
+                        || (name == "restore.sql" && damage == "twice");
+                    members.rotate_left(turn);
+                    if !hidden {
+                        let error = judged(&pack(&members)).unwrap_err();
+                        assert_eq!(error.trouble, Trouble::Damaged, "{name} {damage}: {error}");
+                    }
+                }
+                let mut missing = members.clone();
+                missing.remove(place);
+                missing.rotate_left(turn);
+                damaged(&pack(&missing), "");
+                let mut surplus = members.clone();
+                surplus.push(members[place].clone());
+                surplus.rotate_left(turn);
+                damaged(&pack(&surplus), "twice");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_nothing_names_is_damage() {
+    for (name, content, expected) in [
+        ("9.dat", ROWS, "does not name it"),
+        ("5.dat", ROWS, "does not name it"),
+        ("blob_9.dat", b"nine", "in no list"),
+        ("blobs_9.toc", b"9 blob_9.dat\n", "not name"),
+        ("blobs.toc", b"", "not name"),
+        ("readme", b"", "no file that pg_dump writes"),
+        ("restore.sql", SCRIPT, "directory format"),
+        ("../2.dat", ROWS, "leads out of its folder"),
+        ("/2.dat", ROWS, "from the root"),
+        ("other/9.dat", ROWS, "another folder"),
+    ] {
+        for turn in 0..=1 {
+            let mut members = directory();
+            members.push((name.to_owned(), content.to_vec()));
+            members.rotate_right(turn);
+            damaged(&pack(&members), expected);
+        }
+    }
+}
+
+#[test]
+fn what_comes_before_the_toc_is_judged_by_it() {
+    for (content, expected) in [
+        (&b"1\n2\n\\.\n\n\n"[..], "1 columns, where 2 were expected"),
+        (b"1\t\xff\n\\.\n\n\n", "no UTF-8"),
+        (STATEMENTS, "without the mark"),
+        (b"1\t\0\n\\.\n\n\n", "zero byte"),
+    ] {
+        let mut members = directory();
+        members[1].1 = content.to_vec();
+        members.rotate_left(1);
+        damaged(&pack(&members), expected);
+    }
+    let mut members = directory();
+    members[1].1 = b"\\.\n\n\n".to_vec();
+    members.rotate_left(1);
+    assert_eq!(judged(&pack(&members)).unwrap().tables[0].rows, Some(0));
+}
+
+#[test]
+fn members_that_hold_no_file_are_refused() {
+    let with = |kind: EntryType, content: &[u8]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        append(&mut tar, kind, b"2.dat", content);
+        judged(&tar.into_inner().unwrap()).unwrap_err()
+    };
+    for kind in
+        [EntryType::Symlink, EntryType::Link, EntryType::Fifo, EntryType::Char, EntryType::Block, EntryType::new(b'V')]
+    {
+        assert_eq!(with(kind, b"").trouble, Trouble::Damaged, "{kind:?}");
+    }
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::GNUSparse] {
+        assert_eq!(with(kind, b"x").trouble, Trouble::Unsupported, "{kind:?}");
+    }
+    assert_eq!(with(EntryType::Directory, b"x").trouble, Trouble::Damaged);
+    for record in ["size=123456789012", "path=2.dat", "GNU.sparse.major=1"] {
+        let error = with(EntryType::XHeader, pax(record).as_bytes());
+        assert_eq!(error.trouble, Trouble::Unsupported, "{error}");
+    }
+    let error = with(EntryType::XHeader, &vec![b'x'; 70_000]);
+    assert!(error.message.contains("more than any pax header"), "{error}");
+    assert_eq!(with(EntryType::XGlobalHeader, b"no header").trouble, Trouble::Damaged);
+}
+
+fn pax(record: &str) -> String {
+    let length = record.len() + 2;
+    let digits = (length + (length + 2).to_string().len()).to_string();
+    format!("{digits} {record}\n")
+}
+
+#[test]
+fn pax_headers_that_change_nothing_are_skipped() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in directory() {
+        append(&mut tar, EntryType::XHeader, b"./PaxHeaders/x", pax("mtime=1790000000.123").as_bytes());
+        append(&mut tar, EntryType::Regular, name.as_bytes(), &content);
+    }
+    assert_eq!(judged(&tar.into_inner().unwrap()).unwrap().tables.len(), 2);
+}
+
+#[test]
+fn headers_that_lie_are_found() {
+    let tar = pack(&directory());
+    let patched = |size: &[u8], right: bool| {
+        let mut tar = tar.clone();
+        tar[124..124 + size.len()].copy_from_slice(size);
+        if right {
+            let mut header = Header::from_byte_slice(&tar[..512]).clone();
+            header.set_cksum();
+            tar[..512].copy_from_slice(header.as_bytes());
+        }
+        tar
+    };
+    // 8 EB, and as much as 64 bits hold.
+    damaged(&patched(b"\x80\0\0\0\x80\0\0\0\0\0\0\0", true), "");
+    damaged(&patched(b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", true), "");
+    damaged(&patched(b"00000000000\0", true), "it is cut");
+    damaged(&patched(b"zzzzzzzzzzz\0", true), "size is no number");
+    damaged(&patched(b"00000000001\0", false), "checksum");
+}
+
+#[test]
+fn what_is_between_and_behind_members_must_be_zero() {
+    let tar = pack(&directory());
+    let toc = toc(0, "blobs_5.toc").len();
+    let mut between = tar.clone();
+    between[512 + toc] = b'x';
+    damaged(&between, "behind its end");
+    for behind in [&b"x"[..], &[1; 512]] {
+        damaged(&[&tar, behind].concat(), "where only zero bytes");
+    }
+    damaged(&[tar.as_slice(), &tar].concat(), "where only zero bytes");
+    damaged(&[tar.as_slice(), &[0; 100]].concat(), "within a block");
+    damaged(&tar[..tar.len() - 1024], "without its end blocks");
+    damaged(&tar[..tar.len() - 512], "second of its two end blocks");
+    let padded = [tar.as_slice(), &[0; 8192]].concat();
+    assert_eq!(judged(&padded).unwrap().bytes, padded.len() as u64);
+    damaged(&[0; 1024], "no toc.dat");
+}
+
+#[test]
+fn what_is_no_tar_is_not_said_to_be_damaged() {
+    let error = judged(&[b'x'; 4096]).unwrap_err();
+    assert_eq!(error.trouble, Trouble::Unsupported, "{error}");
+}
+
+#[test]
+fn errors_name_the_file_the_table_and_the_byte() {
+    let mut members = directory();
+    members[1].1.extend_from_slice(b"x");
+    let error: Error = judged(&pack(&members)).unwrap_err();
+    assert_eq!(error.place, "file 2.dat (data of table public.t)");
+    members = directory();
+    members[0].1.truncate(400);
+    let error = judged(&pack(&members)).unwrap_err();
+    assert!(error.place.starts_with("file toc.dat, TOC entry "), "{error}");
+    assert_eq!(error.offset, 512 + 400);
+}
+
+#[test]
+fn whoever_watches_hears_of_every_table() {
+    let heard = |members: &Members| {
+        let mut heard = Vec::new();
+        let tar = pack(members);
+        read(Input::new(&tar[..]), &mut |place| heard.push((place.name.clone(), place.done, place.of))).unwrap();
+        heard
+    };
+    let place = |name: &str, done, of| (name.to_owned(), done, of);
+    let of = Some(3);
+    assert_eq!(
+        heard(&directory()),
+        [place("public.t", 0, of), place("public.u", 1, of), place("large objects", 2, of)]
+    );
+    let mut members = directory();
+    members.rotate_left(1);
+    assert_eq!(
+        heard(&members),
+        [place("file 2.dat", 0, None), place("file 3.dat", 1, None), place("large objects", 2, None)]
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_it_panic(at in 0_usize..20_000, length in 0_usize..64, byte: u8, algorithm in 0_u8..4, turn in 0_usize..6) {
+        let mut members = if algorithm == 0 { tar_format() } else { compressed(algorithm) };
+        members.rotate_left(turn);
+        let mut tar = pack(&members);
+        let from = at % tar.len();
+        let to = (from + length).min(tar.len());
+        tar[from..to].fill(byte);
+        drop(judged(&tar));
+    }
+
+    #[test]
+    fn a_file_with_any_bytes_does_not_make_it_panic(content: Vec<u8>, which in 0_usize..6, algorithm in 1_u8..4) {
+        let mut members = compressed(algorithm);
+        members[which].1 = content;
+        drop(judged(&pack(&members)));
+    }
+}

@@ -1,0 +1,75 @@
+//! Bodies of functions in standard SQL: `BEGIN ATOMIC … ; … END`, whose semicolons end no statement.
+
+/// Follows the words of one statement that stand outside of parentheses.
+///
+/// `begin` alone is a name that a function may have; `atomic` after it is no part of any other statement, and within a body `case` and
+/// `end` are never names, since those would be in quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Nothing was said yet.
+    New,
+    /// `CREATE`, perhaps with `OR` and `REPLACE`.
+    Create,
+    /// `CREATE FUNCTION`, or of a procedure, so that there may be a body.
+    Function,
+    /// `BEGIN`, which `ATOMIC` may follow.
+    Begin,
+    /// Within a body, which is to see this many more `END`.
+    Open(u64),
+    /// Another statement.
+    Other,
+}
+
+impl Body {
+    /// Whether semicolons end no statement.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    /// Takes the next word.
+    pub(crate) fn word(&mut self, word: &[u8]) {
+        let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
+        *self = match *self {
+            Self::Other => return,
+            Self::New if is("create") => Self::Create,
+            Self::Create if is("or") || is("replace") => Self::Create,
+            Self::Create if is("function") || is("procedure") => Self::Function,
+            Self::New | Self::Create => Self::Other,
+            Self::Function | Self::Begin if is("begin") => Self::Begin,
+            Self::Begin if is("atomic") => Self::Open(1),
+            Self::Function | Self::Begin => Self::Function,
+            Self::Open(depth) if is("case") => Self::Open(depth + 1),
+            Self::Open(1) if is("end") => Self::Function,
+            Self::Open(depth) if is("end") => Self::Open(depth - 1),
+            Self::Open(depth) => Self::Open(depth),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(words: &str) -> Body {
+        let mut body = Body::New;
+        words.split(' ').for_each(|word| body.word(word.as_bytes()));
+        body
+    }
+
+    #[test]
+    fn a_body_is_open_until_its_own_end() {
+        for function in ["CREATE FUNCTION f", "create or replace procedure p"] {
+            assert!(!after(function).is_open());
+            assert!(after(&format!("{function} BEGIN ATOMIC SELECT 1")).is_open());
+            assert!(after(&format!("{function} BEGIN ATOMIC SELECT CASE WHEN x THEN y END")).is_open());
+            assert!(!after(&format!("{function} BEGIN ATOMIC SELECT CASE WHEN x THEN y END END")).is_open());
+        }
+    }
+
+    #[test]
+    fn other_statements_have_none() {
+        for words in ["BEGIN ATOMIC", "CREATE VIEW v AS BEGIN ATOMIC", "CREATE FUNCTION begin RETURNS x", "BEGIN"] {
+            assert!(!after(words).is_open(), "{words}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The bytes of a statement that mean something to a lexer wherever they stand outside of quotes and comments.
+
+/// Where the next mark is, or the end.
+pub(crate) fn position(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| IS_MARK[usize::from(*byte)]).unwrap_or(bytes.len())
+}
+
+const IS_MARK: [bool; 256] = {
+    let marks = b"'\"$-/;()\\";
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < marks.len() {
+        table[marks[index] as usize] = true;
+        index += 1;
+    }
+    table
+};

@@ -1,0 +1,218 @@
+use std::io::{BufRead, BufReader, Read};
+
+use super::*;
+use crate::error::Trouble;
+
+const BEGIN: &str = "--\n-- PostgreSQL database dump\n--\n\n";
+const END: &str = "--\n-- PostgreSQL database dump complete\n--\n\n";
+
+/// With everything in it that hides semicolons, commands or data.
+const SQL: &str = r#"-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
+-- Dumped by pg_dump version 17.11
+
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+
+CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $_$
+COPY public.orders (id) FROM stdin;
+-- PostgreSQL database dump complete
+\. $$ ; ' $_ $_$;
+CREATE FUNCTION "public".begin(integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC
+ SELECT CASE WHEN ($1 > 1) THEN 2 ELSE 3 END;
+ SELECT 'x';
+END;
+CREATE RULE r AS ON INSERT TO t DO ( SELECT 1; SELECT 2; );
+COMMENT ON TABLE t IS E'it\'s\\';
+COMMENT ON TABLE "a"";
+-- PostgreSQL database dump complete
+" IS 'it''s \'; /* ; /* ' */ ; */
+CREATE VIEW v AS SELECT date'2020-01-01', 1 - 2 / 3 -- ;
+  , a$b$c, '$$';
+
+--
+-- Data for Name: orders; Type: TABLE DATA; Schema: public; Owner: me
+--
+
+COPY public.orders (id, "what;", t) FROM stdin;
+1	\\.	é
+2	-- PostgreSQL database dump complete	'
+\.
+
+
+--
+-- Data for Name: part; Type: TABLE DATA; Schema: public; Owner: me
+--
+
+-- load via partition root public.whole
+
+ALTER TABLE public.part DISABLE TRIGGER ALL;
+
+COPY public.whole (id) FROM stdin;
+\.
+
+
+--
+-- Data for Name: insert; Type: TABLE DATA; Schema: a b; Owner: me
+--
+
+SET SESSION AUTHORIZATION 'me';
+
+INSERT INTO "a b".insert VALUES (1, 'x');
+INSERT INTO "a b".insert VALUES (2, '
+INSERT INTO x');
+
+
+--
+-- Data for Name: empty; Type: TABLE DATA; Schema: public; Owner: me
+--
+
+
+
+--
+-- Data for Name: BLOBS; Type: BLOBS; Schema: -; Owner: -
+--
+
+BEGIN;
+
+SELECT pg_catalog.lo_open('16400', 131072);
+SELECT pg_catalog.lowrite(0, '\x5c');
+SELECT pg_catalog.lo_close(0);
+
+COMMIT;
+
+"#;
+
+fn script() -> String {
+    format!("{BEGIN}\\restrict key1\n\n{SQL}{END}\\unrestrict key1\n\n")
+}
+
+fn cluster() -> String {
+    let of_database = |name: &str| format!("{BEGIN}\\restrict b\n\n\\unrestrict b\n{name}\n\\restrict b\n\n{SQL}{END}");
+    format!(
+        "--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict a\n\nCREATE ROLE me;\n\n\\unrestrict a\n\n\\connect template1\n\n\
+         {}\\unrestrict b\n\n{}\\unrestrict b\n\n--\n-- PostgreSQL database cluster dump complete\n--\n\n",
+        of_database("\\connect one"),
+        of_database("\\encoding SQL_ASCII\n\\connect -reuse-previous=on \"dbname='two 2'\""),
+    )
+}
+
+fn facts_of(bytes: impl BufRead) -> Result<Facts> {
+    read(Input::new(bytes), &mut |_| ())
+}
+
+/// The error that SQL leads to between the beginning and the end of a script.
+fn error_of(sql: &[u8]) -> Error {
+    facts_of(&[BEGIN.as_bytes(), b"SET client_encoding = 'UTF8';\n", sql, END.as_bytes()].concat()[..]).unwrap_err()
+}
+
+#[test]
+fn a_script_tells_what_it_holds() {
+    let mut heard = Vec::new();
+    let facts = read(Input::new(script().as_bytes()), &mut |place| heard.push(place.clone())).unwrap();
+    assert_eq!((facts.kind, facts.compression), (Kind::Script, Compression::None));
+    assert_eq!(facts.origin.server_version.as_deref(), Some("15.18 (Debian 15.18-0+deb12u1)"));
+    assert_eq!(facts.origin.tool_version.as_deref(), Some("17.11"));
+    assert_eq!(facts.origin.database, None);
+    assert_eq!((facts.large_objects.count, facts.bytes), (1, script().len() as u64));
+
+    let names = facts.tables.iter().map(|table| (table.schema.as_deref(), &*table.name, table.rows));
+    let expected = [
+        (Some("public"), "orders", Some(2)),
+        (Some("public"), "part", Some(0)),
+        (Some("a b"), "insert", None),
+        (Some("public"), "empty", None),
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    assert_eq!(facts.tables[0].columns.as_deref(), Some(&["id".to_owned(), "what;".to_owned(), "t".to_owned()][..]));
+    assert_eq!(facts.tables[1].into.as_deref(), Some("public.whole"));
+
+    let heard = heard.iter().map(|place| (&*place.name, place.done, place.of)).collect::<Vec<_>>();
+    assert_eq!(heard, [("public.orders", 0, None), ("public.part", 1, None), ("a b.insert", 2, None)]);
+}
+
+#[test]
+fn a_table_has_the_digests_that_it_has_in_an_archive() {
+    let tables = facts_of(script().as_bytes()).unwrap().tables;
+    let of_insert = "INSERT INTO \"a b\".insert VALUES (1, 'x');\nINSERT INTO \"a b\".insert VALUES (2, '\nINSERT INTO x');\n\n\n";
+    for (table, data) in [
+        (&tables[0], "1\t\\\\.\té\n2\t-- PostgreSQL database dump complete\t'\n"),
+        (&tables[1], ""),
+        (&tables[2], of_insert),
+        (&tables[3], "\n\n"),
+    ] {
+        let digest = format!("{:032x}", crate::digest::digest(data.as_bytes()));
+        assert_eq!((table.bytes, &table.xxh3), (data.len() as u64, &digest), "{}", table.name);
+    }
+}
+
+#[test]
+fn a_cluster_tells_which_database_its_tables_are_of() {
+    let facts = facts_of(cluster().as_bytes()).unwrap();
+    assert_eq!((facts.kind, facts.origin.database), (Kind::ClusterScript, None));
+    let databases = facts.tables.iter().map(|table| table.database.as_deref()).collect::<Vec<_>>();
+    assert_eq!(databases, [[Some("one"); 4], [Some("two 2"); 4]].concat());
+}
+
+#[test]
+fn a_script_tells_its_database_where_it_connects_to_it() {
+    let script = format!("{BEGIN}CREATE DATABASE one;\n\n\\connect one\n\n{END}");
+    assert_eq!(facts_of(script.as_bytes()).unwrap().origin.database.as_deref(), Some("one"));
+}
+
+#[test]
+fn a_script_that_is_cut_anywhere_is_damaged() {
+    let before_restrict = format!("{BEGIN}{SQL}{END}");
+    for script in [script(), cluster(), before_restrict] {
+        for length in 0..script.len() {
+            let error = facts_of(&script.as_bytes()[..length]).unwrap_err();
+            assert_eq!(error.trouble, Trouble::Damaged, "{length}: {error}");
+            assert!(error.offset <= length as u64, "{length}: {error}");
+            assert!(error.message.contains("it is cut"), "{length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn nothing_may_follow_the_end() {
+    for more in ["\n", "--\n", "SELECT 1;\n", "\\unrestrict key1\n\n", END] {
+        for script in [script(), cluster(), format!("{BEGIN}{END}")] {
+            let error = facts_of(format!("{script}{more}").as_bytes()).unwrap_err();
+            assert_eq!((error.place.as_str(), error.trouble), ("end of the script", Trouble::Damaged), "{more:?}");
+        }
+    }
+}
+
+#[test]
+fn facts_are_the_same_however_a_script_comes() {
+    for script in [script(), cluster()] {
+        let script = script.as_bytes();
+        let facts = facts_of(script).unwrap();
+        for at in 0..script.len() {
+            assert_eq!(facts_of(script[..at].chain(&script[at..])).unwrap(), facts, "{at}");
+        }
+        for capacity in 1..40 {
+            assert_eq!(facts_of(BufReader::with_capacity(capacity, script)).unwrap(), facts, "{capacity}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_closed_is_found_where_it_began() {
+    let began = (BEGIN.len() + "SET client_encoding = 'UTF8';\n".len()) as u64;
+    for (sql, at, place) in [
+        ("SELECT 1\n", 0, "statement"),
+        ("SELECT 'x\n;", 7, "quoted string"),
+        ("SELECT E'x\\';", 8, "quoted string"),
+        ("SELECT U&\"x;", 9, "quoted name"),
+        ("SELECT $a$ $b$ $a ; ", 7, "dollar-quoted string"),
+        ("SELECT /* /* */ ;", 7, "comment"),
+        ("/* ; /* */ ;\n", 0, "comment"),
+        ("SELECT (1;\n", 0, "statement"),
+        ("CREATE FUNCTION f BEGIN ATOMIC SELECT CASE 1 END;\n", 0, "statement"),
+        ("COPY public.t (a) FROM stdin;\n1\n2\n", 0, "data of table public.t"),
+    ] {
+        let error = error_of(sql.as_bytes());
+        let is_copy = sql.starts_with("COPY");
+        assert_eq!((error.offset, error.place.as_str()), (began + at, if is_copy { place } else { place }), "{sql}");
+    }
+}

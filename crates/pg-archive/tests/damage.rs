@@ -1,0 +1,81 @@
+//! Damage × place × archive: what `pg_restore --list` says of it, what a restore makes of it, and what we find.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::print_stdout)] // the table is what one runs this for
+
+#[path = "damage/bits.rs"]
+mod bits;
+#[path = "damage/blocks.rs"]
+mod blocks;
+#[path = "damage/contents.rs"]
+mod contents;
+#[path = "damage/cuts.rs"]
+mod cuts;
+#[path = "damage/edit.rs"]
+mod edit;
+#[path = "damage/flips.rs"]
+mod flips;
+#[path = "damage/layout.rs"]
+mod layout;
+#[path = "damage/matrix.rs"]
+mod matrix;
+#[path = "damage/overwritten.rs"]
+mod overwritten;
+#[path = "damage/pg_restore.rs"]
+mod pg_restore;
+#[path = "support/random.rs"]
+mod random;
+#[path = "damage/recompressed.rs"]
+mod recompressed;
+#[path = "damage/specimen.rs"]
+mod specimen;
+mod support;
+#[path = "damage/table.rs"]
+mod table;
+
+use longshore_testkit::cluster::Installation;
+
+use crate::edit::Damage;
+use crate::specimen::Specimen;
+
+/// All damages that an archive can suffer here.
+fn damages(specimen: &Specimen) -> Vec<Damage> {
+    let mut kinds: Vec<fn(&Specimen) -> Vec<Damage>> = vec![
+        cuts::truncations,
+        cuts::shifts,
+        cuts::remains,
+        cuts::conversions,
+        overwritten::zeros,
+        overwritten::foreign,
+        bits::framing,
+        bits::payload,
+        bits::compression,
+        blocks::chunks,
+        blocks::blocks,
+        blocks::large_objects,
+        contents::header,
+        recompressed::data,
+        recompressed::ends,
+    ];
+    // The TOC is the same whatever the data is compressed with.
+    if specimen.archive.compression == "gzip" {
+        kinds.extend([contents::data_entries, contents::other_entries]);
+    }
+    kinds.into_iter().flat_map(|kind| kind(specimen)).collect()
+}
+
+#[test]
+fn every_damage_that_changes_a_restore_is_found_in_archives_of_the_system() {
+    matrix::run(&Installation::system());
+}
+
+#[test]
+fn every_damage_that_changes_a_restore_is_found_in_archives_of_a_newer_release() {
+    matrix::run(&Installation::newer());
+}
+
+#[test]
+fn no_bit_that_gzip_guards_flips_unseen() {
+    for installation in [Installation::system(), Installation::newer()] {
+        flips::run(&installation);
+    }
+}

@@ -1,0 +1,92 @@
+//! Every damage of every archive, as many at a time as there are processors.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use longshore_testkit::cluster::Installation;
+use sha2::{Digest, Sha256};
+
+use crate::edit::Damage;
+use crate::pg_restore::{Exit, PgRestore, Restored};
+use crate::specimen::Specimen;
+use crate::table::{Restore, Row, conclude};
+use crate::{damages, support};
+
+/// Damages all archives of an installation in all ways, prints the table, and checks it.
+pub(crate) fn run(installation: &Installation) {
+    let pg_restore = PgRestore::of(installation);
+    let mut rows = Vec::new();
+    for archive in support::archives(installation) {
+        let folder = tempfile::tempdir().unwrap();
+        rows.extend(Matrix::new(&pg_restore, Specimen::new(archive), folder.path()).rows());
+    }
+    conclude(&rows);
+}
+
+/// An archive, and what is compared with it.
+struct Matrix<'a> {
+    pg_restore: &'a PgRestore,
+    specimen: Specimen,
+    restored: Restored,
+    digest: Vec<u8>,
+    folder: &'a Path,
+}
+
+impl<'a> Matrix<'a> {
+    fn new(pg_restore: &'a PgRestore, specimen: Specimen, folder: &'a Path) -> Self {
+        let name = &specimen.archive.name;
+        support::read(specimen.bytes()).unwrap_or_else(|error| panic!("{name} is intact: {error}"));
+        let file = folder.join("intact");
+        fs::write(&file, specimen.bytes()).unwrap();
+        let restored = pg_restore.decode(&file);
+        assert_eq!(restored.exit, Exit::Well, "{name}");
+        let digest = Sha256::digest(specimen.bytes()).to_vec();
+        Self { pg_restore, specimen, restored, digest, folder }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let damages = damages(&self.specimen);
+        let next = AtomicUsize::new(0);
+        let work = |worker: usize| {
+            let file = self.folder.join(worker.to_string());
+            let mut rows = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(damage) = damages.get(number) else { return rows };
+                rows.push((number, self.row(damage, &file)));
+            }
+        };
+        let workers = thread::available_parallelism().unwrap().get();
+        let mut rows = thread::scope(|scope| {
+            let work = &work;
+            let workers: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+        });
+        rows.sort_by_key(|(number, _)| *number);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+
+    fn row(&self, damage: &Damage, file: &Path) -> Row {
+        let bytes = damage.apply(self.specimen.bytes());
+        let Damage { what, place, expected, .. } = *damage;
+        let archive = self.specimen.archive.name.clone();
+        let read = catch_unwind(AssertUnwindSafe(|| support::read(&bytes)));
+        let read = read.unwrap_or_else(|_| panic!("{what} ({place}) of {archive}: the reader panicked"));
+        fs::write(file, &bytes).unwrap();
+        let toc_end = self.specimen.layout.toc_end;
+        Row {
+            what,
+            place,
+            expected,
+            archive,
+            is_behind_toc: bytes.get(..toc_end) == self.specimen.bytes().get(..toc_end),
+            list: self.pg_restore.list(file),
+            restore: Restore::of(&self.pg_restore.decode(file), &self.restored),
+            found: read.err().map(|error| error.to_string()),
+            digest_tells: Sha256::digest(&bytes)[..] != self.digest[..],
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Damage × file × archive, where an archive is many files: the directory format, packed by tar, and the tar format.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::print_stdout)] // the table is what one runs this for
+
+#[path = "directories/directory.rs"]
+mod directory;
+#[path = "directories/files.rs"]
+mod files;
+#[path = "directories/members.rs"]
+mod members;
+#[path = "damage/pg_restore.rs"]
+mod pg_restore;
+mod support;
+#[path = "damage/table.rs"]
+mod table;
+
+use longshore_testkit::cluster::Installation;
+
+use crate::support::Bank;
+use crate::table::conclude;
+
+#[test]
+fn every_damage_that_changes_a_restore_is_found_in_directories_of_the_system() {
+    conclude(&directory::rows(&Bank::open(&Installation::system())));
+}
+
+#[test]
+fn every_damage_that_changes_a_restore_is_found_in_directories_of_a_newer_release() {
+    conclude(&directory::rows(&Bank::open(&Installation::newer())));
+}
+
+#[test]
+fn every_damage_that_changes_a_restore_is_found_in_tars() {
+    for installation in [Installation::system(), Installation::newer()] {
+        conclude(&members::rows(&Bank::open(&installation)));
+    }
+}

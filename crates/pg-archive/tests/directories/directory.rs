@@ -1,0 +1,129 @@
+//! The directory format: a file for each table.
+
+use sha2::{Digest, Sha256};
+
+use crate::files::{Damage, Files, damaged, packed, read, write};
+use crate::pg_restore::{Exit, PgRestore};
+use crate::support::{self, Bank};
+use crate::table::{Expected, Restore, Row};
+
+/// The table of all damages of the directories that an installation makes.
+pub(crate) fn rows(bank: &Bank) -> Vec<Row> {
+    let pg_restore = PgRestore::of(bank.installation());
+    let mut rows = Vec::new();
+    for compression in bank.compressions() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("intact");
+        bank.dump("directory", compression, Some(&folder));
+        let files = read(&folder);
+        let archive = format!("{} {compression} dir", bank.installation().major);
+        let intact = pg_restore.decode(&folder);
+        assert_eq!(intact.exit, Exit::Well, "{archive}");
+        let digest = Sha256::digest(packed(&files, &folder));
+        support::read(&packed(&files, &folder)).unwrap_or_else(|error| panic!("{archive} is intact: {error}"));
+        for (number, damage) in damages(&files, compression).into_iter().enumerate() {
+            let folder = parent.path().join(number.to_string());
+            write(&damage.files, &folder);
+            let bytes = packed(&damage.files, &folder);
+            rows.push(Row {
+                what: damage.what,
+                place: damage.place,
+                expected: damage.expected,
+                archive: archive.clone(),
+                is_behind_toc: damage.files.get("toc.dat") == files.get("toc.dat"),
+                list: pg_restore.list(&folder),
+                restore: Restore::of(&pg_restore.decode(&folder), &intact),
+                found: support::read(&bytes).err().map(|error| error.to_string()),
+                digest_tells: Sha256::digest(&bytes) != digest,
+            });
+        }
+    }
+    rows
+}
+
+/// What may happen to a file, whatever it holds.
+type Change = (&'static str, fn(&[u8]) -> Option<Vec<u8>>);
+
+const CHANGES: [Change; 9] = [
+    ("truncated to 50 %", |bytes| Some(bytes[..bytes.len() / 2].to_vec())),
+    ("truncated by the last byte", |bytes| Some(bytes[..bytes.len() - 1].to_vec())),
+    ("truncated by ten bytes", |bytes| Some(bytes[..bytes.len() - 10].to_vec())),
+    ("emptied", |_| Some(Vec::new())),
+    ("there twice in itself", |bytes| Some(bytes.repeat(2))),
+    ("4 K of zeros", |bytes| Some(overwritten(bytes, &[0; 4096]))),
+    ("512 bytes of garbage", |bytes| Some(overwritten(bytes, &[0xa5; 512]))),
+    ("a bit in the middle", |bytes| Some(overwritten(bytes, &[bytes[bytes.len() / 2] ^ 1]))),
+    ("missing", |_| None),
+];
+
+fn overwritten(bytes: &[u8], with: &[u8]) -> Vec<u8> {
+    let at = bytes.len() / 2;
+    let length = with.len().min(bytes.len() - at);
+    [&bytes[..at], &with[..length], &bytes[at + length..]].concat()
+}
+
+fn damages(files: &Files, compression: &str) -> Vec<Damage> {
+    let largest = |is: &dyn Fn(&str) -> bool| {
+        let (name, _) = files.iter().filter(|(name, _)| is(name)).max_by_key(|(_, bytes)| bytes.len()).unwrap();
+        name.clone()
+    };
+    let table = largest(&|name| name.starts_with(|first: char| first.is_ascii_digit()));
+    let object = largest(&|name| name.starts_with("blob_"));
+    let list = largest(&|name| name.starts_with("blobs"));
+    let has_checksum = compression == "gzip";
+    let mut damages = Vec::new();
+    for (place, name) in [
+        ("table", &table),
+        ("large object", &object),
+        ("list of large objects", &list),
+        ("toc.dat", &"toc.dat".to_owned()),
+    ] {
+        for (what, change) in CHANGES {
+            let expected = match (what, place) {
+                // One letter is as good as another, and zeros and garbage are what a large object may hold.
+                ("a bit in the middle", "table") if !has_checksum => Expected::OnlyADigestTells,
+                ("a bit in the middle", "toc.dat") => Expected::OnlyADigestTells,
+                ("a bit in the middle" | "4 K of zeros" | "512 bytes of garbage", "large object") if !has_checksum => {
+                    Expected::OnlyADigestTells
+                }
+                // Any bits are letters of a Huffman code.
+                ("512 bytes of garbage", "table") if compression == "zstd" => Expected::OnlyADigestTells,
+                // It has no length, and no end.
+                (what, "large object") if compression == "none" && what != "missing" => Expected::OnlyADigestTells,
+                // lz4 and zstd make nothing of nothing.
+                ("emptied", "large object") if !has_checksum => Expected::OnlyADigestTells,
+                // A second stream, or file, is what goes on with the first.
+                ("there twice in itself", "large object") => Expected::OnlyADigestTells,
+                // A list of which the last line has no line feed is whole.
+                ("truncated by the last byte", "list of large objects") => Expected::FoundUnlessHarmless,
+                _ => Expected::Found,
+            };
+            damages.push(Damage { what, place, expected, files: damaged(files, name, change) });
+        }
+    }
+    damages.extend(strangers(files, &table));
+    damages
+}
+
+/// Files that are not where, or not what, they must be.
+fn strangers(files: &Files, table: &str) -> Vec<Damage> {
+    let found = |what, place, files| Damage { what, place, expected: Expected::Found, files };
+    let with = |name: &str, bytes: &[u8]| {
+        let mut files = files.clone();
+        files.insert(name.to_owned(), bytes.to_vec());
+        files
+    };
+    let mut renamed = files.clone();
+    let bytes = renamed.remove(table).unwrap();
+    let (id, ending) = table.split_once(".dat").unwrap();
+    renamed.insert(format!("{id}0.dat{ending}"), bytes.clone());
+    vec![
+        found("renamed to an id of nobody", "table", renamed),
+        found("a file of nobody's id", "directory", with(&format!("99999.dat{ending}"), &bytes)),
+        found("a large object that is not listed", "directory", with(&format!("blob_99999.dat{ending}"), &bytes)),
+        found("a file that pg_dump does not write", "directory", with("lost+found", b"x")),
+        found("a second file, compressed otherwise", "table", {
+            with(&format!("{id}.dat{}", if ending.is_empty() { ".gz" } else { "" }), &bytes)
+        }),
+    ]
+}

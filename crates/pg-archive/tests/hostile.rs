@@ -1,0 +1,117 @@
+//! Archives that somebody made to do harm, or that chance made so: no panic, no memory or time without bounds.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+#![allow(clippy::print_stdout)] // what was read when a process is killed tells why
+
+#[path = "hostile/forged.rs"]
+mod forged;
+#[path = "hostile/greedy.rs"]
+mod greedy;
+#[path = "hostile/limited.rs"]
+mod limited;
+#[path = "hostile/mutation.rs"]
+mod mutation;
+#[path = "hostile/source.rs"]
+mod source;
+mod support;
+
+use std::io::Write;
+
+use longshore_testkit::cluster::Installation;
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, any};
+use proptest::test_runner::TestRunner;
+
+use crate::source::Single;
+use crate::support::Archive;
+
+/// Where nothing is written: what failed is told.
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() })
+}
+
+fn archives() -> Vec<Archive> {
+    [Installation::system(), Installation::newer()].iter().flat_map(support::archives).collect()
+}
+
+#[test]
+fn any_bytes_are_answered() {
+    runner(2000)
+        .run(&vec(any::<u8>(), 0..3000), |bytes| {
+            // Nothing is asserted of the answer: these may be an archive of nothing.
+            drop(support::read(&bytes));
+            drop(support::read(&[&b"--\n"[..], &bytes].concat()));
+            drop(support::read(&[&b"PGDMP"[..], &bytes].concat()));
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn any_bytes_behind_the_beginning_of_an_archive_are_answered() {
+    let archives = archives();
+    runner(1000)
+        .run(&(0..archives.len(), 0..20_000_usize, vec(any::<u8>(), 1..3000)), |(archive, length, bytes)| {
+            let beginning = &archives[archive].bytes[..length];
+            assert!(support::read(&[beginning, &bytes].concat()).is_err());
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn mutations_of_an_archive_are_answered() {
+    let archives = archives();
+    runner(300)
+        .run(&(0..archives.len(), vec(mutation::any_mutation(), 1..6)), |(archive, mutations)| {
+            let intact = archives[archive].bytes.clone();
+            let mutated = mutations.iter().fold(intact, |bytes, mutation| mutation.apply(bytes));
+            drop(support::read(&mutated));
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn archives_that_ask_for_much_are_read_with_little_memory() {
+    limited::read_all("archives_that_ask_for_much_are_read_with_little_memory", 512, || {
+        [greedy::lengths(), greedy::payloads(), greedy::numbers()].into_iter().flatten().collect()
+    });
+}
+
+#[test]
+fn names_without_end_are_refused() {
+    limited::read_all("names_without_end_are_refused", 2560, greedy::names);
+}
+
+#[test]
+fn entries_without_end_are_refused() {
+    limited::read_all("entries_without_end_are_refused", 2560, greedy::entries);
+}
+
+/// Five megabytes of rows, compressed or not, of which every byte comes alone: nothing is asked for again and again.
+#[test]
+fn single_bytes_take_steps_in_proportion_to_them() {
+    let rows: Vec<u8> =
+        (0..500_000).flat_map(|row: u32| format!("{:08x}\n", row.wrapping_mul(0x9e37_79b9)).into_bytes()).collect();
+    let rows = [&rows[..], b"\\.\n\n\n"].concat();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::none());
+    zlib.write_all(&rows).unwrap();
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(&rows).unwrap();
+    let zstd = zstd::encode_all(&rows[..], 1).unwrap();
+    for (compression, data) in [rows.clone(), zlib.finish().unwrap(), lz4.finish().unwrap(), zstd].iter().enumerate() {
+        let compression = u8::try_from(compression).unwrap();
+        let chunks: Vec<u8> = data.chunks(1000).flat_map(forged::chunk).collect();
+        // Several zstd chunks are one frame here, as pg_dump writes it.
+        let archive = [forged::one_table(compression), chunks, forged::int(0)].concat();
+        let mut asked = 0;
+        let facts = longshore_pg_archive::read(Single { bytes: &archive, asked: &mut asked }, &mut |_| {}).unwrap();
+        assert_eq!(facts.tables[0].rows, Some(500_000));
+        println!("compression {compression}: {} bytes, asked for {asked} times", archive.len());
+        assert!(
+            asked < 10 * archive.len() as u64,
+            "compression {compression}: {asked} times for {} bytes",
+            archive.len()
+        );
+    }
+}

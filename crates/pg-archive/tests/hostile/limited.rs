@@ -1,0 +1,41 @@
+//! A process with little memory and time.
+
+use std::env;
+use std::process::Command;
+
+use crate::greedy::Case;
+
+/// Set in the process that has little.
+const INSIDE: &str = "LONGSHORE_TEST_LIMITED";
+
+/// Reads archives in a process of its own, which may take so much of memory: each must end with an error, told in few words. The
+/// process is this program again, told to run nothing but the test that asks.
+pub(crate) fn read_all(test: &str, mebibytes: u64, cases: impl FnOnce() -> Vec<Case>) {
+    if env::var_os(INSIDE).is_some() {
+        return read_here(cases());
+    }
+    let mut prlimit = Command::new("prlimit");
+    // Processor time, not time: the machine may do much else.
+    prlimit.args([format!("--as={}", mebibytes << 20), "--cpu=120".to_owned(), "--core=0".to_owned()]);
+    prlimit.arg("--").arg(env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
+    // Each thread would reserve addresses for a heap of its own.
+    prlimit.env("MALLOC_ARENA_MAX", "1").env(INSIDE, "yes");
+    let output = prlimit.output().unwrap();
+    let told = [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    assert!(output.status.success(), "{}:\n{}\n{}", output.status, told[0], told[1]);
+    println!("{}", told[0]);
+}
+
+fn read_here(cases: Vec<Case>) {
+    let mut wordy = Vec::new();
+    for (what, archive) in cases {
+        println!("{what}:");
+        let begun = std::time::Instant::now();
+        let error = longshore_pg_archive::read(archive, &mut |_| {}).expect_err(what).to_string();
+        println!("  {} ({:?})", error.chars().take(200).collect::<String>(), begun.elapsed());
+        if error.len() > 2000 {
+            wordy.push(format!("{what}: {} bytes, {}...", error.len(), error.chars().take(100).collect::<String>()));
+        }
+    }
+    assert!(wordy.is_empty(), "errors nobody reads:\n{}", wordy.join("\n"));
+}

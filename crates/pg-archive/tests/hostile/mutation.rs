@@ -1,0 +1,70 @@
+//! What chance does to an archive, and what somebody does who knows where it hurts.
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+use proptest::prop_oneof;
+use proptest::sample::select;
+
+/// A change of bytes; places are fractions of the whole.
+#[derive(Debug, Clone)]
+pub(crate) enum Mutation {
+    Overwrite(f64, Vec<u8>),
+    Insert(f64, Vec<u8>),
+    Remove(f64, usize),
+    /// Copies a range to another place, so many times.
+    Copy {
+        from: f64,
+        length: usize,
+        to: f64,
+        times: usize,
+    },
+    Truncate(f64),
+}
+
+/// Numbers at which arithmetic goes wrong, as archives have them.
+const NUMBERS: [[u8; 5]; 8] = [
+    [0, 0xff, 0xff, 0xff, 0x7f],
+    [1, 0xff, 0xff, 0xff, 0x7f],
+    [1, 0, 0, 0, 0x80],
+    [0, 0, 0, 0, 0x80],
+    [1, 1, 0, 0, 0],
+    [0, 0, 0, 0, 0],
+    [0, 1, 0, 0, 0],
+    [0, 0, 0, 0x10, 0],
+];
+
+/// Any of them; half of the places are in the header and the TOC.
+pub(crate) fn any_mutation() -> impl Strategy<Value = Mutation> {
+    let place = || prop_oneof![0.0..0.02, 0.0..1.0];
+    let bytes = || prop_oneof![vec(any::<u8>(), 1..50), select(&NUMBERS[..]).prop_map(|number| number.to_vec())];
+    prop_oneof![
+        3 => (place(), bytes()).prop_map(|(at, bytes)| Mutation::Overwrite(at, bytes)),
+        2 => (place(), bytes()).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        2 => (place(), 1..10_000_usize).prop_map(|(at, length)| Mutation::Remove(at, length)),
+        2 => (place(), 1..10_000_usize, place(), 1..20_usize)
+            .prop_map(|(from, length, to, times)| Mutation::Copy { from, length, to, times }),
+        1 => place().prop_map(Mutation::Truncate),
+    ]
+}
+
+impl Mutation {
+    /// The bytes with this change.
+    pub(crate) fn apply(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let place = |fraction: f64| (fraction * bytes.len() as f64) as usize;
+        let replaced = |at: usize, length: usize, with: &[u8]| {
+            let end = (at + length).min(bytes.len());
+            [&bytes[..at], with, &bytes[end..]].concat()
+        };
+        match self {
+            Self::Overwrite(at, with) => replaced(place(*at), with.len(), with),
+            Self::Insert(at, with) => replaced(place(*at), 0, with),
+            Self::Remove(at, length) => replaced(place(*at), *length, &[]),
+            Self::Copy { from, length, to, times } => {
+                let from = place(*from);
+                let range = from..(from + length).min(bytes.len());
+                replaced(place(*to), 0, &bytes[range].repeat(*times))
+            }
+            Self::Truncate(at) => bytes[..place(*at)].to_vec(),
+        }
+    }
+}

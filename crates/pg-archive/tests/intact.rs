@@ -1,0 +1,167 @@
+//! Every intact dump passes, and what is told of it is what the server and `pg_restore --list` tell.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+#[path = "intact/dump.rs"]
+mod dump;
+#[path = "intact/server.rs"]
+mod server;
+
+use std::io::BufReader;
+use std::thread;
+
+use longshore_pg_archive::{Compression, Facts, Kind, Table, read};
+use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::sample;
+
+use crate::dump::{Dump, list, pg_dumpall};
+use crate::server::{large_objects, rows_by_table};
+
+/// The facts of a dump, which must be sound.
+fn facts(dump: &Dump) -> Facts {
+    read(&dump.bytes[..], &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", dump.name))
+}
+
+/// The tables in an order that is the same whatever the dump's.
+fn sorted(facts: &Facts) -> Vec<Table> {
+    let mut tables = facts.tables.clone();
+    tables.sort_by_key(|table| (table.schema.clone(), table.name.clone()));
+    tables
+}
+
+/// Tests every major version, two at a time.
+fn on_every_version(test: impl Fn(&Installation) + Sync) {
+    for pair in Installation::all().chunks(2) {
+        thread::scope(|scope| pair.iter().for_each(|installation| drop(scope.spawn(|| test(installation)))));
+    }
+}
+
+#[test]
+fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
+    on_every_version(|installation| {
+        let cluster = Cluster::start(installation, &[]);
+        sample::load_zoo(&cluster);
+        let rows = rows_by_table(&cluster, sample::ZOO);
+        let (count, bytes) = large_objects(&cluster, sample::ZOO);
+        assert!(rows.len() > 100 && count > 3, "the zoo is no zoo");
+        let mut first: Option<Vec<Table>> = None;
+        for dump in Dump::in_every_form(&cluster, installation, sample::ZOO) {
+            let facts = facts(&dump);
+            let counted = facts
+                .tables
+                .iter()
+                .map(|table| ((table.schema.clone().unwrap(), table.name.clone()), table.rows.unwrap()));
+            assert_eq!(counted.collect::<server::Rows>(), rows, "{}", dump.name);
+            assert_eq!(first.get_or_insert_with(|| sorted(&facts)), &sorted(&facts), "{}", dump.name);
+            if facts.kind.is_archive() {
+                assert_eq!(facts.toc, list(installation, &dump), "{}", dump.name);
+                assert_eq!((facts.large_objects.count, facts.large_objects.bytes), (count, bytes), "{}", dump.name);
+                assert_eq!(facts.origin.database.as_deref(), Some(sample::ZOO));
+                assert_eq!(facts.compression, dump.compression, "{}", dump.name);
+            }
+            assert_eq!(facts.kind, dump.kind, "{}", dump.name);
+            assert_eq!(facts.bytes, dump.bytes.len() as u64, "{}", dump.name);
+            let server = facts.origin.server_version.unwrap();
+            assert!(server.starts_with(&installation.version), "{}: {server}", dump.name);
+            let tool = facts.origin.tool_version.unwrap();
+            assert!(tool.starts_with(&installation.version), "{}: {tool}", dump.name);
+        }
+    });
+}
+
+#[test]
+fn what_pg_dump_is_asked_to_leave_out_or_to_write_otherwise_is_no_damage() {
+    on_every_version(|installation| {
+        let cluster = Cluster::start(installation, &[]);
+        sample::load_zoo(&cluster);
+        let mut options = vec![
+            "--schema-only",
+            "--data-only",
+            "--inserts",
+            "--rows-per-insert=100",
+            "--column-inserts",
+            "--load-via-partition-root",
+            "--create",
+            "--clean",
+            "--no-blobs",
+            "--section=data",
+            "--section=pre-data",
+            "--exclude-table-data=*",
+        ];
+        if installation.major >= 18 {
+            options.extend(["--statistics", "--statistics-only", "--no-data", "--no-schema", "--sequence-data"]);
+        }
+        for option in options {
+            for format in ["custom", "plain", "tar"] {
+                let dump = Dump::take(&cluster, installation, sample::ZOO, format, &[option]);
+                let facts = facts(&dump);
+                if facts.kind.is_archive() {
+                    assert_eq!(facts.toc, list(installation, &dump), "{}", dump.name);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_cluster_dumped_as_one_script_tells_the_rows_of_all_its_databases() {
+    on_every_version(|installation| {
+        let cluster = Cluster::start(installation, &[]);
+        sample::load(&cluster, 300);
+        let all = facts(&pg_dumpall(&cluster, installation, &[]));
+        assert_eq!(all.kind, Kind::ClusterScript);
+        for (database, _) in sample::databases(300) {
+            let of_database = all.tables.iter().filter(|table| table.database.as_deref() == Some(database));
+            let counted =
+                of_database.map(|table| ((table.schema.clone().unwrap(), table.name.clone()), table.rows.unwrap()));
+            assert_eq!(counted.collect::<server::Rows>(), rows_by_table(&cluster, database), "{database}");
+        }
+        for option in ["--globals-only", "--roles-only", "--tablespaces-only", "--clean", "--schema-only", "--inserts"]
+        {
+            assert_eq!(facts(&pg_dumpall(&cluster, installation, &[option])).kind, Kind::ClusterScript, "{option}");
+        }
+    });
+}
+
+#[test]
+fn an_archive_of_ten_thousand_tables_is_read_and_listed() {
+    let installation = Installation::system();
+    let cluster = Cluster::start(&installation, &["max_locks_per_transaction=1000"]);
+    sample::load_many_tables(&cluster, 10_000);
+    let dump = Dump::take(&cluster, &installation, sample::MANY_TABLES, "custom", &[]);
+    let facts = facts(&dump);
+    assert_eq!(facts.toc, list(&installation, &dump));
+    assert_eq!(facts.tables.len(), 10_000);
+    assert_eq!(facts.tables.iter().filter_map(|table| table.rows).sum::<u64>(), 1_000);
+}
+
+#[test]
+fn a_value_as_large_as_postgresql_takes_passes_without_being_held() {
+    let installation = Installation::newer();
+    let cluster = Cluster::start(&installation, &[]);
+    cluster.create_database("large");
+    cluster.psql("large", "CREATE TABLE large AS SELECT repeat('x', 1000000000) AS value, generate_series(1, 1) AS id");
+    for compression in ["none", "zstd:1"] {
+        let mut child =
+            Dump::under_way(&cluster, &installation, "large", &["--format=custom", "--compress", compression]);
+        let facts = read(BufReader::new(child.stdout.take().unwrap()), &mut |_| ()).unwrap();
+        assert!(child.wait().unwrap().success());
+        let table = &facts.tables[0];
+        assert_eq!((table.rows, table.bytes), (Some(1), 1_000_000_003), "{compression}");
+    }
+}
+
+#[test]
+fn whoever_watches_hears_which_table_comes_and_how_many_are_done() {
+    let installation = Installation::system();
+    let cluster = Cluster::start(&installation, &[]);
+    sample::load(&cluster, 10);
+    let dump = Dump::take(&cluster, &installation, sample::SHOP, "custom", &[]);
+    let mut heard = Vec::new();
+    let facts = read(&dump.bytes[..], &mut |place| heard.push(place.clone())).unwrap();
+    assert_eq!(heard.len(), facts.tables.len() + usize::from(facts.large_objects.count > 0));
+    assert_eq!(facts.compression, Compression::Gzip);
+    for (done, (place, table)) in heard.iter().zip(&facts.tables).enumerate() {
+        assert_eq!(place.name, format!("{}.{}", table.schema.clone().unwrap(), table.name));
+        assert_eq!((place.done, place.of), (done as u64, Some(heard.len() as u64)));
+    }
+}

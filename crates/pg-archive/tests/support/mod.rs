@@ -1,0 +1,99 @@
+//! Archives that real servers made.
+#![allow(dead_code)] // each test uses what it needs of it
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use longshore_pg_archive::{Error, Facts};
+use longshore_testkit::cluster::{Cluster, Installation};
+
+/// The database that is dumped.
+const DATABASE: &str = "bank";
+
+/// What pg_dump wrote to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A file: at the end it goes back, and notes in the TOC where each table's data is.
+    File,
+    /// A pipe: there is no way back, so the TOC says nothing of it.
+    Pipe,
+}
+
+/// An archive in the custom format.
+#[derive(Debug, Clone)]
+pub(crate) struct Archive {
+    /// The release that made it and what is particular, such as `15 gzip file`.
+    pub(crate) name: String,
+    /// What its data is compressed with.
+    pub(crate) compression: &'static str,
+    /// What it was written to.
+    pub(crate) target: Target,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A server with the database.
+pub(crate) struct Bank {
+    cluster: Cluster,
+    installation: Installation,
+}
+
+impl Bank {
+    /// Starts it.
+    pub(crate) fn open(installation: &Installation) -> Self {
+        let cluster = Cluster::start(installation, &[]);
+        cluster.create_database(DATABASE);
+        cluster.psql(DATABASE, include_str!("database.sql"));
+        Self { cluster, installation: installation.clone() }
+    }
+
+    /// What it runs on.
+    pub(crate) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// The compressions that its pg_dump has.
+    pub(crate) fn compressions(&self) -> &'static [&'static str] {
+        if self.installation.major < 16 { &["none", "gzip"] } else { &["none", "gzip", "lz4", "zstd"] }
+    }
+
+    /// Dumps it, and returns what pg_dump wrote to a pipe.
+    pub(crate) fn dump(&self, format: &str, compression: &str, file: Option<&Path>) -> Vec<u8> {
+        let mut pg_dump = Command::new(self.installation.program("pg_dump"));
+        pg_dump.env_clear().arg("-d").arg(format!("{} dbname={DATABASE}", self.cluster.connection()));
+        pg_dump.arg(format!("--format={format}"));
+        pg_dump.arg(match (self.installation.major < 16, compression) {
+            (true, "none") => "--compress=0".to_owned(),
+            (true, _) => "--compress=6".to_owned(),
+            (false, _) => format!("--compress={compression}"),
+        });
+        if let Some(file) = file {
+            pg_dump.arg("-f").arg(file);
+        }
+        let output = pg_dump.stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "pg_dump: {}", output.status);
+        output.stdout
+    }
+}
+
+/// One archive in the custom format for each compression that an installation has, and each target.
+pub(crate) fn archives(installation: &Installation) -> Vec<Archive> {
+    let bank = Bank::open(installation);
+    let mut archives = Vec::new();
+    for compression in bank.compressions() {
+        let name = |target| format!("{} {compression} {target}", installation.major);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("archive");
+        bank.dump("custom", compression, Some(&file));
+        let bytes = fs::read(file).unwrap();
+        archives.push(Archive { name: name("file"), compression, target: Target::File, bytes });
+        let bytes = bank.dump("custom", compression, None);
+        archives.push(Archive { name: name("pipe"), compression, target: Target::Pipe, bytes });
+    }
+    archives
+}
+
+/// What the crate says of bytes that are all at hand.
+pub(crate) fn read(bytes: &[u8]) -> Result<Facts, Error> {
+    longshore_pg_archive::read(bytes, &mut |_| {})
+}
