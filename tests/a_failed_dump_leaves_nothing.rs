@@ -47,7 +47,8 @@ fn a_check_that_fails_leaves_nothing() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(bin.join("pg_restore"), executable).unwrap();
     let cluster = format!("bin_dir = '{}'", bin.display());
-    workshop.configure(&Job { dump: "[{ type = 'pg_dump' }]", cluster: &cluster, ..Job::default() });
+    let more = "verify = [{ type = 'pg_restore' }]";
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump' }]", cluster: &cluster, more, ..Job::default() });
     workshop.longshore(&["run"]).expect(2).says("pg_restore ended with exit status 1").says("could not read block");
     assert_eq!(files(&workshop.local()), [""; 0]);
 }

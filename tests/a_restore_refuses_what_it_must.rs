@@ -2,7 +2,7 @@
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
-use crate::support::{Job, Workshop, file_with, finish};
+use crate::support::{Job, Workshop, artifact, finish};
 
 /// A workshop with the databases `one` and `two`, backed up.
 fn with_two() -> Workshop {
@@ -42,7 +42,7 @@ fn what_cannot_be_opened_costs_the_target_nothing() {
 fn a_part_of_a_run_is_not_passed_off_as_the_whole() {
     let workshop = with_two();
     let run = workshop.json(&["list", "one", "--json"])[0]["run"].as_str().unwrap().to_owned();
-    std::fs::remove_file(file_with(&workshop.local().join("main/two"), ".age")).unwrap();
+    std::fs::remove_file(artifact(&workshop.local().join("main/two"))).unwrap();
     let target = Cluster::start(&Installation::system(), &[]);
     let to = target.connection();
     let latest = workshop.opening(&["restore", "--run", "latest", "--create", "--to", &to]).expect(6);
@@ -56,7 +56,7 @@ fn a_part_of_a_run_is_not_passed_off_as_the_whole() {
 #[test]
 fn a_database_that_fails_hinders_no_other_of_its_run() {
     let workshop = with_two();
-    let artifact = file_with(&workshop.local().join("main/one"), ".age");
+    let artifact = artifact(&workshop.local().join("main/one"));
     let mut bytes = std::fs::read(&artifact).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&artifact, bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use longshore_testkit::sample;
 
-use crate::support::{Job, Workshop, file_with};
+use crate::support::{Job, Workshop, artifact, file_with};
 
 /// What a dump of the shop with these settings lists.
 fn listed(workshop: &Workshop, settings: &str) -> String {
@@ -63,7 +63,7 @@ fn the_same_data_makes_the_same_dump_whatever_the_server_and_the_host_are_set_to
     workshop.configure(&Job { dump, more, encrypt: Some("{ type = 'none' }"), ..Job::default() });
     let mut command = workshop.command();
     crate::support::finish(command.arg("run").env("PGTZ", "America/New_York")).expect(0);
-    let script = std::fs::read_to_string(file_with(&workshop.local(), ".sql")).unwrap();
+    let script = std::fs::read_to_string(artifact(&workshop.local())).unwrap();
     assert!(script.contains("2026-06-07 12:00:00+00\t\\\\x00ff"), "{script}");
 }
 

@@ -13,6 +13,7 @@ mod check_looks_ahead;
 mod connects_as_libpq_does;
 mod dumps_hold_what_was_asked_for;
 mod every_file_can_be_undone_by_hand;
+mod inspect_tells_what_is_in_a_dump;
 mod little_privilege_suffices;
 mod memory_is_bounded;
 mod mistakes_are_said_before_the_run;

@@ -36,7 +36,7 @@ fn ssh_keys_with_and_without_a_passphrase() {
         let answer = |command: &mut Command| {
             command.env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase);
         };
-        round_trip(&workshop, &encrypt, &key, answer).expect(0).says("sound: decoded");
+        round_trip(&workshop, &encrypt, &key, answer).expect(0).says("sound: read to its end");
         if !passphrase.is_empty() {
             let unanswered = workshop.longshore(&["verify", "--identity", key.to_str().unwrap()]);
             assert_ne!(unanswered.code, Some(0));
@@ -56,8 +56,8 @@ fn several_recipients_of_whom_each_opens() {
         workshop.recipient(),
         file.display()
     );
-    round_trip(&workshop, &encrypt, &key, |_| {}).expect(0).says("sound: decoded");
-    workshop.opening(&["verify"]).expect(0).says("sound: decoded");
+    round_trip(&workshop, &encrypt, &key, |_| {}).expect(0).says("sound: read to its end");
+    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
     let recipients = workshop.json(&["list", "globals", "--json"])[0]["recipients"].clone();
     assert_eq!(recipients.as_array().unwrap().len(), 2);
 }
@@ -95,8 +95,8 @@ fn a_plugin_found_by_its_name() {
     let with_plugin = |command: &mut Command| {
         command.env("PATH", &path);
     };
-    round_trip(&workshop, &encrypt, &identity, with_plugin).expect(0).says("sound: decoded");
-    workshop.opening(&["verify"]).expect(0).says("sound: decoded");
+    round_trip(&workshop, &encrypt, &identity, with_plugin).expect(0).says("sound: read to its end");
+    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
 
     // Without its program nothing is dumped, and with a broken one nothing is shipped.
     workshop.longshore(&["run"]).expect(1).says("age-plugin-fake");
@@ -118,7 +118,7 @@ fn a_passphrase() {
         let mut command = workshop.command();
         finish(command.args(["verify", "--ask-passphrase"]).env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase))
     };
-    verify("correct horse battery staple").expect(0).says("sound: decoded");
+    verify("correct horse battery staple").expect(0).says("sound: read to its end");
     verify("something else").expect(2).says("FAILED").keeps_quiet_about("DAMAGED");
     workshop.longshore(&["verify"]).expect(0).says("sealed bytes as shipped");
 }

@@ -1,12 +1,12 @@
 //! `verify` reads a destination back: what changed is found, named, and told apart from what cannot be read.
 
-use crate::support::{Job, Workshop, file_with, finish};
+use crate::support::{Job, Workshop, artifact, finish, manifest};
 
 fn with_backup() -> Workshop {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 2);
     workshop.longshore(&["run"]).expect(0);
-    workshop.opening(&["verify", "--all"]).expect(0).says("sound: decoded to its end");
+    workshop.opening(&["verify", "--all"]).expect(0).says("sound: read to its end");
     workshop
 }
 
@@ -14,7 +14,7 @@ fn with_backup() -> Workshop {
 fn a_flipped_bit_a_cut_and_a_missing_artifact_are_damage_with_and_without_an_identity() {
     for damage in ["flip", "cut", "remove"] {
         let workshop = with_backup();
-        let artifact = file_with(&workshop.local().join("main/bulk"), ".age");
+        let artifact = artifact(&workshop.local().join("main/bulk"));
         let mut bytes = std::fs::read(&artifact).unwrap();
         match damage {
             "flip" => {
@@ -40,7 +40,7 @@ fn a_flipped_bit_a_cut_and_a_missing_artifact_are_damage_with_and_without_an_ide
 #[test]
 fn a_manifest_that_was_cut_or_moved_is_damage() {
     let workshop = with_backup();
-    let manifest = file_with(&workshop.local().join("main/bulk"), ".json");
+    let manifest = manifest(&workshop.local().join("main/bulk"));
     let whole = std::fs::read(&manifest).unwrap();
     std::fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
     workshop.longshore(&["list"]).expect(4).says("not a");
@@ -57,7 +57,7 @@ fn a_manifest_that_was_cut_or_moved_is_damage() {
 #[test]
 fn a_manifest_of_a_newer_version_is_reported_and_is_no_damage() {
     let workshop = with_backup();
-    let manifest = file_with(&workshop.local().join("main/bulk"), ".json");
+    let manifest = manifest(&workshop.local().join("main/bulk"));
     let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 2,");
     std::fs::write(&manifest, newer).unwrap();
     workshop.longshore(&["list"]).expect(3).says("a manifest of format 2");
@@ -70,13 +70,13 @@ fn damage_outweighs_a_destination_that_cannot_be_read() {
     let (near, off) = (workshop.make_folder("near"), workshop.make_folder("off"));
     workshop.configure(&Job { ship: &[("near", &near), ("off", &off)], ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    std::fs::remove_file(file_with(&near.join("main/postgres"), ".age")).unwrap();
+    std::fs::remove_file(artifact(&near.join("main/postgres"))).unwrap();
     std::fs::remove_dir_all(&off).unwrap();
     workshop.longshore(&["list"]).expect(4).says("damaged: no artifact").says("off");
 }
 
 #[test]
-fn a_directory_dump_is_verified_where_its_job_is_unknown() {
+fn a_directory_dump_is_verified_in_the_stream_and_by_pg_restore_where_there_is_a_place_for_its_files() {
     let workshop = Workshop::new();
     let scratch = workshop.make_folder("scratch");
     let more = format!("scratch_dir = '{}'", scratch.display());
@@ -84,12 +84,14 @@ fn a_directory_dump_is_verified_where_its_job_is_unknown() {
     workshop.configure(&Job { dump, more: &more, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
     let config = std::fs::read_to_string(workshop.config_path()).unwrap();
-    let config = config.replace("job.nightly", "job.other").replace(&more, "");
-    std::fs::write(workshop.config_path(), config).unwrap();
+    std::fs::write(workshop.config_path(), config.replace("job.nightly", "job.other").replace(&more, "")).unwrap();
+    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
+    std::fs::write(workshop.config_path(), config.replace(&more, "verify = [{ type = 'pg_restore' }]")).unwrap();
+    // The job cannot run like this, but what it has shipped is still there.
     workshop.opening(&["verify"]).expect(2).says("--scratch-dir");
     let mut verify = workshop.command();
     verify.args(["verify", "--scratch-dir"]).arg(&scratch).arg("--identity").arg(workshop.identity());
-    finish(&mut verify).expect(0).says("sound: decoded to its end");
+    finish(&mut verify).expect(0).says("sound: decoded by pg_restore");
     assert_eq!(crate::support::files(&scratch), [""; 0]);
 }
 

@@ -269,10 +269,29 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
     found
 }
 
+/// The one artifact below a folder.
+#[track_caller]
+pub(crate) fn artifact(folder: &Path) -> PathBuf {
+    file_but(folder, |name| !name.contains(".json"))
+}
+
+/// The one manifest below a folder.
+#[track_caller]
+pub(crate) fn manifest(folder: &Path) -> PathBuf {
+    file_but(folder, |name| name.ends_with(".json") && !name.ends_with(".details.json"))
+}
+
 /// The one file below a folder whose path holds `part`.
 #[track_caller]
 pub(crate) fn file_with(folder: &Path, part: &str) -> PathBuf {
-    let found: Vec<_> = files(folder).into_iter().filter(|name| name.contains(part)).collect();
-    assert_eq!(found.len(), 1, "{part}: {found:?}");
-    folder.join(&found[0])
+    file_but(folder, |name| name.contains(part))
+}
+
+/// The one file below a folder whose path is as wanted.
+#[track_caller]
+fn file_but(folder: &Path, wanted: impl Fn(&str) -> bool) -> PathBuf {
+    let all = files(folder);
+    let found: Vec<_> = all.iter().filter(|name| wanted(name)).collect();
+    assert_eq!(found.len(), 1, "{all:?}");
+    folder.join(found[0])
 }

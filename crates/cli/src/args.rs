@@ -34,6 +34,8 @@ pub(crate) enum Verb {
     List(List),
     /// Read backups back: sizes, digests and, with an identity, a decode to the end.
     Verify(Verify),
+    /// Tell what is in a dump, and judge it: a file that anything made, or a backup.
+    Inspect(Inspect),
     /// Bring a backup back into a cluster, or write it to a file.
     Restore(Restore),
     /// Remove what the retention policy does not keep.
@@ -121,6 +123,27 @@ pub(crate) struct Verify {
     /// A folder for the plaintext of what cannot be read from a stream, instead of the job's scratch_dir.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// A file or a folder that pg_dump or pg_dumpall wrote, plain or within age, zstd or gzip; `-` for what comes on stdin; or else a
+    /// backup's name or subject, of which the newest backup is meant.
+    #[arg(value_name = "FILE|BACKUP", value_hint = ValueHint::AnyPath)]
+    pub(crate) what: String,
+    /// Only judge it, all of it, and say whether it is sound.
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) check: bool,
+    /// Print its table of contents alone, as `pg_restore --list` does, to be edited for `pg_restore --use-list`.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// A backup, and from this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod inspect;
 mod list;
 mod manual;
 mod prune;
@@ -44,6 +45,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Run(run) => async { run::run(&asking(&run.password, run.job.as_deref())?, &run).await }.await,
         Verb::List(list) => async { list::list(&context()?, &list).await }.await,
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
+        Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Completions { shell } => manual::completions(shell, *output),

@@ -1,23 +1,40 @@
 //! The only place that names a plugin.
 
+use std::path::Path;
+
 use longshore_core::plugin::Cluster;
+use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
+pub(crate) use longshore_pg_archive::{Facts, Table};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::{Server, databases, local_connections};
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
+use serde::Deserialize;
 
 /// All plugins.
 pub(crate) fn registry() -> Registry {
-    let mut registry = Registry { default_verify: "pg_restore", default_restore: "pg_restore", ..Registry::default() };
+    let mut registry = Registry { default_verify: "pg_archive", default_restore: "pg_restore", ..Registry::default() };
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
+    registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
     registry.decrypt.add::<longshore_encrypt_age::Opener>();
     registry.store.add::<longshore_ship_local::Local>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
     registry
+}
+
+/// What a dump holds, as those who judge it record it.
+pub(crate) fn archive(details: &serde_json::Map<String, serde_json::Value>) -> Option<Facts> {
+    let facts = details.get(longshore_verify_pg_archive::DETAILS)?;
+    Facts::deserialize(facts).ok()
+}
+
+/// A directory dump as one stream.
+pub(crate) fn directory_dump(folder: &Path) -> ByteStream {
+    longshore_pg_client::directory::read(folder)
 }
 
 /// A new identity: the text of its file, and its recipient.
@@ -67,8 +84,6 @@ async fn look(connection: &str) -> Result<Found> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use longshore_service::config::Config;
 
     use super::*;

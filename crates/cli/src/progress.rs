@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::Surveyed;
 use longshore_core::subject::Subject;
 use longshore_service::report::{ArtifactReport, Outcome};
@@ -25,13 +26,39 @@ pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
 }
 
 /// A bar for a read of unknown length, or nothing where that is unwanted.
-pub(crate) fn counter(output: Output) -> ProgressBar {
+pub(crate) fn counter(output: Output) -> Arc<Counter> {
     if output.is_quiet() || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+        return Arc::new(Counter(ProgressBar::hidden()));
     }
-    let bar = ProgressBar::new_spinner().with_style(style("{spinner} read {bytes}, {bytes_per_sec}"));
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} read {bytes}, {bytes_per_sec} {wide_msg}"));
     bar.enable_steady_tick(TICK);
-    bar
+    Arc::new(Counter(bar))
+}
+
+/// Counts what is read, and shows which part it is.
+pub(crate) struct Counter(ProgressBar);
+
+impl Counter {
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+impl Progress for Counter {
+    fn read(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
+    fn at(&self, place: &Place) {
+        self.0.set_message(part(place));
+    }
+}
+
+/// Which part comes now, and how many are done: `public.orders, 3 of 12 done`.
+fn part(place: &Place) -> String {
+    let of = place.of.map_or_else(String::new, |of| format!(" of {of}"));
+    format!("{}, {}{of} done", longshore_core::error::printable(&place.name), place.done)
 }
 
 const TICK: Duration = Duration::from_millis(200);
@@ -110,7 +137,9 @@ impl Watch for Bars {
         let mut known = self.known();
         let bar = match known.estimates.get(subject).copied().flatten() {
             Some(bytes) => ProgressBar::new(bytes).with_style(bar_style()),
-            None => ProgressBar::new_spinner().with_style(style("{spinner} {msg:20} {bytes}, {bytes_per_sec}")),
+            None => {
+                ProgressBar::new_spinner().with_style(style("{spinner} {msg:20} {bytes}, {bytes_per_sec} {prefix}"))
+            }
         };
         let bar = self.all.insert(0, bar.with_message(subject.to_string()));
         known.under_way.insert(subject.clone(), bar);
@@ -123,6 +152,12 @@ impl Watch for Bars {
         }
         if let Some(total) = &known.total {
             total.inc(bytes);
+        }
+    }
+
+    fn at(&self, subject: &Subject, place: &Place) {
+        if let Some(bar) = self.known().under_way.get(subject) {
+            bar.set_prefix(part(place));
         }
     }
 
@@ -146,7 +181,7 @@ impl Watch for Bars {
 }
 
 fn bar_style() -> ProgressStyle {
-    style("{spinner} {msg:20} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}")
+    style("{spinner} {msg:20} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {prefix}")
 }
 
 /// A style; were its template wrong, the plain one.

@@ -52,7 +52,7 @@ pub fn read<R: BufRead>(inner: R, watch: &mut dyn FnMut(&Place)) -> Result<Facts
     let mut input = Input::new(inner);
     // All that a first piece holds is enough to tell the forms apart, were it one byte: no two begin with the same.
     match input.fill("beginning of the archive")?.first() {
-        None => Err(input.cut("beginning of the archive", "an archive")),
+        None => Err(Error::damaged(0, "beginning of the archive", "there is nothing at all")),
         Some(b'P') => {
             let header = Header::read(&mut input)?;
             match header.layout {

@@ -26,18 +26,29 @@ pub fn pack(folder: TempDir) -> ByteStream {
     let place = folder.path().display().to_string();
     let wrap = move |error| Error::io(Stage::Dump, place, "cannot pack what pg_dump wrote", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| {
-        let mut files: Vec<_> = fs::read_dir(folder.path().join("dump"))?.collect::<io::Result<_>>()?;
-        files.sort_by_key(|file| (file.file_name() != "toc.dat", file.file_name()));
-        let mut tar = tar::Builder::new(writer);
-        tar.mode(tar::HeaderMode::Deterministic);
-        for file in files {
-            tar.append_path_with_name(file.path(), file.file_name())?;
-            fs::remove_file(file.path())?;
-        }
-        tar.finish()?;
-        drop(tar);
+        write(&folder.path().join("dump"), writer, |file| fs::remove_file(file))?;
         folder.close()
     })
+}
+
+/// The files of a directory dump as a tar stream, as [`pack`] makes it; the directory stays as it is.
+pub fn read(dump: &Path) -> ByteStream {
+    let (dump, place) = (dump.to_owned(), dump.display().to_string());
+    let wrap = move |error| Error::io(Stage::Verify, place, "cannot read the directory dump", error);
+    stream::transform(stream::from_bytes(""), wrap, move |_, writer| write(&dump, writer, |_| Ok(())))
+}
+
+/// Writes the files of a folder as a tar, `toc.dat` first; each is handed to `done` once it was read.
+fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut files: Vec<_> = fs::read_dir(dump)?.collect::<io::Result<_>>()?;
+    files.sort_by_key(|file| (file.file_name() != "toc.dat", file.file_name()));
+    let mut tar = tar::Builder::new(writer);
+    tar.mode(tar::HeaderMode::Deterministic);
+    for file in files {
+        tar.append_path_with_name(file.path(), file.file_name())?;
+        done(&file.path())?;
+    }
+    tar.finish()
 }
 
 /// Unpacks a tar stream that [`pack`] made into `folder`/dump. Anything but plain files at its top is refused: a tar can name any path.

@@ -9,6 +9,7 @@
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
+//! | [`inspect`] | what is in a dump, whoever made it |
 //! | `lock` | one run of a job at a time |
 //! | `fault` | a mistake in the configuration, and its place in the file |
 //! | [`watch`] | who is told how far the work is |
@@ -17,6 +18,7 @@ pub mod catalogs;
 pub mod check;
 pub mod config;
 mod fault;
+pub mod inspect;
 mod lock;
 pub mod problem;
 pub mod prune;

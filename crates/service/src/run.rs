@@ -12,6 +12,7 @@ use longshore_core::lock::Lock;
 use longshore_core::manifest::{Cluster, Server};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Destination, Order, Pipeline, Shipped};
+use longshore_core::progress::Progress;
 use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -24,7 +25,7 @@ use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, DestinationReport, Outcome, Report};
 use crate::verify::judges;
-use crate::watch::Watch;
+use crate::watch::{Watch, Watched};
 
 /// Runs a job. An error means that nothing was copied; what failed of a run that began is in its report.
 pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
@@ -215,10 +216,11 @@ impl RunUnderWay {
             subject,
             needs,
         };
-        let (watch, subject) = (Arc::clone(&self.watch), order.subject.clone());
+        let watched = Watched { watch: Arc::clone(&self.watch), subject: order.subject.clone() };
+        let progress: Arc<dyn Progress> = Arc::new(watched);
         let shipped = async {
             let dumped = dump.dump(&order.subject).await?;
-            self.pipeline.back_up(&order, dumped, move |bytes| watch.read(&subject, bytes)).await
+            self.pipeline.back_up(&order, dumped, &progress).await
         };
         let report = report(&order, shipped.await, begun.elapsed().as_secs_f64());
         self.watch.ended(&report);

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::StreamExt;
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
+use longshore_core::manifest::Verification;
 use longshore_core::pipeline::{Depth, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
+use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::{Decrypt, Store, Verify};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -44,6 +46,8 @@ pub struct ReadBack {
     pub bytes: u64,
     /// How deep it was read, if it is sound.
     pub depth: Option<Depth>,
+    /// Who judged the plaintext, if it could be opened.
+    pub verified: Vec<Verification>,
     /// What is wrong, if anything is.
     pub error: Option<Problem>,
     /// Whether what is wrong is damage, rather than a destination that could not be read.
@@ -76,7 +80,7 @@ fn reading_judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result
 }
 
 /// A site without a server, for judging what was dumped elsewhere.
-fn ashore() -> Site {
+pub(crate) fn ashore() -> Site {
     Site {
         cluster: Cluster { name: String::new(), connection: String::new().into(), password: None, bin_dir: None },
         packing: Packing::Pipeline(longshore_core::compress::Compression::None),
@@ -94,8 +98,8 @@ pub struct Reader<'a> {
     pub identities: &'a Identities,
     /// Where to unpack what is no stream, if not where the job does, or where the job is not known here.
     pub scratch_dir: Option<&'a Path>,
-    /// Hears how much was read, in bytes.
-    pub on_bytes: &'a (dyn Fn(u64) + Sync),
+    /// Hears how much was read.
+    pub progress: Arc<dyn Progress>,
 }
 
 impl Reader<'_> {
@@ -133,29 +137,44 @@ impl Reader<'_> {
         if let Some(scratch_dir) = self.scratch_dir {
             site.scratch_dir = Some(scratch_dir.to_owned());
         }
-        let bytes = AtomicU64::new(0);
+        let counting = Arc::new(Counting { bytes: AtomicU64::new(0), heard: Arc::clone(&self.progress) });
+        let progress: Arc<dyn Progress> = counting.clone();
         let read = async {
             let opener = opener(self.registry, self.identities, backup)?;
             let judges = reading_judges(self.registry, job, &site)?;
-            let count = |read| {
-                bytes.fetch_add(read, Ordering::Relaxed);
-                (self.on_bytes)(read);
-            };
-            read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, count).await
+            read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await
         };
-        let (depth, error) = match read.await {
-            Ok(depth) => (Some(depth), None),
+        let (read, error) = match read.await {
+            Ok(read) => (Some(read), None),
             Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
             Err(error) => (None, Some(error)),
         };
         Some(ReadBack {
             destination: at.name.clone(),
             name: backup.name.to_string(),
-            bytes: bytes.into_inner(),
-            depth,
+            bytes: counting.bytes.load(Ordering::Relaxed),
+            depth: read.as_ref().map(|read| read.depth),
+            verified: read.into_iter().flat_map(|read| read.findings).map(|found| found.verification).collect(),
             damaged: error.as_ref().is_some_and(is_damage),
             error: error.as_ref().map(Problem::from),
         })
+    }
+}
+
+/// Counts what is read of one backup, beside whoever hears of all.
+struct Counting {
+    bytes: AtomicU64,
+    heard: Arc<dyn Progress>,
+}
+
+impl Progress for Counting {
+    fn read(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.heard.read(bytes);
+    }
+
+    fn at(&self, place: &Place) {
+        self.heard.at(place);
     }
 }
 
@@ -195,6 +214,7 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
         name: name.to_owned(),
         bytes: 0,
         depth: None,
+        verified: Vec::new(),
         error: Some(error.into()),
         damaged: is_damage(error),
     }
@@ -275,7 +295,7 @@ mod tests {
             registry: &registry,
             identities: &identities,
             scratch_dir: None,
-            on_bytes: &|_| (),
+            progress: longshore_core::progress::unwatched(),
         };
         reader.one(at, at.catalog.backups().next().unwrap()).await
     }

@@ -1,5 +1,8 @@
 //! Who is told how far the work is.
 
+use std::sync::Arc;
+
+use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::Surveyed;
 use longshore_core::subject::Subject;
 
@@ -13,6 +16,8 @@ pub trait Watch: Send + Sync {
     fn began(&self, subject: &Subject);
     /// So many more bytes of it were read.
     fn read(&self, subject: &Subject, bytes: u64);
+    /// It is about to bring this, such as a table.
+    fn at(&self, _subject: &Subject, _place: &Place) {}
     /// It ended, well or not.
     fn ended(&self, artifact: &ArtifactReport);
 }
@@ -25,4 +30,20 @@ impl Watch for Nobody {
     fn began(&self, _: &Subject) {}
     fn read(&self, _: &Subject, _: u64) {}
     fn ended(&self, _: &ArtifactReport) {}
+}
+
+/// Whoever watches a run, told of one of its subjects.
+pub(crate) struct Watched {
+    pub(crate) watch: Arc<dyn Watch>,
+    pub(crate) subject: Subject,
+}
+
+impl Progress for Watched {
+    fn read(&self, bytes: u64) {
+        self.watch.read(&self.subject, bytes);
+    }
+
+    fn at(&self, place: &Place) {
+        self.watch.at(&self.subject, place);
+    }
 }

@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | `test` | `cargo xtask test`: everything that must hold before a commit |
 //! | `demo` | `cargo xtask demo`: a day of backups, from the first command to a restored cluster |
-//! | `setup` | what both install: Debian packages, a second PostgreSQL |
+//! | `bench` | `cargo xtask bench`: what Longshore costs, against what a user would run instead |
+//! | `setup` | what they install: Debian packages, PostgreSQL 16 to 18 |
 //! | `step` | commands with a heading and their time |
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a person is this program's work
 
+mod bench;
 mod demo;
 mod setup;
 mod step;
@@ -18,8 +20,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test [-- ARGUMENTS OF THE TEST RUNNER]
        cargo xtask demo
+       cargo xtask bench [verify] [--scale N] [--rounds N] [--json FILE]
 
-Both install the Debian packages that are missing, as root or through sudo.";
+All install the Debian packages that are missing, as root or through sudo.";
 
 /// What went wrong, for a person.
 type Result<T> = std::result::Result<T, String>;
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(&[]),
         ["test", "--", runner @ ..] => test::run(runner),
         ["demo"] => demo::run(),
+        ["bench", words @ ..] => bench::run(words),
         _ => Err(USAGE.to_owned()),
     };
     match done {

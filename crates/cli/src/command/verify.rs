@@ -2,6 +2,7 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
+use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
 use longshore_service::verify::{ReadBack, Reader, Which};
 
@@ -19,16 +20,15 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     };
     let identities = identities(&args.identity);
     let counter = progress::counter(*output);
-    let on_bytes = |bytes| counter.inc(bytes);
     let reader = Reader {
         config,
         registry,
         identities: &identities,
         scratch_dir: args.scratch_dir.as_deref(),
-        on_bytes: &on_bytes,
+        progress: counter.clone(),
     };
     let read = reader.read(&which, args.destination.as_deref()).await?;
-    counter.finish_and_clear();
+    counter.finish();
     if args.json.json {
         output.json(&read);
     } else {
@@ -66,10 +66,16 @@ fn exit(read: &[ReadBack]) -> Exit {
 
 fn row(read: &ReadBack) -> Vec<String> {
     let result = match (read.depth, read.damaged) {
-        (Some(Depth::Decoded), _) => "sound: decoded to its end",
-        (Some(Depth::Sealed), _) => "sealed bytes as shipped",
-        (None, true) => "DAMAGED",
-        (None, false) => "FAILED",
+        (Some(Depth::Decoded), _) => format!("sound: {}", judged(&read.verified)),
+        (Some(Depth::Sealed), _) => "sealed bytes as shipped".to_owned(),
+        (None, true) => "DAMAGED".to_owned(),
+        (None, false) => "FAILED".to_owned(),
     };
-    vec![read.destination.clone(), read.name.clone(), HumanBytes(read.bytes).to_string(), result.to_owned()]
+    vec![read.destination.clone(), read.name.clone(), HumanBytes(read.bytes).to_string(), result]
+}
+
+/// What was done to the plaintext, in the words of those who did it.
+fn judged(verified: &[Verification]) -> String {
+    let done = verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
+    done.collect::<Vec<_>>().join(", ")
 }

@@ -50,7 +50,7 @@ pub struct Chosen {
     pub backup: Backup,
     /// The destination's name.
     pub destination: String,
-    pub(super) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 /// What was chosen.

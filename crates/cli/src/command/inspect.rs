@@ -1,0 +1,163 @@
+//! `longshore inspect`: what is in a dump, and whether it is sound.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use indicatif::HumanBytes;
+use longshore_core::error::printable;
+use longshore_core::stream::{self, ByteStream};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_service::inspect::{Depth, From, Inspected, Inspector};
+
+use crate::args::Inspect;
+use crate::command::{Context, identities};
+use crate::exit_code::Exit;
+use crate::output::Output;
+use crate::plugins::{self, Facts, Table};
+use crate::progress;
+
+pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &Inspect, output: Output) -> Result<Exit> {
+    let registry = plugins::registry();
+    let identities = identities(&args.identity);
+    let counter = progress::counter(output);
+    let inspector = Inspector { registry: &registry, identities: &identities, progress: counter.clone() };
+    let path = Path::new(&args.what);
+    let is_file = args.destination.is_none() && (args.what == "-" || path.exists());
+    let inspected = async {
+        if is_file {
+            return inspector.file(&args.what, bytes(path)?).await;
+        }
+        let context = context().map_err(|error| not_a_file(error, &args.what))?;
+        let depth = if args.check { Depth::Everything } else { Depth::Record };
+        let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), depth).await;
+        let (inspected, warnings) = found.map_err(|error| not_a_file(error, &args.what))?;
+        warnings.iter().for_each(|warning| output.warning(warning));
+        Ok(inspected)
+    };
+    let inspected = inspected.await;
+    counter.finish();
+    let inspected = inspected?;
+    if args.json.json {
+        return Ok(output.json(&inspected));
+    }
+    match plugins::archive(&inspected.details) {
+        _ if args.check => say_soundness(&inspected, output),
+        Some(facts) if args.list => facts.toc.iter().for_each(|line| output.line(line)),
+        Some(facts) => say_facts(&inspected, &facts, output),
+        None => output.note("nothing is recorded of what is in it"),
+    }
+    Ok(Exit::Done)
+}
+
+/// The bytes of a file, a directory dump, or what comes on stdin.
+fn bytes(path: &Path) -> Result<ByteStream> {
+    let name = path.display().to_string();
+    if path == Path::new("-") {
+        return Ok(read(io::stdin(), name));
+    }
+    if !path.is_dir() {
+        let file = File::open(path).map_err(|error| unread(&name, error))?;
+        return Ok(read(file, name));
+    }
+    if path.join("toc.dat").is_file() {
+        return Ok(plugins::directory_dump(path));
+    }
+    Err(Error::new(Stage::Verify, Kind::Usage, name, "a folder without toc.dat, so no directory dump")
+        .hint("name one file, or the folder that `pg_dump --format=directory` made"))
+}
+
+/// All that a reader gives.
+fn read(mut reader: impl io::Read + Send + 'static, name: String) -> ByteStream {
+    let wrap = move |error| unread(&name, error);
+    stream::transform(stream::from_bytes(""), wrap, move |_, writer| stream::copy(&mut reader, writer))
+}
+
+fn unread(name: &str, error: io::Error) -> Error {
+    Error::io(Stage::Verify, name, "cannot read it", error)
+}
+
+/// An error about a backup that may have been meant as a file.
+fn not_a_file(error: Error, what: &str) -> Error {
+    if error.kind() == Kind::NotFound {
+        let hint = format!("there is no file \"{what}\" here, either; `longshore list` shows the backups");
+        return error.hint(hint);
+    }
+    error
+}
+
+fn say_soundness(inspected: &Inspected, output: Output) {
+    let judged = inspected.verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
+    let judged = judged.collect::<Vec<_>>().join(", ");
+    output.line(format_args!("{}: sound: {judged}", printable(&inspected.name)));
+    if inspected.destination.is_none() {
+        output.note(
+            "not judged is what only a digest tells: changed letters in SQL, or in values that no checksum covers",
+        );
+    }
+}
+
+fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
+    let line = |what: &str, value: &str| {
+        if !value.is_empty() {
+            output.line(format_args!("{what:<12} {}", printable(value)));
+        }
+    };
+    let origin = &facts.origin;
+    let named = |value: &Option<String>| value.clone().unwrap_or_default();
+    match &inspected.destination {
+        Some(destination) => line("backup", &format!("{} at \"{destination}\"", inspected.name)),
+        None => line("file", &inspected.name),
+    }
+    line("format", &form(inspected, facts));
+    line("database", &named(&origin.database));
+    line("dumped from", &origin.server_version.as_ref().map_or_else(String::new, |of| format!("PostgreSQL {of}")));
+    line("dumped by", &named(&origin.tool_version));
+    line("created", &origin.created.as_ref().map_or_else(String::new, |at| format!("{at} by the clock of its host")));
+    line("size", &HumanBytes(facts.bytes).to_string());
+    line("contents", &contents(facts));
+    line(
+        "judged",
+        match inspected.from {
+            From::Reading => "now, to its end: sound",
+            From::Record => "while it was dumped; --check reads it again",
+        },
+    );
+    if !facts.tables.is_empty() {
+        output.line("");
+        let rows: Vec<_> = facts.tables.iter().map(row).collect();
+        output.table(&["TABLE", ">ROWS", ">SIZE", "XXH3 OF ROWS"], &rows);
+    }
+}
+
+/// What it is, from the outside inwards: `age, zstd, custom format 1.16-0, gzip inside`.
+fn form(inspected: &Inspected, facts: &Facts) -> String {
+    let mut parts = inspected.wrappings.clone();
+    let version = facts.origin.version.iter().map(|version| format!(" {version}"));
+    parts.push(std::iter::once(facts.kind.to_string()).chain(version).collect());
+    if facts.kind.is_archive() {
+        parts.push(format!("compression inside: {}", facts.compression));
+    }
+    parts.join(", ")
+}
+
+fn contents(facts: &Facts) -> String {
+    let rows: u64 = facts.tables.iter().filter_map(|table| table.rows).sum();
+    let mut parts = vec![format!("{} tables with data, {rows} rows", facts.tables.len())];
+    let large_objects = &facts.large_objects;
+    if large_objects.count > 0 {
+        parts.push(format!("{} large objects of {}", large_objects.count, HumanBytes(large_objects.bytes)));
+    }
+    if facts.kind.is_archive() {
+        parts.push(format!("{} TOC entries", facts.toc_entries));
+    }
+    parts.join(", ")
+}
+
+fn row(table: &Table) -> Vec<String> {
+    let database = table.database.iter().map(|database| format!("{database}: "));
+    let schema = table.schema.iter().map(|schema| format!("{schema}."));
+    let name: String = database.chain(schema).chain([table.name.clone()]).collect();
+    let rows = table.rows.map_or_else(|| "INSERTs".to_owned(), |rows| rows.to_string());
+    vec![name, rows, HumanBytes(table.bytes).to_string(), table.rows_xxh3.clone().unwrap_or_default()]
+}

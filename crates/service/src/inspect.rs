@@ -1,0 +1,179 @@
+//! What is in a dump, whoever made it: a file of any wrapping, or a backup.
+
+mod wrapping;
+
+use std::sync::Arc;
+
+use longshore_core::catalog::Backup;
+use longshore_core::manifest::{Format, Verification};
+use longshore_core::meter::expect;
+use longshore_core::pipeline::open;
+use longshore_core::plugin::Identities;
+use longshore_core::progress::Progress;
+use longshore_core::stage::Store;
+use longshore_core::stream::{ByteStream, collect, drain};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::config::Config;
+use crate::registry::Registry;
+use crate::restore::{Choice, Globals, What, choose};
+use crate::verify::{ashore, opener};
+
+/// The most bytes that a backup's details may have.
+const MAX_DETAILS_BYTES: usize = 256 << 20;
+
+/// What was learnt of a dump.
+#[derive(Debug, Serialize)]
+pub struct Inspected {
+    /// The file or the backup.
+    pub name: String,
+    /// Where the backup lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// What it is wrapped in, the outermost first, such as `age` and `zstd`.
+    pub wrappings: Vec<String>,
+    /// Its form.
+    pub format: Format,
+    /// Whether all of it was read now, or the record of its dump was.
+    pub from: From,
+    /// Who judged it.
+    pub verified: Vec<Verification>,
+    /// What those who judged found in it.
+    #[serde(flatten)]
+    pub details: Map<String, Value>,
+}
+
+/// Where facts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// All of the dump was read.
+    Reading,
+    /// What was recorded while it was dumped.
+    Record,
+}
+
+/// How much to trust the record of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What was recorded will do, where there is such a record.
+    Record,
+    /// Everything is read.
+    Everything,
+}
+
+/// Looks into dumps.
+pub struct Inspector<'a> {
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// What opens what is sealed.
+    pub identities: &'a Identities,
+    /// Hears how much was read.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Inspector<'_> {
+    /// Reads a file, whatever it is wrapped in: sealed with age, compressed with zstd or gzip, one in another.
+    pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
+        let unwrapped = wrapping::unwrap(bytes, name, self.registry, self.identities).await?;
+        let format = Format::of(&unwrapped.head);
+        let cluster_wide =
+            format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
+        let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
+        let (verified, details) = self.judge(&subject, format, unwrapped.stream).await?;
+        Ok(Inspected {
+            name: name.to_owned(),
+            destination: None,
+            wrappings: unwrapped.wrappings,
+            format,
+            from: From::Reading,
+            verified,
+            details,
+        })
+    }
+
+    /// Looks into a backup: the newest of what the words mean, or the one that they name.
+    pub async fn backup(
+        &self,
+        config: &Config,
+        words: &str,
+        from: Option<&str>,
+        depth: Depth,
+    ) -> Result<(Inspected, Vec<String>)> {
+        let what = What::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
+        let Choice { backups, warnings, .. } = choose(config, &what, from).await?;
+        let Some(chosen) = backups.into_iter().next_back() else {
+            return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "there is no good backup of it"));
+        };
+        let (backup, artifact) = (&chosen.backup, &chosen.backup.manifest.artifact);
+        let recorded = match depth {
+            Depth::Record => self.record(&*chosen.store, backup).await?,
+            Depth::Everything => None,
+        };
+        let (from, verified, details) = match recorded {
+            Some(details) => (From::Record, backup.manifest.verified.clone(), details),
+            None => {
+                let opener = opener(self.registry, self.identities, backup)?;
+                let plaintext = open(&*chosen.store, &backup.manifest, opener.as_deref()).await?;
+                let (verified, details) = self.judge(&backup.manifest.subject, artifact.format, plaintext).await?;
+                (From::Reading, verified, details)
+            }
+        };
+        let inspected = Inspected {
+            name: backup.name.to_string(),
+            destination: Some(chosen.destination),
+            wrappings: artifact.encryption.iter().chain(&artifact.compression).cloned().collect(),
+            format: artifact.format,
+            from,
+            verified,
+            details,
+        };
+        Ok((inspected, warnings))
+    }
+
+    /// What was recorded of a backup while it was dumped, if that is to be had here.
+    async fn record(&self, store: &dyn Store, backup: &Backup) -> Result<Option<Map<String, Value>>> {
+        let Some(file) = &backup.manifest.details else { return Ok(None) };
+        let key = file.key.as_str();
+        let opener = opener(self.registry, self.identities, backup)?;
+        let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
+        let opened = match (&backup.manifest.artifact.encryption, opener) {
+            (None, _) => sealed,
+            (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
+            (Some(encryption), None) => {
+                let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
+                return Err(error.hint("give an identity that opens it: --identity FILE"));
+            }
+        };
+        let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
+        let details: Map<String, Value> = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
+        // A record of warnings alone says nothing of what is in the dump.
+        Ok(details.keys().any(|key| key != "warnings").then_some(details))
+    }
+
+    /// Reads plaintext to its end, past the default judge.
+    async fn judge(
+        &self,
+        subject: &Subject,
+        format: Format,
+        plaintext: ByteStream,
+    ) -> Result<(Vec<Verification>, Map<String, Value>)> {
+        let judge = self.registry.verify.build(self.registry.default_verify, &ashore())?;
+        let progress = Arc::clone(&self.progress);
+        let verified = judge.verify(subject, format, plaintext, &self.progress);
+        drain(counted(verified.stream, progress)).await?;
+        Ok(match verified.findings.get() {
+            Some(findings) => (vec![findings.verification.clone()], findings.details.clone()),
+            None => (Vec::new(), Map::new()),
+        })
+    }
+}
+
+fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
+    use futures_util::StreamExt;
+    stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
+}

@@ -1,0 +1,86 @@
+//! What a file is wrapped in, told by its first bytes and taken off.
+
+use futures_util::{StreamExt, stream};
+use longshore_core::compress::{decompress, gunzip};
+use longshore_core::plugin::Identities;
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::registry::Registry;
+
+/// How many bytes tell what follows.
+const HEAD_BYTES: usize = 512;
+/// How many wrappings there may be, one in another: nobody uses more, and a file that unwraps to itself must end.
+const MAX_WRAPPINGS: usize = 4;
+
+/// A file without its wrappings.
+pub(super) struct Unwrapped {
+    /// The names of what was taken off, the outermost first.
+    pub(super) wrappings: Vec<String>,
+    /// The first bytes of what is in them.
+    pub(super) head: Vec<u8>,
+    /// All of it, its head included.
+    pub(super) stream: ByteStream,
+}
+
+/// Takes all wrappings off.
+pub(super) async fn unwrap(
+    mut stream: ByteStream,
+    name: &str,
+    registry: &Registry,
+    identities: &Identities,
+) -> Result<Unwrapped> {
+    let mut wrappings = Vec::new();
+    loop {
+        let (head, whole) = peek(stream).await?;
+        stream = whole;
+        let Some(wrapping) = wrapping(&head) else {
+            return Ok(Unwrapped { wrappings, head, stream });
+        };
+        if wrappings.len() == MAX_WRAPPINGS {
+            let message = format!("wrapped more than {MAX_WRAPPINGS} times");
+            return Err(Error::new(Stage::Verify, Kind::Refused, name, message));
+        }
+        wrappings.push(wrapping.to_owned());
+        stream = match wrapping {
+            "zstd" => decompress(stream, name),
+            "gzip" => gunzip(stream, name),
+            sealing if identities.is_empty() => {
+                let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("sealed with {sealing}"));
+                return Err(error.hint("give an identity that opens it: --identity FILE"));
+            }
+            sealing => registry.decrypt.build(sealing, identities)?.decrypt(stream, name).await?,
+        };
+    }
+}
+
+/// What the bytes that begin with `head` are wrapped in.
+fn wrapping(head: &[u8]) -> Option<&'static str> {
+    if head.starts_with(b"age-encryption.org/v1\n") || head.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+        Some("age")
+    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Some("zstd")
+    } else if head.starts_with(&[0x1f, 0x8b]) {
+        Some("gzip")
+    } else {
+        None
+    }
+}
+
+/// The first bytes of a stream, and all of it.
+async fn peek(stream: ByteStream) -> Result<(Vec<u8>, ByteStream)> {
+    let (mut head, mut chunks) = (Vec::new(), Vec::new());
+    let mut stream = stream.fuse();
+    while head.len() < HEAD_BYTES {
+        let Some(chunk) = stream.next().await else { break };
+        let chunk = chunk?;
+        head.extend_from_slice(&chunk[..chunk.len().min(HEAD_BYTES - head.len())]);
+        chunks.push(Ok(chunk));
+    }
+    Ok((head, stream::iter(chunks).chain(stream).boxed()))
+}
+
+/// Whether `words` stand in `head`.
+pub(super) fn contains(head: &[u8], words: &[u8]) -> bool {
+    head.windows(words.len()).any(|window| window == words)
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask bench`: what Longshore costs, as a ratio against what a user would run instead, in one run on one machine.
+//!
+//! Contestants take turns, round after round, so that whatever else the machine does falls on all of them; medians are compared.
+
+mod contest;
+mod verify;
+
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::step::{cargo, step};
+use contest::Contest;
+
+/// Measures one thing.
+type Measure = fn(&Bench) -> Result<Vec<Contest>>;
+
+/// What can be measured, by the word for it.
+const BENCHES: [(&str, Measure); 1] = [("verify", verify::contests)];
+
+/// What is measured, and how.
+pub(crate) struct Bench {
+    /// The scale of pgbench's tables; the others are in proportion. 10 makes a database of some 600 MB.
+    scale: u32,
+    /// How often each contestant runs.
+    rounds: usize,
+    /// The program, as users have it.
+    longshore: PathBuf,
+}
+
+/// Measures what the words ask for: names of benches, or all; `--scale N`, `--rounds N`, `--json FILE`.
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let mut bench = Bench { scale: 20, rounds: 5, longshore: PathBuf::new() };
+    let (mut named, mut json) = (Vec::new(), None);
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().copied().ok_or_else(|| format!("{word} wants a value"));
+        let number = |value: &str| value.parse().map_err(|_| format!("{word} wants a number, not {value}"));
+        match *word {
+            "--scale" => bench.scale = number(value()?)?,
+            "--rounds" => bench.rounds = number(value()?)? as usize,
+            "--json" => json = Some(PathBuf::from(value()?)),
+            name => match BENCHES.iter().find(|(known, _)| *known == name) {
+                Some(found) => named.push(found),
+                None => {
+                    let known: Vec<_> = BENCHES.iter().map(|(known, _)| *known).collect();
+                    return Err(format!("there is no bench \"{name}\"; there are: {}", known.join(", ")));
+                }
+            },
+        }
+    }
+    if bench.rounds == 0 || bench.scale == 0 {
+        return Err("--rounds and --scale want at least 1".to_owned());
+    }
+    if named.is_empty() {
+        named.extend(&BENCHES);
+    }
+    step(
+        "cargo build --release --package longshore",
+        cargo().args(["build", "--quiet", "--release", "--package", "longshore"]),
+    )?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let built = target.join("release/longshore");
+    bench.longshore = built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))?;
+    let mut all = Vec::new();
+    for (name, contests) in named {
+        println!("==> {name}");
+        all.extend(contests(&bench)?);
+    }
+    if let Some(path) = json {
+        let text = contest::to_json(&all);
+        std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}

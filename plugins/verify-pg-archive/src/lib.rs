@@ -1,0 +1,169 @@
+//! Judges every byte of a dump as it passes, as `type = "pg_archive"`: no child process, nothing on disk, every format.
+//!
+//! What it finds (tables, rows, digests, the list of contents) goes into the sealed details under `archive`, and totals into the manifest.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+use longshore_core::manifest::{Format, Verification};
+use longshore_core::plugin::{Plugin, Site};
+use longshore_core::progress::{self, Progress};
+use longshore_core::stage::{Findings, Verified, Verify};
+use longshore_core::stream::{ByteStream, StreamReader, alongside};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::{Facts, Trouble};
+use serde::Deserialize;
+
+/// Under which key of the details the facts stand.
+pub const DETAILS: &str = "archive";
+
+/// `{ type = "pg_archive" }`: judge with Longshore's own reader.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PgArchive {}
+
+impl Plugin<dyn Verify> for PgArchive {
+    const TYPE: &'static str = "pg_archive";
+
+    fn build(self, _: &Site) -> Result<Box<dyn Verify>> {
+        Ok(Box::new(Reader))
+    }
+}
+
+/// A stage that reads what passes.
+struct Reader;
+
+impl Verify for Reader {
+    fn verify(
+        &self,
+        subject: &Subject,
+        format: Format,
+        plaintext: ByteStream,
+        progress: &Arc<dyn Progress>,
+    ) -> Verified {
+        let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
+        let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
+            let facts = read(reader, &label, &*progress)?;
+            expect(&facts, format, is_database, &label)?;
+            findings(&facts, &label)
+        });
+        Verified { stream, findings }
+    }
+}
+
+/// Reads all of a dump.
+fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
+    let mut watch = |place: &longshore_pg_archive::Place| {
+        progress.at(&progress::Place { name: place.name.clone(), done: place.done, of: place.of });
+    };
+    longshore_pg_archive::read(reader, &mut watch).map_err(|error| translated(error, subject))
+}
+
+/// The reader's error as a stage's. One that came with the stream is the stream's own.
+fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
+    if let Some(carried) = error.io().and_then(Error::carried_by) {
+        return carried.clone();
+    }
+    let failed = |kind| Error::new(Stage::Verify, kind, subject, error.to_string());
+    match error.trouble {
+        Trouble::Damaged => failed(Kind::Corrupt),
+        Trouble::Unsupported => failed(Kind::Usage)
+            .hint("a newer Longshore may know it; until then, verify = [{ type = \"pg_restore\" }] asks PostgreSQL's own program"),
+        Trouble::Unread => failed(Kind::Failed),
+    }
+}
+
+/// Refuses a dump that is whole, but is not what it was to be.
+fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Result<()> {
+    use longshore_pg_archive::Kind as Form;
+    let expected = match format {
+        Format::Custom => Form::Custom,
+        Format::Directory => Form::Directory,
+        Format::Tar => Form::Tar,
+        Format::Plain if is_database => Form::Script,
+        Format::Plain => Form::ClusterScript,
+    };
+    if facts.kind == expected {
+        return Ok(());
+    }
+    let message = format!("it is in the form \"{}\", where \"{expected}\" was expected", facts.kind);
+    Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message))
+}
+
+/// What anyone may see, and what only the owner of the plaintext may.
+fn findings(facts: &Facts, subject: &str) -> Result<Findings> {
+    let details = serde_json::to_value(facts).map_err(|error| {
+        Error::new(Stage::Verify, Kind::Failed, subject, "cannot write down what it holds").because(error)
+    })?;
+    let verification = Verification {
+        by: format!("longshore {}", env!("CARGO_PKG_VERSION")),
+        method: "read to its end".to_owned(),
+        totals: facts.totals().map(|(name, count)| (name.to_owned(), count)).collect(),
+    };
+    Ok(Findings { verification, details: [(DETAILS.to_owned(), details)].into_iter().collect() })
+}
+
+#[async_trait]
+impl Check for Reader {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("pg_archive", "reads the archives of PostgreSQL 8.0 to 18 itself")]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::progress::unwatched;
+    use longshore_core::stream::{collect, failed, from_bytes};
+
+    use super::*;
+
+    const SCRIPT: &str = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n-- Dumped by pg_dump version 15.1\n\n\
+        COPY public.t (a, b) FROM stdin;\n1\tone\n2\ttwo\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+
+    async fn judged(format: Format, plaintext: ByteStream) -> Result<Findings> {
+        let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &unwatched());
+        let passed = collect(verified.stream, 1 << 20, Stage::Verify, "").await?;
+        assert_eq!(passed, SCRIPT);
+        Ok(verified.findings.get().unwrap().clone())
+    }
+
+    #[tokio::test]
+    async fn a_sound_dump_passes_unchanged_and_is_counted() {
+        let findings = judged(Format::Plain, from_bytes(SCRIPT)).await.unwrap();
+        let totals = &findings.verification.totals;
+        assert_eq!((totals["tables"], totals["rows"], totals["table_bytes"]), (1, 2, 12));
+        assert_eq!(findings.details[DETAILS]["tables"][0]["name"], "t");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_dump_fails_its_stream() {
+        let error = judged(Format::Plain, from_bytes(&SCRIPT[..SCRIPT.len() / 2])).await.unwrap_err();
+        assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Corrupt, "appdb"));
+        assert!(error.to_string().contains("at byte"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_dump_of_another_form_than_was_asked_for_is_damage() {
+        let error = judged(Format::Custom, from_bytes(SCRIPT)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("custom format"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_is_too_new_is_no_damage_and_says_the_way_out() {
+        let mut archive = b"PGDMP\x01\x63\x00\x04\x08\x01".to_vec();
+        archive.extend_from_slice(&[0; 100]);
+        let error = judged(Format::Custom, from_bytes(archive)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.remedy().unwrap().contains("pg_restore"));
+    }
+
+    #[tokio::test]
+    async fn a_dump_that_fails_is_its_own_error_and_no_damage() {
+        let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
+        let error = judged(Format::Plain, failed(lost)).await.unwrap_err();
+        assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
+    }
+}
