@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::decode::{Chunks, Form, Stop, decode};
+use crate::decode::{Chunks, Form, Stop, decode, read_at_hand};
 use crate::error::{Error, Result, Trouble};
 use crate::facts::{Facts, Kind, Place, Table};
 use crate::header::Header;
@@ -222,11 +222,7 @@ impl<R: BufRead> BufRead for Item<'_, R> {
 
 impl<R: BufRead> Read for Item<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let piece = self.fill_buf()?;
-        let length = piece.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&piece[..length]);
-        self.consume(length);
-        Ok(length)
+        read_at_hand(self, buffer)
     }
 }
 

@@ -22,6 +22,15 @@ pub(crate) trait Chunks: BufRead {
     }
 }
 
+/// What [`io::Read`] asks of whoever has a buffer already.
+pub(crate) fn read_at_hand(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let piece = input.fill_buf()?;
+    let length = piece.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&piece[..length]);
+    input.consume(length);
+    Ok(length)
+}
+
 /// Why nothing more was decoded.
 #[derive(Debug)]
 pub(crate) enum Stop {

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Read};
 
 use tar::{EntryType, Header, PaxExtensions};
 
-use crate::decode::{Chunks, Form, Sink, Stop, decode};
+use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
 use crate::error::{Error, Result};
 use crate::input::Input;
 
@@ -223,11 +223,7 @@ impl<R: BufRead> BufRead for Members<R> {
 
 impl<R: BufRead> Read for Members<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let piece = self.fill_buf()?;
-        let length = piece.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&piece[..length]);
-        self.consume(length);
-        Ok(length)
+        read_at_hand(self, buffer)
     }
 }
 

@@ -133,7 +133,8 @@ fn a_script_tells_what_it_holds() {
 #[test]
 fn a_table_has_the_digests_that_it_has_in_an_archive() {
     let tables = facts_of(script().as_bytes()).unwrap().tables;
-    let of_insert = "INSERT INTO \"a b\".insert VALUES (1, 'x');\nINSERT INTO \"a b\".insert VALUES (2, '\nINSERT INTO x');\n\n\n";
+    let of_insert =
+        "INSERT INTO \"a b\".insert VALUES (1, 'x');\nINSERT INTO \"a b\".insert VALUES (2, '\nINSERT INTO x');\n\n\n";
     for (table, data) in [
         (&tables[0], "1\t\\\\.\té\n2\t-- PostgreSQL database dump complete\t'\n"),
         (&tables[1], ""),
@@ -212,7 +213,133 @@ fn what_is_not_closed_is_found_where_it_began() {
         ("COPY public.t (a) FROM stdin;\n1\n2\n", 0, "data of table public.t"),
     ] {
         let error = error_of(sql.as_bytes());
-        let is_copy = sql.starts_with("COPY");
-        assert_eq!((error.offset, error.place.as_str()), (began + at, if is_copy { place } else { place }), "{sql}");
+        assert_eq!((error.offset, error.place.as_str()), (began + at, place), "{sql}");
+        assert!(error.message.contains("it is cut"), "{error}");
+    }
+}
+
+#[test]
+fn what_pg_dump_does_not_write_is_found() {
+    for (sql, message) in [
+        (&b"COPY public.t FROM stdin WITH CSV;\n1\n\\.\n"[..], "is not as pg_dump writes it"),
+        (b"COPY public.t (a) FROM stdin; 1\n\\.\n", "a line feed was expected"),
+        (b"COPY public.t (a) FROM stdin;\n1\t2\n\\.\n", "row 1 has 2 columns, where 1 were expected"),
+        (b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n", "no UTF-8"),
+        (b"COPY public.t (a) FROM stdin;\n\0\n\\.\n", "zero byte"),
+        (b"INSERT INTO t VALUES ('\xff');\n", "no UTF-8"),
+        (b"\0", "zero byte"),
+        (b"-- \0\n", "zero byte"),
+        (b"1\t2\n\\.\n", "a backslash outside of quotes"),
+        (b"\\.\n", "no command that pg_dump writes"),
+        (b"\\! reboot\n", "no command that pg_dump writes"),
+        (b"\\restrict a\n\\connect b\n", "\\unrestrict a was expected"),
+        (b"\\restrict a\n\\unrestrict b\n", "the key a was expected"),
+        (b"\\restrict a\n", "otherwise than with"),
+        (b"--\n-- PostgreSQL database dump\n--\n", "another dump begins here"),
+        (b"SELECT $a", "within it"),
+    ] {
+        let error = error_of(sql);
+        let sql = String::from_utf8_lossy(sql);
+        assert_eq!(error.trouble, Trouble::Damaged, "{sql}");
+        let is_cut = message == "otherwise than with" && error.message.contains("it is cut");
+        assert!(error.message.contains(message) || is_cut, "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_database_of_a_cluster_that_is_not_complete_is_found() {
+    let mark = "-- PostgreSQL database dump complete\n";
+    let first = cluster().find(&format!("\n{mark}--\n\n\\unrestrict b\n")).unwrap() + 1;
+    let mut without = cluster();
+    without.replace_range(first..first + mark.len(), "");
+    let error = facts_of(without.as_bytes()).unwrap_err();
+    assert!(error.message.contains("the one before it"), "{error}");
+
+    let last = cluster().rfind(mark).unwrap();
+    let mut without = cluster();
+    without.replace_range(last..last + mark.len(), "");
+    let error = facts_of(without.as_bytes()).unwrap_err();
+    assert!(error.message.contains("not that of a database that began at byte"), "{error}");
+}
+
+#[test]
+fn text_is_judged_by_the_encoding_that_was_set_last() {
+    let script = |sql: &[u8]| facts_of(&[BEGIN.as_bytes(), sql, END.as_bytes()].concat()[..]);
+    let [utf8, latin1] = ["UTF8", "LATIN1"].map(|name| format!("SET client_encoding = '{name}';\n").into_bytes());
+    let copy = b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n\n\n";
+    assert!(script(&[b"SELECT '\xff';\n", &utf8[..]].concat()).is_ok());
+    assert!(script(&[&utf8[..], &latin1, copy].concat()).is_ok());
+    assert!(script(&[&latin1[..], &utf8, copy].concat()).is_err());
+    assert!(script(&[&utf8[..], b"\\connect other\n", copy].concat()).is_ok());
+}
+
+#[test]
+fn a_backslash_may_be_half_a_character() {
+    let sql = b"SET client_encoding = 'SJIS';\nSELECT E'\x95\\';\n";
+    assert!(facts_of(&[BEGIN.as_bytes(), sql, END.as_bytes()].concat()[..]).is_ok());
+}
+
+#[test]
+fn strings_of_old_servers_have_backslashes() {
+    let sql = "SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\nSET standard_conforming_strings = on;\nSELECT '\\';\n";
+    facts_of(format!("{BEGIN}{sql}{END}").as_bytes()).unwrap();
+}
+
+#[test]
+fn other_scripts_are_of_a_kind_that_is_not_known() {
+    assert_eq!(facts_of(&b"-- mine\nSELECT 1;\n"[..]).unwrap_err().trouble, Trouble::Unsupported);
+}
+
+#[test]
+fn hostile_scripts_take_neither_time_nor_memory() {
+    const LENGTH: usize = 1 << 20;
+    for part in [
+        "\\",
+        "/*",
+        "*/",
+        "$",
+        "$a",
+        "'",
+        "\"",
+        "E'",
+        "(",
+        ")",
+        "-",
+        "--",
+        "-- \n",
+        ";",
+        "\n",
+        "E'\\",
+        "/*/",
+        "COPY ",
+        "INSERT INTO \n",
+        "BEGIN ATOMIC ",
+        "-- Data for Name: ; Type: TABLE DATA; Schema: ; Owner: \n",
+        "\\connect a\n",
+    ] {
+        for before in
+            ["", "SELECT ", "SELECT E'", "CREATE FUNCTION f BEGIN ATOMIC ", "COPY \"", "/*", "$a$", "\\connect "]
+        {
+            let hostile = format!("{before}{}", part.repeat(LENGTH / part.len()));
+            // Whatever it is, it ends.
+            let _either = facts_of(format!("{BEGIN}{hostile}").as_bytes()).is_ok();
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_was_changed_leads_to_facts_or_to_an_error() {
+    for script in [script(), cluster()] {
+        let mut script = script.into_bytes();
+        for at in 0..script.len() {
+            let byte = script[at];
+            for other in [0, b'\n', b'\'', b'"', b'$', b'\\', b';', b'-', b'(', 0xff, byte ^ 1] {
+                script[at] = other;
+                if let Err(error) = facts_of(&script[..]) {
+                    assert!(error.offset <= script.len() as u64);
+                }
+            }
+            script[at] = byte;
+        }
     }
 }
