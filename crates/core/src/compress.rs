@@ -1,9 +1,9 @@
 //! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the format that `zstd -d` reads.
 
-use std::io;
+use std::io::{self, Read};
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, ByteStream, copy};
+use crate::stream::{self, ByteStream, CHUNK_BYTES};
 
 /// How the pipeline compresses what a dump stage hands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
         Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole zstd stream").because(error)
     };
     stream::transform(stream, wrap, |reader, writer| {
-        let mut decoder = zstd::Decoder::new(reader)?;
-        copy(&mut decoder, writer)
+        let mut decoder = zstd::Decoder::with_buffer(reader)?;
+        writer.pour(&mut decoder)
     })
 }
 
@@ -65,12 +65,23 @@ pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
     let wrap = move |error| {
         Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole gzip file").because(error)
     };
-    stream::transform(stream, wrap, |reader, writer| copy(&mut flate2::bufread::MultiGzDecoder::new(reader), writer))
+    stream::transform(stream, wrap, |reader, writer| writer.pour(&mut flate2::bufread::MultiGzDecoder::new(reader)))
 }
 
 fn failure(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
     move |error| Error::io(Stage::Compress, subject, message, error)
+}
+
+/// As [`io::copy`], with a buffer of the size that chunks have.
+fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => writer.write_all(&buffer[..length])?,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
 
-pub use thread::{StreamReader, StreamWriter, alongside, copy, transform};
+pub use thread::{StreamReader, StreamWriter, alongside, transform};
 
 /// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;

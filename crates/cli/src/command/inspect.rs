@@ -70,7 +70,7 @@ fn bytes(path: &Path) -> Result<ByteStream> {
 /// All that a reader gives.
 fn read(mut reader: impl io::Read + Send + 'static, name: String) -> ByteStream {
     let wrap = move |error| unread(&name, error);
-    stream::transform(stream::from_bytes(""), wrap, move |_, writer| stream::copy(&mut reader, writer))
+    stream::transform(stream::from_bytes(""), wrap, move |_, writer| writer.pour(&mut reader))
 }
 
 fn unread(name: &str, error: io::Error) -> Error {

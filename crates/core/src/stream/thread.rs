@@ -42,17 +42,6 @@ where
     output
 }
 
-/// As [`io::copy`], with a buffer of the size that chunks have.
-pub fn copy(reader: &mut impl Read, writer: &mut impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => writer.write_all(&buffer[..length])?,
-        }
-    }
-}
-
 /// A stream as a blocking [`Read`], inside [`transform`].
 #[derive(Debug)]
 pub struct StreamReader {
@@ -67,8 +56,9 @@ impl StreamReader {
     }
 }
 
-impl BufRead for StreamReader {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+impl StreamReader {
+    /// Waits for the next chunk, or the end.
+    fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
             match self.receiver.blocking_recv() {
                 Some(Item::Chunk(chunk)) => self.chunk = chunk,
@@ -77,9 +67,21 @@ impl BufRead for StreamReader {
                 None => return Err(producer_went_away().into()),
             }
         }
+        Ok(())
+    }
+}
+
+impl BufRead for StreamReader {
+    // Called for every row by who reads archives, and nearly always there is something.
+    #[inline]
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.chunk.is_empty() {
+            self.next_chunk()?;
+        }
         Ok(&self.chunk)
     }
 
+    #[inline]
     fn consume(&mut self, bytes: usize) {
         self.chunk.advance(bytes);
     }
@@ -99,6 +101,25 @@ impl Read for StreamReader {
 pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
     pending: BytesMut,
+}
+
+impl StreamWriter {
+    /// Passes on all that `reader` gives, without a copy between.
+    pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
+        loop {
+            let filled = self.pending.len();
+            self.pending.resize(CHUNK_BYTES, 0);
+            let read = reader.read(&mut self.pending[filled..]);
+            self.pending.truncate(filled + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => return self.flush(),
+                Ok(_) if self.pending.len() == CHUNK_BYTES => self.flush()?,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 impl Write for StreamWriter {
