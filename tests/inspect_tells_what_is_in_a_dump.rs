@@ -70,6 +70,11 @@ fn a_dump_on_stdin_and_the_globals_are_judged_too() {
     let globals = by_hand(&workshop, "globals.sql", "pg_dumpall --globals-only -d \"$db\" > $out");
     let told = json(&workshop, &globals);
     assert_eq!(told["archive"]["kind"], "cluster_script");
+    let globals = globals.to_str().unwrap();
+    workshop.longshore(&["inspect", "--list", globals]).expect(1).says("no table of contents");
+    let cut = workshop.path("cut.sql");
+    std::fs::write(&cut, &std::fs::read(globals).unwrap()[..200]).unwrap();
+    workshop.longshore(&["inspect", "--check", cut.to_str().unwrap()]).expect(4).says("cut.sql").says("it is cut");
 }
 
 #[test]

@@ -108,6 +108,13 @@ impl Error {
         Self::new(stage, kind, subject, message).because(source)
     }
 
+    /// The same about another subject: a name that the operator knows.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = subject.into();
+        self
+    }
+
     /// The way out, shown on a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -133,7 +133,7 @@ impl Format {
     pub fn of(head: &[u8]) -> Self {
         if head.starts_with(b"PGDMP") {
             Self::Custom
-        } else if head.get(257..262) != Some(b"ustar") {
+        } else if !is_tar(head) {
             Self::Plain
         } else if (head.get(108..115), head.get(116..123)) == (Some(b"0004000"), Some(b"0002000")) {
             // Whoever runs pg_dump, these are the user and the group that its tar says.
@@ -197,6 +197,16 @@ pub struct Verification {
     pub totals: std::collections::BTreeMap<String, u64>,
 }
 
+/// Whether a tar begins like this: with a header whose checksum, of eight octal digits and spaces, fits.
+fn is_tar(head: &[u8]) -> bool {
+    let (Some(header), Some(checksum)) = (head.get(..512), head.get(148..156)) else { return false };
+    let digits = std::str::from_utf8(checksum).unwrap_or_default().trim_matches(['\0', ' ']);
+    let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
+    // The checksum itself counts as spaces.
+    let of_itself: u64 = checksum.iter().map(|byte| u64::from(*byte)).sum();
+    u64::from_str_radix(digits, 8) == Ok(sum - of_itself + 8 * u64::from(b' '))
+}
+
 impl Manifest {
     /// The backup's name.
     pub fn name(&self) -> Result<BackupName> {
@@ -251,6 +261,26 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_form_is_known_by_its_first_bytes() {
+        let tar = |uid, gid, magic: &[u8]| {
+            let mut header = tar::Header::new_old();
+            header.set_path("toc.dat").unwrap();
+            header.set_uid(uid);
+            header.set_gid(gid);
+            header.as_mut_bytes()[257..257 + magic.len()].copy_from_slice(magic);
+            header.set_cksum();
+            header.as_bytes().to_vec()
+        };
+        assert_eq!(Format::of(b"PGDMP\x01"), Format::Custom);
+        assert_eq!(Format::of(b"--\n-- PostgreSQL database dump"), Format::Plain);
+        assert_eq!(Format::of(&tar(0o4000, 0o2000, b"ustar")), Format::Tar);
+        assert_eq!(Format::of(&tar(0, 0, b"ustar")), Format::Directory);
+        assert_eq!(Format::of(&tar(1000, 1000, b"")), Format::Directory);
+        assert_eq!(Format::of(&[0; 512]), Format::Plain);
+        assert_eq!(Format::of(b""), Format::Plain);
+    }
 
     fn sample() -> Manifest {
         serde_json::from_str(include_str!("../testdata/manifest-1.json")).unwrap()

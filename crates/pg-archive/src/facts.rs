@@ -143,15 +143,15 @@ impl Facts {
     /// Counts that tell nothing of the content, by their names.
     pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let rows = self.tables.iter().filter_map(|table| table.rows).sum();
-        [
-            ("toc_entries", self.toc_entries),
+        let of_all = [
             ("tables", self.tables.len() as u64),
             ("rows", rows),
             ("table_bytes", self.tables.iter().map(|table| table.bytes).sum()),
             ("large_objects", self.large_objects.count),
-            ("large_object_bytes", self.large_objects.bytes),
-        ]
-        .into_iter()
+        ];
+        // A script has no TOC, and large objects as calls, whose size is not theirs.
+        let of_archives = [("toc_entries", self.toc_entries), ("large_object_bytes", self.large_objects.bytes)];
+        of_all.into_iter().chain(of_archives.into_iter().filter(|_| self.kind.is_archive()))
     }
 }
 

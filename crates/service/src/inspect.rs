@@ -83,7 +83,8 @@ impl Inspector<'_> {
         let cluster_wide =
             format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
         let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
-        let (verified, details) = self.judge(&subject, format, unwrapped.stream).await?;
+        let judged = self.judge(&subject, format, unwrapped.stream).await;
+        let (verified, details) = judged.map_err(|error| error.about(name))?;
         Ok(Inspected {
             name: name.to_owned(),
             destination: None,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use indicatif::HumanBytes;
 use longshore_core::error::printable;
+use longshore_core::manifest::Format;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::inspect::{Depth, From, Inspected, Inspector};
@@ -43,6 +44,11 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     }
     match plugins::archive(&inspected.details) {
         _ if args.check => say_soundness(&inspected, output),
+        Some(facts) if args.list && !facts.kind.is_archive() => {
+            let error =
+                Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script, which has no table of contents");
+            return Err(error.hint("without --list, inspect tells its tables"));
+        }
         Some(facts) if args.list => facts.toc.iter().for_each(|line| output.line(line)),
         Some(facts) => say_facts(&inspected, &facts, output),
         None => output.note("nothing is recorded of what is in it"),
@@ -80,6 +86,7 @@ fn unread(name: &str, error: io::Error) -> Error {
 /// An error about a backup that may have been meant as a file.
 fn not_a_file(error: Error, what: &str) -> Error {
     if error.kind() == Kind::NotFound {
+        let what = printable(what);
         let hint = format!("there is no file \"{what}\" here, either; `longshore list` shows the backups");
         return error.hint(hint);
     }
@@ -91,9 +98,10 @@ fn say_soundness(inspected: &Inspected, output: Output) {
     let judged = judged.collect::<Vec<_>>().join(", ");
     output.line(format_args!("{}: sound: {judged}", printable(&inspected.name)));
     if inspected.destination.is_none() {
-        output.note(
-            "not judged is what only a digest tells: changed letters in SQL, or in values that no checksum covers",
-        );
+        output.note(match inspected.format {
+            Format::Plain => "a script has no list of what it holds: rows or statements that are missing whole, twice or changed only a digest tells",
+            _ => "only a digest tells what is changed inside of SQL, or of values and large objects that no checksum covers",
+        });
     }
 }
 
@@ -146,7 +154,9 @@ fn contents(facts: &Facts) -> String {
     let mut parts = vec![format!("{} tables with data, {rows} rows", facts.tables.len())];
     let large_objects = &facts.large_objects;
     if large_objects.count > 0 {
-        parts.push(format!("{} large objects of {}", large_objects.count, HumanBytes(large_objects.bytes)));
+        // A script has them as calls, whose size is not theirs.
+        let size = facts.kind.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
+        parts.push(format!("{} large objects{}", large_objects.count, size.unwrap_or_default()));
     }
     if facts.kind.is_archive() {
         parts.push(format!("{} TOC entries", facts.toc_entries));

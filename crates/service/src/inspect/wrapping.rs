@@ -58,7 +58,8 @@ pub(super) async fn unwrap(
 fn wrapping(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(b"age-encryption.org/v1\n") || head.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
         Some("age")
-    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
+        // The second is a frame to be skipped, as pzstd writes it first.
         Some("zstd")
     } else if head.starts_with(&[0x1f, 0x8b]) {
         Some("gzip")
@@ -83,4 +84,24 @@ async fn peek(stream: ByteStream) -> Result<(Vec<u8>, ByteStream)> {
 /// Whether `words` stand in `head`.
 pub(super) fn contains(head: &[u8], words: &[u8]) -> bool {
     head.windows(words.len()).any(|window| window == words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrapping_is_known_by_its_first_bytes() {
+        for (head, expected) in [
+            (&b"age-encryption.org/v1\n-> X25519"[..], Some("age")),
+            (b"-----BEGIN AGE ENCRYPTED FILE-----\n", Some("age")),
+            (b"\x28\xb5\x2f\xfd\x04", Some("zstd")),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", Some("zstd")),
+            (b"\x1f\x8b\x08", Some("gzip")),
+            (b"PGDMP", None),
+            (b"", None),
+        ] {
+            assert_eq!(wrapping(head), expected, "{head:?}");
+        }
+    }
 }
