@@ -104,7 +104,7 @@ fn what_is_no_dump_is_said_to_be_none() {
     let workshop = Workshop::new();
     for (name, content, words) in [
         ("empty", &b""[..], "nothing at all"),
-        ("text", b"hello, world\n", "no"),
+        ("text", b"hello, world\n", "neither an archive"),
         ("folder/file", b"x", "without toc.dat"),
     ] {
         let path = workshop.path(name);

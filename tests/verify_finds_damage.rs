@@ -111,3 +111,21 @@ fn one_backup_can_be_named() {
     workshop.opening(&["verify", &name]).expect(0).says(&name);
     workshop.opening(&["verify", "nothing"]).expect(2).says("no backup of that name");
 }
+
+#[test]
+fn a_changed_letter_that_no_reading_finds_is_found_by_the_manifests_digest() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("letters");
+    workshop.cluster.psql("letters", "CREATE TABLE t AS SELECT 'a word to change' AS word");
+    let dump = "[{ type = 'pg_dump', databases = ['letters'] }]";
+    let more = "compression = { method = 'none' }";
+    workshop.configure(&Job { dump, more, encrypt: Some("{ type = 'none' }"), ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let artifact = artifact(&workshop.local().join("main/letters"));
+    let mut bytes = std::fs::read(&artifact).unwrap();
+    let place = bytes.windows(16).position(|bytes| bytes == b"a word to change").unwrap();
+    bytes[place] = b'A';
+    std::fs::write(&artifact, bytes).unwrap();
+    workshop.longshore(&["inspect", "--check", artifact.to_str().unwrap()]).expect(0).says("only a digest tells");
+    workshop.longshore(&["verify"]).expect(4).says("DAMAGED");
+}

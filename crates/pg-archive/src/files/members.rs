@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read};
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Trouble};
 use crate::input::Input;
 
 /// A tar is made of blocks of this size.
@@ -133,15 +133,20 @@ impl<R: BufRead> Members<R> {
             return Err(Error::damaged(at, "end of the tar", message));
         }
         let mut header = Header::new_old();
-        self.input.exact(header.as_mut_bytes(), PLACE, "a header of 512 bytes")?;
+        let read = self.input.exact(header.as_mut_bytes(), PLACE, "a header of 512 bytes");
         let bytes = header.as_bytes();
+        if let Err(error) = read {
+            let head = &bytes[..(self.offset() - at) as usize];
+            // A tar that is cut here begins with a name and zero bytes; what has none of either is something else.
+            let is_text = !head.contains(&0) && !b"toc.dat".starts_with(head);
+            return Err(if at == 0 && is_text && error.trouble == Trouble::Damaged { unknown() } else { error });
+        }
         if bytes.iter().all(|byte| *byte == 0) {
             return self.end().map(|()| None);
         }
         if header.cksum().ok() != Some(checksum(bytes)) {
             if at == 0 && header.as_ustar().is_none() && header.as_gnu().is_none() {
-                let message = "neither an archive of PostgreSQL's nor SQL nor a tar";
-                return Err(Error::unsupported(0, "beginning of the archive", message));
+                return Err(unknown());
             }
             return Err(Error::damaged(at, PLACE, "its checksum is not that of its bytes"));
         }
@@ -201,6 +206,12 @@ fn checksum(header: &[u8; BLOCK_BYTES]) -> u32 {
     let own = 148..156;
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     sum(header) - sum(&header[own.clone()]) + u32::from(b' ') * own.len() as u32
+}
+
+/// The error of what is no dump.
+fn unknown() -> Error {
+    let message = "neither an archive of PostgreSQL's nor a script of pg_dump or pg_dumpall nor a tar of one";
+    Error::unsupported(0, "beginning of the archive", message)
 }
 
 impl<R: BufRead> BufRead for Members<R> {

@@ -179,7 +179,10 @@ fn a_tar_that_is_cut_anywhere_is_damage() {
         judged(&tar).unwrap();
         for length in 0..tar.len() {
             let error = judged(&tar[..length]).unwrap_err();
-            assert_eq!((error.trouble, error.offset), (Trouble::Damaged, length as u64), "{length}: {error}");
+            // Of another first file than toc.dat, its name alone does not yet tell a tar.
+            let is_known = tar[..length].contains(&0) || b"toc.dat".starts_with(&tar[..length]);
+            let expected = if is_known { (Trouble::Damaged, length as u64) } else { (Trouble::Unsupported, 0) };
+            assert_eq!((error.trouble, error.offset), expected, "{length}: {error}");
         }
     }
 }
