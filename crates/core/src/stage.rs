@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 
 use crate::check::Check;
@@ -150,6 +151,11 @@ pub trait Ship: Check {
     fn room(&self) -> Option<&dyn Room> {
         None
     }
+
+    /// What interrupted writers left, where that can be found.
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        None
+    }
 }
 
 /// A destination that can be read and pruned.
@@ -187,6 +193,27 @@ pub trait Exclusive: Send + Sync {
 pub trait Room: Send + Sync {
     /// The bytes that can still be written.
     async fn free_bytes(&self) -> Result<u64>;
+}
+
+/// A destination that can tell what interrupted writers left in it, out of sight: files on their way, parts of uploads.
+#[async_trait]
+pub trait Sweep: Send + Sync {
+    /// All of it, with what is still being written: only its age tells them apart.
+    async fn leftovers(&self) -> Result<Vec<Leftover>>;
+
+    /// Removes one. That it has gone, or has become whole, is no error.
+    async fn discard(&self, leftover: &Leftover) -> Result<()>;
+}
+
+/// Something that an interrupted writer left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// What the destination calls it.
+    pub name: String,
+    /// Its size in bytes, where that is told.
+    pub bytes: Option<u64>,
+    /// When it was last written to, or begun, by the destination's clock.
+    pub since: DateTime<Utc>,
 }
 
 /// Brings plaintext back into a cluster.
