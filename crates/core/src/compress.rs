@@ -1,9 +1,17 @@
 //! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the format that `zstd -d` reads.
+//!
+//! What others compressed otherwise is only undone: gzip, of which users' own scripts make much, and LZ4, which pg_dump has.
+
+mod gzip;
+mod lz4;
 
 use std::io::{self, Read};
 
 use crate::error::{Error, Kind, Stage};
 use crate::stream::{self, ByteStream, CHUNK_BYTES};
+
+pub use gzip::gunzip;
+pub use lz4::unlz4;
 
 /// How the pipeline compresses what a dump stage hands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,23 +57,24 @@ impl Compression {
 
 /// Undoes zstd. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Kind::Corrupt`].
 pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
-    let subject = subject.to_owned();
-    let wrap = move |error| {
-        Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole zstd stream").because(error)
-    };
-    stream::transform(stream, wrap, |reader, writer| {
+    stream::transform(stream, damaged(subject, "not a whole zstd stream"), |reader, writer| {
         let mut decoder = zstd::Decoder::with_buffer(reader)?;
         writer.pour(&mut decoder)
     })
 }
 
-/// Undoes gzip, of which users' own scripts make much. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Kind::Corrupt`].
-pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
+/// What a decoder's error says of the stream.
+fn damaged(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
-    let wrap = move |error| {
-        Error::new(Stage::Compress, Kind::Corrupt, subject, "cannot decompress: not a whole gzip file").because(error)
-    };
-    stream::transform(stream, wrap, |reader, writer| writer.pour(&mut flate2::bufread::MultiGzDecoder::new(reader)))
+    move |error| {
+        Error::new(Stage::Compress, Kind::Corrupt, subject, format!("cannot decompress: {what}")).because(error)
+    }
+}
+
+/// The error of what goes on behind its end.
+fn surplus(subject: &str, what: &str) -> io::Error {
+    let message = format!("something else follows the end of the {what}");
+    Error::new(Stage::Compress, Kind::Corrupt, subject, message).into()
 }
 
 fn failure(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {

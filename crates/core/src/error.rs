@@ -178,13 +178,24 @@ impl StdError for Error {
     }
 }
 
-/// A name as it may be shown: control characters are escaped, so that no name can break a line or drive a terminal.
+/// A name as it may be shown: control characters are escaped, so that no name can break a line or drive a terminal, and so is what is
+/// not seen or turns around what is seen, so that no name looks like another.
 pub fn printable(name: &str) -> String {
-    let escape = |char: char| match char.is_control() {
-        true => char.escape_debug().to_string(),
-        false => char.to_string(),
+    let escape = |char: char| match char {
+        _ if char.is_control() => char.escape_debug().to_string(),
+        _ if is_hidden(char) => char.escape_unicode().to_string(),
+        _ => char.to_string(),
     };
     name.chars().map(escape).collect()
+}
+
+/// Whether a character only changes how others are shown: directions of writing, joints, marks, tags.
+fn is_hidden(char: char) -> bool {
+    matches!(
+        char,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// Carries an [`Error`] through interfaces that only know [`std::io::Error`].
@@ -210,6 +221,20 @@ mod tests {
         let error = Error::io(Stage::Ship, "local", "cannot write", std::io::Error::from_raw_os_error(28));
         assert_eq!(error.to_string(), "ship \"local\": cannot write");
         assert_eq!(error.chain(), "ship \"local\": cannot write: No space left on device (os error 28)");
+    }
+
+    #[test]
+    fn a_name_can_neither_break_a_line_nor_look_like_another() {
+        for (name, shown) in [
+            ("Köln 1/2 \"x\" 日本 e\u{301}", "Köln 1/2 \"x\" 日本 e\u{301}"),
+            ("a\nb\u{1b}[2J", "a\\nb\\u{1b}[2J"),
+            ("abc\u{202e}fed", "abc\\u{202e}fed"),
+            ("\u{2066}a\u{2069}\u{200f}", "\\u{2066}a\\u{2069}\\u{200f}"),
+            ("shop\u{200b}\u{feff}\u{ad}\u{2060}", "shop\\u{200b}\\u{feff}\\u{ad}\\u{2060}"),
+            ("a\u{2028}b\u{e0041}", "a\\u{2028}b\\u{e0041}"),
+        ] {
+            assert_eq!(printable(name), shown);
+        }
     }
 
     #[test]

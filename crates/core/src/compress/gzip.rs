@@ -1,0 +1,84 @@
+//! gzip, undone as `zcat` does it: one member after another, with nothing but zero bytes behind the last.
+
+use std::io::BufRead;
+
+use flate2::bufread::GzDecoder;
+
+use super::{damaged, surplus};
+use crate::stream::{self, ByteStream};
+
+/// The first byte of every member.
+const MAGIC: u8 = 0x1f;
+
+/// Undoes gzip. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Corrupt`](crate::Kind::Corrupt).
+pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
+    let label = subject.to_owned();
+    stream::transform(stream, damaged(subject, "not a whole gzip file"), move |reader, writer| {
+        loop {
+            writer.pour(&mut GzDecoder::new(&mut *reader))?;
+            if reader.fill_buf()?.first() != Some(&MAGIC) {
+                break;
+            }
+        }
+        // Tapes and block devices fill their last block with zeros.
+        loop {
+            match reader.fill_buf()? {
+                [] => return Ok(()),
+                piece if piece.iter().any(|byte| *byte != 0) => return Err(surplus(&label, "gzip file")),
+                piece => {
+                    let length = piece.len();
+                    reader.consume(length);
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::stream::{collect, from_bytes};
+    use crate::{Kind, Result, Stage};
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn unpacked(bytes: &[&[u8]]) -> Result<bytes::Bytes> {
+        collect(gunzip(from_bytes(bytes.concat()), "x"), 1 << 20, Stage::Compress, "").await
+    }
+
+    #[tokio::test]
+    async fn members_and_zeros_behind_them_are_a_whole_file() {
+        let (one, two) = (packed(b"one"), packed(b"two"));
+        for (parts, expected) in [
+            (&[&one[..]][..], "one"),
+            (&[&one, &two], "onetwo"),
+            (&[&one, &[0]], "one"),
+            (&[&one, &two, &[0; 100_000]], "onetwo"),
+        ] {
+            assert_eq!(unpacked(parts).await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_or_goes_on_otherwise_is_damage_by_its_name() {
+        let one = packed(&[b'x'; 1000]);
+        let cut = &one[..one.len() - 1];
+        for (parts, expected) in [
+            (&[cut][..], "not a whole gzip file"),
+            (&[&one, cut], "not a whole gzip file"),
+            (&[&one, b"x"], "something else follows the end of the gzip file"),
+            (&[&one, &[0; 9], b"x"], "something else follows the end of the gzip file"),
+            (&[&one, &[0; 9], &one], "something else follows the end of the gzip file"),
+        ] {
+            let error = unpacked(parts).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

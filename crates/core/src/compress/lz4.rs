@@ -1,0 +1,105 @@
+//! LZ4 frames, undone as `lz4 -d` does it: `pg_dump --format=plain --compress=lz4` writes one.
+
+use std::io::{self, BufRead, Read};
+
+use lz4_flex::frame::FrameDecoder;
+
+use super::{damaged, surplus};
+use crate::stream::{self, ByteStream};
+
+/// What every frame begins with.
+const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
+
+/// Undoes LZ4. A stream that was cut, or whose checksum does not fit where it has one, ends in an error of kind
+/// [`Corrupt`](crate::Kind::Corrupt).
+pub fn unlz4(stream: ByteStream, subject: &str) -> ByteStream {
+    let label = subject.to_owned();
+    stream::transform(stream, damaged(subject, "not a whole LZ4 file"), move |reader, writer| {
+        loop {
+            // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
+            let mut frame = ReadInVain { inner: &mut *reader, in_vain: false };
+            writer.pour(&mut FrameDecoder::new(&mut frame))?;
+            if frame.in_vain {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match reader.fill_buf()? {
+                [] => return Ok(()),
+                [first, ..] if *first == MAGIC[0] => {}
+                _ => return Err(surplus(&label, "LZ4 file")),
+            }
+        }
+    })
+}
+
+/// Remembers whether somebody wanted to read past the end.
+struct ReadInVain<R> {
+    inner: R,
+    in_vain: bool,
+}
+
+impl<R: Read> Read for ReadInVain<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.in_vain |= length == 0 && !buffer.is_empty();
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use lz4_flex::frame::{BlockMode, FrameEncoder, FrameInfo};
+
+    use super::*;
+    use crate::stream::{collect, from_bytes};
+    use crate::{Kind, Result, Stage};
+
+    /// A frame of several blocks.
+    fn packed(with_checksum: bool) -> Vec<u8> {
+        let info = FrameInfo::new().block_mode(BlockMode::Linked).content_checksum(with_checksum);
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(&plain()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn plain() -> Vec<u8> {
+        (0..300_000_u32).map(|number| (number % 251) as u8).collect()
+    }
+
+    async fn unpacked(bytes: Vec<u8>) -> Result<bytes::Bytes> {
+        collect(unlz4(from_bytes(bytes), "x"), 1 << 20, Stage::Compress, "").await
+    }
+
+    #[tokio::test]
+    async fn frames_are_undone_one_after_another() {
+        assert!(packed(false).starts_with(MAGIC));
+        for with_checksum in [false, true] {
+            assert_eq!(unpacked(packed(with_checksum)).await.unwrap(), plain());
+        }
+        assert_eq!(unpacked(packed(false).repeat(2)).await.unwrap(), plain().repeat(2));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_cut_anywhere_is_damage() {
+        let whole = packed(false);
+        for length in 1..whole.len() {
+            assert_eq!(unpacked(whole[..length].to_vec()).await.unwrap_err().kind(), Kind::Corrupt, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_checksum_tells_and_what_follows_the_end_is_damage_by_its_name() {
+        let mut changed = packed(true);
+        *changed.last_mut().unwrap() ^= 1;
+        for (bytes, expected) in [
+            (changed, "not a whole LZ4 file"),
+            ([&packed(false)[..], b"\x04x"].concat(), "not a whole LZ4 file"),
+            ([&packed(false)[..], b"x"].concat(), "something else follows the end of the LZ4 file"),
+        ] {
+            let error = unpacked(bytes).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}
