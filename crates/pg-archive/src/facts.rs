@@ -96,6 +96,65 @@ pub struct Origin {
     pub server_version: Option<String>,
     /// The program that made it, likewise.
     pub tool_version: Option<String>,
+    /// How it is written; nothing for a script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
+    /// What came with it that is no part of it.
+    #[serde(default, skip_serializing_if = "Others::is_empty")]
+    pub others: Others,
+}
+
+/// How an archive is written, by its header: what `pg_restore --list` says of it besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The size of a number.
+    pub integer_bytes: u8,
+    /// The size of an offset.
+    pub offset_bytes: u8,
+    /// zlib's level, -1 for its default: up to PostgreSQL 15, which knew no other compression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<i32>,
+    /// Whether the clock on the dumping host's wall showed summer time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summer_time: Option<bool>,
+}
+
+/// Files and folders beside those of a dump, which pg_restore does not look at: they were not judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Others {
+    /// How many there are.
+    pub count: u64,
+    /// The names of the first of them, seen from the dump's folder.
+    pub names: Vec<String>,
+}
+
+impl Others {
+    /// How many names are kept.
+    const MAX_NAMES: usize = 20;
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes note of one more.
+    pub(crate) fn add(&mut self, path: &[u8]) {
+        self.count += 1;
+        if self.names.len() < Self::MAX_NAMES {
+            self.names.push(String::from_utf8_lossy(path).into_owned());
+        }
+    }
+
+    /// The same, seen from a folder.
+    pub(crate) fn seen_from(mut self, folder: &[u8]) -> Self {
+        let folder = String::from_utf8_lossy(folder);
+        for name in &mut self.names {
+            if let Some(below) = name.strip_prefix(&*folder) {
+                *name = below.to_owned();
+            }
+        }
+        self
+    }
 }
 
 /// The data of one table.
@@ -140,6 +199,36 @@ pub struct LargeObjects {
 }
 
 impl Facts {
+    /// The comments that `pg_restore --list` prints before its TOC, as it does in the release that made the dump; `created` is the dump's
+    /// time with its zone. Nothing for a script, or where too little was recorded.
+    pub fn toc_head(&self, created: &str) -> Vec<String> {
+        let format = match self.kind {
+            Kind::Custom => "CUSTOM",
+            Kind::Directory => "DIRECTORY",
+            Kind::Tar => "TAR",
+            Kind::Script | Kind::ClusterScript => return Vec::new(),
+        };
+        let Some(written) = &self.origin.written else { return Vec::new() };
+        let compression = written.level.map_or_else(|| self.compression.to_string(), |level| level.to_string());
+        let database = self.origin.database.as_deref().unwrap_or_default().replace(['\n', '\r'], " ");
+        let version = self.origin.version.as_deref().unwrap_or_default();
+        let mut lines = vec![
+            ";".to_owned(),
+            format!("; Archive created at {created}"),
+            format!(";     dbname: {database}"),
+            format!(";     TOC Entries: {}", self.toc_entries),
+            format!(";     Compression: {compression}"),
+            format!(";     Dump Version: {version}"),
+            format!(";     Format: {format}"),
+            format!(";     Integer: {} bytes", written.integer_bytes),
+            format!(";     Offset: {} bytes", written.offset_bytes),
+        ];
+        lines.extend(self.origin.server_version.iter().map(|of| format!(";     Dumped from database version: {of}")));
+        lines.extend(self.origin.tool_version.iter().map(|of| format!(";     Dumped by pg_dump version: {of}")));
+        lines.extend([";", ";", "; Selected TOC Entries:", ";"].map(str::to_owned));
+        lines
+    }
+
     /// Counts that tell nothing of the content, by their names.
     pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let rows = self.tables.iter().filter_map(|table| table.rows).sum();

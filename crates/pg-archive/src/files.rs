@@ -2,10 +2,11 @@
 //!
 //! pg_dump writes the one as a folder, which somebody packs, and the other as it is here, with a script that pg_restore does not need.
 //! Files come in any order: tar takes those of a folder as the file system has them, and `toc.dat` may be the last of them. What it
-//! says is judged as soon as it is known.
+//! says is judged as soon as it is known. What else is in the tar is walked over: pg_restore does not look at it, and it may be anything.
 
 mod contents;
 mod early;
+mod folder;
 mod found;
 mod list;
 mod members;
@@ -18,12 +19,13 @@ use std::io::BufRead;
 
 use crate::decode::Form;
 use crate::error::{Error, Result};
-use crate::facts::{Facts, Place};
+use crate::facts::{self, Facts, Place};
 use crate::files::contents::{Contents, Lists};
+use crate::files::folder::Folder;
 use crate::files::found::Found;
 use crate::files::list::List;
 use crate::files::members::{Kind, Members};
-use crate::files::name::{Folder, Name};
+use crate::files::name::Name;
 use crate::files::script::Script;
 use crate::input::Input;
 use crate::large_objects::LargeObject;
@@ -34,41 +36,70 @@ use crate::text::Encoding;
 const MAX_EARLY: usize = 1 << 20;
 
 const UNNAMED: &str = "toc.dat does not name it";
+const FOLLOW_LINKS: &str = "is a link, which is not followed here; pack what it leads to: tar --dereference --hard-dereference -C FOLDER -cf FILE .";
 
 /// Reads a tar to its end.
 pub(crate) fn read<R: BufRead>(input: Input<R>, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
-    let mut folder = Folder::default();
     let progress = Progress { watch, done: 0, of: None, within_large_objects: false };
-    let mut files = Files { members: Members::new(input), progress, contents: None, found: Found::default() };
-    while let Some((path, kind)) = files.members.next()? {
-        match kind {
-            Kind::Folder => folder.folder(&path).map_err(|flaw| files.members.damaged(flaw))?,
-            Kind::File => {
-                let name = folder.file(&path).map_err(|flaw| files.members.damaged(flaw))?;
-                files.file(&name)?;
-            }
-        }
+    let members = Members::new(input);
+    let mut files = Files { members, progress, folder: Folder::default(), contents: None, found: Found::default() };
+    while let Some((kind, path)) = files.members.next()? {
+        files.member(kind, &path)?;
     }
-    let bytes = files.members.offset();
-    match files.contents {
-        Some(contents) => files.found.facts(contents, bytes),
-        None => Err(Error::damaged(bytes, "end of the tar", "there is no toc.dat in it")),
-    }
+    files.finish()
 }
 
 /// Judges files as they come.
 struct Files<'a, R> {
     members: Members<R>,
     progress: Progress<'a>,
+    folder: Folder,
     contents: Option<Contents>,
     found: Found,
 }
 
 impl<R: BufRead> Files<'_, R> {
-    fn file(&mut self, name: &[u8]) -> Result<()> {
-        let Some(file) = Name::parse(name) else {
-            return Err(self.members.damaged("is no file that pg_dump writes"));
-        };
+    /// What the tar holds, now that all of it was read.
+    fn finish(self) -> Result<Facts> {
+        let bytes = self.members.offset();
+        let has_script = self.found.script.is_some();
+        if let Some(contents) = self.contents {
+            let mut facts = self.found.facts(contents, bytes)?;
+            facts.origin.others = self.folder.others();
+            if has_script && facts.kind == facts::Kind::Directory {
+                facts.origin.others.add(b"restore.sql");
+            }
+            return Ok(facts);
+        }
+        const PLACE: &str = "end of the tar";
+        if self.found.has_data() || self.folder.is_empty() {
+            return Err(Error::damaged(bytes, PLACE, "there is no toc.dat in it"));
+        }
+        Err(Error::unsupported(
+            bytes,
+            PLACE,
+            "this tar is no dump: there is neither a toc.dat in it nor anything else of a dump",
+        ))
+    }
+
+    /// Judges what is of the dump, and walks over what is not.
+    fn member(&mut self, kind: Kind, path: &[u8]) -> Result<()> {
+        match (kind, Name::parse(folder::name(path))) {
+            (Kind::File, Some(file)) => {
+                let name = self.folder.file(path).map_err(|flaw| self.members.unsupported(flaw))?;
+                self.file(&name, file)
+            }
+            (Kind::Link, Some(_)) => Err(self.members.unsupported(FOLLOW_LINKS)),
+            (Kind::Other, Some(_)) => Err(self.members.damaged("is neither a file nor a folder")),
+            _ => {
+                let noted = if kind == Kind::Folder { self.folder.folder(path) } else { self.folder.other(path) };
+                noted.map_err(|flaw| self.members.unsupported(flaw))?;
+                self.members.skip()
+            }
+        }
+    }
+
+    fn file(&mut self, name: &[u8], file: Name) -> Result<()> {
         let title = format!("file {}", name.escape_ascii());
         let entry = match (&self.contents, file) {
             (Some(contents), Name::Table(id, _)) => contents.table(id),
@@ -104,13 +135,17 @@ impl<R: BufRead> Files<'_, R> {
     }
 
     fn script(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.found.has_script, true) {
+        if self.found.script.is_some() {
             return Err(self.twice());
         }
         let encoding = self.contents.as_ref().map_or(Encoding::Other, |contents| contents.toc.encoding);
         let mut script = Script::new(encoding);
-        self.members.decode(Form::Plain, &mut |piece| script.push(piece))?;
-        script.finish().map_err(|flaw| self.members.damaged(flaw))
+        self.members.decode(Form::Plain, &mut |piece| {
+            script.push(piece);
+            Ok(())
+        })?;
+        self.found.script = Some(script.finish());
+        Ok(())
     }
 
     fn list(&mut self, list: Option<i32>) -> Result<()> {

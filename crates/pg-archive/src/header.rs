@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::error::{Error, Result};
-use crate::facts::{Compression, Origin};
+use crate::facts::{Compression, Origin, Others, Written};
 use crate::input::{Input, Widths};
 
 /// What every archive begins with.
@@ -83,8 +83,8 @@ impl Header {
             }
         };
         let widths = Widths { int, offset };
-        let compression = compression(input, version, widths)?;
-        let created = created(input, widths)?;
+        let (compression, level) = compression(input, version, widths)?;
+        let (created, summer_time) = created(input, widths)?;
         let mut name = |expected| {
             let text = input.text(widths, PLACE, expected)?;
             Ok::<_, Error>(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
@@ -95,35 +95,42 @@ impl Header {
             database: name("the database's name")?,
             server_version: name("the server's version")?,
             tool_version: name("pg_dump's version")?,
+            written: Some(Written { integer_bytes: int, offset_bytes: offset, level, summer_time }),
+            others: Others::default(),
         };
         Ok(Self { version, widths, layout, compression, origin })
     }
 }
 
-fn compression<R: BufRead>(input: &mut Input<R>, version: Version, widths: Widths) -> Result<Compression> {
+/// The compression, and its level where the header has that.
+fn compression<R: BufRead>(
+    input: &mut Input<R>,
+    version: Version,
+    widths: Widths,
+) -> Result<(Compression, Option<i32>)> {
     const EXPECTED: &str = "the compression";
     let at = input.offset();
     let (number, known) = if version < WITH_ALGORITHM {
         // A level of zlib's; -1 is its default.
         match input.int(widths, PLACE, EXPECTED)? {
-            0 => return Ok(Compression::None),
-            -1 | 1..=9 => return Ok(Compression::Gzip),
+            0 => return Ok((Compression::None, Some(0))),
+            level @ (-1 | 1..=9) => return Ok((Compression::Gzip, Some(level))),
             level => (level, "-1 to 9"),
         }
     } else {
         match input.byte(PLACE, EXPECTED)? {
-            0 => return Ok(Compression::None),
-            1 => return Ok(Compression::Gzip),
-            2 => return Ok(Compression::Lz4),
-            3 => return Ok(Compression::Zstd),
+            0 => return Ok((Compression::None, None)),
+            1 => return Ok((Compression::Gzip, None)),
+            2 => return Ok((Compression::Lz4, None)),
+            3 => return Ok((Compression::Zstd, None)),
             algorithm => (i32::from(algorithm), "0 to 3"),
         }
     };
     Err(Error::damaged(at, PLACE, format!("{EXPECTED} is {number}, where {known} was expected")))
 }
 
-/// When the dump began, by the clock on its host's wall.
-fn created<R: BufRead>(input: &mut Input<R>, widths: Widths) -> Result<String> {
+/// When the dump began, by the clock on its host's wall, and whether that showed summer time, if it knew.
+fn created<R: BufRead>(input: &mut Input<R>, widths: Widths) -> Result<(String, Option<bool>)> {
     const EXPECTED: &str = "the time of the dump";
     let at = input.offset();
     let mut fields = [0; 7];
@@ -141,5 +148,6 @@ fn created<R: BufRead>(input: &mut Input<R>, widths: Widths) -> Result<String> {
     if !plausible {
         return Err(Error::damaged(at, PLACE, format!("{EXPECTED} is no time: {fields:?}")));
     }
-    Ok(format!("{:04}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02}", year + 1900, month + 1))
+    let created = format!("{:04}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02}", year + 1900, month + 1);
+    Ok((created, (summer >= 0).then_some(summer > 0)))
 }

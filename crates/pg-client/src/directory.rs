@@ -3,10 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
+use tar::EntryType;
 pub use tempfile::TempDir;
 
 /// A private folder below `scratch`, gone when it is dropped.
@@ -31,27 +32,43 @@ pub fn pack(folder: TempDir) -> ByteStream {
     })
 }
 
-/// The files of a directory dump as a tar stream, as [`pack`] makes it; the directory stays as it is.
+/// The files of a directory dump as a tar stream, as [`pack`] makes it; the directory stays as it is. What is no file is in the stream by
+/// its name alone: no folder in it is entered, no link is followed, and no fifo is waited for.
 pub fn read(dump: &Path) -> ByteStream {
     let (dump, place) = (dump.to_owned(), dump.display().to_string());
     let wrap = move |error| Error::io(Stage::Verify, place, "cannot read the directory dump", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| write(&dump, writer, |_| Ok(())))
 }
 
-/// Writes the files of a folder as a tar, `toc.dat` first; each is handed to `done` once it was read.
+/// Writes a folder as a tar, `toc.dat` first; each file is handed to `done` once it was read.
 fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    let mut files: Vec<_> = fs::read_dir(dump)?.collect::<io::Result<_>>()?;
-    files.sort_by_key(|file| (file.file_name() != "toc.dat", file.file_name()));
+    let mut entries: Vec<_> = fs::read_dir(dump)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(|entry| (entry.file_name() != "toc.dat", entry.file_name()));
     let mut tar = tar::Builder::new(writer);
     tar.mode(tar::HeaderMode::Deterministic);
-    for file in files {
-        tar.append_path_with_name(file.path(), file.file_name())?;
-        done(&file.path())?;
+    for entry in entries {
+        let kind = entry.file_type()?;
+        if kind.is_file() {
+            tar.append_path_with_name(entry.path(), entry.file_name())?;
+            done(&entry.path())?;
+        } else {
+            let kind = match kind {
+                kind if kind.is_dir() => EntryType::Directory,
+                kind if kind.is_symlink() => EntryType::Symlink,
+                // A tar has no sockets, and nobody asks which it was.
+                _ => EntryType::Fifo,
+            };
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            tar.append_data(&mut header, entry.file_name(), io::empty())?;
+        }
     }
     tar.finish()
 }
 
-/// Unpacks a tar stream that [`pack`] made into `folder`/dump. Anything but plain files at its top is refused: a tar can name any path.
+/// Unpacks a tar stream that [`pack`] made into `folder`/dump: the files at its top, which are all that a restore looks at. A path that
+/// leads elsewhere is refused, for a tar can name any.
 pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &str) -> Result<()> {
     let place = folder.join("dump");
     let label = subject.to_owned();
@@ -64,20 +81,32 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
         let mut tar = tar::Archive::new(&mut *reader);
         for entry in tar.entries()? {
             let mut entry = entry?;
-            let path = entry.path()?.into_owned();
-            let mut parts = path.components();
-            let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !plain || !entry.header().entry_type().is_file() {
-                let message = format!("holds \"{}\", which pg_dump does not write", path.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            let path = inside(&entry.path()?)?;
+            if path.components().count() == 1 && entry.header().entry_type().is_file() {
+                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.join(&path))?;
+                io::copy(&mut entry, &mut file)?;
             }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.join(&path))?;
-            io::copy(&mut entry, &mut file)?;
         }
         // What follows the last file must be read, so that the stream's own end is seen.
         io::copy(reader, &mut io::sink()).map(drop)
     });
     stream::drain(done).await
+}
+
+/// A path in a tar, if it stays inside of the folder that the tar is unpacked to.
+fn inside(path: &Path) -> io::Result<PathBuf> {
+    let mut inside = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => inside.push(part),
+            Component::CurDir => {}
+            _ => {
+                let message = format!("holds \"{}\", which pg_dump does not write", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+    }
+    Ok(inside)
 }
 
 #[cfg(test)]
@@ -104,20 +133,74 @@ mod tests {
         assert!(!gone.exists());
     }
 
+    /// The kinds and the names in a tar stream.
+    async fn members(stream: ByteStream) -> Vec<(EntryType, String)> {
+        let bytes = stream::collect(stream, 1 << 20, Stage::Dump, "").await.unwrap();
+        let mut tar = tar::Archive::new(&bytes[..]);
+        let entries = tar.entries().unwrap().map(Result::unwrap);
+        entries.map(|entry| (entry.header().entry_type(), entry.path().unwrap().display().to_string())).collect()
+    }
+
     #[tokio::test]
-    async fn a_tar_cannot_climb_out_of_its_folder() {
-        for name in ["../evil", "/tmp/evil", "a/b"] {
+    async fn what_is_no_file_is_told_and_neither_entered_nor_followed_nor_waited_for() {
+        let source = sample();
+        let dump = source.path().join("dump");
+        fs::create_dir(dump.join("folder")).unwrap();
+        fs::write(dump.join("folder/file"), "x").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, dump.join("fifo"), 0o600.into()).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(dump.join("socket")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dump.join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dump.join("l".repeat(200))).unwrap();
+        let expected = [
+            (EntryType::Regular, "toc.dat".to_owned()),
+            (EntryType::Regular, "1.dat.gz".to_owned()),
+            (EntryType::Regular, "blobs.toc".to_owned()),
+            (EntryType::Fifo, "fifo".to_owned()),
+            (EntryType::Directory, "folder".to_owned()),
+            (EntryType::Symlink, "link".to_owned()),
+            (EntryType::Symlink, "l".repeat(200)),
+            (EntryType::Fifo, "socket".to_owned()),
+        ];
+        assert_eq!(members(read(&dump)).await, expected);
+
+        // A restore from such a tar has the files, and nothing else.
+        let target = tempfile::tempdir().unwrap();
+        unpack(read(&dump), target.path(), Stage::Restore, "appdb").await.unwrap();
+        assert_eq!(fs::read_dir(target.path().join("dump")).unwrap().count(), 3);
+    }
+
+    /// A tar stream of folders and empty files, whose names no program that makes tars would let through.
+    fn tar_of(names: &[&str]) -> ByteStream {
+        let mut tar = tar::Builder::new(Vec::new());
+        for name in names {
             let mut header = tar::Header::new_gnu();
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_entry_type(if name.ends_with('/') { EntryType::Directory } else { EntryType::Regular });
             header.set_size(0);
             header.set_cksum();
-            let mut tar = tar::Builder::new(Vec::new());
             tar.append(&header, io::empty()).unwrap();
-            let archive = stream::from_bytes(tar.into_inner().unwrap());
+        }
+        stream::from_bytes(tar.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_tar_cannot_climb_out_of_its_folder() {
+        for name in ["../evil", "/tmp/evil", "a/../../evil"] {
             let target = tempfile::tempdir().unwrap();
-            let error = unpack(archive, target.path(), Stage::Restore, "appdb").await.unwrap_err();
+            let error = unpack(tar_of(&[name]), target.path(), Stage::Restore, "appdb").await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt, "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_at_the_top_of_a_tar_is_left_aside() {
+        let target = tempfile::tempdir().unwrap();
+        let tar = tar_of(&["./", "./toc.dat", "README", "a/", "a/b"]);
+        unpack(tar, target.path(), Stage::Restore, "appdb").await.unwrap();
+        let mut names: Vec<_> =
+            fs::read_dir(target.path().join("dump")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["README", "toc.dat"]);
     }
 
     #[tokio::test]

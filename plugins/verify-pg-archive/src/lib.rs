@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
+use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Verification};
 use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
@@ -66,7 +67,8 @@ fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
     if let Some(carried) = error.io().and_then(Error::carried_by) {
         return carried.clone();
     }
-    let failed = |kind| Error::new(Stage::Verify, kind, subject, error.to_string());
+    // It names tables and files, whose names may be anything.
+    let failed = |kind| Error::new(Stage::Verify, kind, subject, printable(&error.to_string()));
     match error.trouble {
         Trouble::Damaged => failed(Kind::Corrupt),
         Trouble::Unsupported => failed(Kind::Usage)
@@ -85,7 +87,8 @@ fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Re
         Format::Plain if is_database => Form::Script,
         Format::Plain => Form::ClusterScript,
     };
-    if facts.kind == expected {
+    // pg_dump's tar format that somebody packed anew begins as any tar does, and is taken for a directory until toc.dat is read.
+    if facts.kind == expected || (facts.kind, expected) == (Form::Tar, Form::Directory) {
         return Ok(());
     }
     let message = format!("it is in the form \"{}\", where \"{expected}\" was expected", facts.kind);
@@ -158,6 +161,13 @@ mod tests {
         let error = judged(Format::Custom, from_bytes(archive)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("pg_restore"));
+    }
+
+    #[tokio::test]
+    async fn a_name_in_an_error_cannot_drive_a_terminal() {
+        let script = SCRIPT.replace("public.t", "public.\"\u{202e}\u{1b}\"").replace("two\n", "two\tthree\n");
+        let error = judged(Format::Plain, from_bytes(script)).await.unwrap_err();
+        assert!(error.to_string().contains("public.\\u{202e}\\u{1b}"), "{error}");
     }
 
     #[tokio::test]

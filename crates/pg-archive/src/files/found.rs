@@ -26,7 +26,8 @@ pub(crate) struct Found {
     pub(crate) large_objects: Collected,
     /// The first file that is compressed in each way.
     forms: Vec<(Form, String)>,
-    pub(crate) has_script: bool,
+    /// The script, and what is wrong with it: nothing, where it is no dump's.
+    pub(crate) script: Option<Result<(), Flaw>>,
 }
 
 /// The data of a table that came before `toc.dat`.
@@ -41,6 +42,11 @@ impl Found {
     /// Whether the data of a table has passed.
     pub(crate) fn has_table(&self, id: i32) -> bool {
         self.tables.contains_key(&id) || self.early.contains_key(&id)
+    }
+
+    /// Whether anything has passed that is of a dump and of nothing else.
+    pub(crate) fn has_data(&self) -> bool {
+        !self.early.is_empty() || !self.lists.is_empty() || !self.large_objects.oids.is_empty()
     }
 
     /// Notes how a file is compressed.
@@ -109,13 +115,12 @@ impl Found {
 
     fn kind(&self, contents: &Contents) -> Result<Kind, (String, Flaw)> {
         let script = |flaw: &str| Err(("file restore.sql".to_owned(), flaw.to_owned()));
-        match (self.has_script, contents.lists()) {
-            (true, Lists::InToc) => {
-                script("is a file of pg_dump's tar format, where toc.dat is of its directory format")
-            }
-            (false, Lists::Nowhere) => script("is missing, where toc.dat is of pg_dump's tar format"),
-            (false, _) => Ok(Kind::Directory),
-            (true, _) => match self.forms.iter().find(|(form, _)| *form != Form::Plain) {
+        match (&self.script, contents.lists()) {
+            (None, Lists::Nowhere) => script("is missing, where toc.dat is of pg_dump's tar format"),
+            (Some(Err(flaw)), Lists::Nowhere) => script(flaw),
+            // Somebody's own, beside a directory.
+            (None, _) | (Some(Err(_)), _) | (_, Lists::InToc) => Ok(Kind::Directory),
+            (Some(Ok(())), _) => match self.forms.iter().find(|(form, _)| *form != Form::Plain) {
                 Some((_, place)) => {
                     Err((place.clone(), "is compressed, as no file of pg_dump's tar format is".to_owned()))
                 }

@@ -2,27 +2,34 @@
 //!
 //! The tar crate takes its headers apart. It does not walk through them: to its reader, a tar that is cut before a header has ended.
 
+mod ahead;
+
 use std::io::{self, BufRead, Read};
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
 use crate::error::{Error, Result, Trouble};
+use crate::files::members::ahead::{About, Ahead};
 use crate::input::Input;
 
 /// A tar is made of blocks of this size.
 const BLOCK_BYTES: usize = 512;
-/// The longest pax header that is read: it says times and owners, which are short.
-const MAX_PAX_BYTES: u64 = 64 * 1024;
+/// The kind of member that is the name of the tar: `tar --label` writes it.
+const LABEL: u8 = b'V';
 
 const PLACE: &str = "tar header";
-const PACK_ANEW: &str = "pack it with: tar --format=gnu -C FOLDER -cf FILE .";
+pub(super) const PACK_ANEW: &str = "pack it with: tar --format=gnu -C FOLDER -cf FILE .";
 
 /// What begins with a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
     Folder,
+    /// Another name of something that is elsewhere.
+    Link,
+    /// A device, a fifo, or what is not known here.
+    Other,
 }
 
 /// Walks through a tar. As a reader, it has the content of the member that was begun last.
@@ -32,12 +39,13 @@ pub(crate) struct Members<R> {
     place: String,
     left: u64,
     padding: usize,
+    ahead: Ahead,
     one_frame: bool,
 }
 
 impl<R: BufRead> Members<R> {
     pub(crate) fn new(input: Input<R>) -> Self {
-        Self { input, place: PLACE.to_owned(), left: 0, padding: 0, one_frame: false }
+        Self { input, place: PLACE.to_owned(), left: 0, padding: 0, ahead: Ahead::default(), one_frame: false }
     }
 
     /// How many bytes were read.
@@ -88,27 +96,53 @@ impl<R: BufRead> Members<R> {
         Error::unread(self.offset(), &self.place, error)
     }
 
-    /// Begins the next member: its path, and what it is. Nothing at the end, behind which only zero bytes are.
-    pub(crate) fn next(&mut self) -> Result<Option<(Vec<u8>, Kind)>> {
+    /// Begins the next member: what it is, and its path. Nothing at the end, behind which only zero bytes are.
+    pub(crate) fn next(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
         loop {
             self.end_member()?;
             let Some(header) = self.header()? else { return Ok(None) };
-            let path = header.path_bytes().into_owned();
             match header.entry_type() {
-                EntryType::Regular | EntryType::Continuous => return Ok(Some((path, Kind::File))),
-                EntryType::Directory if self.left == 0 => return Ok(Some((path, Kind::Folder))),
-                EntryType::Directory => return Err(self.damaged("is a folder, and has content")),
-                EntryType::XHeader | EntryType::XGlobalHeader => self.pax()?,
-                EntryType::GNULongName | EntryType::GNULongLink | EntryType::GNUSparse => {
-                    let message = format!("is of a kind that is not known here (a long name, or gaps); {PACK_ANEW}");
-                    return Err(self.unsupported(message));
+                EntryType::XHeader => self.pax(About::Next)?,
+                EntryType::XGlobalHeader => self.pax(About::AllThatFollow)?,
+                EntryType::GNULongName => self.long_name()?,
+                EntryType::GNULongLink => self.skip()?,
+                kind if kind.as_byte() == LABEL => {}
+                kind => {
+                    let path = self.path(&header);
+                    return Ok(Some((self.kind(kind, &path)?, path)));
                 }
-                _ => return Err(self.damaged("is neither a file nor a folder")),
             }
         }
     }
 
-    fn unsupported(&self, message: impl Into<String>) -> Error {
+    /// What the member is that was begun.
+    fn kind(&self, kind: EntryType, path: &[u8]) -> Result<Kind> {
+        match kind {
+            // In the oldest tars, nothing but its name tells a folder.
+            EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Ok(Kind::Folder),
+            EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
+            EntryType::Directory if self.left == 0 => Ok(Kind::Folder),
+            EntryType::Directory => Err(self.damaged("is a folder, and has content")),
+            EntryType::Link | EntryType::Symlink => Ok(Kind::Link),
+            EntryType::GNUSparse => Err(self.unsupported(format!("has gaps, which are not known here; {PACK_ANEW}"))),
+            _ => Ok(Kind::Other),
+        }
+    }
+
+    /// Goes past the content.
+    pub(crate) fn skip(&mut self) -> Result<()> {
+        while self.left > 0 {
+            let length = match self.fill_buf() {
+                Ok(piece) => piece.len(),
+                Err(error) => return Err(self.unread(error)),
+            };
+            self.consume(length);
+        }
+        Ok(())
+    }
+
+    /// Something of the content that is not known here.
+    pub(crate) fn unsupported(&self, message: impl Into<String>) -> Error {
         Error::unsupported(self.offset(), self.place.clone(), message)
     }
 
@@ -151,12 +185,18 @@ impl<R: BufRead> Members<R> {
             return Err(Error::damaged(at, PLACE, "its checksum is not that of its bytes"));
         }
         self.place = format!("file \"{}\"", header.path_bytes().escape_ascii());
-        let Ok(size) = header.entry_size() else {
+        // A label has no content, and says no size.
+        let size = if header.entry_type().as_byte() == LABEL { Ok(0) } else { header.entry_size() };
+        let Ok(size) = size else {
             return Err(Error::damaged(at, self.place.clone(), "its size is no number"));
         };
-        self.left = size;
-        self.padding = (BLOCK_BYTES - size as usize % BLOCK_BYTES) % BLOCK_BYTES;
+        self.sized(size);
         Ok(Some(header))
+    }
+
+    fn sized(&mut self, bytes: u64) {
+        self.left = bytes;
+        self.padding = (BLOCK_BYTES - bytes as usize % BLOCK_BYTES) % BLOCK_BYTES;
     }
 
     /// Reads the second end block, and what pads the tar behind it.
@@ -177,25 +217,6 @@ impl<R: BufRead> Members<R> {
         }
         if !self.offset().is_multiple_of(BLOCK_BYTES as u64) {
             return Err(Error::damaged(self.offset(), PLACE, "the tar ends within a block: it is cut"));
-        }
-        Ok(())
-    }
-
-    /// Reads a header that says more of the next member, or of all; what changes how that is read is not known here.
-    fn pax(&mut self) -> Result<()> {
-        if self.left > MAX_PAX_BYTES {
-            return Err(self.damaged(format!("{} bytes, more than any pax header has", self.left)));
-        }
-        let mut content = Vec::new();
-        self.read_to_end(&mut content).map_err(|error| self.unread(error))?;
-        for extension in PaxExtensions::new(&content) {
-            let Ok(extension) = extension else { return Err(self.damaged("is no pax header")) };
-            let key = extension.key_bytes();
-            if matches!(key, b"size" | b"path") || key.starts_with(b"GNU.sparse.") {
-                let message =
-                    format!("says the {} of the next file, which is not known here; {PACK_ANEW}", key.escape_ascii());
-                return Err(self.unsupported(message));
-            }
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! What the names of files tell.
 
 use crate::decode::Form;
-use crate::rows::Flaw;
 
 /// A file that pg_dump writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,56 +55,6 @@ pub(crate) fn number<N: std::str::FromStr + ToString + Default + PartialOrd>(dig
     digits.parse().ok().filter(|number: &N| *number > N::default() && number.to_string() == digits)
 }
 
-/// The one folder that all files are in, which a tar that was made by hand may name.
-#[derive(Default)]
-pub(crate) struct Folder {
-    path: Option<Vec<u8>>,
-    has_files: bool,
-}
-
-impl Folder {
-    /// Takes note of a file, and returns its name in the folder.
-    pub(crate) fn file(&mut self, path: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let mut parts = parts(path)?;
-        let name = parts.pop().filter(|_| !path.ends_with(b"/")).ok_or("is no name of a file")?;
-        let folder = parts.join(&b'/');
-        // GNU tar names the folder before its files; other programs name the files alone.
-        if self.path.get_or_insert_with(|| folder.clone()) != &folder {
-            return Err("is in another folder than what comes before it".to_owned());
-        }
-        self.has_files = true;
-        Ok(name.to_owned())
-    }
-
-    /// Takes note of a folder: each must lead to the files.
-    pub(crate) fn folder(&mut self, path: &[u8]) -> Result<(), Flaw> {
-        let folder = parts(path)?.join(&b'/');
-        let leads = match &self.path {
-            None => true,
-            Some(outer) if outer.is_empty() => !self.has_files || folder.is_empty(),
-            Some(outer) if self.has_files => *outer == folder,
-            Some(outer) => folder.strip_prefix(outer.as_slice()).is_some_and(|rest| rest.starts_with(b"/")),
-        };
-        if !leads {
-            return Err("is a folder that no file is in".to_owned());
-        }
-        self.path = Some(folder);
-        Ok(())
-    }
-}
-
-/// The parts of a path, without those that lead nowhere.
-fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Flaw> {
-    if path.starts_with(b"/") {
-        return Err("is a path from the root, which no tar should have".to_owned());
-    }
-    let parts: Vec<_> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
-    if parts.contains(&&b".."[..]) {
-        return Err("leads out of its folder".to_owned());
-    }
-    Ok(parts)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,43 +81,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Name::parse(name.as_bytes()), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn files_are_in_one_folder() {
-        let names = |members: &[&str]| -> Result<Vec<Vec<u8>>, Flaw> {
-            let mut folder = Folder::default();
-            let mut names = Vec::new();
-            for member in members {
-                match member.strip_suffix('/') {
-                    Some(_) => folder.folder(member.as_bytes())?,
-                    None => names.push(folder.file(member.as_bytes())?),
-                }
-            }
-            Ok(names)
-        };
-        for members in [
-            &["a", "b"][..],
-            &["./", "./a", "./b"],
-            &["d/", "d/a", "d/b"],
-            &["x/d/a", "x/d/b"],
-            &["x/", "x/d/", "x/d/a"],
-        ] {
-            assert!(names(members).is_ok(), "{members:?}");
-        }
-        for members in [
-            &["a", "d/b"][..],
-            &["d/a", "e/b"],
-            &["../a"],
-            &["/a"],
-            &["d/", "a"],
-            &["d/", "e/"],
-            &["a", "d/"],
-            &["d/", "dd/"],
-            &["d/../a"],
-        ] {
-            assert!(names(members).is_err(), "{members:?}");
         }
     }
 }

@@ -12,27 +12,31 @@ const END_BYTES: usize = 256;
 
 /// Judges the script as it passes.
 pub(crate) struct Script {
-    text: Text,
+    text: Result<Text, Flaw>,
     begin: Vec<u8>,
     end: Vec<u8>,
 }
 
 impl Script {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self { text: Text::new(encoding), begin: Vec::new(), end: Vec::new() }
+        Self { text: Ok(Text::new(encoding)), begin: Vec::new(), end: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
-        self.text.push(piece)?;
+    /// Takes the next piece. What is wrong with it is said at the end, when it is known whose script it is.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        if let Ok(text) = &mut self.text
+            && let Err(flaw) = text.push(piece)
+        {
+            self.text = Err(flaw.into());
+        }
         let room = BEGIN.len() - self.begin.len();
         self.begin.extend_from_slice(&piece[..piece.len().min(room)]);
         self.end.extend_from_slice(&piece[piece.len().saturating_sub(END_BYTES)..]);
         self.end.drain(..self.end.len().saturating_sub(END_BYTES));
-        Ok(())
     }
 
     pub(crate) fn finish(self) -> Result<(), Flaw> {
-        self.text.finish()?;
+        self.text?.finish()?;
         if self.begin != BEGIN {
             return Err("does not begin as pg_dump's scripts do".to_owned());
         }

@@ -115,10 +115,15 @@ pub(crate) fn end<R: BufRead>(input: &mut Input<R>, tail: &str) -> Result<()> {
             return Err(Error::damaged(at, PLACE, message));
         }
     }
-    if input.is_at_end()? {
-        return Ok(());
+    // psql passes over empty lines, which whoever joined files or edited them may have left.
+    while !input.is_at_end()? {
+        let at = input.offset();
+        if !input.byte(PLACE, "its end")?.is_ascii_whitespace() {
+            let message = "the script goes on behind its last line, where its end was expected";
+            return Err(Error::damaged(at, PLACE, message));
+        }
     }
-    Err(Error::damaged(input.offset(), PLACE, "the script goes on behind its last line, where its end was expected"))
+    Ok(())
 }
 
 #[cfg(test)]

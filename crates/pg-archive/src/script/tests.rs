@@ -174,8 +174,14 @@ fn a_script_that_is_cut_anywhere_is_damaged() {
 }
 
 #[test]
-fn nothing_may_follow_the_end() {
-    for more in ["\n", "--\n", "SELECT 1;\n", "\\unrestrict key1\n\n", END] {
+fn nothing_but_empty_lines_may_follow_the_end() {
+    for more in ["\n", "\n\n", " \t\r\n"] {
+        for script in [script(), cluster(), format!("{BEGIN}{END}")] {
+            let longer = format!("{script}{more}");
+            assert_eq!(facts_of(longer.as_bytes()).unwrap().bytes, longer.len() as u64, "{more:?}");
+        }
+    }
+    for more in ["--\n", "\n--\n", "\0", "\u{a0}", "SELECT 1;\n", "\\unrestrict key1\n\n", END] {
         for script in [script(), cluster(), format!("{BEGIN}{END}")] {
             let error = facts_of(format!("{script}{more}").as_bytes()).unwrap_err();
             assert_eq!((error.place.as_str(), error.trouble), ("end of the script", Trouble::Damaged), "{more:?}");

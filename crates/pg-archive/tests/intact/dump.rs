@@ -101,7 +101,7 @@ pub(crate) fn pg_dumpall(cluster: &Cluster, installation: &Installation, options
     Dump { name, kind: Kind::ClusterScript, compression: Compression::None, bytes: output.stdout }
 }
 
-/// What `pg_restore --list` says of an archive, without its comments.
+/// What `pg_restore --list` says of an archive, in UTC.
 pub(crate) fn list(installation: &Installation, dump: &Dump) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dump");
@@ -115,16 +115,16 @@ pub(crate) fn list(installation: &Installation, dump: &Dump) -> Vec<String> {
     } else {
         command.arg(&file);
     }
-    let output = command.env_clear().stderr(Stdio::inherit()).output().unwrap();
+    let output = command.env_clear().env("TZ", "UTC").stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{}", dump.name);
     let lines = String::from_utf8(output.stdout).unwrap();
     // A name may hold a carriage return, which `lines` would take for the end.
-    lines.split('\n').filter(|line| !line.starts_with(';') && !line.is_empty()).map(str::to_owned).collect()
+    lines.strip_suffix('\n').unwrap().split('\n').map(str::to_owned).collect()
 }
 
 fn pg_dump(cluster: &Cluster, installation: &Installation, database: &str) -> Command {
     let mut command = Command::new(installation.program("pg_dump"));
-    command.env_clear().arg("-d").arg(format!("{} dbname={database}", cluster.connection()));
+    command.env_clear().env("TZ", "UTC").arg("-d").arg(format!("{} dbname={database}", cluster.connection()));
     command
 }
 

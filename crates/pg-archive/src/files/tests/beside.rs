@@ -1,0 +1,101 @@
+//! What is in a tar beside a dump, or instead of one.
+
+use super::kinds::pax;
+use super::*;
+
+#[test]
+fn what_pg_restore_does_not_look_at_is_left_aside_and_told() {
+    let whole = judged(&pack(&directory())).unwrap();
+    for (name, content) in [
+        ("README", &b"\0\xff"[..]),
+        ("SHA256SUMS", b""),
+        ("2.dat.old", ROWS),
+        ("toc.dat.gz", b"x"),
+        ("empty/", b""),
+        ("more/notes", b"x"),
+        ("restore.sql", SCRIPT),
+        ("restore.sql", b"\0, all by hand"),
+        (&"long".repeat(50), b"x"),
+    ] {
+        for turn in 0..=directory().len() {
+            let mut members = directory();
+            members.push((name.to_owned(), content.to_vec()));
+            members.rotate_right(turn);
+            let tar = pack(&members);
+            let mut facts = judged(&tar).unwrap();
+            let others = std::mem::take(&mut facts.origin.others);
+            assert_eq!((others.count, &*others.names), (1, &[name.to_owned()][..]), "{turn}");
+            assert_eq!(facts, Facts { bytes: tar.len() as u64, ..whole.clone() }, "{turn} {name}");
+        }
+    }
+}
+
+#[test]
+fn of_many_others_the_first_are_named() {
+    let mut members = directory();
+    members.extend((0..1000).map(|number| (format!("{number}.txt"), Vec::new())));
+    let others = judged(&pack(&members)).unwrap().origin.others;
+    assert_eq!((others.count, others.names.len(), &*others.names[19]), (1000, 20, "19.txt"));
+}
+
+#[test]
+fn what_is_left_aside_is_cut_and_padded_as_all_else() {
+    let mut members = directory();
+    members.push(("README".to_owned(), vec![b'x'; 700]));
+    members.rotate_right(1);
+    let tar = pack(&members);
+    damaged(&tar[..1000], "it is cut");
+    let mut padding = tar;
+    padding[512 + 700] = b'x';
+    damaged(&padding, "behind its end");
+}
+
+#[test]
+fn a_file_that_is_renamed_is_missing() {
+    for (name, renamed) in [("2.dat", "2.dat.bak"), ("3.dat", "03.dat"), ("blob_8.dat", "blob-8.dat")] {
+        let mut members = directory();
+        members.iter_mut().filter(|(known, _)| known == name).for_each(|(known, _)| *known = renamed.to_owned());
+        damaged(&pack(&members), "is missing");
+    }
+}
+
+#[test]
+fn a_dump_in_several_folders_or_none_says_the_way_out() {
+    for (name, expected) in [
+        ("/2.dat", "is a path from the root; pack it with"),
+        ("../2.dat", "leads out of its folder; pack it with"),
+        ("/etc/passwd", "is a path from the root; pack it with"),
+        ("../", "leads out of its folder; pack it with"),
+        ("other/9.dat", "in the folder \"other\", where a dump's files before it are in \".\": unpack the tar"),
+    ] {
+        let mut members = directory();
+        members.push((name.to_owned(), Vec::new()));
+        unsupported(&pack(&members), expected);
+    }
+}
+
+#[test]
+fn a_tar_of_something_else_is_no_dump() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (kind, name) in [
+        (EntryType::XGlobalHeader, "pax_global_header"),
+        (EntryType::Directory, "src/"),
+        (EntryType::Symlink, "src/latest"),
+        (EntryType::Link, "src/same"),
+        (EntryType::Fifo, "src/fifo"),
+        (EntryType::Char, "src/tty"),
+        (EntryType::new(b'D'), "src/incremental"),
+        (EntryType::GNULongLink, "././@LongLink"),
+        (EntryType::GNULongName, "././@LongLink"),
+        (EntryType::Regular, "src/main.rs"),
+        (EntryType::Regular, "src/restore.sql"),
+    ] {
+        let content = if kind == EntryType::XGlobalHeader { pax("comment=x") } else { "src/x".to_owned() };
+        let content = if kind == EntryType::Directory { "" } else { &content };
+        append(&mut tar, kind, name.as_bytes(), content.as_bytes());
+    }
+    unsupported(&tar.into_inner().unwrap(), "this tar is no dump");
+    let mut members = directory();
+    members.remove(0);
+    damaged(&pack(&members), "no toc.dat");
+}
