@@ -1,5 +1,7 @@
 //! What is in a dump, whoever made it: a file of any wrapping, or a backup.
 
+pub mod clock;
+mod foreign;
 mod wrapping;
 
 use std::sync::Arc;
@@ -22,6 +24,9 @@ use crate::registry::Registry;
 use crate::restore::{Choice, Globals, What, choose};
 use crate::verify::{ashore, opener};
 
+/// The way out for whoever looks into a file; another than for whoever configures who judges.
+const KNOWN: &str = "known are the dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, as they are or in age, zstd, gzip or LZ4; \
+                     of newer ones, `pg_restore --list` tells what is in them";
 /// The most bytes that a backup's details may have.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
@@ -76,9 +81,12 @@ pub struct Inspector<'a> {
 }
 
 impl Inspector<'_> {
-    /// Reads a file, whatever it is wrapped in: sealed with age, compressed with zstd or gzip, one in another.
+    /// Reads a file, whatever it is wrapped in: sealed with age, compressed with zstd, gzip or LZ4, one in another.
     pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
         let unwrapped = wrapping::unwrap(bytes, name, self.registry, self.identities).await?;
+        if let Some(error) = foreign::foreign(&unwrapped.head, name) {
+            return Err(error);
+        }
         let format = Format::of(&unwrapped.head);
         let cluster_wide =
             format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
@@ -166,7 +174,10 @@ impl Inspector<'_> {
         let judge = self.registry.verify.build(self.registry.default_verify, &ashore())?;
         let progress = Arc::clone(&self.progress);
         let verified = judge.verify(subject, format, plaintext, &self.progress);
-        drain(counted(verified.stream, progress)).await?;
+        drain(counted(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
+            (Stage::Verify, Kind::Usage) => error.hint(KNOWN),
+            _ => error,
+        })?;
         Ok(match verified.findings.get() {
             Some(findings) => (vec![findings.verification.clone()], findings.details.clone()),
             None => (Vec::new(), Map::new()),

@@ -1,7 +1,7 @@
 //! `longshore inspect`: what is in a dump, and whether it is sound.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use indicatif::HumanBytes;
@@ -9,7 +9,7 @@ use longshore_core::error::printable;
 use longshore_core::manifest::Format;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::inspect::{Depth, From, Inspected, Inspector};
+use longshore_service::inspect::{Depth, From, Inspected, Inspector, clock};
 
 use crate::args::Inspect;
 use crate::command::{Context, identities};
@@ -29,7 +29,7 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
         if is_file {
             return inspector.file(&args.what, bytes(path)?).await;
         }
-        let context = context().map_err(|error| not_a_file(error, &args.what))?;
+        let context = context().map_err(|error| neither_file_nor_configuration(error, args))?;
         let depth = if args.check { Depth::Everything } else { Depth::Record };
         let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), depth).await;
         let (inspected, warnings) = found.map_err(|error| not_a_file(error, &args.what))?;
@@ -43,13 +43,13 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
         return Ok(output.json(&inspected));
     }
     match plugins::archive(&inspected.details) {
-        _ if args.check => say_soundness(&inspected, output),
+        facts if args.check => say_soundness(&inspected, facts.as_ref(), output),
         Some(facts) if args.list && !facts.kind.is_archive() => {
             let error =
                 Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script, which has no table of contents");
             return Err(error.hint("without --list, inspect tells its tables"));
         }
-        Some(facts) if args.list => facts.toc.iter().for_each(|line| output.line(line)),
+        Some(facts) if args.list => list(&facts, output),
         Some(facts) => say_facts(&inspected, &facts, output),
         None => output.note("nothing is recorded of what is in it"),
     }
@@ -93,10 +93,39 @@ fn not_a_file(error: Error, what: &str) -> Error {
     error
 }
 
-fn say_soundness(inspected: &Inspected, output: Output) {
+/// An error about the configuration, where the words can only have meant a file: there is nowhere to look for a backup.
+fn neither_file_nor_configuration(error: Error, args: &Inspect) -> Error {
+    if error.kind() != Kind::NotFound || args.destination.is_some() {
+        return error;
+    }
+    Error::new(
+        Stage::Verify,
+        Kind::NotFound,
+        &args.what,
+        "there is no such file, nor a configuration that may know a backup by this name",
+    )
+    .because(error)
+    .hint("name a file or folder that is there; where a backup is meant, --config FILE names the configuration")
+}
+
+/// Prints the table of contents as `pg_restore --list` does, so that `pg_restore --use-list` takes it.
+fn list(facts: &Facts, output: Output) {
+    let origin = &facts.origin;
+    let summer_time = origin.written.as_ref().and_then(|written| written.summer_time);
+    let created = clock::here(origin.created.as_deref().unwrap_or_default(), summer_time);
+    let is_watched = io::stdout().is_terminal();
+    for line in facts.toc_head(&created).iter().chain(&facts.toc) {
+        if is_watched { output.line(printable(line)) } else { output.line(line) }
+    }
+}
+
+fn say_soundness(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
     let judged = inspected.verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
     let judged = judged.collect::<Vec<_>>().join(", ");
     output.line(format_args!("{}: sound: {judged}", printable(&inspected.name)));
+    if let Some(others) = facts.and_then(others) {
+        output.note(format_args!("left aside, as pg_restore does: {}", printable(&others)));
+    }
     if inspected.destination.is_none() {
         output.note(match inspected.format {
             Format::Plain => "a script has no list of what it holds: rows or statements that are missing whole, twice or changed only a digest tells",
@@ -124,6 +153,7 @@ fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     line("created", &origin.created.as_ref().map_or_else(String::new, |at| format!("{at} by the clock of its host")));
     line("size", &HumanBytes(facts.bytes).to_string());
     line("contents", &contents(facts));
+    line("left aside", &others(facts).unwrap_or_default());
     line(
         "judged",
         match inspected.from {
@@ -150,18 +180,35 @@ fn form(inspected: &Inspected, facts: &Facts) -> String {
 }
 
 fn contents(facts: &Facts) -> String {
-    let rows: u64 = facts.tables.iter().filter_map(|table| table.rows).sum();
-    let mut parts = vec![format!("{} tables with data, {rows} rows", facts.tables.len())];
+    let tables = counted(facts.tables.len() as u64, "table", "tables");
+    let rows = counted(facts.tables.iter().filter_map(|table| table.rows).sum(), "row", "rows");
+    let mut parts = vec![format!("{tables} with data, {rows}")];
     let large_objects = &facts.large_objects;
     if large_objects.count > 0 {
         // A script has them as calls, whose size is not theirs.
         let size = facts.kind.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
-        parts.push(format!("{} large objects{}", large_objects.count, size.unwrap_or_default()));
+        let count = counted(large_objects.count, "large object", "large objects");
+        parts.push(format!("{count}{}", size.unwrap_or_default()));
     }
     if facts.kind.is_archive() {
-        parts.push(format!("{} TOC entries", facts.toc_entries));
+        parts.push(counted(facts.toc_entries, "TOC entry", "TOC entries"));
     }
     parts.join(", ")
+}
+
+/// What lies beside the dump, if anything does: `README, notes/ and 3 more`.
+fn others(facts: &Facts) -> Option<String> {
+    let others = &facts.origin.others;
+    let names = others.names.join(", ");
+    match others.count.saturating_sub(others.names.len() as u64) {
+        _ if others.is_empty() => None,
+        0 => Some(names),
+        more => Some(format!("{names} and {more} more")),
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn row(table: &Table) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What a file is wrapped in, told by its first bytes and taken off.
 
 use futures_util::{StreamExt, stream};
-use longshore_core::compress::{decompress, gunzip};
+use longshore_core::compress::{decompress, gunzip, unlz4};
 use longshore_core::plugin::Identities;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -45,6 +45,7 @@ pub(super) async fn unwrap(
         stream = match wrapping {
             "zstd" => decompress(stream, name),
             "gzip" => gunzip(stream, name),
+            "lz4" => unlz4(stream, name),
             sealing if identities.is_empty() => {
                 let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("sealed with {sealing}"));
                 return Err(error.hint("give an identity that opens it: --identity FILE"));
@@ -63,6 +64,8 @@ fn wrapping(head: &[u8]) -> Option<&'static str> {
         Some("zstd")
     } else if head.starts_with(&[0x1f, 0x8b]) {
         Some("gzip")
+    } else if head.starts_with(&[0x04, 0x22, 0x4d, 0x18]) {
+        Some("lz4")
     } else {
         None
     }
@@ -98,6 +101,7 @@ mod tests {
             (b"\x28\xb5\x2f\xfd\x04", Some("zstd")),
             (b"\x50\x2a\x4d\x18\x04\0\0\0", Some("zstd")),
             (b"\x1f\x8b\x08", Some("gzip")),
+            (b"\x04\x22\x4d\x18\x64", Some("lz4")),
             (b"PGDMP", None),
             (b"", None),
         ] {

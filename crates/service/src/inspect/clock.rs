@@ -1,0 +1,67 @@
+//! The clock on the wall here, for a time that another host's showed.
+
+use chrono::{DateTime, NaiveDateTime};
+use tz::{LocalTimeType, TimeZone};
+
+const FORM: &str = "%Y-%m-%d %H:%M:%S";
+const HOUR_SECONDS: i64 = 60 * 60;
+const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
+
+/// A time such as `2026-06-07 09:15:00`, of which only `summer_time` says in what zone it was, with the name of the zone here: as
+/// pg_restore has it from C's mktime.
+pub fn here(time: &str, summer_time: Option<bool>) -> String {
+    let zone = match std::env::var("TZ") {
+        Ok(zone) => TimeZone::from_posix_tz(&zone),
+        Err(_) => TimeZone::local(),
+    };
+    in_zone(&zone.unwrap_or_else(|_| TimeZone::utc()), time, summer_time).unwrap_or_else(|| time.to_owned())
+}
+
+fn in_zone(zone: &TimeZone, time: &str, summer_time: Option<bool>) -> Option<String> {
+    let shown = NaiveDateTime::parse_from_str(time, FORM).ok()?.and_utc().timestamp();
+    let kind_at = |time: i64| zone.find_local_time_type(time).ok().copied();
+    let near: Vec<_> =
+        [0, -1, 1, -91, 91, -182, 182].iter().filter_map(|days| kind_at(shown + days * DAY_SECONDS)).collect();
+    let is_shown = |kind: &&LocalTimeType| kind_at(shown - i64::from(kind.ut_offset())).as_ref() == Some(*kind);
+    let is_meant = |kind: &&LocalTimeType| summer_time.is_none_or(|summer_time| summer_time == kind.is_dst());
+    // Where no clock here showed this in summer, say, it is reckoned from the summer; where there is none, summer is an hour ahead.
+    let meant = near.iter().filter(is_meant).find(is_shown).or_else(|| near.iter().find(is_meant));
+    let (kind, ahead) = match meant {
+        Some(kind) => (kind, 0),
+        None => (near.iter().find(is_shown)?, HOUR_SECONDS),
+    };
+    let time = shown - i64::from(kind.ut_offset()) - ahead;
+    let kind = kind_at(time)?;
+    let shown = DateTime::from_timestamp(time + i64::from(kind.ut_offset()), 0)?.format(FORM);
+    let name = Some(kind.time_zone_designation()).filter(|name| !name.is_empty()).unwrap_or("UTC");
+    Some(format!("{shown} {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_the_name_of_the_zone_here() {
+        let berlin = TimeZone::from_posix_tz("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (time, summer_time, expected) in [
+            ("2026-06-07 09:15:00", Some(true), "2026-06-07 09:15:00 CEST"),
+            ("2026-01-07 09:15:00", Some(false), "2026-01-07 09:15:00 CET"),
+            ("2026-06-07 09:15:00", None, "2026-06-07 09:15:00 CEST"),
+            // The hour that comes twice.
+            ("2026-10-25 02:30:00", Some(true), "2026-10-25 02:30:00 CEST"),
+            ("2026-10-25 02:30:00", Some(false), "2026-10-25 02:30:00 CET"),
+            // From a host without summer time, or on the other half of the earth.
+            ("2026-06-07 09:15:00", Some(false), "2026-06-07 10:15:00 CEST"),
+            ("2026-10-01 09:15:00", Some(false), "2026-10-01 10:15:00 CEST"),
+            ("2026-01-07 09:15:00", Some(true), "2026-01-07 08:15:00 CET"),
+        ] {
+            assert_eq!(in_zone(&berlin, time, summer_time).as_deref(), Some(expected), "{time}");
+        }
+        for (summer_time, hour) in [(Some(true), "08"), (Some(false), "09"), (None, "09")] {
+            let told = in_zone(&TimeZone::utc(), "2026-06-07 09:15:00", summer_time);
+            assert_eq!(told, Some(format!("2026-06-07 {hour}:15:00 UTC")));
+        }
+        assert_eq!(in_zone(&berlin, "2026-02-31 00:00:00", None), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! What is no dump as it is, known by its first bytes: what it is instead, and which command makes one of it.
+
+use longshore_core::{Error, Kind, Stage};
+
+/// The error of a file that begins with `head`, where that is of somebody else's making.
+pub(super) fn foreign(head: &[u8], name: &str) -> Option<Error> {
+    let refused =
+        |message: String, hint: String| Some(Error::new(Stage::Verify, Kind::Usage, name, message).hint(hint));
+    if let [b'P', b'G', b'D', b'M', b'P', _, _, _, _, _, 3, ..] = head {
+        let message = "a toc.dat: the list of what is in a directory dump, without the files that hold it";
+        return refused(message.to_owned(), "give the folder that it is in".to_owned());
+    }
+    let (what, command) = maker(head)?;
+    refused(
+        format!("{what}, which is not undone here"),
+        format!("unpack it on the way: {command} | longshore inspect -"),
+    )
+}
+
+/// What the bytes were made by, and the command that undoes it.
+fn maker(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    Some(match head {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("compressed with xz", "xz -dc FILE"),
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => ("compressed with bzip2", "bzip2 -dc FILE"),
+        [0x89, b'L', b'Z', b'O', 0, ..] => ("compressed with lzop", "lzop -dc FILE"),
+        [0x02, 0x21, 0x4c, 0x18, ..] => ("compressed with LZ4, in its old format", "lz4 -dc FILE"),
+        [b'P', b'K', 3, 4, ..] => ("a zip archive", "unzip -p FILE"),
+        [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => ("a 7z archive", "7z x -so FILE"),
+        _ if is_pgp(head) => ("sealed with OpenPGP", "gpg --decrypt FILE"),
+        _ => return None,
+    })
+}
+
+/// Whether a message of OpenPGP begins, in letters or with the packet of a key: one for a recipient, of version 3, or one for a
+/// passphrase, of version 4 or later.
+fn is_pgp(head: &[u8]) -> bool {
+    head.starts_with(b"-----BEGIN PGP MESSAGE-----")
+        || matches!(head, [0x84 | 0xc1, _, 3, ..] | [0x85, _, _, 3, ..] | [0xc1, 0xc0..=0xdf, _, 3, ..])
+        || matches!(head, [0x8c | 0xc3, _, 4..=6, ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_somebody_else_says_what_it_is_and_the_way_out() {
+        for (head, what, way_out) in [
+            (&b"\xfd7zXZ\0\0\x04"[..], "xz", "xz -dc FILE | longshore inspect -"),
+            (b"BZh91AY&SY", "bzip2", "bzip2 -dc"),
+            (b"\x89LZO\0\r\n\x1a\n", "lzop", "lzop -dc"),
+            (b"\x02\x21\x4c\x18", "LZ4", "lz4 -dc"),
+            (b"PK\x03\x04\x14", "zip", "unzip -p"),
+            (b"7z\xbc\xaf\x27\x1c\0", "7z", "7z x -so"),
+            (b"-----BEGIN PGP MESSAGE-----\n", "OpenPGP", "gpg --decrypt"),
+            (b"\x85\x01\x0c\x03", "OpenPGP", "gpg --decrypt"),
+            (b"\x84\x5e\x03", "OpenPGP", "gpg --decrypt"),
+            (b"\xc1\xc1\x4c\x03", "OpenPGP", "gpg --decrypt"),
+            (b"\x8c\x0d\x04\x09", "OpenPGP", "gpg --decrypt"),
+            (b"PGDMP\x01\x0e\0\x04\x08\x03", "toc.dat", "give the folder"),
+        ] {
+            let error = foreign(head, "x").unwrap();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains(what) && error.remedy().unwrap().contains(way_out), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_dump_is_not_judged_by_its_first_bytes() {
+        for head in [
+            &b""[..],
+            b"PGDMP\x01\x0e\0\x04\x08\x01",
+            b"PGDMP",
+            b"--\n-- PostgreSQL database dump\n",
+            b"toc.dat\0",
+            b"BZh/toc.dat\0",
+            b"PK/toc.dat\0",
+            "Ä.sql".as_bytes(),
+        ] {
+            assert!(foreign(head, "x").is_none(), "{head:?}");
+        }
+    }
+}
