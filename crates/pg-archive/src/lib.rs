@@ -29,6 +29,7 @@ mod files;
 mod header;
 mod input;
 mod large_objects;
+mod lines;
 mod rows;
 mod script;
 mod statements;

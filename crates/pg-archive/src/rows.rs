@@ -1,6 +1,7 @@
 //! The text that COPY writes: rows of one number of columns, and a mark at the end.
 
 use crate::digest::{Digest, Multiset, digest};
+use crate::lines::{Line, Lines};
 use crate::text::Text;
 
 /// The row that ends the data.
@@ -29,30 +30,23 @@ pub(crate) struct Rows {
 /// A row that is not whole yet.
 struct Begun {
     digest: Digest,
-    columns: u64,
+    tabs: u64,
     bytes: usize,
+    /// Whether it may still be the row that ends the data.
     may_end: bool,
 }
 
 impl Begun {
-    fn extend(&mut self, piece: &[u8]) {
+    fn new() -> Self {
+        Self { digest: Digest::new(), tabs: 0, bytes: 0, may_end: true }
+    }
+
+    fn extend(&mut self, piece: &[u8], tabs: u64) {
         self.may_end &= END.get(self.bytes..self.bytes + piece.len()) == Some(piece);
         self.bytes += piece.len();
-        self.columns += columns_in(piece) - 1;
+        self.tabs += tabs;
         self.digest.update(piece);
     }
-
-    /// Whether it may still be the row that ends the data.
-    fn may_end(&self) -> bool {
-        self.may_end
-    }
-}
-
-/// How many columns a row has; tabs inside of values are escaped.
-fn columns_in(row: &[u8]) -> u64 {
-    // So few that a byte counts them: compilers make that into instructions on many bytes at once, without the start-up of a search.
-    let tabs = |part: &[u8]| u64::from(part.iter().map(|byte| u8::from(*byte == b'\t')).sum::<u8>());
-    row.chunks(usize::from(u8::MAX)).map(tabs).sum::<u64>() + 1
 }
 
 /// What was counted.
@@ -119,71 +113,65 @@ impl Rows {
 
     /// Judges the rows of a piece as rows, not as text, and returns what comes after the one that ends the data.
     fn judge<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
-        let mut rest = match self.begun.take() {
-            None => piece,
-            Some(begun) => self.go_on(begun, piece)?,
-        };
-        let whole = rest;
-        let mut data = 0;
-        while !self.has_ended() {
-            let Some(length) = memchr::memchr(b'\n', rest) else { break };
-            let row = &rest[..length];
-            rest = &rest[length + 1..];
+        let mut lines = Lines::new(piece);
+        let mut begin = 0;
+        if let Some(begun) = self.begun.take() {
+            let Some(Line { end, tabs }) = lines.next() else {
+                self.begin(begun, piece, lines.tabs_behind());
+                return Ok(&[]);
+            };
+            begin = end + 1;
+            self.end_begun(begun, &piece[..end], tabs)?;
+            if self.has_ended() {
+                return Ok(&piece[begin..]);
+            }
+        }
+        let first = begin;
+        for Line { end, tabs } in &mut lines {
+            let row = &piece[begin..end];
             if row == END {
                 self.after_end = Some(0);
-            } else {
-                self.row(columns_in(row), digest(row))?;
-                data += length + 1;
+                self.data(&piece[first..begin]);
+                return Ok(&piece[end + 1..]);
             }
+            self.row(tabs, digest(row))?;
+            begin = end + 1;
         }
-        self.data(&whole[..data]);
-        if !self.has_ended() && !rest.is_empty() {
-            self.begin(std::mem::take(&mut rest));
+        self.data(&piece[first..begin]);
+        if begin < piece.len() {
+            self.begin(Begun::new(), &piece[begin..], lines.tabs_behind());
         }
-        Ok(rest)
-    }
-
-    /// Judges the rest of a row that began in an earlier piece, and returns what follows it.
-    fn go_on<'a>(&mut self, mut begun: Begun, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
-        let length = memchr::memchr(b'\n', piece);
-        let rest = &piece[..length.unwrap_or(piece.len())];
-        let held = begun.may_end();
-        begun.extend(rest);
-        if begun.may_end() {
-            if length.is_none() {
-                self.begun = Some(begun);
-                return Ok(&[]);
-            }
-            if begun.bytes == END.len() {
-                self.after_end = Some(0);
-                return Ok(&piece[rest.len() + 1..]);
-            }
-        }
-        if held {
-            self.data(&END[..begun.bytes - rest.len()]);
-        }
-        match length {
-            None => {
-                self.data(rest);
-                self.begun = Some(begun);
-                Ok(&[])
-            }
-            Some(length) => {
-                self.data(&piece[..=length]);
-                self.row(begun.columns, begun.digest.value())?;
-                Ok(&piece[length + 1..])
-            }
-        }
+        Ok(&[])
     }
 
     /// Keeps what is known of a row whose end is not there yet. Bytes that may be the mark are no data yet.
-    fn begin(&mut self, piece: &[u8]) {
-        let mut begun = Begun { digest: Digest::new(), columns: 1, bytes: 0, may_end: true };
-        begun.extend(piece);
-        if !begun.may_end() {
-            self.data(piece);
-        }
+    fn begin(&mut self, mut begun: Begun, piece: &[u8], tabs: u64) {
+        self.extend(&mut begun, piece, tabs);
         self.begun = Some(begun);
+    }
+
+    /// Judges a row that began in an earlier piece, `rest` being what this one has of it.
+    fn end_begun(&mut self, mut begun: Begun, rest: &[u8], tabs: u64) -> Result<(), Flaw> {
+        let held = self.extend(&mut begun, rest, tabs);
+        if held == END {
+            self.after_end = Some(0);
+            return Ok(());
+        }
+        self.data(held);
+        self.data(b"\n");
+        self.row(begun.tabs, begun.digest.value())
+    }
+
+    /// Adds to a row that was begun, and returns its bytes that are no data yet.
+    fn extend(&mut self, begun: &mut Begun, piece: &[u8], tabs: u64) -> &'static [u8] {
+        let held = if begun.may_end { &END[..begun.bytes] } else { &[] };
+        begun.extend(piece, tabs);
+        if begun.may_end {
+            return &END[..begun.bytes];
+        }
+        self.data(held);
+        self.data(piece);
+        &[]
     }
 
     /// Counts bytes of rows.
@@ -193,7 +181,9 @@ impl Rows {
     }
 
     /// Judges and counts a whole row.
-    fn row(&mut self, columns: u64, digest: u128) -> Result<(), Flaw> {
+    fn row(&mut self, tabs: u64, digest: u128) -> Result<(), Flaw> {
+        // Tabs inside of values are escaped.
+        let columns = tabs + 1;
         let expected = *self.columns.get_or_insert(columns);
         if expected != columns {
             let row = self.next_row();

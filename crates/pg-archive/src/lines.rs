@@ -1,0 +1,121 @@
+//! The lines of COPY's text and their columns, found in one pass over many bytes at once.
+
+use wide::u8x32;
+
+/// How many bytes a bit mask covers.
+const BLOCK_BYTES: usize = 64;
+
+/// Walks over the lines of a piece: where each ends, and how many tabs are in it.
+pub(crate) struct Lines<'a> {
+    /// What was not looked at yet.
+    rest: &'a [u8],
+    /// Where in the piece the block begins that the masks are of.
+    block: usize,
+    /// Where in the piece the next block begins.
+    next: usize,
+    line_feeds: u64,
+    tabs: u64,
+    /// How many tabs the line has in earlier blocks.
+    earlier_tabs: u64,
+}
+
+/// A line's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Where its line feed is in the piece.
+    pub(crate) end: usize,
+    /// How many tabs are in it.
+    pub(crate) tabs: u64,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(piece: &'a [u8]) -> Self {
+        Self { rest: piece, block: 0, next: 0, line_feeds: 0, tabs: 0, earlier_tabs: 0 }
+    }
+
+    /// How many tabs come behind the last line; known once there are no more lines.
+    pub(crate) fn tabs_behind(&self) -> u64 {
+        self.earlier_tabs
+    }
+
+    /// Looks at the next block, if there is one.
+    #[inline]
+    fn next_block(&mut self) -> bool {
+        self.earlier_tabs += u64::from(self.tabs.count_ones());
+        self.tabs = 0;
+        if self.rest.is_empty() {
+            return false;
+        }
+        let mut last = [0; BLOCK_BYTES];
+        let block = match self.rest.split_first_chunk() {
+            Some((block, rest)) => {
+                self.rest = rest;
+                block
+            }
+            None => {
+                last[..self.rest.len()].copy_from_slice(self.rest);
+                self.rest = &[];
+                &last
+            }
+        };
+        self.line_feeds = mask(block, b'\n');
+        self.tabs = mask(block, b'\t');
+        self.block = self.next;
+        self.next += BLOCK_BYTES;
+        true
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Line;
+
+    #[inline]
+    fn next(&mut self) -> Option<Line> {
+        while self.line_feeds == 0 {
+            if !self.next_block() {
+                return None;
+            }
+        }
+        let bit = self.line_feeds.trailing_zeros();
+        self.line_feeds &= self.line_feeds - 1;
+        let behind = u64::MAX << bit;
+        let tabs = self.earlier_tabs + u64::from((self.tabs & !behind).count_ones());
+        self.tabs &= behind;
+        self.earlier_tabs = 0;
+        Some(Line { end: self.block + bit as usize, tabs })
+    }
+}
+
+/// A bit for each byte that is `byte`, the first of them the least significant.
+#[inline]
+fn mask(block: &[u8; BLOCK_BYTES], byte: u8) -> u64 {
+    let (halves, _) = block.as_chunks::<{ BLOCK_BYTES / 2 }>();
+    let half = |index: usize| u64::from(u8x32::from(halves[index]).simd_eq(u8x32::splat(byte)).to_bitmask());
+    half(0) | half(1) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_those_that_a_search_for_each_byte_finds(piece in proptest::collection::vec(prop_oneof![
+            Just(b'\n'), Just(b'\t'), Just(b'x'), Just(b'x'), Just(b'x'), Just(0), Just(b'\x8a')
+        ], 0..400)) {
+            let mut lines = Lines::new(&piece);
+            let mut begin = 0;
+            for line in &mut lines {
+                prop_assert_eq!(piece[line.end], b'\n');
+                let inside = &piece[begin..line.end];
+                prop_assert!(!inside.contains(&b'\n'));
+                prop_assert_eq!(line.tabs, memchr::memchr_iter(b'\t', inside).count() as u64);
+                begin = line.end + 1;
+            }
+            prop_assert!(!piece[begin..].contains(&b'\n'));
+            prop_assert_eq!(lines.tabs_behind(), memchr::memchr_iter(b'\t', &piece[begin..]).count() as u64);
+        }
+    }
+}
