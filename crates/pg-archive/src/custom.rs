@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::decode::{Chunks, Form, Stop, decode, read_at_hand};
+use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
 use crate::error::{Error, Result, Trouble};
 use crate::facts::{Facts, Kind, Place, Table};
 use crate::header::Header;
@@ -157,7 +157,7 @@ impl<R: BufRead> Blocks<'_, R> {
     }
 
     /// The chunks of one item, decoded.
-    fn item(&mut self, place: &str, sink: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<()> {
+    fn item(&mut self, place: &str, sink: &mut Sink<'_>) -> Result<()> {
         let at = self.input.offset();
         let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
         let decoded = decode(self.form, &mut item, sink);
@@ -207,7 +207,7 @@ impl<R: BufRead> BufRead for Item<'_, R> {
             return Ok(&[]);
         }
         let (left, place) = (self.left, self.place);
-        if self.input.fill(place)?.is_empty() {
+        if self.input.is_at_end()? {
             return Err(self.input.cut(place, &format!("{left} more bytes of a chunk")).into());
         }
         let piece = self.input.fill(place)?;
@@ -229,6 +229,13 @@ impl<R: BufRead> Read for Item<'_, R> {
 impl<R: BufRead> Chunks for Item<'_, R> {
     fn is_at_chunk_end(&self) -> bool {
         self.left == 0
+    }
+
+    fn gather(&mut self, room: &mut [u8]) -> usize {
+        if self.left > 0 || self.has_ended {
+            return 0;
+        }
+        self.input.gather(self.widths, room)
     }
 
     fn has_one_frame(&self) -> bool {

@@ -1,20 +1,25 @@
 //! Decompression of what archives compress, to the end that each form demands.
 
+mod ahead;
+
 use std::io::{self, BufRead, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
+use crate::decode::ahead::{Decoded, ahead};
 use crate::facts::Compression;
 use crate::rows::Flaw;
-
-/// How much is decoded at once, in bytes.
-const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Compressed bytes that come in chunks: the custom format's, or a whole file as one.
 pub(crate) trait Chunks: BufRead {
     /// Whether all of the chunk was consumed.
     fn is_at_chunk_end(&self) -> bool;
+
+    /// Takes whole chunks that are at hand, as many as there is room for, and returns how many bytes they have.
+    fn gather(&mut self, _room: &mut [u8]) -> usize {
+        0
+    }
 
     /// Whether there may be only one frame, or one member of gzip's: where nothing inside tells that something comes twice.
     fn has_one_frame(&self) -> bool {
@@ -53,16 +58,16 @@ impl From<io::Error> for Stop {
 }
 
 /// What takes decoded bytes.
-pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Flaw> + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Flaw> + Send + 'a;
 
 /// Decodes all of `input` into `sink`. Fewer or more bytes than the form has are a flaw.
 pub(crate) fn decode<C: Chunks>(form: Form, input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     match form {
         Form::Plain => plain(input, sink),
-        Form::Zlib => zlib(input, sink),
-        Form::Gzip => gzip(input, sink),
-        Form::Lz4 => lz4(input, sink),
-        Form::Zstd => zstd(input, sink),
+        Form::Zlib => ahead(sink, |decoded| zlib(input, decoded)),
+        Form::Gzip => ahead(sink, |decoded| gzip(input, decoded)),
+        Form::Lz4 => ahead(sink, |decoded| lz4(input, decoded)),
+        Form::Zstd => ahead(sink, |decoded| zstd(input, decoded)),
     }
 }
 
@@ -95,26 +100,30 @@ impl Form {
 
 /// What is not compressed. pg_dump makes a chunk of every row, and many rows together are judged faster than each alone.
 fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    const SMALL_BYTES: usize = BUFFER_BYTES / 8;
-    let mut gathered = Vec::with_capacity(BUFFER_BYTES);
+    const ROOM_BYTES: usize = 128 * 1024;
+    let mut room = vec![0; ROOM_BYTES];
+    let mut gathered = 0;
     loop {
+        gathered += input.gather(&mut room[gathered..]);
         let piece = match input.fill_buf() {
             Ok(piece) => piece,
             Err(error) => {
                 // What came before is judged before.
-                sink(&gathered)?;
+                sink(&room[..gathered])?;
                 return Err(error.into());
             }
         };
         let length = piece.len();
-        if (1..SMALL_BYTES).contains(&length) && gathered.len() + length <= BUFFER_BYTES {
-            gathered.extend_from_slice(piece);
+        if let Some(free) = room.get_mut(gathered..gathered + length)
+            && (1..ROOM_BYTES / 8).contains(&length)
+        {
+            free.copy_from_slice(piece);
             input.consume(length);
+            gathered += length;
             continue;
         }
-        if !gathered.is_empty() {
-            sink(&gathered)?;
-            gathered.clear();
+        if gathered > 0 {
+            sink(&room[..std::mem::take(&mut gathered)])?;
             continue;
         }
         if length == 0 {
@@ -126,18 +135,17 @@ fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
 }
 
 /// One stream, with its Adler-32; not flate2's reader, to which a stream that is cut has ended.
-fn zlib<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn zlib<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     let mut decoder = Decompress::new(true);
-    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let piece = input.fill_buf()?;
         let ended = piece.is_empty();
         let (read, written) = (decoder.total_in(), decoder.total_out());
-        let status = decoder.decompress(piece, &mut buffer, FlushDecompress::None);
+        let status = decoder.decompress(piece, decoded.room(), FlushDecompress::None);
         let consumed = (decoder.total_in() - read) as usize;
         let produced = (decoder.total_out() - written) as usize;
         input.consume(consumed);
-        sink(&buffer[..produced])?;
+        decoded.filled(produced)?;
         let status = status.map_err(|_| "the zlib stream is damaged".to_owned())?;
         if status == Status::StreamEnd {
             return nothing_more(input, "the end of the zlib stream");
@@ -155,27 +163,25 @@ fn nothing_more<C: Chunks>(input: &mut C, after: &str) -> Result<(), Stop> {
     if input.fill_buf()?.is_empty() { Ok(()) } else { Err(Stop::Flaw(format!("there are more bytes after {after}"))) }
 }
 
-fn gzip<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn gzip<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     if input.fill_buf()?.is_empty() {
         return Err(Stop::Flaw("it is empty, where a gzip file was expected".to_owned()));
     }
-    let mut buffer = vec![0; BUFFER_BYTES];
     if input.has_one_frame() {
-        read_all(flate2::bufread::GzDecoder::new(&mut *input), "the gzip file", &mut buffer, sink)?;
+        read_all(flate2::bufread::GzDecoder::new(&mut *input), "the gzip file", decoded)?;
         return nothing_more(input, "the end of the gzip file");
     }
-    read_all(flate2::bufread::MultiGzDecoder::new(input), "the gzip file", &mut buffer, sink)
+    read_all(flate2::bufread::MultiGzDecoder::new(input), "the gzip file", decoded)
 }
 
-fn lz4<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
-    let mut buffer = vec![0; BUFFER_BYTES];
+fn lz4<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     loop {
         if input.fill_buf()?.is_empty() {
             return Err(Stop::Flaw("it ends where an LZ4 frame was expected".to_owned()));
         }
         // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
         let mut read = ReadInVain { inner: &mut *input, in_vain: false };
-        read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", &mut buffer, sink)?;
+        read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", decoded)?;
         if read.in_vain {
             return Err(Stop::Flaw("the LZ4 frame is cut".to_owned()));
         }
@@ -203,9 +209,8 @@ impl<C: Chunks> Read for ReadInVain<'_, C> {
 }
 
 /// Frames; each must end with a chunk, since pg_restore drops what follows it there.
-fn zstd<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn zstd<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     let mut decoder = zstd::stream::raw::Decoder::new()?;
-    let mut buffer = vec![0; BUFFER_BYTES];
     let mut within_frame = true;
     loop {
         let piece = input.fill_buf()?;
@@ -217,15 +222,17 @@ fn zstd<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
         }
         let mut source = InBuffer::around(piece);
         loop {
-            let (before, mut target) = (source.pos(), OutBuffer::around(buffer.as_mut_slice()));
+            let room = decoded.room();
+            let (before, room_bytes) = (source.pos(), room.len());
+            let mut target = OutBuffer::around(room);
             let hint = decoder
                 .run(&mut source, &mut target)
                 .map_err(|error| format!("the Zstandard frame is damaged: {error}"))?;
             let (consumed, produced) = (source.pos() - before, target.pos());
-            sink(&buffer[..produced])?;
+            decoded.filled(produced)?;
             within_frame = hint != 0;
             // A full buffer means that there may be more to come out of what went in.
-            let more = source.pos() < source.src.len() || produced == buffer.len();
+            let more = source.pos() < source.src.len() || produced == room_bytes;
             if !within_frame || !more {
                 break;
             }
@@ -248,11 +255,11 @@ fn zstd<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
 }
 
 /// Reads a decoder to its end.
-fn read_all(mut decoder: impl Read, what: &str, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
+fn read_all(mut decoder: impl Read, what: &str, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     loop {
-        match decoder.read(buffer) {
+        match decoder.read(decoded.room()) {
             Ok(0) => return Ok(()),
-            Ok(length) => sink(&buffer[..length])?,
+            Ok(length) => decoded.filled(length)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Our own errors pass through the decoder on their way from the input.
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<crate::Error>()) => {

@@ -11,12 +11,14 @@ const MAX_KEPT_BYTES: usize = 1 << 20;
 pub(crate) struct Input<R> {
     inner: R,
     offset: u64,
+    /// How many bytes are at hand for certain.
+    at_hand: usize,
 }
 
 impl<R: BufRead> Input<R> {
     /// The bytes of `inner`.
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, offset: 0 }
+        Self { inner, offset: 0, at_hand: 0 }
     }
 
     /// How many bytes were read.
@@ -25,22 +27,35 @@ impl<R: BufRead> Input<R> {
     }
 
     /// The bytes that are at hand; none only at the end.
+    #[inline]
     pub(crate) fn fill(&mut self, place: &str) -> Result<&[u8]> {
-        // Asked twice, since a slice that is returned cannot be asked for again after an interruption.
-        loop {
-            match self.inner.fill_buf() {
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::unread(self.offset, place, error)),
-            }
+        // What is waited for is asked for again, since a slice cannot be returned from within a loop that may go on.
+        if self.at_hand == 0 {
+            self.wait(place)?;
         }
         self.inner.fill_buf().map_err(|error| Error::unread(self.offset, place, error))
     }
 
+    /// Waits for bytes, or the end.
+    fn wait(&mut self, place: &str) -> Result<()> {
+        loop {
+            match self.inner.fill_buf() {
+                Ok(piece) => {
+                    self.at_hand = piece.len();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::unread(self.offset, place, error)),
+            }
+        }
+    }
+
     /// Goes past bytes of what [`fill`](Self::fill) gave.
+    #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.inner.consume(bytes);
         self.offset += bytes as u64;
+        self.at_hand -= bytes;
     }
 
     /// The error of an archive that ends too early.
@@ -143,6 +158,33 @@ impl<R: BufRead> Input<R> {
         })
     }
 
+    /// Takes chunks, each a length and as many bytes, as long as they are at hand, whole, and fit into `room`: how many bytes were put there.
+    ///
+    /// It takes only what needs no second look. A length that is zero or strange is left to whoever reads it alone.
+    pub(crate) fn gather(&mut self, widths: Widths, room: &mut [u8]) -> usize {
+        const INT_BYTES: usize = 5;
+        if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
+            return 0;
+        }
+        let Ok(at_hand) = self.inner.fill_buf() else { return 0 };
+        let (mut rest, mut gathered) = (at_hand, 0);
+        while let Some(([0, magnitude @ ..], behind)) = rest.split_first_chunk::<INT_BYTES>() {
+            let length = u32::from_le_bytes(*magnitude) as usize;
+            let (Some(chunk), Some(free)) = (behind.get(..length), room.get_mut(gathered..gathered + length)) else {
+                break;
+            };
+            if length == 0 {
+                break;
+            }
+            free.copy_from_slice(chunk);
+            gathered += length;
+            rest = &behind[length..];
+        }
+        let taken = at_hand.len() - rest.len();
+        self.consume(taken);
+        gathered
+    }
+
     /// An offset's bytes, without the state before it.
     pub(crate) fn position(&mut self, widths: Widths, place: &str) -> Result<u64> {
         let mut bytes = [0; 8];
@@ -243,6 +285,27 @@ mod tests {
         assert!(error.message.contains("2147483647 bytes long"), "{error}");
         let error = Input::new(&bytes[..]).long_text(WIDTHS, "here", "a text", |_| ()).unwrap_err();
         assert!(error.message.contains("it is cut"), "{error}");
+    }
+
+    #[test]
+    fn chunks_are_gathered_as_long_as_they_are_plain_and_fit() {
+        let chunk = |length: u8, text: &[u8]| [&[0, length, 0, 0, 0][..], text].concat();
+        for (bytes, room, gathered, offset) in [
+            (chunk(2, b"ab"), 10, 2, 7),
+            ([chunk(2, b"ab"), chunk(3, b"cde")].concat(), 10, 5, 15),
+            ([chunk(2, b"ab"), chunk(3, b"cde")].concat(), 4, 2, 7),
+            ([chunk(2, b"ab"), chunk(0, b"")].concat(), 10, 2, 7),
+            ([chunk(2, b"ab"), chunk(3, b"cd")].concat(), 10, 2, 7),
+            ([chunk(2, b"ab"), vec![0, 1, 0]].concat(), 10, 2, 7),
+            ([chunk(2, b"ab"), vec![1, 1, 0, 0, 0, b'x']].concat(), 10, 2, 7),
+            ([chunk(2, b"ab"), vec![0, 0xff, 0xff, 0xff, 0xff, b'x']].concat(), 10, 2, 7),
+        ] {
+            let mut input = Input::new(&bytes[..]);
+            input.fill("here").unwrap();
+            let mut place = vec![0; room];
+            assert_eq!((input.gather(WIDTHS, &mut place), input.offset()), (gathered, offset), "{bytes:?}");
+            assert_eq!(&place[..gathered], &b"abcde"[..gathered]);
+        }
     }
 
     #[test]
