@@ -145,7 +145,7 @@ fn what_lies_beside_a_dump_is_left_aside_and_told() {
         (&tar, vec!["README", "empty/", "fifo", "link", "more/", "more/x"]),
     ] {
         let path = dump.to_str().unwrap();
-        let told = &json(&workshop, dump)["archive"]["origin"]["others"];
+        let told = &json(&workshop, dump)["archive"]["others"];
         let mut found: Vec<_> = told["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         found.sort_unstable();
         assert_eq!((found, told["count"].as_u64()), (names.clone(), Some(names.len() as u64)));

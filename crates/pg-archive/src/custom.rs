@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
 use crate::error::{Error, Result, Trouble};
-use crate::facts::{Facts, Kind, Place, Table};
+use crate::facts::{Facts, Kind, Others, Place, Table};
 use crate::header::Header;
 use crate::input::{Input, Widths};
 use crate::large_objects::{Collected, LargeObject};
@@ -53,6 +53,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         toc: toc.lines(),
         toc_entries: toc.entries.len() as u64,
         bytes: input.offset(),
+        others: Others::default(),
     })
 }
 

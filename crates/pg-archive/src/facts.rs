@@ -21,6 +21,9 @@ pub struct Facts {
     pub toc_entries: u64,
     /// Its size.
     pub bytes: u64,
+    /// What came with it that is no part of it.
+    #[serde(default, skip_serializing_if = "Others::is_empty")]
+    pub others: Others,
 }
 
 /// The form of an archive.
@@ -99,9 +102,6 @@ pub struct Origin {
     /// How it is written; nothing for a script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Written>,
-    /// What came with it that is no part of it.
-    #[serde(default, skip_serializing_if = "Others::is_empty")]
-    pub others: Others,
 }
 
 /// How an archive is written, by its header: what `pg_restore --list` says of it besides.

@@ -65,9 +65,9 @@ impl<R: BufRead> Files<'_, R> {
         let has_script = self.found.script.is_some();
         if let Some(contents) = self.contents {
             let mut facts = self.found.facts(contents, bytes)?;
-            facts.origin.others = self.folder.others();
+            facts.others = self.folder.others();
             if has_script && facts.kind == facts::Kind::Directory {
-                facts.origin.others.add(b"restore.sql");
+                facts.others.add(b"restore.sql");
             }
             return Ok(facts);
         }

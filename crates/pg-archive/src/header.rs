@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::error::{Error, Result};
-use crate::facts::{Compression, Origin, Others, Written};
+use crate::facts::{Compression, Origin, Written};
 use crate::input::{Input, Widths};
 
 /// What every archive begins with.
@@ -96,7 +96,6 @@ impl Header {
             server_version: name("the server's version")?,
             tool_version: name("pg_dump's version")?,
             written: Some(Written { integer_bytes: int, offset_bytes: offset, level, summer_time }),
-            others: Others::default(),
         };
         Ok(Self { version, widths, layout, compression, origin })
     }

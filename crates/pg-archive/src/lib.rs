@@ -40,7 +40,7 @@ mod toc;
 use std::io::BufRead;
 
 pub use error::{Error, Result, Trouble};
-pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Place, Table};
+pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Table, Written};
 
 use crate::header::{Header, Layout};
 use crate::input::Input;

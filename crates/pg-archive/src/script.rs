@@ -26,7 +26,7 @@ use std::io::BufRead;
 
 use crate::copy::Copy;
 use crate::error::{Error, Result};
-use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Place, Table};
+use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Table};
 use crate::input::Input;
 use crate::rows::{Flaw, Rows};
 use crate::script::command::Command;
@@ -73,6 +73,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         toc: Vec::new(),
         toc_entries: 0,
         bytes: input.offset(),
+        others: Others::default(),
     })
 }
 

@@ -198,7 +198,7 @@ fn contents(facts: &Facts) -> String {
 
 /// What lies beside the dump, if anything does: `README, notes/ and 3 more`.
 fn others(facts: &Facts) -> Option<String> {
-    let others = &facts.origin.others;
+    let others = &facts.others;
     let names = others.names.join(", ");
     match others.count.saturating_sub(others.names.len() as u64) {
         _ if others.is_empty() => None,

@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 
 use crate::decode::Form;
 use crate::error::{Error, Result};
-use crate::facts::{Facts, Kind};
+use crate::facts::{Facts, Kind, Others};
 use crate::files::contents::{Contents, Lists, file, lists_of};
 use crate::files::early::Either;
 use crate::files::name::ending;
@@ -110,6 +110,7 @@ impl Found {
             toc,
             toc_entries: contents.toc.entries.len() as u64,
             bytes,
+            others: Others::default(),
         })
     }
 

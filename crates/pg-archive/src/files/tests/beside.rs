@@ -23,7 +23,7 @@ fn what_pg_restore_does_not_look_at_is_left_aside_and_told() {
             members.rotate_right(turn);
             let tar = pack(&members);
             let mut facts = judged(&tar).unwrap();
-            let others = std::mem::take(&mut facts.origin.others);
+            let others = std::mem::take(&mut facts.others);
             assert_eq!((others.count, &*others.names), (1, &[name.to_owned()][..]), "{turn}");
             assert_eq!(facts, Facts { bytes: tar.len() as u64, ..whole.clone() }, "{turn} {name}");
         }
@@ -34,7 +34,7 @@ fn what_pg_restore_does_not_look_at_is_left_aside_and_told() {
 fn of_many_others_the_first_are_named() {
     let mut members = directory();
     members.extend((0..1000).map(|number| (format!("{number}.txt"), Vec::new())));
-    let others = judged(&pack(&members)).unwrap().origin.others;
+    let others = judged(&pack(&members)).unwrap().others;
     assert_eq!((others.count, others.names.len(), &*others.names[19]), (1000, 20, "19.txt"));
 }
 
