@@ -10,11 +10,14 @@
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`retention`] | which backups to keep, decided with reasons |
 //! | [`plugin`] | how settings become stages |
+//! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
+//! | [`quantity`] | sizes and times as people write them |
 //! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
 //!
 //! There is no configuration format, no command line, no SDK and no child process in here.
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
 
+pub mod berth;
 pub mod catalog;
 pub mod check;
 pub mod compress;
@@ -27,6 +30,7 @@ pub mod meter;
 pub mod pipeline;
 pub mod plugin;
 pub mod progress;
+pub mod quantity;
 pub mod retention;
 pub mod stage;
 pub mod stream;

@@ -152,6 +152,11 @@ pub trait Ship: Check {
         None
     }
 
+    /// Whether a body is only kept until it has ended, and brought to the destination then. Whoever does so watches over its own time.
+    fn spools(&self) -> bool {
+        false
+    }
+
     /// What interrupted writers left, where that can be found.
     fn sweep(&self) -> Option<&dyn Sweep> {
         None

@@ -27,9 +27,9 @@ pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String
         config.destination(name)?;
     }
     let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
-    let reads = chosen.map(async |(name, builder)| {
+    let reads = chosen.map(async |(name, destination)| {
         let read = async {
-            let store: Arc<dyn Store> = Arc::from(builder(&())?);
+            let store = destination.open()?;
             let catalog = Catalog::read(&*store).await?;
             Ok(Catalogued { name: name.clone(), store, catalog })
         };

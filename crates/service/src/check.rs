@@ -35,11 +35,11 @@ pub async fn check(
         findings.extend(of_stages(registry, job, identities).await);
     }
     let wanted = wanted_bytes(&jobs).await;
-    for (name, builder) in &config.destinations {
+    for (name, destination) in &config.destinations {
         if jobs.iter().any(|job| job.ship.contains(name)) {
             let subject = format!("destination {name}");
-            match builder(&()) {
-                Ok(store) => findings.extend(of_destination(&subject, Arc::from(store), wanted).await),
+            match destination.open() {
+                Ok(store) => findings.extend(of_destination(&subject, store, wanted).await),
                 Err(error) => findings.push(Finding::failed(subject, &error)),
             }
         }

@@ -4,7 +4,9 @@ mod written;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use longshore_core::berth::Berth;
 use longshore_core::plugin::{Cluster, Site};
 use longshore_core::retention::Policy;
 use longshore_core::stage::{Dump, Encrypt, Store, Verify};
@@ -26,9 +28,23 @@ pub struct Config {
     /// Where locks are kept, if not in the usual place.
     pub lock_dir: Option<PathBuf>,
     /// Destinations by name.
-    pub destinations: BTreeMap<String, Builder<dyn Store>>,
+    pub destinations: BTreeMap<String, Destination>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
+}
+
+/// A destination that was read.
+pub struct Destination {
+    store: Builder<dyn Store>,
+    /// How many artifacts are shipped to it at once, if that is bounded.
+    pub parallel: Option<usize>,
+}
+
+impl Destination {
+    /// Its store, under the terms that are set for it.
+    pub fn open(&self) -> Result<Arc<dyn Store>> {
+        (self.store)(&()).map(Arc::from)
+    }
 }
 
 /// A job that was read.
@@ -72,7 +88,7 @@ impl Config {
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
-        let destinations = section(destinations.take(), |_, value| registry.store.read(value))?;
+        let destinations = section(destinations.take(), |name, value| destination(name, value, registry))?;
         let policies = section(policies.take(), |name, value| {
             let span = value.span();
             let policy: Policy = read(value)?;
@@ -100,8 +116,8 @@ impl Config {
         }
     }
 
-    /// The builder of a destination.
-    pub fn destination(&self, name: &str) -> Result<&Builder<dyn Store>> {
+    /// A destination.
+    pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).ok_or_else(|| {
             Error::new(Stage::Config, Kind::Usage, name, "there is no such destination")
                 .hint(format!("the destinations are {}", list(self.destinations.keys())))
@@ -109,10 +125,30 @@ impl Config {
     }
 }
 
+/// Reads a destination: what any may have, and what its plugin knows.
+fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Destination, Fault> {
+    let span = value.span();
+    let DeValue::Table(mut table) = value.into_inner() else {
+        return Err(Fault::at(span, format!("destination \"{name}\" must be a table")));
+    };
+    let common = written::Destination::SETTINGS.iter().filter_map(|setting| table.remove_entry(*setting)).collect();
+    let settings: written::Destination = read(Spanned::new(span.clone(), DeValue::Table(common)))?;
+    let parallel = settings.parallel.filter(|parallel| (1..=MAX_PARALLEL).contains(parallel));
+    if parallel != settings.parallel {
+        return Err(Fault::at(span, format!("destination \"{name}\": parallel is from 1 to {MAX_PARALLEL}")));
+    }
+    let terms = settings.terms();
+    let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
+    let name = name.to_owned();
+    let store: Builder<dyn Store> =
+        Arc::new(move |context| Ok(Box::new(Berth::new(&name, Arc::from(plugin(context)?), terms.clone()))));
+    Ok(Destination { store, parallel })
+}
+
 /// What jobs may refer to.
 struct Known<'a> {
     clusters: BTreeMap<String, written::Cluster>,
-    destinations: &'a BTreeMap<String, Builder<dyn Store>>,
+    destinations: &'a BTreeMap<String, Destination>,
     policies: BTreeMap<String, Policy>,
 }
 
@@ -151,6 +187,9 @@ impl Known<'_> {
         if !(1..=MAX_PARALLEL).contains(&settings.parallel) {
             return Err(wrong(format!("parallel is from 1 to {MAX_PARALLEL}")));
         }
+        // An artifact goes to all at once, so the least of them bounds how many are under way.
+        let bounds = settings.ship.iter().filter_map(|name| self.destinations.get(name)?.parallel);
+        let parallel = bounds.chain([settings.parallel]).min().unwrap_or(1);
         let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
         Ok(Job {
             name: name.to_owned(),
@@ -169,7 +208,7 @@ impl Known<'_> {
             encrypt,
             retention: self.retention(settings.retention, &settings.ship).map_err(&wrong)?,
             ship: settings.ship,
-            parallel: settings.parallel,
+            parallel,
         })
     }
 

@@ -84,7 +84,7 @@ async fn claimed_destinations(
     let mut errors: Vec<(String, Error)> = Vec::new();
     for name in &job.ship {
         let claimed = async {
-            let store: Arc<dyn longshore_core::stage::Store> = Arc::from(config.destination(name)?(&())?);
+            let store = config.destination(name)?.open()?;
             let lock = match store.exclusive() {
                 Some(exclusive) => Some(exclusive.claim(&job.name, &lock.holder).await?),
                 None => None,

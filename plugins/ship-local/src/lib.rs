@@ -33,7 +33,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::draft::Draft;
 use crate::root::{Root, failure};
-pub use crate::settings::{Local, Mode, Size};
+pub use crate::settings::{Local, Mode};
 
 /// How many chunks are written at a time, if so many are there.
 const CHUNKS_AT_ONCE: usize = 8;

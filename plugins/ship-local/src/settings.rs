@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use longshore_core::quantity::Size;
 use longshore_core::{Error, Kind, Result, Stage};
 use nix::unistd::{Gid, Group, Uid, User};
 use serde::Deserialize;
@@ -26,7 +27,7 @@ pub struct Local {
     /// The group of what is made, a name or a number.
     pub group: Option<String>,
     /// How much space stays free: writing stops before it is used up.
-    #[serde(default = "Size::reserve")]
+    #[serde(default = "reserve")]
     pub min_free: Size,
 }
 
@@ -62,48 +63,9 @@ impl TryFrom<String> for Mode {
     }
 }
 
-/// A number of bytes, written with its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Size(u64);
-
-impl Size {
-    fn reserve() -> Self {
-        Self(64 << 20)
-    }
-
-    /// The number of bytes.
-    pub fn bytes(self) -> u64 {
-        self.0
-    }
-}
-
-/// The units of a [`Size`], and the bytes of each.
-const UNITS: [(&str, u64); 10] = [
-    ("", 1),
-    ("B", 1),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("kB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-];
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let scale = UNITS.iter().find(|(name, _)| *name == unit.trim_start());
-        let bytes = number.parse().ok().zip(scale).and_then(|(number, (_, scale))| scale.checked_mul(number));
-        bytes.map(Self).ok_or_else(|| {
-            format!("\"{text}\" is not a size: write a whole number and a unit, such as \"256MiB\" or \"1GB\"")
-        })
-    }
+/// How much space stays free where nothing is said.
+fn reserve() -> Size {
+    Size::new(64 << 20)
 }
 
 /// What is made, is made so.
@@ -190,16 +152,6 @@ mod tests {
     fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
         let error = read(json!({ "path": "/srv/backups", "pfad": "x" })).unwrap_err();
         assert!(error.contains("pfad") && error.contains("min_free"), "{error}");
-    }
-
-    #[test]
-    fn a_size_is_a_whole_number_with_a_unit() {
-        for (text, bytes) in [("0", 0), ("17", 17), ("1kB", 1000), ("256MiB", 256 << 20), ("2 TiB", 2 << 40)] {
-            assert_eq!(Size::try_from(text.to_owned()).unwrap().bytes(), bytes, "{text}");
-        }
-        for bad in ["", "MiB", "-1", "1.5GiB", "1 mib", "1PiB", "99999999999TiB", "0x10", "1 MiB "] {
-            assert!(Size::try_from(bad.to_owned()).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use longshore_core::berth::{MaxRate, Pace, STALL_TIMEOUT, Terms};
 use longshore_core::compress::Compression;
 use longshore_core::plugin::Packing;
+use longshore_core::quantity::Span;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -33,6 +36,27 @@ pub(super) struct Cluster {
     #[serde(default = "nothing")]
     pub(super) connection: SecretString,
     pub(super) bin_dir: Option<PathBuf>,
+}
+
+/// `[destination.NAME]`, as far as it is the same for all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Destination {
+    stall_timeout: Option<Span>,
+    max_rate: Option<MaxRate>,
+    pub(super) parallel: Option<usize>,
+}
+
+impl Destination {
+    /// The settings' names.
+    pub(super) const SETTINGS: [&str; 3] = ["stall_timeout", "max_rate", "parallel"];
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            stall_timeout: self.stall_timeout.map_or(STALL_TIMEOUT, Span::duration),
+            max_rate: self.max_rate.clone().map(|rate| Arc::new(Pace::new(rate))),
+        }
+    }
 }
 
 /// An empty connection string: libpq's defaults and the `PG*` variables.

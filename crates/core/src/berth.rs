@@ -1,0 +1,179 @@
+//! A destination under the terms that its owner sets: how fast it may be written to, and how long it may stall.
+//!
+//! A [`Berth`] is a destination around another, and whoever works with it sees the terms in nothing but their effect.
+
+mod pace;
+mod patience;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+
+use crate::check::{Check, Finding};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::Key;
+use crate::lock::{Holder, Lock};
+use crate::quantity::Span;
+use crate::stage::{Entry, Exclusive, Leftover, Room, Ship, Store, Sweep};
+use crate::stream::ByteStream;
+
+pub use pace::{MaxRate, Pace};
+
+/// What the owner of a destination sets, whatever it is made of.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// How long it may take nothing, or give nothing, before it is given up.
+    pub stall_timeout: Duration,
+    /// How fast it may be written to, in total; as fast as it can be where nothing is set.
+    pub max_rate: Option<Arc<Pace>>,
+}
+
+/// How long a destination may stall where nothing is set.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { stall_timeout: STALL_TIMEOUT, max_rate: None }
+    }
+}
+
+/// A destination under terms.
+pub struct Berth {
+    name: String,
+    store: Arc<dyn Store>,
+    terms: Terms,
+}
+
+impl Berth {
+    /// The destination `name` of the configuration, under `terms`.
+    pub fn new(name: &str, store: Arc<dyn Store>, terms: Terms) -> Self {
+        Self { name: name.to_owned(), store, terms }
+    }
+
+    fn stalled(&self, what: &str) -> Error {
+        stalled(&self.name, what, self.terms.stall_timeout)
+    }
+
+    /// Waits for an answer as long as the terms allow.
+    async fn answer<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        tokio::time::timeout(self.terms.stall_timeout, work).await.unwrap_or_else(|_| Err(self.stalled("gave no answer")))
+    }
+
+    /// Waits for each item of a stream as long as the terms allow.
+    fn items<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
+        let (name, limit) = (self.name.clone(), self.terms.stall_timeout);
+        let state = Some(stream);
+        futures_util::stream::unfold(state, move |state| {
+            let name = name.clone();
+            async move {
+                let mut stream = state?;
+                match tokio::time::timeout(limit, stream.next()).await {
+                    Ok(Some(item)) => Some((item, Some(stream))),
+                    Ok(None) => None,
+                    Err(_) => Some((Err(stalled(&name, "sent nothing", limit)), None)),
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
+fn stalled(name: &str, what: &str, limit: Duration) -> Error {
+    let message = format!("{what} for {}, so it was given up", Span::new(limit));
+    Error::new(Stage::Ship, Kind::Unavailable, name, message)
+        .hint("look at the network and at the destination; stall_timeout of the destination says how long it may take")
+}
+
+#[async_trait]
+impl Ship for Berth {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        let body = match &self.terms.max_rate {
+            Some(pace) => Arc::clone(pace).slow(body),
+            None => body,
+        };
+        let (body, watch) = patience::watch(body);
+        let settles = !self.store.spools();
+        tokio::select! {
+            done = self.store.ship(key, body) => done,
+            // What is dropped here leaves nothing, by the contract of Ship.
+            what = watch.until_stalled(self.terms.stall_timeout, settles) => Err(self.stalled(what)),
+        }
+    }
+
+    fn exclusive(&self) -> Option<&dyn Exclusive> {
+        self.store.exclusive().map(|_| self as &dyn Exclusive)
+    }
+
+    fn room(&self) -> Option<&dyn Room> {
+        self.store.room().map(|_| self as &dyn Room)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        self.store.sweep().map(|_| self as &dyn Sweep)
+    }
+
+    fn spools(&self) -> bool {
+        self.store.spools()
+    }
+}
+
+#[async_trait]
+impl Store for Berth {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.answer(self.store.list()).await.map(|entries| self.items(entries))
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        self.answer(self.store.fetch(key, range)).await.map(|bytes| self.items(bytes))
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        self.answer(self.store.remove(key)).await
+    }
+}
+
+#[async_trait]
+impl Check for Berth {
+    async fn check(&self) -> Vec<Finding> {
+        let found = self.answer(async { Ok(self.store.check().await) }).await;
+        found.unwrap_or_else(|error| vec![Finding::failed(&self.name, &error)])
+    }
+}
+
+/// The error of what the destination does not offer; nobody asks, since nothing is offered then.
+fn not_offered(name: &str) -> Error {
+    Error::new(Stage::Ship, Kind::Failed, name, "the destination does not offer this")
+}
+
+#[async_trait]
+impl Exclusive for Berth {
+    async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock> {
+        let exclusive = self.store.exclusive().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(exclusive.claim(name, holder)).await
+    }
+}
+
+#[async_trait]
+impl Room for Berth {
+    async fn free_bytes(&self) -> Result<u64> {
+        let room = self.store.room().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(room.free_bytes()).await
+    }
+}
+
+#[async_trait]
+impl Sweep for Berth {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let sweep = self.store.sweep().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(sweep.leftovers()).await
+    }
+
+    async fn discard(&self, leftover: &Leftover) -> Result<()> {
+        let sweep = self.store.sweep().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(sweep.discard(leftover)).await
+    }
+}

@@ -1,0 +1,189 @@
+//! How fast a destination may be written to, all day or by the clock on the wall.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{Local, NaiveTime};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::quantity::Size;
+use crate::stream::ByteStream;
+
+/// How much may be written at once after a pause, in time at full speed.
+const BURST: Duration = Duration::from_millis(100);
+
+/// Bytes a second: `"20MiB"`, or by the local time of day: `{ "08:00-18:00" = "5MiB" }`, and as fast as can be at all others.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct MaxRate(Vec<Slot>);
+
+/// A part of the day and its rate. One that begins later than it ends goes over midnight; one that begins as it ends is the whole day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    from: NaiveTime,
+    to: NaiveTime,
+    bytes_a_second: u64,
+}
+
+impl Slot {
+    fn is_at(&self, time: NaiveTime) -> bool {
+        if self.from < self.to { (self.from..self.to).contains(&time) } else { time >= self.from || time < self.to }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a rate is bytes a second, such as \"5MiB\", or { \"08:00-18:00\" = \"5MiB\" }")]
+enum Written {
+    Always(String),
+    Timetable(BTreeMap<String, String>),
+}
+
+impl TryFrom<Written> for MaxRate {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let slot = |from, to, rate: String| match Size::try_from(rate)?.bytes() {
+            0 => Err("a rate of nothing a second would never end".to_owned()),
+            bytes_a_second => Ok(Slot { from, to, bytes_a_second }),
+        };
+        let slots = match written {
+            Written::Always(rate) => vec![slot(NaiveTime::MIN, NaiveTime::MIN, rate)?],
+            Written::Timetable(slots) => slots
+                .into_iter()
+                .map(|(when, rate)| {
+                    let (from, to) = times(&when)
+                        .ok_or_else(|| format!("\"{when}\" is not a part of the day: write it as \"08:00-18:00\""))?;
+                    slot(from, to, rate)
+                })
+                .collect::<Result<_, String>>()?,
+        };
+        Ok(Self(slots))
+    }
+}
+
+fn times(text: &str) -> Option<(NaiveTime, NaiveTime)> {
+    let (from, to) = text.split_once('-')?;
+    let time = |text: &str| match text.trim() {
+        "24:00" => Some(NaiveTime::MIN),
+        text => NaiveTime::parse_from_str(text, "%H:%M").ok(),
+    };
+    Some((time(from)?, time(to)?))
+}
+
+impl MaxRate {
+    /// The rate at a time of day, in bytes a second; the least where several parts of the day overlap.
+    fn at(&self, time: NaiveTime) -> Option<u64> {
+        self.0.iter().filter(|slot| slot.is_at(time)).map(|slot| slot.bytes_a_second).min()
+    }
+}
+
+/// Keeps all bodies together below a rate.
+#[derive(Debug)]
+pub struct Pace {
+    rate: MaxRate,
+    /// When what was let through so far would have been written at the rate.
+    even: Mutex<Instant>,
+}
+
+impl Pace {
+    /// A pace that nothing has passed yet.
+    pub fn new(rate: MaxRate) -> Self {
+        Self { rate, even: Mutex::new(Instant::now()) }
+    }
+
+    /// The same body, no faster than all together may be.
+    pub(super) fn slow(self: Arc<Self>, body: ByteStream) -> ByteStream {
+        body.then(move |chunk| {
+            let pace = Arc::clone(&self);
+            async move {
+                if let Ok(chunk) = &chunk {
+                    tokio::time::sleep_until(pace.turn(chunk.len() as u64)).await;
+                }
+                chunk
+            }
+        })
+        .boxed()
+    }
+
+    /// When so many bytes may pass.
+    fn turn(&self, bytes: u64) -> Instant {
+        let Some(rate) = self.rate.at(Local::now().time()) else { return Instant::now() };
+        let now = Instant::now();
+        // Nothing is done under the lock that could leave it half done.
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = (*even).max(now.checked_sub(BURST).unwrap_or(now));
+        *even = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{collect, from_bytes};
+
+    fn read(text: serde_json::Value) -> Result<MaxRate, String> {
+        serde_json::from_value(text).map_err(|error| error.to_string())
+    }
+
+    fn at(hour: u32, minute: u32) -> NaiveTime {
+        NaiveTime::from_hms_opt(hour, minute, 0).unwrap()
+    }
+
+    #[test]
+    fn a_rate_is_for_all_day_or_for_parts_of_it() {
+        assert_eq!(read(serde_json::json!("5MiB")).unwrap().at(at(3, 0)), Some(5 << 20));
+        let timetable = serde_json::json!({ "08:00-18:00": "5MiB", "22:00-02:00": "1MiB", "17:00-24:00": "2MiB" });
+        let rate = read(timetable).unwrap();
+        for (time, expected) in [
+            (at(7, 59), None),
+            (at(8, 0), Some(5 << 20)),
+            (at(17, 30), Some(2 << 20)),
+            (at(18, 0), Some(2 << 20)),
+            (at(23, 59), Some(1 << 20)),
+            (at(1, 59), Some(1 << 20)),
+            (at(2, 0), None),
+        ] {
+            assert_eq!(rate.at(time), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_says_how_one_is_written() {
+        for (bad, words) in [
+            (serde_json::json!("fast"), "not a size"),
+            (serde_json::json!("0"), "never end"),
+            (serde_json::json!(5), "a rate is"),
+            (serde_json::json!({ "8-18h": "5MiB" }), "not a part of the day"),
+            (serde_json::json!({ "08:00-18:00": "5" , "x": "1" }), "not a part of the day"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_bodies_together_keep_to_the_rate() {
+        let pace = Arc::new(Pace::new(read(serde_json::json!("1000")).unwrap()));
+        let body = || {
+            let chunks = futures_util::stream::iter((0..10).map(|_| Ok(bytes::Bytes::from_static(&[0; 100]))));
+            Arc::clone(&pace).slow(chunks.boxed())
+        };
+        let begun = Instant::now();
+        let read = |body| collect(body, 1 << 20, crate::Stage::Ship, "");
+        let (one, other) = tokio::join!(read(body()), read(body()));
+        assert_eq!((one.unwrap().len(), other.unwrap().len()), (1000, 1000));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_millis(1700) && took <= Duration::from_millis(2100), "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn bytes_are_what_they_were() {
+        let pace = Arc::new(Pace::new(read(serde_json::json!("1GiB")).unwrap()));
+        let passed = collect(pace.slow(from_bytes("cargo")), 100, crate::Stage::Ship, "").await.unwrap();
+        assert_eq!(passed, "cargo");
+    }
+}

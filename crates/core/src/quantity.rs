@@ -1,0 +1,122 @@
+//! Sizes and times as people write them in the configuration: a whole number and a unit.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A number of bytes, such as `"256MiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Size(u64);
+
+impl Size {
+    /// So many bytes.
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number of bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// The units of a [`Size`], and the bytes of each.
+const SIZES: [(&str, u64); 10] = [
+    ("", 1),
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        number(&text, &SIZES).map(Self).ok_or_else(|| {
+            format!("\"{text}\" is not a size: write a whole number and a unit, such as \"256MiB\" or \"1GB\"")
+        })
+    }
+}
+
+/// A length of time, such as `"90s"` or `"30d"`; a day has 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(Duration);
+
+impl Span {
+    /// So long.
+    pub const fn new(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    /// The length.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+/// The units of a [`Span`], and the seconds of each.
+const SPANS: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400)];
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        number(&text, &SPANS).map(Duration::from_secs).map(Self).ok_or_else(|| {
+            format!("\"{text}\" is not a length of time: write a whole number and s, m, h, d or w, such as \"90s\" or \"30d\"")
+        })
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let fits = |(_, scale): &&(&str, u64)| seconds >= *scale && seconds.is_multiple_of(*scale);
+        let (unit, scale) = SPANS.iter().rev().find(fits).unwrap_or(&SPANS[0]);
+        write!(f, "{}{unit}", seconds / scale)
+    }
+}
+
+/// The number that a text says, if it is a whole one with one of these units and not too large.
+fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, scale) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    scale.checked_mul(number.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_whole_number_with_a_unit() {
+        for (text, bytes) in [("0", 0), ("17", 17), ("1kB", 1000), ("256MiB", 256 << 20), ("2 TiB", 2 << 40)] {
+            assert_eq!(Size::try_from(text.to_owned()).unwrap().bytes(), bytes, "{text}");
+        }
+        for bad in ["", "MiB", "-1", "1.5GiB", "1 mib", "1PiB", "99999999999TiB", "0x10", "1 MiB "] {
+            assert!(Size::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_a_whole_number_with_a_unit_and_is_told_in_the_largest_that_fits() {
+        for (text, seconds, told) in
+            [("90s", 90, "90s"), ("120s", 120, "2m"), ("36h", 129_600, "36h"), ("30d", 2_592_000, "30d"), ("0s", 0, "0s")]
+        {
+            let span = Span::try_from(text.to_owned()).unwrap();
+            assert_eq!((span.duration().as_secs(), span.to_string().as_str()), (seconds, told));
+        }
+        for bad in ["", "5", "m", "-1s", "1.5h", "1 year", "99999999999999999999d"] {
+            assert!(Span::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+}
