@@ -72,20 +72,13 @@ fn a_database_that_fails_hinders_no_other() {
     workshop.cluster.create_database("sound");
     workshop.cluster.psql("broken", "create table t (x int); ");
     // A table that a dump cannot lock, since somebody else has it.
-    let mut holder = std::process::Command::new(workshop.cluster.bin_dir().join("psql"));
-    holder.arg(format!("{} dbname=broken", workshop.cluster.connection()));
-    holder.args(["-Xqc", "begin; lock table t in access exclusive mode; select pg_sleep(60)"]);
-    let mut holder = holder.stdout(std::process::Stdio::null()).spawn().unwrap();
-    crate::support::wait_for("the lock", || {
-        (workshop.cluster.psql("postgres", "select count(*) from pg_locks where mode = 'AccessExclusiveLock' and relation is not null and database = (select oid from pg_database where datname = 'broken')") != "0").then_some(())
-    });
+    let held = workshop.hold("broken", "t");
     workshop.configure(&Job {
         dump: "[{ type = 'pg_dump', databases = ['broken', 'sound'], lock_wait_timeout = '300ms' }]",
         ..Job::default()
     });
     let ended = workshop.longshore(&["run"]).expect(3);
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(held);
     ended.says("broken: ").says("another session holds a lock").says("hint: ");
     let lines = workshop.json(&["list", "--json"]);
     assert_eq!(lines.as_array().unwrap().len(), 1);

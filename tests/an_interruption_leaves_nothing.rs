@@ -37,10 +37,7 @@ fn sigterm_ends_the_children_and_leaves_nothing_visible() {
 #[test]
 fn sigterm_while_a_dump_waits_for_a_lock_ends_it_at_once() {
     let workshop = bulk();
-    let mut holder = Command::new(workshop.cluster.bin_dir().join("psql"));
-    holder.arg(format!("{} dbname=bulk", workshop.cluster.connection()));
-    holder.args(["-Xqc", "begin; lock table bulk in access exclusive mode; select pg_sleep(60)"]);
-    let mut holder = holder.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let _held = workshop.hold("bulk", "bulk");
     let run = workshop.start(&["run"]);
     workshop.wait_for_backend("LOCK TABLE%");
     signal(&run, "TERM");
@@ -48,8 +45,6 @@ fn sigterm_while_a_dump_waits_for_a_lock_ends_it_at_once() {
     Ended::of(run.wait_with_output().unwrap()).expect(143);
     assert!(begun.elapsed() < Duration::from_secs(10));
     workshop.wait_for_silence();
-    holder.kill().unwrap();
-    holder.wait().unwrap();
 }
 
 #[test]

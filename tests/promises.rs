@@ -11,6 +11,7 @@ mod a_restore_refuses_what_it_must;
 mod an_interruption_leaves_nothing;
 mod check_looks_ahead;
 mod connects_as_libpq_does;
+mod destinations_catch_up;
 mod dumps_hold_what_was_asked_for;
 mod every_file_can_be_undone_by_hand;
 mod inspect_tells_what_is_in_a_dump;

@@ -1,5 +1,6 @@
 //! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
 
+mod held;
 mod mount;
 
 use std::fs;

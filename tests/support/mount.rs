@@ -14,6 +14,12 @@ impl Tmpfs {
         assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a small file system, which takes root");
         Self(folder.to_owned())
     }
+
+    /// Makes it larger or smaller.
+    pub(crate) fn resize(&self, size: &str) {
+        let resized = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0).status();
+        assert!(resized.is_ok_and(|status| status.success()), "{} keeps its size", self.0.display());
+    }
 }
 
 impl Drop for Tmpfs {

@@ -40,6 +40,8 @@ pub(crate) enum Verb {
     Restore(Restore),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
+    /// Bring every destination of a job to the same backups, by copying what one has and another lacks.
+    Sync(Sync),
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -209,6 +211,20 @@ pub(crate) struct Prune {
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     /// Show what would be removed, and why the rest is kept, without removing anything.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Sync {
+    /// The job; it may be left out where there is only one.
+    pub(crate) job: Option<String>,
+    /// Read all backups, and put a good copy in the place of each that is damaged.
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Show what would be copied, without copying anything.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

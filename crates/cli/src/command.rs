@@ -8,6 +8,7 @@ mod manual;
 mod prune;
 mod restore;
 mod run;
+mod sync;
 mod verify;
 
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
+        Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Completions { shell } => manual::completions(shell, *output),
         Verb::Man { folder } => manual::man(&folder, *output),
     };

@@ -60,7 +60,9 @@ impl Berth {
 
     /// Waits for an answer as long as the terms allow.
     async fn answer<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        tokio::time::timeout(self.terms.stall_timeout, work).await.unwrap_or_else(|_| Err(self.stalled("gave no answer")))
+        tokio::time::timeout(self.terms.stall_timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(self.stalled("gave no answer")))
     }
 
     /// Waits for each item of a stream as long as the terms allow.

@@ -174,7 +174,7 @@ pub struct Artifact {
     pub sealed: Digest,
 }
 
-/// A smaller sealed file beside the artifact.
+/// A sealed file: the artifact, or a smaller one beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SealedFile {
@@ -217,6 +217,12 @@ impl Manifest {
     pub fn keys(&self) -> Result<Vec<Key>> {
         let details = self.details.iter().map(|details| details.key.clone());
         Ok(std::iter::once(self.name()?.manifest()).chain(details).chain([self.artifact.key.clone()]).collect())
+    }
+
+    /// The files that it speaks of, each with its digest, in the order in which they are shipped.
+    pub fn files(&self) -> impl Iterator<Item = SealedFile> {
+        let Artifact { key, sealed, .. } = self.artifact.clone();
+        std::iter::once(SealedFile { key, sealed }).chain(self.details.clone())
     }
 
     /// As it lies in a destination: JSON that people can read, too.

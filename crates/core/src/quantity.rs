@@ -109,9 +109,13 @@ mod tests {
 
     #[test]
     fn a_span_is_a_whole_number_with_a_unit_and_is_told_in_the_largest_that_fits() {
-        for (text, seconds, told) in
-            [("90s", 90, "90s"), ("120s", 120, "2m"), ("36h", 129_600, "36h"), ("30d", 2_592_000, "30d"), ("0s", 0, "0s")]
-        {
+        for (text, seconds, told) in [
+            ("90s", 90, "90s"),
+            ("120s", 120, "2m"),
+            ("36h", 129_600, "36h"),
+            ("30d", 2_592_000, "30d"),
+            ("0s", 0, "0s"),
+        ] {
             let span = Span::try_from(text.to_owned()).unwrap();
             assert_eq!((span.duration().as_secs(), span.to_string().as_str()), (seconds, told));
         }

@@ -126,10 +126,8 @@ async fn one_that_answers_nothing_is_given_up_whatever_it_is_asked() {
 async fn a_destination_that_hangs_hinders_no_other() {
     let near = MemoryStore::new();
     let Pipeline { verify, encrypt, mut destinations } = pipeline([("near", near.clone())]);
-    destinations.push(Destination {
-        name: "far".to_owned(),
-        store: Arc::new(berth(Hangs { after_chunks: 2, spools: false })),
-    });
+    destinations
+        .push(Destination { name: "far".to_owned(), store: Arc::new(berth(Hangs { after_chunks: 2, spools: false })) });
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let dump = dumped(random(1, 24 * CHUNK_BYTES as u64));

@@ -9,6 +9,7 @@
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
+//! | [`sync`] | from one destination to another |
 //! | [`inspect`] | what is in a dump, whoever made it |
 //! | `lock` | one run of a job at a time |
 //! | `fault` | a mistake in the configuration, and its place in the file |
@@ -26,5 +27,6 @@ pub mod registry;
 pub mod report;
 pub mod restore;
 pub mod run;
+pub mod sync;
 pub mod verify;
 pub mod watch;

@@ -1,6 +1,6 @@
 //! Letting go of what no rule keeps: per series and destination, the manifest first, so that a backup ends before its bytes do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use longshore_core::catalog::{Backup, Catalog, Series};
@@ -125,6 +125,26 @@ pub(crate) async fn at_destination(
         });
     }
     Ok(Pruned { destination: at.name.clone(), series: all, error: None })
+}
+
+/// The backups of a job that its policy would not keep at a destination, were these there as well.
+pub(crate) fn would_go<'a>(
+    job: &Job,
+    at: &Catalogued,
+    arriving: impl Iterator<Item = &'a Backup>,
+) -> Result<BTreeSet<BackupName>> {
+    let Some(policy) = job.retention.get(&at.name) else { return Ok(BTreeSet::new()) };
+    let mut catalog = Catalog { series: at.catalog.series.clone(), ..Catalog::default() };
+    for backup in arriving {
+        let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
+        series.retain(|there| there.name != backup.name);
+        series.push(backup.clone());
+    }
+    for backups in catalog.series.values_mut() {
+        backups.sort_by_key(|backup| backup.manifest.time);
+    }
+    let plans = plans(&catalog, &[(job, policy)], |_| true, Utc::now())?;
+    Ok(plans.into_iter().flat_map(|(_, plan)| plan.remove).collect())
 }
 
 /// Removes a backup: the manifest first, and the rest only once that is gone.

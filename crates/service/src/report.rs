@@ -61,16 +61,22 @@ pub struct ArtifactReport {
 pub struct DestinationReport {
     /// The destination's name.
     pub destination: String,
+    /// How many bytes of the artifact it took.
+    pub bytes: u64,
     /// How long it took.
     pub seconds: f64,
+    /// Where it was copied from, if it did not come here with the others and was brought at the end of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caught_up_from: Option<String>,
     /// Why it failed, if it did.
     pub error: Option<Problem>,
 }
 
 impl DestinationReport {
     /// The report of a result.
-    pub fn new(destination: &str, seconds: f64, result: &Result<()>) -> Self {
-        Self { destination: destination.to_owned(), seconds, error: result.as_ref().err().map(Problem::from) }
+    pub fn new(destination: &str, bytes: u64, seconds: f64, result: &Result<()>) -> Self {
+        let error = result.as_ref().err().map(Problem::from);
+        Self { destination: destination.to_owned(), bytes, seconds, caught_up_from: None, error }
     }
 }
 

@@ -11,7 +11,7 @@ use longshore_core::key::{BackupName, Stamp};
 use longshore_core::lock::Lock;
 use longshore_core::manifest::{Cluster, Server};
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Destination, Order, Pipeline, Shipped};
+use longshore_core::pipeline::{Delivery, Destination, Order, Pipeline, Shipped};
 use longshore_core::progress::Progress;
 use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
@@ -24,6 +24,7 @@ use crate::problem::Problem;
 use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, DestinationReport, Outcome, Report};
+use crate::sync;
 use crate::verify::judges;
 use crate::watch::{Watch, Watched};
 
@@ -54,7 +55,8 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
         cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
         watch,
     };
-    let artifacts = under_way.copy_all(survey.subjects, job.parallel).await;
+    let mut artifacts = under_way.copy_all(survey.subjects, job.parallel).await;
+    let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
     let pruned = let_go(job, &destinations, &artifacts).await;
     Ok(Report {
         job: job.name.clone(),
@@ -101,11 +103,7 @@ async fn claimed_destinations(
     if ready.is_empty() {
         return Err(errors.swap_remove(0).1);
     }
-    let left_out = errors.iter().map(|(name, error)| DestinationReport {
-        destination: name.clone(),
-        seconds: 0.0,
-        error: Some(error.into()),
-    });
+    let left_out = errors.into_iter().map(|(name, error)| DestinationReport::new(&name, 0, 0.0, &Err(error)));
     Ok((ready, left_out.collect()))
 }
 
@@ -250,7 +248,9 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
     };
     report.destinations = deliveries
         .iter()
-        .map(|delivery| DestinationReport::new(&delivery.destination, delivery.took.as_secs_f64(), &delivery.result))
+        .map(|Delivery { destination, result, bytes, took }| {
+            DestinationReport::new(destination, *bytes, took.as_secs_f64(), result)
+        })
         .collect();
     report.not_captured = remarks.not_captured;
     report.warnings = remarks.warnings;
@@ -261,6 +261,43 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         report.verified = manifest.verified;
     }
     report
+}
+
+/// Brings to every destination what it failed to take, from one that has it: the database is not read again. Returns the
+/// destinations that are left out still.
+async fn catch_up(
+    config: &Config,
+    job: &Job,
+    run: &str,
+    artifacts: &mut [ArtifactReport],
+    left_out: Vec<DestinationReport>,
+) -> Vec<DestinationReport> {
+    let arrived = |artifact: &ArtifactReport| artifact.outcome() != Outcome::Failed;
+    let behind = |artifact: &ArtifactReport| artifact.outcome() == Outcome::Partial || !left_out.is_empty();
+    if !artifacts.iter().any(|artifact| arrived(artifact) && behind(artifact)) {
+        return left_out;
+    }
+    let copies = match sync::catch_up(config, job, run).await {
+        Ok(copies) => copies,
+        // The report says already what is missing where.
+        Err(_) => return left_out,
+    };
+    for copied in copies.into_iter().filter(|copied| copied.error.is_none()) {
+        let Some(artifact) = artifacts.iter_mut().find(|artifact| artifact.name.as_ref() == Some(&copied.name)) else {
+            continue;
+        };
+        let mut caught_up = DestinationReport::new(&copied.to, copied.bytes, copied.seconds, &Ok(()));
+        caught_up.caught_up_from = Some(copied.from);
+        artifact.destinations.retain(|at| at.destination != copied.to);
+        artifact.destinations.push(caught_up);
+    }
+    let has_all = |destination: &DestinationReport| {
+        let has = |artifact: &ArtifactReport| {
+            artifact.destinations.iter().any(|at| at.destination == destination.destination)
+        };
+        artifacts.iter().all(|artifact| artifact.name.is_some() && has(artifact))
+    };
+    left_out.into_iter().filter(|destination| !has_all(destination)).collect()
 }
 
 /// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own.

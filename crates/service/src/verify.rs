@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
-use longshore_core::pipeline::{Depth, read_back};
+use longshore_core::pipeline::{Depth, is_damage, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
 use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::{Decrypt, Store, Verify};
@@ -218,11 +218,6 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
         error: Some(error.into()),
         damaged: is_damage(error),
     }
-}
-
-/// Whether an error means a bad backup: changed bytes, or bytes that a manifest names and that are not there.
-fn is_damage(error: &Error) -> bool {
-    error.kind() == Kind::Corrupt || is_lost(error)
 }
 
 /// Whether a destination has nothing under a key.

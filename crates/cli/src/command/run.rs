@@ -47,7 +47,10 @@ fn show(output: Output, report: &Report) {
 
 fn row(artifact: &ArtifactReport) -> Vec<String> {
     let destinations = artifact.destinations.iter().map(|at| match at.error {
-        None => at.destination.clone(),
+        None => match &at.caught_up_from {
+            None => at.destination.clone(),
+            Some(from) => format!("{} from {from}", at.destination),
+        },
         Some(_) => format!("{} FAILED", at.destination),
     });
     let (plaintext, sealed, destinations) = match artifact.error {

@@ -72,9 +72,11 @@ impl Watch {
                     Turn::Source => (now, limit, ""),
                     Turn::Destination(since) => (since, limit, "took nothing"),
                     Turn::Settle(_) if !settles => (now, limit, ""),
-                    Turn::Settle(since) => {
-                        (since, limit + Duration::from_secs(state.bytes / SETTLING_RATE), "did not make durable what it has")
-                    }
+                    Turn::Settle(since) => (
+                        since,
+                        limit + Duration::from_secs(state.bytes / SETTLING_RATE),
+                        "did not make durable what it has",
+                    ),
                 }
             };
             if now >= since + limit {

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use crate::compress::Compression;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::fan_out::fan_out;
-use crate::key::{BackupName, Key, Stamp};
+use crate::key::{BackupName, Stamp};
 use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile};
 use crate::meter::{Digest, meter};
+use crate::pipeline::across::put;
 use crate::progress::Progress;
 use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
 use crate::stream::{self, Afterword, ByteStream};
@@ -79,6 +82,8 @@ pub struct Delivery {
     pub destination: String,
     /// Whether the backup is there, whole.
     pub result: Result<()>,
+    /// How many bytes of the artifact it took.
+    pub bytes: u64,
     /// How long it took.
     pub took: Duration,
 }
@@ -108,10 +113,11 @@ impl Pipeline {
         let (stream, sealed) = meter(self.seal(stream, &label), |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
 
-        let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| Delivery {
-            destination: destination.name.clone(),
-            result: destination.store.ship(&key, branch).await,
-            took: begun.elapsed(),
+        let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| {
+            let (branch, bytes) = counted(branch);
+            let result = destination.store.ship(&key, branch).await;
+            let bytes = bytes.load(Ordering::Relaxed);
+            Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed() }
         });
         let mut deliveries = join_all(ships).await;
         if let Some(error) = failure.get() {
@@ -227,6 +233,16 @@ impl Pipeline {
     }
 }
 
+/// The same bytes, and how many of them were taken.
+fn counted(stream: ByteStream) -> (ByteStream, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&taken);
+    let stream = stream.inspect(move |chunk| {
+        counter.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64), Ordering::Relaxed);
+    });
+    (stream.boxed(), taken)
+}
+
 /// Ships the details, then the manifest: from then on the backup exists.
 async fn record(
     store: &dyn Store,
@@ -235,13 +251,9 @@ async fn record(
     details: Option<&(SealedFile, bytes::Bytes)>,
 ) -> Result<()> {
     if let Some((SealedFile { key, .. }, bytes)) = details {
-        ship_bytes(store, key, bytes.clone()).await?;
+        put(store, key, bytes.clone()).await?;
     }
-    ship_bytes(store, &name.manifest(), manifest.to_bytes()?.into()).await
-}
-
-async fn ship_bytes(store: &dyn Store, key: &Key, bytes: bytes::Bytes) -> Result<()> {
-    store.ship(key, stream::from_bytes(bytes)).await
+    put(store, &name.manifest(), manifest.to_bytes()?.into()).await
 }
 
 /// A time as precise as manifests have it.

@@ -1,0 +1,77 @@
+//! `longshore sync`: bring every destination to the same backups.
+
+use indicatif::HumanBytes;
+use longshore_core::Result;
+use longshore_service::sync::{Copied, Mode, Repair, Synced, Why, sync as bring};
+
+use crate::args::Sync;
+use crate::command::Context;
+use crate::exit_code::Exit;
+use crate::output::Output;
+use crate::progress;
+
+pub(super) async fn sync(context: &Context, args: &Sync) -> Result<Exit> {
+    let Context { config, output, .. } = context;
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Act };
+    let repair = if args.repair { Repair::Yes } else { Repair::No };
+    let counter = progress::counter(*output);
+    let synced = bring(config, config.job(args.job.as_deref())?, repair, mode, counter.clone()).await;
+    counter.finish();
+    let synced = synced?;
+    if args.json.json {
+        output.json(&synced);
+    } else {
+        show(*output, &synced, mode);
+    }
+    Ok(exit(&synced))
+}
+
+fn exit(synced: &Synced) -> Exit {
+    let copied = synced.copies.iter().filter(|copied| copied.error.is_none()).count();
+    if synced.problems.iter().any(|problem| problem.damaged) {
+        Exit::Damaged
+    } else if synced.succeeded() {
+        Exit::Done
+    } else if copied > 0 || synced.copies.is_empty() {
+        Exit::Partial
+    } else {
+        Exit::Failed
+    }
+}
+
+fn show(output: Output, synced: &Synced, mode: Mode) {
+    let rows: Vec<_> = synced.copies.iter().map(|copied| row(copied, mode)).collect();
+    output.table(&["BACKUP", "FROM", "TO", ">SIZE", "WHY", "RESULT"], &rows);
+    for Copied { name, to, error, .. } in &synced.copies {
+        if let Some(error) = error {
+            output.problem(&format!("{name} to \"{to}\": {}", error.message), error.hint.as_deref());
+        }
+    }
+    for problem in &synced.problems {
+        let name = problem.name.as_ref().map_or_else(String::new, |name| format!("{name} at "));
+        let message = format!("{name}\"{}\": {}", problem.destination, problem.error.message);
+        let hint = problem.error.hint.as_deref();
+        output.problem(
+            &message,
+            hint.or(problem.damaged.then_some("--repair puts a good copy in its place, where there is one")),
+        );
+    }
+    if synced.copies.is_empty() && synced.succeeded() {
+        output.note("every destination has what it is to have");
+    }
+}
+
+fn row(copied: &Copied, mode: Mode) -> Vec<String> {
+    let why = match copied.why {
+        Why::Missing => "missing",
+        Why::Damaged => "damaged",
+    };
+    let result = match (&copied.error, mode) {
+        (Some(_), _) => "FAILED",
+        (None, Mode::DryRun) => "would be copied",
+        (None, Mode::Act) => "copied",
+    };
+    [&copied.name.to_string(), &copied.from, &copied.to, &HumanBytes(copied.bytes).to_string(), why, result]
+        .map(str::to_owned)
+        .to_vec()
+}

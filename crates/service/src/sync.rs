@@ -1,0 +1,299 @@
+//! Bringing every destination of a job to the same backups, by copying what one has and another lacks, sealed as it is.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use longshore_core::catalog::{Backup, Catalog, Presence, Series};
+use longshore_core::key::BackupName;
+use longshore_core::pipeline::{copy, is_damage, prove, replace};
+use longshore_core::progress::{Progress, unwatched};
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+
+use crate::catalogs::Catalogued;
+use crate::config::{Config, Job};
+use crate::lock::JobLock;
+use crate::problem::Problem;
+use crate::prune;
+
+/// What to do about backups that are damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Leave them as they are.
+    No,
+    /// Read all, and put a good copy in the place of each that is damaged, where another destination has one.
+    Yes,
+}
+
+/// Whether to copy, or only to say what would be.
+pub use crate::prune::Mode;
+
+/// What came of a sync.
+#[derive(Debug, Default, Serialize)]
+pub struct Synced {
+    /// What was to be copied, in the order in which it was.
+    pub copies: Vec<Copied>,
+    /// Destinations that could not be read, and backups that are damaged and nowhere whole.
+    pub problems: Vec<Unhealed>,
+}
+
+/// What became of one copy.
+#[derive(Debug, Serialize)]
+pub struct Copied {
+    /// The backup.
+    pub name: BackupName,
+    /// Where it was to go.
+    pub to: String,
+    /// Where it came from, or would come from first.
+    pub from: String,
+    /// Why.
+    pub why: Why,
+    /// The artifact's size in bytes.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// What went wrong, if anything did.
+    pub error: Option<Problem>,
+}
+
+/// Why a backup is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It is not there.
+    Missing,
+    /// It is there, and damaged.
+    Damaged,
+}
+
+/// What a sync cannot mend.
+#[derive(Debug, Serialize)]
+pub struct Unhealed {
+    /// The destination.
+    pub destination: String,
+    /// The backup, where it is one.
+    pub name: Option<BackupName>,
+    /// What is wrong.
+    pub error: Problem,
+    /// Whether that is a bad backup, rather than a destination that could not be read.
+    pub damaged: bool,
+}
+
+impl Synced {
+    /// Whether every destination has what it is to have.
+    pub fn succeeded(&self) -> bool {
+        self.problems.is_empty() && self.copies.iter().all(|copied| copied.error.is_none())
+    }
+}
+
+/// Syncs the destinations of a job.
+pub async fn sync(
+    config: &Config,
+    job: &Job,
+    repair: Repair,
+    mode: Mode,
+    progress: Arc<dyn Progress>,
+) -> Result<Synced> {
+    if job.ship.len() < 2 {
+        let message = "the job ships to one destination alone, so there is nothing to copy from";
+        return Err(Error::new(Stage::Config, Kind::Usage, &job.name, message));
+    }
+    // A run of the job may be writing what would look as if it were missing.
+    let _lock = JobLock::take(config, &job.name).await?;
+    let (all, problems) = read(config, job).await;
+    let damaged = match repair {
+        Repair::Yes => damaged(job, &all, &progress).await,
+        Repair::No => BTreeMap::new(),
+    };
+    let mut plan = plan(job, &all, &damaged, repair)?;
+    plan.hopeless.splice(..0, problems);
+    let copies = match mode {
+        Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(0.0, Ok(()))).collect(),
+        Mode::Act => act(config, plan.copies, &progress).await?,
+    };
+    Ok(Synced { copies, problems: plan.hopeless })
+}
+
+/// Copies what one run of a job brought to one destination and not to another. Whoever asks holds the job's lock.
+pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<Vec<Copied>> {
+    let (all, _) = read(config, job).await;
+    let mut plan = plan(job, &all, &BTreeMap::new(), Repair::No)?;
+    for copies in &mut plan.copies {
+        copies.retain(|planned| planned.backup.manifest.run == run);
+    }
+    act(config, plan.copies, &unwatched()).await
+}
+
+/// The destinations of a job that can be read, and what is wrong with the others.
+async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
+    let reads = job.ship.iter().map(async |name| {
+        let read = async {
+            let store = config.destination(name)?.open()?;
+            let catalog = Catalog::read(&*store).await?;
+            Ok(Catalogued { name: name.clone(), store, catalog })
+        };
+        (name, read.await)
+    });
+    let (mut all, mut problems) = (Vec::new(), Vec::new());
+    for (name, read) in join_all(reads).await {
+        match read {
+            Ok(at) => all.push(at),
+            Err(error) => problems.push(Unhealed {
+                destination: name.clone(),
+                name: None,
+                error: Problem::from(&error),
+                damaged: false,
+            }),
+        }
+    }
+    (all, problems)
+}
+
+/// The damaged backups, found by reading all: by destination and name, with what is wrong.
+type Damaged = BTreeMap<(String, BackupName), Error>;
+
+async fn damaged(job: &Job, all: &[Catalogued], progress: &Arc<dyn Progress>) -> Damaged {
+    let reads = all.iter().map(async |at| {
+        let mut damaged = Vec::new();
+        for backup in of_job(job, at).filter(|backup| backup.is_good()) {
+            match prove(&*at.store, backup, progress).await {
+                Err(error) if is_damage(&error) => damaged.push(((at.name.clone(), backup.name.clone()), error)),
+                _ => {}
+            }
+        }
+        damaged
+    });
+    join_all(reads).await.into_iter().flatten().collect()
+}
+
+/// What is to be copied, by destination, and what cannot be mended.
+struct Plan<'a> {
+    copies: Vec<Vec<Planned<'a>>>,
+    hopeless: Vec<Unhealed>,
+}
+
+/// One copy that is to be made.
+struct Planned<'a> {
+    backup: &'a Backup,
+    why: Why,
+    to: &'a Catalogued,
+    /// Where it lies whole, the first choice first.
+    from: Vec<&'a Catalogued>,
+}
+
+impl Planned<'_> {
+    fn done(&self, seconds: f64, result: Result<()>) -> Copied {
+        Copied {
+            name: self.backup.name.clone(),
+            to: self.to.name.clone(),
+            from: self.from.first().map(|from| from.name.clone()).unwrap_or_default(),
+            why: self.why,
+            bytes: self.backup.manifest.artifact.sealed.bytes,
+            seconds,
+            error: result.err().map(|error| Problem::from(&error)),
+        }
+    }
+}
+
+fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair) -> Result<Plan<'a>> {
+    let wrong = |at: &Catalogued, backup: &Backup| {
+        damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
+            Presence::Whole => None,
+            _ => {
+                let message = "its artifact is missing, or has another size than its manifest says";
+                Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
+            }
+        })
+    };
+    // Where each backup lies whole.
+    let mut whole: BTreeMap<&BackupName, Vec<(&'a Catalogued, &'a Backup)>> = BTreeMap::new();
+    for at in all {
+        for backup in of_job(job, at).filter(|backup| wrong(at, backup).is_none()) {
+            whole.entry(&backup.name).or_default().push((at, backup));
+        }
+    }
+    let mut plan = Plan { copies: Vec::new(), hopeless: Vec::new() };
+    for at in all {
+        let here: BTreeMap<_, _> = of_job(job, at).map(|backup| (&backup.name, backup)).collect();
+        let unreadable: BTreeSet<_> =
+            at.catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key)).collect();
+        let mut copies = Vec::new();
+        for (name, holders) in &whole {
+            let Some((_, backup)) = holders.first() else { continue };
+            let why = match here.get(name) {
+                None if unreadable.contains(*name) => continue,
+                None => Why::Missing,
+                Some(own) if wrong(at, own).is_some() => Why::Damaged,
+                Some(_) => continue,
+            };
+            if why == Why::Missing || repair == Repair::Yes {
+                copies.push(Planned { backup, why, to: at, from: holders.iter().map(|(at, _)| *at).collect() });
+            }
+        }
+        for (name, own) in here {
+            if let Some(error) = wrong(at, own).filter(|_| repair == Repair::No || !whole.contains_key(name)) {
+                plan.hopeless.push(Unhealed {
+                    destination: at.name.clone(),
+                    name: Some(name.clone()),
+                    error: Problem::from(&error),
+                    damaged: true,
+                });
+            }
+        }
+        let gone = prune::would_go(job, at, copies.iter().map(|planned| planned.backup))?;
+        copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
+        // The newest first, and what a database needs before it.
+        copies.sort_by_key(|planned| {
+            let manifest = &planned.backup.manifest;
+            (Reverse(manifest.time), manifest.subject.is_database(), planned.backup.name.clone())
+        });
+        plan.copies.push(copies);
+    }
+    Ok(plan)
+}
+
+/// The backups of a job at a destination.
+fn of_job<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup> + use<'a> {
+    let (name, cluster) = (job.name.clone(), job.site.cluster.name.clone());
+    let is_of = move |series: &Series| series.job == name && series.cluster == cluster;
+    at.catalog.series.iter().filter(move |(series, _)| is_of(series)).flat_map(|(_, backups)| backups)
+}
+
+/// Copies, at all destinations side by side, and at each as many at once as it allows.
+async fn act(config: &Config, plans: Vec<Vec<Planned<'_>>>, progress: &Arc<dyn Progress>) -> Result<Vec<Copied>> {
+    let mut work = Vec::new();
+    for copies in &plans {
+        let Some(first) = copies.first() else { continue };
+        let parallel = config.destination(&first.to.name)?.parallel.unwrap_or(1);
+        work.push(
+            futures_util::stream::iter(copies)
+                .map(async |planned| one(planned, progress).await)
+                .buffered(parallel)
+                .collect::<Vec<_>>(),
+        );
+    }
+    Ok(join_all(work).await.into_iter().flatten().collect())
+}
+
+/// Makes one copy, from the next that has it where one fails.
+async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
+    let begun = Instant::now();
+    let to: &dyn Store = &*planned.to.store;
+    let mut result =
+        Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has it whole"));
+    for from in &planned.from {
+        result = match planned.why {
+            Why::Missing => copy(&*from.store, to, planned.backup, progress).await,
+            Why::Damaged => replace(&*from.store, to, planned.backup, progress).await,
+        };
+        if result.is_ok() {
+            break;
+        }
+    }
+    planned.done(begun.elapsed().as_secs_f64(), result)
+}

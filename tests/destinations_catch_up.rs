@@ -1,0 +1,139 @@
+//! A destination that missed something is brought up by a copy from one that has it; the database is not read again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::support::{Ended, Job, Tmpfs, Workshop, artifact, file_with, files};
+
+/// A job with two destinations, of which `far` is not there yet.
+fn with_far_away() -> (Workshop, PathBuf) {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    let (local, far) = (workshop.local(), workshop.path("far"));
+    workshop.configure(&Job { ship: &[("local", &local), ("far", &far)], ..Job::default() });
+    (workshop, far)
+}
+
+#[test]
+fn sync_brings_a_destination_up_that_was_away() {
+    let (workshop, far) = with_far_away();
+    workshop.longshore(&["run"]).expect(3);
+    workshop.longshore(&["sync"]).expect(3).says("\"far\"");
+    std::fs::create_dir(&far).unwrap();
+    workshop.longshore(&["sync", "--dry-run"]).expect(0).says("appdb").says("would be copied");
+    assert_eq!(files(&far), [""; 0]);
+
+    workshop.longshore(&["sync"]).expect(0).says("copied");
+    assert_eq!(files(&workshop.local()), files(&far));
+    workshop.opening(&["verify", "--all", "--destination", "far"]).expect(0).says("sound");
+    workshop.longshore(&["sync"]).expect(0).says("every destination has what it is to have");
+    let synced = workshop.json(&["sync", "--json"]);
+    assert_eq!((synced["copies"].as_array().unwrap().len(), synced["problems"].as_array().unwrap().len()), (0, 0));
+}
+
+/// What a policy has let go of is not brought back from where another policy keeps it.
+#[test]
+fn sync_brings_nothing_that_the_policy_there_would_let_go() {
+    let (workshop, far) = with_far_away();
+    let local = workshop.local();
+    std::fs::create_dir(&far).unwrap();
+    let dump = "[{ type = 'pg_dump', databases = ['appdb'] }]";
+    let more = "retention = { far = 'short' }\n[retention.short]\nkeep_last = 1";
+    workshop.configure(&Job { dump, ship: &[("local", &local), ("far", &far)], more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    std::thread::sleep(Duration::from_secs(1));
+    workshop.longshore(&["run"]).expect(0);
+    let kept = files(&far);
+    assert!(kept.len() < files(&local).len());
+    workshop.longshore(&["sync"]).expect(0);
+    assert_eq!(files(&far), kept);
+}
+
+#[test]
+fn a_damaged_backup_is_healed_from_a_good_sibling() {
+    let (workshop, far) = with_far_away();
+    std::fs::create_dir(&far).unwrap();
+    workshop.longshore(&["run"]).expect(0);
+    let whole = std::fs::read(artifact(&far.join("main/appdb"))).unwrap();
+    for damage in ["flip", "cut", "remove"] {
+        let artifact = artifact(&workshop.local().join("main/appdb"));
+        let mut bytes = whole.clone();
+        match damage {
+            "flip" => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&artifact, bytes).unwrap();
+            }
+            "cut" => std::fs::write(&artifact, &bytes[..bytes.len() - 1]).unwrap(),
+            _ => std::fs::remove_file(&artifact).unwrap(),
+        }
+        workshop.longshore(&["verify"]).expect(4).says("DAMAGED");
+        if damage != "flip" {
+            workshop.longshore(&["sync"]).expect(4).says("--repair");
+        }
+        workshop.longshore(&["sync", "--repair"]).expect(0).says("damaged").says("copied");
+        assert_eq!(std::fs::read(&artifact).unwrap(), whole, "{damage}");
+        workshop.opening(&["verify", "--all"]).expect(0);
+    }
+}
+
+/// The only copy, even a bad one, is all that there is.
+#[test]
+fn what_is_damaged_everywhere_is_told_and_left() {
+    let (workshop, far) = with_far_away();
+    std::fs::create_dir(&far).unwrap();
+    workshop.longshore(&["run"]).expect(0);
+    let (near, far) = (artifact(&workshop.local().join("main/appdb")), artifact(&far.join("main/appdb")));
+    for artifact in [&near, &far] {
+        let mut bytes = std::fs::read(artifact).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(artifact, bytes).unwrap();
+    }
+    let before = std::fs::read(&near).unwrap();
+    workshop.longshore(&["sync", "--repair"]).expect(4).says("main/appdb/appdb-").says("damaged");
+    assert_eq!(std::fs::read(&near).unwrap(), before);
+    assert!(far.exists());
+}
+
+/// A copy that was cut off left its artifact: it is not taken for another's.
+#[test]
+fn a_sync_that_was_cut_off_goes_on_where_it_was() {
+    let (workshop, far) = with_far_away();
+    std::fs::create_dir(&far).unwrap();
+    workshop.longshore(&["run"]).expect(0);
+    for part in ["main/appdb/appdb-", "main/globals/globals-"] {
+        for file in files(&far).iter().filter(|file| file.contains(part) && file.ends_with(".json")) {
+            std::fs::remove_file(far.join(file)).unwrap();
+        }
+    }
+    std::fs::remove_file(file_with(&far, ".sql.zst.age")).unwrap();
+    workshop.longshore(&["sync"]).expect(0);
+    assert_eq!(files(&workshop.local()), files(&far));
+    workshop.opening(&["verify", "--all"]).expect(0);
+}
+
+/// The disk was full for one database, and was not any more when the run ended.
+#[test]
+fn a_run_ends_with_a_copy_of_what_it_failed_to_ship() {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 32);
+    workshop.cluster.create_database("late");
+    workshop.cluster.psql("late", "create table held (i int)");
+    let (local, small) = (workshop.local(), workshop.make_folder("small"));
+    let disk = Tmpfs::mount(&small, "2m");
+    let dump = "[{ type = 'pg_dump', databases = ['bulk', 'late'] }]";
+    workshop.configure(&Job { dump, ship: &[("small", &small), ("local", &local)], ..Job::default() });
+
+    let held = workshop.hold("late", "held");
+    let run = workshop.start(&["run", "--json"]);
+    workshop.wait_for_backend("LOCK TABLE%");
+    disk.resize("128m");
+    drop(held);
+    let ended = Ended::of(run.wait_with_output().unwrap()).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let bulk =
+        report["artifacts"].as_array().unwrap().iter().find(|artifact| artifact["subject"]["name"] == "bulk").unwrap();
+    let small_one = bulk["destinations"].as_array().unwrap().iter().find(|at| at["destination"] == "small").unwrap();
+    assert_eq!((small_one["caught_up_from"].as_str(), &small_one["error"]), (Some("local"), &serde_json::Value::Null));
+    workshop.opening(&["verify", "--all"]).expect(0);
+}
