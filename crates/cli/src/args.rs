@@ -114,11 +114,17 @@ pub(crate) struct List {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Verify {
     /// A backup's name, or a subject, whose newest backup is read. Without it, the newest of every series.
-    #[arg(conflicts_with = "all")]
+    #[arg(conflicts_with_all = ["all", "newest", "percent"])]
     pub(crate) backup: Option<String>,
     /// Read every backup.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["newest", "percent"])]
     pub(crate) all: bool,
+    /// Read the newest of every series, as without it.
+    #[arg(long, conflicts_with = "percent")]
+    pub(crate) newest: bool,
+    /// Read so many of a hundred: on each day others, until all were read.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) percent: Option<u8>,
     /// Only what lies in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::Utc;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
+use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, is_damage, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
 use longshore_core::progress::{Place, Progress};
@@ -21,8 +24,9 @@ use crate::config::{Config, Job};
 use crate::problem::Problem;
 use crate::registry::Registry;
 
-/// How many backups are read at once.
+/// How many backups are read at once at one destination.
 const READS: usize = 2;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// Which backups to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +35,33 @@ pub enum Which {
     Newest,
     /// All.
     All,
+    /// So many of a hundred: on each day others, until all were read.
+    Sample(Percent),
     /// Those that the words mean; of a series, its newest.
     Named(String),
+}
+
+/// From 1 to 100 of a hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// So many of a hundred, if that is from 1 to 100.
+    pub fn new(percent: u8) -> Option<Self> {
+        (1..=100).contains(&percent).then_some(Self(percent))
+    }
+
+    /// How many days it takes to read all.
+    fn days(self) -> u64 {
+        100_u64.div_ceil(self.0.into())
+    }
+
+    /// Whether a backup is read on this day, counted from any. Its name decides, so nothing has to be remembered.
+    fn takes(self, name: &BackupName, day: u64) -> bool {
+        let digest = Digest::of(name.as_str().as_bytes()).sha256;
+        let number = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
+        number % self.days() == day % self.days()
+    }
 }
 
 /// What became of one backup's read-back.
@@ -105,22 +134,12 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// Reads backups back, from one destination or from all.
     pub async fn read(&self, which: &Which, only: Option<&str>) -> Result<Vec<ReadBack>> {
-        let mut all = Vec::new();
-        for (destination, at) in catalogs(self.config, only).await? {
-            let at = match at {
-                Ok(at) => at,
-                Err(error) => {
-                    all.push(unread(&destination, "", &error));
-                    continue;
-                }
-            };
-            // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
-            let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
-            all.extend(unreadable.map(|(key, error)| unread(&destination, key.as_str(), error)));
-            let reads = chosen(&at, which).into_iter().map(async |backup| self.one(&at, backup).await);
-            let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
-            all.extend(read.into_iter().flatten());
-        }
+        let catalogs = catalogs(self.config, only).await?;
+        let reads = catalogs.iter().map(async |(destination, at)| match at {
+            Ok(at) => self.at(at, which).await,
+            Err(error) => vec![unread(destination, "", error)],
+        });
+        let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
         match which {
             Which::Named(words) if all.is_empty() => {
                 Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
@@ -128,6 +147,17 @@ impl Reader<'_> {
             }
             _ => Ok(all),
         }
+    }
+
+    /// Reads back what lies at one destination.
+    async fn at(&self, at: &Catalogued, which: &Which) -> Vec<ReadBack> {
+        // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
+        let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
+        let mut all: Vec<_> = unreadable.map(|(key, error)| unread(&at.name, key.as_str(), error)).collect();
+        let reads = chosen(at, which).into_iter().map(async |backup| self.one(at, backup).await);
+        let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
+        all.extend(read.into_iter().flatten());
+        all
     }
 
     /// What became of one backup's read-back, or nothing if the backup is no more.
@@ -198,6 +228,10 @@ fn chosen<'a>(at: &'a Catalogued, which: &Which) -> Vec<&'a Backup> {
     let series = at.catalog.series.values();
     match which {
         Which::All => series.flatten().collect(),
+        Which::Sample(percent) => {
+            let day = Utc::now().timestamp().unsigned_abs() / DAY_SECONDS;
+            series.flatten().filter(|backup| percent.takes(&backup.name, day)).collect()
+        }
         Which::Newest => series.filter_map(|backups| backups.last()).collect(),
         Which::Named(words) => series
             .filter_map(|backups| {
@@ -326,6 +360,20 @@ mod tests {
         };
         assert_eq!(judges(&registry(), Some(&job), &job.site).unwrap().len(), 0);
         assert_eq!(reading_judges(&registry(), Some(&job), &job.site).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_sample_takes_others_each_day_until_all_were_read() {
+        let stamp = longshore_core::key::Stamp::parse("2026-06-07_091500").unwrap();
+        let names: Vec<_> = (0..500).map(|n| BackupName::new("main", &format!("app{n}"), stamp).unwrap()).collect();
+        for (percent, days) in [(100, 1), (50, 2), (30, 4), (10, 10), (1, 100)] {
+            let percent = Percent::new(percent).unwrap();
+            let taken = |day| names.iter().filter(move |name| percent.takes(name, day)).count();
+            assert_eq!((0..days).map(taken).sum::<usize>(), names.len());
+            assert_eq!(taken(7), taken(7 + days));
+            assert!(taken(3) < names.len() / days as usize * 2 + 10);
+        }
+        assert!(Percent::new(0).is_none() && Percent::new(101).is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
-use longshore_service::verify::{ReadBack, Reader, Which};
+use longshore_service::verify::{Percent, ReadBack, Reader, Which};
 
 use crate::args::Verify;
 use crate::command::{Context, identities};
@@ -16,7 +16,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     let which = match &args.backup {
         Some(words) => Which::Named(words.clone()),
         None if args.all => Which::All,
-        None => Which::Newest,
+        None => args.percent.and_then(Percent::new).map_or(Which::Newest, Which::Sample),
     };
     let identities = identities(&args.identity);
     let counter = progress::counter(*output);
