@@ -28,6 +28,8 @@ pub(crate) struct Job<'a> {
     pub(crate) encrypt: Option<&'a str>,
     /// The destinations, by name and path.
     pub(crate) ship: &'a [(&'a str, &'a Path)],
+    /// More lines of a destination's table, by its name.
+    pub(crate) terms: &'a [(&'a str, &'a str)],
     /// More lines of the cluster's table.
     pub(crate) cluster: &'a str,
     /// More lines of the job's table, and tables after it.
@@ -39,7 +41,7 @@ pub(crate) const EVERYTHING: &str = "[{ type = 'pg_dumpall' }, { type = 'pg_dump
 
 impl Default for Job<'_> {
     fn default() -> Self {
-        Self { dump: EVERYTHING, encrypt: None, ship: &[], cluster: "", more: "" }
+        Self { dump: EVERYTHING, encrypt: None, ship: &[], terms: &[], cluster: "", more: "" }
     }
 }
 
@@ -112,7 +114,12 @@ impl Workshop {
         let destinations: String = ship
             .iter()
             .map(|(name, path)| {
-                format!("[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n\n", path.display())
+                let terms = job.terms.iter().filter(|(whose, _)| whose == name).map(|(_, terms)| *terms);
+                format!(
+                    "[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n{}\n\n",
+                    path.display(),
+                    terms.collect::<String>()
+                )
             })
             .collect();
         let names: Vec<_> = ship.iter().map(|(name, _)| format!("'{name}'")).collect();
