@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+use longshore_core::Error;
 use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::Surveyed;
 use longshore_core::subject::Subject;
@@ -70,16 +71,20 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
         return format!("{subject}: failed: {}", error.message);
     }
     let destinations = artifact.destinations.iter().map(|destination| match &destination.error {
-        None => destination.destination.clone(),
+        None => format!("{} in {:.1} s", destination.destination, destination.seconds),
         Some(error) => format!("{} failed: {}", destination.destination, error.message),
     });
     format!(
-        "{subject}: {} → {} in {:.1} s → {}",
+        "{subject}: {} → {} → {}",
         HumanBytes(artifact.plaintext_bytes),
         HumanBytes(artifact.sealed_bytes),
-        artifact.seconds,
         destinations.collect::<Vec<_>>().join(", ")
     )
+}
+
+/// That a destination was given up, on one line.
+fn loss(subject: &Subject, destination: &str, error: &Error) -> String {
+    format!("{subject}: gave \"{destination}\" up: {}", error.chain())
 }
 
 /// A line when something begins, and one when it ends.
@@ -97,12 +102,16 @@ impl Watch for Lines {
 
     fn read(&self, _: &Subject, _: u64) {}
 
+    fn gave_up(&self, subject: &Subject, destination: &str, error: &Error) {
+        self.0.note(loss(subject, destination, error));
+    }
+
     fn ended(&self, artifact: &ArtifactReport) {
         self.0.note(summary(artifact));
     }
 }
 
-/// A bar for the whole, and one for each artifact under way: bytes read against the size on disk.
+/// A bar for the whole, one for each artifact under way, bytes read against the size on disk, and what each destination took.
 #[derive(Default)]
 struct Bars {
     all: MultiProgress,
@@ -114,6 +123,7 @@ struct Known {
     total: Option<ProgressBar>,
     estimates: HashMap<Subject, Option<u64>>,
     under_way: HashMap<Subject, ProgressBar>,
+    destinations: HashMap<String, ProgressBar>,
 }
 
 impl Bars {
@@ -155,6 +165,20 @@ impl Watch for Bars {
         }
     }
 
+    fn shipped(&self, _: &Subject, destination: &str, bytes: u64) {
+        let mut known = self.known();
+        let bar = known.destinations.entry(destination.to_owned()).or_insert_with(|| {
+            let bar = ProgressBar::new_spinner().with_style(style("  → {msg:18} {bytes}, {bytes_per_sec}"));
+            self.all.add(bar.with_message(destination.to_owned()))
+        });
+        bar.inc(bytes);
+    }
+
+    fn gave_up(&self, subject: &Subject, destination: &str, error: &Error) {
+        // A terminal that does not take it has nobody before it.
+        self.all.println(loss(subject, destination, error)).ok();
+    }
+
     fn at(&self, subject: &Subject, place: &Place) {
         if let Some(bar) = self.known().under_way.get(subject) {
             bar.set_prefix(part(place));
@@ -176,6 +200,7 @@ impl Watch for Bars {
         known.estimates.remove(&artifact.subject);
         if let Some(total) = known.total.take_if(|_| last) {
             total.finish_and_clear();
+            known.destinations.drain().for_each(|(_, bar)| bar.finish_and_clear());
         }
     }
 }

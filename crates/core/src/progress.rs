@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::error::Error;
+
 /// Told how far a stream is, from several tasks at once. It must not wait.
 pub trait Progress: Send + Sync {
     /// So many more bytes were read.
@@ -9,6 +11,12 @@ pub trait Progress: Send + Sync {
 
     /// What the stream is about to bring.
     fn at(&self, _place: &Place) {}
+
+    /// A destination took so many more bytes.
+    fn shipped(&self, _destination: &str, _bytes: u64) {}
+
+    /// A destination was given up; the others go on.
+    fn gave_up(&self, _destination: &str, _error: &Error) {}
 }
 
 /// A part of what a stream brings, such as a table.

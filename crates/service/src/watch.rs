@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use longshore_core::Error;
 use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::Surveyed;
 use longshore_core::subject::Subject;
@@ -18,6 +19,10 @@ pub trait Watch: Send + Sync {
     fn read(&self, subject: &Subject, bytes: u64);
     /// It is about to bring this, such as a table.
     fn at(&self, _subject: &Subject, _place: &Place) {}
+    /// A destination took so many more bytes of it.
+    fn shipped(&self, _subject: &Subject, _destination: &str, _bytes: u64) {}
+    /// A destination was given up; the others go on.
+    fn gave_up(&self, _subject: &Subject, _destination: &str, _error: &Error) {}
     /// It ended, well or not.
     fn ended(&self, artifact: &ArtifactReport);
 }
@@ -45,5 +50,13 @@ impl Progress for Watched {
 
     fn at(&self, place: &Place) {
         self.watch.at(&self.subject, place);
+    }
+
+    fn shipped(&self, destination: &str, bytes: u64) {
+        self.watch.shipped(&self.subject, destination, bytes);
+    }
+
+    fn gave_up(&self, destination: &str, error: &Error) {
+        self.watch.gave_up(&self.subject, destination, error);
     }
 }

@@ -114,9 +114,12 @@ impl Pipeline {
         let (branches, failure) = fan_out(stream, self.destinations.len());
 
         let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| {
-            let (branch, bytes) = counted(branch);
+            let (branch, bytes) = counted(branch, destination.name.clone(), Arc::clone(progress));
             let result = destination.store.ship(&key, branch).await;
             let bytes = bytes.load(Ordering::Relaxed);
+            if let (Err(error), None) = (&result, failure.get()) {
+                progress.gave_up(&destination.name, error);
+            }
             Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed() }
         });
         let mut deliveries = join_all(ships).await;
@@ -234,11 +237,13 @@ impl Pipeline {
 }
 
 /// The same bytes, and how many of them were taken.
-fn counted(stream: ByteStream) -> (ByteStream, Arc<AtomicU64>) {
+fn counted(stream: ByteStream, destination: String, progress: Arc<dyn Progress>) -> (ByteStream, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&taken);
     let stream = stream.inspect(move |chunk| {
-        counter.fetch_add(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64), Ordering::Relaxed);
+        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        progress.shipped(&destination, bytes);
     });
     (stream.boxed(), taken)
 }
