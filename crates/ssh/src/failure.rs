@@ -76,7 +76,7 @@ const TROUBLES: [(&str, Kind, &str, &str); 6] = [
 ];
 
 const SPACE: &str = "free some space there (see `df -h` and `df -i`), keep fewer backups, or ship to a larger disk";
-const SHELL: &str = "give the account one, or use type \"sftp\", which needs none; for an account that rrsync limits, type \"rsync\" with account = \"rrsync\"";
+const SHELL: &str = "give the account one, whose start-up files print nothing, or use type \"sftp\", which needs none; for an account that rrsync limits, type \"rsync\" with account = \"rrsync\"";
 
 /// What is said where a command was not run because the account may not run it.
 const SHELLS: [&str; 4] =

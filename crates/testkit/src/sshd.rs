@@ -201,10 +201,11 @@ fn equip(folder: &Path) {
 /// Starts sshd; nothing if somebody else has the port.
 fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
     let at = folder.display();
+    // A home of its own: nothing that the user's shell does at its start takes time, or prints.
     let configuration = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\nAuthorizedKeysFile {at}/authorized_keys\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
-         PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\nMaxStartups 100\nLogLevel VERBOSE\nPrintMotd no\n\
+         PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\nMaxStartups 100\nLogLevel VERBOSE\nPrintMotd no\nSetEnv HOME={at}\n\
          {settings}\n"
     );
     fs::write(folder.join("sshd_config"), configuration).expect("a file can be written");
