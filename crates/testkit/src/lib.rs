@@ -7,6 +7,7 @@
 //! | [`stream`] | streams that fail on purpose, and ones of any length |
 //! | [`stage`] | a dump, a judge and a seal that do as they are told |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
+//! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
 
 // What fails here fails a test, at the line where it fails.
 #![allow(clippy::unwrap_used)]
@@ -15,5 +16,6 @@ pub mod cluster;
 pub mod conformance;
 pub mod memory;
 pub mod sample;
+pub mod sshd;
 pub mod stage;
 pub mod stream;

@@ -18,12 +18,15 @@ pub(super) struct Package {
 }
 
 /// What the tests and the demo call.
-pub(super) const NEEDED: [Package; 7] = [
+pub(super) const NEEDED: [Package; 10] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
     Package::new("jq", "jq"),
     Package::new("openssh-client", "ssh-keygen"),
+    Package::new("openssh-server", "sshd"),
+    Package::new("rsync", "rsync"),
+    Package::new("python3", "python3"), // rrsync is written in it
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
 ];
@@ -76,6 +79,9 @@ pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     };
     if missing.contains(&"postgresql") {
         println!("    no cluster `main` is made and started with package postgresql, as Debian otherwise does");
+    }
+    if missing.contains(&"openssh-server") || missing.contains(&"rsync") {
+        println!("    no sshd and no rsync daemon are started with their packages, as Debian otherwise does");
     }
     install.args(["-c", include_str!("install.sh"), "install.sh"]).args(&missing);
     step(&format!("apt-get install {names}"), &mut install)

@@ -3,6 +3,18 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt() { apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 
+trap 'exit 1' INT TERM
+undo=
+trap 'eval "$undo"' EXIT
+
+# Packages of servers start them unless this program forbids it. Where there is one already, it decides.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    undo="rm -f $policy; $undo"
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+
 apt update
 case " $* " in
 *" postgresql "*)
@@ -10,8 +22,7 @@ case " $* " in
     apt install postgresql-common
     settings=/etc/postgresql-common/createcluster.conf
     cp -p "$settings" "$settings.before"
-    trap 'mv "$settings.before" "$settings"' EXIT
-    trap 'exit 1' INT TERM
+    undo="mv $settings.before $settings; $undo"
     echo 'create_main_cluster = false' >>"$settings"
     ;;
 esac

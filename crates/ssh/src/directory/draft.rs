@@ -1,0 +1,213 @@
+//! A file on its way: hidden while it is written, judged on the other side, and published whole, once, over nothing.
+//!
+//! The end of a stream is all that a far `cat` sees, whether its sender has finished or died. So the draft gets its name by a second
+//! command, which is told what was sent and judges what has arrived.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use longshore_core::key::Key;
+use longshore_core::meter::Digest;
+use longshore_core::stream::ByteStream;
+use longshore_core::{Kind, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
+
+use super::errand::Script;
+use super::{Directory, failure};
+use crate::running::Running;
+
+/// How the names of drafts begin: names that begin with a dot are no keys, so nobody lists them.
+pub(super) const PREFIX: &str = ".longshore-";
+/// How they end.
+pub(super) const SUFFIX: &str = ".partial";
+
+/// How long a host may take until it is ready to receive: it has folders to make, no more.
+const READY: Duration = Duration::from_secs(120);
+/// How long a writer that was told to stop may take.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The word that a host says once it is ready to receive.
+const READY_WORD: &[u8] = b"ready\n";
+
+/// Where a key lies in a directory: its folder, its name, and a draft beside it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The folder, `.` at the top.
+    pub folder: String,
+    /// A hidden name in the folder that nobody else has.
+    pub draft: String,
+    /// The key.
+    pub name: String,
+}
+
+impl Place {
+    /// The place of a key, with a draft of a new name.
+    pub fn of(key: &Key) -> Self {
+        // What begins with a dash would be an option.
+        let dot = if key.as_str().starts_with('-') { "./" } else { "" };
+        let folder = if key.folder().is_empty() { ".".to_owned() } else { format!("{dot}{}", key.folder()) };
+        Self { draft: name(if folder == "." { "" } else { &folder }), folder, name: format!("{dot}{key}") }
+    }
+}
+
+/// A draft's name in a folder, `""` at the top: one that nobody else has.
+pub(super) fn name(folder: &str) -> String {
+    let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
+    let slash = if folder.is_empty() { "" } else { "/" };
+    format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
+}
+
+/// A file that is being written. Dropping it removes it, by a command of its own that waits for the writer's end.
+pub(super) struct Draft {
+    directory: Directory,
+    place: Place,
+    /// The writer; none once it has ended well.
+    running: Option<Running>,
+}
+
+impl Draft {
+    /// Begins a draft of what is to be at `place`, if nothing is there.
+    pub(super) async fn begin(directory: Directory, place: Place) -> Result<Self> {
+        let running = directory.stream(Script::Receive, &[&place.folder, &place.draft, &place.name]).await?;
+        let mut draft = Self { directory, place, running: Some(running) };
+        let stdout = draft.running.as_mut().and_then(|running| running.stdout.as_mut());
+        let mut word = [0; READY_WORD.len()];
+        let told = async {
+            match stdout {
+                Some(stdout) => stdout.read_exact(&mut word).await,
+                None => Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        match tokio::time::timeout(READY, told).await {
+            Ok(Ok(_)) if word == READY_WORD => Ok(draft),
+            Ok(Err(_)) => Err(draft.failed().await),
+            // Whoever speaks otherwise, or says nothing, is no shell.
+            Ok(Ok(_)) | Err(_) => Err(draft.directory.no_shell("")),
+        }
+    }
+
+    /// Writes all of `body`. When that fails, the draft is gone before the error is told.
+    pub(super) async fn fill(mut self, mut body: ByteStream) -> Result<()> {
+        let written = self.write(&mut body).await;
+        let failed = match written {
+            Ok(()) => match self.close().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.tidy().await;
+        Err(failed)
+    }
+
+    async fn write(&mut self, body: &mut ByteStream) -> Result<()> {
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk?;
+            let stdin = self.running.as_mut().and_then(|running| running.stdin.as_mut());
+            let written = match stdin {
+                Some(stdin) => stdin.write_all(&chunk).await,
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            if written.is_err() {
+                return Err(self.failed().await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the other side has written it all. Whether it has is for the publisher to judge.
+    async fn close(&mut self) -> Result<()> {
+        let Some(running) = self.running.take() else {
+            return Err(failure::lost(self.directory.host.name()));
+        };
+        let ended = running.wait().await?;
+        match ended.code {
+            0 => Ok(()),
+            _ => Err(self.directory.failure(&ended, Some(&self.place.name.as_str()))),
+        }
+    }
+
+    /// Why the writer reads no further.
+    async fn failed(&mut self) -> longshore_core::Error {
+        match tokio::time::timeout(GRACE, self.close()).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) => self.directory.no_shell(""),
+            Err(_) => failure::lost(self.directory.host.name()),
+        }
+    }
+
+    /// Removes it, and waits for that.
+    async fn tidy(mut self) {
+        if let Some(running) = self.running.take() {
+            let (directory, place) = (self.directory.clone(), self.place.clone());
+            // A task that was cut leaves what a sweep finds.
+            tokio::spawn(remove(directory, place, running)).await.ok();
+        } else {
+            withdraw(&self.directory, &self.place, false).await.ok();
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let (Some(running), Ok(handle)) = (self.running.take(), Handle::try_current()) {
+            handle.spawn(remove(self.directory.clone(), self.place.clone(), running));
+        }
+    }
+}
+
+/// Removes a draft once its writer has ended. One that cannot be removed now is found by a sweep.
+async fn remove(directory: Directory, place: Place, running: Running) {
+    tokio::time::timeout(GRACE, running.wait()).await.ok();
+    withdraw(&directory, &place, false).await.ok();
+}
+
+/// Takes back a draft, and the file that it became, if it did.
+pub(super) async fn withdraw(directory: &Directory, place: &Place, published: bool) -> Result<()> {
+    let what = if published { "published" } else { "draft" };
+    directory.run(Script::Withdraw, &[&place.folder, &place.draft, &place.name, what]).await.map(drop)
+}
+
+/// A file that is visible, whose shipper may still be gone: unless it is kept, dropping it takes it back.
+#[derive(Debug)]
+pub struct Published(Option<(Directory, Place)>);
+
+impl Published {
+    /// Gives a draft its name, if it is what `digest` says and the name is free. A connection that is lost over it is made anew: what
+    /// happened is seen there, and not guessed.
+    pub(super) async fn make(directory: Directory, place: Place, digest: Digest) -> Result<Self> {
+        let bytes = digest.bytes.to_string();
+        let publish = async |attempt: &str| {
+            let words = [&place.folder, &place.draft, &place.name, &bytes, &digest.sha256, attempt];
+            directory.run(Script::Publish, &words).await
+        };
+        let done = match publish("first").await {
+            Err(error) if error.kind() == Kind::Unavailable => publish("again").await,
+            done => done,
+        };
+        match done {
+            Ok(_) => Ok(Self(Some((directory, place)))),
+            Err(error) => {
+                // What cannot be removed now is found by a sweep.
+                withdraw(&directory, &place, false).await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// The shipper is there to hear it: the file stays.
+    pub(super) fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        if let (Some((directory, place)), Ok(handle)) = (self.0.take(), Handle::try_current()) {
+            handle.spawn(async move { withdraw(&directory, &place, true).await.ok() });
+        }
+    }
+}

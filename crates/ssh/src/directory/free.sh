@@ -1,0 +1,2 @@
+# How much space there is.
+df -Pk . || exit 1

@@ -1,0 +1,76 @@
+//! The keys and the drafts in a directory.
+
+use chrono::DateTime;
+use longshore_core::Result;
+use longshore_core::key::Key;
+use longshore_core::stage::{Entry, Leftover};
+
+use super::errand::Script;
+use super::{Directory, Kind, draft};
+
+/// A file that a host tells of.
+pub(super) struct Found {
+    bytes: u64,
+    /// When it was last written to, in seconds.
+    time: f64,
+    name: String,
+}
+
+impl Found {
+    /// As an entry, if its name is a key's.
+    pub(super) fn entry(self) -> Option<Entry> {
+        Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.bytes })
+    }
+
+    /// As a leftover, if its name is a draft's.
+    pub(super) fn leftover(self) -> Option<Leftover> {
+        let since = DateTime::from_timestamp(self.time as i64, 0)?;
+        is_draft(&self.name).then_some(Leftover { name: self.name, bytes: Some(self.bytes), since })
+    }
+}
+
+/// Whether a draft may have this name.
+pub(super) fn is_draft(name: &str) -> bool {
+    let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
+    let inside = file.strip_prefix(draft::PREFIX).and_then(|rest| rest.strip_suffix(draft::SUFFIX));
+    folder.is_none_or(|folder| Key::parse(folder).is_ok()) && inside.is_some_and(|inside| Key::parse(inside).is_ok())
+}
+
+/// Has the host tell of its files: `what` is `keys` or `drafts`.
+pub(super) async fn read(directory: &Directory, what: &str) -> Result<Vec<Found>> {
+    let told = directory.run(Script::List, &[what]).await?;
+    let mut all = Vec::new();
+    for record in told.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
+        let record = String::from_utf8_lossy(record);
+        let mut fields = record.splitn(3, '\t');
+        let found = (|| {
+            let (bytes, time, name) = (fields.next()?, fields.next()?, fields.next()?);
+            Some(Found { bytes: bytes.parse().ok()?, time: time.parse().ok()?, name: name.to_owned() })
+        })();
+        let odd = || directory.error(Kind::Failed, &format!("the host's list has a line that is none: {record:?}"));
+        all.push(found.ok_or_else(odd)?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_drafts_name_is_a_drafts() {
+        for good in [".longshore-0a1b.partial", "main/appdb/.longshore-0a1b.partial"] {
+            assert!(is_draft(good), "{good}");
+        }
+        for bad in [
+            "x",
+            ".longshore-.partial",
+            "../.longshore-a.partial",
+            "/.longshore-a.partial",
+            ".longshore-a/b.partial",
+            ".git/.longshore-a.partial",
+        ] {
+            assert!(!is_draft(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+# Makes the folders that lead to $1. None of them may be a link: what is behind it is not listed.
+make() {
+    at=.
+    IFS=/
+    for part in $1; do
+        at=$at/$part
+        if [ -L "$at" ]; then exit 86; fi
+        [ -d "$at" ] && continue
+        if [ -e "$at" ]; then exit 86; fi
+        mkdir "$at" 2>/dev/null || [ -d "$at" ] || mkdir "$at" || exit 1
+    done
+    unset IFS
+}

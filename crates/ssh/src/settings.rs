@@ -1,0 +1,215 @@
+//! How a host is reached: settings that all plugins of this kind have.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+
+/// Makes a plugin's settings: its own, and those that say how the host is reached, which [`reach`](Reach) brings together.
+#[macro_export]
+macro_rules! settings {
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// The host: a name of `~/.ssh/config`, or `user@host`.
+            pub host: String,
+            /// Its port; without it ssh decides.
+            pub port: Option<u16>,
+            /// The private key, and no other; without it ssh's usual ones, agents included.
+            pub identity_file: Option<std::path::PathBuf>,
+            /// The host keys that are trusted; without it those that ssh trusts. Unknown ones never are.
+            pub known_hosts_file: Option<std::path::PathBuf>,
+            /// ssh's configuration; without it the user's and the system's.
+            pub config_file: Option<std::path::PathBuf>,
+            /// Hosts on the way, as ssh's ProxyJump takes them.
+            #[serde(default)]
+            pub jump: Vec<String>,
+            /// How long connecting may take, such as `"10s"`.
+            #[serde(default)]
+            pub connect_timeout: $crate::settings::Wait,
+            $($own)*
+        }
+
+        impl $name {
+            /// How the host is reached, if that can work.
+            pub(crate) fn reach(&self) -> longshore_core::Result<$crate::settings::Reach> {
+                let reach = $crate::settings::Reach {
+                    host: self.host.clone(),
+                    port: self.port,
+                    identity_file: self.identity_file.clone(),
+                    known_hosts_file: self.known_hosts_file.clone(),
+                    config_file: self.config_file.clone(),
+                    jump: self.jump.clone(),
+                    connect_timeout: self.connect_timeout.duration(),
+                };
+                reach.sound()
+            }
+        }
+    };
+}
+
+/// How a host is reached.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// A name of `~/.ssh/config`, or `user@host`.
+    pub host: String,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The private key, and no other.
+    pub identity_file: Option<PathBuf>,
+    /// The host keys that are trusted.
+    pub known_hosts_file: Option<PathBuf>,
+    /// ssh's configuration.
+    pub config_file: Option<PathBuf>,
+    /// Hosts on the way.
+    pub jump: Vec<String>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+impl Reach {
+    /// Says what cannot work. A host that began with a dash would be an option of ssh.
+    #[doc(hidden)]
+    pub fn sound(self) -> Result<Self> {
+        let name = |text: &str| {
+            let odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';
+            !text.is_empty() && !text.starts_with('-') && !text.contains(odd)
+        };
+        for (setting, host) in [("host", &self.host)].into_iter().chain(self.jump.iter().map(|host| ("jump", host))) {
+            if !name(host) || host.contains("://") {
+                let message = format!("\"{host}\" is not a host");
+                return Err(usage(
+                    setting,
+                    message,
+                    "write a name of ~/.ssh/config, or user@host; the port is a setting of its own",
+                ));
+            }
+        }
+        if self.known_hosts_file.as_ref().is_some_and(|file| file.to_string_lossy().contains(char::is_whitespace)) {
+            let message = "ssh takes a blank in it for the end of the name";
+            return Err(usage("known_hosts_file", message, "give the file a name without blanks"));
+        }
+        Ok(self)
+    }
+}
+
+/// A directory on a host, written from its root, without anything that could lead elsewhere.
+pub fn root(path: &str) -> Result<String> {
+    let odd = |part: &str| part == ".." || part.contains(char::is_control);
+    if !path.starts_with('/') || path.split('/').any(odd) {
+        let message = format!("\"{path}\" is not an absolute path without \"..\"");
+        return Err(usage("path", message, "write it from the root of that host, such as \"/srv/backups\""));
+    }
+    let path = path.trim_end_matches('/');
+    Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
+}
+
+/// A length of time, written with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Wait(Duration);
+
+impl Default for Wait {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
+}
+
+impl Wait {
+    /// So many seconds.
+    pub const fn of_seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// The length.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Wait {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let seconds = [("s", 1), ("min", 60), ("h", 3600)].into_iter().find(|(name, _)| *name == unit.trim_start());
+        let seconds = number.parse::<u32>().ok().zip(seconds).map(|(number, (_, unit))| u64::from(number) * unit);
+        match seconds {
+            Some(seconds @ 1..) => Ok(Self(Duration::from_secs(seconds))),
+            _ => Err(format!("\"{text}\" is not a length of time: write a whole number and a unit, such as \"10s\"")),
+        }
+    }
+}
+
+fn usage(setting: &str, message: impl Into<String>, hint: &str) -> Error {
+    Error::new(Stage::Config, Kind::Usage, setting, message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    settings! {
+        /// Settings of nobody.
+        #[allow(unreachable_pub)] // as a plugin has them
+        pub struct Nobody {
+            /// Its own.
+            pub own: Option<String>,
+        }
+    }
+
+    fn read(settings: Value) -> Result<Nobody, String> {
+        serde_json::from_value(settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+        let error = read(json!({ "host": "backup1", "password": "x" })).unwrap_err();
+        for name in ["password", "identity_file", "connect_timeout", "own"] {
+            assert!(error.contains(name), "{error}");
+        }
+        assert_eq!(read(json!({ "host": "backup1", "own": "x" })).unwrap().own.unwrap(), "x");
+    }
+
+    #[test]
+    fn a_host_is_never_an_option_nor_two_words() {
+        for bad in ["", "-oProxyCommand=id", "a b", "a\nb", "ssh://a", "a,b"] {
+            let error = read(json!({ "host": bad })).unwrap().reach().unwrap_err();
+            assert_eq!((error.kind(), error.subject()), (Kind::Usage, "host"), "{bad:?}");
+            let error = read(json!({ "host": "a", "jump": ["b", bad] })).unwrap().reach().unwrap_err();
+            assert_eq!((error.kind(), error.subject()), (Kind::Usage, "jump"), "{bad:?}");
+        }
+        let error = read(json!({ "host": "a", "known_hosts_file": "/a b" })).unwrap().reach().unwrap_err();
+        assert_eq!(error.subject(), "known_hosts_file");
+        assert!(
+            read(json!({ "host": "backup@backup1.example.net", "jump": ["bastion:2222"] })).unwrap().reach().is_ok()
+        );
+    }
+
+    #[test]
+    fn a_length_of_time_is_a_whole_number_with_a_unit() {
+        let reach = read(json!({ "host": "a", "connect_timeout": "2min" })).unwrap().reach().unwrap();
+        assert_eq!(reach.connect_timeout, Duration::from_secs(120));
+        for bad in ["", "10", "0s", "-1s", "1.5s", "1d", "s"] {
+            assert!(
+                read(json!({ "host": "a", "connect_timeout": bad })).unwrap_err().contains("length of time"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_is_written_from_the_root() {
+        assert_eq!(root("/srv/backups/").unwrap(), "/srv/backups");
+        assert_eq!(root("/").unwrap(), "/");
+        for bad in ["", "backups", "~/backups", "/srv/../etc", "/srv\n"] {
+            assert_eq!(root(bad).unwrap_err().subject(), "path", "{bad:?}");
+        }
+    }
+}

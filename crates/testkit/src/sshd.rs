@@ -1,0 +1,245 @@
+//! A throwaway SSH server: OpenSSH's own, on loopback, with keys of its own and accounts of every kind, gone with the test.
+//!
+//! All accounts are the user who runs the test; which of them one logs in to is decided by the key, as `authorized_keys` has it.
+
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Uid, User};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cluster::free_port;
+use crate::cluster::process::{clean, is_root, run, spawn, stop};
+
+const SSHD: &str = "/usr/sbin/sshd";
+/// How long a server may take to answer: much longer than it does.
+const START: Duration = Duration::from_secs(60);
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// Everything: it has a shell.
+    Shell,
+    /// SFTP alone (`internal-sftp`).
+    Sftp,
+    /// Nothing but to write by rsync (`rrsync -wo -no-del`).
+    RsyncWriteOnly,
+    /// Nothing but rsync (`rrsync`).
+    Rsync,
+    /// Nothing: the server does not know its key.
+    Stranger,
+}
+
+impl Account {
+    const ALL: [Self; 5] = [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::Stranger];
+
+    /// The file of its key, in the server's folder.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Sftp => "sftp",
+            Self::RsyncWriteOnly => "rsync-write-only",
+            Self::Rsync => "rsync",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    /// What stands before its key in `authorized_keys`; nothing if it is not to stand there.
+    fn options(self, backups: &Path) -> Option<String> {
+        let backups = backups.display();
+        match self {
+            Self::Shell => Some(String::new()),
+            Self::Sftp => Some("restrict,command=\"internal-sftp\" ".to_owned()),
+            Self::RsyncWriteOnly => Some(format!("restrict,command=\"/usr/bin/rrsync -wo -no-del {backups}\" ")),
+            Self::Rsync => Some(format!("restrict,command=\"/usr/bin/rrsync {backups}\" ")),
+            Self::Stranger => None,
+        }
+    }
+}
+
+/// A running server. Dropping it stops it and removes its folder.
+#[derive(Debug)]
+pub struct Sshd {
+    port: u16,
+    server: Child,
+    folder: TempDir,
+}
+
+impl Sshd {
+    /// Starts a server.
+    ///
+    /// # Panics
+    /// With the server's log, if it does not start.
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Starts a server with more lines in its configuration, such as `MaxSessions 1`.
+    ///
+    /// # Panics
+    /// With the server's log, if it does not start.
+    pub fn with(settings: &str) -> Self {
+        assert!(Path::new(SSHD).exists(), "no {SSHD}: run `cargo xtask test`, which installs openssh-server");
+        let folder =
+            tempfile::Builder::new().prefix("longshore-sshd-").tempdir().expect("a temporary folder can be made");
+        equip(folder.path());
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(server) = start_server(folder.path(), port, settings) {
+                let host = fs::read_to_string(folder.path().join("host.pub")).expect("it was made");
+                let known = format!("[127.0.0.1]:{port} {host}");
+                fs::write(folder.path().join("known_hosts"), known).expect("a file can be written");
+                return Self { port, server, folder };
+            }
+        }
+        panic!("ten ports were taken before the server could have them");
+    }
+
+    /// Starts a server whose accounts are locked into a folder, in which `backups` is theirs.
+    ///
+    /// # Panics
+    /// If this process is not root, who alone can lock others in.
+    pub fn jailed() -> (Self, TempDir) {
+        assert!(is_root(), "this test locks an account into a folder, which needs root");
+        // Nobody but root may be able to write to what leads there, as everybody may to the system's temporary folder.
+        let mode = Permissions::from_mode(0o755);
+        let jail = tempfile::Builder::new().prefix("longshore-jail-").permissions(mode).tempdir_in("/run");
+        let jail = jail.expect("root can make a folder in /run");
+        let backups = jail.path().join("backups");
+        fs::create_dir(&backups).expect("a folder can be made");
+        fs::set_permissions(&backups, Permissions::from_mode(0o700)).expect("its mode can be set");
+        (Self::with(&format!("ChrootDirectory {}", jail.path().display())), jail)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder that restricted accounts are kept in. It is there, and empty at first.
+    pub fn backups(&self) -> PathBuf {
+        self.folder.path().join("backups")
+    }
+
+    /// The settings with which a plugin reaches an account; nothing of whoever runs the test is used. A test adds where it ships to.
+    pub fn settings(&self, account: Account) -> Value {
+        json!({
+            "host": format!("{}@127.0.0.1", user()),
+            "port": self.port,
+            "identity_file": self.folder.path().join(account.key()),
+            "known_hosts_file": self.known_hosts(),
+            "config_file": "/dev/null",
+        })
+    }
+
+    /// The file that the server's key is in, for its clients to know it.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.folder.path().join("known_hosts")
+    }
+
+    /// Kills whatever serves a connection now, as a host that crashes does. The server itself goes on. Returns how many there were.
+    pub fn cut(&self) -> usize {
+        let mut cut = Vec::new();
+        descend(Pid::from_child(&self.server), &mut cut);
+        for pid in &cut {
+            // One that has ended meanwhile needs no signal.
+            kill_process(*pid, Signal::KILL).ok();
+        }
+        cut.len()
+    }
+
+    /// What the server wrote to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.cut();
+        stop(&mut self.server);
+    }
+}
+
+/// The name of the user who runs the test.
+fn user() -> String {
+    let user = User::from_uid(Uid::effective()).expect("the list of users can be read");
+    user.expect("whoever runs a test is a user").name
+}
+
+/// Makes the keys, the list of those who may log in, and the folder for backups.
+fn equip(folder: &Path) {
+    let backups = folder.join("backups");
+    fs::create_dir(&backups).expect("a folder can be made");
+    fs::set_permissions(&backups, Permissions::from_mode(0o700)).expect("its mode can be set");
+    let mut authorized = String::new();
+    for key in ["host"].into_iter().chain(Account::ALL.map(Account::key)) {
+        let mut make = clean(Path::new("ssh-keygen"));
+        make.args(["-q", "-t", "ed25519", "-N", "", "-C", key, "-f"]).arg(folder.join(key));
+        run(make);
+    }
+    for account in Account::ALL {
+        if let Some(options) = account.options(&backups) {
+            let public = fs::read_to_string(folder.join(account.key()).with_extension("pub")).expect("it was made");
+            authorized += &format!("{options}{public}");
+        }
+    }
+    fs::write(folder.join("authorized_keys"), authorized).expect("a file can be written");
+    if is_root() {
+        // Where sshd, started by hand, expects a folder that its package's service makes.
+        fs::create_dir_all("/run/sshd").expect("root can make a folder in /run");
+    }
+}
+
+/// Starts sshd; nothing if somebody else has the port.
+fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
+    let at = folder.display();
+    // A home of its own: nothing that the user's shell does at its start takes time, or prints.
+    let configuration = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\nAuthorizedKeysFile {at}/authorized_keys\n\
+         PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
+         PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\nMaxStartups 100\nLogLevel VERBOSE\nPrintMotd no\nSetEnv HOME={at}\n\
+         {settings}\n"
+    );
+    fs::write(folder.join("sshd_config"), configuration).expect("a file can be written");
+    let mut sshd = clean(Path::new("setpriv"));
+    sshd.args(["--pdeathsig=TERM", "--", SSHD, "-D", "-f"])
+        .arg(folder.join("sshd_config"))
+        .arg("-E")
+        .arg(folder.join("log"));
+    let mut server = spawn(sshd).expect("setpriv (util-linux) can be started");
+    let deadline = Instant::now() + START;
+    loop {
+        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+        if let Some(status) = server.try_wait().expect("a child can be asked after") {
+            assert!(log().contains("Address already in use"), "sshd ended, {status}: {}", log());
+            fs::remove_file(folder.join("log")).expect("it was read");
+            return None;
+        }
+        if log().contains("Server listening") && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Some(server);
+        }
+        if Instant::now() > deadline {
+            stop(&mut server);
+            panic!("sshd did not answer within {START:?}: {}", log());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All processes that descend from one, as the kernel lists them now.
+fn descend(pid: Pid, found: &mut Vec<Pid>) {
+    let children = format!("/proc/{0}/task/{0}/children", pid.as_raw_nonzero());
+    let children = fs::read_to_string(children).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)) {
+        descend(child, found);
+        found.push(child);
+    }
+}

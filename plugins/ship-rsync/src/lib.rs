@@ -1,0 +1,133 @@
+//! Ships by rsync over SSH, as `type = "rsync"`: a transfer that is cut goes on where it was, and an account may be limited to rsync.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `settings.rs` | the settings as they are written, and what they come to |
+//! | `spool.rs` | ciphertext on a local disk: rsync sends files, not streams |
+//! | `transfer.rs` | rsync itself: how it is called, tried again, and what its end means |
+//! | `shell.rs` | an account with a shell: hidden while it is sent, judged there, published over nothing |
+//! | `restricted.rs` | an account that `rrsync` limits to rsync: what that can do, and no more |
+//! | `look.rs` | what would fail at 3 a.m. |
+
+mod look;
+mod restricted;
+mod settings;
+mod shell;
+mod spool;
+mod transfer;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result};
+use longshore_ssh::directory::Directory;
+use longshore_ssh::host::Host;
+use longshore_ssh::settings::root;
+
+pub use crate::settings::{Account, Rate, Rsync};
+use crate::spool::Spool;
+use crate::transfer::Transfer;
+
+/// A destination that rsync brings files to.
+#[derive(Debug)]
+struct Destination {
+    account: Account,
+    /// The directory, as an account with a shell has it.
+    directory: Directory,
+    spool: Spool,
+    transfer: Transfer,
+}
+
+impl Plugin<dyn Store> for Rsync {
+    const TYPE: &'static str = "rsync";
+
+    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+        let host = Arc::new(Host::new(self.reach()?));
+        let root = root(&self.path)?;
+        let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.max_rate);
+        let spool = Spool::new(self.spool_dir)?;
+        Ok(Box::new(Destination { account: self.account, directory: Directory::new(host, root), spool, transfer }))
+    }
+}
+
+impl Destination {
+    /// That an account which rrsync limits cannot do something.
+    fn not_permitted(&self, what: &str) -> Error {
+        let message = format!("not permitted there: rrsync lets nobody {what}");
+        self.transfer.error(Kind::Denied, &message).hint("do it with an account that has a shell")
+    }
+}
+
+#[async_trait]
+impl Ship for Destination {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        match self.account {
+            Account::Shell => self.ship_to_shell(key, body).await,
+            Account::Rrsync => self.ship_restricted(key, body).await,
+        }
+    }
+
+    fn room(&self) -> Option<&dyn Room> {
+        (self.account == Account::Shell).then_some(self)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Store for Destination {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        match self.account {
+            Account::Shell => self.directory.list().await,
+            Account::Rrsync => self.list_restricted().await,
+        }
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        match self.account {
+            Account::Shell => self.directory.fetch(key, range).await,
+            Account::Rrsync => self.fetch_restricted(key, range).await,
+        }
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        match self.account {
+            Account::Shell => self.directory.remove(key).await,
+            Account::Rrsync => self.remove_restricted(key).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Room for Destination {
+    async fn free_bytes(&self) -> Result<u64> {
+        self.directory.free_bytes().await
+    }
+}
+
+#[async_trait]
+impl Sweep for Destination {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let mut found = self.spool.leftovers()?;
+        if self.account == Account::Shell {
+            found.extend(self.directory.leftovers().await?);
+        }
+        Ok(found)
+    }
+
+    async fn discard(&self, leftover: &Leftover) -> Result<()> {
+        match self.account {
+            _ if self.spool.holds(leftover) => self.spool.discard(leftover),
+            Account::Shell => self.directory.discard(leftover).await,
+            Account::Rrsync => Err(self.not_permitted("look for what interrupted writers left")),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What would fail at 3 a.m., found now.
+
+use std::ffi::OsStr;
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+
+use crate::Destination;
+use crate::settings::Account;
+
+#[async_trait]
+impl Check for Destination {
+    async fn check(&self) -> Vec<Finding> {
+        let subject = self.transfer.name();
+        if let Err(error) = self.spool.ensure() {
+            return vec![Finding::failed(self.spool.name(), &error)];
+        }
+        match self.account {
+            Account::Shell => vec![self.directory.look().await, self.try_rsync(&subject).await],
+            Account::Rrsync => {
+                let limits = Finding::warning(
+                    &subject,
+                    "an account that rrsync restricts cannot publish a file safely: of two hosts that send the same name at once, the later wins; \
+                     and it may tell neither free space nor what interrupted writers left",
+                    "give each host a directory of its own, or ship to an account with a shell",
+                );
+                vec![self.try_rsync(&subject).await, limits]
+            }
+        }
+    }
+}
+
+impl Destination {
+    /// Has rsync look what it would send, without sending it.
+    async fn try_rsync(&self, subject: &str) -> Finding {
+        let found = async {
+            let file = self.spool.file()?;
+            let to = self.transfer.place("");
+            self.transfer.run("", &[OsStr::new("--dry-run"), OsStr::new("--"), file.path().as_os_str(), &to]).await
+        };
+        match found.await {
+            Ok(_) => Finding::good(subject, "rsync is there on both sides"),
+            Err(error) => Finding::failed(subject, &error),
+        }
+    }
+}

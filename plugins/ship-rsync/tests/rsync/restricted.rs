@@ -1,0 +1,84 @@
+//! Accounts that rrsync limits to rsync: a run works, and what is not permitted is told.
+
+use std::fs;
+
+use futures_util::TryStreamExt;
+use longshore_core::Kind;
+use longshore_core::check::Outcome;
+use longshore_core::stage::Store;
+use longshore_core::stream::from_bytes;
+use longshore_testkit::sshd::{Account, Sshd};
+use longshore_testkit::stream::{digest, fails_after, random};
+use serde_json::json;
+
+use crate::{files, key, rsync};
+
+fn restricted(sshd: &Sshd, account: Account) -> Box<dyn Store> {
+    rsync(sshd, account, json!({ "account": "rrsync", "path": "/" }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_only_write_writes_and_never_over_anything() {
+    let sshd = Sshd::start();
+    let store = restricted(&sshd, Account::RsyncWriteOnly);
+    let key = key("main/appdb/x.dump");
+    store.ship(&key, from_bytes("first")).await.unwrap();
+    for body in ["second", "first", ""] {
+        let error = store.ship(&key, from_bytes(body)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
+    }
+    assert_eq!(fs::read(sshd.backups().join("main/appdb/x.dump")).unwrap(), b"first");
+    store.ship(&crate::key("main/y.dump"), fails_after(1000)).await.unwrap_err();
+    store.ship(&crate::key("main/empty.dump"), from_bytes("")).await.unwrap();
+    assert_eq!(files(&sshd.backups()).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_account_may_not_do_is_told() {
+    let sshd = Sshd::start();
+    let store = restricted(&sshd, Account::RsyncWriteOnly);
+    let key = key("main/x.dump");
+    store.ship(&key, from_bytes("x")).await.unwrap();
+    let errors = [
+        store.list().await.map(drop).unwrap_err(),
+        store.fetch(&key, None).await.map(drop).unwrap_err(),
+        store.remove(&key).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+        assert!(error.to_string().contains("not permitted"), "{error}");
+        assert!(error.remedy().is_some(), "{error}");
+    }
+    assert!(store.room().is_none());
+    let findings = store.check().await;
+    let outcomes: Vec<_> = findings.iter().map(|finding| finding.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Good, Outcome::Warning], "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_read_lists_fetches_and_removes() {
+    let sshd = Sshd::start();
+    let store = restricted(&sshd, Account::Rsync);
+    let keys = ["main/appdb/x.dump", "main/appdb/x.dump.age", "main/y.dump"].map(key);
+    for (key, n) in keys.iter().zip(0..) {
+        store.ship(key, random(n, 300_000)).await.unwrap();
+    }
+    for name in ["with space", "main/.hidden", "main/\u{e9}", "main/a\nb"] {
+        fs::write(sshd.backups().join(name), "x").unwrap();
+    }
+    let listed = async || {
+        store.list().await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect::<Vec<_>>().await.unwrap()
+    };
+    assert_eq!(listed().await, keys.each_ref().map(|key| key.to_string()));
+    let fetched = digest(store.fetch(&keys[1], None).await.unwrap()).await.unwrap();
+    assert_eq!(fetched, digest(random(1, 300_000)).await.unwrap());
+    assert_eq!(digest(store.fetch(&keys[1], Some(5..17)).await.unwrap()).await.unwrap().bytes, 12);
+    let error = store.fetch(&keys[1], Some(0..300_001)).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    for _ in 0..2 {
+        store.remove(&keys[0]).await.unwrap();
+    }
+    assert_eq!(listed().await, ["main/appdb/x.dump.age", "main/y.dump"]);
+    let error = store.fetch(&keys[0], None).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
+}

@@ -1,0 +1,30 @@
+//! What would fail at 3 a.m., found now.
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+
+use crate::Account;
+use crate::draft::Draft;
+
+#[async_trait]
+impl Check for Account {
+    async fn check(&self) -> Vec<Finding> {
+        let subject = self.root.name();
+        // How much is free, and how much is wanted, is told by whoever knows the databases.
+        let writable = match Draft::try_out(&self.root).await {
+            Ok(()) => {
+                Finding::good(&subject, "the host is reached by SFTP, and the directory is there and can be written to")
+            }
+            Err(error) => return vec![Finding::failed(&subject, &error)],
+        };
+        let durable = match self.root.line.link().await {
+            Ok(link) if !link.sftp().support_fsync() => Some(Finding::warning(
+                &subject,
+                "the SFTP server cannot make files durable (fsync@openssh.com): a power cut there may lose the newest",
+                "use OpenSSH's SFTP server there",
+            )),
+            _ => None,
+        };
+        std::iter::once(writable).chain(durable).collect()
+    }
+}

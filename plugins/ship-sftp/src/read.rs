@@ -1,0 +1,95 @@
+//! The bytes of a file, or of a range of it.
+
+use std::io::SeekFrom;
+use std::ops::Range;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt};
+use longshore_core::key::Key;
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result, Stage};
+use openssh_sftp_client::Error as Answer;
+use openssh_sftp_client::file::File;
+use tokio::io::AsyncSeek;
+
+use crate::failure;
+use crate::root::Root;
+
+/// How many reads may be on their way at once: enough that a distant host is kept busy.
+const READS_IN_FLIGHT: usize = 16;
+
+/// The size of one read, in bytes: what OpenSSH's server gives at once. Of one that gives less, more are asked for.
+const REQUEST_BYTES: usize = 255 * 1024;
+
+/// Opens a file. It has to have every byte that is asked for.
+pub(crate) async fn begin(root: &Root, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+    let link = root.stand().await?;
+    let path = root.path(key.as_str());
+    let nothing = || {
+        let error = Error::new(Stage::Ship, Kind::NotFound, root.subject(&path), "nothing there");
+        error.hint("`longshore list` shows what is there")
+    };
+    // Links are not followed, as they are not listed; and nobody waits for a pipe's other end.
+    let size = match link.fs().symlink_metadata(&path).await {
+        Ok(found) if found.file_type().is_some_and(|kind| kind.is_file()) => found.len().unwrap_or_default(),
+        Ok(_) => return Err(nothing()),
+        Err(error) if failure::is_absent(&error) => return Err(nothing()),
+        Err(error) => return Err(root.failure(&link, &path, "cannot look at it", error).await),
+    };
+    let Range { start, end } = range.unwrap_or(0..size);
+    if start > end || end > size {
+        let message = format!("has {size} bytes, but {start} to {end} were asked for");
+        let error = Error::new(Stage::Ship, Kind::Corrupt, root.subject(&path), message);
+        return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
+    }
+    let file = match link.sftp().options().read(true).open(&path).await {
+        Ok(file) => file,
+        Err(error) if failure::is_absent(&error) => return Err(nothing()),
+        Err(error) => return Err(root.failure(&link, &path, "cannot open the file", error).await),
+    };
+    let places = (start..end).step_by(REQUEST_BYTES);
+    let reads = places.map(move |at| read(file.clone(), at, (end - at).min(REQUEST_BYTES as u64)));
+    let root = root.clone();
+    let chunks = stream::iter(reads).buffered(READS_IN_FLIGHT).then(move |chunk| {
+        let (root, link, path) = (root.clone(), link.clone(), path.clone());
+        async move {
+            match chunk {
+                Ok(Some(chunk)) => Ok(chunk),
+                Ok(None) => {
+                    let message = "ended before all that was asked for was read";
+                    Err(Error::new(Stage::Ship, Kind::Corrupt, root.subject(&path), message))
+                }
+                Err(error) => Err(root.failure(&link, &path, "cannot read the file to its end", error).await),
+            }
+        }
+    });
+    Ok(ending(chunks.boxed()))
+}
+
+/// Ends a stream with its first error.
+fn ending(mut chunks: ByteStream) -> ByteStream {
+    let ending = async_stream::try_stream! {
+        while let Some(chunk) = chunks.next().await {
+            yield chunk?;
+        }
+    };
+    ending.boxed()
+}
+
+/// `length` bytes from a place of a file, however many answers they come in; nothing if it ends before.
+async fn read(mut file: File, at: u64, length: u64) -> Result<Option<Bytes>, Answer> {
+    let mut all = BytesMut::new();
+    while (all.len() as u64) < length {
+        Pin::new(&mut file).start_seek(SeekFrom::Start(at + all.len() as u64))?;
+        let rest = u32::try_from(length - all.len() as u64).unwrap_or(u32::MAX);
+        match file.read(rest, BytesMut::new()).await? {
+            Some(part) if !part.is_empty() => match all.is_empty() {
+                true => all = part,
+                false => all.extend_from_slice(&part),
+            },
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(all.freeze()))
+}

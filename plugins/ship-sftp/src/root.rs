@@ -1,0 +1,137 @@
+//! The directory that a destination is: refused where it could be the wrong one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_ssh::settings::Reach;
+use openssh_sftp_client::Error as Answer;
+use openssh_sftp_client::error::SftpErrorKind;
+use openssh_sftp_client::metadata::Permissions;
+
+use crate::failure;
+use crate::link::{Line, Link};
+
+/// So little room that a server which only says "failure" most likely means that it is full.
+const FULL_BYTES: u64 = 1 << 20;
+
+/// A directory that backups lie in.
+#[derive(Debug, Clone)]
+pub(crate) struct Root {
+    pub(crate) line: Arc<Line>,
+    path: PathBuf,
+}
+
+impl Root {
+    pub(crate) fn new(reach: Reach, path: String) -> Self {
+        Self { line: Arc::new(Line::new(reach)), path: path.into() }
+    }
+
+    /// What errors call it: `host:/path`.
+    pub(crate) fn name(&self) -> String {
+        self.subject(&self.path)
+    }
+
+    /// The path of a name in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Refuses a directory that is not there, or that anybody may write to. Each operation asks: a disk can go at any time. A session that has
+    /// died is opened anew.
+    pub(crate) async fn stand(&self) -> Result<Arc<Link>> {
+        let link = self.line.link().await?;
+        let (link, found) = match link.fs().metadata(&self.path).await {
+            Err(error) if failure::kind(&error).is_none() => {
+                self.line.forget(&link).await;
+                let link = self.line.link().await?;
+                let found = link.fs().metadata(&self.path).await;
+                (link, found)
+            }
+            found => (link, found),
+        };
+        let refused =
+            |message: &str, hint: &str| Error::new(Stage::Ship, Kind::Refused, self.name(), message).hint(hint);
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if failure::is_absent(&error) => {
+                return Err(refused(
+                    "the directory does not exist, and is not made: its disk may not be mounted",
+                    "mount its disk on that host; if it is new, make it there: mkdir -p -m 700",
+                ));
+            }
+            Err(error) => return Err(self.failure(&link, &self.path, "cannot look at the directory", error).await),
+        };
+        if !found.file_type().is_some_and(|kind| kind.is_dir()) {
+            return Err(refused("not a directory", "set path to a directory"));
+        }
+        if found.permissions().is_some_and(|permissions| permissions.write_by_other()) {
+            return Err(refused(
+                "everybody may write to the directory, so anybody could remove or replace backups",
+                "take that away (chmod o-w), or set path to a folder in it with mode 700",
+            ));
+        }
+        Ok(link)
+    }
+
+    /// Makes the folders that lead to `folder`. None of them may be a link: what is behind it is not listed.
+    pub(crate) async fn make(&self, link: &Arc<Link>, folder: &str) -> Result<()> {
+        let mut path = self.path.clone();
+        for part in folder.split('/').filter(|part| !part.is_empty()) {
+            path.push(part);
+            let made = link.fs().dir_builder().permissions(Permissions::from(0o700)).create(&path).await;
+            let Err(error) = made else {
+                continue;
+            };
+            match link.fs().symlink_metadata(&path).await {
+                Ok(found) if found.file_type().is_some_and(|kind| kind.is_dir()) => {}
+                Ok(_) => {
+                    let error =
+                        Error::new(Stage::Ship, Kind::Refused, self.subject(&path), "in the way: not a directory");
+                    return Err(error.hint("move it away; links are not followed below the destination's directory"));
+                }
+                Err(_) => return Err(self.failure(link, &path, "cannot make the directory", error).await),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file; that it has gone is no error.
+    pub(crate) async fn remove(&self, link: &Arc<Link>, path: &Path) -> Result<()> {
+        match link.fs().remove_file(path).await {
+            Ok(()) => Ok(()),
+            Err(error) if failure::is_absent(&error) => Ok(()),
+            Err(error) => Err(self.failure(link, path, "cannot remove the file", error).await),
+        }
+    }
+
+    /// The bytes that can still be written.
+    pub(crate) async fn free_bytes(&self, link: &Arc<Link>) -> Result<u64> {
+        match link.fs().statvfs(&self.path).await {
+            Ok(found) => Ok(found.bavail.saturating_mul(found.frsize)),
+            Err(error) => Err(failure::of(self.line.host.name(), &self.name(), "cannot tell the free space", error)),
+        }
+    }
+
+    /// What an answer about a path means. A session that has died is forgotten; and where a server says no more than that it failed, whether it is
+    /// full is looked at.
+    pub(crate) async fn failure(&self, link: &Arc<Link>, path: &Path, message: &str, error: Answer) -> Error {
+        let kind = failure::kind(&error);
+        if kind.is_none() {
+            self.line.forget(link).await;
+        }
+        let subject = self.subject(path);
+        if matches!(kind, Some(SftpErrorKind::Failure))
+            && self.free_bytes(link).await.is_ok_and(|free| free < FULL_BYTES)
+        {
+            let full = Error::new(Stage::Ship, Kind::Failed, subject, "no space left on the file system");
+            return full.hint("free some space there, keep fewer backups, or ship to a larger disk").because(error);
+        }
+        failure::of(self.line.host.name(), &subject, message, error)
+    }
+
+    /// What errors about a path call it.
+    pub(crate) fn subject(&self, path: &Path) -> String {
+        format!("{}:{}", self.line.host.name(), path.display())
+    }
+}

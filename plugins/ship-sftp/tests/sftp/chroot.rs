@@ -1,0 +1,24 @@
+//! An account that is locked into a folder, which is all it sees. Only root can set one up: where that is missing, these tests fail saying so.
+
+use std::fs;
+
+use futures_util::TryStreamExt;
+use longshore_core::check::Outcome;
+use longshore_core::stream::from_bytes;
+use longshore_testkit::sshd::{Account, Sshd};
+use serde_json::json;
+
+use crate::{key, sftp};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_in_a_chroot_is_as_good_as_any() {
+    let (sshd, jail) = Sshd::jailed();
+    let store = sftp(&sshd, Account::Sftp, json!({ "path": "/backups" }));
+    let key = key("main/appdb.dump");
+    store.ship(&key, from_bytes("x")).await.unwrap();
+    assert_eq!(fs::read(jail.path().join("backups/main/appdb.dump")).unwrap(), b"x");
+    let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
+    store.remove(&key).await.unwrap();
+}

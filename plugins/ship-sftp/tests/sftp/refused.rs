@@ -1,0 +1,113 @@
+//! Hosts, keys and directories that no backup goes to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use longshore_core::check::Outcome;
+use longshore_core::stage::Store;
+use longshore_core::stream::from_bytes;
+use longshore_core::{Error, Kind};
+use longshore_testkit::sshd::{Account, Sshd};
+use serde_json::json;
+
+use crate::{files, key, sftp};
+
+/// What every operation says, which is the same error for all; a check says it, too.
+async fn refused(store: &dyn Store) -> Error {
+    let key = key("main/x.dump");
+    let errors = [
+        store.ship(&key, from_bytes("x")).await.unwrap_err(),
+        store.list().await.map(drop).unwrap_err(),
+        store.fetch(&key, None).await.map(drop).unwrap_err(),
+        // Neither may an unmounted disk be taken for one from which everything was removed.
+        store.remove(&key).await.unwrap_err(),
+        store.room().unwrap().free_bytes().await.unwrap_err(),
+        store.sweep().unwrap().leftovers().await.unwrap_err(),
+    ];
+    for error in &errors {
+        assert_eq!((error.kind(), error.to_string()), (errors[0].kind(), errors[0].to_string()));
+        assert!(error.remedy().is_some(), "{error}");
+    }
+    let findings = store.check().await;
+    let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
+    assert!(failed.message.contains(&errors[0].to_string()), "{failed:?}");
+    assert_eq!(failed.remedy.as_deref(), errors[0].remedy());
+    errors.into_iter().next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_host_does_not_know_is_denied() {
+    let sshd = Sshd::start();
+    let error = refused(&*sftp(&sshd, Account::Stranger, json!({}))).await;
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.chain().contains("Permission denied (publickey"), "{}", error.chain());
+    assert!(error.remedy().unwrap().contains("authorized_keys"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_key_is_not_known_is_never_trusted() {
+    let sshd = Sshd::start();
+    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "known_hosts_file": "/dev/null" }))).await;
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.remedy().unwrap().contains("ssh-keyscan"), "{error:?}");
+    assert_eq!(fs::metadata("/dev/null").unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_key_has_changed_is_never_trusted() {
+    let (sshd, other) = (Sshd::start(), Sshd::start());
+    let known = fs::read_to_string(other.known_hosts()).unwrap();
+    let known = known.replace(&format!(":{} ", other.port()), &format!(":{} ", sshd.port()));
+    fs::write(other.known_hosts(), known).unwrap();
+    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "known_hosts_file": other.known_hosts() }))).await;
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.remedy().unwrap().contains("ssh-keygen -R"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_where_nobody_listens_may_work_later() {
+    let sshd = Sshd::start();
+    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "port": 9 }))).await;
+    assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_does_not_exist_is_refused_and_never_made() {
+    let sshd = Sshd::start();
+    let path = sshd.backups().join("not-mounted");
+    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "path": path }))).await;
+    assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+    assert!(error.to_string().contains("does not exist"), "{error}");
+    assert!(!path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_everybody_may_write_to_is_refused() {
+    let sshd = Sshd::start();
+    let store = sftp(&sshd, Account::Sftp, json!({}));
+    for mode in [0o777, 0o1777] {
+        fs::set_permissions(sshd.backups(), fs::Permissions::from_mode(mode)).unwrap();
+        let error = refused(&*store).await;
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+        assert!(error.to_string().contains("everybody may write"), "{error}");
+    }
+    assert!(files(&sshd.backups()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_directory_is_refused() {
+    let sshd = Sshd::start();
+    let path = sshd.backups().join("file");
+    fs::write(&path, "x").unwrap();
+    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "path": path }))).await;
+    assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+    assert!(error.to_string().contains("not a directory"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_sftp_says_so() {
+    let sshd = Sshd::start();
+    let error = refused(&*sftp(&sshd, Account::RsyncWriteOnly, json!({}))).await;
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.to_string().contains("no SFTP"), "{error}");
+}

@@ -1,0 +1,90 @@
+//! Ships to an account with a POSIX shell, over SSH, as `type = "ssh"`: no spool, and nothing to install there.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `settings.rs` | the settings as they are written |
+//! | `look.rs` | what would fail at 3 a.m. |
+//!
+//! The directory itself, its drafts, lists and errors are those of [`longshore_ssh::directory`].
+
+mod look;
+mod settings;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use longshore_core::Result;
+use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
+use longshore_core::stream::ByteStream;
+use longshore_ssh::directory::Directory;
+use longshore_ssh::host::Host;
+use longshore_ssh::settings::root;
+
+pub use crate::settings::Ssh;
+
+/// A destination behind a shell.
+#[derive(Debug)]
+struct Account {
+    directory: Directory,
+}
+
+impl Plugin<dyn Store> for Ssh {
+    const TYPE: &'static str = "ssh";
+
+    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+        let host = Arc::new(Host::new(self.reach()?));
+        Ok(Box::new(Account { directory: Directory::new(host, root(&self.path)?) }))
+    }
+}
+
+#[async_trait]
+impl Ship for Account {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        self.directory.ship(key, body).await
+    }
+
+    fn room(&self) -> Option<&dyn Room> {
+        Some(self)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Store for Account {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.directory.list().await
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        self.directory.fetch(key, range).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        self.directory.remove(key).await
+    }
+}
+
+#[async_trait]
+impl Room for Account {
+    async fn free_bytes(&self) -> Result<u64> {
+        self.directory.free_bytes().await
+    }
+}
+
+#[async_trait]
+impl Sweep for Account {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        self.directory.leftovers().await
+    }
+
+    async fn discard(&self, leftover: &Leftover) -> Result<()> {
+        self.directory.discard(leftover).await
+    }
+}

@@ -1,0 +1,97 @@
+//! Files on their way: hidden, private, and found by a sweep if their writer has died.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use longshore_core::Kind;
+use longshore_core::stream::{channel, from_bytes};
+use longshore_testkit::stream::{random_bytes, stalls_after};
+
+use crate::{files, key, soon, temporary};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_refused_before_a_byte_is_read() {
+    let (_sshd, store) = temporary();
+    let key = key("main/appdb.dump");
+    store.ship(&key, from_bytes("first")).await.unwrap();
+    let error = store.ship(&key, stalls_after(0)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+    assert!(error.remedy().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_put_there_is_not_overwritten_either() {
+    let (sshd, store) = temporary();
+    let path = sshd.backups().join("main/appdb.dump");
+    // A folder of that name must not take the file in.
+    for (name, by_folder) in [("main/appdb.dump", false), ("main/folder.dump", true)] {
+        let (feeder, body) = channel();
+        let key = key(name);
+        let by_hand = async {
+            feeder.feed(random_bytes(1, 10)).await.unwrap();
+            soon(|| files(&sshd.backups()).iter().any(|file| file.to_string_lossy().ends_with(".partial"))).await;
+            match by_folder {
+                true => fs::create_dir(sshd.backups().join(name)).unwrap(),
+                false => fs::write(&path, "by hand").unwrap(),
+            }
+            feeder.finish().await.unwrap();
+        };
+        let (result, ()) = tokio::join!(store.ship(&key, body), by_hand);
+        assert_eq!(result.unwrap_err().kind(), Kind::AlreadyExists, "{name}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), b"by hand");
+    assert_eq!(files(&sshd.backups()), [path]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_on_its_way_is_hidden_and_everything_is_private() {
+    let (sshd, store) = temporary();
+    let key = key("main/appdb/x.dump");
+    let looked_at = soon(|| match &files(&sshd.backups())[..] {
+        [draft] if draft.metadata().unwrap().len() == 1_000_000 => {
+            let name = draft.file_name().unwrap().to_str().unwrap();
+            assert!(name.starts_with(".longshore-") && name.ends_with(".partial"), "{name}");
+            assert_eq!(draft.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            true
+        }
+        _ => false,
+    });
+    tokio::select! {
+        result = store.ship(&key, stalls_after(1_000_000)) => panic!("{result:?}"),
+        () = looked_at => {}
+    }
+    soon(|| files(&sshd.backups()).is_empty()).await;
+    let mode = |path: &str| sshd.backups().join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("main"), mode("main/appdb")), (0o700, 0o700));
+    store.ship(&key, from_bytes("x")).await.unwrap();
+    assert_eq!(mode("main/appdb/x.dump"), 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_writer_left_is_found_and_removed_and_nothing_else_is() {
+    let (sshd, store) = temporary();
+    fs::create_dir(sshd.backups().join("main")).unwrap();
+    for (name, bytes) in [
+        (".longshore-0a.partial", "half"),
+        ("main/.longshore-0b.partial", "a"),
+        ("main/.other", "x"),
+        ("main/x.dump", "x"),
+    ] {
+        fs::write(sshd.backups().join(name), bytes).unwrap();
+    }
+    let sweep = store.sweep().unwrap();
+    let mut found = sweep.leftovers().await.unwrap();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let told: Vec<_> = found.iter().map(|leftover| (leftover.name.as_str(), leftover.bytes)).collect();
+    assert_eq!(told, [(".longshore-0a.partial", Some(4)), ("main/.longshore-0b.partial", Some(1))]);
+    let age = chrono::Utc::now() - found[0].since;
+    assert!((-60..600).contains(&age.num_seconds()), "{age}");
+    for leftover in &found {
+        sweep.discard(leftover).await.unwrap();
+        sweep.discard(leftover).await.unwrap();
+    }
+    let mut other = found[0].clone();
+    other.name = "main/x.dump".into();
+    assert_eq!(sweep.discard(&other).await.unwrap_err().kind(), Kind::Usage);
+    assert_eq!(files(&sshd.backups()).len(), 2);
+}
