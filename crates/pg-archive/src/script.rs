@@ -106,12 +106,14 @@ impl<R: BufRead> Script<'_, R> {
             if piece.is_empty() {
                 return Err(self.cut());
             }
-            let step =
-                self.lexer.step(piece, offset).map_err(|flaw| Error::damaged(self.lexer.began(), SCRIPT, flaw))?;
-            let piece = &piece[..step.bytes];
-            self.text
-                .push(piece)
-                .map_err(|flaw| Error::damaged(offset, SCRIPT, format!("{flaw} here or shortly after")))?;
+            let step = self.lexer.step(piece, offset);
+            let piece = &piece[..step.as_ref().map_or_else(|snag| snag.at, |step| step.bytes)];
+            // What is no text before a flaw comes first, however the script is cut into pieces.
+            if let Err(invalid) = self.text.push(piece) {
+                let at = offset + invalid.at as u64 - invalid.before as u64;
+                return Err(Error::damaged(at, SCRIPT, invalid));
+            }
+            let step = step.map_err(|snag| Error::damaged(self.lexer.began(), SCRIPT, snag.flaw))?;
             if let Some(section) = self.section.as_mut().filter(|_| !step.is_comment) {
                 section.push(piece);
             }
@@ -262,6 +264,7 @@ impl<R: BufRead> Script<'_, R> {
         if self.input.byte(&place, "its rows")? != b'\n' {
             return Err(Error::damaged(at, place, "a line feed was expected behind the COPY statement"));
         }
+        let first = self.input.offset();
         let mut rows = Rows::new(Some(width), Text::new(self.encoding));
         while !rows.has_ended() {
             let offset = self.input.offset();
@@ -274,7 +277,8 @@ impl<R: BufRead> Script<'_, R> {
                 );
                 return Err(Error::damaged(began, place, message));
             }
-            let rest = rows.rows_of(piece).map_err(|flaw| Error::damaged(offset, &*place, flaw))?;
+            // Where it stands depends on how the bytes came; where the data begins does not.
+            let rest = rows.rows_of(piece).map_err(|flaw| Error::damaged(first, &*place, flaw))?;
             let taken = piece.len() - rest.len();
             self.input.consume(taken);
         }

@@ -14,6 +14,8 @@ pub(crate) enum Encoding {
 pub(crate) struct Invalid {
     /// How far into the piece; 0 also where a character of an earlier piece does not go on.
     pub(crate) at: usize,
+    /// How many bytes of that character came in earlier pieces.
+    pub(crate) before: usize,
     what: &'static str,
 }
 
@@ -44,29 +46,31 @@ impl Text {
 
     /// Judges the next piece.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Invalid> {
-        let zero = memchr::memchr(0, piece).map(|at| Invalid { at, what: "there is a zero byte" });
+        let zero = memchr::memchr(0, piece).map(|at| Invalid { at, before: 0, what: "there is a zero byte" });
         let judged = &piece[..zero.as_ref().map_or(piece.len(), |zero| zero.at)];
         if self.encoding == Encoding::Utf8 {
-            self.characters(judged).map_err(|at| Invalid { at, what: "there are bytes that are no UTF-8" })?;
+            let what = "there are bytes that are no UTF-8";
+            self.characters(judged).map_err(|(at, before)| Invalid { at, before, what })?;
         }
         zero.map_or(Ok(()), Err)
     }
 
-    /// Judges the characters of a piece; where the first one that is none begins, if there is one.
-    fn characters(&mut self, mut piece: &[u8]) -> Result<(), usize> {
+    /// Judges the characters of a piece; where the first one that is none begins, if there is one, and how many bytes before.
+    fn characters(&mut self, mut piece: &[u8]) -> Result<(), (usize, usize)> {
+        let before = self.begun.len();
         while !self.begun.is_empty() {
             let Some((byte, rest)) = piece.split_first() else { return Ok(()) };
             self.begun.push(*byte);
             piece = rest;
             match std::str::from_utf8(&self.begun) {
                 Ok(_) => self.begun.clear(),
-                Err(error) if error.error_len().is_some() => return Err(0),
+                Err(error) if error.error_len().is_some() => return Err((0, before)),
                 Err(_) => {}
             }
         }
         if let Err(error) = simdutf8::compat::from_utf8(piece) {
             if error.error_len().is_some() {
-                return Err(error.valid_up_to());
+                return Err((error.valid_up_to(), 0));
             }
             self.begun.extend_from_slice(&piece[error.valid_up_to()..]);
         }

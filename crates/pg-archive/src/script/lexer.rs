@@ -18,6 +18,13 @@ const MAX_COPY_BYTES: usize = 1 << 20;
 const INSERT: &[u8] = b"INSERT INTO ";
 const NEXT_INSERT: &[u8] = b"\nINSERT INTO ";
 
+/// What pg_dump writes nowhere, and where in a piece it is.
+#[derive(Debug)]
+pub(crate) struct Snag {
+    pub(crate) at: usize,
+    pub(crate) flaw: Flaw,
+}
+
 /// What was taken off the front of a piece.
 pub(crate) struct Step {
     pub(crate) bytes: usize,
@@ -156,7 +163,7 @@ impl Lexer {
     }
 
     /// Takes bytes off the front of a piece that begins at `offset`: to the next end of something, or all of them.
-    pub(crate) fn step(&mut self, piece: &[u8], offset: u64) -> Result<Step, Flaw> {
+    pub(crate) fn step(&mut self, piece: &[u8], offset: u64) -> Result<Step, Snag> {
         let mut at = 0;
         if self.state == State::Between {
             at = piece.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(piece.len());

@@ -100,9 +100,14 @@ fn facts_of(bytes: impl BufRead) -> Result<Facts> {
     read(Input::new(bytes), &mut |_| ())
 }
 
-/// The error that SQL leads to between the beginning and the end of a script.
+/// The error that SQL leads to between the beginning and the end of a script, however that is cut.
 fn error_of(sql: &[u8]) -> Error {
-    facts_of(&[BEGIN.as_bytes(), b"SET client_encoding = 'UTF8';\n", sql, END.as_bytes()].concat()[..]).unwrap_err()
+    let script = &[BEGIN.as_bytes(), b"SET client_encoding = 'UTF8';\n", sql, END.as_bytes()].concat()[..];
+    let error = facts_of(script).unwrap_err();
+    for at in BEGIN.len()..script.len() {
+        assert_eq!(facts_of(script[..at].chain(&script[at..])).unwrap_err().to_string(), error.to_string(), "{at}");
+    }
+    error
 }
 
 #[test]
@@ -233,6 +238,8 @@ fn what_pg_dump_does_not_write_is_found() {
         (b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n", "no UTF-8"),
         (b"COPY public.t (a) FROM stdin;\n\0\n\\.\n", "zero byte"),
         (b"INSERT INTO t VALUES ('\xff');\n", "no UTF-8"),
+        (b"SET statement_ti\x9d\x9aout = 0;\nSET lock_t\xe2\x82 = \\0;\n", "no UTF-8"),
+        (b"SELECT \\ '\xff';\n", "a backslash outside of quotes"),
         (b"\0", "zero byte"),
         (b"-- \0\n", "zero byte"),
         (b"1\t2\n\\.\n", "a backslash outside of quotes"),

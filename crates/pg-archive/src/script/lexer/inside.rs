@@ -1,9 +1,8 @@
 //! What a statement is made of, and what in it hides semicolons.
 
-use crate::rows::Flaw;
 use crate::script::body::Body;
 use crate::script::lexer::word::{self, is_in_word};
-use crate::script::lexer::{Lexer, State, Token, mark};
+use crate::script::lexer::{Lexer, Snag, State, Token, mark};
 
 /// The longest tag of a dollar quote; pg_dump makes one longer only for a body that holds all the shorter ones.
 const MAX_TAG_BYTES: usize = 1024;
@@ -15,7 +14,7 @@ impl Lexer {
         piece: &[u8],
         mut at: usize,
         offset: u64,
-    ) -> Result<(usize, Option<Token>), Flaw> {
+    ) -> Result<(usize, Option<Token>), Snag> {
         while at < piece.len() {
             let passed = mark::position(&piece[at..]);
             self.words(&piece[at..at + passed]);
@@ -47,7 +46,7 @@ impl Lexer {
                     self.state = State::Between;
                     return Ok((at + 1, Some(Token::Statement)));
                 }
-                b'\\' => return Err("a statement holds a backslash outside of quotes".to_owned()),
+                b'\\' => return Err(Snag { at, flaw: "a statement holds a backslash outside of quotes".to_owned() }),
                 _ => {
                     match byte {
                         b'(' => self.depth += 1,
@@ -97,7 +96,7 @@ impl Lexer {
     }
 
     /// Goes on where semicolons end nothing, and returns how far.
-    pub(super) fn hidden(&mut self, piece: &[u8], at: usize) -> Result<usize, Flaw> {
+    pub(super) fn hidden(&mut self, piece: &[u8], at: usize) -> Result<usize, Snag> {
         let rest = &piece[at..];
         let byte = piece[at];
         // Whether nothing came before it, so that it stands between statements.
@@ -153,14 +152,15 @@ impl Lexer {
     }
 
     /// Takes a byte of what may be the tag of a dollar quote.
-    fn tag(&mut self, byte: u8, at: usize) -> Result<usize, Flaw> {
+    fn tag(&mut self, byte: u8, at: usize) -> Result<usize, Snag> {
         let may_begin = self.tag.len() > 1 || !byte.is_ascii_digit();
         if !is_in_word(byte) || !may_begin {
             self.state = State::Statement;
             return Ok(at);
         }
         if self.tag.len() > MAX_TAG_BYTES {
-            return Err(format!("the tag of a dollar quote is longer than {MAX_TAG_BYTES} bytes"));
+            let flaw = format!("the tag of a dollar quote is longer than {MAX_TAG_BYTES} bytes");
+            return Err(Snag { at, flaw });
         }
         self.tag.push(byte);
         if byte == b'$' {
