@@ -121,6 +121,10 @@ impl Ship for Berth {
     fn spools(&self) -> bool {
         self.store.spools()
     }
+
+    fn at_once(&self) -> Option<usize> {
+        self.store.at_once()
+    }
 }
 
 #[async_trait]

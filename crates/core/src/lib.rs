@@ -8,6 +8,7 @@
 //! | [`progress`] | how far it is, for whoever watches |
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
+//! | [`draft`] | what files are called until they are whole |
 //! | [`retention`] | which backups to keep, decided with reasons |
 //! | [`plugin`] | how settings become stages |
 //! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
@@ -21,6 +22,7 @@ pub mod berth;
 pub mod catalog;
 pub mod check;
 pub mod compress;
+pub mod draft;
 pub mod error;
 pub mod fan_out;
 pub mod key;

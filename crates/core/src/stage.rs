@@ -157,6 +157,11 @@ pub trait Ship: Check {
         false
     }
 
+    /// How many bodies it takes at once, where more would wait for one another.
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+
     /// What interrupted writers left, where that can be found.
     fn sweep(&self) -> Option<&dyn Sweep> {
         None

@@ -140,8 +140,15 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
     let terms = settings.terms();
     let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
     let name = name.to_owned();
-    let store: Builder<dyn Store> =
-        Arc::new(move |context| Ok(Box::new(Berth::new(&name, Arc::from(plugin(context)?), terms.clone()))));
+    let store: Builder<dyn Store> = Arc::new(move |context| {
+        let store: Arc<dyn Store> = Arc::from(plugin(context)?);
+        if store.spools() && terms.max_rate.is_some() {
+            let message = "max_rate would slow what goes to its spool, and not what leaves it";
+            let error = Error::new(Stage::Config, Kind::Usage, &name, message);
+            return Err(error.hint("set what limits the program that brings it there, such as bwlimit of rsync"));
+        }
+        Ok(Box::new(Berth::new(&name, store, terms.clone())))
+    });
     Ok(Destination { store, parallel })
 }
 

@@ -55,7 +55,10 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
         cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
         watch,
     };
-    let mut artifacts = under_way.copy_all(survey.subjects, job.parallel).await;
+    // An artifact goes to all at once, so the least of them bounds how many are under way.
+    let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
+    let parallel = bounds.chain([job.parallel]).min().unwrap_or(1);
+    let mut artifacts = under_way.copy_all(survey.subjects, parallel).await;
     let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
     let pruned = let_go(job, &destinations, &artifacts).await;
     Ok(Report {

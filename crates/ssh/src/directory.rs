@@ -118,7 +118,7 @@ impl Directory {
     /// Removes a draft.
     pub async fn discard(&self, leftover: &Leftover) -> Result<()> {
         let name = &leftover.name;
-        if !list::is_draft(name) {
+        if !longshore_core::draft::is_draft(name) {
             return Err(Error::new(Stage::Ship, Kind::Usage, name, "not something that an interrupted writer left"));
         }
         let folder = name.rsplit_once('/').map_or(".", |(folder, _)| folder);
@@ -127,7 +127,7 @@ impl Directory {
 
     /// What would fail at 3 a.m.
     pub async fn look(&self) -> Finding {
-        let drafts = [draft::name(""), draft::name("")];
+        let drafts = [longshore_core::draft::name(""), longshore_core::draft::name("")];
         match self.run(Script::Attempt, &[&drafts[0], &drafts[1]]).await {
             Ok(_) => Finding::good(
                 self.name(),
@@ -148,7 +148,7 @@ impl Directory {
 }
 
 /// Works in a task of its own, which goes on when nobody waits for it any more.
-async fn task<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub async fn task<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let done = tokio::spawn(work).await;
     done.unwrap_or_else(|error| Err(Error::new(Stage::Ship, Kind::Failed, "", "work on a host was cut").because(error)))
 }

@@ -16,7 +16,7 @@ use crate::settings::Reach;
 
 /// How many commands one connection carries at a time; sshd allows ten unless it is told otherwise, and takes a moment to count one out that
 /// has ended. Those that bodies pass through may take hours, so they leave room for the others.
-const STREAMS: usize = 5;
+pub const STREAMS: usize = 5;
 const ERRANDS: usize = 2;
 
 /// How many connections are tried for one command. Where a host allows but one command each, all who want one at a time come by theirs.

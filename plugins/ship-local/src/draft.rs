@@ -6,17 +6,13 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use bytes::Bytes;
+use longshore_core::draft::{PREFIX, SUFFIX};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::{Advice, OFlags, fadvise};
 use tempfile::NamedTempFile;
 
 use crate::absent;
 use crate::root::{Place, Root, failure};
-
-/// How the names of drafts begin: names that begin with a dot are no keys, so nobody lists them.
-const PREFIX: &str = ".longshore-";
-/// How they end.
-const SUFFIX: &str = ".partial";
 
 /// How many bytes may wait in memory to be written to the disk. A dump must not push everything else out of it.
 const DIRTY_BYTES: u64 = 32 << 20;

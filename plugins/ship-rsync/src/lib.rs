@@ -30,7 +30,7 @@ use longshore_ssh::directory::Directory;
 use longshore_ssh::host::Host;
 use longshore_ssh::settings::root;
 
-pub use crate::settings::{Account, Rate, Rsync};
+pub use crate::settings::{Account, Rsync};
 use crate::spool::Spool;
 use crate::transfer::Transfer;
 
@@ -50,7 +50,7 @@ impl Plugin<dyn Store> for Rsync {
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
         let host = Arc::new(Host::new(self.reach()?));
         let root = root(&self.path)?;
-        let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.max_rate);
+        let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.bwlimit);
         let spool = Spool::new(self.spool_dir)?;
         Ok(Box::new(Destination { account: self.account, directory: Directory::new(host, root), spool, transfer }))
     }
@@ -79,6 +79,10 @@ impl Ship for Destination {
 
     fn sweep(&self) -> Option<&dyn Sweep> {
         Some(self)
+    }
+
+    fn spools(&self) -> bool {
+        true
     }
 }
 

@@ -1,5 +1,8 @@
 //! The settings as they are written, and what they come to.
 
+use std::time::Duration;
+
+use longshore_core::quantity::{Size, Span};
 use serde::Deserialize;
 
 longshore_ssh::settings! {
@@ -14,11 +17,11 @@ longshore_ssh::settings! {
         pub account: Account,
         /// Where ciphertext waits for rsync, on a local disk; made if it is missing.
         pub spool_dir: Option<std::path::PathBuf>,
-        /// The most that is sent in a second, such as `"10MiB"`.
-        pub max_rate: Option<Rate>,
-        /// How long nothing may move before a transfer is tried again, such as `"2min"`.
+        /// The most that rsync sends in a second, such as `"10MiB"`.
+        pub bwlimit: Option<Size>,
+        /// How long nothing may move before a transfer is tried again, such as `"2m"`.
         #[serde(default = "patience")]
-        pub timeout: longshore_ssh::settings::Wait,
+        pub timeout: Span,
     }
 }
 
@@ -33,39 +36,8 @@ pub enum Account {
     Rrsync,
 }
 
-fn patience() -> longshore_ssh::settings::Wait {
-    longshore_ssh::settings::Wait::of_seconds(120)
-}
-
-/// A number of bytes a second, written with its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Rate(u64);
-
-/// The units of a [`Rate`], and the bytes of each.
-const UNITS: [(&str, u64); 6] =
-    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)];
-
-impl Rate {
-    /// As rsync takes it: in KiB a second, at least one.
-    pub(crate) fn kibibytes(self) -> u64 {
-        (self.0 >> 10).max(1)
-    }
-}
-
-impl TryFrom<String> for Rate {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let scale = UNITS.iter().find(|(name, _)| *name == unit.trim_start());
-        let bytes = number.parse::<u64>().ok().zip(scale).and_then(|(number, (_, scale))| scale.checked_mul(number));
-        match bytes {
-            Some(bytes @ 1..) => Ok(Self(bytes)),
-            _ => Err(format!("\"{text}\" is not a rate: write the bytes a second with their unit, such as \"10MiB\"")),
-        }
-    }
+fn patience() -> Span {
+    Span::new(Duration::from_secs(120))
 }
 
 #[cfg(test)]
@@ -90,17 +62,7 @@ mod tests {
     #[test]
     fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
         let error = read(json!({ "host": "a", "path": "/a", "pfad": "x" })).unwrap_err();
-        assert!(error.contains("pfad") && error.contains("spool_dir") && error.contains("max_rate"), "{error}");
-    }
-
-    #[test]
-    fn a_rate_is_a_whole_number_with_a_unit() {
-        for (text, kibibytes) in [("10MiB", 10 << 10), ("1 GB", 976_562), ("100kB", 97), ("1kB", 1)] {
-            assert_eq!(Rate::try_from(text.to_owned()).unwrap().kibibytes(), kibibytes, "{text}");
-        }
-        for bad in ["", "10", "0MiB", "MiB", "1.5MiB", "10Mbit"] {
-            assert!(Rate::try_from(bad.to_owned()).unwrap_err().contains("rate"), "{bad}");
-        }
+        assert!(error.contains("pfad") && error.contains("spool_dir") && error.contains("bwlimit"), "{error}");
     }
 
     #[test]

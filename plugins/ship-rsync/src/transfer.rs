@@ -5,12 +5,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_core::quantity::Size;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::failure;
 use longshore_ssh::host::Host;
 use tokio::process::Command;
-
-use crate::settings::Rate;
 
 /// How often a transfer is tried that may work later.
 const TRIES: u32 = 4;
@@ -23,7 +22,7 @@ pub(crate) struct Transfer {
     host: Arc<Host>,
     root: String,
     timeout: Duration,
-    max_rate: Option<Rate>,
+    bwlimit: Option<Size>,
 }
 
 /// How a call of rsync ended well.
@@ -36,8 +35,8 @@ pub(crate) struct Done {
 }
 
 impl Transfer {
-    pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, max_rate: Option<Rate>) -> Self {
-        Self { host, root, timeout, max_rate }
+    pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, bwlimit: Option<Size>) -> Self {
+        Self { host, root, timeout, bwlimit }
     }
 
     /// What errors call the directory: `host:/path`.
@@ -72,7 +71,8 @@ impl Transfer {
     async fn run_once(&self, subject: &str, words: &[&OsStr]) -> Result<String> {
         let mut rsync = Command::new("rsync");
         rsync.arg(format!("--timeout={}", self.timeout.as_secs())).arg("-e").arg(rsh(&self.host.rsh().await?));
-        rsync.args(self.max_rate.map(|rate| format!("--bwlimit={}", rate.kibibytes())));
+        // In KiB a second, and 0 would be no limit.
+        rsync.args(self.bwlimit.map(|rate| format!("--bwlimit={}", (rate.bytes() >> 10).max(1))));
         rsync.args(words).env("LC_ALL", "C").env_remove("RSYNC_RSH").stdin(Stdio::null()).kill_on_drop(true);
         let output = rsync.output().await.map_err(|error| {
             let cannot = Error::new(Stage::Config, Kind::Usage, "rsync", "cannot start rsync");

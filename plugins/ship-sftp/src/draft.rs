@@ -1,6 +1,5 @@
 //! A file on its way: hidden while it is written, and published whole, once, over nothing.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::SeekFrom;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use longshore_core::draft::name;
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -22,30 +22,11 @@ use crate::failure;
 use crate::link::Link;
 use crate::root::Root;
 
-/// How the names of drafts begin: names that begin with a dot are no keys, so nobody lists them.
-const PREFIX: &str = ".longshore-";
-/// How they end.
-const SUFFIX: &str = ".partial";
-
 /// How many writes may be on their way at once: enough that a distant host is kept busy.
 const WRITES_IN_FLIGHT: usize = 32;
 
 /// The size of one write, in bytes: what OpenSSH's server takes at once. One that takes less is written to in more.
 const REQUEST_BYTES: usize = 255 * 1024;
-
-/// A draft's name in a folder, `""` at the top: one that nobody else has.
-pub(crate) fn name(folder: &str) -> String {
-    let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
-    let slash = if folder.is_empty() { "" } else { "/" };
-    format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
-}
-
-/// Whether a draft may have this name.
-pub(crate) fn is_draft(name: &str) -> bool {
-    let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
-    let inside = file.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
-    folder.is_none_or(|folder| Key::parse(folder).is_ok()) && inside.is_some_and(|inside| Key::parse(inside).is_ok())
-}
 
 /// A file that is being written. Dropping it removes it.
 #[derive(Debug)]

@@ -36,6 +36,7 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_ssh::directory::task;
 
 use crate::draft::Draft;
 use crate::root::Root;
@@ -120,17 +121,11 @@ impl Sweep for Account {
     }
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
-        if !draft::is_draft(&leftover.name) {
+        if !longshore_core::draft::is_draft(&leftover.name) {
             let message = "not something that an interrupted writer left";
             return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, message));
         }
         let link = self.root.stand().await?;
         self.root.remove(&link, &self.root.path(&leftover.name)).await
     }
-}
-
-/// Works in a task of its own, which goes on when nobody waits for it any more.
-async fn task<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(Stage::Ship, Kind::Failed, "", "work on a host was cut").because(error)))
 }

@@ -6,11 +6,11 @@ use std::vec;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt};
 use longshore_core::Result;
+use longshore_core::draft::is_draft;
 use longshore_core::key::Key;
 use longshore_core::stage::{Entry, Leftover};
 use openssh_sftp_client::metadata::MetaData;
 
-use crate::draft;
 use crate::link::Link;
 use crate::root::Root;
 
@@ -31,7 +31,7 @@ impl Found {
     /// As a leftover, if its name is a draft's.
     pub(crate) fn leftover(self) -> Option<Leftover> {
         let since: DateTime<Utc> = self.metadata.modified()?.as_system_time().into();
-        draft::is_draft(&self.name).then(|| Leftover { bytes: self.metadata.len(), name: self.name, since })
+        is_draft(&self.name).then(|| Leftover { bytes: self.metadata.len(), name: self.name, since })
     }
 }
 
@@ -86,7 +86,7 @@ async fn read(root: &Root, link: &Arc<Link>, prefix: &str) -> Result<vec::IntoIt
         if kind.is_dir() && Key::parse(&name).is_ok() {
             name.push('/');
             all.push(Found { name, metadata });
-        } else if kind.is_file() && (Key::parse(&name).is_ok() || draft::is_draft(&name)) {
+        } else if kind.is_file() && (Key::parse(&name).is_ok() || is_draft(&name)) {
             all.push(Found { name, metadata });
         }
     }

@@ -21,7 +21,7 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::Directory;
-use longshore_ssh::host::Host;
+use longshore_ssh::host::{Host, STREAMS};
 use longshore_ssh::settings::root;
 
 pub use crate::settings::Ssh;
@@ -53,6 +53,10 @@ impl Ship for Account {
 
     fn sweep(&self) -> Option<&dyn Sweep> {
         Some(self)
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        Some(STREAMS)
     }
 }
 

@@ -3,11 +3,11 @@
 //! The end of a stream is all that a far `cat` sees, whether its sender has finished or died. So the draft gets its name by a second
 //! command, which is told what was sent and judges what has arrived.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use longshore_core::draft;
 use longshore_core::key::Key;
 use longshore_core::meter::Digest;
 use longshore_core::stream::ByteStream;
@@ -18,11 +18,6 @@ use tokio::runtime::Handle;
 use super::errand::Script;
 use super::{Directory, failure};
 use crate::running::Running;
-
-/// How the names of drafts begin: names that begin with a dot are no keys, so nobody lists them.
-pub(super) const PREFIX: &str = ".longshore-";
-/// How they end.
-pub(super) const SUFFIX: &str = ".partial";
 
 /// How long a host may take until it is ready to receive: it has folders to make, no more.
 const READY: Duration = Duration::from_secs(120);
@@ -49,15 +44,8 @@ impl Place {
         // What begins with a dash would be an option.
         let dot = if key.as_str().starts_with('-') { "./" } else { "" };
         let folder = if key.folder().is_empty() { ".".to_owned() } else { format!("{dot}{}", key.folder()) };
-        Self { draft: name(if folder == "." { "" } else { &folder }), folder, name: format!("{dot}{key}") }
+        Self { draft: draft::name(if folder == "." { "" } else { &folder }), folder, name: format!("{dot}{key}") }
     }
-}
-
-/// A draft's name in a folder, `""` at the top: one that nobody else has.
-pub(super) fn name(folder: &str) -> String {
-    let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
-    let slash = if folder.is_empty() { "" } else { "/" };
-    format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
 }
 
 /// A file that is being written. Dropping it removes it, by a command of its own that waits for the writer's end.

@@ -2,11 +2,12 @@
 
 use chrono::DateTime;
 use longshore_core::Result;
+use longshore_core::draft::is_draft;
 use longshore_core::key::Key;
 use longshore_core::stage::{Entry, Leftover};
 
 use super::errand::Script;
-use super::{Directory, Kind, draft};
+use super::{Directory, Kind};
 
 /// A file that a host tells of.
 pub(super) struct Found {
@@ -29,13 +30,6 @@ impl Found {
     }
 }
 
-/// Whether a draft may have this name.
-pub(super) fn is_draft(name: &str) -> bool {
-    let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
-    let inside = file.strip_prefix(draft::PREFIX).and_then(|rest| rest.strip_suffix(draft::SUFFIX));
-    folder.is_none_or(|folder| Key::parse(folder).is_ok()) && inside.is_some_and(|inside| Key::parse(inside).is_ok())
-}
-
 /// Has the host tell of its files: `what` is `keys` or `drafts`.
 pub(super) async fn read(directory: &Directory, what: &str) -> Result<Vec<Found>> {
     let told = directory.run(Script::List, &[what]).await?;
@@ -51,26 +45,4 @@ pub(super) async fn read(directory: &Directory, what: &str) -> Result<Vec<Found>
         all.push(found.ok_or_else(odd)?);
     }
     Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_drafts_name_is_a_drafts() {
-        for good in [".longshore-0a1b.partial", "main/appdb/.longshore-0a1b.partial"] {
-            assert!(is_draft(good), "{good}");
-        }
-        for bad in [
-            "x",
-            ".longshore-.partial",
-            "../.longshore-a.partial",
-            "/.longshore-a.partial",
-            ".longshore-a/b.partial",
-            ".git/.longshore-a.partial",
-        ] {
-            assert!(!is_draft(bad), "{bad}");
-        }
-    }
 }

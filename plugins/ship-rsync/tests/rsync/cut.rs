@@ -16,7 +16,7 @@ const BYTES: u64 = 12 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_that_is_cut_goes_on_where_it_was() {
     let sshd = Sshd::start();
-    let store = rsync(&sshd, Account::Shell, json!({ "max_rate": "3MiB" }));
+    let store = rsync(&sshd, Account::Shell, json!({ "bwlimit": "3MiB" }));
     let key = key("main/appdb.dump");
     let drafts = || files(&sshd.backups());
     let length = || drafts().first().and_then(|draft| draft.metadata().ok()).map_or(0, |draft| draft.len());
@@ -45,7 +45,7 @@ async fn a_transfer_that_is_cut_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_stays_away_is_an_error_and_leaves_nothing_here() {
     let sshd = Sshd::start();
-    let store = rsync(&sshd, Account::Shell, json!({ "max_rate": "1MiB" }));
+    let store = rsync(&sshd, Account::Shell, json!({ "bwlimit": "1MiB" }));
     let spool = sshd.backups().with_file_name("spool");
     let (key, body) = (key("main/appdb.dump"), random(1, BYTES));
     let shipping = store.ship(&key, body);

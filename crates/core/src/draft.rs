@@ -1,0 +1,47 @@
+//! The names that files bear in a destination until they are whole: hidden, and nobody else's.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::key::Key;
+
+/// How they begin: names that begin with a dot are no keys, so nobody lists them.
+pub const PREFIX: &str = ".longshore-";
+/// How they end.
+pub const SUFFIX: &str = ".partial";
+
+/// A name in a folder, `""` at the top, that nobody else has.
+pub fn name(folder: &str) -> String {
+    let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
+    let slash = if folder.is_empty() { "" } else { "/" };
+    format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
+}
+
+/// Whether it is such a name, in a folder that a key may be in.
+pub fn is_draft(name: &str) -> bool {
+    let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
+    let inside = file.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    folder.is_none_or(|folder| Key::parse(folder).is_ok()) && inside.is_some_and(|inside| Key::parse(inside).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_drafts_name_is_a_drafts() {
+        for good in [".longshore-0a1b.partial", "main/appdb/.longshore-0a1b.partial", &name(""), &name("main/appdb")] {
+            assert!(is_draft(good), "{good}");
+        }
+        assert_ne!(name("main"), name("main"));
+        for bad in [
+            "x",
+            ".longshore-.partial",
+            "../.longshore-a.partial",
+            "/.longshore-a.partial",
+            ".longshore-a/b.partial",
+            ".git/.longshore-a.partial",
+        ] {
+            assert!(!is_draft(bad), "{bad}");
+        }
+    }
+}
