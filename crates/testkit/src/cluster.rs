@@ -10,9 +10,9 @@
 
 pub mod cache;
 mod fingerprint;
-mod folder;
+pub(crate) mod folder;
 mod installation;
-mod process;
+pub(crate) mod process;
 mod system_identifier;
 mod template;
 
@@ -152,7 +152,7 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
     listener.local_addr().expect("a listener has an address").port()
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// Whether this process is root, whom a PostgreSQL server refuses to serve.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
 /// A command with nothing of the caller's environment: no `PG*` variable, `.pgpass` or locale reaches a test.
-pub(super) fn clean(program: &Path) -> Command {
+pub(crate) fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -25,9 +25,16 @@ pub(super) fn clean(program: &Path) -> Command {
     command
 }
 
+/// A command that is told to end (SIGTERM) when this process does, in whatever way.
+pub(crate) fn bound(program: &Path) -> Command {
+    let mut command = clean(Path::new("setpriv"));
+    command.arg("--pdeathsig=TERM").arg("--").arg(program);
+    command
+}
+
 /// A command that runs as user postgres if this process is root, and that is told to stop (SIGINT) when this process
 /// ends, in whatever way.
-pub(super) fn as_server_user(program: &Path) -> Command {
+pub(crate) fn as_server_user(program: &Path) -> Command {
     let mut command = clean(Path::new("setpriv"));
     command.arg("--pdeathsig=INT");
     if is_root() {
@@ -39,7 +46,7 @@ pub(super) fn as_server_user(program: &Path) -> Command {
 
 /// Starts a child that lives as long as this process, not as the calling thread: the kernel sends the parent-death
 /// signal when the thread that started a child ends, so one thread that never ends starts them all.
-pub(super) fn spawn(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Request = (Command, Sender<io::Result<Child>>);
     static SPAWNER: LazyLock<Sender<Request>> = LazyLock::new(|| {
         let (requests, queue) = channel::<Request>();
@@ -60,14 +67,14 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
 ///
 /// # Panics
 /// With what it told, if it fails.
-pub(super) fn run(mut command: Command) {
+pub(crate) fn run(mut command: Command) {
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}\n{told}", output.status);
 }
 
 /// Stops a server: politely with SIGINT (fast shutdown), then with SIGQUIT (immediate, no checkpoint), then with SIGKILL.
-pub(super) fn stop(server: &mut Child) {
+pub(crate) fn stop(server: &mut Child) {
     let pid = Pid::from_child(server);
     let steps = [(Signal::INT, 5), (Signal::QUIT, 5), (Signal::KILL, 60)];
     for (signal, seconds) in steps {
