@@ -22,6 +22,9 @@ pub(crate) fn registry() -> Registry {
     registry.encrypt.add::<longshore_encrypt_age::Age>();
     registry.decrypt.add::<longshore_encrypt_age::Opener>();
     registry.store.add::<longshore_ship_local::Local>();
+    registry.store.add::<longshore_ship_azure::Azure>();
+    registry.store.add::<longshore_ship_gcs::Gcs>();
+    registry.store.add::<longshore_ship_s3::S3>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
     registry
 }
