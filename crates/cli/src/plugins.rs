@@ -21,8 +21,11 @@ pub(crate) fn registry() -> Registry {
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
     registry.decrypt.add::<longshore_encrypt_age::Opener>();
+    registry.store.add::<longshore_ship_azure::Azure>();
+    registry.store.add::<longshore_ship_gcs::Gcs>();
     registry.store.add::<longshore_ship_local::Local>();
     registry.store.add::<longshore_ship_rsync::Rsync>();
+    registry.store.add::<longshore_ship_s3::S3>();
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();

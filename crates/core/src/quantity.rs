@@ -46,7 +46,7 @@ impl TryFrom<String> for Size {
     }
 }
 
-/// A length of time, such as `"90s"` or `"30d"`; a day has 24 hours.
+/// A length of time, such as `"90s"` or `"30d"`; a day has 24 hours, a year 365 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(Duration);
@@ -64,14 +64,15 @@ impl Span {
 }
 
 /// The units of a [`Span`], and the seconds of each.
-const SPANS: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400)];
+const SPANS: [(&str, u64); 6] =
+    [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400), ("y", 365 * 86_400)];
 
 impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
         number(&text, &SPANS).map(Duration::from_secs).map(Self).ok_or_else(|| {
-            format!("\"{text}\" is not a length of time: write a whole number and s, m, h, d or w, such as \"90s\" or \"30d\"")
+            format!("\"{text}\" is not a length of time: write a whole number and s, m, h, d, w or y, such as \"90s\" or \"30d\"")
         })
     }
 }

@@ -10,7 +10,7 @@
 
 pub mod cache;
 mod fingerprint;
-mod folder;
+pub(crate) mod folder;
 mod installation;
 pub(crate) mod process;
 mod system_identifier;

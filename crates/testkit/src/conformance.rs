@@ -31,6 +31,8 @@ pub struct Fixture {
     pub store: Arc<dyn Store>,
     /// How hard to try.
     pub scale: Scale,
+    /// Who wins a race.
+    pub race: Race,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -45,6 +47,16 @@ pub struct Scale {
     pub patience: Duration,
 }
 
+/// Who wins where several write one name in the same moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Race {
+    /// Exactly one, and the others are told.
+    One,
+    /// The latest, and it is told: all that can be had of a store that cannot create without overwriting. One that came before it may
+    /// have been told the same.
+    Latest,
+}
+
 impl Default for Scale {
     fn default() -> Self {
         Self { large_bytes: 64 << 20, many_keys: 1000, patience: Duration::from_secs(300) }
@@ -55,7 +67,13 @@ impl Fixture {
     /// A destination, and what must live as long as it: a folder, a server.
     pub fn new(store: impl Into<Arc<dyn Store>>, keep: impl Any + Send + Sync) -> Self {
         let store = store.into();
-        Self { ship: Arc::<dyn Store>::clone(&store), store, scale: Scale::default(), _keep: Box::new(keep) }
+        Self {
+            ship: Arc::<dyn Store>::clone(&store),
+            store,
+            scale: Scale::default(),
+            race: Race::One,
+            _keep: Box::new(keep),
+        }
     }
 
     /// The same destination, written to with other credentials than it is read with.
@@ -68,6 +86,12 @@ impl Fixture {
     #[must_use]
     pub fn scaled(self, scale: Scale) -> Self {
         Self { scale, ..self }
+    }
+
+    /// The same destination, where a race ends otherwise.
+    #[must_use]
+    pub fn racing(self, race: Race) -> Self {
+        Self { race, ..self }
     }
 
     /// The keys, with sizes, that are listed in a folder, in the order of the list.

@@ -6,16 +6,23 @@
 //! | [`memory`] | a destination in memory that fails, hangs and lies damaged on purpose |
 //! | [`stream`] | streams that fail on purpose, and ones of any length |
 //! | [`stage`] | a dump, a judge and a seal that do as they are told |
+//! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
+//! | [`garage`], [`gcs`], [`azurite`] | throwaway object stores: a real cluster of one that speaks S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
 
 // What fails here fails a test, at the line where it fails.
 #![allow(clippy::unwrap_used)]
 
+pub mod azurite;
 pub mod cluster;
 pub mod conformance;
+pub mod garage;
+pub mod gcs;
 pub mod memory;
+pub mod proxy;
 pub mod sample;
+mod server;
 pub mod sshd;
 pub mod stage;
 pub mod stream;

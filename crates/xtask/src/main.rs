@@ -5,7 +5,7 @@
 //! | `test` | `cargo xtask test`: everything that must hold before a commit |
 //! | `demo` | `cargo xtask demo`: a day of backups, from the first command to a restored cluster |
 //! | `bench` | `cargo xtask bench`: what Longshore costs, against what a user would run instead |
-//! | `setup` | what they install: Debian packages, PostgreSQL 16 to 18 |
+//! | `setup` | what they install: Debian packages, PostgreSQL 16 to 18, object stores |
 //! | `step` | commands with a heading and their time |
 #![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a person is this program's work
 

@@ -1,6 +1,8 @@
 //! Makes a machine fit for tests and the demo. What is there already is left alone, so a second run costs nothing.
 
 mod debian;
+mod emulator;
+mod garage;
 mod postgresql;
 
 use longshore_testkit::cluster::Installation;
@@ -10,6 +12,8 @@ use crate::Result;
 /// Installs what the tests need, every major version of PostgreSQL included; returns the one that is newer than the system's.
 pub(crate) fn for_tests() -> Result<Installation> {
     let system = for_demo()?;
+    garage::ensure()?;
+    emulator::ensure()?;
     postgresql::ensure(&system)
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crates without a stage of their own that plugins share.
-const HELPERS: [&str; 3] = ["longshore-pg-client", "longshore-pg-archive", "longshore-ssh"];
+const HELPERS: [&str; 4] = ["longshore-pg-client", "longshore-pg-archive", "longshore-ssh", "longshore-objects"];
 const CORE: &str = "longshore-core";
 const SERVICE: &str = "longshore-service";
 const CLI: &str = "longshore";

@@ -14,7 +14,7 @@ const OWNER: &str = "owner";
 
 /// A folder that the server's user owns; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     directory: TempDir,
     /// Locked as long as the test's process lives, and not inherited by the server.
     _owner: File,
@@ -22,7 +22,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes a folder in the system's temporary one, and removes those there whose owners were killed.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let base = std::env::temp_dir();
         sweep(&base);
         let mode = Permissions::from_mode(0o711);
@@ -30,6 +30,11 @@ impl Folder {
         let directory = directory.expect("a temporary folder can be made");
         give_to_server_user(directory.path());
         Self { _owner: own(directory.path()), directory }
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The data directory.

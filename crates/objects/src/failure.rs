@@ -1,0 +1,224 @@
+//! What an answer means, and the way out.
+//!
+//! `object_store` tells all it knows in one long line, address and whole answer included. Here that becomes a kind, a short cause and a hint.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use longshore_core::{Error, Kind, Stage};
+use object_store::client::{HttpError, HttpErrorKind};
+
+use crate::place::Place;
+
+/// How `object_store` begins to tell what a server answered.
+const ANSWERED: &str = "Server returned non-2xx status code: ";
+/// Where instances of clouds ask for their credentials, if nobody has given them any.
+const METADATA: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+
+/// What a server said instead of doing what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    status: u16,
+    code: String,
+    message: String,
+}
+
+impl Answer {
+    /// What the server answered, if it did.
+    pub(crate) fn of(error: &object_store::Error) -> Option<Self> {
+        let told = chain(error).map(|error| error.to_string()).find(|told| told.starts_with(ANSWERED))?;
+        let told = told.strip_prefix(ANSWERED)?;
+        let status = told.get(..3)?.parse().ok()?;
+        let element = |name: &str| {
+            let (_, rest) = told.split_once(&format!("<{name}>"))?;
+            let (text, _) = rest.split_once(&format!("</{name}>"))?;
+            // The first line says it; Azure goes on with identifiers and times.
+            Some(text.lines().next().unwrap_or_default().chars().take(200).collect::<String>())
+        };
+        Some(Self {
+            status,
+            code: element("Code").unwrap_or_default(),
+            message: element("Message").unwrap_or_default(),
+        })
+    }
+
+    /// Whether another writer of the same name was at work in that moment.
+    pub(crate) fn is_race(&self) -> bool {
+        self.code == "ConditionalRequestConflict"
+    }
+
+    fn kind(&self) -> Kind {
+        match self.status {
+            301 | 307 | 308 => Kind::Usage,
+            400 if self.is_about_region() => Kind::Usage,
+            400 if self.is_about_credentials() => Kind::Denied,
+            401 | 403 => Kind::Denied,
+            404 => Kind::NotFound,
+            304 | 409 | 412 => Kind::AlreadyExists,
+            416 => Kind::Corrupt,
+            501 | 507 => Kind::Failed,
+            408 | 429 | 500.. => Kind::Unavailable,
+            _ => Kind::Failed,
+        }
+    }
+
+    /// Whether it is the bucket that is not there.
+    fn misses_bucket(&self) -> bool {
+        ["NoSuchBucket", "ContainerNotFound", "ResourceNotFound"].contains(&self.code.as_str())
+            || self.message.contains("bucket does not exist")
+    }
+
+    fn is_about_credentials(&self) -> bool {
+        ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthenticationFailed"]
+            .contains(&self.code.as_str())
+    }
+
+    fn is_about_region(&self) -> bool {
+        ["AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"]
+            .contains(&self.code.as_str())
+    }
+
+    fn is_about_time(&self) -> bool {
+        self.code == "RequestTimeTooSkewed"
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store answered {}", self.status)?;
+        for (between, text) in [(" ", &self.code), (": ", &self.message)] {
+            if !text.is_empty() {
+                write!(f, "{between}{}", longshore_core::error::printable(text))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Answer {}
+
+/// The error that `error` is for a caller: about `subject`, of the kind that follows from the answer, with a way out.
+pub fn failure(place: &Place, subject: &str, message: &str, error: object_store::Error) -> Error {
+    let words = place.words;
+    let named = |kind, message: &str| Error::new(Stage::Ship, kind, subject, message);
+    if let Some(answer) = Answer::of(&error) {
+        let kind = answer.kind();
+        let failed = match kind {
+            Kind::NotFound if answer.misses_bucket() => {
+                let missing = format!("there is no {} \"{}\"", words.bucket, place.bucket());
+                Error::new(Stage::Ship, kind, place.name(), missing)
+                    .hint(format!("make it, or correct {}; Longshore makes none", words.bucket))
+            }
+            Kind::NotFound => named(kind, "nothing there").hint("`longshore list` shows what is there"),
+            Kind::AlreadyExists => taken(subject),
+            Kind::Denied if answer.is_about_time() => {
+                named(kind, message).hint("set this host's clock: requests are signed with the time")
+            }
+            Kind::Denied if answer.is_about_credentials() => named(kind, message).hint(words.credentials),
+            Kind::Denied => named(kind, &format!("not permitted: {message}")).hint(words.credentials),
+            Kind::Usage => named(kind, message).hint(words.address),
+            Kind::Unavailable => {
+                named(kind, message).hint("the store is in trouble, or wants fewer requests: try later")
+            }
+            _ => named(kind, message),
+        };
+        return failed.because(answer);
+    }
+    let told: Vec<_> = chain(&error).map(|error| error.to_string()).collect();
+    let innermost = told.last().cloned().unwrap_or_default();
+    if told.iter().any(|told| METADATA.iter().any(|address| told.contains(address))) {
+        return named(
+            Kind::Denied,
+            "no credentials were found, and this host is no cloud's instance that could give them",
+        )
+        .hint(words.credentials)
+        .because(innermost);
+    }
+    match chain(&error).find_map(|error| error.downcast_ref::<HttpError>()) {
+        Some(_) => named(Kind::Unavailable, message).hint(words.address).because(innermost),
+        None if told.iter().any(|told| told.contains("without LOCATION")) => {
+            named(Kind::Usage, message).hint(words.address).because(innermost)
+        }
+        None => named(Kind::Failed, message).because(innermost),
+    }
+}
+
+/// What is told of a name that is taken.
+pub(crate) fn taken(subject: &str) -> Error {
+    Error::new(Stage::Ship, Kind::AlreadyExists, subject, "already exists, and nothing is ever overwritten")
+        .hint("another run used the same time, or another host ships to the same place: give each a prefix of its own")
+}
+
+/// Whether nobody can know if the request was obeyed: it was sent, and no answer came.
+pub(crate) fn unanswered(error: &object_store::Error) -> bool {
+    let kind = chain(error).find_map(|error| Some(error.downcast_ref::<HttpError>()?.kind()));
+    kind.is_some_and(|kind| kind != HttpErrorKind::Connect)
+}
+
+fn chain<'a>(error: &'a object_store::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some::<&'a (dyn StdError + 'static)>(error), |error| (*error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Words;
+
+    #[derive(Debug)]
+    struct Told(String);
+
+    impl fmt::Display for Told {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&self.0)
+        }
+    }
+
+    impl StdError for Told {}
+
+    fn told(text: String) -> Error {
+        let words = Words { bucket: "bucket", credentials: "see the credentials", address: "see the address" };
+        let place = Place::new("s3://", "acme", None, words).unwrap();
+        let error = object_store::Error::Generic { store: "S3", source: Box::new(Told(text)) };
+        failure(&place, "s3://acme/x", "cannot send it", error)
+    }
+
+    fn answered(status: &str, code: &str) -> Error {
+        told(format!(
+            "{ANSWERED}{status}: <?xml?><Error><Code>{code}</Code><Message>So it is.\nId: 17</Message><Key>x</Key></Error>"
+        ))
+    }
+
+    #[test]
+    fn an_answer_becomes_a_kind_a_short_cause_and_a_hint() {
+        for (status, code, kind, hint) in [
+            ("403 Forbidden", "AccessDenied", Kind::Denied, "see the credentials"),
+            ("403 Forbidden", "RequestTimeTooSkewed", Kind::Denied, "clock"),
+            ("400 Bad Request", "ExpiredToken", Kind::Denied, "see the credentials"),
+            ("400 Bad Request", "AuthorizationHeaderMalformed", Kind::Usage, "see the address"),
+            ("404 Not Found", "NoSuchBucket", Kind::NotFound, "correct bucket"),
+            ("404 Not Found", "NoSuchKey", Kind::NotFound, "longshore list"),
+            ("412 Precondition Failed", "PreconditionFailed", Kind::AlreadyExists, "prefix"),
+            ("503 Service Unavailable", "SlowDown", Kind::Unavailable, "later"),
+        ] {
+            let error = answered(status, code);
+            assert_eq!(error.kind(), kind, "{code}");
+            assert!(error.remedy().unwrap().contains(hint), "{code}: {:?}", error.remedy());
+            let cause = format!(": the store answered {} {code}: So it is.", &status[..3]);
+            assert!(error.chain().ends_with(&cause), "{}", error.chain());
+        }
+    }
+
+    #[test]
+    fn an_answer_without_words_is_one() {
+        let error = told(format!("{ANSWERED}403 Forbidden: "));
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(error.chain().ends_with("the store answered 403"), "{}", error.chain());
+    }
+
+    #[test]
+    fn nobody_to_ask_for_credentials_is_said() {
+        let error = told("error sending request for url (http://169.254.169.254/latest/api/token)".into());
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(error.to_string().contains("no credentials were found"), "{error}");
+    }
+}

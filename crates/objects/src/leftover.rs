@@ -1,0 +1,141 @@
+//! Uploads that nobody ended, in stores that list them as S3 does. They are paid for, and seen by nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use longshore_core::stage::{Leftover, Sweep};
+use longshore_core::{Error, Kind, Result, Stage};
+use object_store::client::{HttpClient, HttpRequest};
+use object_store::path::Path;
+use serde::Deserialize;
+
+use crate::bucket::{Backend, Bucket};
+use crate::failure::failure;
+
+/// What stands between the name of an object and of an upload to it. No key has a question mark.
+const UPLOAD: &str = "?uploadId=";
+
+/// Asks a bucket.
+#[async_trait]
+pub trait Asks: fmt::Debug + Send + Sync {
+    /// A request that reads the bucket with this query, signed.
+    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest>;
+}
+
+/// Ends uploads: what `MultipartStore` can, of whichever store.
+pub use object_store::multipart::MultipartStore as Aborts;
+
+/// The uploads to a bucket.
+pub struct Uploads {
+    /// Who sends the requests.
+    pub client: HttpClient,
+    /// Who signs them.
+    pub asks: Arc<dyn Asks>,
+    /// Who ends uploads.
+    pub aborts: Arc<dyn Aborts>,
+}
+
+/// One answer to `GET ?uploads`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    #[serde(default)]
+    is_truncated: bool,
+    #[serde(default)]
+    next_key_marker: String,
+    #[serde(default)]
+    next_upload_id_marker: String,
+    #[serde(default)]
+    upload: Vec<Upload>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Upload {
+    key: String,
+    upload_id: String,
+    initiated: DateTime<Utc>,
+}
+
+impl Uploads {
+    async fn page(&self, backend: &Backend, markers: Option<&Page>) -> Result<Page> {
+        let mut query = vec![("uploads", ""), ("prefix", backend.place.prefix())];
+        if let Some(before) = markers {
+            query.push(("key-marker", &before.next_key_marker));
+            query.push(("upload-id-marker", &before.next_upload_id_marker));
+        }
+        let name = backend.place.name();
+        let failed = |error| failure(&backend.place, &name, "cannot list the uploads under way", error);
+        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
+            failed(object_store::Error::Generic { store: "uploads", source })
+        };
+        let request = self.asks.request(&query).await.map_err(failed)?;
+        let answer = self.client.execute(request).await.map_err(|error| wrong(error.into()))?;
+        let status = answer.status();
+        let body = answer.into_body().bytes().await.map_err(|error| wrong(error.into()))?;
+        let text = String::from_utf8_lossy(&body);
+        if !status.is_success() {
+            return Err(wrong(format!("Server returned non-2xx status code: {status}: {text}").into()));
+        }
+        quick_xml::de::from_str(&text).map_err(|error| wrong(error.into()))
+    }
+}
+
+#[async_trait]
+impl Sweep for Bucket {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let Some(uploads) = &self.backend.uploads else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        let mut page = uploads.page(&self.backend, None).await?;
+        loop {
+            for upload in &page.upload {
+                if let Some(name) = upload.key.strip_prefix(self.backend.place.prefix()) {
+                    let name = format!("{name}{UPLOAD}{}", upload.upload_id);
+                    found.push(Leftover { name, bytes: None, since: upload.initiated });
+                }
+            }
+            if !page.is_truncated {
+                return Ok(found);
+            }
+            page = uploads.page(&self.backend, Some(&page)).await?;
+        }
+    }
+
+    async fn discard(&self, leftover: &Leftover) -> Result<()> {
+        let (Some(uploads), Some((name, id))) = (&self.backend.uploads, leftover.name.split_once(UPLOAD)) else {
+            return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, "no upload that is under way"));
+        };
+        let path: Path = self.backend.place.hidden(name)?;
+        match uploads.aborts.abort_multipart(&path, &id.to_owned()).await {
+            Ok(()) => Ok(()),
+            Err(error) => match self.backend.failure(&path, "cannot end the upload", error) {
+                error if error.kind() == Kind::NotFound => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_with_none_one_or_several_uploads() {
+        let upload = "<Upload><UploadId>u1</UploadId><Key>main/a%2Fb</Key><Initiated>2026-06-07T09:15:00.000Z</Initiated></Upload>";
+        for count in 0..3 {
+            let text = format!(
+                "<?xml version=\"1.0\"?><ListMultipartUploadsResult xmlns=\"x\"><Bucket>b</Bucket><KeyMarker/><IsTruncated>true</IsTruncated>\
+                 <NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker/>{}</ListMultipartUploadsResult>",
+                upload.repeat(count)
+            );
+            let page: Page = quick_xml::de::from_str(&text).unwrap();
+            assert_eq!((page.upload.len(), page.is_truncated, page.next_key_marker.as_str()), (count, true, "k"));
+            assert!(page.upload.iter().all(|upload| upload.key == "main/a%2Fb" && upload.upload_id == "u1"));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What destinations in object stores share: a body arrives whole or not at all, and never over anything.
+//!
+//! [`object_store`] speaks the languages of S3, GCS and Azure; how bodies are sent, guarded, counted and taken back is here, once. A plugin
+//! reads its settings, builds its client over a [`Wire`], and hands both to a [`Bucket`].
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `bucket.rs` | the destination: its joints, put together from what follows |
+//! | `part.rs` | how large the parts of an upload are, and when there are too many |
+//! | `gather.rs` | a body's chunks, gathered into parts without a copy |
+//! | `put.rs` | a small body on its way, in one request |
+//! | `upload.rs` | a large body on its way, in parts; taken back when it fails |
+//! | `published.rs` | what is visible while its shipper may still go away |
+//! | `guard.rs` | who keeps a name from being taken twice: the store, or we |
+//! | `look.rs` | whether something is there, and whether it is ours |
+//! | `list.rs`, `read.rs` | what is there, in the order of keys; its bytes, through connections that are cut |
+//! | `leftover.rs` | uploads that nobody ended, in stores that list them as S3 does |
+//! | `wire.rs` | HTTP: requests whose time is measured by their size, and that are signed again when something is added |
+//! | `failure.rs` | what an answer means, and the way out |
+//! | `place.rs` | where the destination is, and what its settings are called |
+//! | `check.rs` | what would fail at 3 a.m. |
+//! | `setting.rs` | settings that all of them have: sizes, times, files of secrets and certificates |
+
+mod bucket;
+mod check;
+mod failure;
+mod gather;
+mod guard;
+mod leftover;
+mod list;
+mod look;
+mod part;
+mod place;
+mod published;
+mod put;
+mod read;
+pub mod setting;
+mod upload;
+mod wire;
+
+pub use bucket::{Backend, Bucket, Transfer};
+pub use failure::failure;
+pub use guard::{Guard, Guards};
+pub use leftover::{Aborts, Asks, Uploads};
+pub use part::PartSize;
+pub use place::{Place, Words};
+pub use wire::{Dress, Plain, Wire, completes, options};

@@ -1,0 +1,187 @@
+//! A large body on its way, in parts; taken back when it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::bucket::Backend;
+use crate::gather::{Gather, Part};
+use crate::guard::Guard;
+use crate::look::{Found, Writer};
+use crate::part::MAX_PARTS;
+use crate::published::{Published, see_through};
+
+/// How often an upload is asked to go.
+const ABORTS: u32 = 3;
+
+/// Brings a body whose first part is at hand, and more to come.
+pub(crate) async fn upload(backend: &Arc<Backend>, path: &Path, first: Part, mut body: Gather) -> Result<Published> {
+    let guard = backend.guard_of_parts().await?;
+    let writer = Writer::new();
+    // Told before all of it is sent in vain; the guard tells it again, for those who race.
+    if matches!(backend.look(path, &writer).await?, Found::Ours(_) | Found::Anothers) {
+        return Err(backend.taken(path));
+    }
+    // Begun on a task of its own: an upload that nobody waits for any more is dropped there, and goes.
+    let mut upload = see_through(Upload::begin(Arc::clone(backend), path.clone(), writer)).await?;
+    match upload.send_all(first, &mut body).await {
+        Ok(()) => see_through(upload.complete(guard)).await,
+        Err(error) => {
+            upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// An upload under way. Dropping it takes it back.
+struct Upload {
+    backend: Arc<Backend>,
+    path: Path,
+    writer: Writer,
+    /// Nothing once it has ended.
+    upload: Option<Box<dyn MultipartUpload>>,
+    /// The parts on their way; each says how many bytes it has.
+    parts: JoinSet<object_store::Result<u64>>,
+    in_flight_bytes: u64,
+    sent_bytes: u64,
+    sent_parts: u64,
+}
+
+impl Upload {
+    async fn begin(backend: Arc<Backend>, path: Path, writer: Writer) -> Result<Self> {
+        let options = PutMultipartOptions {
+            tags: backend.tags.clone(),
+            attributes: writer.sign(&backend.attributes),
+            extensions: (backend.extensions)(),
+        };
+        let begun = backend.store.put_multipart_opts(&path, options).await;
+        let upload = begun.map_err(|error| backend.failure(&path, "cannot begin an upload", error))?;
+        let (parts, upload) = (JoinSet::new(), Some(upload));
+        Ok(Self { backend, path, writer, upload, parts, in_flight_bytes: 0, sent_bytes: 0, sent_parts: 0 })
+    }
+
+    /// Sends the whole body, several parts at a time.
+    async fn send_all(&mut self, first: Part, body: &mut Gather) -> Result<()> {
+        let mut part = first;
+        loop {
+            let last = part.last;
+            if part.bytes > 0 {
+                self.send(part).await?;
+            }
+            if last {
+                break;
+            }
+            part = self.next(body).await?;
+        }
+        while let Some(done) = self.parts.join_next().await {
+            self.note(done)?;
+        }
+        Ok(())
+    }
+
+    /// The next part of the body, unless one on its way fails meanwhile.
+    async fn next(&mut self, body: &mut Gather) -> Result<Part> {
+        let size = self.backend.transfer.part.next(self.sent_bytes);
+        loop {
+            tokio::select! {
+                part = body.part(size) => return part,
+                Some(done) = self.parts.join_next() => self.note(done)?,
+            }
+        }
+    }
+
+    /// Sends a part as soon as there is room for it among those on their way.
+    async fn send(&mut self, part: Part) -> Result<()> {
+        if self.sent_parts == MAX_PARTS {
+            let message = format!(
+                "too large: {MAX_PARTS} parts, of {} bytes together, are all that there may be",
+                self.sent_bytes
+            );
+            let error = Error::new(Stage::Ship, Kind::Usage, self.backend.place.subject(&self.path), message);
+            return Err(error.hint("raise part_size, or let parts grow (equal_parts = false)"));
+        }
+        while !self.backend.transfer.has_room(self.parts.len(), self.in_flight_bytes, part.bytes) {
+            if let Some(done) = self.parts.join_next().await {
+                self.note(done)?;
+            }
+        }
+        let Some(upload) = &mut self.upload else {
+            return Ok(());
+        };
+        let sending = upload.put_part(part.payload);
+        self.parts.spawn(async move { sending.await.map(|()| part.bytes) });
+        self.in_flight_bytes += part.bytes;
+        self.sent_bytes += part.bytes;
+        self.sent_parts += 1;
+        Ok(())
+    }
+
+    fn note(&mut self, done: Result<object_store::Result<u64>, JoinError>) -> Result<()> {
+        let cut = |error| Error::new(Stage::Ship, Kind::Failed, "", "work on a part was cut").because(error);
+        let bytes = done.map_err(cut)?;
+        self.in_flight_bytes -=
+            bytes.map_err(|error| self.backend.failure(&self.path, "cannot send a part of it", error))?;
+        Ok(())
+    }
+
+    /// Has the parts put together, and sees that what is there is ours and whole.
+    async fn complete(mut self, guard: Guard) -> Result<Published> {
+        let Some(mut upload) = self.upload.take() else {
+            return Err(self.backend.vanished(&self.path));
+        };
+        let done = upload.complete().await;
+        let found = self.backend.look(&self.path, &self.writer).await;
+        let published = || Published::new(&self.backend, &self.path);
+        let error = match (done, found) {
+            (_, Ok(Found::Ours(bytes))) if bytes == self.sent_bytes => return Ok(published()),
+            (_, Ok(Found::Ours(bytes))) => {
+                drop(published());
+                let message = format!("arrived with {bytes} of {} bytes", self.sent_bytes);
+                return Err(Error::new(Stage::Ship, Kind::Corrupt, self.backend.place.subject(&self.path), message));
+            }
+            (Ok(_), Ok(Found::Nothing)) => return Err(self.backend.vanished(&self.path)),
+            (Ok(_), Ok(Found::Anothers)) if guard == Guard::Look => return Err(self.backend.taken(&self.path)),
+            (Ok(_), _) => return Ok(published()),
+            (Err(_), Ok(Found::Anothers)) => self.backend.taken(&self.path),
+            (Err(error), _) => self.backend.failure(&self.path, "cannot put its parts together", error),
+        };
+        self.upload = Some(upload);
+        self.abort().await;
+        Err(error)
+    }
+
+    /// Takes it back: first the parts on their way, so that none arrives after it has gone.
+    async fn abort(&mut self) {
+        self.parts.shutdown().await;
+        if let Some(upload) = self.upload.take() {
+            abort(upload).await;
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut parts = std::mem::take(&mut self.parts);
+        if let (Some(upload), Ok(runtime)) = (self.upload.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                parts.shutdown().await;
+                abort(upload).await;
+            });
+        }
+    }
+}
+
+/// Asks an upload to go. What does not is out of sight, and swept when it is old.
+async fn abort(mut upload: Box<dyn MultipartUpload>) {
+    for attempt in 1..=ABORTS {
+        if upload.abort().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200) * attempt).await;
+    }
+}

@@ -1,0 +1,192 @@
+//! A throwaway cluster of Garage, a real S3 store: three nodes that keep three copies, up in seconds and gone with the test's process.
+//!
+//! It checks signatures and checksums and lists uploads under way. It ignores `If-None-Match` and Object Lock's headers.
+
+use std::fs::{self, Permissions};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cluster::folder::Folder;
+use crate::cluster::{cache, free_port, process};
+use crate::server;
+
+/// The version that the set-up installs.
+pub const VERSION: &str = "2.5.0";
+
+/// The region that it says it is.
+pub const REGION: &str = "garage";
+
+/// How long a node may take to answer.
+const START: Duration = Duration::from_secs(60);
+
+/// Where the set-up installs the program, in the cache.
+pub fn installation() -> PathBuf {
+    cache::folder().join(format!("garage-{VERSION}"))
+}
+
+/// A running cluster. Dropping it stops its nodes and removes their data.
+#[derive(Debug)]
+pub struct Garage {
+    nodes: Vec<Node>,
+    folder: Folder,
+}
+
+#[derive(Debug)]
+struct Node {
+    server: Mutex<Child>,
+    api: u16,
+    config: PathBuf,
+}
+
+/// Somebody who may use a bucket.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// The name of the key.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+/// What a key may do with a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Everything.
+    Everything,
+    /// Write and remove; neither read nor list.
+    Write,
+}
+
+impl Garage {
+    /// Starts three nodes and makes them one cluster.
+    ///
+    /// # Panics
+    /// If the program is not there, or with a node's log if that does not answer.
+    pub fn start() -> Self {
+        let folder = Folder::new();
+        let secret = random_hex(4);
+        let nodes: Vec<_> =
+            (0..3).map(|number| Node::start(&folder.path().join(number.to_string()), &secret)).collect();
+        let garage = Self { nodes, folder };
+        let ids: Vec<_> = garage.nodes.iter().map(Node::wait_for_id).collect();
+        for id in &ids[1..] {
+            garage.run(&["node", "connect", id]);
+        }
+        for (id, zone) in ids.iter().zip(["a", "b", "c"]) {
+            let id = id.split('@').next().unwrap();
+            garage.run(&["layout", "assign", "-z", zone, "-c", "1G", id]);
+        }
+        garage.run(&["layout", "apply", "--version", "1"]);
+        garage
+    }
+
+    /// Where one of its nodes, 0 to 2, answers.
+    pub fn address(&self, node: usize) -> SocketAddr {
+        ([127, 0, 0, 1], self.nodes[node].api).into()
+    }
+
+    /// Makes a bucket, and a key that may use it so.
+    pub fn bucket(&self, name: &str, permission: Permission) -> Key {
+        self.run(&["bucket", "create", name]);
+        self.key(name, permission)
+    }
+
+    /// Makes a key that may use a bucket so.
+    pub fn key(&self, bucket: &str, permission: Permission) -> Key {
+        let key = Key { id: format!("GK{}", &random_hex(2)[..24]), secret: random_hex(4) };
+        self.run(&["key", "import", "--yes", "-n", "test", &key.id, &key.secret]);
+        let allowed: &[&str] = match permission {
+            Permission::Everything => &["--read", "--write", "--owner"],
+            Permission::Write => &["--write"],
+        };
+        self.run(&[&["bucket", "allow"], allowed, &[bucket, "--key", &key.id]].concat());
+        key
+    }
+
+    /// Kills a node as a power cut would.
+    pub fn kill(&self, node: usize) {
+        let mut server = self.nodes[node].server.lock().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    /// What a node has logged.
+    pub fn log(&self, node: usize) -> String {
+        fs::read_to_string(self.folder.path().join(node.to_string()).join("log")).unwrap_or_default()
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let mut garage = self.nodes[0].program();
+        let output = garage.args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "garage {arguments:?}: {told}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Garage {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            let mut server = node.server.lock().unwrap();
+            server::kill(&mut server);
+        }
+    }
+}
+
+impl Node {
+    fn start(folder: &Path, secret: &str) -> Self {
+        fs::create_dir(folder).unwrap();
+        let (api, rpc, config) = (free_port(), free_port(), folder.join("garage.toml"));
+        let text = format!(
+            "metadata_dir = \"{place}/meta\"\ndata_dir = \"{place}/data\"\ndb_engine = \"sqlite\"\nreplication_factor = 3\n\
+             consistency_mode = \"consistent\"\nmetadata_fsync = false\ndata_fsync = false\nrpc_bind_addr = \"127.0.0.1:{rpc}\"\n\
+             rpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n[s3_api]\ns3_region = \"{REGION}\"\n\
+             api_bind_addr = \"127.0.0.1:{api}\"\n",
+            place = folder.display(),
+        );
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let mut server = process::bound(&program());
+        server.arg("-c").arg(&config).arg("server").stdin(Stdio::null());
+        server.stdout(log.try_clone().unwrap()).stderr(log);
+        Self { server: Mutex::new(process::spawn(server).unwrap()), api, config }
+    }
+
+    fn program(&self) -> std::process::Command {
+        let mut garage = process::clean(&program());
+        garage.arg("-c").arg(&self.config);
+        garage
+    }
+
+    /// The node's name and address, once it answers.
+    fn wait_for_id(&self) -> String {
+        let deadline = Instant::now() + START;
+        loop {
+            if self.program().arg("status").output().unwrap().status.success() {
+                let told = self.program().args(["node", "id", "-q"]).output().unwrap().stdout;
+                return String::from_utf8(told).unwrap().trim().to_owned();
+            }
+            let log = || fs::read_to_string(self.config.with_file_name("log")).unwrap_or_default();
+            assert!(self.server.lock().unwrap().try_wait().unwrap().is_none(), "a node ended: {}", log());
+            assert!(Instant::now() < deadline, "a node did not answer within {START:?}: {}", log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn program() -> PathBuf {
+    let program = installation().join("bin/garage");
+    server::expect(&program);
+    program
+}
+
+/// So many random words of 64 bits, in hexadecimal.
+fn random_hex(words: usize) -> String {
+    (0..words).map(|word| format!("{:016x}", RandomState::new().hash_one(word))).collect()
+}

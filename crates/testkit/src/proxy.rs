@@ -1,0 +1,170 @@
+//! A network in between that cuts, stalls, throttles and corrupts: a TCP proxy on the loopback.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
+}
+
+/// What goes wrong on each connection that is made from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is cut after so many bytes.
+    Cut(u64),
+    /// Nothing comes any more after so many bytes, and nobody says so.
+    Stall(u64),
+    /// So many bytes pass in a second.
+    Throttle(u64),
+    /// The lowest bit of the byte after so many is turned.
+    Corrupt(u64),
+}
+
+/// A proxy. Dropping it cuts its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    listening: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fault: Mutex<Option<(Way, Fault)>>,
+    /// How many more connections meet the fault.
+    left: AtomicU64,
+    /// Told when those that are there are to be cut.
+    cut: Notify,
+    connections: AtomicU64,
+    up_bytes: AtomicU64,
+}
+
+impl Proxy {
+    /// Begins to pass on what comes to what listens at `server`.
+    ///
+    /// # Panics
+    /// If there is no port for it.
+    pub async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, state) = (listener.local_addr().unwrap(), Arc::new(State::default()));
+        let listening = tokio::spawn(listen(listener, server, Arc::clone(&state)));
+        Self { address, state, listening }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every connection from now on meets a fault.
+    pub fn fault(&self, way: Way, fault: Fault) {
+        self.fault_times(way, fault, u64::MAX);
+    }
+
+    /// The next `times` connections meet a fault.
+    pub fn fault_times(&self, way: Way, fault: Fault, times: u64) {
+        *self.state.fault.lock().unwrap() = Some((way, fault));
+        self.state.left.store(times, Ordering::SeqCst);
+    }
+
+    /// Ends all faults for connections to come.
+    pub fn heal(&self) {
+        *self.state.fault.lock().unwrap() = None;
+    }
+
+    /// Cuts the connections that are there; the next to be made meet the faults that are set by then.
+    pub fn cut(&self) {
+        self.state.cut.notify_waiters();
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes went to the server.
+    pub fn up_bytes(&self) -> u64 {
+        self.state.up_bytes.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl State {
+    /// What the next connection meets.
+    fn take(&self) -> Option<(Way, Fault)> {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        let fault = (*self.fault.lock().unwrap())?;
+        let take = |left: u64| left.checked_sub(1);
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok().then_some(fault)
+    }
+}
+
+async fn listen(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
+    // The connections go with the task that holds them.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        let (fault, state) = (state.take(), Arc::clone(&state));
+        connections.spawn(async move {
+            let Ok(server) = TcpStream::connect(server).await else {
+                return;
+            };
+            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+            let on = |way| fault.filter(|(at, _)| *at == way).map(|(_, fault)| fault);
+            // Whichever way ends, or is cut, takes the other with it.
+            tokio::select! {
+                () = pass(from_client, to_server, on(Way::Up), Some(&state.up_bytes)) => {}
+                () = pass(from_server, to_client, on(Way::Down), None) => {}
+                () = state.cut.notified() => {}
+            }
+        });
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    fault: Option<Fault>,
+    count: Option<&AtomicU64>,
+) {
+    let (mut passed, mut buffer) = (0, vec![0; 16 * 1024]);
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let (mut length, end) = (length, passed + length as u64);
+        match fault {
+            Some(Fault::Cut(after) | Fault::Stall(after)) if end > after => length = (after - passed) as usize,
+            Some(Fault::Corrupt(at)) if (passed..end).contains(&at) => buffer[(at - passed) as usize] ^= 1,
+            Some(Fault::Throttle(rate)) => {
+                tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await
+            }
+            _ => {}
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+        passed += length as u64;
+        if let Some(count) = count {
+            count.fetch_add(length as u64, Ordering::SeqCst);
+        }
+        match fault {
+            Some(Fault::Cut(after)) if passed >= after => return,
+            Some(Fault::Stall(after)) if passed >= after => std::future::pending().await,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a container of Azure promises as a destination.
+
+// What fails here fails a test, in helpers, too.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use longshore_core::Kind;
+use longshore_core::check::Outcome;
+use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::Store;
+use longshore_core::stream::{channel, from_bytes};
+use longshore_ship_azure::Azure;
+use longshore_testkit::azurite::{ACCOUNT, Azurite, KEY};
+use longshore_testkit::conformance::{self, Fixture, Scale};
+use longshore_testkit::stream::{fails_after, is_failure, random, random_bytes};
+use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
+use object_store::client::{ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use serde_json::{Value, json};
+
+/// The tests of one process share a store; each has a container of its own.
+static STORE: LazyLock<Azurite> = LazyLock::new(Azurite::start);
+
+fn azure(container: &str, secret: &str, more: Value) -> Box<dyn Store> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), format!("{secret}\n")).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    let mut settings = json!({
+        "account": ACCOUNT,
+        "container": container,
+        "access_key_file": file.path(),
+        "endpoint": STORE.endpoint(),
+        "allow_http": true,
+        "retries": 2,
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value::<Azure>(settings).unwrap().build(&()).unwrap()
+}
+
+/// A destination in a container that no other test has.
+async fn fresh(more: Value) -> Box<dyn Store> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let container = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+    make(&container).await;
+    azure(&container, KEY, more)
+}
+
+/// Makes a container, which Longshore never does.
+async fn make(container: &str) {
+    let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
+    let mut request = HttpRequest::new(HttpRequestBody::empty());
+    *request.method_mut() = "PUT".parse().unwrap();
+    *request.uri_mut() = format!("{}/{container}?restype=container", STORE.endpoint()).parse().unwrap();
+    request.headers_mut().insert("content-length", "0".parse().unwrap());
+    let credential = AzureCredential::AccessKey(AzureAccessKey::try_new(KEY).unwrap());
+    AzureAuthorizer::new(&credential, ACCOUNT).try_authorize(&mut request).unwrap();
+    assert_eq!(client.execute(request).await.unwrap().status(), 201);
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_does_what_every_destination_must() {
+    let store = fresh(json!({ "prefix": "post/gresql" })).await;
+    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_large_bodies_that_race_one_wins() {
+    let store = fresh(json!({})).await;
+    let bodies = [1, 2].map(|seed| random_bytes(seed, 20 << 20));
+    let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
+    let name = key("main/x.dump");
+    let feeding = async {
+        // Both have begun before either ends.
+        for (feeder, body) in feeders.iter().zip(&bodies) {
+            feeder.feed(body.slice(..18 << 20)).await.unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        for (feeder, body) in feeders.into_iter().zip(&bodies) {
+            feeder.feed(body.slice(18 << 20..)).await.unwrap();
+            feeder.finish().await.unwrap();
+        }
+    };
+    let [one, two] = <[_; 2]>::try_from(streams).map_err(drop).unwrap().map(|stream| store.ship(&name, stream));
+    let (one, two, ()) = tokio::join!(one, two, feeding);
+    assert!(one.is_ok() != two.is_ok(), "{one:?} {two:?}");
+    assert_eq!(one.and(two).unwrap_err().kind(), Kind::AlreadyExists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_works_and_what_does_not_is_said() {
+    let name = key("main/x.dump");
+    let store = fresh(json!({})).await;
+    assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
+    assert!(store.sweep().is_none(), "nobody lists blocks that were not put together");
+
+    let error = azure("nowhere", KEY, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
+    assert!(error.to_string().contains("there is no container \"nowhere\""), "{error}");
+
+    let wrong = KEY.replacen("Eby8", "Eby9", 1);
+    let error = azure("acme-0", &wrong, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.remedy().unwrap().contains("access_key_file") && !error.chain().contains(&wrong[..20]), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_that_fails_leaves_nothing_visible() {
+    let store = fresh(json!({})).await;
+    let name = key("main/x.dump");
+    let error = store.ship(&name, fails_after(20 << 20)).await.unwrap_err();
+    assert!(is_failure(&error));
+    let error = store.fetch(&name, None).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    store.ship(&name, random(1, 20 << 20)).await.unwrap();
+}

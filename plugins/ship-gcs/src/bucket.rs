@@ -1,0 +1,34 @@
+//! Requests about the bucket itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longshore_core::key::encode_name;
+use longshore_objects::Asks;
+use object_store::client::{HttpRequest, HttpRequestBody};
+use object_store::gcp::GoogleCloudStorage;
+
+/// Makes requests that `object_store` has no words for.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    pub(crate) store: Arc<GoogleCloudStorage>,
+    /// The address of the bucket.
+    pub(crate) bucket: String,
+}
+
+#[async_trait]
+impl Asks for Requests {
+    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
+        let wrong =
+            |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "GCS", source };
+        let credential = self.store.credentials().get_credential().await?;
+        let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode_name(value))).collect();
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        let address = format!("{}?{}", self.bucket, query.join("&"));
+        *request.uri_mut() = address.parse().map_err(|error| wrong(format!("no address: {error}").into()))?;
+        let token = format!("Bearer {}", credential.bearer);
+        let token = token.parse().map_err(|_| wrong("the token is no header".into()))?;
+        request.headers_mut().insert("authorization", token);
+        Ok(request)
+    }
+}

@@ -1,0 +1,86 @@
+//! What the settings come to: credentials, an address, a client.
+
+use std::sync::Arc;
+
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_objects::{
+    Backend, Bucket, Guard, Guards, PartSize, Place, Plain, Transfer, Uploads, Wire, Words, options, setting,
+};
+use object_store::client::HttpConnector;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{Attribute, Attributes, Extensions, TagSet};
+
+use crate::bucket::Requests;
+use crate::settings::Gcs;
+
+/// What GCS calls things.
+const WORDS: Words = Words {
+    bucket: "bucket",
+    credentials: "see which credentials are used (service_account_file, GOOGLE_APPLICATION_CREDENTIALS), and which roles they have at the bucket",
+    address: "see whether storage.googleapis.com, or the endpoint, answers from here",
+};
+
+/// Where GCS is.
+const GOOGLE: &str = "https://storage.googleapis.com";
+
+impl Plugin<dyn Store> for Gcs {
+    const TYPE: &'static str = "gcs";
+
+    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+        let place = Place::new("gs://", &self.bucket, self.prefix.as_deref(), WORDS)?;
+        setting::expect_sound(
+            self.part_size,
+            self.parts_at_once,
+            self.min_rate,
+            self.timeout,
+            self.endpoint.as_deref(),
+            self.allow_http,
+        )?;
+        let wire = Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress: Arc::new(Plain) };
+        let mut options = options(self.timeout.duration()).with_allow_http(self.allow_http);
+        if let Some(path) = &self.ca_file {
+            options = setting::trust(options, path)?;
+        }
+        let unfit = |error: object_store::Error| {
+            Error::new(Stage::Config, Kind::Usage, place.name(), "these settings make no client")
+                .hint(WORDS.credentials)
+                .because(error)
+        };
+        let client = wire.connect(&options).map_err(unfit)?;
+        let mut builder = match &self.service_account_file {
+            Some(file) => {
+                GoogleCloudStorageBuilder::new().with_service_account_path(file.to_string_lossy().into_owned())
+            }
+            None => GoogleCloudStorageBuilder::from_env(),
+        };
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.with_base_url(endpoint);
+        }
+        let builder = builder
+            .with_bucket_name(&self.bucket)
+            .with_client_options(options)
+            .with_http_connector(wire)
+            .with_retry(setting::retries(self.retries));
+        let store = Arc::new(builder.build().map_err(unfit)?);
+        let base = self.endpoint.as_deref().unwrap_or(GOOGLE).trim_end_matches('/').to_owned();
+        let requests = Requests { store: store.clone(), bucket: format!("{base}/{}", self.bucket) };
+        let class = self.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
+        Ok(Box::new(Bucket::new(Backend {
+            transfer: Transfer {
+                part: PartSize::Growing(self.part_size.bytes()),
+                parallel: self.parts_at_once,
+                retries: self.retries,
+            },
+            guards: Guards::known(Guard::Store, Guard::Look),
+            attributes: class.collect::<Attributes>(),
+            tags: TagSet::default(),
+            extensions: Box::new(Extensions::new),
+            uploads: Some(Uploads { client, asks: Arc::new(requests), aborts: store.clone() }),
+            also: Vec::new(),
+            store,
+            place,
+        })))
+    }
+}

@@ -1,0 +1,104 @@
+//! What a bucket of GCS promises as a destination.
+//!
+//! The emulator checks no credentials, so what GCS says of wrong ones is not seen here.
+
+// What fails here fails a test, in helpers, too.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use longshore_core::Kind;
+use longshore_core::check::Outcome;
+use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::Store;
+use longshore_core::stream::from_bytes;
+use longshore_ship_gcs::Gcs;
+use longshore_testkit::conformance::{self, Fixture, Scale};
+use longshore_testkit::gcs::FakeGcs;
+use longshore_testkit::stream::{fails_after, is_failure, random, stalls_after};
+use serde_json::{Value, json};
+
+/// The tests of one process share a store; each has a bucket of its own.
+static STORE: LazyLock<FakeGcs> = LazyLock::new(FakeGcs::start);
+
+fn gcs(bucket: &str, more: Value) -> Box<dyn Store> {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    let account = json!({ "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": "" });
+    fs::write(key.path(), account.to_string()).unwrap();
+    let mut settings = json!({
+        "bucket": bucket,
+        "service_account_file": key.path(),
+        "endpoint": format!("http://{}", STORE.address()),
+        "allow_http": true,
+        "retries": 2,
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::from_value::<Gcs>(settings).unwrap().build(&()).unwrap()
+}
+
+/// A destination in a bucket that no other test has.
+fn fresh(more: Value) -> Box<dyn Store> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let bucket = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+    STORE.bucket(&bucket);
+    gcs(&bucket, more)
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_does_what_every_destination_must() {
+    let store = fresh(json!({ "prefix": "post/gresql" }));
+    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_in_parts_is_not_overwritten_and_check_says_who_sees_to_it() {
+    let store = fresh(json!({}));
+    let name = key("main/large.dump");
+    store.ship(&name, random(1, 20 << 20)).await.unwrap();
+    let error = store.ship(&name, random(2, 20 << 20)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
+    let findings = store.check().await;
+    let warning = findings.iter().find(|finding| finding.outcome == Outcome::Warning).unwrap();
+    assert!(warning.message.contains("uploads in parts"), "{warning:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_there_is_named_with_its_setting() {
+    let error = gcs("nowhere", json!({})).ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
+    assert!(error.to_string().contains("there is no bucket \"nowhere\""), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fails_is_gone_and_one_that_nobody_ended_is_found_and_swept() {
+    let store = fresh(json!({ "prefix": "p" }));
+    let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
+    assert!(is_failure(&error));
+    let sweep = store.sweep().unwrap();
+    assert_eq!(sweep.leftovers().await.unwrap(), []);
+
+    let name = key("main/a%2Fb.dump");
+    let ship = store.ship(&name, stalls_after(20 << 20));
+    tokio::pin!(ship);
+    // It is still being written: only its age tells that from one that nobody ends.
+    let (mut found, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    while found.is_empty() {
+        assert!(Instant::now() < deadline, "the upload is not listed");
+        tokio::time::timeout(Duration::from_millis(100), &mut ship).await.unwrap_err();
+        found = sweep.leftovers().await.unwrap();
+    }
+    assert!(found.len() == 1 && found[0].name.starts_with("main/a%2Fb.dump?uploadId="), "{found:?}");
+    for _ in 0..2 {
+        sweep.discard(&found[0]).await.unwrap();
+    }
+    assert_eq!(sweep.leftovers().await.unwrap(), []);
+}

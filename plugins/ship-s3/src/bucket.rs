@@ -1,0 +1,34 @@
+//! Requests about the bucket itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use longshore_objects::Asks;
+use object_store::aws::AmazonS3;
+use object_store::client::{HttpRequest, HttpRequestBody};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer};
+
+/// How long a signature holds: until the request is sent.
+const SIGNED_FOR: Duration = Duration::from_secs(300);
+
+/// Signs requests that `object_store` has no words for.
+#[derive(Debug)]
+pub(crate) struct Requests(pub(crate) Arc<AmazonS3>);
+
+#[async_trait]
+impl Asks for Requests {
+    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
+        let query = query.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let options = SignedUrlOptions::default().with_query(query);
+        let url = self.0.signed_url_opts(Method::GET, &Path::ROOT, SIGNED_FOR, &options).await?;
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = url.as_str().parse().map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: Box::<dyn std::error::Error + Send + Sync>::from(format!("no address: {error}")),
+        })?;
+        Ok(request)
+    }
+}

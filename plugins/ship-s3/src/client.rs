@@ -1,0 +1,149 @@
+//! What the settings come to: an address, a region, a client.
+
+use std::sync::Arc;
+
+use longshore_core::plugin::Plugin;
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_objects::{Backend, Bucket, Guards, PartSize, Place, Transfer, Uploads, Wire, Words, options, setting};
+use object_store::aws::{AmazonS3Builder, Checksum as Algorithm};
+use object_store::client::HttpConnector;
+use object_store::{Attribute, Attributes, TagSet};
+
+use crate::bucket::Requests;
+use crate::credentials::{self, Found};
+use crate::dress::Dressed;
+use crate::lock::LockCheck;
+use crate::settings::{Checksum, S3};
+
+/// What S3 calls things.
+const WORDS: Words = Words {
+    bucket: "bucket",
+    credentials: "see which credentials are used (AWS_* variables, profile, access_key_id), and what the bucket's policy lets them do",
+    address: "see endpoint and region, and whether the store answers there",
+};
+
+impl Plugin<dyn Store> for S3 {
+    const TYPE: &'static str = "s3";
+
+    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+        let place = Place::new("s3://", &self.bucket, self.prefix.as_deref(), WORDS)?;
+        setting::expect_sound(
+            self.part_size,
+            self.parts_at_once,
+            self.min_rate,
+            self.timeout,
+            self.endpoint.as_deref(),
+            self.allow_http,
+        )?;
+        let Found { builder, region } = credentials::find(&self)?;
+        let dress = Arc::new(Dressed::new(&region, self.signs_payload()));
+        let wire = Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress: dress.clone() };
+        let mut options = options(self.timeout.duration()).with_allow_http(self.allow_http);
+        if let Some(path) = &self.ca_file {
+            options = setting::trust(options, path)?;
+        }
+        let unfit = |error| {
+            Error::new(Stage::Config, Kind::Usage, place.name(), "these settings make no client").because(error)
+        };
+        let client = wire.connect(&options).map_err(unfit)?;
+        let mut builder = builder
+            .with_bucket_name(&self.bucket)
+            .with_region(region)
+            .with_client_options(options)
+            .with_http_connector(wire)
+            .with_retry(setting::retries(self.retries))
+            .with_unsigned_payload(!self.signs_payload())
+            .with_disable_bulk_delete(true);
+        builder = self.addressed(builder)?;
+        builder = self.encrypted(builder)?;
+        if let Some(algorithm) = self.algorithm() {
+            builder = builder.with_checksum_algorithm(algorithm);
+        }
+        let store = Arc::new(builder.build().map_err(unfit)?);
+        dress.sign_with(store.credentials());
+
+        let requests = Arc::new(Requests(store.clone()));
+        let lock = self.object_lock.map(|lock| LockCheck {
+            place: place.clone(),
+            lock,
+            client: client.clone(),
+            requests: requests.clone(),
+        });
+        Ok(Box::new(Bucket::new(Backend {
+            transfer: self.transfer(),
+            guards: Guards::unknown(),
+            attributes: self.attributes(),
+            tags: self.tag_set(),
+            extensions: Box::new(move || self.object_lock.map(|lock| lock.extensions()).unwrap_or_default()),
+            uploads: Some(Uploads { client, asks: requests, aborts: store.clone() }),
+            also: lock.into_iter().map(|lock| Box::new(lock) as _).collect(),
+            store,
+            place,
+        })))
+    }
+}
+
+impl S3 {
+    /// Over TLS a checksum guards each request's bytes, which costs little; without TLS its signature has to cover them.
+    fn signs_payload(&self) -> bool {
+        self.checksum == Checksum::None
+            || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+    }
+
+    /// Puts the bucket into the path of its address, or into its host.
+    fn addressed(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+        let virtual_hosted = !self.path_style.unwrap_or(self.endpoint.is_some());
+        let builder = builder.with_virtual_hosted_style_request(virtual_hosted);
+        Ok(match self.endpoint.as_deref().map(|endpoint| endpoint.trim_end_matches('/')) {
+            None => builder,
+            Some(endpoint) if !virtual_hosted => builder.with_endpoint(endpoint),
+            Some(endpoint) => builder.with_endpoint(endpoint.replacen("://", &format!("://{}.", self.bucket), 1)),
+        })
+    }
+
+    fn encrypted(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+        let settings = [
+            ("aws_server_side_encryption", self.sse.map(|sse| sse.word().to_owned())),
+            ("aws_sse_kms_key_id", self.kms_key_id.clone()),
+            ("aws_sse_bucket_key_enabled", self.bucket_key.map(|enabled| enabled.to_string())),
+        ];
+        settings.into_iter().try_fold(builder, |builder, (key, value)| {
+            let unknown = |error| Error::new(Stage::Config, Kind::Usage, key, "no such setting").because(error);
+            Ok(match value {
+                Some(value) => {
+                    builder.with_config(key.parse().map_err(|error: object_store::Error| unknown(error))?, value)
+                }
+                None => builder,
+            })
+        })
+    }
+
+    fn algorithm(&self) -> Option<Algorithm> {
+        match self.checksum {
+            Checksum::Crc64nvme => Some(Algorithm::CRC64NVME),
+            Checksum::Sha256 => Some(Algorithm::SHA256),
+            Checksum::None => None,
+        }
+    }
+
+    fn transfer(&self) -> Transfer {
+        let part = match self.equal_parts {
+            true => PartSize::Equal(self.part_size.bytes()),
+            false => PartSize::Growing(self.part_size.bytes()),
+        };
+        Transfer { part, parallel: self.parts_at_once, retries: self.retries }
+    }
+
+    fn attributes(&self) -> Attributes {
+        let class = self.storage_class.iter();
+        class.map(|class| (Attribute::StorageClass, class.clone())).collect()
+    }
+
+    fn tag_set(&self) -> TagSet {
+        self.tags.iter().fold(TagSet::default(), |mut tags, (name, value)| {
+            tags.push(name, value);
+            tags
+        })
+    }
+}

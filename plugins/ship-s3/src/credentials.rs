@@ -1,0 +1,73 @@
+//! Whose credentials are used, and where they come from.
+
+use std::env;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_objects::setting;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use secrecy::ExposeSecret;
+
+use crate::profile::{self, Profile};
+use crate::settings::S3;
+
+/// A client's builder that has its credentials, or asks the container or the instance for them; and the region.
+pub(crate) struct Found {
+    pub(crate) builder: AmazonS3Builder,
+    pub(crate) region: String,
+}
+
+/// Where Amazon's own tools look, in their order; or what the settings name.
+pub(crate) fn find(settings: &S3) -> Result<Found> {
+    let (builder, profile) = match (&settings.access_key_id, &settings.secret_access_key_file) {
+        (Some(id), Some(file)) => {
+            let secret = setting::secret(file)?;
+            let builder = AmazonS3Builder::new().with_access_key_id(id);
+            (builder.with_secret_access_key(secret.expose_secret()), None)
+        }
+        (None, None) => found(settings)?,
+        _ => {
+            return Err(wrong("access_key_id", "access_key_id and secret_access_key_file go together")
+                .hint("set both, or neither and let AWS_* variables or a profile say it"));
+        }
+    };
+    let from_environment = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| env::var(name).ok());
+    let region = settings.region.clone().or_else(from_environment).or_else(|| profile?.region);
+    Ok(Found { builder, region: region.unwrap_or_else(|| "us-east-1".to_owned()) })
+}
+
+fn found(settings: &S3) -> Result<(AmazonS3Builder, Option<Profile>)> {
+    let named = settings.profile.is_some() || settings.credentials_file.is_some();
+    let environment = AmazonS3Builder::from_env();
+    let has = |key| environment.get_config_value(&key).is_some_and(|value| !value.is_empty());
+    let in_environment = has(AmazonS3ConfigKey::AccessKeyId) || has(AmazonS3ConfigKey::WebIdentityTokenFile);
+    if in_environment && !named {
+        return Ok((environment, None));
+    }
+    let profile = profile::read(settings.credentials_file.as_deref(), settings.profile.as_deref())?;
+    match profile {
+        Some(profile) if profile.secret_access_key.is_some() || named => {
+            let builder = if named { AmazonS3Builder::new() } else { environment };
+            Ok((profile.sign(builder)?, Some(profile)))
+        }
+        // A profile without a key may still say the region.
+        profile => Ok((environment, profile)),
+    }
+}
+
+impl Profile {
+    fn sign(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+        let (Some(id), Some(secret)) = (&self.access_key_id, &self.secret_access_key) else {
+            return Err(wrong(&self.name, "the profile holds no key")
+                .hint("longshore reads aws_access_key_id and aws_secret_access_key; for roles and SSO see `aws configure export-credentials`"));
+        };
+        let builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose_secret());
+        Ok(match &self.session_token {
+            Some(token) => builder.with_token(token.expose_secret()),
+            None => builder,
+        })
+    }
+}
+
+pub(crate) fn wrong(subject: &str, message: &str) -> Error {
+    Error::new(Stage::Config, Kind::Usage, subject, message)
+}

@@ -1,0 +1,140 @@
+//! On a real store of three nodes, which ignores create-only requests and Object Lock, and lists uploads under way.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use longshore_core::Kind;
+use longshore_core::check::Outcome;
+use longshore_core::stage::Store;
+use longshore_core::stream::{channel, from_bytes};
+use longshore_testkit::conformance::{self, Fixture, Race, Scale};
+use longshore_testkit::garage::{Garage, Key, Permission};
+use longshore_testkit::stream::{digest, random, random_bytes, stalls_after};
+use serde_json::{Value, json};
+
+use crate::client::s3;
+use crate::key;
+
+/// The tests of one process share a cluster; each has a bucket of its own.
+static GARAGE: LazyLock<Garage> = LazyLock::new(Garage::start);
+
+/// A bucket that no other test has.
+fn bucket() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst))
+}
+
+fn store(garage: &Garage, permission: Permission, more: Value) -> Box<dyn Store> {
+    let bucket = bucket();
+    let key = garage.bucket(&bucket, permission);
+    let mut settings = json!({ "bucket": bucket });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    s3(garage.address(0), &key.id, &key.secret, settings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_store_does_what_every_destination_must() {
+    let store = store(&GARAGE, Permission::Everything, json!({ "prefix": "postgresql" }));
+    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    conformance::store(&Fixture::new(store, ()).scaled(scale).racing(Race::Latest)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lets_everything_overwrite_is_found_out() {
+    let store = store(&GARAGE, Permission::Everything, json!({}));
+    let findings = store.check().await;
+    let warning = findings.iter().find(|finding| finding.outcome == Outcome::Warning).unwrap();
+    assert!(
+        warning.message.contains("overwrite") && warning.remedy.as_ref().unwrap().contains("prefix"),
+        "{warning:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_would_be_ignored_is_found_out() {
+    let store =
+        store(&GARAGE, Permission::Everything, json!({ "object_lock": { "mode": "governance", "retain": "1d" } }));
+    // It takes the headers, and forgets them.
+    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
+    store.remove(&key("main/x.dump")).await.unwrap();
+    let findings = store.check().await;
+    let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
+    assert!(failed.message.contains("object_lock"), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_nobody_ended_are_found_and_swept() {
+    let bucket = bucket();
+    let owner = GARAGE.bucket(&bucket, Permission::Everything);
+    let [ours, others] = ["ours", "ours-too"].map(|prefix| {
+        abandon(&bucket, &owner, prefix);
+        open(&bucket, &owner, prefix)
+    });
+    let sweep = ours.sweep().unwrap();
+    let found = sweep.leftovers().await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].name.starts_with("main/a%2Fb/x.dump?uploadId="), "{found:?}");
+    assert!((chrono::Utc::now() - found[0].since).num_seconds().abs() < 120);
+    for _ in 0..2 {
+        sweep.discard(&found[0]).await.unwrap();
+    }
+    assert_eq!(sweep.leftovers().await.unwrap(), []);
+    assert_eq!(others.sweep().unwrap().leftovers().await.unwrap().len(), 1, "another's upload was swept");
+}
+
+fn open(bucket: &str, owner: &Key, prefix: &str) -> Box<dyn Store> {
+    s3(GARAGE.address(0), &owner.id, &owner.secret, json!({ "bucket": bucket, "prefix": prefix }))
+}
+
+/// Leaves an upload as a process that is killed does: its runtime goes, and with it whoever would take the upload back.
+fn abandon(bucket: &str, owner: &Key, prefix: &str) {
+    let store = open(bucket, owner, prefix);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.spawn(async move { store.ship(&key("main/a%2Fb/x.dump"), stalls_after(20 << 20)).await });
+    std::thread::sleep(Duration::from_secs(4));
+    runtime.shutdown_background();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_taken_back_is_under_way_no_more() {
+    let store = store(&GARAGE, Permission::Everything, json!({}));
+    let name = key("main/x.dump");
+    let ship = store.ship(&name, stalls_after(20 << 20));
+    tokio::time::timeout(Duration::from_secs(3), ship).await.unwrap_err();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(store.sweep().unwrap().leftovers().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_read_ships_all_the_same() {
+    let store = store(&GARAGE, Permission::Write, json!({}));
+    store.ship(&key("main/small.dump"), from_bytes("x")).await.unwrap();
+    store.ship(&key("main/large.dump"), random(1, 20 << 20)).await.unwrap();
+    let error = store.fetch(&key("main/small.dump"), None).await.map(drop).unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    let findings = store.check().await;
+    assert!(findings.iter().all(|finding| finding.outcome != Outcome::Failed), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_during_an_upload_does_not_end_it() {
+    let garage = tokio::task::spawn_blocking(Garage::start).await.unwrap();
+    let store = store(&garage, Permission::Everything, json!({ "retries": 8 }));
+    let (feeder, body) = channel();
+    let whole = random_bytes(1, 60 << 20);
+    let feeding = async {
+        for (number, chunk) in whole.chunks(1 << 20).enumerate() {
+            if number == 30 {
+                garage.kill(2);
+            }
+            feeder.feed(whole.slice_ref(chunk)).await.unwrap();
+        }
+        feeder.finish().await.unwrap();
+    };
+    let name = key("main/x.dump");
+    let (shipped, ()) = tokio::join!(store.ship(&name, body), feeding);
+    shipped.unwrap();
+    let fetched = digest(store.fetch(&name, None).await.unwrap()).await.unwrap();
+    assert_eq!(fetched, digest(from_bytes(whole)).await.unwrap());
+}

@@ -1,0 +1,179 @@
+//! A network that is not as it should be.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use longshore_core::Kind;
+use longshore_core::meter::Digest;
+use longshore_core::stage::Store;
+use longshore_core::stream::from_bytes;
+use longshore_testkit::proxy::{Fault, Proxy, Way};
+use longshore_testkit::stream::{digest, fails_after, is_failure, random, random_bytes, stalls_after};
+use serde_json::{Value, json};
+
+use crate::client::s3;
+use crate::key;
+use crate::server::{OWNER, Server};
+
+/// A server, what is between, and a destination that goes through it.
+async fn through_proxy(more: Value) -> (Server, Proxy, Box<dyn Store>) {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let store = s3(proxy.address(), OWNER.0, OWNER.1, more);
+    (server, proxy, store)
+}
+
+async fn is_nothing(store: &dyn Store, name: &str) -> bool {
+    store.fetch(&key(name), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_unavailable() {
+    let store = s3("127.0.0.1:1".parse().unwrap(), OWNER.0, OWNER.1, json!({ "retries": 1 }));
+    let key = key("main/x.dump");
+    for error in [
+        store.ship(&key, from_bytes("x")).await.unwrap_err(),
+        store.ship(&key, random(1, 9 << 20)).await.unwrap_err(),
+        store.fetch(&key, None).await.map(drop).unwrap_err(),
+        store.remove(&key).await.unwrap_err(),
+        store.list().await.unwrap().next().await.unwrap().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
+        assert!(error.chain().ends_with("Connection refused (os error 111)"), "{}", error.chain());
+        assert!(error.remedy().unwrap().contains("endpoint"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_stalls_ends_and_leaves_nothing() {
+    for length in [1 << 20, 20 << 20] {
+        let (server, proxy, store) = through_proxy(json!({ "timeout": "1s", "min_rate": "16MiB", "retries": 1 })).await;
+        store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
+        proxy.cut();
+        proxy.fault(Way::Up, Fault::Stall(200_000));
+        let start = Instant::now();
+        let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
+        assert!(error.chain().contains("stalled"), "{}", error.chain());
+        assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+        let straight = server.s3(json!({}));
+        assert!(is_nothing(&*straight, "main/x.dump").await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_is_not_a_stalled_one() {
+    let (_server, proxy, store) = through_proxy(json!({ "timeout": "1s", "min_rate": "100kB" })).await;
+    proxy.fault(Way::Up, Fault::Throttle(300_000));
+    // It takes three times as long as nothing may come.
+    store.ship(&key("main/x.dump"), random(1, 900_000)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_through_cut_connections_arrives_whole() {
+    let (_server, proxy, store) = through_proxy(json!({ "retries": 8 })).await;
+    proxy.fault_times(Way::Up, Fault::Cut(3 << 20), 4);
+    let key = key("main/x.dump");
+    store.ship(&key, random(1, 40 << 20)).await.unwrap();
+    let fetched = digest(store.fetch(&key, None).await.unwrap()).await.unwrap();
+    assert_eq!(fetched, digest(random(1, 40 << 20)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_through_cut_connections_is_whole() {
+    let (server, proxy, store) = through_proxy(json!({ "retries": 3 })).await;
+    let key = key("main/x.dump");
+    server.s3(json!({})).ship(&key, random(1, 3 << 20)).await.unwrap();
+    proxy.fault(Way::Down, Fault::Cut(300_000));
+    let whole = random_bytes(1, 3 << 20);
+    let fetched = digest(store.fetch(&key, None).await.unwrap()).await.unwrap();
+    assert_eq!(fetched, Digest::of(&whole));
+    assert!(proxy.connections() > 10, "it was cut more often than one request is sent again");
+    let range = 1_000_000..2_000_000;
+    let fetched = digest(store.fetch(&key, Some(range)).await.unwrap()).await.unwrap();
+    assert_eq!(fetched, Digest::of(&whole[1_000_000..2_000_000]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_from_a_server_that_falls_silent_ends_in_an_error() {
+    let (server, proxy, store) = through_proxy(json!({ "timeout": "1s", "retries": 1 })).await;
+    let key = key("main/x.dump");
+    server.s3(json!({})).ship(&key, random(1, 3 << 20)).await.unwrap();
+    proxy.fault(Way::Down, Fault::Stall(0));
+    let read = async { digest(store.fetch(&key, None).await?).await };
+    let error = read.await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_was_turned_on_the_way_is_found_and_nothing_is_left() {
+    for length in [1 << 20, 20 << 20] {
+        let (server, proxy, store) = through_proxy(json!({})).await;
+        store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
+        proxy.cut();
+        proxy.fault(Way::Up, Fault::Corrupt(500_000));
+        let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
+        assert!(error.chain().contains("the store answered 400"), "{}", error.chain());
+        assert!(is_nothing(&*server.s3(json!({})), "main/x.dump").await);
+        assert_eq!(server.parts(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_answer_is_lost_is_known_again() {
+    let (_server, proxy, store) = through_proxy(json!({})).await;
+    store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
+    proxy.cut();
+    // The store has it, and nobody says so; the second attempt is told that the name is taken.
+    proxy.fault_times(Way::Down, Fault::Cut(0), 1);
+    let key = key("main/x.dump");
+    store.ship(&key, from_bytes("mine")).await.unwrap();
+    let error = store.ship(&key, from_bytes("mine")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_body_fails_is_gone_when_its_error_is_told() {
+    let server = Server::start().await;
+    let store = server.s3(json!({}));
+    let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
+    assert!(is_failure(&error));
+    assert_eq!(server.parts(), 0);
+    assert_eq!(server.requests("AbortMultipartUpload").len(), 2, "of the trial and of the body");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_dropped_is_taken_back() {
+    let server = Server::start().await;
+    let store = server.s3(json!({}));
+    let name = key("main/x.dump");
+    let ship = store.ship(&name, stalls_after(20 << 20));
+    tokio::time::timeout(Duration::from_millis(1500), ship).await.unwrap_err();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.parts() > 0 || server.requests("AbortMultipartUpload").len() < 2 {
+        assert!(Instant::now() < deadline, "parts are left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_nothing(&*store, "main/x.dump").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_however_slow_the_store() {
+    let (_server, proxy, store) = through_proxy(json!({})).await;
+    store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
+    proxy.cut();
+    proxy.fault(Way::Up, Fault::Stall(1 << 20));
+    let read = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&read);
+    let body = random(1, 1 << 30).inspect(move |chunk| {
+        counter.fetch_add(chunk.as_ref().unwrap().len() as u64, Ordering::SeqCst);
+    });
+    let name = key("main/x.dump");
+    let ship = store.ship(&name, body.boxed());
+    tokio::time::timeout(Duration::from_secs(5), ship).await.unwrap_err();
+    let read = read.load(Ordering::SeqCst);
+    // Four parts on their way, and one that is gathered.
+    assert!((30 << 20..=41 << 20).contains(&read), "{read} bytes were taken");
+}
