@@ -24,5 +24,6 @@ mod only_one_runs;
 mod retention_keeps_what_it_must;
 mod seals_with_every_kind_of_key;
 mod secrets_stay_secret;
+mod ships_to_hosts_and_buckets;
 mod speaks_to_people_and_programs;
 mod verify_finds_damage;

@@ -1,5 +1,6 @@
 //! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
 
+mod elsewhere;
 mod held;
 mod mount;
 
@@ -28,6 +29,8 @@ pub(crate) struct Job<'a> {
     pub(crate) encrypt: Option<&'a str>,
     /// The destinations, by name and path.
     pub(crate) ship: &'a [(&'a str, &'a Path)],
+    /// More destinations, by name and the lines of their tables.
+    pub(crate) elsewhere: &'a [(&'a str, String)],
     /// More lines of a destination's table, by its name.
     pub(crate) terms: &'a [(&'a str, &'a str)],
     /// More lines of the cluster's table.
@@ -41,7 +44,7 @@ pub(crate) const EVERYTHING: &str = "[{ type = 'pg_dumpall' }, { type = 'pg_dump
 
 impl Default for Job<'_> {
     fn default() -> Self {
-        Self { dump: EVERYTHING, encrypt: None, ship: &[], terms: &[], cluster: "", more: "" }
+        Self { dump: EVERYTHING, encrypt: None, ship: &[], elsewhere: &[], terms: &[], cluster: "", more: "" }
     }
 }
 
@@ -122,10 +125,13 @@ impl Workshop {
                 )
             })
             .collect();
-        let names: Vec<_> = ship.iter().map(|(name, _)| format!("'{name}'")).collect();
+        let elsewhere: String =
+            job.elsewhere.iter().map(|(name, lines)| format!("[destination.{name}]\n{lines}\n")).collect();
+        let names = ship.iter().map(|(name, _)| *name).chain(job.elsewhere.iter().map(|(name, _)| *name));
+        let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
         let usual = format!("{{ type = 'age', recipients = ['{}'] }}", self.recipient);
         let text = format!(
-            "lock_dir = '{locks}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}[job.nightly]\n\
+            "lock_dir = '{locks}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}{elsewhere}[job.nightly]\n\
              cluster = 'main'\ndump = {dump}\nencrypt = {encrypt}\nship = [{names}]\n{more}\n",
             locks = self.path("locks").display(),
             cluster = job.cluster,
