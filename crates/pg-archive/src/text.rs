@@ -56,23 +56,24 @@ impl Text {
     }
 
     /// Judges the characters of a piece; where the first one that is none begins, if there is one, and how many bytes before.
-    fn characters(&mut self, mut piece: &[u8]) -> Result<(), (usize, usize)> {
-        let before = self.begun.len();
+    fn characters(&mut self, piece: &[u8]) -> Result<(), (usize, usize)> {
+        let (before, mut judged) = (self.begun.len(), 0);
         while !self.begun.is_empty() {
-            let Some((byte, rest)) = piece.split_first() else { return Ok(()) };
+            let Some(byte) = piece.get(judged) else { return Ok(()) };
             self.begun.push(*byte);
-            piece = rest;
+            judged += 1;
             match std::str::from_utf8(&self.begun) {
                 Ok(_) => self.begun.clear(),
                 Err(error) if error.error_len().is_some() => return Err((0, before)),
                 Err(_) => {}
             }
         }
-        if let Err(error) = simdutf8::compat::from_utf8(piece) {
+        if let Err(error) = simdutf8::compat::from_utf8(&piece[judged..]) {
+            let at = judged + error.valid_up_to();
             if error.error_len().is_some() {
-                return Err((error.valid_up_to(), 0));
+                return Err((at, 0));
             }
-            self.begun.extend_from_slice(&piece[error.valid_up_to()..]);
+            self.begun.extend_from_slice(&piece[at..]);
         }
         Ok(())
     }
@@ -99,6 +100,25 @@ mod tests {
         for first in 0..text.len() {
             for second in first..text.len() {
                 judged(&[&text[..first], &text[first..second], &text[second..]]).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_has_one_place_however_it_is_cut() {
+        let text = "a\u{6e6a}".as_bytes();
+        let text = [text, b"\xb1\xbc\xab", text].concat();
+        for first in 0..text.len() {
+            for second in first..text.len() {
+                let mut judge = Text::new(Encoding::Utf8);
+                let mut offset = 0;
+                let pieces = [&text[..first], &text[first..second], &text[second..]];
+                let found = pieces.iter().find_map(|piece| {
+                    let found = judge.push(piece).err().map(|invalid| offset + invalid.at - invalid.before);
+                    offset += piece.len();
+                    found
+                });
+                assert_eq!(found, Some(4), "{first} {second}");
             }
         }
     }
