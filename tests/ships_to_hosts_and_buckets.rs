@@ -114,6 +114,25 @@ fn wrong_credentials_are_seen_before_any_dump() {
     workshop.longshore(&["check"]).expect(2).says("offsite").says("ssh-keyscan").keeps_quiet_about("00000000");
 }
 
+/// Old ones alone: a young one may be somebody's who is at work.
+#[test]
+fn prune_sweeps_what_interrupted_writers_left_long_ago() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    let sshd = Sshd::start();
+    let more = "retention = 'some'\n[retention.some]\nkeep_last = 3";
+    workshop.configure(&Job { elsewhere: &[("host", workshop.on_host("sftp", &sshd, ""))], more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let left = ["old", "young"].map(|name| sshd.backups().join(format!("main/appdb/.longshore-{name}.partial")));
+    left.iter().for_each(|path| fs::write(path, "half").unwrap());
+    let touched = std::process::Command::new("touch").args(["--date", "3 days ago"]).arg(&left[0]).status();
+    assert!(touched.unwrap().success());
+    workshop.longshore(&["prune", "--dry-run"]).expect(0).says("longshore-old.partial").says("would remove");
+    assert!(left[0].exists());
+    workshop.longshore(&["prune"]).expect(0).says("longshore-old.partial").keeps_quiet_about("young");
+    assert_eq!(left.map(|path| path.exists()), [false, true]);
+}
+
 /// rsync needs a file. What lies in the spool while it is sent is sealed.
 #[test]
 fn no_plaintext_lies_on_any_disk_while_it_is_shipped() {

@@ -10,6 +10,7 @@
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
 //! | [`sync`] | from one destination to another |
+//! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
 //! | `lock` | one run of a job at a time |
 //! | `fault` | a mistake in the configuration, and its place in the file |
@@ -27,6 +28,7 @@ pub mod registry;
 pub mod report;
 pub mod restore;
 pub mod run;
+pub mod sweep;
 pub mod sync;
 pub mod verify;
 pub mod watch;

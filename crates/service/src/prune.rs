@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Config, Job};
 use crate::problem::Problem;
+use crate::sweep::{Swept, sweep};
 
 /// Whether to act on a plan or only to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct Pruned {
     pub destination: String,
     /// What stays, with the reasons, and what goes, by series.
     pub series: Vec<SeriesPruned>,
+    /// What interrupted writers had left there long ago, and that went or would go.
+    pub swept: Vec<Swept>,
+    /// Why that could not be looked for, if so.
+    pub unswept: Option<Problem>,
     /// Why nothing could be decided, if so.
     pub error: Option<Problem>,
 }
@@ -61,7 +66,10 @@ pub struct Kept {
 impl Pruned {
     /// Whether all that was decided was done.
     pub fn succeeded(&self) -> bool {
-        self.error.is_none() && self.series.iter().all(|series| series.failed.is_empty())
+        self.error.is_none()
+            && self.unswept.is_none()
+            && self.series.iter().all(|series| series.failed.is_empty())
+            && self.swept.iter().all(|swept| swept.error.is_none())
     }
 }
 
@@ -89,7 +97,8 @@ pub async fn prune(config: &Config, job: Option<&str>, only: Option<&str>, mode:
 
 /// A destination where nothing could be decided.
 pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
-    Pruned { destination: destination.to_owned(), series: Vec::new(), error: Some(error.into()) }
+    let error = Some(error.into());
+    Pruned { destination: destination.to_owned(), series: Vec::new(), swept: Vec::new(), unswept: None, error }
 }
 
 /// Prunes the series of some jobs at one destination, as far as `wanted` lets it.
@@ -124,7 +133,11 @@ pub(crate) async fn at_destination(
             failed,
         });
     }
-    Ok(Pruned { destination: at.name.clone(), series: all, error: None })
+    let (swept, unswept) = match sweep(&*at.store, mode, Utc::now()).await {
+        Ok(swept) => (swept, None),
+        Err(error) => (Vec::new(), Some(Problem::from(&error))),
+    };
+    Ok(Pruned { destination: at.name.clone(), series: all, swept, unswept, error: None })
 }
 
 /// The backups of a job that its policy would not keep at a destination, were these there as well.

@@ -43,6 +43,15 @@ fn show(output: Output, all: &[Pruned], mode: Mode) {
                 rows.push(vec![pruned.destination.clone(), name.to_string(), done.to_owned(), String::new()]);
             }
         }
+        for swept in &pruned.swept {
+            let done = match (&swept.error, mode) {
+                (Some(_), _) => "NOT REMOVED",
+                (None, Mode::DryRun) => "would remove",
+                (None, Mode::Act) => "removed",
+            };
+            let why = format!("left by an interrupted writer on {}", swept.since.date_naive());
+            rows.push(vec![pruned.destination.clone(), swept.name.clone(), done.to_owned(), why]);
+        }
     }
     if all.is_empty() {
         output.note("no job has a retention policy");
@@ -71,6 +80,19 @@ fn problems(output: Output, pruned: &Pruned) {
             &format!("nothing was pruned at \"{}\": {}", pruned.destination, error.message),
             error.hint.as_deref(),
         );
+    }
+    if let Some(error) = &pruned.unswept {
+        let message =
+            format!("cannot look for what interrupted writers left at \"{}\": {}", pruned.destination, error.message);
+        output.problem(&message, error.hint.as_deref());
+    }
+    for swept in &pruned.swept {
+        if let Some(error) = &swept.error {
+            output.problem(
+                &format!("{} at \"{}\" could not be removed: {}", swept.name, pruned.destination, error.message),
+                error.hint.as_deref(),
+            );
+        }
     }
     for (name, error) in pruned.series.iter().flat_map(|series| &series.failed) {
         output.problem(
