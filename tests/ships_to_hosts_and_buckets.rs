@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longshore_testkit::garage::{Garage, Permission};
+use longshore_testkit::proxy::{Fault, Proxy, Way};
 use longshore_testkit::sshd::Sshd;
 
 use crate::support::{Ended, Job, Workshop, files, wait_for};
@@ -85,6 +86,35 @@ fn a_bucket_whose_servers_are_gone_fails_alone() {
     }
     Ended::of(run.wait_with_output().unwrap()).expect(3).says("offsite FAILED").says("hint: ");
     workshop.opening(&["verify", "--destination", "local"]).expect(0);
+}
+
+/// Nobody says that anything is wrong: no answer comes, and no byte is taken. A bit that is turned on the way back is found.
+#[test]
+fn a_network_that_stalls_for_ever_is_given_up_and_one_that_turns_bits_is_found_out() {
+    let workshop = Workshop::new();
+    // More than may be on its way at once.
+    workshop.make_bulk("bulk", 96);
+    let garage = Garage::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let network = runtime.block_on(Proxy::start(garage.address(0)));
+    let offsite = workshop.in_bucket(&garage, "acme", Permission::Everything, "stall_timeout = '4s'");
+    let offsite = offsite.replace(&garage.address(0).to_string(), &network.address().to_string());
+    let more = "compression = { method = 'none' }";
+    workshop.configure(&Job { dump: BULK, elsewhere: &[("offsite", offsite)], more, ..Job::default() });
+    network.fault(Way::Up, Fault::Stall(12 << 20));
+    let begun = Instant::now();
+    workshop.longshore(&["run"]).expect(3).says("offsite FAILED").says("took nothing for 4s").says("stall_timeout");
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    workshop.opening(&["verify", "--destination", "local"]).expect(0);
+
+    network.heal();
+    network.cut();
+    workshop.longshore(&["sync"]).expect(0).says("copied");
+    network.fault(Way::Down, Fault::Corrupt(20 << 20));
+    workshop.longshore(&["verify", "--destination", "offsite"]).expect(4).says("main/bulk/bulk-").says("DAMAGED");
+    network.heal();
+    network.cut();
+    workshop.longshore(&["verify", "--destination", "offsite"]).expect(0);
 }
 
 /// The host that takes backups need not be able to read or delete them.

@@ -40,8 +40,10 @@ fn exit(synced: &Synced) -> Exit {
 }
 
 fn show(output: Output, synced: &Synced, mode: Mode) {
-    let rows: Vec<_> = synced.copies.iter().map(|copied| row(copied, mode)).collect();
-    output.table(&["BACKUP", "FROM", "TO", ">SIZE", "WHY", "RESULT"], &rows);
+    if !synced.copies.is_empty() {
+        let rows: Vec<_> = synced.copies.iter().map(|copied| row(copied, mode)).collect();
+        output.table(&["BACKUP", "FROM", "TO", ">SIZE", "WHY", "RESULT"], &rows);
+    }
     for Copied { name, to, error, .. } in &synced.copies {
         if let Some(error) = error {
             output.problem(&format!("{name} to \"{to}\": {}", error.message), error.hint.as_deref());
