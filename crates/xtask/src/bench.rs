@@ -3,6 +3,8 @@
 //! Contestants take turns, round after round, so that whatever else the machine does falls on all of them; medians are compared.
 
 mod contest;
+mod database;
+mod ship;
 mod verify;
 
 use std::path::PathBuf;
@@ -10,12 +12,13 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::step::{cargo, step};
 use contest::Contest;
+pub(crate) use contest::measure;
 
 /// Measures one thing.
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
 /// What can be measured, by the word for it.
-const BENCHES: [(&str, Measure); 1] = [("verify", verify::contests)];
+const BENCHES: [(&str, Measure); 2] = [("verify", verify::contests), ("ship", ship::contests)];
 
 /// What is measured, and how.
 pub(crate) struct Bench {

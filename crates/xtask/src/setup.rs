@@ -17,6 +17,11 @@ pub(crate) fn for_tests() -> Result<Installation> {
     postgresql::ensure(&system)
 }
 
+/// Installs what scripts call that Longshore is measured against.
+pub(crate) fn for_ship_bench() -> Result<()> {
+    debian::ensure(&debian::PEERS)
+}
+
 /// Installs what the demo needs; returns the system's PostgreSQL.
 pub(crate) fn for_demo() -> Result<Installation> {
     debian::ensure(&debian::NEEDED)?;

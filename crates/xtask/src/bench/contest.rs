@@ -16,26 +16,42 @@ pub(crate) struct Contest {
 
 struct Contestant {
     name: String,
+    cost: Cost,
+}
+
+/// What a command costs.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
     wall_seconds: f64,
+    /// On all processors, of all its processes.
     cpu_seconds: f64,
+    /// The most memory that one of its processes had.
+    peak_bytes: f64,
+    /// What its processes wrote to files.
+    written_bytes: f64,
 }
 
 /// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is what each works on.
 pub(crate) fn contest(name: &str, rounds: usize, bytes: u64, commands: &[(&str, String)]) -> Result<Contest> {
-    let mut times = vec![Vec::new(); commands.len()];
+    let mut costs = vec![Vec::new(); commands.len()];
     // One round for nothing, so that everybody finds the same in memory.
     for round in 0..=rounds {
-        for ((_, command), times) in commands.iter().zip(&mut times) {
-            let time = time(command)?;
+        for ((_, command), costs) in commands.iter().zip(&mut costs) {
+            let cost = cost(command)?;
             if round > 0 {
-                times.push(time);
+                costs.push(cost);
             }
         }
     }
-    let contestants = commands.iter().zip(times).map(|((name, _), times)| Contestant {
-        name: (*name).to_owned(),
-        wall_seconds: median(times.iter().map(|time| time.0)),
-        cpu_seconds: median(times.iter().map(|time| time.1)),
+    let contestants = commands.iter().zip(costs).map(|((name, _), costs)| {
+        let median = |of: fn(&Cost) -> f64| median(costs.iter().map(of));
+        let cost = Cost {
+            wall_seconds: median(|cost| cost.wall_seconds),
+            cpu_seconds: median(|cost| cost.cpu_seconds),
+            peak_bytes: median(|cost| cost.peak_bytes),
+            written_bytes: median(|cost| cost.written_bytes),
+        };
+        Contestant { name: (*name).to_owned(), cost }
     });
     let contest = Contest { name: name.to_owned(), contestants: contestants.collect() };
     contest.print(bytes);
@@ -45,12 +61,16 @@ pub(crate) fn contest(name: &str, rounds: usize, bytes: u64, commands: &[(&str, 
 impl Contest {
     fn print(&self, bytes: u64) {
         println!("    {}", self.name);
-        let first = self.contestants.first().map_or(1.0, |first| first.wall_seconds);
-        for Contestant { name, wall_seconds, cpu_seconds } in &self.contestants {
-            let rate = bytes as f64 / wall_seconds / 1e9;
+        let first = self.contestants.first().map_or(1.0, |first| first.cost.wall_seconds);
+        for Contestant { name, cost } in &self.contestants {
             println!(
-                "      {name:<44} {wall_seconds:>7.3} s  {:>5.2} x  CPU {cpu_seconds:>7.3} s  {rate:>5.2} GB/s",
-                wall_seconds / first
+                "      {name:<52} {:>7.3} s  {:>5.2} x  {:>5.2} GB/s  CPU {:>7.3} s  memory {:>4.0} MB  written {:>5.0} MB",
+                cost.wall_seconds,
+                cost.wall_seconds / first,
+                bytes as f64 / cost.wall_seconds / 1e9,
+                cost.cpu_seconds,
+                cost.peak_bytes / 1e6,
+                cost.written_bytes / 1e6,
             );
         }
     }
@@ -58,7 +78,11 @@ impl Contest {
 
 /// All contests, for programs.
 pub(crate) fn to_json(contests: &[Contest]) -> String {
-    let of = |contestant: &Contestant| json!({"name": contestant.name, "wall_seconds": contestant.wall_seconds, "cpu_seconds": contestant.cpu_seconds});
+    let of = |Contestant { name, cost }: &Contestant| {
+        let mut told = cost.to_json();
+        told["name"] = json!(name);
+        told
+    };
     let all: Vec<Value> = contests
         .iter()
         .map(|contest| json!({"name": contest.name, "contestants": contest.contestants.iter().map(of).collect::<Vec<_>>()}))
@@ -66,24 +90,64 @@ pub(crate) fn to_json(contests: &[Contest]) -> String {
     format!("{:#}\n", Value::from(all))
 }
 
-/// The time that a shell command takes by the clock, and on processors.
-fn time(command: &str) -> Result<(f64, f64)> {
-    let before = cpu_seconds()?;
-    let start = Instant::now();
-    let status = Command::new("bash").args(["-o", "pipefail", "-c", command]).stdin(Stdio::null()).status();
-    let seconds = start.elapsed().as_secs_f64();
-    match status {
-        Ok(status) if status.success() => Ok((seconds, cpu_seconds()? - before)),
-        Ok(status) => Err(format!("{command}: {status}")),
-        Err(error) => Err(format!("cannot run bash: {error}")),
+impl Cost {
+    fn to_json(self) -> Value {
+        json!({
+            "wall_seconds": self.wall_seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "peak_bytes": self.peak_bytes,
+            "written_bytes": self.written_bytes,
+        })
+    }
+
+    fn from_json(told: &Value) -> Option<Self> {
+        let number = |name: &str| told[name].as_f64();
+        Some(Self {
+            wall_seconds: number("wall_seconds")?,
+            cpu_seconds: number("cpu_seconds")?,
+            peak_bytes: number("peak_bytes")?,
+            written_bytes: number("written_bytes")?,
+        })
     }
 }
 
-/// What all children took so far.
-fn cpu_seconds() -> Result<f64> {
+/// What a shell command costs: it is run by a process of its own, since a process knows only what all of its children took.
+fn cost(command: &str) -> Result<Cost> {
+    let own = std::env::current_exe().map_err(|error| format!("this program does not know where it is: {error}"))?;
+    let run = Command::new(own).args(["measure", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let run = run.map_err(|error| format!("cannot run this program again: {error}"))?;
+    let told = serde_json::from_slice(&run.stdout).unwrap_or(Value::Null);
+    Cost::from_json(&told).ok_or_else(|| format!("{command}: failed"))
+}
+
+/// Runs a shell command, and tells as JSON what it cost.
+pub(crate) fn measure(command: &str) -> Result<()> {
+    let start = Instant::now();
+    let status = Command::new("bash").args(["-o", "pipefail", "-c", command]).stdin(Stdio::null()).status();
+    let wall_seconds = start.elapsed().as_secs_f64();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(format!("{command}: {status}")),
+        Err(error) => return Err(format!("cannot run bash: {error}")),
+    }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("getrusage: {error}"))?;
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+    let cost = Cost {
+        wall_seconds,
+        cpu_seconds: seconds(usage.user_time()) + seconds(usage.system_time()),
+        peak_bytes: usage.max_rss() as f64 * 1024.0,
+        written_bytes: usage.block_writes() as f64 * 512.0,
+    };
+    println!("{}", cost.to_json());
+    Ok(())
+}
+
+/// The number that a shell command prints.
+pub(super) fn bytes_of(command: &str) -> Result<u64> {
+    let output = Command::new("bash").args(["-o", "pipefail", "-c", command]).output();
+    let output = output.map_err(|error| format!("cannot run bash: {error}"))?;
+    let number = String::from_utf8_lossy(&output.stdout).trim().parse();
+    number.map_err(|error| format!("{command} printed no number: {error}"))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -31,6 +31,9 @@ pub(super) const NEEDED: [Package; 10] = [
     Package::new("util-linux", "setpriv"),
 ];
 
+/// What scripts call that Longshore is measured against.
+pub(super) const PEERS: [Package; 1] = [Package::new("rclone", "rclone")];
+
 /// What unpacking a PostgreSQL of another Debian release calls.
 pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
 
