@@ -9,14 +9,10 @@ mod refused;
 mod restricted;
 mod spool;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use longshore_core::key::Key;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_ship_rsync::Rsync;
+use longshore_testkit::behind_ssh::{files, key, soon};
 use longshore_testkit::sshd::{Account, Sshd};
 use serde_json::{Value, json};
 
@@ -35,30 +31,4 @@ fn temporary() -> (Sshd, Box<dyn Store>) {
     let sshd = Sshd::start();
     let store = rsync(&sshd, Account::Shell, json!({}));
     (sshd, store)
-}
-
-fn key(text: &str) -> Key {
-    Key::parse(text).unwrap()
-}
-
-/// Every file below `folder`, hidden ones too.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files(&entry.path()));
-        } else {
-            found.push(entry.path());
-        }
-    }
-    found
-}
-
-async fn soon(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not so");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -5,15 +5,16 @@ use std::fs;
 use futures_util::TryStreamExt;
 use longshore_core::check::Outcome;
 use longshore_core::stream::from_bytes;
-use longshore_testkit::sshd::{Account, Sshd};
+use longshore_testkit::behind_ssh::key;
+use longshore_testkit::sshd::Sshd;
 use serde_json::json;
 
-use crate::{key, sftp};
+use crate::SFTP;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_in_a_chroot_is_as_good_as_any() {
     let (sshd, jail) = Sshd::jailed();
-    let store = sftp(&sshd, Account::Sftp, json!({ "path": "/backups" }));
+    let store = SFTP.store(&sshd, json!({ "path": "/backups" }));
     let key = key("main/appdb.dump");
     store.ship(&key, from_bytes("x")).await.unwrap();
     assert_eq!(fs::read(jail.path().join("backups/main/appdb.dump")).unwrap(), b"x");

@@ -5,60 +5,15 @@
 
 mod chroot;
 mod conformance;
-mod cut;
-mod draft;
-mod list;
-mod refused;
+mod own;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use longshore_core::key::Key;
 use longshore_core::plugin::Plugin;
-use longshore_core::stage::Store;
 use longshore_ship_sftp::Sftp;
-use longshore_testkit::sshd::{Account, Sshd};
-use serde_json::{Value, json};
+use longshore_testkit::behind_ssh::Reach;
+use longshore_testkit::sshd::Account;
 
-/// A destination on a server, with more settings, or other ones.
-fn sftp(sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
-    let mut settings = sshd.settings(account);
-    let all = settings.as_object_mut().unwrap();
-    all.insert("path".into(), json!(sshd.backups()));
-    all.extend(more.as_object().unwrap().clone());
-    serde_json::from_value::<Sftp>(settings).unwrap().build(&()).unwrap()
-}
-
-/// A destination on a server that is gone after the test.
-fn temporary() -> (Sshd, Box<dyn Store>) {
-    let sshd = Sshd::start();
-    let store = sftp(&sshd, Account::Sftp, json!({}));
-    (sshd, store)
-}
-
-fn key(text: &str) -> Key {
-    Key::parse(text).unwrap()
-}
-
-/// Every file below `folder`, hidden ones too.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files(&entry.path()));
-        } else {
-            found.push(entry.path());
-        }
-    }
-    found
-}
-
-async fn soon(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "still not so");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+/// How it gets to a server.
+const SFTP: Reach = Reach {
+    build: |settings| serde_json::from_value::<Sftp>(settings).unwrap().build(&()).unwrap(),
+    account: Account::Sftp,
+};

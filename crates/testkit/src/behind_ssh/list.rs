@@ -9,11 +9,10 @@ use longshore_core::Kind;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 
-use crate::{key, temporary};
+use super::{Reach, key};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_hidden_or_no_key_is_left_out() {
-    let (sshd, store) = temporary();
+pub async fn what_is_hidden_or_no_key_is_left_out(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
     let odd = [
         ".hidden",
@@ -39,9 +38,8 @@ async fn what_is_hidden_or_no_key_is_left_out() {
     assert_eq!(error.kind(), Kind::NotFound);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
-    let (sshd, store) = temporary();
+pub async fn links_are_not_followed_neither_in_a_list_nor_by_their_name(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let elsewhere = tempfile::tempdir().unwrap();
     fs::write(elsewhere.path().join("x.dump"), "another's").unwrap();
     store.ship(&key("main/real.dump"), from_bytes("x")).await.unwrap();
@@ -63,9 +61,8 @@ async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
     assert_eq!(error.kind(), Kind::AlreadyExists);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_at_the_top_is_as_good_as_any() {
-    let (_sshd, store) = temporary();
+pub async fn a_key_at_the_top_is_as_good_as_any(reach: &Reach) {
+    let (_sshd, store) = reach.temporary();
     for name in ["-n", "x.dump"] {
         store.ship(&key(name), from_bytes("x")).await.unwrap();
     }
@@ -77,9 +74,8 @@ async fn a_key_at_the_top_is_as_good_as_any() {
     assert_eq!(listed(&*store).await, [] as [&str; 0]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
-    let (sshd, store) = temporary();
+pub async fn what_cannot_be_read_fails_the_list_and_never_shortens_it(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
     // A folder that is a mount point of a disk that fails; for root, whom no mode stops, a path that is too long for the walk.
     let locked = sshd.backups().join("locked");

@@ -3,17 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::sshd::{Account, Sshd};
 use longshore_core::check::Outcome;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 use longshore_core::{Error, Kind};
-use longshore_testkit::sshd::{Account, Sshd};
 use serde_json::json;
 
-use crate::{files, key, sftp};
+use super::{Reach, files, key};
 
 /// What every operation says, which is the same error for all; a check says it, too.
-async fn refused(store: &dyn Store) -> Error {
+pub async fn refused(store: &dyn Store) -> Error {
     let key = key("main/x.dump");
     let errors = [
         store.ship(&key, from_bytes("x")).await.unwrap_err(),
@@ -35,56 +35,50 @@ async fn refused(store: &dyn Store) -> Error {
     errors.into_iter().next().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_the_host_does_not_know_is_denied() {
+pub async fn a_key_that_the_host_does_not_know_is_denied(reach: &Reach) {
     let sshd = Sshd::start();
-    let error = refused(&*sftp(&sshd, Account::Stranger, json!({}))).await;
+    let error = refused(&*reach.store_as(&sshd, Account::Stranger, json!({}))).await;
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
     assert!(error.chain().contains("Permission denied (publickey"), "{}", error.chain());
     assert!(error.remedy().unwrap().contains("authorized_keys"), "{error:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_whose_key_is_not_known_is_never_trusted() {
+pub async fn a_host_whose_key_is_not_known_is_never_trusted(reach: &Reach) {
     let sshd = Sshd::start();
-    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "known_hosts_file": "/dev/null" }))).await;
+    let error = refused(&*reach.store(&sshd, json!({ "known_hosts_file": "/dev/null" }))).await;
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
     assert!(error.remedy().unwrap().contains("ssh-keyscan"), "{error:?}");
     assert_eq!(fs::metadata("/dev/null").unwrap().len(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_whose_key_has_changed_is_never_trusted() {
+pub async fn a_host_whose_key_has_changed_is_never_trusted(reach: &Reach) {
     let (sshd, other) = (Sshd::start(), Sshd::start());
     let known = fs::read_to_string(other.known_hosts()).unwrap();
     let known = known.replace(&format!(":{} ", other.port()), &format!(":{} ", sshd.port()));
     fs::write(other.known_hosts(), known).unwrap();
-    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "known_hosts_file": other.known_hosts() }))).await;
+    let error = refused(&*reach.store(&sshd, json!({ "known_hosts_file": other.known_hosts() }))).await;
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
     assert!(error.remedy().unwrap().contains("ssh-keygen -R"), "{error:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_where_nobody_listens_may_work_later() {
+pub async fn a_port_where_nobody_listens_may_work_later(reach: &Reach) {
     let sshd = Sshd::start();
-    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "port": 9 }))).await;
+    let error = refused(&*reach.store(&sshd, json!({ "port": 9 }))).await;
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_does_not_exist_is_refused_and_never_made() {
+pub async fn a_directory_that_does_not_exist_is_refused_and_never_made(reach: &Reach) {
     let sshd = Sshd::start();
     let path = sshd.backups().join("not-mounted");
-    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "path": path }))).await;
+    let error = refused(&*reach.store(&sshd, json!({ "path": path }))).await;
     assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
     assert!(error.to_string().contains("does not exist"), "{error}");
     assert!(!path.exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_everybody_may_write_to_is_refused() {
+pub async fn a_directory_that_everybody_may_write_to_is_refused(reach: &Reach) {
     let sshd = Sshd::start();
-    let store = sftp(&sshd, Account::Sftp, json!({}));
+    let store = reach.store(&sshd, json!({}));
     for mode in [0o777, 0o1777] {
         fs::set_permissions(sshd.backups(), fs::Permissions::from_mode(mode)).unwrap();
         let error = refused(&*store).await;
@@ -94,20 +88,11 @@ async fn a_directory_that_everybody_may_write_to_is_refused() {
     assert!(files(&sshd.backups()).is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_directory_is_refused() {
+pub async fn what_is_not_a_directory_is_refused(reach: &Reach) {
     let sshd = Sshd::start();
     let path = sshd.backups().join("file");
     fs::write(&path, "x").unwrap();
-    let error = refused(&*sftp(&sshd, Account::Sftp, json!({ "path": path }))).await;
+    let error = refused(&*reach.store(&sshd, json!({ "path": path }))).await;
     assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
     assert!(error.to_string().contains("not a directory"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_account_without_sftp_says_so() {
-    let sshd = Sshd::start();
-    let error = refused(&*sftp(&sshd, Account::RsyncWriteOnly, json!({}))).await;
-    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
-    assert!(error.to_string().contains("no SFTP"), "{error}");
 }

@@ -3,15 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use crate::stream::{random_bytes, stalls_after};
 use longshore_core::Kind;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_testkit::stream::{random_bytes, stalls_after};
 
-use crate::{files, key, soon, temporary};
+use super::{Reach, files, key, soon};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_is_refused_before_a_byte_is_read() {
-    let (_sshd, store) = temporary();
+pub async fn what_is_there_is_refused_before_a_byte_is_read(reach: &Reach) {
+    let (_sshd, store) = reach.temporary();
     let key = key("main/appdb.dump");
     store.ship(&key, from_bytes("first")).await.unwrap();
     let error = store.ship(&key, stalls_after(0)).await.unwrap_err();
@@ -19,9 +18,8 @@ async fn what_is_there_is_refused_before_a_byte_is_read() {
     assert!(error.remedy().is_some());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_put_there_is_not_overwritten_either() {
-    let (sshd, store) = temporary();
+pub async fn what_a_person_put_there_is_not_overwritten_either(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let path = sshd.backups().join("main/appdb.dump");
     // A folder of that name must not take the file in.
     for (name, by_folder) in [("main/appdb.dump", false), ("main/folder.dump", true)] {
@@ -43,9 +41,8 @@ async fn what_a_person_put_there_is_not_overwritten_either() {
     assert_eq!(files(&sshd.backups()), [path]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_on_its_way_is_hidden_and_everything_is_private() {
-    let (sshd, store) = temporary();
+pub async fn a_file_on_its_way_is_hidden_and_everything_is_private(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let key = key("main/appdb/x.dump");
     let looked_at = soon(|| match &files(&sshd.backups())[..] {
         [draft] if draft.metadata().unwrap().len() == 1_000_000 => {
@@ -67,9 +64,8 @@ async fn a_file_on_its_way_is_hidden_and_everything_is_private() {
     assert_eq!(mode("main/appdb/x.dump"), 0o600);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_writer_left_is_found_and_removed_and_nothing_else_is() {
-    let (sshd, store) = temporary();
+pub async fn what_a_dead_writer_left_is_found_and_removed_and_nothing_else_is(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     fs::create_dir(sshd.backups().join("main")).unwrap();
     for (name, bytes) in [
         (".longshore-0a.partial", "half"),

@@ -3,16 +3,15 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::stream::{digest, random, random_bytes};
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::Kind;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_testkit::stream::{digest, random, random_bytes};
 
-use crate::{files, key, soon, temporary};
+use super::{Reach, files, key, soon};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves_nothing() {
-    let (sshd, store) = temporary();
+pub async fn a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves_nothing(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let key = key("main/appdb.dump");
     let (feeder, body) = channel();
     let cutting = async {
@@ -33,9 +32,8 @@ async fn a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves_not
     assert_eq!(listed, []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_cut_between_two_bodies_is_made_anew() {
-    let (sshd, store) = temporary();
+pub async fn a_connection_that_is_cut_between_two_bodies_is_made_anew(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
     sshd.cut();
     store.ship(&key("main/second.dump"), from_bytes("x")).await.unwrap();
@@ -44,9 +42,8 @@ async fn a_connection_that_is_cut_between_two_bodies_is_made_anew() {
     assert_eq!(listed.len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_cut_while_a_file_is_fetched_is_never_a_clean_end() {
-    let (sshd, store) = temporary();
+pub async fn a_connection_that_is_cut_while_a_file_is_fetched_is_never_a_clean_end(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let key = key("main/appdb.dump");
     store.ship(&key, random(1, 32 << 20)).await.unwrap();
     let mut fetched = store.fetch(&key, None).await.unwrap();
@@ -57,27 +54,8 @@ async fn a_connection_that_is_cut_while_a_file_is_fetched_is_never_a_clean_end()
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_arrives_shorter_than_it_was_sent_is_not_published() {
-    let (sshd, store) = temporary();
-    let key = key("main/appdb.dump");
-    let (feeder, body) = channel();
-    let damaging = async {
-        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
-        soon(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() == 100_000)))
-            .await;
-        fs::File::options().write(true).open(files(&sshd.backups()).remove(0)).unwrap().set_len(50_000).unwrap();
-        feeder.finish().await.unwrap();
-    };
-    let (result, ()) = tokio::join!(store.ship(&key, body), damaging);
-    let error = result.unwrap_err();
-    assert_eq!(error.kind(), Kind::Corrupt, "{}", error.chain());
-    assert!(files(&sshd.backups()).is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error() {
-    let (sshd, store) = temporary();
+pub async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error(reach: &Reach) {
+    let (sshd, store) = reach.temporary();
     let key = key("main/appdb.dump");
     store.ship(&key, random(1, 64 << 20)).await.unwrap();
     let mut fetched = store.fetch(&key, None).await.unwrap();

@@ -1,0 +1,70 @@
+//! What is this plugin's own: it has commands run, and has what arrived judged there.
+
+use std::fs;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use longshore_core::Kind;
+use longshore_core::stream::{channel, from_bytes};
+use longshore_testkit::behind_ssh::{files, key, refused, soon};
+use longshore_testkit::sshd::{Account, Sshd};
+use longshore_testkit::stream::{random_bytes, stalls_after};
+use serde_json::json;
+
+use crate::SSH;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_a_shell_says_so() {
+    let sshd = Sshd::start();
+    for account in [Account::RsyncWriteOnly, Account::Rsync] {
+        let error = refused(&*SSH.store_as(&sshd, account, json!({}))).await;
+        assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+        assert!(error.remedy().unwrap().contains("sftp"), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_allows_one_command_at_a_time_serves_too() {
+    let sshd = Sshd::with("MaxSessions 1");
+    let store = SSH.store(&sshd, json!({}));
+    let keys: Vec<_> = (0..4).map(|n| key(&format!("main/{n}.dump"))).collect();
+    let ships = keys.iter().map(|key| store.ship(key, from_bytes("x")));
+    for result in futures_util::future::join_all(ships).await {
+        result.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_otherwise_than_it_was_sent_is_not_published() {
+    let (sshd, store) = SSH.temporary();
+    let key = key("main/appdb.dump");
+    let (feeder, body) = channel();
+    let damaging = async {
+        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        soon(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() == 100_000)))
+            .await;
+        let draft = files(&sshd.backups()).remove(0);
+        let mut bytes = fs::read(&draft).unwrap();
+        bytes[50_000] ^= 1;
+        fs::write(&draft, bytes).unwrap();
+        feeder.finish().await.unwrap();
+    };
+    let (result, ()) = tokio::join!(store.ship(&key, body), damaging);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{}", error.chain());
+    assert!(files(&sshd.backups()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_bodies_than_a_connection_carries_wait_for_their_turn_and_do_not_hold_up_a_list() {
+    let (_sshd, store) = SSH.temporary();
+    let keys: Vec<_> = (0..10).map(|n| key(&format!("main/{n}.dump"))).collect();
+    let stalled = futures_util::future::join_all(keys.iter().map(|key| store.ship(key, stalls_after(1000))));
+    tokio::select! {
+        _ = stalled => panic!("they never end"),
+        listed = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            store.list().await.unwrap().try_collect::<Vec<_>>().await.unwrap()
+        } => assert_eq!(listed, []),
+    }
+}
