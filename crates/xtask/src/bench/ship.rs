@@ -34,7 +34,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         database.bytes,
         &[
             ("pg_dump -Fc | age | tee: disk, rclone rcat, ssh cat", at_once),
-            ("pg_dump -Fc | age > disk; rclone copy; scp", in_turn),
+            ("pg_dump -Fc | age > disk; rclone copyto; ssh cat", in_turn),
             ("longshore run: disk, s3, sftp", longshore),
         ],
     )?;
@@ -108,10 +108,10 @@ impl Place<'_> {
         )
     }
 
-    /// What makes the bucket known to rclone, which takes it from the environment.
+    /// What makes the bucket known to rclone, which takes it from the environment; certificates of others would be in its way.
     fn rclone(&self) -> String {
         format!(
-            "export RCLONE_CONFIG_S_TYPE=s3 RCLONE_CONFIG_S_PROVIDER=Other RCLONE_CONFIG_S_ENDPOINT=http://{} \
+            "unset AWS_CA_BUNDLE; export RCLONE_CONFIG_S_TYPE=s3 RCLONE_CONFIG_S_PROVIDER=Other RCLONE_CONFIG_S_ENDPOINT=http://{} \
              RCLONE_CONFIG_S_REGION={REGION} RCLONE_CONFIG_S_ACCESS_KEY_ID={} RCLONE_CONFIG_S_SECRET_ACCESS_KEY={} \
              RCLONE_CONFIG=/dev/null;",
             self.garage.address(0),
