@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use tempfile::TempDir;
-
+use crate::cluster::folder::Folder;
 use crate::cluster::{cache, free_port, process};
 use crate::server;
 
@@ -30,7 +29,8 @@ pub fn installation() -> PathBuf {
 pub struct Azurite {
     server: Child,
     address: SocketAddr,
-    _folder: TempDir,
+    // What a test of a process that never drops it leaves is swept by the next.
+    _folder: Folder,
 }
 
 impl Azurite {
@@ -39,7 +39,7 @@ impl Azurite {
     /// # Panics
     /// If it is not there, or does not answer.
     pub fn start() -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let (folder, address) = (Folder::new(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let program = installation().join("node_modules/azurite/dist/src/blob/main.js");
         server::expect(&program);
         let mut node = process::bound(Path::new("node"));
