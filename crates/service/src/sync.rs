@@ -105,9 +105,13 @@ pub async fn sync(
     }
     // A run of the job may be writing what would look as if it were missing.
     let _lock = JobLock::take(config, &job.name).await?;
-    let (all, problems) = read(config, job).await;
+    let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
-        Repair::Yes => damaged(job, &all, &progress).await,
+        Repair::Yes => {
+            let (damaged, unread) = damaged(job, &all, &progress).await;
+            problems.extend(unread);
+            damaged
+        }
         Repair::No => BTreeMap::new(),
     };
     let mut plan = plan(job, &all, &damaged, repair)?;
@@ -157,18 +161,26 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
 /// The damaged backups, found by reading all: by destination and name, with what is wrong.
 type Damaged = BTreeMap<(String, BackupName), Error>;
 
-async fn damaged(job: &Job, all: &[Catalogued], progress: &Arc<dyn Progress>) -> Damaged {
+/// Reads everything: what is damaged, and what could not be read, which may be.
+async fn damaged(job: &Job, all: &[Catalogued], progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
     let reads = all.iter().map(async |at| {
-        let mut damaged = Vec::new();
+        let (mut damaged, mut unread) = (Vec::new(), Vec::new());
         for backup in of_job(job, at).filter(|backup| backup.is_good()) {
             match prove(&*at.store, backup, progress).await {
                 Err(error) if is_damage(&error) => damaged.push(((at.name.clone(), backup.name.clone()), error)),
-                _ => {}
+                Err(error) => unread.push(Unhealed {
+                    destination: at.name.clone(),
+                    name: Some(backup.name.clone()),
+                    error: Problem::from(&error),
+                    damaged: false,
+                }),
+                Ok(()) => {}
             }
         }
-        damaged
+        (damaged, unread)
     });
-    join_all(reads).await.into_iter().flatten().collect()
+    let (damaged, unread): (Vec<_>, Vec<_>) = join_all(reads).await.into_iter().unzip();
+    (damaged.into_iter().flatten().collect(), unread.into_iter().flatten().collect())
 }
 
 /// What is to be copied, by destination, and what cannot be mended.
@@ -296,4 +308,57 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
         }
     }
     planned.done(begun.elapsed().as_secs_f64(), result)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Key;
+    use longshore_core::manifest::Manifest;
+    use longshore_core::meter::Digest;
+    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+
+    use super::*;
+    use crate::verify::ashore;
+
+    /// A destination with one backup, whose bytes are all `abc`.
+    async fn with_backup() -> (MemoryStore, Catalogued, Job) {
+        let text = include_bytes!("../../core/testdata/manifest-1.json");
+        let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
+        let mut manifest = Manifest::from_bytes(&key, text).unwrap();
+        manifest.artifact.sealed = Digest::of(b"abc");
+        if let Some(details) = &mut manifest.details {
+            details.sealed = Digest::of(b"abc");
+        }
+        let store = MemoryStore::new();
+        for key in manifest.keys().unwrap() {
+            store.put(&key, "abc");
+        }
+        store.put(&key, manifest.to_bytes().unwrap());
+        let mut site = ashore();
+        site.cluster.name = manifest.cluster.name.clone();
+        let job = Job {
+            name: manifest.job.clone(),
+            site,
+            dump: Vec::new(),
+            verify: None,
+            encrypt: None,
+            ship: Vec::new(),
+            retention: BTreeMap::new(),
+            parallel: 1,
+        };
+        let catalog = Catalog::read(&store).await.unwrap();
+        (store.clone(), Catalogued { name: "local".to_owned(), store: Arc::new(store), catalog }, job)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_neither_damaged_nor_passed_over() {
+        let (store, at, job) = with_backup().await;
+        let (found, unread) = damaged(&job, std::slice::from_ref(&at), &unwatched()).await;
+        assert_eq!((found.len(), unread.len()), (0, 0));
+        store.fault(Operation::Fetch, Fault::FailAfter(1));
+        let (found, unread) = damaged(&job, &[at], &unwatched()).await;
+        assert_eq!((found.len(), unread.len()), (0, 1));
+        let synced = Synced { copies: Vec::new(), problems: unread };
+        assert!(!synced.succeeded() && !synced.problems[0].damaged);
+    }
 }
