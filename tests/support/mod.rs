@@ -131,9 +131,10 @@ impl Workshop {
         let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
         let usual = format!("{{ type = 'age', recipients = ['{}'] }}", self.recipient);
         let text = format!(
-            "lock_dir = '{locks}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}{elsewhere}[job.nightly]\n\
+            "lock_dir = '{locks}'\nstate_dir = '{state}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}{elsewhere}[job.nightly]\n\
              cluster = 'main'\ndump = {dump}\nencrypt = {encrypt}\nship = [{names}]\n{more}\n",
             locks = self.path("locks").display(),
+            state = self.path("state").display(),
             cluster = job.cluster,
             dump = job.dump,
             encrypt = job.encrypt.unwrap_or(&usual),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
 #[derive(Debug, Parser)]
@@ -40,6 +40,10 @@ pub(crate) enum Verb {
     Restore(Restore),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
+    /// Exempt a backup from retention, with a mark beside it.
+    Hold(Hold),
+    /// End that.
+    Unhold(Unhold),
     /// Bring every destination of a job to the same backups, by copying what one has and another lacks.
     Sync(Sync),
     /// Print a shell's completions.
@@ -219,6 +223,49 @@ pub(crate) struct Prune {
     /// Show what would be removed, and why the rest is kept, without removing anything.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Remove all backups of a series that its job no longer makes, such as those of a database that is gone.
+    #[arg(long, value_name = "CLUSTER/SUBJECT")]
+    pub(crate) retired: Option<String>,
+    /// Override a safety rule, this once: the newest backup is dated in the future, or far fewer backups are listed than last time.
+    #[arg(long, value_name = "RULE")]
+    pub(crate) despite: Vec<Rule>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// A safety rule that a person may override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rule {
+    /// The newest backup is dated in the future, and this host's clock is right.
+    Clock,
+    /// Far fewer backups are listed than last time, and that is as it should be.
+    Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Hold {
+    /// The backup's name, or a subject, whose newest backup is meant.
+    pub(crate) backup: String,
+    /// Why: whoever finds it years later will ask.
+    #[arg(long, value_name = "REASON")]
+    pub(crate) why: String,
+    /// Until when, in UTC: 2027-06-07, or "2027-06-07 12:00". For good without.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Only at this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Unhold {
+    /// The backup's name, or a subject, whose newest backup is meant.
+    pub(crate) backup: String,
+    /// Only at this destination.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
     #[command(flatten)]
     pub(crate) json: Json,
 }

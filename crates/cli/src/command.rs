@@ -1,6 +1,7 @@
 //! What each verb does.
 
 mod check;
+mod hold;
 mod init;
 mod inspect;
 mod list;
@@ -49,6 +50,8 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
+        Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
+        Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Completions { shell } => manual::completions(shell, *output),
         Verb::Man { folder } => manual::man(&folder, *output),

@@ -7,11 +7,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use crate::stage::Store;
+use crate::mark::{MarkName, Marks};
+use crate::retention::Candidate;
+use crate::stage::{Entry, Store};
 use crate::stream::collect;
 use crate::subject::Subject;
 
-/// How many manifests are fetched at once.
+/// How many manifests or marks are fetched at once.
 const FETCHES: usize = 16;
 
 /// What lies in a destination.
@@ -23,7 +25,7 @@ pub struct Catalog {
     pub unreadable: Vec<(Key, Error)>,
     /// Keys that no manifest names, and that none of the unreadable can mean: artifacts of runs that were cut off, or what
     /// somebody else put there.
-    pub orphans: Vec<Key>,
+    pub orphans: Vec<Entry>,
 }
 
 /// All backups of one subject by one job.
@@ -53,6 +55,8 @@ pub struct Backup {
     pub manifest: Manifest,
     /// Whether its artifact lies there with the size that the manifest says.
     pub artifact: Presence,
+    /// What became known of it since.
+    pub marks: Marks,
 }
 
 /// What of an artifact can be told by looking at a listing.
@@ -69,7 +73,30 @@ pub enum Presence {
 impl Backup {
     /// Whether nothing speaks against it.
     pub fn is_good(&self) -> bool {
-        self.artifact == Presence::Whole
+        self.artifact == Presence::Whole && !self.marks.damaged()
+    }
+
+    /// What retention must know of it.
+    pub fn candidate(&self) -> Candidate {
+        let details = self.manifest.details.as_ref().map_or(0, |details| details.sealed.bytes);
+        Candidate {
+            name: self.name.clone(),
+            time: self.manifest.time.time(),
+            bytes: self.manifest.artifact.sealed.bytes + details,
+            good: self.is_good(),
+            verified: self.marks.verified(),
+            drilled: self.marks.drilled(),
+            held: self.marks.held.clone(),
+            locked_until: None,
+            restoring_until: self.marks.restoring_until,
+            needs: self.manifest.needs.clone(),
+        }
+    }
+
+    /// Every key that belongs to it, in the order in which to remove them: the manifest first.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let marks = self.marks.names.iter().map(MarkName::key);
+        self.manifest.keys()?.into_iter().map(Ok).chain(marks).collect()
     }
 }
 
@@ -103,7 +130,8 @@ impl Catalog {
             .await?;
 
         let mut catalog = Self::default();
-        let mut unclaimed = sizes.clone();
+        let mut marks = Self::read_marks(store, sizes.keys()).await?;
+        let mut unclaimed = sizes;
         for (name, manifest, key) in read {
             unclaimed.remove(&key);
             match manifest {
@@ -123,7 +151,11 @@ impl Catalog {
                     if let Some(details) = &manifest.details {
                         unclaimed.remove(&details.key);
                     }
-                    let backup = Backup { name, manifest, artifact };
+                    let marks = marks.remove(&name).unwrap_or_default();
+                    for mark in &marks.names {
+                        unclaimed.remove(&mark.key()?);
+                    }
+                    let backup = Backup { name, manifest, artifact, marks };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }
@@ -131,8 +163,21 @@ impl Catalog {
         for backups in catalog.series.values_mut() {
             backups.sort_by_key(|backup| backup.manifest.time);
         }
-        catalog.orphans = unclaimed.into_keys().collect();
+        catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry { key, bytes }).collect();
         Ok(catalog)
+    }
+
+    /// What the marks among these keys say, by the backup that they are about.
+    async fn read_marks(store: &dyn Store, keys: impl Iterator<Item = &Key>) -> Result<BTreeMap<BackupName, Marks>> {
+        let mut names: BTreeMap<BackupName, Vec<MarkName>> = BTreeMap::new();
+        for name in keys.filter_map(MarkName::of) {
+            names.entry(name.backup.clone()).or_default().push(name);
+        }
+        stream::iter(names)
+            .map(|(backup, names)| async move { Ok((backup, Marks::read(store, names).await?)) })
+            .buffered(FETCHES)
+            .try_collect()
+            .await
     }
 
     /// All backups.

@@ -12,6 +12,8 @@ use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
+use crate::manifest::Format;
+use crate::mark::MarkName;
 
 /// The most bytes a key may have; object stores allow 1,024.
 const MAX_KEY_BYTES: usize = 900;
@@ -157,6 +159,21 @@ impl BackupName {
         let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
         Stamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
         Some(Self(Key::parse(name).ok()?))
+    }
+
+    /// The name of the backup that a file belongs to, if it is called as an artifact, details or a mark are. Other files that begin
+    /// alike are strangers.
+    pub fn of_file(key: &Key) -> Option<Self> {
+        let [_, subject, file] = <[&str; 3]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?;
+        let (stamp, extension) = file.strip_prefix(subject)?.strip_prefix('-')?.split_once('.')?;
+        Stamp::parse(stamp)?;
+        let ours = |form: &str| {
+            let rest = form.strip_prefix('.').and_then(|form| extension.strip_prefix(form));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let sound =
+            Format::ALL.iter().any(|form| ours(form.extension())) || ours(DETAILS) || MarkName::of(key).is_some();
+        sound.then(|| Self(Key(format!("{}/{subject}-{stamp}", key.folder()))))
     }
 
     /// The key of the artifact, which ends with `extension`, such as `.dump.zst.age`.

@@ -9,6 +9,7 @@
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`draft`] | what files are called until they are whole |
+//! | [`mark`] | what became known of a backup since: held, verified, damaged |
 //! | [`retention`] | which backups to keep, decided with reasons |
 //! | [`plugin`] | how settings become stages |
 //! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
@@ -28,6 +29,7 @@ pub mod fan_out;
 pub mod key;
 pub mod lock;
 pub mod manifest;
+pub mod mark;
 pub mod meter;
 pub mod pipeline;
 pub mod plugin;

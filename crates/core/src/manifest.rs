@@ -129,6 +129,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Custom, Self::Plain, Self::Tar, Self::Directory];
+
     /// The form of a dump that begins with `head`, of which 512 bytes suffice; what is no archive is taken for a script.
     pub fn of(head: &[u8]) -> Self {
         if head.starts_with(b"PGDMP") {

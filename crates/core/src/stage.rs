@@ -21,6 +21,7 @@ use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
 use crate::progress::Progress;
+use crate::quantity::Span;
 use crate::stream::{Afterword, ByteStream};
 use crate::subject::Subject;
 
@@ -180,6 +181,24 @@ pub trait Store: Ship {
 
     /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good.
     async fn remove(&self, key: &Key) -> Result<()>;
+
+    /// What it keeps from being removed, where it can do that.
+    fn locks(&self) -> Option<&dyn Locks> {
+        None
+    }
+
+    /// The same destination, locking what it takes for so long. `None` where it cannot, or where its own settings say otherwise.
+    fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
+        let _ = span;
+        None
+    }
+}
+
+/// A destination that can keep what it took from being removed.
+#[async_trait]
+pub trait Locks: Send + Sync {
+    /// Until when what is under `key` cannot be removed, by the store's own word; `None`: nothing keeps it.
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>>;
 }
 
 /// Something in a destination.

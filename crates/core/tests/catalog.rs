@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use longshore_core::catalog::{Catalog, Presence, Series};
+use longshore_core::catalog::{Backup, Catalog, Presence, Series};
 use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_core::mark::{Mark, MarkName, Marks, Says};
 use longshore_core::progress::unwatched;
-use longshore_core::retention::{Policy, Reason, plan};
+use longshore_core::retention::{Cause, Circumstances, Count, Decision, Fate, History, Policy, Reason, Regime, plan};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
@@ -33,6 +34,23 @@ fn key(text: &str) -> Key {
 
 fn series(subject: &str, job: &str) -> Series {
     Series { cluster: "main".into(), subject: Subject::database(subject), job: job.into() }
+}
+
+/// The keys that belong to no backup.
+fn orphans(catalog: &Catalog) -> Vec<Key> {
+    catalog.orphans.iter().map(|orphan| orphan.key.clone()).collect()
+}
+
+/// What retention decides for one series, newest first.
+fn decided(policy: &Policy, backups: &[Backup]) -> Vec<Decision> {
+    let now = Stamp::parse("2026-06-07_120000").expect("a time").time();
+    let history = History { backups: backups.iter().map(Backup::candidate).collect(), regime: Regime::Policy };
+    let circumstances = Circumstances { now, needed: &BTreeMap::new(), trust_clock: false };
+    plan(policy, &[history], circumstances).expect("a plan").decisions.remove(0)
+}
+
+fn kept(reasons: impl Into<Vec<Reason>>) -> Fate {
+    Fate::Keep(reasons.into())
 }
 
 /// The times of a series' backups, as they stand in names.
@@ -135,7 +153,7 @@ async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
     assert_eq!(times(&catalog, &series("app", "nightly")), TIMES[2..]);
     let unreadable: Vec<_> = catalog.unreadable.iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(unreadable, manifests[..2]);
-    assert_eq!(catalog.orphans, [strangers], "a file that only ends like a manifest is a stranger");
+    assert_eq!(orphans(&catalog), [strangers], "a file that only ends like a manifest is a stranger");
     for (key, error) in &catalog.unreadable {
         assert_eq!((error.kind(), error.subject()), (Kind::Corrupt, key.as_str()));
     }
@@ -151,7 +169,7 @@ async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
     store.put(&key(&format!("main/app/app-{}.details.json.xor", TIMES[1])), "details");
     let catalog = Catalog::read(&store).await.unwrap();
     assert_eq!(catalog.unreadable.len(), 2);
-    assert_eq!(catalog.orphans, []);
+    assert_eq!(orphans(&catalog), []);
 }
 
 #[tokio::test]
@@ -163,7 +181,7 @@ async fn the_details_that_a_manifest_names_are_no_orphan() {
     let order = order("nightly", &Subject::database("app"), TIMES[0]);
     pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
     assert_eq!(store.keys().len(), 3);
-    assert_eq!(Catalog::read(&store).await.unwrap().orphans, []);
+    assert_eq!(orphans(&Catalog::read(&store).await.unwrap()), []);
 }
 
 #[tokio::test]
@@ -182,7 +200,7 @@ async fn what_no_manifest_names_is_an_orphan() {
     }
     store.lose(&key("main/app/app-2026-06-05_030000.json"));
     orphans.insert(0, key("main/app/app-2026-06-05_030000.dump"));
-    assert_eq!(Catalog::read(&store).await.unwrap().orphans, orphans);
+    assert_eq!(self::orphans(&Catalog::read(&store).await.unwrap()), orphans);
 }
 
 #[tokio::test]
@@ -228,18 +246,15 @@ async fn retention_plans_each_series_of_a_catalog_by_itself() {
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     back_up(&store, "nightly", &Subject::database("app-prod"), &TIMES[..2]).await;
     let catalog = Catalog::read(&store).await.unwrap();
-    let now = Stamp::parse("2026-06-07_120000").unwrap().time();
-    let policy = Policy { keep_last: 1, ..Policy::default() };
-    let mut removed = BTreeMap::new();
-    for (series, backups) in &catalog.series {
-        let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();
-        assert_eq!(plan.keep.len(), 1);
-        assert_eq!(plan.keep[0].1, [Reason::Newest, Reason::Last]);
-        let names = plan.remove.iter().map(BackupName::to_string);
-        removed.insert(series.subject.to_string(), names.collect::<Vec<_>>());
-    }
-    assert_eq!(removed["app"], ["main/app/app-2026-06-05_030000", "main/app/app-2026-06-06_030000"]);
-    assert_eq!(removed["app-prod"], ["main/app-prod/app-prod-2026-06-05_030000"]);
+    let policy = Policy { keep_last: Count::AtMost(1), ..Policy::default() };
+    let newest = kept([Reason::Newest, Reason::Last]);
+    let fates: Vec<_> = catalog
+        .series
+        .values()
+        .map(|backups| decided(&policy, backups).into_iter().map(|decision| decision.fate).collect::<Vec<_>>())
+        .collect();
+    let gone = Fate::Remove(Cause::NoRule);
+    assert_eq!(fates, [vec![newest.clone(), gone.clone(), gone.clone()], vec![newest, gone]]);
 }
 
 #[tokio::test]
@@ -248,13 +263,97 @@ async fn a_lost_artifact_pushes_no_good_backup_out() {
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
     store.lose(&key(&format!("main/app/app-{}.dump", TIMES[2])));
     let catalog = Catalog::read(&store).await.unwrap();
-    let policy = Policy { keep_last: 1, ..Policy::default() };
-    let now = Stamp::parse("2026-06-07_120000").unwrap().time();
-    let backups = &catalog.series[&series("app", "nightly")];
-    let plan = plan(&policy, backups, &BTreeMap::new(), now).unwrap();
-    assert_eq!(plan.remove, [backups[0].name.clone()]);
-    assert_eq!(plan.keep[0].1, [Reason::NotGood]);
-    assert_eq!(plan.keep[1].1, [Reason::Newest, Reason::Last]);
+    let policy = Policy { keep_last: Count::AtMost(1), ..Policy::default() };
+    let fates = decided(&policy, &catalog.series[&series("app", "nightly")]).into_iter().map(|decision| decision.fate);
+    let newest = kept([Reason::Newest, Reason::Last]);
+    assert_eq!(fates.collect::<Vec<_>>(), [kept([Reason::NotGood]), newest, Fate::Remove(Cause::NoRule)]);
+}
+
+/// Puts a mark beside the oldest backup of `app`, in the second after the last.
+async fn mark(store: &MemoryStore, says: Says, until: Option<&str>, second: i64) -> MarkName {
+    let backup = BackupName::new("main", "app", Stamp::parse(TIMES[0]).expect("a time")).expect("a name");
+    let until = until.map(|until| Stamp::parse(until).expect("a time").time());
+    let time = Stamp::parse("2026-06-06_120000").expect("a time").time() + chrono::TimeDelta::seconds(second);
+    let mark = Mark { until, why: "an audit".to_owned(), ..Mark::default() };
+    mark.put(store, &backup, says, time).await.expect("it arrives")
+}
+
+/// What the marks beside the oldest backup of `app` say.
+async fn marks(store: &MemoryStore) -> Marks {
+    let catalog = Catalog::read(store).await.expect("a catalog");
+    assert_eq!(orphans(&catalog), [], "a mark is a file of its backup");
+    catalog.series[&series("app", "nightly")][0].marks.clone()
+}
+
+#[tokio::test]
+async fn a_hold_counts_until_it_is_released() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    mark(&store, Says::Hold, Some("2026-07-01_000000"), 0).await;
+    mark(&store, Says::Hold, Some("2026-06-10_000000"), 1).await;
+    let hold = marks(&store).await.held.unwrap();
+    assert_eq!((hold.until.unwrap().to_rfc3339(), hold.why.as_str()), ("2026-07-01T00:00:00+00:00".into(), "an audit"));
+    mark(&store, Says::Hold, None, 2).await;
+    assert_eq!(marks(&store).await.held.unwrap().until, None, "the longest counts");
+    mark(&store, Says::Released, None, 3).await;
+    assert_eq!(marks(&store).await.held, None);
+    mark(&store, Says::Hold, None, 4).await;
+    assert!(marks(&store).await.held.is_some());
+}
+
+#[tokio::test]
+async fn two_marks_of_one_second_are_two() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    let (first, second) = (mark(&store, Says::Hold, None, 0).await, mark(&store, Says::Hold, None, 0).await);
+    assert_ne!(first, second);
+    assert_eq!(marks(&store).await.names, [first, second]);
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_read_holds() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    let name = mark(&store, Says::Hold, Some("2026-06-06_130000"), 0).await;
+    store.fault_at(Operation::Fetch, name.key().unwrap().as_str(), Fault::Deny);
+    assert_eq!(marks(&store).await.held.unwrap().until, None);
+    store.heal();
+    store.damage(&name.key().unwrap(), |bytes| bytes.truncate(3));
+    assert_eq!(marks(&store).await.held.unwrap().until, None);
+    store.fault_at(Operation::Fetch, name.key().unwrap().as_str(), Fault::FailAfter(0));
+    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Unavailable, "a lost connection says nothing");
+}
+
+#[tokio::test]
+async fn what_was_found_last_counts() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    assert!(!marks(&store).await.verified());
+    mark(&store, Says::Verified, None, 0).await;
+    mark(&store, Says::Drilled, None, 0).await;
+    assert!(marks(&store).await.verified() && marks(&store).await.drilled());
+    mark(&store, Says::Damaged, None, 1).await;
+    assert!(!marks(&store).await.verified() && !marks(&store).await.drilled());
+    let catalog = Catalog::read(&store).await.unwrap();
+    let damaged = &catalog.series[&series("app", "nightly")][0];
+    assert!(!damaged.is_good() && damaged.artifact == Presence::Whole);
+    mark(&store, Says::Verified, None, 2).await;
+    assert!(marks(&store).await.verified() && !marks(&store).await.damaged());
+}
+
+#[tokio::test]
+async fn a_mark_goes_with_its_backup_and_without_it_is_an_orphan() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES[..1]).await;
+    let name = mark(&store, Says::Verified, None, 0).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    let keys = catalog.backups().next().unwrap().keys().unwrap();
+    assert_eq!(
+        (keys.first().unwrap().file_name(), keys.last().unwrap()),
+        ("app-2026-06-05_030000.json", &name.key().unwrap())
+    );
+    store.lose(&key("main/app/app-2026-06-05_030000.json"));
+    assert!(orphans(&Catalog::read(&store).await.unwrap()).contains(&name.key().unwrap()));
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The catalogs of all destinations, and finding a backup in them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
-use longshore_core::catalog::{Backup, Catalog};
+use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_core::key::BackupName;
 use longshore_core::stage::Store;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -51,6 +53,30 @@ pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalo
         Some(error) if all.is_empty() => Err(error),
         last => Ok((all, errors.into_iter().chain(last).collect())),
     }
+}
+
+/// The name of the one backup that words mean: by its name, or the newest of a series.
+pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
+    let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
+    let exact = |backup: &&Backup| [backup.name.as_str(), backup.name.file_name()].contains(&words);
+    let chosen: Vec<&Backup> = match all().any(|backup| exact(&backup)) {
+        true => all().filter(exact).collect(),
+        false => all().filter(|backup| means(words, backup)).collect(),
+    };
+    let series: BTreeSet<_> = chosen.iter().map(|backup| Series::of(&backup.manifest)).collect();
+    let Some(newest) = chosen.into_iter().max_by_key(|backup| backup.manifest.time) else {
+        return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+            .hint("`longshore list` shows what there is"));
+    };
+    if series.len() > 1 {
+        let all: Vec<_> = series
+            .iter()
+            .map(|series| format!("{}/{} by {}", series.cluster, series.subject.segment(), series.job))
+            .collect();
+        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "means more than one backup")
+            .hint(format!("write its whole name; it may be of {}", all.join(", "))));
+    }
+    Ok(newest.name.clone())
 }
 
 /// Whether `words` mean this backup: its name, its name without the folder, its subject, or its cluster and subject.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use longshore_core::berth::Berth;
+use longshore_core::meter::Digest;
 use longshore_core::plugin::{Cluster, Site};
 use longshore_core::retention::Policy;
 use longshore_core::stage::{Dump, Encrypt, Store, Verify};
@@ -27,6 +29,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where locks are kept, if not in the usual place.
     pub lock_dir: Option<PathBuf>,
+    /// Where what is remembered from one prune to the next is kept, if not in the usual place.
+    pub state_dir: Option<PathBuf>,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
     /// Jobs by name.
@@ -38,6 +42,8 @@ pub struct Destination {
     store: Builder<dyn Store>,
     /// How many artifacts are shipped to it at once, if that is bounded.
     pub parallel: Option<usize>,
+    /// How long what an interrupted run left there is left alone: longer than any run takes.
+    pub orphan_grace: TimeDelta,
 }
 
 impl Destination {
@@ -100,7 +106,19 @@ impl Config {
         if jobs.is_empty() {
             return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
         }
-        Ok(Self { path: path.to_owned(), lock_dir: settings.lock_dir, destinations, jobs })
+        Ok(Self {
+            path: path.to_owned(),
+            lock_dir: settings.lock_dir,
+            state_dir: settings.state_dir,
+            destinations,
+            jobs,
+        })
+    }
+
+    /// What tells this configuration's files from those of any other: two may have jobs and destinations of one name.
+    pub(crate) fn digest(&self) -> String {
+        let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        Digest::of(path.as_os_str().as_encoded_bytes()).sha256[..8].to_owned()
     }
 
     /// The job of this name, or the only one there is.
@@ -137,7 +155,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
     if parallel != settings.parallel {
         return Err(Fault::at(span, format!("destination \"{name}\": parallel is from 1 to {MAX_PARALLEL}")));
     }
-    let terms = settings.terms();
+    let (terms, orphan_grace) = (settings.terms(), settings.orphan_grace());
     let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
     let name = name.to_owned();
     let store: Builder<dyn Store> = Arc::new(move |context| {
@@ -149,7 +167,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
         }
         Ok(Box::new(Berth::new(&name, store, terms.clone())))
     });
-    Ok(Destination { store, parallel })
+    Ok(Destination { store, parallel, orphan_grace })
 }
 
 /// What jobs may refer to.

@@ -9,10 +9,12 @@
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
+//! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
 //! | `lock` | one run of a job at a time |
+//! | `memory` | what is remembered from one prune to the next |
 //! | `fault` | a mistake in the configuration, and its place in the file |
 //! | [`watch`] | who is told how far the work is |
 
@@ -20,8 +22,10 @@ pub mod catalogs;
 pub mod check;
 pub mod config;
 mod fault;
+pub mod hold;
 pub mod inspect;
 mod lock;
+mod memory;
 pub mod problem;
 pub mod prune;
 pub mod registry;

@@ -8,7 +8,6 @@ use std::time::Duration;
 use chrono::{SecondsFormat, Utc};
 use longshore_core::key::Stamp;
 use longshore_core::lock::{self, Holder, Lock};
-use longshore_core::meter::Digest;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
@@ -24,13 +23,11 @@ pub(crate) struct JobLock {
 }
 
 impl JobLock {
-    /// Takes the lock of a job on this host. Two configurations may have jobs of one name, so the file's path counts, too.
+    /// Takes the lock of a job on this host.
     pub(crate) async fn take(config: &Config, job: &str) -> Result<Self> {
         let folder = lock_dir(config)?;
-        let path = config.path.canonicalize().unwrap_or_else(|_| config.path.clone());
-        let digest = Digest::of(path.as_os_str().as_encoded_bytes()).sha256;
         let mut holder = Holder { work: format!("run of job \"{job}\""), since: Utc::now() };
-        let mut lock = lock::acquire(&folder.join(format!("{job}-{}.lock", &digest[..8])), &holder)?;
+        let mut lock = lock::acquire(&folder.join(format!("{job}-{}.lock", config.digest())), &holder)?;
 
         // Names carry the second. The run before may have had this one.
         let second = |holder: &Holder| holder.since.to_rfc3339_opts(SecondsFormat::Secs, true);

@@ -1,17 +1,23 @@
 //! Letting go of what no rule keeps: per series and destination, the manifest first, so that a backup ends before its bytes do.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod decide;
+mod remove;
 
-use chrono::{DateTime, Utc};
-use longshore_core::catalog::{Backup, Catalog, Series};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use longshore_core::catalog::Series;
 use longshore_core::key::BackupName;
-use longshore_core::retention::{Plan, Policy, Reason, plan};
-use longshore_core::stage::Store;
-use longshore_core::{Error, Result};
-use serde::Serialize;
+use longshore_core::retention::{Cause, Fate, Policy, Reason, Regime};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::{Serialize, Serializer};
 
+pub(crate) use self::decide::would_go;
+use self::decide::{Decided, decide};
+use self::remove::remove;
 use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Config, Job};
+use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::sweep::{Swept, sweep};
 
@@ -24,6 +30,30 @@ pub enum Mode {
     DryRun,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Only this job's backups.
+    pub job: Option<&'a str>,
+    /// Only at this destination.
+    pub destination: Option<&'a str>,
+    /// Whether to act.
+    pub mode: Mode,
+    /// Which safety rules a person overrides, this once.
+    pub despite: Despite,
+    /// The series, as `CLUSTER/SUBJECT`, that is no longer wanted and goes as a whole. Without, the policies decide.
+    pub retire: Option<&'a str>,
+}
+
+/// The safety rules that a person can override by hand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Despite {
+    /// The newest backup is dated in the future.
+    pub clock: bool,
+    /// There are far fewer backups than last time.
+    pub listing: bool,
+}
+
 /// What retention decided and did at one destination.
 #[derive(Debug, Serialize)]
 pub struct Pruned {
@@ -33,10 +63,12 @@ pub struct Pruned {
     pub series: Vec<SeriesPruned>,
     /// What interrupted writers had left there long ago, and that went or would go.
     pub swept: Vec<Swept>,
-    /// Why that could not be looked for, if so.
-    pub unswept: Option<Problem>,
+    /// What went wrong besides, or should be looked at.
+    pub problems: Vec<Problem>,
     /// Why nothing could be decided, if so.
     pub error: Option<Problem>,
+    /// Whether that was for a safety rule.
+    pub refused: bool,
 }
 
 /// What retention decided and did for one series.
@@ -46,12 +78,19 @@ pub struct SeriesPruned {
     pub cluster: String,
     /// What the backups are copies of.
     pub subject: String,
+    /// The job that makes them.
+    pub job: String,
     /// What stays, newest first, with every reason.
     pub keep: Vec<Kept>,
-    /// What no rule keeps, oldest first.
-    pub remove: Vec<BackupName>,
+    /// What goes, oldest first, and why.
+    pub remove: Vec<Removed>,
     /// What should have gone and is still there, and why.
     pub failed: Vec<(BackupName, Problem)>,
+    /// Why nothing was decided for it, if so: a safety rule.
+    pub refused: Option<Problem>,
+    /// When its last backup was made, if the job went on without it: a database that is gone, or that fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<DateTime<Utc>>,
 }
 
 /// A backup that stays.
@@ -59,156 +98,216 @@ pub struct SeriesPruned {
 pub struct Kept {
     /// The backup.
     pub name: BackupName,
+    /// What it takes, in bytes.
+    pub bytes: u64,
+    /// The one time of its run.
+    pub time: DateTime<Utc>,
     /// Every reason to keep it.
+    #[serde(serialize_with = "in_words")]
     pub reasons: Vec<Reason>,
+}
+
+/// A backup that goes.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    /// The backup.
+    pub name: BackupName,
+    /// What it takes, in bytes.
+    pub bytes: u64,
+    /// The one time of its run.
+    pub time: DateTime<Utc>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Reasons as a list of words, the same that people read.
+fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reasons.iter().map(ToString::to_string))
 }
 
 impl Pruned {
     /// Whether all that was decided was done.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
-            && self.unswept.is_none()
-            && self.series.iter().all(|series| series.failed.is_empty())
+            && self.problems.is_empty()
+            && self.series.iter().all(|series| series.failed.is_empty() && series.refused.is_none())
             && self.swept.iter().all(|swept| swept.error.is_none())
+    }
+
+    /// Whether safety rules forbade all of it.
+    pub fn was_refused(&self) -> bool {
+        self.refused || !self.series.is_empty() && self.series.iter().all(|series| series.refused.is_some())
     }
 }
 
 /// Prunes, or shows what would be pruned, at every destination where a job has a policy.
-pub async fn prune(config: &Config, job: Option<&str>, only: Option<&str>, mode: Mode) -> Result<Vec<Pruned>> {
-    let jobs: Vec<&Job> = match job {
+pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>> {
+    let jobs: Vec<&Job> = match request.job {
         Some(name) => vec![config.job(Some(name))?],
         None => config.jobs.values().collect(),
     };
     let mut all = Vec::new();
-    for (destination, at) in catalogs(config, only).await? {
+    let mut found = request.retire.is_none();
+    for (destination, at) in catalogs(config, request.destination).await? {
         let policies: Vec<(&Job, &Policy)> =
             jobs.iter().filter_map(|job| Some((*job, job.retention.get(&destination)?))).collect();
         if policies.is_empty() {
             continue;
         }
-        let pruned = match &at {
-            Ok(at) => at_destination(at, &policies, mode, |_| true).await,
-            Err(error) => Err(error.clone()),
+        let pruned = async {
+            let at = at?;
+            if let Some(words) = request.retire {
+                found |= at.catalog.series.keys().any(|series| is_called(series, words));
+            }
+            let regime = |series: &Series| match request.retire {
+                None => Regime::Policy,
+                Some(words) if is_called(series, words) => Regime::Retire,
+                Some(_) => Regime::LeaveAlone,
+            };
+            at_destination(config, &at, &policies, request, regime).await
         };
-        all.push(pruned.unwrap_or_else(|error| failed(&destination, &error)));
+        all.push(pruned.await.unwrap_or_else(|error| failed(&destination, &error)));
     }
-    Ok(all)
+    match request.retire {
+        Some(words) if !found && all.iter().all(|pruned| pruned.error.is_none()) => {
+            Err(Error::new(Stage::Retention, Kind::Usage, words, "there is no such series")
+                .hint("name it CLUSTER/SUBJECT, such as \"main/appdb\": `longshore list` shows them"))
+        }
+        _ => Ok(all),
+    }
+}
+
+/// Whether a person means this series: by cluster and subject, and nothing shorter, since all of it would go.
+fn is_called(series: &Series, words: &str) -> bool {
+    words
+        .split_once('/')
+        .is_some_and(|(cluster, subject)| cluster == series.cluster && subject == series.subject.segment())
 }
 
 /// A destination where nothing could be decided.
 pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
-    let error = Some(error.into());
-    Pruned { destination: destination.to_owned(), series: Vec::new(), swept: Vec::new(), unswept: None, error }
+    Pruned {
+        destination: destination.to_owned(),
+        series: Vec::new(),
+        swept: Vec::new(),
+        problems: Vec::new(),
+        error: Some(error.into()),
+        refused: error.kind() == Kind::Refused,
+    }
 }
 
-/// Prunes the series of some jobs at one destination, as far as `wanted` lets it.
+/// Prunes the series of some jobs at one destination, each as its regime says.
 pub(crate) async fn at_destination(
+    config: &Config,
     at: &Catalogued,
     policies: &[(&Job, &Policy)],
-    mode: Mode,
-    wanted: impl Fn(&Series) -> bool,
+    request: &Request<'_>,
+    regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
-    let plans = plans(&at.catalog, policies, wanted, Utc::now())?;
-    let mut all = Vec::new();
-    for (series, Plan { keep, remove }) in plans {
-        let mut failed = Vec::new();
-        if mode == Mode::Act {
-            for name in &remove {
-                let backup = at.catalog.backups().find(|backup| backup.name == *name);
-                let removed = match backup {
-                    Some(backup) => withdraw(&*at.store, backup).await,
-                    None => Ok(()),
-                };
-                // One that cannot be removed stops no other.
-                if let Err(error) = removed {
-                    failed.push((name.clone(), Problem::from(&error)));
+    let now = Utc::now();
+    let backups = at.catalog.backups().count() + at.catalog.unreadable.len();
+    let (mut memory, mut problems) = match Memory::of(config, &at.name) {
+        Ok(memory) => (Some(memory), Vec::new()),
+        Err(error) => (None, vec![Problem::from(&error)]),
+    };
+    if let Some(memory) = memory.as_ref().filter(|_| !request.despite.listing) {
+        memory.compare(&at.name, backups)?;
+    }
+    let mut decided: Vec<Decided<'_>> = Vec::new();
+    for (job, policy) in policies {
+        decided.push(decide(at, job, policy, &regime, now, request.despite.clock).await?);
+    }
+    if request.retire.is_some() {
+        decided.iter().try_for_each(Decided::refuse_to_retire_what_grows)?;
+    }
+    let failures = match request.mode {
+        Mode::Act => remove(at, &decided).await,
+        Mode::DryRun => BTreeMap::new(),
+    };
+    let mut pruned = Pruned {
+        destination: at.name.clone(),
+        series: decided.iter().flat_map(|decided| decided.series(&failures)).collect(),
+        swept: Vec::new(),
+        problems: Vec::new(),
+        error: None,
+        refused: false,
+    };
+    match sweep(at, memory.as_mut(), request.mode, now - config.destination(&at.name)?.orphan_grace).await {
+        Ok(swept) => pruned.swept = swept,
+        Err(error) => problems.push(Problem::from(&error)),
+    }
+    for decided in decided.iter().filter(|decided| decided.plan.excess_bytes > 0) {
+        problems.push(decided.too_large());
+    }
+    if let (Some(memory), Mode::Act) = (&mut memory, request.mode) {
+        let gone: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
+        memory.backups = backups.saturating_sub(gone);
+        problems.extend(memory.keep().err().as_ref().map(Problem::from));
+    }
+    pruned.problems = problems;
+    Ok(pruned)
+}
+
+impl Decided<'_> {
+    /// A series that still grows is in use.
+    fn refuse_to_retire_what_grows(&self) -> Result<()> {
+        for (series, ended) in self.series.iter().zip(&self.ended) {
+            if series.1 == Regime::Retire && ended.is_none() {
+                let name = format!("{}/{}", series.0.cluster, series.0.subject.segment());
+                let message = format!(
+                    "job \"{}\" made its newest backup in its newest run: the series still grows",
+                    series.0.job
+                );
+                return Err(Error::new(Stage::Retention, Kind::Refused, name, message)
+                    .hint("only a series that the job no longer makes can be retired: exclude the database from the job first"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What must stay takes more than the policy allows.
+    fn too_large(&self) -> Problem {
+        Problem {
+            message: format!(
+                "the backups of job \"{}\" take {} bytes more than max_total_size, and none of them may go",
+                self.job, self.plan.excess_bytes
+            ),
+            hint: Some("raise max_total_size, or release what is held".to_owned()),
+        }
+    }
+
+    /// What was decided, and what became of it.
+    fn series(&self, failures: &BTreeMap<BackupName, Problem>) -> Vec<SeriesPruned> {
+        let mut all = Vec::new();
+        for (place, ((series, _), decisions)) in self.series.iter().zip(&self.plan.decisions).enumerate() {
+            let mut pruned = SeriesPruned {
+                cluster: series.cluster.clone(),
+                subject: series.subject.segment(),
+                job: series.job.clone(),
+                keep: Vec::new(),
+                remove: Vec::new(),
+                failed: Vec::new(),
+                refused: self.plan.refused.iter().find(|(refused, _)| *refused == place).map(|(_, error)| error.into()),
+                ended: self.ended[place],
+            };
+            for decision in decisions {
+                let (name, bytes, time) = (decision.name.clone(), decision.bytes, decision.time);
+                match &decision.fate {
+                    Fate::Keep(reasons) => pruned.keep.push(Kept { name, bytes, time, reasons: reasons.clone() }),
+                    Fate::Remove(cause) => {
+                        pruned.failed.extend(failures.get(&name).map(|problem| (name.clone(), problem.clone())));
+                        pruned.remove.push(Removed { name, bytes, time, cause: *cause });
+                    }
                 }
             }
+            pruned.remove.reverse();
+            all.push(pruned);
         }
-        all.push(SeriesPruned {
-            cluster: series.cluster.clone(),
-            subject: series.subject.segment(),
-            keep: keep.into_iter().map(|(name, reasons)| Kept { name, reasons }).collect(),
-            remove,
-            failed,
-        });
+        all
     }
-    let (swept, unswept) = match sweep(&*at.store, mode, Utc::now()).await {
-        Ok(swept) => (swept, None),
-        Err(error) => (Vec::new(), Some(Problem::from(&error))),
-    };
-    Ok(Pruned { destination: at.name.clone(), series: all, swept, unswept, error: None })
 }
 
-/// The backups of a job that its policy would not keep at a destination, were these there as well.
-pub(crate) fn would_go<'a>(
-    job: &Job,
-    at: &Catalogued,
-    arriving: impl Iterator<Item = &'a Backup>,
-) -> Result<BTreeSet<BackupName>> {
-    let Some(policy) = job.retention.get(&at.name) else { return Ok(BTreeSet::new()) };
-    let mut catalog = Catalog { series: at.catalog.series.clone(), ..Catalog::default() };
-    for backup in arriving {
-        let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
-        series.retain(|there| there.name != backup.name);
-        series.push(backup.clone());
-    }
-    for backups in catalog.series.values_mut() {
-        backups.sort_by_key(|backup| backup.manifest.time);
-    }
-    let plans = plans(&catalog, &[(job, policy)], |_| true, Utc::now())?;
-    Ok(plans.into_iter().flat_map(|(_, plan)| plan.remove).collect())
-}
-
-/// Removes a backup: the manifest first, and the rest only once that is gone.
-async fn withdraw(store: &dyn Store, backup: &Backup) -> Result<()> {
-    for key in backup.manifest.keys()? {
-        store.remove(&key).await?;
-    }
-    Ok(())
-}
-
-/// A plan for each series that has a policy. Databases are decided before what they need, so that nothing goes that a kept one needs.
-fn plans<'a>(
-    catalog: &'a Catalog,
-    policies: &[(&Job, &Policy)],
-    wanted: impl Fn(&Series) -> bool,
-    now: DateTime<Utc>,
-) -> Result<Vec<(&'a Series, Plan)>> {
-    let mut order: Vec<_> = catalog.series.iter().collect();
-    order.sort_by_key(|(series, _)| !series.subject.is_database());
-    let mut needed = needed_by_unreadable(catalog);
-    let mut all = Vec::new();
-    for (series, backups) in order {
-        let policy = policies.iter().find(|(job, _)| job.name == series.job && job.site.cluster.name == series.cluster);
-        let planned = match policy {
-            Some((_, policy)) if wanted(series) => Some(plan(policy, backups, &needed, now)?),
-            _ => None,
-        };
-        for backup in backups {
-            let goes = planned.as_ref().is_some_and(|plan| plan.remove.contains(&backup.name));
-            if !goes {
-                let needs = backup.manifest.needs.iter();
-                needed.extend(needs.map(|need| (need.clone(), backup.name.clone())));
-            }
-        }
-        all.extend(planned.map(|plan| (series, plan)));
-    }
-    Ok(all)
-}
-
-/// What lies beside a manifest that cannot be read, of the same cluster and time: nobody knows what that one needs.
-fn needed_by_unreadable(catalog: &Catalog) -> BTreeMap<BackupName, BackupName> {
-    let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key));
-    let beside = |name: BackupName| {
-        let same = |backup: &&Backup| {
-            let (cluster, stamp) = (format!("{}/", backup.manifest.cluster.name), format!("-{}", backup.manifest.time));
-            !backup.manifest.subject.is_database()
-                && name.as_str().starts_with(&cluster)
-                && name.as_str().ends_with(&stamp)
-        };
-        let found: Vec<_> = catalog.backups().filter(same).map(|backup| (backup.name.clone(), name.clone())).collect();
-        found
-    };
-    unreadable.flat_map(beside).collect()
+/// A time as people read it.
+pub fn shown(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

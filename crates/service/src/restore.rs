@@ -5,6 +5,9 @@ mod choice;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use chrono::{TimeDelta, Utc};
+use longshore_core::key::Key;
+use longshore_core::mark::Says;
 use longshore_core::pipeline::open;
 use longshore_core::plugin::{Identities, Target};
 use longshore_core::stage::Restore;
@@ -12,6 +15,7 @@ use longshore_core::stream::{ByteStream, drain, transform};
 use longshore_core::{Error, Result, Stage};
 
 pub use self::choice::{Choice, Chosen, Globals, What, choose};
+use crate::hold::mark;
 use crate::registry::Registry;
 
 /// The plaintext of a chosen backup.
@@ -46,11 +50,16 @@ pub async fn restore(
     for chosen in chosen {
         began(chosen);
         let manifest = &chosen.backup.manifest;
+        let lease = lease(chosen).await;
         let restored = async {
             let plaintext = plaintext(registry, chosen, identities).await?;
             restorer.restore(manifest, plaintext).await
         };
         let restored = restored.await;
+        if let Some(lease) = lease {
+            // It runs out by itself.
+            chosen.store.remove(&lease).await.ok();
+        }
         let goes_on = restored.is_ok() || manifest.subject.is_database();
         all.push(restored);
         if !goes_on {
@@ -58,6 +67,17 @@ pub async fn restore(
         }
     }
     Ok(all)
+}
+
+/// How long a restore is believed to be under way, if nothing is heard of it.
+const LEASE: TimeDelta = TimeDelta::hours(48);
+
+/// Asks whoever prunes to leave a backup alone while it is restored. Where that cannot be said, as with credentials that only read, the
+/// restore goes on: it is what matters.
+async fn lease(chosen: &Chosen) -> Option<Key> {
+    let now = Utc::now();
+    let name = mark(Some(now + LEASE), "").put(&*chosen.store, &chosen.backup.name, Says::Restoring, now).await.ok()?;
+    name.key().ok()
 }
 
 /// What is in a backup, a line each.

@@ -13,6 +13,7 @@ use longshore_core::manifest::{Cluster, Server};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Delivery, Destination, Order, Pipeline, Shipped};
 use longshore_core::progress::Progress;
+use longshore_core::retention::Regime;
 use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -21,7 +22,7 @@ use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::lock::JobLock;
 use crate::problem::Problem;
-use crate::prune::{self, Mode, Pruned};
+use crate::prune::{self, Despite, Mode, Pruned, Request};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, DestinationReport, Outcome, Report};
 use crate::sync;
@@ -60,7 +61,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let parallel = bounds.chain([job.parallel]).min().unwrap_or(1);
     let mut artifacts = under_way.copy_all(survey.subjects, parallel).await;
     let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
-    let pruned = let_go(job, &destinations, &artifacts).await;
+    let pruned = let_go(config, job, &destinations, &artifacts).await;
     Ok(Report {
         job: job.name.clone(),
         run: under_way.run,
@@ -304,7 +305,12 @@ async fn catch_up(
 }
 
 /// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own.
-async fn let_go(job: &Job, destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<Pruned> {
+async fn let_go(
+    config: &Config,
+    job: &Job,
+    destinations: &[(Destination, Option<Lock>)],
+    artifacts: &[ArtifactReport],
+) -> Vec<Pruned> {
     let mut all = Vec::new();
     for (destination, _) in destinations {
         let Some(policy) = job.retention.get(&destination.name) else {
@@ -322,8 +328,18 @@ async fn let_go(job: &Job, destinations: &[(Destination, Option<Lock>)], artifac
             let store = Arc::clone(&destination.store);
             let catalog = Catalog::read(&*store).await?;
             let at = Catalogued { name: destination.name.clone(), store, catalog };
-            let wanted = |series: &Series| fresh.contains(&series.subject);
-            prune::at_destination(&at, &[(job, policy)], Mode::Act, wanted).await
+            let regime = |series: &Series| match fresh.contains(&series.subject) {
+                true => Regime::Policy,
+                false => Regime::LeaveAlone,
+            };
+            let request = Request {
+                job: Some(&job.name),
+                destination: Some(&destination.name),
+                mode: Mode::Act,
+                despite: Despite::default(),
+                retire: None,
+            };
+            prune::at_destination(config, &at, &[(job, policy)], &request, regime).await
         };
         all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
     }

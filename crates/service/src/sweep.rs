@@ -1,15 +1,17 @@
-//! Removing what interrupted writers left in a destination, out of sight: drafts, spooled files, parts of uploads that are paid for.
+//! Removing what interrupted runs left in a destination: out of sight drafts, spooled files and parts of uploads that are paid for;
+//! in sight artifacts whose manifest never came.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use longshore_core::stage::Store;
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::stage::{Entry, Store};
 use longshore_core::{Error, Result};
 use serde::Serialize;
 
+use crate::catalogs::Catalogued;
+use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::prune::Mode;
-
-/// How old it must be to be nobody's any more: older than what any writer is at, also where a clock is wrong by hours.
-const GRACE: TimeDelta = TimeDelta::hours(48);
 
 /// Something that was left, and what became of it.
 #[derive(Debug, Serialize)]
@@ -18,18 +20,34 @@ pub struct Swept {
     pub name: String,
     /// Its size in bytes, where that is told.
     pub bytes: Option<u64>,
-    /// When it was last written to, by the destination's clock.
+    /// When it was last written to, by the destination's clock; or, of what lies in sight, since when this host knows of it.
     pub since: DateTime<Utc>,
+    /// Whether it lies there under the name of a file of a backup, whose manifest never came.
+    pub orphan: bool,
     /// Why it is still there, if it should have gone.
     pub error: Option<Problem>,
 }
 
-/// Removes, or only tells, what interrupted writers left in a destination long ago. One that cannot look has nothing to tell.
-pub(crate) async fn sweep(store: &dyn Store, mode: Mode, now: DateTime<Utc>) -> Result<Vec<Swept>> {
+/// Removes, or only tells, what interrupted runs left in a destination and what was seen last, or first, before this time.
+pub(crate) async fn sweep(
+    at: &Catalogued,
+    memory: Option<&mut Memory>,
+    mode: Mode,
+    before: DateTime<Utc>,
+) -> Result<Vec<Swept>> {
+    let mut all = drafts(&*at.store, mode, before).await?;
+    if let Some(memory) = memory {
+        all.extend(orphans(at, memory, mode, before).await?);
+    }
+    Ok(all)
+}
+
+/// What was left out of sight. A destination that cannot look has nothing to tell.
+async fn drafts(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
     let Some(broom) = store.sweep() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for leftover in broom.leftovers().await? {
-        if now - leftover.since < GRACE {
+        if leftover.since >= before {
             continue;
         }
         let gone = match mode {
@@ -37,7 +55,49 @@ pub(crate) async fn sweep(store: &dyn Store, mode: Mode, now: DateTime<Utc>) -> 
             Mode::DryRun => Ok(()),
         };
         let error = gone.err().as_ref().map(|error: &Error| Problem::from(error));
-        all.push(Swept { name: leftover.name, bytes: leftover.bytes, since: leftover.since, error });
+        all.push(Swept { name: leftover.name, bytes: leftover.bytes, since: leftover.since, orphan: false, error });
+    }
+    Ok(all)
+}
+
+/// The files of backups that have no manifest, and had none when this host saw them first, long ago: whoever was to write it has died. The
+/// time in a name does not tell that, since it is when the run began, and a listing tells no other.
+async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
+    let now = Utc::now();
+    let known = std::mem::take(&mut memory.orphans);
+    let mut due = Vec::new();
+    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| BackupName::of_file(&entry.key).is_some()) {
+        let since = known.get(key).copied().unwrap_or(now).min(now);
+        memory.orphans.insert(key.clone(), since);
+        if since < before {
+            due.push((key.clone(), *bytes, since));
+        }
+    }
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let manifests: Vec<Key> = at
+        .store
+        .list()
+        .await?
+        .try_filter_map(async |entry| Ok(BackupName::of_manifest(&entry.key).map(|_| entry.key)))
+        .try_collect()
+        .await?;
+    let mut all = Vec::new();
+    for (key, bytes, since) in due {
+        // Its manifest may have come since the catalog was read.
+        if BackupName::of_file(&key).is_some_and(|name| manifests.binary_search(&name.manifest()).is_ok()) {
+            continue;
+        }
+        let gone = match mode {
+            Mode::Act => at.store.remove(&key).await,
+            Mode::DryRun => Ok(()),
+        };
+        if gone.is_ok() && mode == Mode::Act {
+            memory.orphans.remove(&key);
+        }
+        let error = gone.err().as_ref().map(Problem::from);
+        all.push(Swept { name: key.to_string(), bytes: Some(bytes), since, orphan: true, error });
     }
     Ok(all)
 }

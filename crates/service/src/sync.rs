@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use longshore_core::catalog::{Backup, Catalog, Presence, Series};
-use longshore_core::key::BackupName;
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::mark::Says;
 use longshore_core::pipeline::{copy, is_damage, prove, replace};
 use longshore_core::progress::{Progress, unwatched};
 use longshore_core::stage::Store;
@@ -17,9 +19,11 @@ use serde::Serialize;
 
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
+use crate::hold::mark;
 use crate::lock::JobLock;
 use crate::problem::Problem;
 use crate::prune;
+use crate::verify::note;
 
 /// What to do about backups that are damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,7 @@ pub async fn sync(
     let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
         Repair::Yes => {
-            let (damaged, unread) = damaged(job, &all, &progress).await;
+            let (damaged, unread) = damaged(job, &all, mode, &progress).await;
             problems.extend(unread);
             damaged
         }
@@ -162,11 +166,16 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
 type Damaged = BTreeMap<(String, BackupName), Error>;
 
 /// Reads everything: what is damaged, and what could not be read, which may be.
-async fn damaged(job: &Job, all: &[Catalogued], progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
+async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
     let reads = all.iter().map(async |at| {
         let (mut damaged, mut unread) = (Vec::new(), Vec::new());
-        for backup in of_job(job, at).filter(|backup| backup.is_good()) {
-            match prove(&*at.store, backup, progress).await {
+        for backup in of_job(job, at).filter(|backup| backup.artifact == Presence::Whole) {
+            let proven = prove(&*at.store, backup, progress).await;
+            if mode == Mode::Act {
+                // That it could not be noted takes nothing from what was found.
+                note(at, backup, proven.as_ref().err()).await.ok();
+            }
+            match proven {
                 Err(error) if is_damage(&error) => damaged.push(((at.name.clone(), backup.name.clone()), error)),
                 Err(error) => unread.push(Unhealed {
                     destination: at.name.clone(),
@@ -215,8 +224,13 @@ impl Planned<'_> {
 fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair) -> Result<Plan<'a>> {
     let wrong = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
-            Presence::Whole => None,
-            _ => {
+            // Where all was read, it was found sound now.
+            Presence::Whole if repair == Repair::Yes || !backup.marks.damaged() => None,
+            Presence::Whole => {
+                let message = "it was found damaged when it was read back";
+                Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
+            }
+            Presence::OtherSize(_) | Presence::Missing => {
                 let message = "its artifact is missing, or has another size than its manifest says";
                 Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
             }
@@ -292,6 +306,17 @@ async fn act(config: &Config, plans: Vec<Vec<Planned<'_>>>, progress: &Arc<dyn P
     Ok(join_all(work).await.into_iter().flatten().collect())
 }
 
+/// Puts a good copy in the place of a damaged one, and notes beside it that it is good again: an older note may say otherwise.
+async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Result<()> {
+    replace(&*from.store, &*planned.to.store, planned.backup, progress).await?;
+    let name = &planned.backup.name;
+    let own = planned.to.catalog.backups().find(|own| own.name == *name);
+    let last = own.and_then(|own| own.marks.latest(Says::Damaged)).map_or(DateTime::<Utc>::MIN_UTC, Stamp::time);
+    // Later than any note that was just made of the damage.
+    let time = Utc::now().max(last + TimeDelta::seconds(1)) + TimeDelta::seconds(1);
+    mark(None, "replaced by a good copy").put(&*planned.to.store, name, Says::Verified, time).await.map(drop)
+}
+
 /// Makes one copy, from the next that has it where one fails.
 async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
     let begun = Instant::now();
@@ -301,7 +326,7 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
     for from in &planned.from {
         result = match planned.why {
             Why::Missing => copy(&*from.store, to, planned.backup, progress).await,
-            Why::Damaged => replace(&*from.store, to, planned.backup, progress).await,
+            Why::Damaged => mend(from, planned, progress).await,
         };
         if result.is_ok() {
             break;
@@ -353,10 +378,10 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_is_neither_damaged_nor_passed_over() {
         let (store, at, job) = with_backup().await;
-        let (found, unread) = damaged(&job, std::slice::from_ref(&at), &unwatched()).await;
+        let (found, unread) = damaged(&job, std::slice::from_ref(&at), Mode::Act, &unwatched()).await;
         assert_eq!((found.len(), unread.len()), (0, 0));
         store.fault(Operation::Fetch, Fault::FailAfter(1));
-        let (found, unread) = damaged(&job, &[at], &unwatched()).await;
+        let (found, unread) = damaged(&job, &[at], Mode::Act, &unwatched()).await;
         assert_eq!((found.len(), unread.len()), (0, 1));
         let synced = Synced { copies: Vec::new(), problems: unread };
         assert!(!synced.succeeded() && !synced.problems[0].damaged);

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
+use longshore_core::mark::Says;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, is_damage, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::catalogs::{Catalogued, catalogs, means};
 use crate::config::{Config, Job};
+use crate::hold::mark;
 use crate::problem::Problem;
 use crate::registry::Registry;
 
@@ -81,6 +83,8 @@ pub struct ReadBack {
     pub error: Option<Problem>,
     /// Whether what is wrong is damage, rather than a destination that could not be read.
     pub damaged: bool,
+    /// Why what was found could not be noted beside the backup, if so: a destination that may only be read.
+    pub unmarked: Option<Problem>,
 }
 
 /// Who judges for a job, or by default where there is none.
@@ -179,6 +183,7 @@ impl Reader<'_> {
             Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
             Err(error) => (None, Some(error)),
         };
+        let unmarked = note(at, backup, error.as_ref()).await.err();
         Some(ReadBack {
             destination: at.name.clone(),
             name: backup.name.to_string(),
@@ -187,8 +192,22 @@ impl Reader<'_> {
             verified: read.into_iter().flat_map(|read| read.findings).map(|found| found.verification).collect(),
             damaged: error.as_ref().is_some_and(is_damage),
             error: error.as_ref().map(Problem::from),
+            unmarked: unmarked.as_ref().map(Problem::from),
         })
     }
+}
+
+/// Notes beside a backup what a read-back found, where that is new: retention counts on it.
+pub(crate) async fn note(at: &Catalogued, backup: &Backup, error: Option<&Error>) -> Result<()> {
+    let (says, why) = match error {
+        None if !backup.marks.verified() => (Says::Verified, String::new()),
+        Some(error) if is_damage(error) && !backup.marks.damaged() => (Says::Damaged, error.chain()),
+        _ => return Ok(()),
+    };
+    let last = [Says::Verified, Says::Damaged].iter().filter_map(|says| backup.marks.latest(*says)).max();
+    let now = Utc::now();
+    let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
+    mark(None, &why).put(&*at.store, &backup.name, says, time).await.map(drop)
 }
 
 /// Counts what is read of one backup, beside whoever hears of all.
@@ -251,6 +270,7 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
         verified: Vec::new(),
         error: Some(error.into()),
         damaged: is_damage(error),
+        unmarked: None,
     }
 }
 
@@ -315,6 +335,7 @@ mod tests {
         let config = Config {
             path: Default::default(),
             lock_dir: None,
+            state_dir: None,
             destinations: Default::default(),
             jobs: Default::default(),
         };

@@ -58,7 +58,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
                 exit = worse(exit, Exit::Damaged);
             }
             let line = lines.entry(backup.name.clone()).or_insert_with(|| line(backup));
-            line.destinations.insert(destination.clone(), state(backup.artifact));
+            line.destinations.insert(destination.clone(), state(backup));
         }
     }
     let lines: Vec<Line> = lines.into_values().collect();
@@ -108,8 +108,9 @@ fn line(backup: &Backup) -> Line {
     }
 }
 
-fn state(artifact: Presence) -> String {
-    match artifact {
+fn state(backup: &Backup) -> String {
+    match backup.artifact {
+        Presence::Whole if backup.marks.damaged() => "damaged: found when it was read back".to_owned(),
         Presence::Whole => "whole".to_owned(),
         Presence::OtherSize(bytes) => format!("damaged: {bytes} bytes"),
         Presence::Missing => "damaged: no artifact".to_owned(),

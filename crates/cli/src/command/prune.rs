@@ -1,56 +1,56 @@
 //! `longshore prune`: remove what the retention policy does not keep.
 
 use longshore_core::Result;
-use longshore_service::prune::{Mode, Pruned};
+use longshore_service::prune::{Despite, Mode, Pruned, Request, SeriesPruned, shown};
 
-use crate::args::Prune;
+use crate::args::{Prune, Rule};
 use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
 pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
     let Context { config, output, .. } = context;
-    let mode = if args.dry_run { Mode::DryRun } else { Mode::Act };
-    let pruned =
-        longshore_service::prune::prune(config, args.job.as_deref(), args.destination.as_deref(), mode).await?;
+    let request = Request {
+        job: args.job.as_deref(),
+        destination: args.destination.as_deref(),
+        mode: if args.dry_run { Mode::DryRun } else { Mode::Act },
+        despite: Despite { clock: args.despite.contains(&Rule::Clock), listing: args.despite.contains(&Rule::Listing) },
+        retire: args.retired.as_deref(),
+    };
+    let pruned = longshore_service::prune::prune(config, &request).await?;
     if args.json.json {
         output.json(&pruned);
     } else {
-        show(*output, &pruned, mode);
+        show(*output, &pruned, request.mode);
     }
     let failed = pruned.iter().filter(|pruned| !pruned.succeeded()).count();
-    Ok(match failed {
-        0 => Exit::Done,
-        failed if failed < pruned.len() => Exit::Partial,
-        _ if pruned.iter().all(|pruned| pruned.error.is_some()) => Exit::Failed,
-        _ => Exit::Partial,
+    Ok(if failed == 0 {
+        Exit::Done
+    } else if pruned.iter().all(Pruned::was_refused) {
+        Exit::Refused
+    } else if pruned.iter().all(|pruned| pruned.error.is_some()) {
+        Exit::Failed
+    } else {
+        Exit::Partial
     })
 }
 
-/// Every backup, newest first, with why it is kept or that it goes.
+/// Every backup, newest first, with why it is kept or goes.
 fn show(output: Output, all: &[Pruned], mode: Mode) {
     let mut rows = Vec::new();
     for pruned in all {
         for series in &pruned.series {
-            for kept in &series.keep {
-                let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                rows.push(vec![pruned.destination.clone(), kept.name.to_string(), "keep".to_owned(), reasons]);
-            }
-            for name in series.remove.iter().rev() {
-                let done = if mode == Mode::DryRun { "would remove" } else { "removed" };
-                let failed = series.failed.iter().any(|(failed, _)| failed == name);
-                let done = if failed { "NOT REMOVED" } else { done };
-                rows.push(vec![pruned.destination.clone(), name.to_string(), done.to_owned(), String::new()]);
-            }
+            rows.extend(decisions(series, mode).into_iter().map(|mut row| {
+                row.insert(0, pruned.destination.clone());
+                row
+            }));
         }
         for swept in &pruned.swept {
-            let done = match (&swept.error, mode) {
-                (Some(_), _) => "NOT REMOVED",
-                (None, Mode::DryRun) => "would remove",
-                (None, Mode::Act) => "removed",
+            let why = match swept.orphan {
+                true => format!("no manifest came for it since {}", swept.since.date_naive()),
+                false => format!("left by an interrupted writer on {}", swept.since.date_naive()),
             };
-            let why = format!("left by an interrupted writer on {}", swept.since.date_naive());
-            rows.push(vec![pruned.destination.clone(), swept.name.clone(), done.to_owned(), why]);
+            rows.push(vec![pruned.destination.clone(), swept.name.clone(), done(swept.error.is_some(), mode), why]);
         }
     }
     if all.is_empty() {
@@ -62,7 +62,40 @@ fn show(output: Output, all: &[Pruned], mode: Mode) {
     }
     for pruned in all {
         problems(output, pruned);
+        for series in &pruned.series {
+            if let Some(ended) = series.ended {
+                output.note(format_args!(
+                    "{}/{} at \"{}\" no longer grows since {}: its last backups stay until `longshore prune --retired {}/{}`",
+                    series.cluster, series.subject, pruned.destination, shown(ended), series.cluster, series.subject
+                ));
+            }
+        }
     }
+}
+
+/// What is decided for each backup of a series, newest first: its name, the decision, and why.
+fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
+    let keep = series.keep.iter().map(|kept| {
+        let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
+    });
+    let remove = series.remove.iter().map(|removed| {
+        let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
+        (removed.time, vec![removed.name.to_string(), done(failed, mode), removed.cause.to_string()])
+    });
+    let mut all: Vec<_> = keep.chain(remove).collect();
+    all.sort_by(|(one, _), (other, _)| other.cmp(one));
+    all.into_iter().map(|(_, row)| row).collect()
+}
+
+/// What became of something that was to go.
+fn done(failed: bool, mode: Mode) -> String {
+    match (failed, mode) {
+        (true, _) => "REMOVAL FAILED",
+        (false, Mode::DryRun) => "would remove",
+        (false, Mode::Act) => "removed",
+    }
+    .to_owned()
 }
 
 /// What retention did at the end of a run.
@@ -81,10 +114,8 @@ fn problems(output: Output, pruned: &Pruned) {
             error.hint.as_deref(),
         );
     }
-    if let Some(error) = &pruned.unswept {
-        let message =
-            format!("cannot look for what interrupted writers left at \"{}\": {}", pruned.destination, error.message);
-        output.problem(&message, error.hint.as_deref());
+    for error in &pruned.problems {
+        output.problem(&format!("at \"{}\": {}", pruned.destination, error.message), error.hint.as_deref());
     }
     for swept in &pruned.swept {
         if let Some(error) = &swept.error {
@@ -94,10 +125,21 @@ fn problems(output: Output, pruned: &Pruned) {
             );
         }
     }
-    for (name, error) in pruned.series.iter().flat_map(|series| &series.failed) {
-        output.problem(
-            &format!("{name} at \"{}\" could not be removed: {}", pruned.destination, error.message),
-            error.hint.as_deref(),
-        );
+    for series in &pruned.series {
+        if let Some(error) = &series.refused {
+            output.problem(
+                &format!(
+                    "nothing was pruned of {}/{} at \"{}\": {}",
+                    series.cluster, series.subject, pruned.destination, error.message
+                ),
+                error.hint.as_deref(),
+            );
+        }
+        for (name, error) in &series.failed {
+            output.problem(
+                &format!("{name} at \"{}\" could not be removed: {}", pruned.destination, error.message),
+                error.hint.as_deref(),
+            );
+        }
     }
 }

@@ -42,6 +42,9 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
                 );
             }
         }
+        if let Some(error) = read.iter().find_map(|read| read.unmarked.as_ref()) {
+            output.note(format_args!("what was found could not be noted beside the backups: {}", error.message));
+        }
         if read.is_empty() {
             output.note("no backups");
         } else if read.iter().any(|read| read.depth == Some(Depth::Sealed)) {

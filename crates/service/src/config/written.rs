@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use longshore_core::berth::{MaxRate, Pace, STALL_TIMEOUT, Terms};
 use longshore_core::compress::Compression;
 use longshore_core::plugin::Packing;
@@ -14,11 +15,15 @@ use serde::de::IgnoredAny;
 
 use crate::fault::shown;
 
+/// How long what an interrupted run left is left alone: no run takes so long, and no clock is wrong by so much.
+const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
+
 /// The top of the file. The sections are read one by one; they stand here so that an unknown one is told the known ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Top {
     pub(super) lock_dir: Option<PathBuf>,
+    pub(super) state_dir: Option<PathBuf>,
     #[serde(rename = "cluster")]
     _cluster: Option<IgnoredAny>,
     #[serde(rename = "destination")]
@@ -45,11 +50,17 @@ pub(super) struct Destination {
     stall_timeout: Option<Span>,
     max_rate: Option<MaxRate>,
     pub(super) parallel: Option<usize>,
+    orphan_grace: Option<Span>,
 }
 
 impl Destination {
     /// The settings' names.
-    pub(super) const SETTINGS: [&str; 3] = ["stall_timeout", "max_rate", "parallel"];
+    pub(super) const SETTINGS: [&str; 4] = ["stall_timeout", "max_rate", "parallel", "orphan_grace"];
+
+    pub(super) fn orphan_grace(&self) -> TimeDelta {
+        let grace = self.orphan_grace.and_then(|grace| TimeDelta::from_std(grace.duration()).ok());
+        grace.unwrap_or(ORPHAN_GRACE)
+    }
 
     pub(super) fn terms(&self) -> Terms {
         Terms {

@@ -62,7 +62,7 @@ impl Place<'_> {
         let host = self.sshd.settings(Account::Sftp);
         let host = host.as_object().into_iter().flatten().map(|(name, value)| format!("{name} = {value}\n"));
         let text = format!(
-            "lock_dir = '{folder}/locks'\n[cluster.main]\nconnection = \"{connection}\"\nbin_dir = '{bin_dir}'\n\
+            "lock_dir = '{folder}/locks'\nstate_dir = '{folder}/state'\n[cluster.main]\nconnection = \"{connection}\"\nbin_dir = '{bin_dir}'\n\
              [destination.near]\ntype = 'local'\npath = '{near}'\n\
              [destination.bucket]\ntype = 's3'\nbucket = '{BUCKET}'\nregion = '{REGION}'\nendpoint = 'http://{store}'\nallow_http = true\n\
              access_key_id = '{id}'\nsecret_access_key_file = '{secret}'\n\

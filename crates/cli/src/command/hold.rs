@@ -1,0 +1,44 @@
+//! `longshore hold` and `unhold`: exempt a backup from retention, and end that.
+
+use longshore_core::Result;
+use longshore_service::catalogs::moment;
+use longshore_service::hold::{Marked, Wish, hold as mark};
+
+use crate::args::{Hold, Unhold};
+use crate::command::Context;
+use crate::exit_code::Exit;
+
+pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
+    let until = args.until.as_deref().map(moment).transpose()?;
+    let wish = Wish::Hold { until, why: args.why.clone() };
+    let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &wish).await?;
+    Ok(tell(context, &marked, "held", args.json.json))
+}
+
+pub(super) async fn unhold(context: &Context, args: &Unhold) -> Result<Exit> {
+    let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &Wish::Release).await?;
+    Ok(tell(context, &marked, "released", args.json.json))
+}
+
+/// Says what became of it at each destination.
+fn tell(context: &Context, all: &[Marked], done: &str, json: bool) -> Exit {
+    let output = context.output;
+    if json {
+        output.json(&all);
+    }
+    let failed = all.iter().filter(|marked| marked.error.is_some()).count();
+    for Marked { destination, name, error } in all {
+        match error {
+            Some(error) => {
+                output.problem(&format!("{name} at \"{destination}\": {}", error.message), error.hint.as_deref());
+            }
+            None if !json => output.line(format_args!("{done} {name} at \"{destination}\"")),
+            None => {}
+        }
+    }
+    match failed {
+        0 => Exit::Done,
+        failed if failed < all.len() => Exit::Partial,
+        _ => Exit::Failed,
+    }
+}

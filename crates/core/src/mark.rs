@@ -1,0 +1,246 @@
+//! Marks: what became known of a backup after it was made, each a small file of its own beside it.
+//!
+//! ```text
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.hold.2026-07-01_120000.json
+//! ```
+//!
+//! Nothing is ever overwritten, so a mark is never changed: a later one of another kind takes its effect away. The time in its name is
+//! when it was made; what kind it is and when it was made, a listing tells.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::{BackupName, Key, Stamp};
+use crate::retention::Hold;
+use crate::stage::{Ship, Store};
+use crate::stream::{collect, from_bytes};
+
+/// The most bytes a mark may have.
+const MAX_MARK_BYTES: usize = 64 << 10;
+
+/// What a mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Says {
+    /// Retention is to leave the backup alone.
+    Hold,
+    /// No hold that was made before counts any more.
+    Released,
+    /// It was read back whole from this destination.
+    Verified,
+    /// It was read back from this destination, and is damaged.
+    Damaged,
+    /// It was restored in a drill from this destination.
+    Drilled,
+    /// Somebody restores it from this destination.
+    Restoring,
+}
+
+/// All kinds, and the word for each in a name.
+const WORDS: [(Says, &str); 6] = [
+    (Says::Hold, "hold"),
+    (Says::Released, "released"),
+    (Says::Verified, "verified"),
+    (Says::Damaged, "damaged"),
+    (Says::Drilled, "drilled"),
+    (Says::Restoring, "restoring"),
+];
+
+impl fmt::Display for Says {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = WORDS.iter().find(|(says, _)| says == self).map_or("", |(_, word)| word);
+        f.write_str(word)
+    }
+}
+
+/// What the name of a mark tells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MarkName {
+    /// The backup that it is about.
+    pub backup: BackupName,
+    /// What it says.
+    pub says: Says,
+    /// When it was made.
+    pub time: Stamp,
+}
+
+impl MarkName {
+    /// What the name of a mark tells, if it is a mark's.
+    pub fn of(key: &Key) -> Option<Self> {
+        let (rest, time) = key.as_str().strip_suffix(".json")?.rsplit_once('.')?;
+        let (name, word) = rest.rsplit_once('.')?;
+        let (says, _) = WORDS.iter().find(|(_, known)| *known == word)?;
+        let backup = BackupName::of_manifest(&Key::parse(&format!("{name}.json")).ok()?)?;
+        Some(Self { backup, says: *says, time: Stamp::parse(time)? })
+    }
+
+    /// The mark's key.
+    pub fn key(&self) -> Result<Key> {
+        Key::parse(&format!("{}.{}.{}.json", self.backup, self.says, self.time))
+    }
+}
+
+/// What is in a mark.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The version of Longshore that wrote it.
+    #[serde(default)]
+    pub longshore: String,
+    /// Who made it: a user and a host.
+    #[serde(default)]
+    pub by: String,
+    /// Until when it counts; for good without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Why it was made: a person's reason, or what was found.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+impl Mark {
+    /// Puts the mark beside a backup. Where one of the same second lies already, it takes the next.
+    pub async fn put(
+        &self,
+        store: &dyn Ship,
+        backup: &BackupName,
+        says: Says,
+        time: DateTime<Utc>,
+    ) -> Result<MarkName> {
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| {
+            Error::new(Stage::Catalog, Kind::Failed, backup.as_str(), "cannot write a mark").because(error)
+        })?;
+        bytes.push(b'\n');
+        let mut name = MarkName { backup: backup.clone(), says, time: Stamp::new(time) };
+        loop {
+            match store.ship(&name.key()?, from_bytes(bytes.clone())).await {
+                Err(error) if error.kind() == Kind::AlreadyExists => {
+                    name.time = Stamp::new(name.time.time() + chrono::TimeDelta::seconds(1));
+                }
+                shipped => return shipped.map(|()| name),
+            }
+        }
+    }
+
+    /// Reads a mark.
+    async fn get(store: &dyn Store, name: &MarkName) -> Result<Self> {
+        let key = name.key()?;
+        let bytes = collect(store.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), "not a mark").because(error))
+    }
+}
+
+/// What the marks of one backup say together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// All of them, in the order of their keys.
+    pub names: Vec<MarkName>,
+    /// Who holds it, whether or not the time is up.
+    pub held: Option<Hold>,
+    /// Until when somebody who restores it wants it to stay, whether or not that is past.
+    pub restoring_until: Option<DateTime<Utc>>,
+}
+
+impl Marks {
+    /// What marks say; of those whose names do not tell, the content is fetched. One that cannot be read holds its backup. A failed
+    /// connection is an error.
+    pub async fn read(store: &dyn Store, names: Vec<MarkName>) -> Result<Self> {
+        let mut marks = Self { names, ..Self::default() };
+        let released = marks.latest(Says::Released);
+        for name in &marks.names {
+            let counts = match name.says {
+                // A hold of the second in which others were released may be a new one.
+                Says::Hold => released.is_none_or(|released| name.time >= released),
+                Says::Restoring => true,
+                Says::Released | Says::Verified | Says::Damaged | Says::Drilled => false,
+            };
+            if !counts {
+                continue;
+            }
+            let mark = match Mark::get(store, name).await {
+                Ok(mark) => mark,
+                Err(error) if error.kind() == Kind::NotFound => continue,
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Denied) => {
+                    Mark { why: format!("its mark cannot be read: {error}"), ..Mark::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            match name.says {
+                Says::Restoring => marks.restoring_until = marks.restoring_until.max(mark.until),
+                _ => {
+                    let hold = Hold { until: mark.until, why: mark.why };
+                    marks.held = Some(match marks.held.take() {
+                        Some(other) if outlasts(&other, &hold) => other,
+                        _ => hold,
+                    });
+                }
+            }
+        }
+        Ok(marks)
+    }
+
+    /// When the latest mark was made that says this.
+    pub fn latest(&self, says: Says) -> Option<Stamp> {
+        self.names.iter().filter(|name| name.says == says).map(|name| name.time).max()
+    }
+
+    /// Whether it was read back whole, and nothing was found against it since.
+    pub fn verified(&self) -> bool {
+        self.latest(Says::Verified) > self.latest(Says::Damaged)
+    }
+
+    /// Whether it was found damaged, and was not read back whole since.
+    pub fn damaged(&self) -> bool {
+        self.latest(Says::Damaged).is_some_and(|damaged| Some(damaged) >= self.latest(Says::Verified))
+    }
+
+    /// Whether it was restored in a drill, and nothing was found against it since.
+    pub fn drilled(&self) -> bool {
+        self.latest(Says::Drilled) > self.latest(Says::Damaged)
+    }
+}
+
+/// Whether one hold lasts at least as long as another.
+fn outlasts(one: &Hold, other: &Hold) -> bool {
+    one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marks_name_tells_what_it_says_of_which_backup() {
+        let key = Key::parse("main/app/app-2026-06-07_091500.hold.2026-07-01_120000.json").unwrap();
+        let name = MarkName::of(&key).unwrap();
+        assert_eq!((name.backup.as_str(), name.says), ("main/app/app-2026-06-07_091500", Says::Hold));
+        assert_eq!(name.time.to_string(), "2026-07-01_120000");
+        assert_eq!(name.key().unwrap(), key);
+        assert_eq!(BackupName::of_manifest(&key), None, "no manifest bears such a name");
+        for (says, word) in WORDS {
+            assert_eq!(says.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_mark_is_none() {
+        for text in [
+            "main/app/app-2026-06-07_091500.json",
+            "main/app/app-2026-06-07_091500.details.json",
+            "main/app/app-2026-06-07_091500.hold.json",
+            "main/app/app-2026-06-07_091500.hold.2026-07-01.json",
+            "main/app/app-2026-06-07_091500.held.2026-07-01_120000.json",
+            "main/app/other-2026-06-07_091500.hold.2026-07-01_120000.json",
+            "app-2026-06-07_091500.hold.2026-07-01_120000.json",
+        ] {
+            assert_eq!(MarkName::of(&Key::parse(text).unwrap()), None, "{text}");
+        }
+        // A database may bear such a name, and has manifests and marks of its own.
+        let odd = "app-2026-06-07_091500.hold.2026-07-01_120000";
+        let key = Key::parse(&format!("main/{odd}/{odd}-2026-06-07_091500.json")).unwrap();
+        assert_eq!(MarkName::of(&key), None);
+        assert!(BackupName::of_manifest(&key).is_some());
+    }
+}

@@ -1,0 +1,242 @@
+//! The calendar that a policy counts by: periods of a time zone, and spans of calendar units back from a moment.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// How long the periods are of which a rule keeps the newest backup each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Every {
+    /// An hour of the wall clock. The hour that a clock put back repeats is two.
+    Hour,
+    /// A day of the wall clock: 23 to 25 hours.
+    Day,
+    /// An ISO week: Monday to Sunday, whichever year they are in.
+    Week,
+    /// A month.
+    Month,
+    /// A quarter of a year.
+    Quarter,
+    /// A year: of the calendar, not of ISO weeks.
+    Year,
+}
+
+impl Every {
+    /// All, from the shortest to the longest.
+    pub const ALL: [Self; 6] = [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
+
+    /// What happens so often, such as `daily`.
+    pub fn adverb(self) -> &'static str {
+        match self {
+            Self::Hour => "hourly",
+            Self::Day => "daily",
+            Self::Week => "weekly",
+            Self::Month => "monthly",
+            Self::Quarter => "quarterly",
+            Self::Year => "yearly",
+        }
+    }
+
+    /// The period that a moment falls into: the same for all moments of it, and for no other.
+    pub fn period(self, time: DateTime<Utc>, zone: Tz) -> Period {
+        let local = time.with_timezone(&zone);
+        let month = i64::from(local.year()) * 12 + i64::from(local.month0());
+        match self {
+            Self::Hour => Period(
+                local.naive_local().and_utc().timestamp().div_euclid(3600),
+                // Only this tells the two hours apart that a clock put back makes of one.
+                local.offset().fix().local_minus_utc(),
+            ),
+            Self::Day => Period(i64::from(local.num_days_from_ce()), 0),
+            Self::Week => Period(i64::from(local.iso_week().year()) * 100 + i64::from(local.iso_week().week()), 0),
+            Self::Month => Period(month, 0),
+            Self::Quarter => Period(month.div_euclid(3), 0),
+            Self::Year => Period(i64::from(local.year()), 0),
+        }
+    }
+}
+
+/// An hour, day, week, month, quarter or year, told from all others of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(i64, i32);
+
+/// A span of calendar units, such as `"1y6mo"` or `"30d"`: what it comes to depends on where it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Ago {
+    months: u32,
+    days: u32,
+    hours: u32,
+}
+
+/// The units of an [`Ago`], the longest first, with the months, days and hours of each.
+const UNITS: [(&str, u32, u32, u32); 5] =
+    [("y", 12, 0, 0), ("mo", 1, 0, 0), ("w", 0, 7, 0), ("d", 0, 1, 0), ("h", 0, 0, 1)];
+
+impl Ago {
+    /// The moment so long before `time`: first the months, then the days on the calendar of `zone`, then hours that have passed. Where
+    /// a month has no such day it is its last (31 March less a month: 28 or 29 February). A wall clock's time that is skipped or
+    /// repeated on that day is the earlier of the two moments that it may mean.
+    pub fn before(self, time: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
+        let local = time.with_timezone(&zone).naive_local();
+        let back = local
+            .checked_sub_months(Months::new(self.months))
+            .and_then(|local| local.checked_sub_days(Days::new(self.days.into())));
+        let moment = back.map_or(DateTime::<Utc>::MIN_UTC, |back| earliest(back, zone));
+        // Without calendar units, no wall clock takes part.
+        let moment = if self.months == 0 && self.days == 0 { time } else { moment };
+        moment.checked_sub_signed(TimeDelta::hours(self.hours.into())).unwrap_or(DateTime::<Utc>::MIN_UTC)
+    }
+}
+
+/// The first moment at which the wall clock of `zone` shows `local`. One that is skipped is what a clock would show that was not put
+/// forward: as long after the moment before as it says.
+fn earliest(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+    match zone.from_local_datetime(&local) {
+        LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.to_utc(),
+        // A clock that was put forward skips less than a day, and so does one that skips a day.
+        LocalResult::None => {
+            let before = zone.offset_from_utc_datetime(&(local - TimeDelta::days(2))).fix().local_minus_utc();
+            let after = zone.offset_from_utc_datetime(&(local + TimeDelta::days(2))).fix().local_minus_utc();
+            (local - TimeDelta::seconds(before.max(after).into())).and_utc()
+        }
+    }
+}
+
+impl TryFrom<String> for Ago {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let unclear = || {
+            format!(
+                "\"{text}\" is not a span of the calendar: write numbers with y, mo, w, d or h, the longest first, such as \"30d\" or \"1y6mo\""
+            )
+        };
+        let mut ago = Self { months: 0, days: 0, hours: 0 };
+        let (mut rest, mut units) = (text.as_str(), &UNITS[..]);
+        while !rest.is_empty() {
+            let (number, after) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+            let (unit, next) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
+            let place = units.iter().position(|(name, ..)| *name == unit).ok_or_else(unclear)?;
+            let (_, months, days, hours) = units[place];
+            let number: u32 = number.parse().map_err(|_| unclear())?;
+            let add = |sum: u32, each: u32| number.checked_mul(each).and_then(|more| sum.checked_add(more));
+            let sums = (add(ago.months, months), add(ago.days, days), add(ago.hours, hours));
+            let (Some(months), Some(days), Some(hours)) = sums else { return Err(unclear()) };
+            ago = Self { months, days, hours };
+            (rest, units) = (next, &units[place + 1..]);
+        }
+        if ago == (Self { months: 0, days: 0, hours: 0 }) { Err(unclear()) } else { Ok(ago) }
+    }
+}
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.months / 12, "y"), (self.months % 12, "mo"), (self.days, "d"), (self.hours, "h")];
+        parts.into_iter().filter(|(number, _)| *number > 0).try_for_each(|(number, unit)| write!(f, "{number}{unit}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn ago(text: &str) -> Ago {
+        Ago::try_from(text.to_owned()).unwrap()
+    }
+
+    fn before(span: &str, time: &str, zone: Tz) -> String {
+        ago(span).before(at(time), zone).to_rfc3339()
+    }
+
+    const BERLIN: Tz = Tz::Europe__Berlin;
+
+    #[test]
+    fn a_day_is_the_wall_clocks() {
+        // 23:30 UTC is half past one of the next day in Berlin's summer.
+        let (late, later) = (at("2026-06-07T23:30:00Z"), at("2026-06-08T12:00:00Z"));
+        assert_eq!(Every::Day.period(late, BERLIN), Every::Day.period(later, BERLIN));
+        assert_ne!(Every::Day.period(late, Tz::UTC), Every::Day.period(later, Tz::UTC));
+    }
+
+    #[test]
+    fn the_hour_that_a_clock_put_back_repeats_is_two() {
+        // 25 October 2026: 02:30 in Berlin is at 00:30 and at 01:30 UTC.
+        let (first, second) = (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"));
+        assert_ne!(Every::Hour.period(first, BERLIN), Every::Hour.period(second, BERLIN));
+        assert_eq!(Every::Day.period(first, BERLIN), Every::Day.period(second, BERLIN));
+    }
+
+    #[test]
+    fn a_clock_put_forward_makes_a_day_of_23_hours() {
+        // 29 March 2026 lasts in Berlin from 23:00 UTC of the day before to 21:59:59 UTC.
+        let day = |time| Every::Day.period(at(time), BERLIN);
+        assert_eq!(day("2026-03-28T23:00:00Z"), day("2026-03-29T21:59:59Z"));
+        assert_ne!(day("2026-03-28T23:00:00Z"), day("2026-03-29T22:00:00Z"));
+    }
+
+    #[test]
+    fn weeks_are_iso_weeks_and_years_are_not() {
+        let (eve, new_year) = (at("2026-12-31T03:00:00Z"), at("2027-01-01T03:00:00Z"));
+        assert_eq!(Every::Week.period(eve, Tz::UTC), Every::Week.period(new_year, Tz::UTC));
+        for every in [Every::Hour, Every::Day, Every::Month, Every::Quarter, Every::Year] {
+            assert_ne!(every.period(eve, Tz::UTC), every.period(new_year, Tz::UTC), "{every:?}");
+        }
+        // Week 1 of 2026 and week 1 of 2027 are two.
+        let week = |time| Every::Week.period(at(time), Tz::UTC);
+        assert_ne!(week("2026-01-01T00:00:00Z"), week("2027-01-04T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_month_back_ends_with_the_shorter_month() {
+        assert_eq!(before("1mo", "2027-01-31T03:00:00Z", Tz::UTC), "2026-12-31T03:00:00+00:00");
+        assert_eq!(before("1mo", "2026-03-31T03:00:00Z", Tz::UTC), "2026-02-28T03:00:00+00:00");
+        assert_eq!(before("1mo", "2028-03-31T03:00:00Z", Tz::UTC), "2028-02-29T03:00:00+00:00");
+        assert_eq!(before("1y", "2028-02-29T03:00:00Z", Tz::UTC), "2027-02-28T03:00:00+00:00");
+    }
+
+    #[test]
+    fn days_back_keep_the_wall_clocks_time_and_hours_do_not() {
+        // Berlin's clock was put forward on 29 March 2026.
+        assert_eq!(before("1d", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T11:00:00+00:00");
+        assert_eq!(before("24h", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T10:00:00+00:00");
+        assert_eq!(before("1d", "2026-03-29T10:00:00Z", Tz::UTC), "2026-03-28T10:00:00+00:00");
+    }
+
+    #[test]
+    fn a_time_that_a_clock_skips_or_repeats_is_the_earlier() {
+        // 02:30 on 29 March 2026 is none; with the clock already put forward it is at 00:30 UTC.
+        assert_eq!(before("1d", "2026-03-30T00:30:00Z", BERLIN), "2026-03-29T00:30:00+00:00");
+        // 02:30 on 25 October 2026 is twice: at 00:30 and at 01:30 UTC.
+        assert_eq!(before("1d", "2026-10-26T01:30:00Z", BERLIN), "2026-10-25T00:30:00+00:00");
+        // Samoa had no 30 December 2011.
+        let samoa = before("1d", "2011-12-30T20:00:00Z", Tz::Pacific__Apia);
+        assert!(samoa.as_str() < "2011-12-30T10:00:01+00:00", "{samoa}");
+        // Whatever happens to the clock, hours that have passed are hours.
+        assert_eq!(before("1h", "2026-10-25T01:30:00Z", BERLIN), "2026-10-25T00:30:00+00:00");
+    }
+
+    #[test]
+    fn a_span_is_written_with_its_longest_unit_first() {
+        for (text, told) in
+            [("30d", "30d"), ("2w", "14d"), ("18mo", "1y6mo"), ("1y2mo3w4d5h", "1y2mo25d5h"), ("48h", "48h")]
+        {
+            assert_eq!(ago(text).to_string(), told);
+        }
+        for bad in ["", "30", "d", "0d", "1m", "1 d", "-1d", "1d1y", "1d1d", "1.5d", "99999999999d", "4294967295y"] {
+            assert!(Ago::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_span_longer_than_time_reaches_its_beginning() {
+        assert_eq!(ago("4000000000d").before(at("2026-06-07T00:00:00Z"), BERLIN), DateTime::<Utc>::MIN_UTC);
+    }
+}

@@ -1,0 +1,354 @@
+//! The plan: for every backup of a job at a destination, whether it stays, and why.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::calendar::Every;
+use super::order::Order;
+use super::policy::Policy;
+use super::reason::{Cause, Reason};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::BackupName;
+
+/// How far ahead of this host's clock the newest backup may be dated. Hosts' clocks differ by seconds; more is a wrong clock.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(15);
+
+/// What retention must know of one backup at one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its name.
+    pub name: BackupName,
+    /// The one time of its run, by which it is counted.
+    pub time: DateTime<Utc>,
+    /// What it takes in the destination, in bytes.
+    pub bytes: u64,
+    /// Whether it is whole and nothing is known against it.
+    pub good: bool,
+    /// Whether it was read back whole from where it lies.
+    pub verified: bool,
+    /// Whether it was restored in a drill from where it lies.
+    pub drilled: bool,
+    /// Who holds it.
+    pub held: Option<Hold>,
+    /// Until when the store lets nobody remove it.
+    pub locked_until: Option<DateTime<Utc>>,
+    /// Until when somebody who restores it wants it to stay.
+    pub restoring_until: Option<DateTime<Utc>>,
+    /// The backups without which it cannot be fully restored.
+    pub needs: Vec<BackupName>,
+}
+
+/// A mark that exempts a backup from retention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Until when; for good without.
+    pub until: Option<DateTime<Utc>>,
+    /// Why.
+    pub why: String,
+}
+
+/// The backups of one series at one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// All of them, in any order.
+    pub backups: Vec<Candidate>,
+    /// What is to be done with them.
+    pub regime: Regime,
+}
+
+/// What is to be done with a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Regime {
+    /// The policy decides.
+    Policy,
+    /// Nothing goes; what its backups need counts.
+    LeaveAlone,
+    /// All goes that nothing but the policy and the floors would keep: a person says that it is no longer wanted.
+    Retire,
+}
+
+/// What else bears on a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The time by this host's clock.
+    pub now: DateTime<Utc>,
+    /// What backups outside the plan need, each with one that needs it.
+    pub needed: &'a BTreeMap<BackupName, BackupName>,
+    /// Whether a person has said that this host's clock is right, whatever the backups' dates say.
+    pub trust_clock: bool,
+}
+
+/// What is decided for all series of one job at one destination.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// For each history, in the order given, its backups, newest first.
+    pub decisions: Vec<Vec<Decision>>,
+    /// What goes, in the order in which to remove it, as places in `decisions`: the oldest first, and nothing before what needs it.
+    pub removals: Vec<(usize, usize)>,
+    /// The histories, by their places, for which nothing could be decided, and why. All of them stays.
+    pub refused: Vec<(usize, Error)>,
+    /// By how many bytes what must stay exceeds `max_total_size`.
+    pub excess_bytes: u64,
+}
+
+/// What is decided for one backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Its name.
+    pub name: BackupName,
+    /// The one time of its run.
+    pub time: DateTime<Utc>,
+    /// What it takes in the destination, in bytes.
+    pub bytes: u64,
+    /// Whether it stays, and why.
+    pub fate: Fate,
+}
+
+/// Whether a backup stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays, for all these reasons.
+    Keep(Vec<Reason>),
+    /// It goes.
+    Remove(Cause),
+}
+
+impl Plan {
+    /// What goes, in the order in which to remove it.
+    pub fn removed(&self) -> impl Iterator<Item = &Decision> {
+        self.removals.iter().map(|(history, place)| &self.decisions[*history][*place])
+    }
+}
+
+/// Decides for all series of one job at one destination.
+pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances<'_>) -> Result<Plan> {
+    policy.check("")?;
+    let mut plan = Plan::default();
+    let mut judged: Vec<Judged<'_>> = Vec::new();
+    for (place, history) in histories.iter().enumerate() {
+        let mut newest_first: Vec<&Candidate> = history.backups.iter().collect();
+        // Of two of one time, the one that is later by name counts as newer: some order there must be, and always the same.
+        newest_first.sort_unstable_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+        let regime = match wrong_clock(&newest_first, circumstances) {
+            Some(error) if history.regime == Regime::Policy => {
+                plan.refused.push((place, error));
+                Regime::LeaveAlone
+            }
+            _ => history.regime,
+        };
+        judged.push(judge(policy, newest_first, regime, circumstances.now));
+    }
+    keep_what_is_needed(&mut judged, circumstances.needed);
+    let order = Order::of(&judged.iter().map(|judged| &judged.newest_first[..]).collect::<Vec<_>>());
+    for (history, place) in order.circular() {
+        let by = judged[*history].newest_first[*place].name.clone();
+        judged[*history].reasons[*place].push(Reason::NeededBy(by));
+    }
+    if let Some(size) = policy.max_total_size {
+        plan.excess_bytes = shed(&mut judged, &order, size.bytes(), circumstances.needed);
+    }
+    plan.removals = order.places().filter(|(history, place)| judged[*history].reasons[*place].is_empty()).collect();
+    if let Some(most) = policy.max_delete {
+        let later = plan.removals.split_off(plan.removals.len().min(most.get() as usize));
+        for (history, place) in later {
+            judged[history].reasons[place].push(Reason::Later);
+        }
+    }
+    for (judged, history) in judged.iter().zip(histories) {
+        if history.regime == Regime::Policy && !judged.reasons.is_empty() && judged.reasons.iter().all(Vec::is_empty) {
+            return Err(Error::new(
+                Stage::Retention,
+                Kind::Refused,
+                judged.newest_first[0].name.as_str(),
+                "the plan would remove every backup of a series",
+            ));
+        }
+    }
+    plan.decisions = judged.into_iter().map(Judged::decisions).collect();
+    Ok(plan)
+}
+
+/// A series under judgement.
+struct Judged<'a> {
+    newest_first: Vec<&'a Candidate>,
+    /// Why each is kept; none: it goes.
+    reasons: Vec<Vec<Reason>>,
+    /// Why those go that do, if not for want of a rule.
+    cause: Cause,
+    /// The places of those that go for their size.
+    shed: HashSet<usize>,
+}
+
+impl Judged<'_> {
+    fn decisions(self) -> Vec<Decision> {
+        let Self { newest_first, reasons, cause, shed } = self;
+        let fates = reasons.into_iter().enumerate().map(|(place, reasons)| match reasons.is_empty() {
+            true if shed.contains(&place) => Fate::Remove(Cause::TotalSize),
+            true => Fate::Remove(cause),
+            false => Fate::Keep(reasons),
+        });
+        let decide = |(backup, fate): (&Candidate, Fate)| Decision {
+            name: backup.name.clone(),
+            time: backup.time,
+            bytes: backup.bytes,
+            fate,
+        };
+        newest_first.into_iter().zip(fates).map(decide).collect()
+    }
+}
+
+/// Why nothing can be decided by this host's clock, if so.
+fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) -> Option<Error> {
+    let newest = newest_first.iter().find(|backup| backup.good)?;
+    if circumstances.trust_clock || newest.time <= circumstances.now + CLOCK_TOLERANCE {
+        return None;
+    }
+    let message = format!(
+        "the newest backup is dated {}, but by this host's clock it is {}: one of the clocks is wrong",
+        newest.time, circumstances.now
+    );
+    Some(
+        Error::new(Stage::Retention, Kind::Refused, newest.name.as_str(), message)
+            .hint("set the clock right; or if it is right, say so once with `longshore prune --despite clock`"),
+    )
+}
+
+/// Collects for each backup of a series why it stays.
+fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, now: DateTime<Utc>) -> Judged<'a> {
+    let cause = if regime == Regime::Retire { Cause::Retired } else { Cause::NoRule };
+    let mut reasons: Vec<Vec<Reason>> = match regime {
+        Regime::LeaveAlone => vec![vec![Reason::LeftAlone]; newest_first.len()],
+        Regime::Policy | Regime::Retire => {
+            newest_first.iter().map(|backup| exempt(policy, backup, regime, now).collect()).collect()
+        }
+    };
+    if regime == Regime::Policy {
+        let counted: Vec<(usize, &Candidate)> =
+            newest_first.iter().copied().enumerate().filter(|(_, backup)| backup.good && backup.time <= now).collect();
+        count(policy, &counted, |place, reason| reasons[place].push(reason));
+    }
+    Judged { newest_first, reasons, cause, shed: HashSet::new() }
+}
+
+/// Why a backup stays whatever the policy's rules count.
+fn exempt(policy: &Policy, backup: &Candidate, regime: Regime, now: DateTime<Utc>) -> impl Iterator<Item = Reason> {
+    let ahead = |until: &DateTime<Utc>| *until > now;
+    let young = policy.min_age.and_then(|age| TimeDelta::from_std(age.duration()).ok()).map(|age| backup.time + age);
+    let held = backup.held.as_ref().filter(|hold| hold.until.as_ref().is_none_or(ahead));
+    [
+        (backup.time > now).then_some(Reason::FutureDated),
+        (!backup.good && regime == Regime::Policy).then_some(Reason::NotGood),
+        held.map(|hold| Reason::Held { until: hold.until, why: hold.why.clone() }),
+        backup.locked_until.filter(ahead).map(|until| Reason::Locked { until }),
+        backup.restoring_until.filter(ahead).map(|until| Reason::Restoring { until }),
+        young.filter(ahead).map(|until| Reason::Young { until }),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Applies every rule to the backups that count, newest first, each with its place.
+fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(usize, Reason)) {
+    let Some((_, newest)) = counted.first() else { return };
+    let since = |ago: super::Ago| ago.before(newest.time, policy.timezone);
+
+    for (place, _) in counted.iter().take(policy.min_keep.get() as usize) {
+        keep(*place, Reason::Newest);
+    }
+    if let Some((place, _)) = counted.iter().find(|(_, backup)| backup.verified) {
+        keep(*place, Reason::NewestVerified);
+    }
+    if let Some((place, _)) = counted.iter().find(|(_, backup)| backup.drilled) {
+        keep(*place, Reason::NewestDrilled);
+    }
+    for (place, _) in counted.iter().take(policy.keep_last.limit()) {
+        keep(*place, Reason::Last);
+    }
+    if let Some(since) = policy.keep_within.map(since) {
+        for (place, _) in counted.iter().take_while(|(_, backup)| backup.time > since) {
+            keep(*place, Reason::Within);
+        }
+    }
+    for every in Every::ALL {
+        let (most, since) = (policy.newest_of(every).limit(), policy.within(every).map(since));
+        let mut periods = HashSet::new();
+        for (place, backup) in counted {
+            let within = since.is_some_and(|since| backup.time > since);
+            if periods.len() >= most && !within {
+                break;
+            }
+            if periods.insert(every.period(backup.time, policy.timezone)) {
+                if periods.len() <= most {
+                    keep(*place, Reason::NewestOf(every));
+                }
+                if within {
+                    keep(*place, Reason::NewestWithin(every));
+                }
+            }
+        }
+    }
+}
+
+/// Keeps what kept backups need, and what those need in turn.
+fn keep_what_is_needed(judged: &mut [Judged<'_>], outside: &BTreeMap<BackupName, BackupName>) {
+    let mut needed: HashMap<&BackupName, &BackupName> = outside.iter().collect();
+    let kept = judged.iter().flat_map(|judged| judged.newest_first.iter().copied().zip(&judged.reasons));
+    let mut fresh: Vec<&Candidate> =
+        kept.filter(|(_, reasons)| !reasons.is_empty()).map(|(backup, _)| backup).collect();
+    if needed.is_empty() && fresh.iter().all(|backup| backup.needs.is_empty()) {
+        return;
+    }
+    let all: HashMap<&BackupName, &Candidate> =
+        judged.iter().flat_map(|judged| &judged.newest_first).map(|backup| (&backup.name, *backup)).collect();
+    fresh.extend(needed.keys().filter_map(|name| all.get(*name)));
+    while let Some(backup) = fresh.pop() {
+        for need in &backup.needs {
+            if !needed.contains_key(need) {
+                needed.insert(need, &backup.name);
+                fresh.extend(all.get(need));
+            }
+        }
+    }
+    for judged in judged {
+        for (backup, reasons) in judged.newest_first.iter().zip(&mut judged.reasons) {
+            reasons.extend(needed.get(&backup.name).map(|by| Reason::NeededBy((*by).clone())));
+        }
+    }
+}
+
+/// Lets the oldest go of what only the policy's wishes keep, until the rest takes no more than `most` bytes. Returns by how many it
+/// still does.
+fn shed(judged: &mut [Judged<'_>], order: &Order, most: u64, outside: &BTreeMap<BackupName, BackupName>) -> u64 {
+    let stay = |judged: &Judged<'_>, place: usize| !judged.reasons[place].is_empty();
+    let mut total: u64 = 0;
+    let mut needing: HashMap<BackupName, usize> = outside.keys().map(|name| (name.clone(), 1)).collect();
+    for judged in &*judged {
+        for (place, backup) in judged.newest_first.iter().enumerate().filter(|(place, _)| stay(judged, *place)) {
+            let _ = place;
+            total = total.saturating_add(backup.bytes);
+            for need in &backup.needs {
+                *needing.entry(need.clone()).or_default() += 1;
+            }
+        }
+    }
+    for (history, place) in order.places() {
+        if total <= most {
+            break;
+        }
+        let judged = &mut judged[history];
+        let backup = judged.newest_first[place];
+        let reasons = &judged.reasons[place];
+        let wished = reasons.iter().all(|reason| reason.is_wish() || matches!(reason, Reason::NeededBy(_)));
+        if reasons.is_empty() || !wished || needing.get(&backup.name).is_some_and(|count| *count > 0) {
+            continue;
+        }
+        for need in &backup.needs {
+            needing.entry(need.clone()).and_modify(|count| *count -= 1);
+        }
+        total -= backup.bytes;
+        judged.reasons[place].clear();
+        judged.shed.insert(place);
+    }
+    total.saturating_sub(most)
+}

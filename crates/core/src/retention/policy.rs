@@ -1,0 +1,233 @@
+//! The policy: what of a job's backups a destination is to keep.
+
+use std::num::NonZeroU32;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Deserializer};
+
+use super::calendar::{Ago, Every};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::quantity::{Size, Span};
+
+/// How many backups of a series to keep. A backup is kept if any of the `keep_` settings keeps it; periods are those of the
+/// policy's time zone, and only periods that have a good backup count.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// The newest, whatever their age.
+    pub keep_last: Count,
+    /// The newest of each of the newest hours.
+    pub keep_hourly: Count,
+    /// The newest of each of the newest days.
+    pub keep_daily: Count,
+    /// The newest of each of the newest ISO weeks.
+    pub keep_weekly: Count,
+    /// The newest of each of the newest months.
+    pub keep_monthly: Count,
+    /// The newest of each of the newest quarters of years.
+    pub keep_quarterly: Count,
+    /// The newest of each of the newest years.
+    pub keep_yearly: Count,
+    /// All that are younger than the newest by less than this.
+    pub keep_within: Option<Ago>,
+    /// The newest of each hour, of those younger than the newest by less than this.
+    pub keep_within_hourly: Option<Ago>,
+    /// The newest of each day, likewise.
+    pub keep_within_daily: Option<Ago>,
+    /// The newest of each ISO week, likewise.
+    pub keep_within_weekly: Option<Ago>,
+    /// The newest of each month, likewise.
+    pub keep_within_monthly: Option<Ago>,
+    /// The newest of each quarter, likewise.
+    pub keep_within_quarterly: Option<Ago>,
+    /// The newest of each year, likewise.
+    pub keep_within_yearly: Option<Ago>,
+    /// So many of the newest good backups of each series stay, whatever else is said.
+    pub min_keep: NonZeroU32,
+    /// Nothing younger goes.
+    pub min_age: Option<Span>,
+    /// No more backups than this go at once.
+    pub max_delete: Option<NonZeroU32>,
+    /// The backups of the job that lie in the destination are to take no more than this: the oldest go first, as far as nothing but
+    /// the `keep_` settings keeps them.
+    pub max_total_size: Option<Size>,
+    /// The time zone that hours, days, weeks, months and years are of, by its name in the IANA's database.
+    #[serde(deserialize_with = "zone")]
+    pub timezone: Tz,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            keep_last: Count::NONE,
+            keep_hourly: Count::NONE,
+            keep_daily: Count::NONE,
+            keep_weekly: Count::NONE,
+            keep_monthly: Count::NONE,
+            keep_quarterly: Count::NONE,
+            keep_yearly: Count::NONE,
+            keep_within: None,
+            keep_within_hourly: None,
+            keep_within_daily: None,
+            keep_within_weekly: None,
+            keep_within_monthly: None,
+            keep_within_quarterly: None,
+            keep_within_yearly: None,
+            min_keep: NonZeroU32::MIN,
+            min_age: None,
+            max_delete: None,
+            max_total_size: None,
+            timezone: Tz::UTC,
+        }
+    }
+}
+
+/// How many, or all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "WrittenCount")]
+pub enum Count {
+    /// So many.
+    AtMost(u32),
+    /// All there are.
+    All,
+}
+
+impl Count {
+    /// None at all.
+    pub const NONE: Self = Self::AtMost(0);
+
+    /// The number, where `All` is more than there can be.
+    pub fn limit(self) -> usize {
+        match self {
+            Self::AtMost(count) => count as usize,
+            Self::All => usize::MAX,
+        }
+    }
+}
+
+/// A [`Count`] as it is written: a number, or `"all"`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "must be a whole number from 0, or \"all\"")]
+enum WrittenCount {
+    Number(u32),
+    Word(String),
+}
+
+impl TryFrom<WrittenCount> for Count {
+    type Error = String;
+
+    fn try_from(written: WrittenCount) -> Result<Self, String> {
+        match written {
+            WrittenCount::Number(count) => Ok(Self::AtMost(count)),
+            WrittenCount::Word(word) if word == "all" => Ok(Self::All),
+            WrittenCount::Word(word) => Err(format!("\"{word}\" is not a count: write a whole number, or \"all\"")),
+        }
+    }
+}
+
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "there is no time zone \"{name}\": write its name in the IANA's database, such as \"Europe/Berlin\""
+        ))
+    })
+}
+
+impl Policy {
+    /// A policy that keeps nothing is a mistake in writing it.
+    pub fn check(&self, name: &str) -> Result<()> {
+        let nothing = self.keep_last == Count::NONE
+            && self.keep_within.is_none()
+            && Every::ALL.iter().all(|every| self.newest_of(*every) == Count::NONE && self.within(*every).is_none());
+        if nothing {
+            return Err(Error::new(Stage::Retention, Kind::Refused, name, "the policy keeps nothing")
+                .hint("set at least one of keep_last, keep_daily, keep_within and the like"));
+        }
+        Ok(())
+    }
+
+    /// Of how many periods of this length it keeps the newest backup.
+    pub fn newest_of(&self, every: Every) -> Count {
+        match every {
+            Every::Hour => self.keep_hourly,
+            Every::Day => self.keep_daily,
+            Every::Week => self.keep_weekly,
+            Every::Month => self.keep_monthly,
+            Every::Quarter => self.keep_quarterly,
+            Every::Year => self.keep_yearly,
+        }
+    }
+
+    /// How far back it keeps the newest backup of each period of this length.
+    pub fn within(&self, every: Every) -> Option<Ago> {
+        match every {
+            Every::Hour => self.keep_within_hourly,
+            Every::Day => self.keep_within_daily,
+            Every::Week => self.keep_within_weekly,
+            Every::Month => self.keep_within_monthly,
+            Every::Quarter => self.keep_within_quarterly,
+            Every::Year => self.keep_within_yearly,
+        }
+    }
+
+    /// How long a backup that is made at `time` stays for certain, whatever is made after it: what a store may be asked to lock it
+    /// for. `None` where the policy promises no time.
+    pub fn surely_keeps(&self, time: DateTime<Utc>) -> Option<Span> {
+        let within = self.keep_within.and_then(|within| (time - within.before(time, self.timezone)).to_std().ok());
+        within.max(self.min_age.map(Span::duration)).map(Span::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Result<Policy, String> {
+        toml_like(text).and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()))
+    }
+
+    /// JSON says what TOML would.
+    fn toml_like(text: &str) -> Result<serde_json::Value, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_count_is_a_number_or_all() {
+        let policy = policy(r#"{"keep_last": 3, "keep_yearly": "all"}"#).unwrap();
+        assert_eq!((policy.keep_last, policy.keep_yearly), (Count::AtMost(3), Count::All));
+        for bad in [r#"{"keep_last": -1}"#, r#"{"keep_last": "some"}"#, r#"{"keep_last": 1.5}"#, r#"{"min_keep": 0}"#] {
+            assert!(self::policy(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_has_a_name() {
+        assert_eq!(policy(r#"{"timezone": "Europe/Berlin"}"#).unwrap().timezone, Tz::Europe__Berlin);
+        assert!(policy(r#"{"timezone": "Berlin"}"#).unwrap_err().contains("\"Berlin\""));
+    }
+
+    #[test]
+    fn a_policy_that_keeps_nothing_is_refused() {
+        for (text, sound) in [
+            ("{}", false),
+            (r#"{"keep_last": 0, "min_keep": 5, "min_age": "30d"}"#, false),
+            (r#"{"keep_quarterly": 1}"#, true),
+            (r#"{"keep_within_daily": "30d"}"#, true),
+        ] {
+            let checked = policy(text).unwrap().check("standard");
+            assert_eq!(checked.is_ok(), sound, "{text}");
+            assert!(checked.is_ok() || checked.unwrap_err().kind() == Kind::Refused);
+        }
+    }
+
+    #[test]
+    fn only_a_time_is_a_promise_of_time() {
+        let time = DateTime::from_timestamp(1_780_000_000, 0).unwrap();
+        let days = |text| policy(text).unwrap().surely_keeps(time).map(|span| span.duration().as_secs() / 86_400);
+        assert_eq!(days(r#"{"keep_last": 30, "keep_within_daily": "30d"}"#), None);
+        assert_eq!(days(r#"{"keep_within": "30d", "min_age": "7d"}"#), Some(30));
+        assert_eq!(days(r#"{"keep_last": 1, "min_age": "7d"}"#), Some(7));
+    }
+}

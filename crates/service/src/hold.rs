@@ -1,0 +1,89 @@
+//! Holding backups: marks beside them that exempt them from retention, and others that take those away.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::key::BackupName;
+use longshore_core::mark::{Mark, Says};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+
+use crate::catalogs::{named, readable};
+use crate::config::Config;
+use crate::problem::Problem;
+
+/// What is to be done with a backup's holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Retention is to leave it alone.
+    Hold {
+        /// Until when; for good without.
+        until: Option<DateTime<Utc>>,
+        /// Why: whoever finds it years later will ask.
+        why: String,
+    },
+    /// No hold is to count any more.
+    Release,
+}
+
+/// What became of a wish at one destination.
+#[derive(Debug, Serialize)]
+pub struct Marked {
+    /// The destination's name.
+    pub destination: String,
+    /// The backup.
+    pub name: BackupName,
+    /// Why it could not be marked there, if so.
+    pub error: Option<Problem>,
+}
+
+/// Who makes a mark: the user and the host.
+pub(crate) fn author() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| format!("uid {uid}"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}")
+}
+
+/// A mark of this program and user.
+pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
+    Mark { longshore: env!("CARGO_PKG_VERSION").to_owned(), by: author(), until, why: why.to_owned() }
+}
+
+/// Marks a backup at every destination that has it, or at one. Of a series, its newest is meant.
+pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish) -> Result<Vec<Marked>> {
+    let (catalogs, errors) = readable(config, only).await?;
+    let name = named(&catalogs, words)?;
+    let mut all: Vec<Marked> = Vec::new();
+    for at in &catalogs {
+        for backup in at.catalog.backups().filter(|backup| backup.name == name) {
+            let Some((says, time, mark)) = what(backup, wish) else { continue };
+            let put = mark.put(&*at.store, &backup.name, says, time).await;
+            all.push(Marked {
+                destination: at.name.clone(),
+                name: backup.name.clone(),
+                error: put.err().as_ref().map(Problem::from),
+            });
+        }
+    }
+    if all.is_empty() {
+        return Err(Error::new(Stage::Retention, Kind::Usage, name.as_str(), "nobody holds it"));
+    }
+    // It may lie where nobody could look, too.
+    let elsewhere = errors.iter().map(|error| Marked {
+        destination: error.subject().to_owned(),
+        name: name.clone(),
+        error: Some(Problem::from(error)),
+    });
+    all.extend(elsewhere);
+    Ok(all)
+}
+
+/// The mark that fulfils a wish, and the time that it carries; none where there is nothing to release.
+fn what(backup: &Backup, wish: &Wish) -> Option<(Says, DateTime<Utc>, Mark)> {
+    let now = Utc::now();
+    let after = |says| backup.marks.latest(says).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));
+    match wish {
+        Wish::Hold { until, why } => Some((Says::Hold, after(Says::Released), mark(*until, why))),
+        Wish::Release => backup.marks.held.as_ref().map(|_| (Says::Released, after(Says::Hold), mark(None, ""))),
+    }
+}

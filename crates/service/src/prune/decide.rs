@@ -1,0 +1,132 @@
+//! From catalogs to plans: the histories of a job at a destination, and what else bears on them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_core::key::BackupName;
+use longshore_core::mark::Marks;
+use longshore_core::retention::{Circumstances, History, Plan, Policy, Regime, plan};
+use longshore_core::{Error, Result};
+
+use crate::catalogs::Catalogued;
+use crate::config::Job;
+
+/// How many backups a store is asked about at once.
+const QUESTIONS: usize = 16;
+
+/// What is decided for one job at one destination.
+pub(super) struct Decided<'a> {
+    /// The job's name.
+    pub(super) job: String,
+    /// Its series there, and what was to be done with each.
+    pub(super) series: Vec<(&'a Series, Regime)>,
+    /// For each, when its last backup was made, if the job went on without it.
+    pub(super) ended: Vec<Option<DateTime<Utc>>>,
+    /// The plan, whose histories are these series.
+    pub(super) plan: Plan,
+}
+
+/// Until when a store keeps backups from removal, for those that it was asked about.
+type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
+
+/// Decides for the series of a job. What the plan would remove, the store is asked about: what it has locked stays.
+pub(super) async fn decide<'a>(
+    at: &'a Catalogued,
+    job: &Job,
+    policy: &Policy,
+    regime: impl Fn(&Series) -> Regime,
+    now: DateTime<Utc>,
+    trust_clock: bool,
+) -> Result<Decided<'a>> {
+    let mut locks = Locks::new();
+    loop {
+        let decided = of_job(&at.catalog, job, policy, &regime, &locks, now, trust_clock)?;
+        let Some(store) = at.store.locks() else { return Ok(decided) };
+        let going: BTreeSet<_> = decided.plan.removed().map(|decision| decision.name.clone()).collect();
+        let unasked =
+            at.catalog.backups().filter(|backup| going.contains(&backup.name) && !locks.contains_key(&backup.name));
+        let answers: Vec<_> = futures_util::stream::iter(unasked)
+            .map(async |backup| {
+                let mut until = None;
+                for key in backup.manifest.keys()? {
+                    until = until.max(store.locked_until(&key).await?);
+                }
+                Ok::<_, Error>((backup.name.clone(), until))
+            })
+            .buffered(QUESTIONS)
+            .try_collect()
+            .await?;
+        if answers.is_empty() {
+            return Ok(decided);
+        }
+        locks.extend(answers);
+    }
+}
+
+/// Decides for the series of a job, by what is known of locks.
+fn of_job<'a>(
+    catalog: &'a Catalog,
+    job: &Job,
+    policy: &Policy,
+    regime: impl Fn(&Series) -> Regime,
+    locks: &Locks,
+    now: DateTime<Utc>,
+    trust_clock: bool,
+) -> Result<Decided<'a>> {
+    let own = |series: &Series| series.job == job.name && series.cluster == job.site.cluster.name;
+    let mut needed = needed_by_unreadable(catalog);
+    for backup in catalog.series.iter().filter(|(series, _)| !own(series)).flat_map(|(_, backups)| backups) {
+        needed.extend(backup.manifest.needs.iter().map(|need| (need.clone(), backup.name.clone())));
+    }
+    let (mut series, mut histories) = (Vec::new(), Vec::new());
+    for (own, backups) in catalog.series.iter().filter(|(series, _)| own(series)) {
+        let candidates = backups.iter().map(|backup| {
+            let mut candidate = backup.candidate();
+            candidate.locked_until = locks.get(&backup.name).copied().flatten();
+            candidate
+        });
+        series.push((own, regime(own)));
+        histories.push(History { backups: candidates.collect(), regime: regime(own) });
+    }
+    let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
+    let newest_run = histories.iter().filter_map(newest).max();
+    let ended = histories.iter().map(|history| newest(history).filter(|time| Some(*time) < newest_run)).collect();
+    let plan = plan(policy, &histories, Circumstances { now, needed: &needed, trust_clock })?;
+    Ok(Decided { job: job.name.clone(), series, ended, plan })
+}
+
+/// The backups of a job that its policy would not keep at a destination, were these there as well.
+pub(crate) fn would_go<'a>(
+    job: &Job,
+    at: &Catalogued,
+    arriving: impl Iterator<Item = &'a Backup>,
+) -> Result<BTreeSet<BackupName>> {
+    let Some(policy) = job.retention.get(&at.name) else { return Ok(BTreeSet::new()) };
+    let mut catalog = Catalog { series: at.catalog.series.clone(), ..Catalog::default() };
+    for backup in arriving {
+        let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
+        series.retain(|there| there.name != backup.name);
+        // What is known of it elsewhere is not known of it there.
+        series.push(Backup { marks: Marks::default(), ..backup.clone() });
+    }
+    let decided = of_job(&catalog, job, policy, |_| Regime::Policy, &Locks::new(), Utc::now(), true)?;
+    Ok(decided.plan.removed().map(|decision| decision.name.clone()).collect())
+}
+
+/// What lies beside a manifest that cannot be read, of the same cluster and time: nobody knows what that one needs.
+fn needed_by_unreadable(catalog: &Catalog) -> BTreeMap<BackupName, BackupName> {
+    let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key));
+    let beside = |name: BackupName| {
+        let same = |backup: &&Backup| {
+            let (cluster, stamp) = (format!("{}/", backup.manifest.cluster.name), format!("-{}", backup.manifest.time));
+            !backup.manifest.subject.is_database()
+                && name.as_str().starts_with(&cluster)
+                && name.as_str().ends_with(&stamp)
+        };
+        let found: Vec<_> = catalog.backups().filter(same).map(|backup| (backup.name.clone(), name.clone())).collect();
+        found
+    };
+    unreadable.flat_map(beside).collect()
+}

@@ -1,0 +1,120 @@
+//! Removing what a plan lets go, after another look at what lies there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::TryStreamExt;
+use longshore_core::catalog::{Backup, Series};
+use longshore_core::key::{BackupName, Key};
+use longshore_core::mark::{MarkName, Says};
+use longshore_core::retention::Fate;
+use longshore_core::stage::Store;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::decide::Decided;
+use crate::catalogs::Catalogued;
+use crate::problem::Problem;
+
+/// How many backups go between two looks at what lies there.
+const BATCH: usize = 500;
+
+/// Removes what was decided, in the plans' order. Returns what is still there, and why: one that cannot be removed stops no other but
+/// those that it needs.
+pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap<BackupName, Problem> {
+    let all: BTreeMap<&BackupName, &Backup> = at.catalog.backups().map(|backup| (&backup.name, backup)).collect();
+    let going: Vec<&Backup> = decided
+        .iter()
+        .flat_map(|decided| decided.plan.removed())
+        .filter_map(|decision| all.get(&decision.name).copied())
+        .collect();
+    let witnesses = witnesses(decided, &all);
+    let mut failures = BTreeMap::new();
+    let mut needed: BTreeSet<&BackupName> = BTreeSet::new();
+    for batch in going.chunks(BATCH) {
+        let look = Look::again(&*at.store, batch, &witnesses).await;
+        for backup in batch {
+            let removed = match &look {
+                Ok(look) => look.allows(backup).and_then(|()| match needed.contains(&backup.name) {
+                    true => Err(kept_back(backup, "what needs it could not be removed")),
+                    false => Ok(()),
+                }),
+                Err(error) => Err(error.clone()),
+            };
+            let removed = match removed {
+                Ok(()) => withdraw(&*at.store, backup).await,
+                refused => refused,
+            };
+            if let Err(error) = removed {
+                needed.extend(&backup.manifest.needs);
+                failures.insert(backup.name.clone(), Problem::from(&error));
+            }
+        }
+    }
+    failures
+}
+
+/// Removes a backup: the manifest first, and the rest only once that is gone.
+async fn withdraw(store: &dyn Store, backup: &Backup) -> Result<()> {
+    for key in backup.keys()? {
+        store.remove(&key).await?;
+    }
+    Ok(())
+}
+
+/// Of each series of which something goes and something good stays, the newest of that: it must be there while the others go.
+fn witnesses<'a>(decided: &'a [Decided<'_>], all: &BTreeMap<&BackupName, &'a Backup>) -> BTreeMap<Series, &'a Backup> {
+    let mut witnesses = BTreeMap::new();
+    for decided in decided {
+        for ((series, _), decisions) in decided.series.iter().zip(&decided.plan.decisions) {
+            let stays = decisions.iter().filter(|decision| matches!(decision.fate, Fate::Keep(_)));
+            let good = stays.filter_map(|decision| all.get(&decision.name)).find(|backup| backup.is_good());
+            witnesses.extend(good.map(|backup| ((*series).clone(), *backup)));
+        }
+    }
+    witnesses
+}
+
+/// Another look at what lies in a destination.
+struct Look {
+    /// The series whose newest good backup has gone meanwhile.
+    bereft: BTreeSet<Series>,
+    /// Backups that were marked meanwhile.
+    marked: BTreeSet<BackupName>,
+}
+
+impl Look {
+    /// Looks again, before a batch goes.
+    async fn again(store: &dyn Store, batch: &[&Backup], witnesses: &BTreeMap<Series, &Backup>) -> Result<Self> {
+        let concerned: BTreeSet<Series> = batch.iter().map(|backup| Series::of(&backup.manifest)).collect();
+        let mut awaited: BTreeMap<Key, &Series> = BTreeMap::new();
+        for (series, witness) in witnesses.iter().filter(|(series, _)| concerned.contains(*series)) {
+            awaited.insert(witness.name.manifest(), series);
+            awaited.insert(witness.manifest.artifact.key.clone(), series);
+        }
+        let known: BTreeSet<&MarkName> = batch.iter().flat_map(|backup| &backup.marks.names).collect();
+        let names: BTreeSet<&BackupName> = batch.iter().map(|backup| &backup.name).collect();
+        let mut marked = BTreeSet::new();
+        let mut entries = store.list().await?;
+        while let Some(entry) = entries.try_next().await? {
+            awaited.remove(&entry.key);
+            let mark = MarkName::of(&entry.key).filter(|mark| names.contains(&mark.backup) && !known.contains(mark));
+            marked
+                .extend(mark.filter(|mark| matches!(mark.says, Says::Hold | Says::Restoring)).map(|mark| mark.backup));
+        }
+        Ok(Self { bereft: awaited.into_values().cloned().collect(), marked })
+    }
+
+    /// Whether a backup may still go.
+    fn allows(&self, backup: &Backup) -> Result<()> {
+        if self.bereft.contains(&Series::of(&backup.manifest)) {
+            return Err(kept_back(backup, "the newest good backup of its series has gone since the plan was made"));
+        }
+        if self.marked.contains(&backup.name) {
+            return Err(kept_back(backup, "it was held, or its restore began, since the plan was made"));
+        }
+        Ok(())
+    }
+}
+
+fn kept_back(backup: &Backup, message: &str) -> Error {
+    Error::new(Stage::Retention, Kind::Refused, backup.name.as_str(), message)
+}
