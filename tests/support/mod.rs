@@ -293,7 +293,8 @@ pub(crate) fn artifact(folder: &Path) -> PathBuf {
 /// The one manifest below a folder.
 #[track_caller]
 pub(crate) fn manifest(folder: &Path) -> PathBuf {
-    file_but(folder, |name| name.ends_with(".json") && !name.ends_with(".details.json"))
+    // Details and marks have more than one ending.
+    file_but(folder, |name| name.strip_suffix(".json").is_some_and(|name| !name.contains('.')))
 }
 
 /// The one file below a folder whose path holds `part`.

@@ -59,6 +59,9 @@ pub struct Manifest {
     /// The names of the backups without which this one cannot be fully restored, such as the globals of the same run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<BackupName>,
+    /// What became of the artifact at each destination of the run, as it was known when this record was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shipments: Vec<Shipment>,
     /// A fingerprint of each recipient it is sealed to: the first 16 hexadecimal digits of the SHA-256 of the recipient's text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
@@ -185,6 +188,20 @@ pub struct SealedFile {
     pub key: Key,
     /// What lies in the destination.
     pub sealed: Digest,
+}
+
+/// What became of an artifact at one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Shipment {
+    /// The destination's name in the configuration.
+    pub destination: String,
+    /// Whether the destination took it whole. One that did not may have got a copy since.
+    pub arrived: bool,
+    /// How many bytes of it the destination took.
+    pub bytes: u64,
+    /// How long that took, in seconds, from the beginning of the dump.
+    pub seconds: f64,
 }
 
 /// A judgement of the plaintext as it passed.

@@ -147,7 +147,11 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
         at_near.result.as_ref().unwrap();
         assert_eq!(at_far.result.as_ref().unwrap_err().kind(), kind, "{fault:?}");
         assert_eq!(far.keys(), []);
-        read_back(&near, &manifest_of(&near), None, &[], &unwatched()).await.unwrap();
+        let manifest = manifest_of(&near);
+        let told: Vec<_> = manifest.shipments.iter().map(|to| (to.destination.as_str(), to.arrived)).collect();
+        assert_eq!(told, [("near", true), ("far", false)]);
+        assert_eq!(manifest.shipments[0].bytes, manifest.artifact.sealed.bytes);
+        read_back(&near, &manifest, None, &[], &unwatched()).await.unwrap();
     }
 }
 

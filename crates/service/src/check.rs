@@ -36,9 +36,11 @@ pub async fn check(
     }
     let wanted = wanted_bytes(&jobs).await;
     for (name, destination) in &config.destinations {
-        if jobs.iter().any(|job| job.ship.contains(name)) {
+        let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
+        if !shipping.is_empty() {
             let subject = format!("destination {name}");
-            match destination.open() {
+            let opened = shipping.iter().map(|job| destination.open_under(name, job.retention.get(name)));
+            match opened.reduce(Result::and).unwrap_or_else(|| destination.open()) {
                 Ok(store) => findings.extend(of_destination(&subject, store, wanted).await),
                 Err(error) => findings.push(Finding::failed(subject, &error)),
             }

@@ -5,11 +5,13 @@ mod written;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use longshore_core::berth::Berth;
 use longshore_core::meter::Digest;
 use longshore_core::plugin::{Cluster, Site};
+use longshore_core::quantity::Span;
 use longshore_core::retention::Policy;
 use longshore_core::stage::{Dump, Encrypt, Store, Verify};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -47,9 +49,34 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// A destination that is at hand, under no terms.
+    #[cfg(test)]
+    pub(crate) fn of(store: impl Store + Clone + 'static) -> Self {
+        Self {
+            store: Arc::new(move |_| Ok(Box::new(store.clone()))),
+            parallel: None,
+            orphan_grace: TimeDelta::hours(48),
+        }
+    }
+
     /// Its store, under the terms that are set for it.
     pub fn open(&self) -> Result<Arc<dyn Store>> {
         (self.store)(&()).map(Arc::from)
+    }
+
+    /// Its store, for what is shipped to it under a policy. One that is to lock what it takes for as long as the policy says locks it
+    /// for as long as the policy keeps a backup for certain.
+    pub fn open_under(&self, name: &str, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
+        let store = self.open()?;
+        if store.retaining(Span::new(Duration::ZERO)).is_none() {
+            return Ok(store);
+        }
+        let span = policy.and_then(|policy| policy.surely_keeps(Utc::now()));
+        span.and_then(|span| store.retaining(span)).ok_or_else(|| {
+            let message = "is to lock what it takes for as long as the retention policy says, which promises no time";
+            Error::new(Stage::Config, Kind::Usage, name, message)
+                .hint("set keep_within or min_age in the policy, or a span of time instead of \"policy\"")
+        })
     }
 }
 

@@ -32,6 +32,8 @@ pub mod registry;
 pub mod report;
 pub mod restore;
 pub mod run;
+#[cfg(test)]
+mod sample;
 pub mod sweep;
 pub mod sync;
 pub mod verify;

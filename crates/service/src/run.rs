@@ -90,7 +90,7 @@ async fn claimed_destinations(
     let mut errors: Vec<(String, Error)> = Vec::new();
     for name in &job.ship {
         let claimed = async {
-            let store = config.destination(name)?.open()?;
+            let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
             let lock = match store.exclusive() {
                 Some(exclusive) => Some(exclusive.claim(&job.name, &lock.holder).await?),
                 None => None,

@@ -141,7 +141,7 @@ pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<Ve
 async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     let reads = job.ship.iter().map(async |name| {
         let read = async {
-            let store = config.destination(name)?.open()?;
+            let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
             let catalog = Catalog::read(&*store).await?;
             Ok(Catalogued { name: name.clone(), store, catalog })
         };
@@ -337,47 +337,14 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::key::Key;
-    use longshore_core::manifest::Manifest;
-    use longshore_core::meter::Digest;
-    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+    use longshore_testkit::memory::{Fault, Operation};
 
     use super::*;
-    use crate::verify::ashore;
-
-    /// A destination with one backup, whose bytes are all `abc`.
-    async fn with_backup() -> (MemoryStore, Catalogued, Job) {
-        let text = include_bytes!("../../core/testdata/manifest-1.json");
-        let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
-        let mut manifest = Manifest::from_bytes(&key, text).unwrap();
-        manifest.artifact.sealed = Digest::of(b"abc");
-        if let Some(details) = &mut manifest.details {
-            details.sealed = Digest::of(b"abc");
-        }
-        let store = MemoryStore::new();
-        for key in manifest.keys().unwrap() {
-            store.put(&key, "abc");
-        }
-        store.put(&key, manifest.to_bytes().unwrap());
-        let mut site = ashore();
-        site.cluster.name = manifest.cluster.name.clone();
-        let job = Job {
-            name: manifest.job.clone(),
-            site,
-            dump: Vec::new(),
-            verify: None,
-            encrypt: None,
-            ship: Vec::new(),
-            retention: BTreeMap::new(),
-            parallel: 1,
-        };
-        let catalog = Catalog::read(&store).await.unwrap();
-        (store.clone(), Catalogued { name: "local".to_owned(), store: Arc::new(store), catalog }, job)
-    }
+    use crate::sample::{catalogued, job, with_backup};
 
     #[tokio::test]
     async fn what_cannot_be_read_is_neither_damaged_nor_passed_over() {
-        let (store, at, job) = with_backup().await;
+        let ((store, at), job) = (with_backup().await, job(None));
         let (found, unread) = damaged(&job, std::slice::from_ref(&at), Mode::Act, &unwatched()).await;
         assert_eq!((found.len(), unread.len()), (0, 0));
         store.fault(Operation::Fetch, Fault::FailAfter(1));
@@ -385,5 +352,34 @@ mod tests {
         assert_eq!((found.len(), unread.len()), (0, 1));
         let synced = Synced { copies: Vec::new(), problems: unread };
         assert!(!synced.succeeded() && !synced.problems[0].damaged);
+    }
+
+    #[tokio::test]
+    async fn what_was_noted_as_damaged_is_told_until_it_is_read_again_and_found_sound() {
+        let (store, _) = with_backup().await;
+        let name = crate::sample::manifest().name().unwrap();
+        mark(None, "a bit flipped").put(&store, &name, Says::Damaged, Utc::now()).await.unwrap();
+        let at = [catalogued(&store).await];
+        let planned = plan(&job(None), &at, &BTreeMap::new(), Repair::No).unwrap();
+        assert!(planned.hopeless.len() == 1 && planned.hopeless[0].damaged);
+        let (found, _) = damaged(&job(None), &at, Mode::Act, &unwatched()).await;
+        assert!(found.is_empty());
+        assert!(catalogued(&store).await.catalog.backups().all(Backup::is_good));
+    }
+
+    #[tokio::test]
+    async fn what_was_mended_is_good_again_whatever_was_noted_in_the_same_second() {
+        let ((good, good_at), (bad, _)) = (with_backup().await, with_backup().await);
+        drop(good);
+        let manifest = crate::sample::manifest();
+        bad.put(&manifest.artifact.key, "abd");
+        let bad_at = catalogued(&bad).await;
+        let (found, _) = damaged(&job(None), std::slice::from_ref(&bad_at), Mode::Act, &unwatched()).await;
+        assert_eq!(found.len(), 1);
+        assert!(!catalogued(&bad).await.catalog.backups().all(Backup::is_good));
+        let backup = good_at.catalog.backups().next().unwrap();
+        let planned = Planned { backup, why: Why::Damaged, to: &bad_at, from: vec![&good_at] };
+        assert!(one(&planned, &unwatched()).await.error.is_none());
+        assert!(catalogued(&bad).await.catalog.backups().all(Backup::is_good));
     }
 }

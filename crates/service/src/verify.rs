@@ -281,14 +281,13 @@ fn is_lost(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::catalog::Catalog;
-    use longshore_core::manifest::Manifest;
     use longshore_core::plugin::{Ask, Passphrase, Plugin};
-    use longshore_testkit::memory::MemoryStore;
+    use longshore_testkit::memory::{Fault, Operation};
     use longshore_testkit::stage::Judge;
     use secrecy::SecretString;
 
     use super::*;
+    use crate::sample::{job, with_backup};
 
     /// Rejects whatever it can open.
     #[derive(Clone, serde::Deserialize)]
@@ -308,20 +307,6 @@ mod tests {
         fn secret(&self, _: &str) -> Option<SecretString> {
             None
         }
-    }
-
-    /// A destination with one sealed backup, whose bytes are all `abc`.
-    async fn with_backup() -> (MemoryStore, Catalogued) {
-        let text = include_bytes!("../../core/testdata/manifest-1.json");
-        let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
-        let manifest = Manifest::from_bytes(&key, text).unwrap();
-        let store = MemoryStore::new();
-        for key in manifest.keys().unwrap() {
-            store.put(&key, "abc");
-        }
-        store.put(&key, text.as_slice());
-        let catalog = Catalog::read(&store).await.unwrap();
-        (store.clone(), Catalogued { name: "local".to_owned(), store: Arc::new(store), catalog })
     }
 
     fn registry() -> Registry {
@@ -361,6 +346,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_found_is_noted_beside_the_backup_once_and_again_when_it_changes() {
+        let (store, _) = with_backup().await;
+        let artifact = crate::sample::manifest().artifact.key;
+        let marks = || async {
+            let at = crate::sample::catalogued(&store).await;
+            let backup = at.catalog.backups().next().unwrap();
+            (backup.marks.names.len(), backup.marks.verified(), backup.is_good())
+        };
+        for (content, expected) in
+            [("abc", (1, true, true)), ("abc", (1, true, true)), ("abd", (2, false, false)), ("abc", (3, true, true))]
+        {
+            store.put(&artifact, content);
+            let at = crate::sample::catalogued(&store).await;
+            let read = read(&at).await.unwrap();
+            assert!(read.unmarked.is_none(), "{read:?}");
+            assert_eq!(marks().await, expected, "{content}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nothing_may_be_written_what_is_found_is_told_all_the_same() {
+        let (store, at) = with_backup().await;
+        store.fault(Operation::Ship, Fault::Deny);
+        let read = read(&at).await.unwrap();
+        assert!(read.error.is_none() && read.unmarked.is_some());
+    }
+
+    #[tokio::test]
     async fn a_backup_that_lost_its_artifact_and_not_its_manifest_is_damaged() {
         let (store, at) = with_backup().await;
         store.lose(&at.catalog.backups().next().unwrap().manifest.artifact.key);
@@ -369,16 +382,7 @@ mod tests {
 
     #[test]
     fn a_job_that_names_no_judge_leaves_its_runs_unjudged_and_its_read_backs_to_the_default() {
-        let job = Job {
-            name: "nightly".to_owned(),
-            site: ashore(),
-            dump: Vec::new(),
-            verify: Some(Vec::new()),
-            encrypt: None,
-            ship: Vec::new(),
-            retention: Default::default(),
-            parallel: 1,
-        };
+        let job = Job { verify: Some(Vec::new()), ..job(None) };
         assert_eq!(judges(&registry(), Some(&job), &job.site).unwrap().len(), 0);
         assert_eq!(reading_judges(&registry(), Some(&job), &job.site).unwrap().len(), 1);
     }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::check::{Check, Finding};
 use longshore_core::key::Key;
-use longshore_core::stage::{Entry, Ship, Store};
+use longshore_core::stage::{Entry, Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -47,12 +48,18 @@ struct Inner {
     shipped: Vec<Key>,
     removed: Vec<Key>,
     faults: Vec<(Operation, String, Fault)>,
+    locked: BTreeMap<Key, DateTime<Utc>>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps what is under `key` from being removed until this time.
+    pub fn lock(&self, key: &Key, until: DateTime<Utc>) {
+        self.inner().locked.insert(key.clone(), until);
     }
 
     /// Makes every such operation go wrong from now on.
@@ -206,9 +213,23 @@ impl Store for MemoryStore {
             return Err(broken(key.as_str(), limit));
         }
         let mut inner = self.inner();
+        if let Some(until) = inner.locked.get(key).filter(|until| **until > Utc::now()) {
+            return Err(Error::new(Stage::Ship, Kind::Refused, key.as_str(), format!("locked until {until}")));
+        }
         if inner.contents.remove(key).is_some() {
             inner.removed.push(key.clone());
         }
         Ok(())
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Locks for MemoryStore {
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.inner().locked.get(key).copied())
     }
 }

@@ -13,7 +13,7 @@ use crate::compress::Compression;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::fan_out::fan_out;
 use crate::key::{BackupName, Stamp};
-use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile};
+use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shipment};
 use crate::meter::{Digest, meter};
 use crate::pipeline::across::put;
 use crate::progress::Progress;
@@ -88,6 +88,14 @@ pub struct Delivery {
     pub took: Duration,
 }
 
+impl Delivery {
+    /// As the manifest tells it: why it failed may name hosts and folders, which are nobody else's business.
+    fn shipment(&self) -> Shipment {
+        let seconds = self.took.as_millis() as f64 / 1000.0;
+        Shipment { destination: self.destination.clone(), arrived: self.result.is_ok(), bytes: self.bytes, seconds }
+    }
+}
+
 impl Pipeline {
     /// Takes a dump through all stages to all destinations. `progress` hears how far it is.
     ///
@@ -160,6 +168,7 @@ impl Pipeline {
             // Warnings name tables, so they are the plaintext's business.
             warnings: if self.encrypt.is_none() { remarks.warnings.clone() } else { Vec::new() },
             needs: Vec::new(),
+            shipments: deliveries.iter().map(Delivery::shipment).collect(),
             recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
         };
         manifest.started = to_millis(manifest.started);

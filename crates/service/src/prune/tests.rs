@@ -1,0 +1,343 @@
+//! What prune promises, against a destination in memory that fails on purpose.
+
+use std::collections::BTreeSet;
+
+use chrono::{TimeDelta, Utc};
+use longshore_core::catalog::Catalog;
+use longshore_core::key::{BackupName, Key, Stamp};
+use longshore_core::mark::{Mark, Says};
+use longshore_core::retention::{Count, Policy};
+use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+use tempfile::TempDir;
+
+use super::*;
+use crate::hold::{Wish, hold};
+use crate::sample::{DESTINATION, catalogued, config, put_run};
+
+/// A destination, and a host that prunes it.
+struct Prune {
+    store: MemoryStore,
+    config: Config,
+    _folder: TempDir,
+}
+
+const ACT: Request<'static> = Request {
+    job: None,
+    destination: None,
+    mode: Mode::Act,
+    despite: Despite { clock: false, listing: false },
+    retire: None,
+};
+
+impl Prune {
+    fn new(policy: Policy) -> Self {
+        let (folder, store) = (TempDir::new().unwrap(), MemoryStore::new());
+        let config = config(folder.path(), &store, Some(policy));
+        Self { store, config, _folder: folder }
+    }
+
+    /// With runs of two databases at three in the morning of these days of May 2026.
+    fn with_days(policy: Policy, days: impl IntoIterator<Item = u32>) -> Self {
+        let prune = Self::new(policy);
+        for day in days {
+            put_run(&prune.store, &time(day), &["app", "app-prod"]);
+        }
+        prune
+    }
+
+    async fn prune(&self, request: &Request<'_>) -> Pruned {
+        prune(&self.config, request).await.unwrap().remove(0)
+    }
+
+    /// What there is of a subject, oldest first: the days.
+    async fn days(&self, subject: &str) -> Vec<String> {
+        let catalog = Catalog::read(&self.store).await.unwrap();
+        let of_subject = catalog.backups().filter(|backup| backup.manifest.subject.segment() == subject);
+        of_subject.map(|backup| backup.manifest.time.time().format("%d").to_string()).collect()
+    }
+}
+
+fn time(day: u32) -> String {
+    format!("2026-05-{day:02}_030000")
+}
+
+fn last(count: u32) -> Policy {
+    Policy { keep_last: Count::AtMost(count), ..Policy::default() }
+}
+
+fn name(subject: &str, day: u32) -> BackupName {
+    BackupName::new("main", subject, Stamp::parse(&time(day)).unwrap()).unwrap()
+}
+
+/// What is told to have failed, by name.
+fn failed(pruned: &Pruned) -> BTreeSet<&str> {
+    pruned.series.iter().flat_map(|series| &series.failed).map(|(name, _)| name.file_name()).collect()
+}
+
+#[tokio::test]
+async fn what_no_rule_keeps_goes_and_a_second_time_nothing() {
+    let prune = Prune::with_days(last(2), 1..=5);
+    let first = prune.prune(&ACT).await;
+    assert!(first.succeeded(), "{first:?}");
+    for subject in ["app", "app-prod", "globals"] {
+        assert_eq!(prune.days(subject).await, ["04", "05"], "{subject}");
+    }
+    assert_eq!(prune.store.keys().len(), 3 * 2 * 2, "a manifest and an artifact of each");
+    let removed = prune.store.removed().len();
+    assert!(prune.prune(&ACT).await.succeeded());
+    assert_eq!(prune.store.removed().len(), removed);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_the_same_and_removes_nothing() {
+    let prune = Prune::with_days(last(2), 1..=5);
+    let shown = prune.prune(&Request { mode: Mode::DryRun, ..ACT }).await;
+    assert_eq!(prune.store.removed(), []);
+    let done = prune.prune(&ACT).await;
+    assert_eq!(serde_json::to_value(shown.series).unwrap(), serde_json::to_value(done.series).unwrap());
+}
+
+#[tokio::test]
+async fn one_object_that_cannot_be_removed_stops_no_other_but_what_it_needs() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    prune.store.fault_at(Operation::Remove, "app-2026-05-01_030000.json", Fault::Deny);
+    let pruned = prune.prune(&ACT).await;
+    assert!(!pruned.succeeded());
+    assert_eq!(failed(&pruned), BTreeSet::from(["app-2026-05-01_030000", "globals-2026-05-01_030000"]));
+    assert_eq!(prune.days("app").await, ["01", "03"], "it stays in the catalog");
+    assert_eq!(prune.days("app-prod").await, ["03"]);
+    assert_eq!(prune.days("globals").await, ["01", "03"], "what it needs stays with it");
+    prune.store.heal();
+    assert!(prune.prune(&ACT).await.succeeded());
+    assert_eq!(prune.days("globals").await, ["03"]);
+}
+
+#[tokio::test]
+async fn a_listing_that_fails_half_way_removes_nothing() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    for entries in 0..18 {
+        prune.store.heal();
+        prune.store.fault(Operation::List, Fault::FailAfter(entries));
+        let pruned = prune.prune(&ACT).await;
+        assert!(pruned.error.is_some() && !pruned.refused, "after {entries}");
+    }
+    assert_eq!(prune.store.removed(), []);
+}
+
+#[tokio::test]
+async fn killed_between_any_two_steps_it_leaves_whole_backups_and_orphans_and_the_next_finishes() {
+    let mut steps = 0;
+    loop {
+        let mut prune = Prune::with_days(last(1), 1..=3);
+        // Everything from the n-th removal on fails, as if the process were no more.
+        let going: Vec<Key> = {
+            let whole = Prune::with_days(last(1), 1..=3);
+            whole.prune(&ACT).await;
+            whole.store.removed()
+        };
+        for key in &going[steps..] {
+            prune.store.fault_at(Operation::Remove, key.as_str(), Fault::Deny);
+        }
+        prune.prune(&ACT).await;
+        prune.store.heal();
+        let catalog = Catalog::read(&prune.store).await.unwrap();
+        let there: BTreeSet<_> = catalog.backups().map(|backup| &backup.name).collect();
+        for backup in catalog.backups() {
+            assert!(backup.is_good(), "{} after {steps} steps", backup.name);
+            assert!(
+                backup.manifest.needs.iter().all(|need| there.contains(need)),
+                "{} after {steps} steps",
+                backup.name
+            );
+        }
+        assert!(catalog.orphans.len() <= going.len());
+        // Orphans wait for their time, which is none here.
+        prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = -TimeDelta::seconds(1);
+        assert!(prune.prune(&ACT).await.succeeded());
+        assert_eq!(prune.store.keys().len(), 3 * 2, "after {steps} steps");
+        if steps == going.len() {
+            break;
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 2 * 3 * 2);
+}
+
+#[tokio::test]
+async fn far_fewer_backups_than_last_time_are_refused_until_a_person_says_so() {
+    let prune = Prune::with_days(last(10), 1..=6);
+    assert!(prune.prune(&ACT).await.succeeded());
+    for day in 1..=2 {
+        for subject in ["app", "app-prod", "globals"] {
+            prune.store.lose(&name(subject, day).manifest());
+        }
+    }
+    assert!(prune.prune(&ACT).await.succeeded(), "a third may be missing");
+    for day in 3..=4 {
+        for subject in ["app", "app-prod", "globals"] {
+            prune.store.lose(&name(subject, day).manifest());
+        }
+    }
+    for _ in 0..2 {
+        let pruned = prune.prune(&ACT).await;
+        assert!(pruned.refused && pruned.was_refused());
+        let error = pruned.error.unwrap();
+        assert!(error.message.contains("6 backups, where the last prune left 12"), "{}", error.message);
+        assert!(error.hint.unwrap().contains("--despite listing"));
+    }
+    let despite = Despite { listing: true, clock: false };
+    assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
+    assert!(prune.prune(&ACT).await.succeeded(), "once suffices");
+}
+
+#[tokio::test]
+async fn a_clock_behind_the_newest_backup_refuses_its_series_alone() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let ahead = Stamp::new(Utc::now() + TimeDelta::days(400)).to_string();
+    put_run(&prune.store, &ahead, &["app"]);
+    let pruned = prune.prune(&ACT).await;
+    assert!(!pruned.succeeded() && !pruned.was_refused());
+    let refused: Vec<_> =
+        pruned.series.iter().filter(|series| series.refused.is_some()).map(|s| s.subject.as_str()).collect();
+    assert_eq!(refused, ["globals", "app"]);
+    assert_eq!((prune.days("app").await.len(), prune.days("app-prod").await.len()), (4, 1));
+    let despite = Despite { clock: true, listing: false };
+    assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
+    assert_eq!(prune.days("app").await.len(), 2, "the newest of today and the one from the future");
+}
+
+#[tokio::test]
+async fn a_series_that_no_longer_grows_is_told_and_stays_until_a_person_retires_it() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    put_run(&prune.store, &time(4), &["app"]);
+    let pruned = prune.prune(&ACT).await;
+    let ended = |subject: &str| pruned.series.iter().find(|series| series.subject == subject).unwrap().ended;
+    assert_eq!((ended("app"), ended("globals")), (None, None));
+    assert_eq!(ended("app-prod").unwrap().to_rfc3339(), "2026-05-03T03:00:00+00:00");
+    assert_eq!(prune.days("app-prod").await, ["03"]);
+    // One that grows, and one that is not there.
+    let growing = super::prune(&prune.config, &Request { retire: Some("main/app"), ..ACT }).await.unwrap().remove(0);
+    assert!(growing.was_refused(), "{growing:?}");
+    for unknown in ["main/other", "app-prod", "other/app-prod", "main/app*"] {
+        let error = super::prune(&prune.config, &Request { retire: Some(unknown), ..ACT }).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage, "{unknown}");
+    }
+    assert_eq!(prune.days("app").await, ["04"]);
+    assert!(prune.prune(&Request { retire: Some("main/app-prod"), ..ACT }).await.succeeded());
+    assert_eq!(prune.days("app-prod").await, Vec::<String>::new());
+    assert_eq!((prune.days("app").await, prune.days("globals").await.len()), (vec!["04".to_owned()], 2));
+    prune.prune(&ACT).await;
+    assert_eq!(prune.days("globals").await, ["04"], "what only the retired one needed");
+}
+
+#[tokio::test]
+async fn what_is_held_stays_with_what_it_needs_until_it_is_released() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let wish = Wish::Hold { until: None, why: "the audit of 2026".to_owned() };
+    let held = hold(&prune.config, "app-2026-05-01_030000", None, &wish).await.unwrap();
+    assert!(held.len() == 1 && held[0].error.is_none());
+    let pruned = prune.prune(&ACT).await;
+    assert_eq!(
+        (prune.days("app").await.len(), prune.days("globals").await),
+        (2, vec!["01".to_owned(), "03".to_owned()])
+    );
+    let app = pruned.series.iter().find(|series| series.subject == "app").unwrap();
+    assert_eq!(app.keep[1].reasons[0].to_string(), "held: the audit of 2026");
+    let released = hold(&prune.config, "app-2026-05-01_030000", None, &Wish::Release).await.unwrap();
+    assert!(released[0].error.is_none());
+    assert!(prune.prune(&ACT).await.succeeded());
+    assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
+    assert_eq!(prune.store.keys().len(), 3 * 2, "its marks went with it");
+    let error = hold(&prune.config, "app", None, &Wish::Release).await.unwrap_err();
+    assert!(error.to_string().contains("nobody holds it"), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_held_after_the_plan_was_made_stays() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let at = catalogued(&prune.store).await;
+    for (says, subject) in [(Says::Hold, "app"), (Says::Restoring, "app-prod")] {
+        let until = Some(Utc::now() + TimeDelta::hours(1));
+        let mark = Mark { until, ..Mark::default() };
+        mark.put(&prune.store, &name(subject, 1), says, Utc::now()).await.unwrap();
+    }
+    let job = prune.config.jobs.values().next().unwrap();
+    let policies = [(job, &job.retention[DESTINATION])];
+    let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
+    let all = ["app-2026-05-01_030000", "app-prod-2026-05-01_030000", "globals-2026-05-01_030000"];
+    assert_eq!(failed(&pruned), BTreeSet::from(all));
+    assert_eq!(prune.days("app").await, ["01", "03"]);
+    assert_eq!(prune.days("globals").await, ["01", "03"]);
+}
+
+#[tokio::test]
+async fn when_the_last_good_backup_has_gone_meanwhile_the_others_stay() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let at = catalogued(&prune.store).await;
+    prune.store.lose(&name("app", 3).artifact(".dump").unwrap());
+    let job = prune.config.jobs.values().next().unwrap();
+    let policies = [(job, &job.retention[DESTINATION])];
+    let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
+    assert!(!pruned.succeeded());
+    assert_eq!(prune.days("app").await, ["01", "02", "03"]);
+    assert_eq!(prune.days("app-prod").await, ["03"], "another series is not concerned");
+    assert_eq!(prune.days("globals").await, ["01", "02", "03"]);
+}
+
+#[tokio::test]
+async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_grace() {
+    let mut prune = Prune::with_days(last(5), 1..=2);
+    let orphan = name("app", 9).artifact(".dump.zst.age").unwrap();
+    let notes = Key::parse("main/app/app-2026-05-09_030000.txt").unwrap();
+    prune.store.put(&orphan, "half");
+    prune.store.put(&notes, "a person's");
+    let first = prune.prune(&ACT).await;
+    assert!(first.swept.is_empty(), "the time in its name is not how old it is");
+    prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = TimeDelta::zero();
+    let shown = prune.prune(&Request { mode: Mode::DryRun, ..ACT }).await;
+    assert!(shown.swept.len() == 1 && shown.swept[0].orphan && shown.swept[0].bytes == Some(4));
+    assert!(prune.store.get(&orphan).is_some());
+    assert_eq!(prune.prune(&ACT).await.swept.len(), 1);
+    assert!(prune.store.get(&orphan).is_none());
+    assert!(prune.store.get(&notes).is_some(), "what is not ours is left alone");
+}
+
+#[tokio::test]
+async fn what_must_stay_and_takes_too_much_is_told() {
+    let policy = Policy { max_total_size: Some(longshore_core::quantity::Size::new(5)), ..last(3) };
+    let prune = Prune::with_days(policy, 1..=3);
+    let pruned = prune.prune(&ACT).await;
+    // Three newest of three bytes each, and nothing else.
+    assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
+    assert!(!pruned.succeeded());
+    assert!(pruned.problems[0].message.contains("4 bytes more than max_total_size"), "{:?}", pruned.problems);
+    assert!(pruned.series.iter().flat_map(|series| &series.remove).all(|removed| removed.cause == Cause::TotalSize));
+}
+
+#[tokio::test]
+async fn what_was_remembered_and_is_damaged_is_told_and_stops_nothing() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    prune.prune(&ACT).await;
+    let folder = prune.config.state_dir.clone().unwrap();
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&file, "{").unwrap();
+    put_run(&prune.store, &time(4), &["app", "app-prod"]);
+    let pruned = prune.prune(&ACT).await;
+    assert!(!pruned.succeeded() && pruned.problems[0].message.contains(&file.display().to_string()), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["04"]);
+}
+
+#[tokio::test]
+async fn what_the_store_has_locked_is_retained_and_no_failure() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let until = Utc::now() + TimeDelta::days(30);
+    prune.store.lock(&name("app", 1).artifact(".dump").unwrap(), until);
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.succeeded(), "{pruned:?}");
+    assert_eq!((prune.days("app").await.len(), prune.days("globals").await.len()), (2, 2));
+    let app = pruned.series.iter().find(|series| series.subject == "app").unwrap();
+    assert_eq!(app.keep[1].reasons, [Reason::Locked { until }]);
+    prune.store.lock(&name("app", 1).artifact(".dump").unwrap(), Utc::now());
+    prune.prune(&ACT).await;
+    assert_eq!(prune.days("globals").await, ["03"]);
+}

@@ -1,0 +1,101 @@
+//! What tests of this crate have in common: a configuration with one job and one destination in memory, and backups in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use longshore_core::catalog::Catalog;
+use longshore_core::key::{BackupName, Key, Stamp};
+use longshore_core::manifest::Manifest;
+use longshore_core::meter::Digest;
+use longshore_core::retention::Policy;
+use longshore_core::subject::Subject;
+use longshore_testkit::memory::MemoryStore;
+
+use crate::catalogs::Catalogued;
+use crate::config::{Config, Destination, Job};
+use crate::verify::ashore;
+
+/// The destination's name.
+pub(crate) const DESTINATION: &str = "memory";
+
+/// A manifest whose artifact, and details where there are any, are the three bytes `abc`.
+pub(crate) fn manifest() -> Manifest {
+    let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
+    let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../core/testdata/manifest-1.json")).unwrap();
+    manifest.artifact.sealed = Digest::of(b"abc");
+    if let Some(details) = &mut manifest.details {
+        details.sealed = Digest::of(b"abc");
+    }
+    manifest
+}
+
+/// Puts a backup there.
+pub(crate) fn put(store: &MemoryStore, manifest: &Manifest) {
+    for file in manifest.files() {
+        store.put(&file.key, "abc");
+    }
+    store.put(&manifest.name().unwrap().manifest(), manifest.to_bytes().unwrap());
+}
+
+/// Puts what a run of the job made at `time` there: globals, and databases that need them. Returns the names, globals first.
+pub(crate) fn put_run(store: &MemoryStore, time: &str, databases: &[&str]) -> Vec<BackupName> {
+    let subjects = [Subject::Globals].into_iter().chain(databases.iter().map(|name| Subject::database(*name)));
+    let mut names: Vec<BackupName> = Vec::new();
+    for subject in subjects {
+        let mut manifest = manifest();
+        manifest.time = Stamp::parse(time).unwrap();
+        manifest.run = format!("{time}-0");
+        manifest.needs = names.first().cloned().into_iter().filter(|_| subject.is_database()).collect();
+        manifest.subject = subject;
+        let name = manifest.name().unwrap();
+        manifest.artifact.key = name.artifact(".dump").unwrap();
+        manifest.details = None;
+        put(store, &manifest);
+        names.push(name);
+    }
+    names
+}
+
+/// The job that made them.
+pub(crate) fn job(policy: Option<Policy>) -> Job {
+    let manifest = manifest();
+    let mut site = ashore();
+    site.cluster.name = manifest.cluster.name;
+    Job {
+        name: manifest.job,
+        site,
+        dump: Vec::new(),
+        verify: None,
+        encrypt: None,
+        ship: vec![DESTINATION.to_owned()],
+        retention: policy.map(|policy| (DESTINATION.to_owned(), policy)).into_iter().collect(),
+        parallel: 1,
+    }
+}
+
+/// A configuration with that job and this destination, which keeps what it remembers in `folder`.
+pub(crate) fn config(folder: &Path, store: &MemoryStore, policy: Option<Policy>) -> Config {
+    let job = job(policy);
+    Config {
+        path: folder.join("config.toml"),
+        lock_dir: Some(folder.join("locks")),
+        state_dir: Some(folder.join("state")),
+        destinations: BTreeMap::from([(DESTINATION.to_owned(), Destination::of(store.clone()))]),
+        jobs: BTreeMap::from([(job.name.clone(), job)]),
+    }
+}
+
+/// The destination, as it is now.
+pub(crate) async fn catalogued(store: &MemoryStore) -> Catalogued {
+    let catalog = Catalog::read(store).await.unwrap();
+    Catalogued { name: DESTINATION.to_owned(), store: Arc::new(store.clone()), catalog }
+}
+
+/// A destination with one sealed backup.
+pub(crate) async fn with_backup() -> (MemoryStore, Catalogued) {
+    let store = MemoryStore::new();
+    put(&store, &manifest());
+    let at = catalogued(&store).await;
+    (store, at)
+}
