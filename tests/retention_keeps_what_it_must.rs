@@ -1,6 +1,6 @@
 //! Retention acts after a new backup is in place, explains itself, and never takes the last good one.
 
-use crate::support::{Job, Workshop, file_with};
+use crate::support::{Job, Workshop, file_with, files};
 
 fn with_policy(policy: &str) -> Workshop {
     let workshop = Workshop::new();
@@ -80,4 +80,94 @@ fn a_damaged_backup_takes_no_place() {
     workshop.longshore(&["list"]).expect(4).says("no artifact");
     workshop.longshore(&["run"]).expect(0);
     workshop.longshore(&["prune", "--dry-run"]).expect(0).says("damaged: look at it");
+}
+
+#[test]
+fn a_policy_that_keeps_nothing_is_refused() {
+    let workshop = Workshop::new();
+    for empty in ["", "keep_last = 0", "min_keep = 3\nmin_age = '7d'"] {
+        workshop.configure(&Job { more: &format!("[retention.x]\n{empty}"), ..Job::default() });
+        workshop.longshore(&["prune"]).expect(6).says("keeps nothing").says("keep_last");
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_meant_is_a_mistake() {
+    let workshop = Workshop::new();
+    for (policy, says) in [
+        ("keep_last = -1", "whole number"),
+        ("keep_daily = 'most'", "\"all\""),
+        ("keep_within = '30m'", "such as \"30d\""),
+        ("keep_within_daily = 30", "string"),
+        ("keep_daily = 7\ntimezone = 'Berlin'", "Europe/Berlin"),
+        ("keep_daily = 7\nmin_keep = 0", "nonzero"),
+        ("keep_daily = 7\nkeep_dayly = 7", "keep_dayly"),
+    ] {
+        workshop.configure(&Job { more: &format!("[retention.x]\n{policy}"), ..Job::default() });
+        workshop.longshore(&["prune"]).expect(1).says(says);
+    }
+}
+
+#[test]
+fn a_held_backup_stays_until_it_is_released() {
+    let workshop = with_policy("keep_last = 1");
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["hold", "postgres"]).expect(1).says("--why");
+    workshop.longshore(&["hold", "nobody", "--why", "x"]).expect(2).says("no backup of that name");
+    let held =
+        workshop.longshore(&["hold", "postgres", "--why", "before the great migration", "--until", "2100-01-01"]);
+    held.expect(0).says("held main/postgres/postgres-");
+    for _ in 0..2 {
+        workshop.longshore(&["run"]).expect(0);
+    }
+    assert_eq!((count(&workshop, "postgres"), count(&workshop, "globals")), (2, 2));
+    workshop
+        .longshore(&["prune", "--dry-run"])
+        .expect(0)
+        .says("before the great migration")
+        .says("held until 2100-01-01");
+    workshop.opening(&["verify", "--all"]).expect(0);
+    let oldest = workshop.json(&["list", "postgres", "--json"])[0]["name"].as_str().unwrap().to_owned();
+    workshop.longshore(&["unhold", &oldest]).expect(0).says("released");
+    workshop.longshore(&["unhold", &oldest]).expect(1).says("nobody holds it");
+    workshop.longshore(&["prune"]).expect(0).says("removed");
+    assert_eq!((count(&workshop, "postgres"), count(&workshop, "globals")), (1, 1));
+    let left = files(&workshop.local().join("main"));
+    assert!(!left.iter().any(|name| name.contains("hold") || name.contains("released")), "{left:?}");
+}
+
+#[test]
+fn what_a_safety_rule_forbids_is_refused_until_a_person_says_so() {
+    let workshop = with_policy("keep_last = 5");
+    for _ in 0..3 {
+        workshop.longshore(&["run"]).expect(0);
+    }
+    let manifests = files(&workshop.local()).into_iter().filter(|name| name.ends_with(".json"));
+    for manifest in manifests.take(4) {
+        std::fs::remove_file(workshop.local().join(manifest)).unwrap();
+    }
+    workshop.longshore(&["prune"]).expect(6).says("2 backups, where the last prune left 6").says("--despite listing");
+    let refused = workshop.json(&["prune", "--json"]);
+    assert_eq!(refused[0]["refused"], true);
+    workshop.longshore(&["prune", "--despite", "listing"]).expect(0);
+    workshop.longshore(&["prune"]).expect(0);
+}
+
+#[test]
+fn a_database_that_is_gone_is_told_and_its_last_backups_stay_until_they_are_retired() {
+    let workshop = with_policy("keep_last = 1");
+    workshop.cluster.create_database("fleeting");
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(6).says("still grows");
+    workshop.cluster.psql("postgres", "drop database fleeting");
+    for _ in 0..2 {
+        workshop.longshore(&["run"]).expect(0);
+    }
+    workshop.longshore(&["prune"]).expect(0).says("main/fleeting").says("no longer grows since");
+    assert_eq!(count(&workshop, "fleeting"), 1);
+    workshop.longshore(&["prune", "--retired", "main/fleeting", "--dry-run"]).expect(0).says("its series is retired");
+    assert_eq!(count(&workshop, "fleeting"), 1);
+    workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(0).says("removed");
+    assert_eq!((count(&workshop, "fleeting"), count(&workshop, "postgres")), (0, 1));
+    workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(1).says("no such series");
 }

@@ -125,7 +125,10 @@ impl Config {
         let policies = section(policies.take(), |name, value| {
             let span = value.span();
             let policy: Policy = read(value)?;
-            policy.check(name).map_err(|error| Fault::at(span, error.to_string()))?;
+            policy.check(name).map_err(|error| {
+                let remedy = error.remedy().unwrap_or_default();
+                Fault::refused(span, format!("{error}: {remedy}"))
+            })?;
             Ok(policy)
         })?;
         let known = Known { clusters, destinations: &destinations, policies };

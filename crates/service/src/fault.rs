@@ -10,12 +10,18 @@ use longshore_core::{Error, Kind, Stage};
 pub(crate) struct Fault {
     span: Option<Range<usize>>,
     message: String,
+    kind: Kind,
 }
 
 impl Fault {
     /// A mistake at `span`.
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span: Some(span), message: message.into() }
+        Self { span: Some(span), message: message.into(), kind: Kind::Usage }
+    }
+
+    /// Settings at `span` that could be obeyed, and that a safety rule forbids.
+    pub(crate) fn refused(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { kind: Kind::Refused, ..Self::at(span, message) }
     }
 
     /// What is wrong.
@@ -25,7 +31,7 @@ impl Fault {
 
     /// The error for a person: the file, the line and column, and the line itself with a mark beneath.
     pub(crate) fn in_file(&self, path: &Path, source: &str) -> Error {
-        let usage = |subject: String, message: String| Error::new(Stage::Config, Kind::Usage, subject, message);
+        let usage = |subject: String, message: String| Error::new(Stage::Config, self.kind, subject, message);
         let Some(span) = &self.span else {
             return usage(path.display().to_string(), self.message.clone());
         };
@@ -99,7 +105,7 @@ fn masked(line: &str) -> String {
 
 impl From<toml::de::Error> for Fault {
     fn from(error: toml::de::Error) -> Self {
-        Self { span: error.span(), message: without_values(error.message(), is_suspect) }
+        Self { span: error.span(), message: without_values(error.message(), is_suspect), kind: Kind::Usage }
     }
 }
 
