@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
@@ -18,7 +19,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::quantity::Span;
-use crate::stage::{Entry, Exclusive, Leftover, Room, Ship, Store, Sweep};
+use crate::stage::{Entry, Exclusive, Leftover, Locks, Room, Ship, Store, Sweep};
 use crate::stream::ByteStream;
 
 pub use pace::{MaxRate, Pace};
@@ -140,6 +141,15 @@ impl Store for Berth {
     async fn remove(&self, key: &Key) -> Result<()> {
         self.answer(self.store.remove(key)).await
     }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        self.store.locks().map(|_| self as &dyn Locks)
+    }
+
+    fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
+        let store = self.store.retaining(span)?;
+        Some(Arc::new(Self::new(&self.name, store, self.terms.clone())))
+    }
 }
 
 #[async_trait]
@@ -168,6 +178,14 @@ impl Room for Berth {
     async fn free_bytes(&self) -> Result<u64> {
         let room = self.store.room().ok_or_else(|| not_offered(&self.name))?;
         self.answer(room.free_bytes()).await
+    }
+}
+
+#[async_trait]
+impl Locks for Berth {
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let locks = self.store.locks().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(locks.locked_until(key)).await
     }
 }
 

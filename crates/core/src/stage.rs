@@ -21,6 +21,7 @@ use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
 use crate::progress::Progress;
+use crate::quantity::Span;
 use crate::stream::{Afterword, ByteStream};
 use crate::subject::Subject;
 
@@ -178,8 +179,28 @@ pub trait Store: Ship {
     /// past the end is [`Corrupt`](crate::error::Kind::Corrupt): fewer bytes than were asked for are never a clean end.
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream>;
 
-    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good.
+    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good; [`Refused`](crate::error::Kind::Refused)
+    /// where a lock keeps it.
     async fn remove(&self, key: &Key) -> Result<()>;
+
+    /// Whether it can keep what it took, and tells until when.
+    fn locks(&self) -> Option<&dyn Locks> {
+        None
+    }
+
+    /// The same destination, locking what it takes for `span`; nothing where it cannot, or where its own settings say otherwise.
+    fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
+        let _ = span;
+        None
+    }
+}
+
+/// A destination that can keep what it took from being removed.
+#[async_trait]
+pub trait Locks: Send + Sync {
+    /// Until when what is under `key` cannot be removed, by the store's own word, and [`DateTime::MAX_UTC`] until somebody lifts it;
+    /// `None`: nothing keeps it, or these credentials are not told.
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>>;
 }
 
 /// Something in a destination.

@@ -11,7 +11,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use crate::place::Place;
 
 /// How `object_store` begins to tell what a server answered.
-const ANSWERED: &str = "Server returned non-2xx status code: ";
+pub(crate) const ANSWERED: &str = "Server returned non-2xx status code: ";
 /// Where instances of clouds ask for their credentials, if nobody has given them any.
 const METADATA: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
 

@@ -16,11 +16,15 @@
 //! | `list.rs`, `read.rs` | what is there, in the order of keys; its bytes, through connections that are cut |
 //! | `leftover.rs` | uploads that nobody ended, in stores that list them as S3 does |
 //! | `wire.rs` | HTTP: requests whose time is measured by their size, and that are signed again when something is added |
+//! | `ask.rs` | requests that `object_store` has no words for |
+//! | `remove.rs`, `version.rs` | an object taken away, with every version of it; what keeps it |
+//! | `lock.rs`, `lock_trial.rs` | locks: asked for with each object, told of it, and tried out |
 //! | `failure.rs` | what an answer means, and the way out |
 //! | `place.rs` | where the destination is, and what its settings are called |
 //! | `check.rs` | what would fail at 3 a.m. |
 //! | `setting.rs` | settings that all of them have: sizes, times, files of secrets and certificates |
 
+mod ask;
 mod bucket;
 mod check;
 mod failure;
@@ -28,20 +32,27 @@ mod gather;
 mod guard;
 mod leftover;
 mod list;
+mod lock;
+mod lock_trial;
 mod look;
 mod part;
 mod place;
 mod published;
 mod put;
 mod read;
+mod remove;
 pub mod setting;
 mod upload;
+mod version;
 mod wire;
 
+pub use ask::{Asking, Asks};
 pub use bucket::{Backend, Bucket, Transfer};
 pub use failure::failure;
 pub use guard::{Guard, Guards};
-pub use leftover::{Aborts, Asks, Uploads};
+pub use leftover::{Aborts, Uploads};
+pub use lock::{Lock, LockHeaders};
 pub use part::PartSize;
 pub use place::{Place, Words};
+pub use version::Versions;
 pub use wire::{Dress, Plain, Wire, completes, options};

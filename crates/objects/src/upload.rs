@@ -57,7 +57,7 @@ impl Upload {
         let options = PutMultipartOptions {
             tags: backend.tags.clone(),
             attributes: writer.sign(&backend.attributes),
-            extensions: (backend.extensions)(),
+            extensions: backend.extensions(),
         };
         let begun = backend.store.put_multipart_opts(&path, options).await;
         let upload = begun.map_err(|error| backend.failure(&path, "cannot begin an upload", error))?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Method;
+use http::{HeaderMap, Method};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
@@ -60,6 +60,10 @@ pub fn completes(request: &HttpRequest) -> bool {
     }
 }
 
+/// The headers of an answer about an object, handed up with what `object_store` makes of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard(pub(crate) HeaderMap);
+
 /// Makes clients whose requests are dressed, and end when they stall.
 #[derive(Debug, Clone)]
 pub struct Wire {
@@ -106,7 +110,13 @@ impl HttpService for Line {
         let unsigned = |error| HttpError::new(HttpErrorKind::Unknown, error);
         self.wire.dress.dress(&mut request).await.map_err(unsigned)?;
         let Some(limit) = self.limit(&request) else {
-            return self.asking.execute(request).await;
+            let asks_of_object = *request.method() == Method::HEAD;
+            let mut answer = self.asking.execute(request).await?;
+            if asks_of_object {
+                let heard = Heard(answer.headers().clone());
+                answer.extensions_mut().insert(heard);
+            }
+            return Ok(answer);
         };
         // Answers to what is sent are small; to the end of one, its time is measured.
         let answered = async {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Backend, Bucket, Guard, Guards, PartSize, Place, Transfer, Wire, Words, options, setting};
+use longshore_objects::{
+    Backend, Bucket, Guard, Guards, LockHeaders, PartSize, Place, Transfer, Wire, Words, options, setting,
+};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::{Attribute, Attributes, Extensions, TagSet};
+use object_store::{Attribute, Attributes, TagSet};
 use secrecy::ExposeSecret;
 
 use crate::dress::Dressed;
@@ -19,6 +21,10 @@ const WORDS: Words = Words {
     credentials: "see which credentials are used (access_key_file, sas_token_file, AZURE_* variables), and which roles they have at the container",
     address: "see account and endpoint, and whether the store answers there",
 };
+
+/// What Azure answers about a blob that an immutability policy keeps, or a legal hold.
+const LOCK: LockHeaders =
+    LockHeaders { until: "x-ms-immutability-policy-until-date", hold: ("x-ms-legal-hold", "true") };
 
 impl Plugin<dyn Store> for Azure {
     const TYPE: &'static str = "azure";
@@ -64,12 +70,13 @@ impl Plugin<dyn Store> for Azure {
                 parallel: self.parts_at_once,
                 retries: self.retries,
             },
-            guards: Guards::known(Guard::Store, Guard::Store),
+            guards: Arc::new(Guards::known(Guard::Store, Guard::Store)),
             attributes: tier.collect::<Attributes>(),
             tags: TagSet::default(),
-            extensions: Box::new(Extensions::new),
+            lock: None,
+            lock_headers: LOCK,
+            versions: None,
             uploads: None,
-            also: Vec::new(),
             store,
             place,
         })))

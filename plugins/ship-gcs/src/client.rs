@@ -6,11 +6,12 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_objects::{
-    Backend, Bucket, Guard, Guards, PartSize, Place, Plain, Transfer, Uploads, Wire, Words, options, setting,
+    Asking, Backend, Bucket, Guard, Guards, LockHeaders, PartSize, Place, Plain, Transfer, Uploads, Wire, Words,
+    options, setting,
 };
 use object_store::client::HttpConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{Attribute, Attributes, Extensions, TagSet};
+use object_store::{Attribute, Attributes, TagSet};
 
 use crate::bucket::Requests;
 use crate::settings::Gcs;
@@ -21,6 +22,10 @@ const WORDS: Words = Words {
     credentials: "see which credentials are used (service_account_file, GOOGLE_APPLICATION_CREDENTIALS), and which roles they have at the bucket",
     address: "see whether storage.googleapis.com, or the endpoint, answers from here",
 };
+
+/// What GCS answers about an object that has a retention of its own, or is held.
+const LOCK: LockHeaders =
+    LockHeaders { until: "x-goog-object-lock-retain-until-date", hold: ("x-goog-object-lock-legal-hold", "ON") };
 
 /// Where GCS is.
 const GOOGLE: &str = "https://storage.googleapis.com";
@@ -73,12 +78,13 @@ impl Plugin<dyn Store> for Gcs {
                 parallel: self.parts_at_once,
                 retries: self.retries,
             },
-            guards: Guards::known(Guard::Store, Guard::Look),
+            guards: Arc::new(Guards::known(Guard::Store, Guard::Look)),
             attributes: class.collect::<Attributes>(),
             tags: TagSet::default(),
-            extensions: Box::new(Extensions::new),
-            uploads: Some(Uploads { client, asks: Arc::new(requests), aborts: store.clone() }),
-            also: Vec::new(),
+            lock: None,
+            lock_headers: LOCK,
+            versions: None,
+            uploads: Some(Uploads { asking: Asking { client, asks: Arc::new(requests) }, aborts: store.clone() }),
             store,
             place,
         })))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Backend, Bucket, Guards, PartSize, Place, Transfer, Uploads, Wire, Words, options, setting};
+use longshore_objects::{
+    Asking, Backend, Bucket, Guards, PartSize, Place, Transfer, Uploads, Versions, Wire, Words, options, setting,
+};
 use object_store::aws::{AmazonS3Builder, Checksum as Algorithm};
 use object_store::client::HttpConnector;
 use object_store::{Attribute, Attributes, TagSet};
@@ -13,7 +15,7 @@ use object_store::{Attribute, Attributes, TagSet};
 use crate::bucket::Requests;
 use crate::credentials::{self, Found};
 use crate::dress::Dressed;
-use crate::lock::LockCheck;
+use crate::lock;
 use crate::settings::{Checksum, S3};
 
 /// What S3 calls things.
@@ -63,21 +65,16 @@ impl Plugin<dyn Store> for S3 {
         let store = Arc::new(builder.build().map_err(unfit)?);
         dress.sign_with(store.credentials());
 
-        let requests = Arc::new(Requests(store.clone()));
-        let lock = self.object_lock.map(|lock| LockCheck {
-            place: place.clone(),
-            lock,
-            client: client.clone(),
-            requests: requests.clone(),
-        });
+        let asking = Asking { client, asks: Arc::new(Requests(store.clone())) };
         Ok(Box::new(Bucket::new(Backend {
             transfer: self.transfer(),
-            guards: Guards::unknown(),
+            guards: Arc::new(Guards::unknown()),
             attributes: self.attributes(),
             tags: self.tag_set(),
-            extensions: Box::new(move || self.object_lock.map(|lock| lock.extensions()).unwrap_or_default()),
-            uploads: Some(Uploads { client, asks: requests, aborts: store.clone() }),
-            also: lock.into_iter().map(|lock| Box::new(lock) as _).collect(),
+            lock: self.object_lock.map(|lock| lock.lock(asking.clone())),
+            lock_headers: lock::HEADERS,
+            versions: Some(Versions(asking.clone())),
+            uploads: Some(Uploads { asking, aborts: store.clone() }),
             store,
             place,
         })))

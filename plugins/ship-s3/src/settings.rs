@@ -117,8 +117,29 @@ impl Sse {
 pub struct ObjectLock {
     /// Who may lift it.
     pub mode: LockMode,
-    /// For how long from its upload, such as `30d`.
-    pub retain: Span,
+    /// For how long.
+    pub retain: Retain,
+}
+
+/// For how long a lock holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Retain {
+    /// So long from the upload, such as `30d`.
+    For(Span),
+    /// As long as the retention policy of the job keeps it, written `policy`.
+    Policy,
+}
+
+impl TryFrom<String> for Retain {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "policy" => Ok(Self::Policy),
+            _ => Span::try_from(text).map(Self::For).map_err(|error| format!("{error}, or \"policy\"")),
+        }
+    }
 }
 
 /// Who may lift a lock.
@@ -153,7 +174,11 @@ mod tests {
     #[test]
     fn a_lock_says_who_may_lift_it_and_how_long_it_holds() {
         let s3 = read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30d" } })).unwrap();
-        assert_eq!(s3.object_lock.unwrap().retain.duration().as_secs(), 30 * 86_400);
+        let Retain::For(span) = s3.object_lock.unwrap().retain else { panic!("a policy") };
+        assert_eq!(span.duration().as_secs(), 30 * 86_400);
+        let s3 =
+            read(json!({ "bucket": "acme", "object_lock": { "mode": "compliance", "retain": "policy" } })).unwrap();
+        assert_eq!(s3.object_lock.unwrap().retain, Retain::Policy);
         for bad in [
             json!({ "mode": "governance" }),
             json!({ "mode": "legal", "retain": "30d" }),
@@ -161,5 +186,8 @@ mod tests {
         ] {
             assert!(read(json!({ "bucket": "acme", "object_lock": bad })).is_err());
         }
+        let error =
+            read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30" } })).unwrap_err();
+        assert!(error.contains("30d") && error.contains("policy"), "{error}");
     }
 }

@@ -55,12 +55,16 @@ async fn a_store_that_lets_everything_overwrite_is_found_out() {
 async fn a_lock_that_would_be_ignored_is_found_out() {
     let store =
         store(&GARAGE, Permission::Everything, json!({ "object_lock": { "mode": "governance", "retain": "1d" } }));
-    // It takes the headers, and forgets them.
-    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
-    store.remove(&key("main/x.dump")).await.unwrap();
+    // It takes the headers, and forgets them: nothing is left that is not as it was asked for.
+    for length in [1, 9 << 20] {
+        let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+        assert!(error.to_string().contains("did not lock it"), "{error}");
+        assert_eq!(store.fetch(&key("main/x.dump"), None).await.map(drop).unwrap_err().kind(), Kind::NotFound);
+    }
     let findings = store.check().await;
     let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
-    assert!(failed.message.contains("object_lock"), "{failed:?}");
+    assert!(failed.message.contains("object_lock") && failed.message.contains("ignores it"), "{failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
