@@ -12,7 +12,7 @@ use longshore_core::stage::{Entry, Locks, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
-use object_store::{Attributes, Extensions, ObjectStore, TagSet};
+use object_store::{Attribute, Attributes, Extensions, ObjectStore, TagSet};
 
 use crate::failure::failure;
 use crate::gather::Gather;
@@ -79,6 +79,31 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
+    /// A store with nothing but what each has. What else one has is added to it.
+    pub fn new(store: Arc<dyn ObjectStore>, place: Place, transfer: Transfer, lock_headers: LockHeaders) -> Self {
+        Self {
+            store,
+            place,
+            transfer,
+            lock_headers,
+            guards: Arc::new(Guards::unknown()),
+            attributes: Attributes::new(),
+            tags: TagSet::default(),
+            lock: None,
+            versions: None,
+            uploads: None,
+        }
+    }
+
+    /// The same, each object with this storage class.
+    #[must_use]
+    pub fn in_class(mut self, class: Option<&String>) -> Self {
+        if let Some(class) = class {
+            self.attributes.insert(Attribute::StorageClass, class.clone().into());
+        }
+        self
+    }
+
     /// What an error about an object means.
     pub(crate) fn failure(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
         failure(&self.place, &self.place.subject(path), message, error)

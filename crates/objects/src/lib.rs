@@ -22,7 +22,7 @@
 //! | `failure.rs` | what an answer means, and the way out |
 //! | `place.rs` | where the destination is, and what its settings are called |
 //! | `check.rs` | what would fail at 3 a.m. |
-//! | `setting.rs` | settings that all of them have: sizes, times, files of secrets and certificates |
+//! | `settings.rs`, `secret.rs` | settings that all of them have, and what they come to; secrets in files |
 
 mod ask;
 mod bucket;
@@ -41,7 +41,8 @@ mod published;
 mod put;
 mod read;
 mod remove;
-pub mod setting;
+mod secret;
+pub mod settings;
 mod upload;
 mod version;
 mod wire;
@@ -54,5 +55,6 @@ pub use leftover::{Aborts, Uploads};
 pub use lock::{Lock, LockHeaders};
 pub use part::PartSize;
 pub use place::{Place, Words};
+pub use secret::secret;
 pub use version::Versions;
-pub use wire::{Dress, Plain, Wire, completes, options};
+pub use wire::{Dress, Plain, Wire, completes};

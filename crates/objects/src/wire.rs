@@ -22,7 +22,7 @@ const COMPLETION: Duration = Duration::from_secs(15 * 60);
 
 /// What every client of ours is made with. There is no limit to a whole request, but to how long nothing comes: a backup takes as long as
 /// it takes.
-pub fn options(silence: Duration) -> ClientOptions {
+pub(crate) fn options(silence: Duration) -> ClientOptions {
     let agent = concat!("longshore/", env!("CARGO_PKG_VERSION"));
     ClientOptions::new()
         .with_timeout_disabled()
