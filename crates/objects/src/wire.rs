@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
+
+use crate::failure::says_changed;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -120,8 +122,13 @@ impl HttpService for Line {
         };
         // Answers to what is sent are small; to the end of one, its time is measured.
         let answered = async {
-            let (parts, body) = self.sending.execute(request).await?.into_parts();
-            Ok(HttpResponse::from_parts(parts, body.bytes().await?.into()))
+            let (mut parts, body) = self.sending.execute(request).await?.into_parts();
+            let body = body.bytes().await?;
+            // What was changed on the way may arrive the next time: an answer that has it sent again, with the store's own words.
+            if says_changed(parts.status, &body) {
+                parts.status = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            Ok(HttpResponse::from_parts(parts, body.into()))
         };
         let stalled = |_| Err(HttpError::new(HttpErrorKind::Timeout, Stalled(limit)));
         tokio::time::timeout(limit, answered).await.unwrap_or_else(stalled)

@@ -10,6 +10,7 @@ use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 use longshore_testkit::ceph::{Ceph, KEY, Keeps, REGION, SECRET};
 use longshore_testkit::conformance::{self, Fixture, Race, Scale};
+use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::random;
 use serde_json::{Value, json};
 
@@ -177,4 +178,12 @@ async fn a_hold_lasts_until_it_is_lifted() {
     assert!(error.to_string().contains("until somebody lifts that"), "{error}");
     assert_eq!(hold("OFF").status, 200);
     store.remove(&name).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_another_real_store_saw_turned_is_sent_again() {
+    let ceph = ceph(Keeps::Nothing).await;
+    let proxy = Proxy::start(ceph.address()).await;
+    let store = s3(proxy.address(), KEY, SECRET, json!({ "region": REGION }));
+    crate::network::a_turned_bit_is_sent_again(&proxy, &*store).await;
 }

@@ -10,6 +10,7 @@ use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_testkit::conformance::{self, Fixture, Race, Scale};
 use longshore_testkit::garage::{Garage, Key, Permission};
+use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::{digest, random, random_bytes, stalls_after};
 use serde_json::{Value, json};
 
@@ -141,4 +142,16 @@ async fn a_node_that_dies_during_an_upload_does_not_end_it() {
     shipped.unwrap();
     let fetched = digest(store.fetch(&name, None).await.unwrap()).await.unwrap();
     assert_eq!(fetched, digest(from_bytes(whole)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_a_real_store_saw_turned_is_sent_again() {
+    let bucket = bucket();
+    let owner = GARAGE.bucket(&bucket, Permission::Everything);
+    let proxy = Proxy::start(GARAGE.address(0)).await;
+    crate::network::a_turned_bit_is_sent_again(
+        &proxy,
+        &*s3(proxy.address(), &owner.id, &owner.secret, json!({ "bucket": bucket })),
+    )
+    .await;
 }
