@@ -19,33 +19,11 @@ use crate::gather::Gather;
 use crate::guard::Guards;
 use crate::leftover::Uploads;
 use crate::lock::{Lock, LockHeaders};
-use crate::part::PartSize;
 use crate::place::Place;
 use crate::published::{Published, see_through};
+use crate::transfer::Transfer;
 use crate::version::Versions;
 use crate::{list, read, upload};
-
-/// How many bytes may be on their way at once, if that is at least one part: memory is as much, and the part that is gathered meanwhile.
-const IN_FLIGHT_BYTES: u64 = 64 << 20;
-
-/// How bodies are sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Transfer {
-    /// How large parts are.
-    pub part: PartSize,
-    /// How many parts are sent at once, while they are small.
-    pub parallel: usize,
-    /// How often a request is sent again.
-    pub retries: usize,
-}
-
-impl Transfer {
-    /// Whether one more part may be on its way.
-    pub(crate) fn has_room(&self, parts: usize, in_flight_bytes: u64, more_bytes: u64) -> bool {
-        let budget = IN_FLIGHT_BYTES.max(self.part.next(0) * self.parallel as u64);
-        parts == 0 || (parts < self.parallel && in_flight_bytes + more_bytes <= budget)
-    }
-}
 
 /// A store's client, and what it takes to use it. Clones share it.
 #[derive(Clone)]

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `bucket.rs` | the destination: its joints, put together from what follows |
 //! | `part.rs` | how large the parts of an upload are, and when there are too many |
+//! | `transfer.rs` | how many parts are held at once, so that memory is bounded |
 //! | `gather.rs` | a body's chunks, gathered into parts without a copy |
 //! | `put.rs` | a small body on its way, in one request |
 //! | `upload.rs` | a large body on its way, in parts; taken back when it fails |
@@ -43,12 +44,13 @@ mod read;
 mod remove;
 mod secret;
 pub mod settings;
+mod transfer;
 mod upload;
 mod version;
 mod wire;
 
 pub use ask::{Asking, Asks};
-pub use bucket::{Backend, Bucket, Transfer};
+pub use bucket::{Backend, Bucket};
 pub use failure::failure;
 pub use guard::{Guard, Guards};
 pub use leftover::{Aborts, Uploads};
@@ -56,5 +58,6 @@ pub use lock::{Lock, LockHeaders};
 pub use part::PartSize;
 pub use place::{Place, Words};
 pub use secret::secret;
+pub use transfer::Transfer;
 pub use version::Versions;
 pub use wire::{Dress, Plain, Wire, completes};

@@ -9,8 +9,8 @@ use longshore_core::quantity::{Size, Span};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
-use crate::bucket::Transfer;
 use crate::part::PartSize;
+use crate::transfer::Transfer;
 use crate::wire::{self, Dress, Wire};
 
 /// Makes a plugin's settings: its own, and those that all object stores have, which [`reach`](Reach) brings together.
