@@ -74,6 +74,7 @@ impl Answer {
             400 if self.is_about_credentials() => Kind::Denied,
             401 | 403 => Kind::Denied,
             404 => Kind::NotFound,
+            409 if self.code.starts_with("BlobImmutable") => Kind::Refused,
             304 | 409 | 412 => Kind::AlreadyExists,
             416 => Kind::Corrupt,
             501 | 507 => Kind::Failed,
@@ -140,6 +141,7 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
             }
             Kind::Denied if answer.is_about_credentials() => named(kind, message).hint(words.credentials),
             Kind::Denied => named(kind, &format!("not permitted: {message}")).hint(words.credentials),
+            Kind::Refused => named(kind, message).hint("a policy of the store keeps it; it can be removed once that is over"),
             Kind::Usage => named(kind, message).hint(words.address),
             Kind::Unavailable if answer.is_about_changed_bytes() => named(kind, message)
                 .hint("bytes were changed on the way, however often they were sent: look at the network, and at this host's memory"),
@@ -225,6 +227,7 @@ mod tests {
             ("404 Not Found", "NoSuchKey", Kind::NotFound, "longshore list"),
             ("412 Precondition Failed", "PreconditionFailed", Kind::AlreadyExists, "prefix"),
             ("503 Service Unavailable", "SlowDown", Kind::Unavailable, "later"),
+            ("409 Conflict", "BlobImmutableDueToPolicy", Kind::Refused, "keeps it"),
             ("400 Bad Request", "BadDigest", Kind::Unavailable, "on the way"),
         ] {
             let error = answered(status, code);

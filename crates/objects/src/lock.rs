@@ -56,15 +56,16 @@ impl Lock {
 pub struct LockHeaders {
     /// The one that says until when.
     pub until: &'static str,
-    /// The one that says that it is locked until somebody lifts that, and its value then.
-    pub hold: (&'static str, &'static str),
+    /// The one that says that it is locked until somebody lifts that, and its value then, where there is one.
+    pub hold: Option<(&'static str, &'static str)>,
 }
 
 impl LockHeaders {
     /// Until when an object is locked, or was.
     fn read(self, headers: &HeaderMap) -> Option<DateTime<Utc>> {
         let value = |name: &str| headers.get(name)?.to_str().ok();
-        if value(self.hold.0).is_some_and(|value| value.eq_ignore_ascii_case(self.hold.1)) {
+        let held = |(name, held): (_, &str)| value(name).is_some_and(|value| value.eq_ignore_ascii_case(held));
+        if self.hold.is_some_and(held) {
             return Some(DateTime::<Utc>::MAX_UTC);
         }
         let until = value(self.until)?;
@@ -136,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    const HEADERS: LockHeaders = LockHeaders { until: "x-until", hold: ("x-hold", "ON") };
+    const HEADERS: LockHeaders = LockHeaders { until: "x-until", hold: Some(("x-hold", "ON")) };
 
     fn read(told: &[(&'static str, &'static str)]) -> Option<DateTime<Utc>> {
         let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));

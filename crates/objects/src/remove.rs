@@ -76,7 +76,7 @@ impl Backend {
 
     /// What it means that a removal failed: perhaps that a lock holds.
     async fn or_locked(&self, path: &Path, version: Option<&str>, error: Error) -> Error {
-        if !matches!(error.kind(), Kind::Denied | Kind::AlreadyExists | Kind::Failed) {
+        if !matches!(error.kind(), Kind::Denied | Kind::AlreadyExists | Kind::Refused | Kind::Failed) {
             return error;
         }
         match self.lock_of(path, version).await {

@@ -21,7 +21,7 @@ const WORDS: Words = Words {
 
 /// What Azure answers about a blob that an immutability policy keeps, or a legal hold.
 const LOCK: LockHeaders =
-    LockHeaders { until: "x-ms-immutability-policy-until-date", hold: ("x-ms-legal-hold", "true") };
+    LockHeaders { until: "x-ms-immutability-policy-until-date", hold: Some(("x-ms-legal-hold", "true")) };
 
 impl Plugin<dyn Store> for Azure {
     const TYPE: &'static str = "azure";

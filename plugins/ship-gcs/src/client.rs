@@ -19,9 +19,8 @@ const WORDS: Words = Words {
     address: "see whether storage.googleapis.com, or the endpoint, answers from here",
 };
 
-/// What GCS answers about an object that has a retention of its own, or is held.
-const LOCK: LockHeaders =
-    LockHeaders { until: "x-goog-object-lock-retain-until-date", hold: ("x-goog-object-lock-legal-hold", "ON") };
+/// What GCS answers about an object that has a retention of its own. Of holds and of a bucket's retention it tells nothing there.
+const LOCK: LockHeaders = LockHeaders { until: "x-goog-object-lock-retain-until-date", hold: None };
 
 /// Where GCS is.
 const GOOGLE: &str = "https://storage.googleapis.com";

@@ -15,7 +15,8 @@ const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 
 /// What S3 answers about an object that is locked.
-pub(crate) const HEADERS: LockHeaders = LockHeaders { until: UNTIL, hold: ("x-amz-object-lock-legal-hold", "ON") };
+pub(crate) const HEADERS: LockHeaders =
+    LockHeaders { until: UNTIL, hold: Some(("x-amz-object-lock-legal-hold", "ON")) };
 
 impl LockMode {
     fn word(self) -> &'static str {
