@@ -152,15 +152,6 @@ impl Store for Berth {
     }
 }
 
-/// Only offered where the destination offers it.
-#[async_trait]
-impl Locks for Berth {
-    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
-        let locks = self.store.locks().ok_or_else(|| not_offered(&self.name))?;
-        self.answer(locks.locked_until(key)).await
-    }
-}
-
 #[async_trait]
 impl Check for Berth {
     async fn check(&self) -> Vec<Finding> {
@@ -187,6 +178,14 @@ impl Room for Berth {
     async fn free_bytes(&self) -> Result<u64> {
         let room = self.store.room().ok_or_else(|| not_offered(&self.name))?;
         self.answer(room.free_bytes()).await
+    }
+}
+
+#[async_trait]
+impl Locks for Berth {
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let locks = self.store.locks().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(locks.locked_until(key)).await
     }
 }
 

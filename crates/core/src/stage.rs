@@ -179,15 +179,16 @@ pub trait Store: Ship {
     /// past the end is [`Corrupt`](crate::error::Kind::Corrupt): fewer bytes than were asked for are never a clean end.
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream>;
 
-    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good.
+    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good; [`Refused`](crate::error::Kind::Refused)
+    /// where a lock keeps it.
     async fn remove(&self, key: &Key) -> Result<()>;
 
-    /// What it keeps from being removed, where it can do that.
+    /// Whether it can keep what it took, and tells until when.
     fn locks(&self) -> Option<&dyn Locks> {
         None
     }
 
-    /// The same destination, locking what it takes for so long. `None` where it cannot, or where its own settings say otherwise.
+    /// The same destination, locking what it takes for `span`; nothing where it cannot, or where its own settings say otherwise.
     fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
         let _ = span;
         None
@@ -197,7 +198,8 @@ pub trait Store: Ship {
 /// A destination that can keep what it took from being removed.
 #[async_trait]
 pub trait Locks: Send + Sync {
-    /// Until when what is under `key` cannot be removed, by the store's own word; `None`: nothing keeps it.
+    /// Until when what is under `key` cannot be removed, by the store's own word, and [`DateTime::MAX_UTC`] until somebody lifts it;
+    /// `None`: nothing keeps it, or these credentials are not told.
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>>;
 }
 

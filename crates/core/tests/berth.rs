@@ -13,7 +13,8 @@ use longshore_core::berth::{Berth, Terms};
 use longshore_core::key::Key;
 use longshore_core::pipeline::{Destination, Pipeline};
 use longshore_core::progress::unwatched;
-use longshore_core::stage::{Ship, Store};
+use longshore_core::quantity::Span;
+use longshore_core::stage::{Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
@@ -71,6 +72,33 @@ impl Store for Hangs {
 
     async fn remove(&self, _: &Key) -> Result<()> {
         std::future::pending().await
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        self.spools.then_some(self)
+    }
+
+    fn retaining(&self, _: Span) -> Option<Arc<dyn Store>> {
+        self.spools.then(|| Arc::new(Self { ..*self }) as _)
+    }
+}
+
+#[async_trait]
+impl Locks for Hangs {
+    async fn locked_until(&self, _: &Key) -> Result<Option<chrono::DateTime<chrono::Utc>>> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_offered_where_the_destination_has_one_and_asked_for_under_the_same_terms() {
+    let day = Span::new(Duration::from_secs(86_400));
+    let without = berth(Hangs { after_chunks: 0, spools: false });
+    assert!(without.locks().is_none() && without.retaining(day).is_none());
+    let with = berth(Hangs { after_chunks: 0, spools: true });
+    for store in [with.retaining(day).unwrap(), Arc::new(with)] {
+        let error = store.locks().unwrap().locked_until(&key()).await.unwrap_err();
+        assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
     }
 }
 

@@ -6,46 +6,27 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use longshore_core::check::Check;
 use longshore_core::key::Key;
-use longshore_core::stage::{Entry, Ship, Store, Sweep};
+use longshore_core::quantity::Span;
+use longshore_core::stage::{Entry, Locks, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
-use object_store::{Attributes, Extensions, ObjectStore, ObjectStoreExt, TagSet};
+use object_store::{Attribute, Attributes, Extensions, ObjectStore, TagSet};
 
 use crate::failure::failure;
 use crate::gather::Gather;
 use crate::guard::Guards;
 use crate::leftover::Uploads;
-use crate::part::PartSize;
+use crate::lock::{Lock, LockHeaders};
 use crate::place::Place;
 use crate::published::{Published, see_through};
+use crate::transfer::Transfer;
+use crate::version::Versions;
 use crate::{list, read, upload};
 
-/// How many bytes may be on their way at once, if that is at least one part: memory is as much, and the part that is gathered meanwhile.
-const IN_FLIGHT_BYTES: u64 = 64 << 20;
-
-/// How bodies are sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Transfer {
-    /// How large parts are.
-    pub part: PartSize,
-    /// How many parts are sent at once, while they are small.
-    pub parallel: usize,
-    /// How often a request is sent again.
-    pub retries: usize,
-}
-
-impl Transfer {
-    /// Whether one more part may be on its way.
-    pub(crate) fn has_room(&self, parts: usize, in_flight_bytes: u64, more_bytes: u64) -> bool {
-        let budget = IN_FLIGHT_BYTES.max(self.part.next(0) * self.parallel as u64);
-        parts == 0 || (parts < self.parallel && in_flight_bytes + more_bytes <= budget)
-    }
-}
-
-/// A store's client, and what it takes to use it.
+/// A store's client, and what it takes to use it. Clones share it.
+#[derive(Clone)]
 pub struct Backend {
     /// The client.
     pub store: Arc<dyn ObjectStore>,
@@ -54,17 +35,19 @@ pub struct Backend {
     /// How bodies are sent.
     pub transfer: Transfer,
     /// Who keeps names from being taken twice.
-    pub guards: Guards,
+    pub guards: Arc<Guards>,
     /// What each object is to have, such as a storage class.
     pub attributes: Attributes,
     /// The tags that each object is to have.
     pub tags: TagSet,
-    /// What the wire is to be told of each object.
-    pub extensions: Box<dyn Fn() -> Extensions + Send + Sync>,
+    /// How objects are locked, where that is asked for.
+    pub lock: Option<Lock>,
+    /// How the store tells that an object is locked.
+    pub lock_headers: LockHeaders,
+    /// Versions of objects, where the store may keep them.
+    pub versions: Option<Versions>,
     /// Uploads that nobody ended, where they can be found.
     pub uploads: Option<Uploads>,
-    /// What else is to be looked at.
-    pub also: Vec<Box<dyn Check>>,
 }
 
 impl fmt::Debug for Backend {
@@ -74,9 +57,39 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
+    /// A store with nothing but what each has. What else one has is added to it.
+    pub fn new(store: Arc<dyn ObjectStore>, place: Place, transfer: Transfer, lock_headers: LockHeaders) -> Self {
+        Self {
+            store,
+            place,
+            transfer,
+            lock_headers,
+            guards: Arc::new(Guards::unknown()),
+            attributes: Attributes::new(),
+            tags: TagSet::default(),
+            lock: None,
+            versions: None,
+            uploads: None,
+        }
+    }
+
+    /// The same, each object with this storage class.
+    #[must_use]
+    pub fn in_class(mut self, class: Option<&String>) -> Self {
+        if let Some(class) = class {
+            self.attributes.insert(Attribute::StorageClass, class.clone().into());
+        }
+        self
+    }
+
     /// What an error about an object means.
     pub(crate) fn failure(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
         failure(&self.place, &self.place.subject(path), message, error)
+    }
+
+    /// What the wire is to be told of an object that is made now.
+    pub(crate) fn extensions(&self) -> Extensions {
+        self.lock.as_ref().map(Lock::extensions).unwrap_or_default()
     }
 
     /// The store said that it had something, and does not.
@@ -106,12 +119,16 @@ impl Ship for Bucket {
         let mut body = Gather::new(body);
         let first = body.part(self.backend.transfer.part.next(0)).await?;
         let published = if first.last {
-            let backend = Arc::clone(&self.backend);
+            let (backend, path) = (Arc::clone(&self.backend), path.clone());
             let put = async move { backend.put(&path, first.payload).await.map(|()| Published::new(&backend, &path)) };
             see_through(put).await?
         } else {
             upload::upload(&self.backend, &path, first, body).await?
         };
+        if let Err(error) = self.backend.expect_locked(&path).await {
+            self.backend.remove(&path).await.ok();
+            return Err(error);
+        }
         published.keep();
         Ok(())
     }
@@ -132,10 +149,15 @@ impl Store for Bucket {
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
-        let path = self.backend.place.path(key)?;
-        match self.backend.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.backend.failure(&path, "cannot remove it", error)),
-        }
+        self.backend.remove(&self.backend.place.path(key)?).await
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        Some(self)
+    }
+
+    fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
+        let lock = self.backend.lock.as_ref()?.retaining(span)?;
+        Some(Arc::new(Self::new(Backend { lock: Some(lock), ..Backend::clone(&self.backend) })))
     }
 }

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::check::{Check, Finding, Outcome};
+use object_store::path::Path;
 
 use crate::bucket::Bucket;
 use crate::guard::Guard;
 use crate::list;
+use crate::version::Keeping;
 
 #[async_trait]
 impl Check for Bucket {
@@ -28,14 +30,33 @@ impl Check for Bucket {
             Err(error) => return failed(error),
         };
         let mut findings = vec![seen, guarded];
-        for also in &self.backend.also {
-            findings.extend(also.check().await);
+        match &self.backend.lock {
+            Some(lock) => findings.push(self.lock_finding(lock).await),
+            None => findings.extend(self.kept(&subject).await),
         }
         findings
     }
 }
 
 impl Bucket {
+    /// Whether what is removed would stay as a version, and cost.
+    async fn kept(&self, subject: &str) -> Option<Finding> {
+        let versions = self.backend.versions.as_ref()?;
+        let costs = "the bucket keeps versions, so that what others remove goes on costing";
+        match versions.keeping(&self.backend).await {
+            Ok(Keeping::Latest | Keeping::Unknown) => None,
+            Ok(Keeping::Versions) => Some(match versions.of(&self.backend, &Path::from("longshore")).await {
+                Ok(_) => Finding::good(subject, format!("{costs}; Longshore removes every version of what it removes")),
+                Err(_) => Finding::warning(
+                    subject,
+                    format!("{costs}; these credentials cannot see versions, so they can remove nothing"),
+                    "permit s3:ListBucketVersions and s3:DeleteObjectVersion where backups are pruned",
+                ),
+            }),
+            Err(error) => Some(Finding::failed(subject, &error)),
+        }
+    }
+
     /// Whether the store itself refuses to overwrite.
     async fn guarded(&self, subject: &str) -> longshore_core::Result<Finding> {
         let (put, parts) = (self.backend.guard_of_put().await?, self.backend.guard_of_parts().await?);

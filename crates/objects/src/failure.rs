@@ -5,15 +5,35 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use http::StatusCode;
 use longshore_core::{Error, Kind, Stage};
 use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::place::Place;
 
 /// How `object_store` begins to tell what a server answered.
-const ANSWERED: &str = "Server returned non-2xx status code: ";
+pub(crate) const ANSWERED: &str = "Server returned non-2xx status code: ";
 /// Where instances of clouds ask for their credentials, if nobody has given them any.
 const METADATA: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
+
+/// What stores call it that bytes are not those that were sent. A 400 otherwise, which nobody sends again.
+const CHANGED: [&str; 6] = [
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+    "InvalidDigest",
+    "IncompleteBody",
+    "Md5Mismatch",
+];
+
+/// Whether an answer says that bytes were changed on the way, so that they are worth sending again.
+pub(crate) fn says_changed(status: StatusCode, body: &[u8]) -> bool {
+    let said = |code: &&str| -> bool {
+        let element = format!("<Code>{code}</Code>");
+        body.windows(element.len()).any(|window| window == element.as_bytes())
+    };
+    status == StatusCode::BAD_REQUEST && CHANGED.iter().any(said)
+}
 
 /// What a server said instead of doing what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +55,10 @@ impl Answer {
             // The first line says it; Azure goes on with identifiers and times.
             Some(text.lines().next().unwrap_or_default().chars().take(200).collect::<String>())
         };
-        Some(Self {
-            status,
-            code: element("Code").unwrap_or_default(),
-            message: element("Message").unwrap_or_default(),
-        })
+        let code = element("Code").unwrap_or_default();
+        // See the wire: it says otherwise to have it sent again.
+        let status = if CHANGED.contains(&code.as_str()) { 400 } else { status };
+        Some(Self { status, code, message: element("Message").unwrap_or_default() })
     }
 
     /// Whether another writer of the same name was at work in that moment.
@@ -50,10 +69,12 @@ impl Answer {
     fn kind(&self) -> Kind {
         match self.status {
             301 | 307 | 308 => Kind::Usage,
+            400 if self.is_about_changed_bytes() => Kind::Unavailable,
             400 if self.is_about_region() => Kind::Usage,
             400 if self.is_about_credentials() => Kind::Denied,
             401 | 403 => Kind::Denied,
             404 => Kind::NotFound,
+            409 if self.code.starts_with("BlobImmutable") => Kind::Refused,
             304 | 409 | 412 => Kind::AlreadyExists,
             416 => Kind::Corrupt,
             501 | 507 => Kind::Failed,
@@ -71,6 +92,10 @@ impl Answer {
     fn is_about_credentials(&self) -> bool {
         ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "AuthenticationFailed"]
             .contains(&self.code.as_str())
+    }
+
+    fn is_about_changed_bytes(&self) -> bool {
+        CHANGED.contains(&self.code.as_str())
     }
 
     fn is_about_region(&self) -> bool {
@@ -116,7 +141,10 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
             }
             Kind::Denied if answer.is_about_credentials() => named(kind, message).hint(words.credentials),
             Kind::Denied => named(kind, &format!("not permitted: {message}")).hint(words.credentials),
+            Kind::Refused => named(kind, message).hint("a policy of the store keeps it; it can be removed once that is over"),
             Kind::Usage => named(kind, message).hint(words.address),
+            Kind::Unavailable if answer.is_about_changed_bytes() => named(kind, message)
+                .hint("bytes were changed on the way, however often they were sent: look at the network, and at this host's memory"),
             Kind::Unavailable => {
                 named(kind, message).hint("the store is in trouble, or wants fewer requests: try later")
             }
@@ -199,6 +227,8 @@ mod tests {
             ("404 Not Found", "NoSuchKey", Kind::NotFound, "longshore list"),
             ("412 Precondition Failed", "PreconditionFailed", Kind::AlreadyExists, "prefix"),
             ("503 Service Unavailable", "SlowDown", Kind::Unavailable, "later"),
+            ("409 Conflict", "BlobImmutableDueToPolicy", Kind::Refused, "keeps it"),
+            ("400 Bad Request", "BadDigest", Kind::Unavailable, "on the way"),
         ] {
             let error = answered(status, code);
             assert_eq!(error.kind(), kind, "{code}");

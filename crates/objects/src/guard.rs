@@ -78,6 +78,8 @@ impl Backend {
                 return Ok(Guard::Store);
             }
         }
+        // Where versions are kept, each trial would add some.
+        self.remove(&trial).await.ok();
         Ok(Guard::Look)
     }
 

@@ -1,38 +1,29 @@
 //! Uploads that nobody ended, in stores that list them as S3 does. They are paid for, and seen by nobody.
 
-use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use http::Method;
 use longshore_core::stage::{Leftover, Sweep};
 use longshore_core::{Error, Kind, Result, Stage};
-use object_store::client::{HttpClient, HttpRequest};
 use object_store::path::Path;
 use serde::Deserialize;
 
+use crate::ask::Asking;
 use crate::bucket::{Backend, Bucket};
-use crate::failure::failure;
 
 /// What stands between the name of an object and of an upload to it. No key has a question mark.
 const UPLOAD: &str = "?uploadId=";
-
-/// Asks a bucket.
-#[async_trait]
-pub trait Asks: fmt::Debug + Send + Sync {
-    /// A request that reads the bucket with this query, signed.
-    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest>;
-}
 
 /// Ends uploads: what `MultipartStore` can, of whichever store.
 pub use object_store::multipart::MultipartStore as Aborts;
 
 /// The uploads to a bucket.
+#[derive(Clone)]
 pub struct Uploads {
-    /// Who sends the requests.
-    pub client: HttpClient,
-    /// Who signs them.
-    pub asks: Arc<dyn Asks>,
+    /// Who asks for them.
+    pub asking: Asking,
     /// Who ends uploads.
     pub aborts: Arc<dyn Aborts>,
 }
@@ -66,20 +57,8 @@ impl Uploads {
             query.push(("key-marker", &before.next_key_marker));
             query.push(("upload-id-marker", &before.next_upload_id_marker));
         }
-        let name = backend.place.name();
-        let failed = |error| failure(&backend.place, &name, "cannot list the uploads under way", error);
-        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
-            failed(object_store::Error::Generic { store: "uploads", source })
-        };
-        let request = self.asks.request(&query).await.map_err(failed)?;
-        let answer = self.client.execute(request).await.map_err(|error| wrong(error.into()))?;
-        let status = answer.status();
-        let body = answer.into_body().bytes().await.map_err(|error| wrong(error.into()))?;
-        let text = String::from_utf8_lossy(&body);
-        if !status.is_success() {
-            return Err(wrong(format!("Server returned non-2xx status code: {status}: {text}").into()));
-        }
-        quick_xml::de::from_str(&text).map_err(|error| wrong(error.into()))
+        let asked = self.asking.ask(&backend.place, Method::GET, &Path::ROOT, &query).await?;
+        asked.xml(&backend.place, "cannot list the uploads under way")
     }
 }
 

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `bucket.rs` | the destination: its joints, put together from what follows |
 //! | `part.rs` | how large the parts of an upload are, and when there are too many |
+//! | `transfer.rs` | how many parts are held at once, so that memory is bounded |
 //! | `gather.rs` | a body's chunks, gathered into parts without a copy |
 //! | `put.rs` | a small body on its way, in one request |
 //! | `upload.rs` | a large body on its way, in parts; taken back when it fails |
@@ -16,11 +17,15 @@
 //! | `list.rs`, `read.rs` | what is there, in the order of keys; its bytes, through connections that are cut |
 //! | `leftover.rs` | uploads that nobody ended, in stores that list them as S3 does |
 //! | `wire.rs` | HTTP: requests whose time is measured by their size, and that are signed again when something is added |
+//! | `ask.rs` | requests that `object_store` has no words for |
+//! | `remove.rs`, `version.rs` | an object taken away, with every version of it; what keeps it |
+//! | `lock.rs`, `lock_trial.rs` | locks: asked for with each object, told of it, and tried out |
 //! | `failure.rs` | what an answer means, and the way out |
 //! | `place.rs` | where the destination is, and what its settings are called |
 //! | `check.rs` | what would fail at 3 a.m. |
-//! | `setting.rs` | settings that all of them have: sizes, times, files of secrets and certificates |
+//! | `settings.rs`, `secret.rs` | settings that all of them have, and what they come to; secrets in files |
 
+mod ask;
 mod bucket;
 mod check;
 mod failure;
@@ -28,20 +33,31 @@ mod gather;
 mod guard;
 mod leftover;
 mod list;
+mod lock;
+mod lock_trial;
 mod look;
 mod part;
 mod place;
 mod published;
 mod put;
 mod read;
-pub mod setting;
+mod remove;
+mod secret;
+pub mod settings;
+mod transfer;
 mod upload;
+mod version;
 mod wire;
 
-pub use bucket::{Backend, Bucket, Transfer};
+pub use ask::{Asking, Asks};
+pub use bucket::{Backend, Bucket};
 pub use failure::failure;
 pub use guard::{Guard, Guards};
-pub use leftover::{Aborts, Asks, Uploads};
+pub use leftover::{Aborts, Uploads};
+pub use lock::{Lock, LockHeaders};
 pub use part::PartSize;
 pub use place::{Place, Words};
-pub use wire::{Dress, Plain, Wire, completes, options};
+pub use secret::secret;
+pub use transfer::Transfer;
+pub use version::Versions;
+pub use wire::{Dress, Plain, Wire, completes};

@@ -63,6 +63,13 @@ impl Place {
         &self.prefix
     }
 
+    /// The error of settings that no client can be made of.
+    pub fn unfit(&self, error: object_store::Error) -> Error {
+        Error::new(Stage::Config, Kind::Usage, self.name(), "these settings make no client")
+            .hint(self.words.credentials)
+            .because(error)
+    }
+
     /// Something in it, for people.
     pub(crate) fn subject(&self, path: &Path) -> String {
         format!("{}/{path}", self.url)

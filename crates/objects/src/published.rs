@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use longshore_core::{Error, Kind, Result, Stage};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
@@ -34,7 +33,7 @@ impl Drop for Published {
             && let Ok(runtime) = Handle::try_current()
         {
             // Credentials that may only write cannot take it back; then it is an artifact without a manifest, which counts as nothing.
-            runtime.spawn(async move { backend.store.delete(&path).await.ok() });
+            runtime.spawn(async move { backend.remove(&path).await.ok() });
         }
     }
 }

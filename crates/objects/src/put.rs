@@ -60,7 +60,7 @@ impl Backend {
 
     async fn send(&self, path: &Path, payload: PutPayload, mode: PutMode, writer: &Writer) -> object_store::Result<()> {
         let attributes = writer.sign(&self.attributes);
-        let options = PutOptions { mode, tags: self.tags.clone(), attributes, extensions: (self.extensions)() };
+        let options = PutOptions { mode, tags: self.tags.clone(), attributes, extensions: self.extensions() };
         self.store.put_opts(path, payload, options).await.map(drop)
     }
 

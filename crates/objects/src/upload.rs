@@ -57,7 +57,7 @@ impl Upload {
         let options = PutMultipartOptions {
             tags: backend.tags.clone(),
             attributes: writer.sign(&backend.attributes),
-            extensions: (backend.extensions)(),
+            extensions: backend.extensions(),
         };
         let begun = backend.store.put_multipart_opts(&path, options).await;
         let upload = begun.map_err(|error| backend.failure(&path, "cannot begin an upload", error))?;
@@ -87,6 +87,11 @@ impl Upload {
     /// The next part of the body, unless one on its way fails meanwhile.
     async fn next(&mut self, body: &mut Gather) -> Result<Part> {
         let size = self.backend.transfer.part.next(self.sent_bytes);
+        while !self.backend.transfer.may_gather(self.in_flight_bytes, size) {
+            if let Some(done) = self.parts.join_next().await {
+                self.note(done)?;
+            }
+        }
         loop {
             tokio::select! {
                 part = body.part(size) => return part,
@@ -105,7 +110,7 @@ impl Upload {
             let error = Error::new(Stage::Ship, Kind::Usage, self.backend.place.subject(&self.path), message);
             return Err(error.hint("raise part_size, or let parts grow (equal_parts = false)"));
         }
-        while !self.backend.transfer.has_room(self.parts.len(), self.in_flight_bytes, part.bytes) {
+        while !self.backend.transfer.may_send(self.parts.len()) {
             if let Some(done) = self.parts.join_next().await {
                 self.note(done)?;
             }

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Method;
+use http::{HeaderMap, Method, StatusCode};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
+
+use crate::failure::says_changed;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -22,7 +24,7 @@ const COMPLETION: Duration = Duration::from_secs(15 * 60);
 
 /// What every client of ours is made with. There is no limit to a whole request, but to how long nothing comes: a backup takes as long as
 /// it takes.
-pub fn options(silence: Duration) -> ClientOptions {
+pub(crate) fn options(silence: Duration) -> ClientOptions {
     let agent = concat!("longshore/", env!("CARGO_PKG_VERSION"));
     ClientOptions::new()
         .with_timeout_disabled()
@@ -59,6 +61,10 @@ pub fn completes(request: &HttpRequest) -> bool {
         _ => false,
     }
 }
+
+/// The headers of an answer about an object, handed up with what `object_store` makes of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard(pub(crate) HeaderMap);
 
 /// Makes clients whose requests are dressed, and end when they stall.
 #[derive(Debug, Clone)]
@@ -106,12 +112,23 @@ impl HttpService for Line {
         let unsigned = |error| HttpError::new(HttpErrorKind::Unknown, error);
         self.wire.dress.dress(&mut request).await.map_err(unsigned)?;
         let Some(limit) = self.limit(&request) else {
-            return self.asking.execute(request).await;
+            let asks_of_object = *request.method() == Method::HEAD;
+            let mut answer = self.asking.execute(request).await?;
+            if asks_of_object {
+                let heard = Heard(answer.headers().clone());
+                answer.extensions_mut().insert(heard);
+            }
+            return Ok(answer);
         };
         // Answers to what is sent are small; to the end of one, its time is measured.
         let answered = async {
-            let (parts, body) = self.sending.execute(request).await?.into_parts();
-            Ok(HttpResponse::from_parts(parts, body.bytes().await?.into()))
+            let (mut parts, body) = self.sending.execute(request).await?.into_parts();
+            let body = body.bytes().await?;
+            // What was changed on the way may arrive the next time: an answer that has it sent again, with the store's own words.
+            if says_changed(parts.status, &body) {
+                parts.status = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            Ok(HttpResponse::from_parts(parts, body.into()))
         };
         let stalled = |_| Err(HttpError::new(HttpErrorKind::Timeout, Stalled(limit)));
         tokio::time::timeout(limit, answered).await.unwrap_or_else(stalled)

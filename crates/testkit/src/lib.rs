@@ -7,7 +7,7 @@
 //! | [`stream`] | streams that fail on purpose, and ones of any length |
 //! | [`stage`] | a dump, a judge and a seal that do as they are told |
 //! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
-//! | [`garage`], [`gcs`], [`azurite`] | throwaway object stores: a real cluster of one that speaks S3, emulators of the others |
+//! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | throwaway object stores: two real ones that speak S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
 //! | [`behind_ssh`](mod@behind_ssh) | what every destination behind such a server must prove besides |
@@ -17,6 +17,7 @@
 
 pub mod azurite;
 pub mod behind_ssh;
+pub mod ceph;
 pub mod cluster;
 pub mod conformance;
 pub mod garage;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Backend, Bucket, Guard, Guards, PartSize, Place, Transfer, Wire, Words, options, setting};
+use longshore_objects::{Backend, Bucket, Guard, Guards, LockHeaders, Place, Words, secret};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::{Attribute, Attributes, Extensions, TagSet};
 use secrecy::ExposeSecret;
 
 use crate::dress::Dressed;
@@ -20,59 +19,33 @@ const WORDS: Words = Words {
     address: "see account and endpoint, and whether the store answers there",
 };
 
+/// What Azure answers about a blob that an immutability policy keeps, or a legal hold.
+const LOCK: LockHeaders =
+    LockHeaders { until: "x-ms-immutability-policy-until-date", hold: Some(("x-ms-legal-hold", "true")) };
+
 impl Plugin<dyn Store> for Azure {
     const TYPE: &'static str = "azure";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
         let place = Place::new(&format!("az://{}/", self.account), &self.container, self.prefix.as_deref(), WORDS)?;
-        setting::expect_sound(
-            self.part_size,
-            self.parts_at_once,
-            self.min_rate,
-            self.timeout,
-            self.endpoint.as_deref(),
-            self.allow_http,
-        )?;
+        let reach = self.reach()?;
         let dress = Arc::new(Dressed::new(&self.account));
-        let wire = Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress: dress.clone() };
-        let mut options = options(self.timeout.duration()).with_allow_http(self.allow_http);
-        if let Some(path) = &self.ca_file {
-            options = setting::trust(options, path)?;
-        }
         let builder = self
             .signed()?
             .with_account(&self.account)
             .with_container_name(&self.container)
-            .with_client_options(options)
-            .with_http_connector(wire)
-            .with_retry(setting::retries(self.retries));
+            .with_client_options(reach.options()?)
+            .with_http_connector(reach.wire(dress.clone()))
+            .with_retry(reach.retry());
         let builder = match &self.endpoint {
             Some(endpoint) => builder.with_endpoint(endpoint.clone()),
             None => builder,
         };
-        let unfit = |error: object_store::Error| {
-            Error::new(Stage::Config, Kind::Usage, place.name(), "these settings make no client")
-                .hint(WORDS.credentials)
-                .because(error)
-        };
-        let store = Arc::new(builder.build().map_err(unfit)?);
+        let store = Arc::new(builder.build().map_err(|error| place.unfit(error))?);
         dress.sign_with(store.credentials());
-        let tier = self.access_tier.iter().map(|tier| (Attribute::StorageClass, tier.clone()));
-        Ok(Box::new(Bucket::new(Backend {
-            transfer: Transfer {
-                part: PartSize::Growing(self.part_size.bytes()),
-                parallel: self.parts_at_once,
-                retries: self.retries,
-            },
-            guards: Guards::known(Guard::Store, Guard::Store),
-            attributes: tier.collect::<Attributes>(),
-            tags: TagSet::default(),
-            extensions: Box::new(Extensions::new),
-            uploads: None,
-            also: Vec::new(),
-            store,
-            place,
-        })))
+        let backend = Backend::new(store, place, reach.transfer(), LOCK).in_class(self.access_tier.as_ref());
+        let guards = Arc::new(Guards::known(Guard::Store, Guard::Store));
+        Ok(Box::new(Bucket::new(Backend { guards, ..backend })))
     }
 }
 
@@ -80,11 +53,9 @@ impl Azure {
     /// A client's builder that has its credentials, or asks the host for them.
     fn signed(&self) -> Result<MicrosoftAzureBuilder> {
         match (&self.access_key_file, &self.sas_token_file) {
-            (Some(file), None) => {
-                Ok(MicrosoftAzureBuilder::new().with_access_key(setting::secret(file)?.expose_secret()))
-            }
+            (Some(file), None) => Ok(MicrosoftAzureBuilder::new().with_access_key(secret(file)?.expose_secret())),
             (None, Some(file)) => {
-                let token = setting::secret(file)?;
+                let token = secret(file)?;
                 let token = token.expose_secret().trim_start_matches('?').to_owned();
                 Ok(MicrosoftAzureBuilder::new().with_config(AzureConfigKey::SasKey, token))
             }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Method;
 use longshore_core::key::encode_name;
 use longshore_objects::Asks;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::gcp::GoogleCloudStorage;
+use object_store::path::Path;
 
 /// Makes requests that `object_store` has no words for.
 #[derive(Debug)]
@@ -18,13 +20,14 @@ pub(crate) struct Requests {
 
 #[async_trait]
 impl Asks for Requests {
-    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
+    async fn request(&self, method: &Method, path: &Path, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
         let wrong =
             |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic { store: "GCS", source };
         let credential = self.store.credentials().get_credential().await?;
         let query: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode_name(value))).collect();
         let mut request = HttpRequest::new(HttpRequestBody::empty());
-        let address = format!("{}?{}", self.bucket, query.join("&"));
+        let address = format!("{}/{}?{}", self.bucket, encode_name(path.as_ref()), query.join("&"));
+        *request.method_mut() = method.clone();
         *request.uri_mut() = address.parse().map_err(|error| wrong(format!("no address: {error}").into()))?;
         let token = format!("Bearer {}", credential.bearer);
         let token = token.parse().map_err(|_| wrong("the token is no header".into()))?;

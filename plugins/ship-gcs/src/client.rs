@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
+use longshore_core::Result;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
-use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{
-    Backend, Bucket, Guard, Guards, PartSize, Place, Plain, Transfer, Uploads, Wire, Words, options, setting,
-};
+use longshore_objects::{Asking, Backend, Bucket, Guard, Guards, LockHeaders, Place, Plain, Uploads, Words};
 use object_store::client::HttpConnector;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{Attribute, Attributes, Extensions, TagSet};
 
 use crate::bucket::Requests;
 use crate::settings::Gcs;
@@ -22,6 +19,9 @@ const WORDS: Words = Words {
     address: "see whether storage.googleapis.com, or the endpoint, answers from here",
 };
 
+/// What GCS answers about an object that has a retention of its own. Of holds and of a bucket's retention it tells nothing there.
+const LOCK: LockHeaders = LockHeaders { until: "x-goog-object-lock-retain-until-date", hold: None };
+
 /// Where GCS is.
 const GOOGLE: &str = "https://storage.googleapis.com";
 
@@ -30,24 +30,9 @@ impl Plugin<dyn Store> for Gcs {
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
         let place = Place::new("gs://", &self.bucket, self.prefix.as_deref(), WORDS)?;
-        setting::expect_sound(
-            self.part_size,
-            self.parts_at_once,
-            self.min_rate,
-            self.timeout,
-            self.endpoint.as_deref(),
-            self.allow_http,
-        )?;
-        let wire = Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress: Arc::new(Plain) };
-        let mut options = options(self.timeout.duration()).with_allow_http(self.allow_http);
-        if let Some(path) = &self.ca_file {
-            options = setting::trust(options, path)?;
-        }
-        let unfit = |error: object_store::Error| {
-            Error::new(Stage::Config, Kind::Usage, place.name(), "these settings make no client")
-                .hint(WORDS.credentials)
-                .because(error)
-        };
+        let reach = self.reach()?;
+        let (wire, options) = (reach.wire(Arc::new(Plain)), reach.options()?);
+        let unfit = |error| place.unfit(error);
         let client = wire.connect(&options).map_err(unfit)?;
         let mut builder = match &self.service_account_file {
             Some(file) => {
@@ -62,25 +47,15 @@ impl Plugin<dyn Store> for Gcs {
             .with_bucket_name(&self.bucket)
             .with_client_options(options)
             .with_http_connector(wire)
-            .with_retry(setting::retries(self.retries));
+            .with_retry(reach.retry());
         let store = Arc::new(builder.build().map_err(unfit)?);
         let base = self.endpoint.as_deref().unwrap_or(GOOGLE).trim_end_matches('/').to_owned();
         let requests = Requests { store: store.clone(), bucket: format!("{base}/{}", self.bucket) };
-        let class = self.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
+        let backend = Backend::new(store.clone(), place, reach.transfer(), LOCK).in_class(self.storage_class.as_ref());
         Ok(Box::new(Bucket::new(Backend {
-            transfer: Transfer {
-                part: PartSize::Growing(self.part_size.bytes()),
-                parallel: self.parts_at_once,
-                retries: self.retries,
-            },
-            guards: Guards::known(Guard::Store, Guard::Look),
-            attributes: class.collect::<Attributes>(),
-            tags: TagSet::default(),
-            extensions: Box::new(Extensions::new),
-            uploads: Some(Uploads { client, asks: Arc::new(requests), aborts: store.clone() }),
-            also: Vec::new(),
-            store,
-            place,
+            guards: Arc::new(Guards::known(Guard::Store, Guard::Look)),
+            uploads: Some(Uploads { asking: Asking { client, asks: Arc::new(requests) }, aborts: store }),
+            ..backend
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! Requests about the bucket itself.
+//! Requests about the bucket itself, and about versions of objects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,12 @@ pub(crate) struct Requests(pub(crate) Arc<AmazonS3>);
 
 #[async_trait]
 impl Asks for Requests {
-    async fn request(&self, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
+    async fn request(&self, method: &Method, path: &Path, query: &[(&str, &str)]) -> object_store::Result<HttpRequest> {
         let query = query.iter().map(|(name, value)| (name.to_string(), value.to_string()));
         let options = SignedUrlOptions::default().with_query(query);
-        let url = self.0.signed_url_opts(Method::GET, &Path::ROOT, SIGNED_FOR, &options).await?;
+        let url = self.0.signed_url_opts(method.clone(), path, SIGNED_FOR, &options).await?;
         let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = method.clone();
         *request.uri_mut() = url.as_str().parse().map_err(|error| object_store::Error::Generic {
             store: "S3",
             source: Box::<dyn std::error::Error + Send + Sync>::from(format!("no address: {error}")),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Backend, Bucket, Guards, PartSize, Place, Transfer, Uploads, Wire, Words, options, setting};
+use longshore_objects::{Asking, Backend, Bucket, PartSize, Place, Transfer, Uploads, Versions, Words};
+use object_store::TagSet;
 use object_store::aws::{AmazonS3Builder, Checksum as Algorithm};
 use object_store::client::HttpConnector;
-use object_store::{Attribute, Attributes, TagSet};
 
 use crate::bucket::Requests;
 use crate::credentials::{self, Found};
 use crate::dress::Dressed;
-use crate::lock::LockCheck;
+use crate::lock;
 use crate::settings::{Checksum, S3};
 
 /// What S3 calls things.
@@ -28,31 +28,18 @@ impl Plugin<dyn Store> for S3 {
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
         let place = Place::new("s3://", &self.bucket, self.prefix.as_deref(), WORDS)?;
-        setting::expect_sound(
-            self.part_size,
-            self.parts_at_once,
-            self.min_rate,
-            self.timeout,
-            self.endpoint.as_deref(),
-            self.allow_http,
-        )?;
+        let reach = self.reach()?;
         let Found { builder, region } = credentials::find(&self)?;
         let dress = Arc::new(Dressed::new(&region, self.signs_payload()));
-        let wire = Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress: dress.clone() };
-        let mut options = options(self.timeout.duration()).with_allow_http(self.allow_http);
-        if let Some(path) = &self.ca_file {
-            options = setting::trust(options, path)?;
-        }
-        let unfit = |error| {
-            Error::new(Stage::Config, Kind::Usage, place.name(), "these settings make no client").because(error)
-        };
+        let (wire, options) = (reach.wire(dress.clone()), reach.options()?);
+        let unfit = |error| place.unfit(error);
         let client = wire.connect(&options).map_err(unfit)?;
         let mut builder = builder
             .with_bucket_name(&self.bucket)
             .with_region(region)
             .with_client_options(options)
             .with_http_connector(wire)
-            .with_retry(setting::retries(self.retries))
+            .with_retry(reach.retry())
             .with_unsigned_payload(!self.signs_payload())
             .with_disable_bulk_delete(true);
         builder = self.addressed(builder)?;
@@ -63,23 +50,15 @@ impl Plugin<dyn Store> for S3 {
         let store = Arc::new(builder.build().map_err(unfit)?);
         dress.sign_with(store.credentials());
 
-        let requests = Arc::new(Requests(store.clone()));
-        let lock = self.object_lock.map(|lock| LockCheck {
-            place: place.clone(),
-            lock,
-            client: client.clone(),
-            requests: requests.clone(),
-        });
+        let asking = Asking { client, asks: Arc::new(Requests(store.clone())) };
+        let transfer = Transfer { part: self.part(), ..reach.transfer() };
+        let backend = Backend::new(store.clone(), place, transfer, lock::HEADERS).in_class(self.storage_class.as_ref());
         Ok(Box::new(Bucket::new(Backend {
-            transfer: self.transfer(),
-            guards: Guards::unknown(),
-            attributes: self.attributes(),
             tags: self.tag_set(),
-            extensions: Box::new(move || self.object_lock.map(|lock| lock.extensions()).unwrap_or_default()),
-            uploads: Some(Uploads { client, asks: requests, aborts: store.clone() }),
-            also: lock.into_iter().map(|lock| Box::new(lock) as _).collect(),
-            store,
-            place,
+            lock: self.object_lock.map(|lock| lock.lock(asking.clone())),
+            versions: Some(Versions(asking.clone())),
+            uploads: Some(Uploads { asking, aborts: store }),
+            ..backend
         })))
     }
 }
@@ -127,17 +106,11 @@ impl S3 {
         }
     }
 
-    fn transfer(&self) -> Transfer {
-        let part = match self.equal_parts {
+    fn part(&self) -> PartSize {
+        match self.equal_parts {
             true => PartSize::Equal(self.part_size.bytes()),
             false => PartSize::Growing(self.part_size.bytes()),
-        };
-        Transfer { part, parallel: self.parts_at_once, retries: self.retries }
-    }
-
-    fn attributes(&self) -> Attributes {
-        let class = self.storage_class.iter();
-        class.map(|class| (Attribute::StorageClass, class.clone())).collect()
+        }
     }
 
     fn tag_set(&self) -> TagSet {

@@ -3,7 +3,7 @@
 use std::env;
 
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::setting;
+use longshore_objects::secret;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use secrecy::ExposeSecret;
 
@@ -20,7 +20,7 @@ pub(crate) struct Found {
 pub(crate) fn find(settings: &S3) -> Result<Found> {
     let (builder, profile) = match (&settings.access_key_id, &settings.secret_access_key_file) {
         (Some(id), Some(file)) => {
-            let secret = setting::secret(file)?;
+            let secret = secret(file)?;
             let builder = AmazonS3Builder::new().with_access_key_id(id);
             (builder.with_secret_access_key(secret.expose_secret()), None)
         }

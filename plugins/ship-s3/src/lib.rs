@@ -9,8 +9,8 @@
 //! | `credentials.rs` | whose credentials are used, and where they come from |
 //! | `profile.rs` | the files that Amazon's own tools share |
 //! | `dress.rs` | what is added to requests, and signed again |
-//! | `lock.rs` | Object Lock: asked for with each object, and whether the bucket knows it |
-//! | `bucket.rs` | requests about the bucket itself |
+//! | `lock.rs` | Object Lock: what a request says that asks for it, and the answers that tell of it |
+//! | `bucket.rs` | requests about the bucket itself, and about versions |
 
 mod bucket;
 mod client;
@@ -20,4 +20,4 @@ mod lock;
 mod profile;
 mod settings;
 
-pub use settings::{Checksum, LockMode, ObjectLock, S3, Sse};
+pub use settings::{Checksum, LockMode, ObjectLock, Retain, S3, Sse};

@@ -1,21 +1,22 @@
-//! Object Lock: asked for with each object, and whether the bucket knows it.
-//!
-//! Some stores accept the headers and ignore them, so that nothing but the bucket's own word says that a lock would hold.
+//! Object Lock: what a request says that asks for it, and the answers that tell of it.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{SecondsFormat, Utc};
 use http::{HeaderName, HeaderValue};
-use longshore_core::check::{Check, Finding};
-use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Asks, Place, failure};
+use longshore_core::quantity::Span;
+use longshore_objects::{Asking, Lock, LockHeaders};
 use object_store::Extensions;
-use object_store::client::HttpClient;
 
-use crate::bucket::Requests;
 use crate::dress::Headers;
-use crate::settings::{LockMode, ObjectLock};
+use crate::settings::{LockMode, ObjectLock, Retain};
+
+const MODE: &str = "x-amz-object-lock-mode";
+const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+
+/// What S3 answers about an object that is locked.
+pub(crate) const HEADERS: LockHeaders =
+    LockHeaders { until: UNTIL, hold: Some(("x-amz-object-lock-legal-hold", "ON")) };
 
 impl LockMode {
     fn word(self) -> &'static str {
@@ -24,81 +25,43 @@ impl LockMode {
             Self::Compliance => "COMPLIANCE",
         }
     }
-}
 
-impl ObjectLock {
-    /// What a request says that makes an object now.
-    pub(crate) fn extensions(self) -> Extensions {
-        let until = Utc::now() + self.retain.duration();
-        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+    /// What a request says that makes an object now, to be locked for so long.
+    fn extensions(self, span: Span) -> Extensions {
+        let until = until(span);
         let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
-        let headers =
-            [header("x-amz-object-lock-mode", self.mode.word()), header("x-amz-object-lock-retain-until-date", &until)];
+        let headers = [header(MODE, self.word()), header(UNTIL, &until)];
         let mut extensions = Extensions::new();
         extensions.insert(Headers(headers.into_iter().flatten().collect()));
         extensions
     }
 }
 
-/// Looks whether a bucket has Object Lock.
-pub(crate) struct LockCheck {
-    pub(crate) place: Place,
-    pub(crate) lock: ObjectLock,
-    pub(crate) client: HttpClient,
-    pub(crate) requests: Arc<Requests>,
+/// When a lock is over that begins now, as S3 writes it.
+fn until(span: Span) -> String {
+    (Utc::now() + span.duration()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-#[async_trait]
-impl Check for LockCheck {
-    async fn check(&self) -> Vec<Finding> {
-        let subject = self.place.name();
-        let days = self.lock.retain.duration().as_secs() / 86_400;
-        vec![match self.knows().await {
-            Ok(true) => {
-                let mode = self.lock.mode.word().to_lowercase();
-                Finding::good(subject, format!("the bucket has Object Lock: {mode}, {days} days from each upload"))
-            }
-            Ok(false) => {
-                let error = Error::new(
-                    Stage::Ship,
-                    Kind::Refused,
-                    &subject,
-                    "object_lock is asked for, and the bucket has none",
-                );
-                Finding::failed(
-                    subject,
-                    &error.hint(
-                        "make a bucket with Object Lock, or take object_lock away; some stores ignore it silently",
-                    ),
-                )
-            }
-            Err(error) if error.kind() == Kind::Denied => Finding::warning(
-                subject,
-                "these credentials may not see whether the bucket has Object Lock",
-                "see for yourself, or permit s3:GetBucketObjectLockConfiguration",
-            ),
-            Err(error) => Finding::failed(subject, &error),
-        }]
-    }
-}
-
-impl LockCheck {
-    async fn knows(&self) -> Result<bool> {
-        let name = self.place.name();
-        let failed = |error| failure(&self.place, &name, "cannot see whether the bucket has Object Lock", error);
-        let wrong = |source: Box<dyn std::error::Error + Send + Sync>| {
-            failed(object_store::Error::Generic { store: "S3", source })
+impl ObjectLock {
+    /// What it is to whoever makes objects.
+    pub(crate) fn lock(self, asking: Asking) -> Lock {
+        let Self { mode, retain } = self;
+        let span = match retain {
+            Retain::For(span) => Some(span),
+            Retain::Policy => None,
         };
-        let request = self.requests.request(&[("object-lock", "")]).await.map_err(failed)?;
-        let answer = self.client.execute(request).await.map_err(|error| wrong(error.into()))?;
-        let status = answer.status();
-        let body = answer.into_body().bytes().await.map_err(|error| wrong(error.into()))?;
-        let text = String::from_utf8_lossy(&body);
-        match status.as_u16() {
-            200 => Ok(text.contains("<ObjectLockEnabled>Enabled</ObjectLockEnabled>")),
-            // Not for this bucket, or not by this store.
-            400 | 404 | 405 | 501 if !text.contains("NoSuchBucket") => Ok(false),
-            _ => Err(wrong(format!("Server returned non-2xx status code: {status}: {text}").into())),
+        let name = format!("Object Lock ({})", mode.word().to_lowercase());
+        let again = move |span| {
+            let (mode, until) = (mode.word(), until(span));
+            format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>")
+        };
+        Lock {
+            span,
+            by_policy: span.is_none(),
+            name,
+            says: Arc::new(move |span| mode.extensions(span)),
+            again: ("retention", Arc::new(again)),
+            asking,
         }
     }
 }

@@ -3,74 +3,50 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use longshore_core::quantity::{Size, Span};
-use longshore_objects::setting;
+use longshore_core::quantity::Span;
+use longshore_objects::settings;
 use serde::Deserialize;
 
-/// `{ type = "s3", … }`: a bucket of Amazon S3, or of a store that speaks its language.
-///
-/// Credentials come from the environment (`AWS_ACCESS_KEY_ID` and its like, web identity), else from the files that Amazon's tools share,
-/// else from the container or the instance; or from what is set here. No secret stands in the configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct S3 {
-    /// The bucket. It must be there.
-    pub bucket: String,
-    /// A folder in it.
-    pub prefix: Option<String>,
-    /// Its region; without it the environment's, the profile's, or `us-east-1`.
-    pub region: Option<String>,
-    /// The address of a store other than Amazon's, such as `https://s3.example.net`.
-    pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path of addresses, not in the host; without it, where there is an endpoint.
-    pub path_style: Option<bool>,
-    /// Whether an `http://` endpoint is good enough.
-    #[serde(default)]
-    pub allow_http: bool,
-    /// Certificates to trust beside the system's, in PEM.
-    pub ca_file: Option<PathBuf>,
-    /// The name of a key whose secret is in `secret_access_key_file`.
-    pub access_key_id: Option<String>,
-    /// A file with that secret, and nothing else.
-    pub secret_access_key_file: Option<PathBuf>,
-    /// The file of profiles with their keys, instead of `~/.aws/credentials`.
-    pub credentials_file: Option<PathBuf>,
-    /// The profile in it.
-    pub profile: Option<String>,
-    /// The size of the first parts of large bodies.
-    #[serde(default = "setting::default_part_size")]
-    pub part_size: Size,
-    /// Whether all parts have that size, for stores that take no others; 10,000 of them are the most.
-    #[serde(default)]
-    pub equal_parts: bool,
-    /// How many parts are sent at once, while they are small.
-    #[serde(default = "setting::default_parts_at_once")]
-    pub parts_at_once: usize,
-    /// The slowest that an upload may be, in bytes a second: what takes longer has stalled, and is sent again.
-    #[serde(default = "setting::default_min_rate")]
-    pub min_rate: Size,
-    /// How long nothing may come where an answer is awaited.
-    #[serde(default = "setting::default_timeout")]
-    pub timeout: Span,
-    /// How often a request is sent again.
-    #[serde(default = "setting::default_retries")]
-    pub retries: usize,
-    /// What the store checks each request by.
-    #[serde(default)]
-    pub checksum: Checksum,
-    /// The storage class of objects, such as `STANDARD_IA`.
-    pub storage_class: Option<String>,
-    /// Tags of objects.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
-    /// How the store encrypts what lies there.
-    pub sse: Option<Sse>,
-    /// The key that it does so with, in Amazon's KMS.
-    pub kms_key_id: Option<String>,
-    /// Whether a key of the bucket's spares requests to KMS.
-    pub bucket_key: Option<bool>,
-    /// Keeps anybody from removing objects for a time. The bucket must have Object Lock.
-    pub object_lock: Option<ObjectLock>,
+settings! {
+    /// `{ type = "s3", … }`: a bucket of Amazon S3, or of a store that speaks its language.
+    ///
+    /// Credentials come from the environment (`AWS_ACCESS_KEY_ID` and its like, web identity), else from the files that Amazon's tools share,
+    /// else from the container or the instance; or from what is set here. No secret stands in the configuration.
+    pub struct S3 {
+        /// The bucket. It must be there.
+        pub bucket: String,
+        /// Its region; without it the environment's, the profile's, or `us-east-1`.
+        pub region: Option<String>,
+        /// Whether the bucket stands in the path of addresses, not in the host; without it, where there is an endpoint.
+        pub path_style: Option<bool>,
+        /// The name of a key whose secret is in `secret_access_key_file`.
+        pub access_key_id: Option<String>,
+        /// A file with that secret, and nothing else.
+        pub secret_access_key_file: Option<PathBuf>,
+        /// The file of profiles with their keys, instead of `~/.aws/credentials`.
+        pub credentials_file: Option<PathBuf>,
+        /// The profile in it.
+        pub profile: Option<String>,
+        /// Whether all parts have `part_size`, for stores that take no others; 10,000 of them are the most.
+        #[serde(default)]
+        pub equal_parts: bool,
+        /// What the store checks each request by.
+        #[serde(default)]
+        pub checksum: Checksum,
+        /// The storage class of objects, such as `STANDARD_IA`.
+        pub storage_class: Option<String>,
+        /// Tags of objects.
+        #[serde(default)]
+        pub tags: BTreeMap<String, String>,
+        /// How the store encrypts what lies there.
+        pub sse: Option<Sse>,
+        /// The key that it does so with, in Amazon's KMS.
+        pub kms_key_id: Option<String>,
+        /// Whether a key of the bucket's spares requests to KMS.
+        pub bucket_key: Option<bool>,
+        /// Keeps anybody from removing objects for a time. The bucket must have Object Lock.
+        pub object_lock: Option<ObjectLock>,
+    }
 }
 
 /// What the store checks each request by, besides its signature.
@@ -117,8 +93,29 @@ impl Sse {
 pub struct ObjectLock {
     /// Who may lift it.
     pub mode: LockMode,
-    /// For how long from its upload, such as `30d`.
-    pub retain: Span,
+    /// For how long.
+    pub retain: Retain,
+}
+
+/// For how long a lock holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Retain {
+    /// So long from the upload, such as `30d`.
+    For(Span),
+    /// As long as the retention policy of the job keeps it, written `policy`.
+    Policy,
+}
+
+impl TryFrom<String> for Retain {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "policy" => Ok(Self::Policy),
+            _ => Span::try_from(text).map(Self::For).map_err(|error| format!("{error}, or \"policy\"")),
+        }
+    }
 }
 
 /// Who may lift a lock.
@@ -153,7 +150,11 @@ mod tests {
     #[test]
     fn a_lock_says_who_may_lift_it_and_how_long_it_holds() {
         let s3 = read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30d" } })).unwrap();
-        assert_eq!(s3.object_lock.unwrap().retain.duration().as_secs(), 30 * 86_400);
+        let Retain::For(span) = s3.object_lock.unwrap().retain else { panic!("a policy") };
+        assert_eq!(span.duration().as_secs(), 30 * 86_400);
+        let s3 =
+            read(json!({ "bucket": "acme", "object_lock": { "mode": "compliance", "retain": "policy" } })).unwrap();
+        assert_eq!(s3.object_lock.unwrap().retain, Retain::Policy);
         for bad in [
             json!({ "mode": "governance" }),
             json!({ "mode": "legal", "retain": "30d" }),
@@ -161,5 +162,8 @@ mod tests {
         ] {
             assert!(read(json!({ "bucket": "acme", "object_lock": bad })).is_err());
         }
+        let error =
+            read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30" } })).unwrap_err();
+        assert!(error.contains("30d") && error.contains("policy"), "{error}");
     }
 }

@@ -81,6 +81,9 @@ impl fmt::Display for Reason {
             Self::NeededBy(name) => write!(f, "needed by {}", name.file_name()),
             Self::Held { until: None, why } => write!(f, "held: {why}"),
             Self::Held { until: Some(until), why } => write!(f, "held until {}: {why}", day(until)),
+            Self::Locked { until } if *until == DateTime::<Utc>::MAX_UTC => {
+                f.write_str("retained by the store until somebody lifts its hold")
+            }
             Self::Locked { until } => write!(f, "retained by the store until {}", day(until)),
             Self::Restoring { until } => write!(f, "being restored (until {} at most)", day(until)),
             Self::Young { until } => write!(f, "younger than min_age until {}", day(until)),

@@ -31,6 +31,14 @@ pub(super) const NEEDED: [Package; 10] = [
     Package::new("util-linux", "setpriv"),
 ];
 
+/// The second real S3 store that destinations are tested on, besides Garage.
+pub(super) const CEPH: [Package; 4] = [
+    Package::new("radosgw", "radosgw"),
+    Package::new("ceph-mon", "ceph-mon"),
+    Package::new("ceph-osd", "ceph-osd"),
+    Package::new("ceph-common", "ceph"),
+];
+
 /// What scripts call that Longshore is measured against.
 pub(super) const PEERS: [Package; 1] = [Package::new("rclone", "rclone")];
 

@@ -10,6 +10,7 @@ use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_testkit::conformance::{self, Fixture, Race, Scale};
 use longshore_testkit::garage::{Garage, Key, Permission};
+use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::{digest, random, random_bytes, stalls_after};
 use serde_json::{Value, json};
 
@@ -55,12 +56,16 @@ async fn a_store_that_lets_everything_overwrite_is_found_out() {
 async fn a_lock_that_would_be_ignored_is_found_out() {
     let store =
         store(&GARAGE, Permission::Everything, json!({ "object_lock": { "mode": "governance", "retain": "1d" } }));
-    // It takes the headers, and forgets them.
-    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
-    store.remove(&key("main/x.dump")).await.unwrap();
+    // It takes the headers, and forgets them: nothing is left that is not as it was asked for.
+    for length in [1, 9 << 20] {
+        let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+        assert!(error.to_string().contains("did not lock it"), "{error}");
+        assert_eq!(store.fetch(&key("main/x.dump"), None).await.map(drop).unwrap_err().kind(), Kind::NotFound);
+    }
     let findings = store.check().await;
     let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
-    assert!(failed.message.contains("object_lock"), "{failed:?}");
+    assert!(failed.message.contains("object_lock") && failed.message.contains("ignores it"), "{failed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,4 +142,16 @@ async fn a_node_that_dies_during_an_upload_does_not_end_it() {
     shipped.unwrap();
     let fetched = digest(store.fetch(&name, None).await.unwrap()).await.unwrap();
     assert_eq!(fetched, digest(from_bytes(whole)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_a_real_store_saw_turned_is_sent_again() {
+    let bucket = bucket();
+    let owner = GARAGE.bucket(&bucket, Permission::Everything);
+    let proxy = Proxy::start(GARAGE.address(0)).await;
+    crate::network::a_turned_bit_is_sent_again(
+        &proxy,
+        &*s3(proxy.address(), &owner.id, &owner.secret, json!({ "bucket": bucket })),
+    )
+    .await;
 }

@@ -3,6 +3,7 @@
 // What fails here fails a test, in helpers, too.
 #![allow(clippy::unwrap_used)]
 
+mod ceph;
 mod client;
 mod conformance;
 mod credential;

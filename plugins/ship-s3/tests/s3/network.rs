@@ -110,15 +110,36 @@ async fn a_fetch_from_a_server_that_falls_silent_ends_in_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bit_that_was_turned_on_the_way_is_found_and_nothing_is_left() {
     for length in [1 << 20, 20 << 20] {
-        let (server, proxy, store) = through_proxy(json!({})).await;
+        let (server, proxy, store) = through_proxy(json!({ "retries": 0 })).await;
         store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
         proxy.cut();
         proxy.fault(Way::Up, Fault::Corrupt(500_000));
         let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
         assert!(error.chain().contains("the store answered 400"), "{}", error.chain());
+        assert_eq!(error.kind(), Kind::Unavailable);
         assert!(is_nothing(&*server.s3(json!({})), "main/x.dump").await);
         assert_eq!(server.parts(), 0);
     }
+}
+
+/// Turns a bit of each of two connections, and sees that what was shipped arrives whole all the same.
+pub(crate) async fn a_turned_bit_is_sent_again(proxy: &Proxy, store: &dyn Store) {
+    for length in [1 << 20, 20 << 20] {
+        store.ship(&key(&format!("main/first-{length}.dump")), random(1, 9 << 20)).await.unwrap();
+        proxy.cut();
+        proxy.fault_times(Way::Up, Fault::Corrupt(500_000), 2);
+        let (name, before) = (key(&format!("main/{length}.dump")), proxy.up_bytes());
+        store.ship(&name, random(1, length)).await.unwrap();
+        assert!(proxy.up_bytes() - before > length + 900_000, "it was not sent again: no bit was turned");
+        let fetched = digest(store.fetch(&name, None).await.unwrap()).await.unwrap();
+        assert_eq!(fetched, digest(random(1, length)).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_was_turned_once_is_sent_again() {
+    let (_server, proxy, store) = through_proxy(json!({})).await;
+    a_turned_bit_is_sent_again(&proxy, &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

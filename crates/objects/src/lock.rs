@@ -1,0 +1,161 @@
+//! Locks: asked for with each object, and told of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Method};
+use longshore_core::key::Key;
+use longshore_core::quantity::Span;
+use longshore_core::stage::Locks;
+use longshore_core::{Error, Kind, Result, Stage};
+use object_store::path::Path;
+use object_store::{Extensions, GetOptions, ObjectStore};
+
+use crate::ask::Asking;
+use crate::bucket::{Backend, Bucket};
+use crate::wire::Heard;
+
+/// How objects are locked that are made.
+#[derive(Clone)]
+pub struct Lock {
+    /// For how long; nothing while that is yet to be said.
+    pub span: Option<Span>,
+    /// Whether whoever ships says it.
+    pub by_policy: bool,
+    /// What the store calls it, with whoever may lift it, for people.
+    pub name: String,
+    /// What the wire is to be told of an object that is locked for so long from now.
+    pub says: Arc<dyn Fn(Span) -> Extensions + Send + Sync>,
+    /// The query and the body that lock an object that is there, where the store forgot.
+    pub again: (&'static str, Arc<dyn Fn(Span) -> String + Send + Sync>),
+    /// Who asks for that.
+    pub asking: Asking,
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("name", &self.name).field("span", &self.span).finish_non_exhaustive()
+    }
+}
+
+impl Lock {
+    pub(crate) fn extensions(&self) -> Extensions {
+        self.span.map(|span| (self.says)(span)).unwrap_or_default()
+    }
+
+    /// The same for so long, unless the settings say for how long.
+    pub(crate) fn retaining(&self, span: Span) -> Option<Self> {
+        self.by_policy.then(|| Self { span: Some(span), ..self.clone() })
+    }
+}
+
+/// How a store tells that an object is locked: by the headers of answers about it.
+#[derive(Debug, Clone, Copy)]
+pub struct LockHeaders {
+    /// The one that says until when.
+    pub until: &'static str,
+    /// The one that says that it is locked until somebody lifts that, and its value then, where there is one.
+    pub hold: Option<(&'static str, &'static str)>,
+}
+
+impl LockHeaders {
+    /// Until when an object is locked, or was.
+    fn read(self, headers: &HeaderMap) -> Option<DateTime<Utc>> {
+        let value = |name: &str| headers.get(name)?.to_str().ok();
+        let held = |(name, held): (_, &str)| value(name).is_some_and(|value| value.eq_ignore_ascii_case(held));
+        if self.hold.is_some_and(held) {
+            return Some(DateTime::<Utc>::MAX_UTC);
+        }
+        let until = value(self.until)?;
+        let until = DateTime::parse_from_rfc3339(until).or_else(|_| DateTime::parse_from_rfc2822(until));
+        until.ok().map(|until| until.to_utc())
+    }
+}
+
+impl Backend {
+    /// Until when an object, or one version of it, is locked or was, by the store's own word.
+    pub(crate) async fn lock_of(&self, path: &Path, version: Option<&str>) -> Result<Option<DateTime<Utc>>> {
+        let head = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
+        let found = self.store.get_opts(path, head).await;
+        let found = found.map_err(|error| self.failure(path, "cannot see whether it is locked", error))?;
+        Ok(found.extensions.get::<Heard>().and_then(|Heard(headers)| self.lock_headers.read(headers)))
+    }
+
+    /// Sees that an object that was made is locked, if it is to be: some stores forget it of uploads in parts, and others forget it of all.
+    /// Who may not look has to take the store's word.
+    pub(crate) async fn expect_locked(&self, path: &Path) -> Result<()> {
+        let Some((lock, span)) = self.lock.as_ref().and_then(|lock| Some((lock, lock.span?))) else {
+            return Ok(());
+        };
+        let is_locked = async || match self.lock_of(path, None).await {
+            Ok(until) => Ok(until.is_some()),
+            Err(error) if error.kind() == Kind::Denied => Ok(true),
+            Err(error) => Err(error),
+        };
+        if is_locked().await? {
+            return Ok(());
+        }
+        let (query, body) = &lock.again;
+        let asked = lock.asking.say(&self.place, Method::PUT, path, &[(query, "")], &body(span)).await?;
+        let refused = asked.expect(&self.place, "cannot lock it").err();
+        if refused.is_none() && is_locked().await? {
+            return Ok(());
+        }
+        let error = Error::new(Stage::Ship, Kind::Refused, self.place.subject(path), "the store did not lock it");
+        let error =
+            error.hint("`longshore check` tries whether the bucket keeps locks; without them, take object_lock away");
+        Err(match refused {
+            Some(refused) => error.because(refused),
+            None => error,
+        })
+    }
+
+    /// The error of what is locked.
+    pub(crate) fn locked(&self, path: &Path, until: DateTime<Utc>) -> Error {
+        let when = match until == DateTime::<Utc>::MAX_UTC {
+            true => "until somebody lifts that".to_owned(),
+            false => format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
+        };
+        Error::new(Stage::Ship, Kind::Refused, self.place.subject(path), format!("is locked {when}"))
+            .hint("the store keeps it; it can be removed once that is over")
+    }
+}
+
+#[async_trait]
+impl Locks for Bucket {
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let until = self.backend.lock_of(&self.backend.place.path(key)?, None).await?;
+        Ok(until.filter(|until| *until > Utc::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const HEADERS: LockHeaders = LockHeaders { until: "x-until", hold: Some(("x-hold", "ON")) };
+
+    fn read(told: &[(&'static str, &'static str)]) -> Option<DateTime<Utc>> {
+        let header = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        HEADERS.read(&told.iter().copied().map(header).collect())
+    }
+
+    #[test]
+    fn stores_write_times_in_two_ways() {
+        let expected = "2026-06-07T09:15:00Z".parse().ok();
+        assert_eq!(read(&[("x-until", "2026-06-07T09:15:00.000Z")]), expected);
+        assert_eq!(read(&[("x-until", "Sun, 07 Jun 2026 09:15:00 GMT"), ("x-hold", "OFF")]), expected);
+        assert_eq!(read(&[("x-until", "soon")]), None);
+        assert_eq!(read(&[]), None);
+    }
+
+    #[test]
+    fn a_hold_is_longer_than_any_time() {
+        let told = [("x-until", "2026-06-07T09:15:00Z"), ("x-hold", "on")];
+        assert_eq!(read(&told), Some(DateTime::<Utc>::MAX_UTC));
+    }
+}

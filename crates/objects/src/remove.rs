@@ -1,0 +1,87 @@
+//! An object taken away for good: with every version of it, and never by a mark that hides it.
+
+use longshore_core::{Error, Kind, Result, Stage};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use crate::bucket::Backend;
+use crate::version::{Keeping, Version, Versions};
+
+/// The answer's word that a removal has hidden an object.
+const HIDDEN: &str = "x-amz-delete-marker";
+/// What it takes where versions are kept.
+const HINT: &str = "permit s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion, or let a rule of the bucket expire old versions";
+
+impl Backend {
+    /// Removes what has a name; nothing there is no error.
+    pub(crate) async fn remove(&self, path: &Path) -> Result<()> {
+        let Some(versions) = &self.versions else {
+            return self.remove_only(path).await;
+        };
+        match versions.keeping(self).await? {
+            Keeping::Latest => self.remove_only(path).await,
+            Keeping::Versions => {
+                let found = versions.of(self, path).await.map_err(|error| match error.kind() {
+                    Kind::Denied => error.hint(HINT),
+                    _ => error,
+                })?;
+                self.remove_each(versions, path, &found).await
+            }
+            Keeping::Unknown => {
+                // Where there are versions, they have names; or the answer tells that it was hidden.
+                let found = versions.of(self, path).await.unwrap_or_default();
+                if found.iter().any(|version| version.id != "null") {
+                    return self.remove_each(versions, path, &found).await;
+                }
+                let answer = versions.remove(self, path, None).await?;
+                if answer.headers.get(HIDDEN).is_some_and(|hidden| hidden == "true") {
+                    let message = "is only hidden: the bucket keeps versions, and these credentials may not see them";
+                    return Err(Error::new(Stage::Ship, Kind::Denied, self.place.subject(path), message).hint(HINT));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes an object that has no versions.
+    async fn remove_only(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => {
+                let error = self.failure(path, "cannot remove it", error);
+                Err(self.or_locked(path, None, error).await)
+            }
+        }
+    }
+
+    /// Removes each version, unless one of them is locked: the latest last, so that it is there until all of them are gone.
+    async fn remove_each(&self, versions: &Versions, path: &Path, found: &[Version]) -> Result<()> {
+        for version in found.iter().filter(|version| !version.is_mark) {
+            // Who may not look is told by the store when it comes to it.
+            let until = self.lock_of(path, Some(&version.id)).await.unwrap_or_default();
+            if let Some(until) = until.filter(|until| *until > chrono::Utc::now()) {
+                return Err(self.locked(path, until));
+            }
+        }
+        let (marks, versions_found): (Vec<_>, Vec<_>) = found.iter().partition(|version| version.is_mark);
+        for version in versions_found.into_iter().rev().chain(marks.into_iter().rev()) {
+            match versions.remove(self, path, Some(&version.id)).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(self.or_locked(path, Some(&version.id), error).await),
+            }
+        }
+        Ok(())
+    }
+
+    /// What it means that a removal failed: perhaps that a lock holds.
+    async fn or_locked(&self, path: &Path, version: Option<&str>, error: Error) -> Error {
+        if !matches!(error.kind(), Kind::Denied | Kind::AlreadyExists | Kind::Refused | Kind::Failed) {
+            return error;
+        }
+        match self.lock_of(path, version).await {
+            Ok(Some(until)) => self.locked(path, until).because(error),
+            _ => error,
+        }
+    }
+}

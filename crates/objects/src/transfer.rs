@@ -1,0 +1,108 @@
+//! How many parts of a body are held at once: as many as are asked for, while they are small, and fewer as they grow.
+
+use crate::part::PartSize;
+
+/// How many bytes of one body are held at once, on their way and gathered, unless one part has more.
+///
+/// | sent so far | part | held at most, with the settings' defaults |
+/// | --- | --- | --- |
+/// | up to 10 GiB | 8 MiB | 40 MiB: 4 on their way, one gathered |
+/// | 30 GiB | 25 MiB | 75 MiB: 2 and one |
+/// | 50 GiB | 41 MiB | 82 MiB: 1 and one |
+/// | 60 GiB to 117 GiB | 50 to 96 MiB | one part: it is sent, then the next is gathered |
+/// | 500 GiB | 410 MiB | likewise |
+/// | 1 TiB | 840 MiB | likewise |
+/// | 4.9 TiB | 4000 MiB | likewise |
+const HELD_BYTES: u64 = 96 << 20;
+
+/// How bodies are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer {
+    /// How large parts are.
+    pub part: PartSize,
+    /// How many parts are sent at once, while they are small.
+    pub parallel: usize,
+    /// How often a request is sent again.
+    pub retries: usize,
+}
+
+impl Transfer {
+    /// Whether a part of so many bytes may be gathered while others are on their way.
+    pub(crate) fn may_gather(&self, in_flight_bytes: u64, part_bytes: u64) -> bool {
+        // First parts that were asked for to be larger are meant so.
+        let asked_for = self.part.next(0) * (self.parallel as u64 + 1);
+        in_flight_bytes == 0 || in_flight_bytes + part_bytes <= HELD_BYTES.max(asked_for)
+    }
+
+    /// Whether one more part may be on its way.
+    pub(crate) fn may_send(&self, parts: usize) -> bool {
+        parts < self.parallel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::part::MAX_PARTS;
+
+    const MIB: u64 = 1 << 20;
+    const TIB: u64 = 1 << 40;
+
+    /// Sends `total` bytes where nothing is done before it is waited for. Calls back with the size of each part, and all that is held
+    /// with it; returns how many parts there were.
+    fn send(transfer: Transfer, total: u64, mut held: impl FnMut(u64, u64, u64)) -> u64 {
+        let (mut sent, mut count, mut in_flight) = (0, 0, VecDeque::new());
+        while sent < total {
+            let part = transfer.part.next(sent);
+            while !transfer.may_gather(in_flight.iter().sum(), part) {
+                in_flight.pop_front();
+            }
+            held(sent, part, in_flight.iter().sum::<u64>() + part);
+            while !transfer.may_send(in_flight.len()) {
+                in_flight.pop_front();
+            }
+            in_flight.push_back(part);
+            (sent, count) = (sent + part, count + 1);
+        }
+        count
+    }
+
+    fn growing(first: u64, parallel: usize) -> Transfer {
+        Transfer { part: PartSize::Growing(first), parallel, retries: 0 }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_until_one_part_is_more() {
+        for (first, parallel) in [(5, 1), (5, 64), (8, 4), (8, 16), (16, 4), (64, 4), (4000, 2)] {
+            let bound = (96 * MIB).max(first * MIB * (parallel as u64 + 1));
+            let count = send(growing(first * MIB, parallel), 5 * TIB, |sent, part, held| {
+                assert!(held <= bound.max(part), "{held} bytes are held after {sent}, with {parallel} of {first} MiB");
+            });
+            assert!(count <= MAX_PARTS, "{count} parts");
+        }
+    }
+
+    #[test]
+    fn the_numbers_that_are_told_are_so() {
+        let mut told = Vec::new();
+        let mut points = [0, 9, 30, 50, 60, 116, 500, 1024, 5000].into_iter().peekable();
+        send(growing(8 * MIB, 4), 5 * TIB, |sent, part, held| {
+            // At the start nothing is on its way yet: what is held is told a few parts later.
+            if points.next_if(|gibibytes| sent >= (gibibytes << 30) + 32 * MIB).is_some() {
+                told.push((part / MIB, held / MIB));
+            }
+        });
+        let expected = [(8, 40), (8, 40), (25, 75), (41, 82), (50, 50), (96, 96), (410, 410), (840, 840), (4000, 4000)];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn equal_parts_are_held_as_many_as_were_asked_for() {
+        let transfer = Transfer { part: PartSize::Equal(64 * MIB), parallel: 4, retries: 0 };
+        let mut most = 0;
+        let count = send(transfer, MAX_PARTS * 64 * MIB, |_, _, held| most = most.max(held));
+        assert_eq!((count, most), (MAX_PARTS, 320 * MIB));
+    }
+}

@@ -1,0 +1,125 @@
+//! Versions of objects, in buckets that keep what is written over or removed, as S3 tells of them.
+
+use http::Method;
+use longshore_core::{Kind, Result};
+use object_store::path::Path;
+use serde::Deserialize;
+
+use crate::ask::{Asked, Asking};
+use crate::bucket::Backend;
+
+/// The versions in a bucket.
+#[derive(Debug, Clone)]
+pub struct Versions(pub Asking);
+
+/// Whether a bucket keeps versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// It does, or did once.
+    Versions,
+    /// It does not.
+    Latest,
+    /// These credentials may not know.
+    Unknown,
+}
+
+/// One answer to `GET ?versions`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    #[serde(default)]
+    is_truncated: bool,
+    #[serde(default)]
+    next_key_marker: String,
+    #[serde(default)]
+    next_version_id_marker: String,
+    #[serde(default)]
+    version: Vec<Listed>,
+    #[serde(default)]
+    delete_marker: Vec<Listed>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    key: String,
+    version_id: String,
+}
+
+/// A version of an object, or a mark that says that it was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) id: String,
+    pub(crate) is_mark: bool,
+}
+
+impl Versions {
+    /// Whether the bucket keeps versions.
+    pub(crate) async fn keeping(&self, backend: &Backend) -> Result<Keeping> {
+        let asked = self.0.ask(&backend.place, Method::GET, &Path::ROOT, &[("versioning", "")]).await?;
+        match asked.status.as_u16() {
+            // A bucket that never had any says nothing; one that has them no more still has the old ones.
+            200 => Ok(if asked.text.contains("<Status>") { Keeping::Versions } else { Keeping::Latest }),
+            // The store knows of no such thing.
+            400 | 404 | 405 | 501 if !asked.text.contains("NoSuchBucket") => Ok(Keeping::Latest),
+            _ => match asked.failure(&backend.place, "cannot see whether the bucket keeps versions") {
+                error if error.kind() == Kind::Denied => Ok(Keeping::Unknown),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// What there is under exactly this name, marks after versions.
+    pub(crate) async fn of(&self, backend: &Backend, path: &Path) -> Result<Vec<Version>> {
+        let (mut versions, mut marks, mut before) = (Vec::new(), Vec::new(), None::<Page>);
+        loop {
+            let mut query = vec![("prefix", path.as_ref()), ("versions", "")];
+            if let Some(page) = &before {
+                query.push(("key-marker", &page.next_key_marker));
+                query.push(("version-id-marker", &page.next_version_id_marker));
+            }
+            let asked = self.0.ask(&backend.place, Method::GET, &Path::ROOT, &query).await?;
+            let page: Page = asked.xml(&backend.place, "cannot list versions")?;
+            for (found, listed, is_mark) in
+                [(&mut versions, &page.version, false), (&mut marks, &page.delete_marker, true)]
+            {
+                let ours = listed.iter().filter(|listed| listed.key == path.as_ref());
+                found.extend(ours.map(|listed| Version { id: listed.version_id.clone(), is_mark }));
+            }
+            // Names come in order, so that longer ones that begin with it come after it.
+            if !page.is_truncated || page.next_key_marker.as_str() > path.as_ref() {
+                versions.extend(marks);
+                return Ok(versions);
+            }
+            before = Some(page);
+        }
+    }
+
+    /// Removes one version, or without one what a removal takes away.
+    pub(crate) async fn remove(&self, backend: &Backend, path: &Path, id: Option<&str>) -> Result<Asked> {
+        let query: Vec<_> = id.map(|id| ("versionId", id)).into_iter().collect();
+        let asked = self.0.ask(&backend.place, Method::DELETE, path, &query).await?;
+        asked.expect(&backend.place, "cannot remove it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_however_versions_and_marks_are_mixed() {
+        let listed = |kind: &str, id: u32| {
+            format!("<{kind}><Key>main/x</Key><VersionId>{id}</VersionId><IsLatest>false</IsLatest></{kind}>")
+        };
+        let mixed = [("Version", 1), ("DeleteMarker", 2), ("Version", 3)].map(|(kind, id)| listed(kind, id)).concat();
+        for (inside, versions, marks) in [(String::new(), 0, 0), (mixed, 2, 1), (listed("DeleteMarker", 4), 0, 1)] {
+            let text = format!(
+                "<?xml version=\"1.0\"?><ListVersionsResult xmlns=\"x\"><Name>b</Name><KeyMarker/><VersionIdMarker/>\
+                 <IsTruncated>false</IsTruncated>{inside}</ListVersionsResult>"
+            );
+            let page: Page = quick_xml::de::from_str(&text).unwrap();
+            assert_eq!((page.version.len(), page.delete_marker.len(), page.is_truncated), (versions, marks, false));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Throwaway stores live side by side, and leave nothing.
+
+// What fails here fails a test, in helpers, too.
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpStream;
+use std::thread;
+
+use longshore_testkit::ceph::{Ceph, Keeps};
+
+#[test]
+fn stores_that_run_side_by_side_do_not_meet_and_are_gone_when_they_are_dropped() {
+    let starts = [(); 2].map(|()| thread::spawn(Ceph::start));
+    let stores = starts.map(|start| start.join().unwrap());
+    stores[0].bucket("acme", Keeps::Locks);
+    assert_eq!(stores[0].versions("acme"), (0, 0));
+    let missing = stores[1].ask("GET", "acme", "versions=", "", &[]);
+    assert!(missing.status == 404 && missing.text.contains("NoSuchBucket"), "{missing:?}");
+    let addresses = [0, 1].map(|store: usize| stores[store].address());
+    drop(stores);
+    for address in addresses {
+        TcpStream::connect(address).unwrap_err();
+    }
+}
