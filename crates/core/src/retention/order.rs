@@ -68,8 +68,8 @@ impl Order {
     }
 
     /// The places of backups that need each other in a circle, and of what those need: for them there is no order.
-    pub(super) fn circular(&self) -> &[Place] {
-        &self.circular
+    pub(super) fn circular(&self) -> impl Iterator<Item = Place> {
+        self.circular.iter().copied()
     }
 }
 

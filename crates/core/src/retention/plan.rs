@@ -139,12 +139,8 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
         };
         judged.push(judge(policy, newest_first, regime, circumstances.now));
     }
-    keep_what_is_needed(&mut judged, circumstances.needed);
     let order = Order::of(&judged.iter().map(|judged| &judged.newest_first[..]).collect::<Vec<_>>());
-    for (history, place) in order.circular() {
-        let by = judged[*history].newest_first[*place].name.clone();
-        judged[*history].reasons[*place].push(Reason::NeededBy(by));
-    }
+    keep_what_is_needed(&mut judged, &order, circumstances.needed);
     if let Some(size) = policy.max_total_size {
         plan.excess_bytes = shed(&mut judged, &order, size.bytes(), circumstances.needed);
     }
@@ -290,12 +286,13 @@ fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(
     }
 }
 
-/// Keeps what kept backups need, and what those need in turn.
-fn keep_what_is_needed(judged: &mut [Judged<'_>], outside: &BTreeMap<BackupName, BackupName>) {
+/// Keeps what kept backups need, and what those need in turn; and what is needed in a circle, since there is no order to remove it in.
+fn keep_what_is_needed(judged: &mut [Judged<'_>], order: &Order, outside: &BTreeMap<BackupName, BackupName>) {
     let mut needed: HashMap<&BackupName, &BackupName> = outside.iter().collect();
     let kept = judged.iter().flat_map(|judged| judged.newest_first.iter().copied().zip(&judged.reasons));
     let mut fresh: Vec<&Candidate> =
         kept.filter(|(_, reasons)| !reasons.is_empty()).map(|(backup, _)| backup).collect();
+    fresh.extend(order.circular().map(|(history, place)| judged[history].newest_first[place]));
     if needed.is_empty() && fresh.iter().all(|backup| backup.needs.is_empty()) {
         return;
     }
