@@ -143,6 +143,11 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
     keep_what_is_needed(&mut judged, &order, circumstances.needed);
     if let Some(size) = policy.max_total_size {
         plan.excess_bytes = shed(&mut judged, &order, size.bytes(), circumstances.needed);
+        // What went may have been named as what needs others.
+        for reasons in judged.iter_mut().flat_map(|judged| &mut judged.reasons) {
+            reasons.retain(|reason| !matches!(reason, Reason::NeededBy(_)));
+        }
+        keep_what_is_needed(&mut judged, &order, circumstances.needed);
     }
     plan.removals = order.places().filter(|(history, place)| judged[*history].reasons[*place].is_empty()).collect();
     if let Some(most) = policy.max_delete {
@@ -314,38 +319,49 @@ fn keep_what_is_needed(judged: &mut [Judged<'_>], order: &Order, outside: &BTree
     }
 }
 
-/// Lets the oldest go of what only the policy's wishes keep, until the rest takes no more than `most` bytes. Returns by how many it
-/// still does.
+/// Lets the oldest go of what only the policy's wishes keep, each with what nothing but it needs, until the rest takes no more than
+/// `most` bytes. Returns by how many it still does.
 fn shed(judged: &mut [Judged<'_>], order: &Order, most: u64, outside: &BTreeMap<BackupName, BackupName>) -> u64 {
-    let stay = |judged: &Judged<'_>, place: usize| !judged.reasons[place].is_empty();
-    let mut total: u64 = 0;
-    let mut needing: HashMap<BackupName, usize> = outside.keys().map(|name| (name.clone(), 1)).collect();
-    for judged in &*judged {
-        for (place, backup) in judged.newest_first.iter().enumerate().filter(|(place, _)| stay(judged, *place)) {
-            let _ = place;
-            total = total.saturating_add(backup.bytes);
+    let is_need = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
+    // A manifest may claim any size, and no sum of them must overflow.
+    let mut total: u128 = 0;
+    let mut needing: HashMap<&BackupName, usize> = outside.keys().map(|name| (name, 1)).collect();
+    let mut only_needed: HashMap<&BackupName, (usize, usize)> = HashMap::new();
+    for (history, judged) in judged.iter().enumerate() {
+        let backups = judged.newest_first.iter().zip(&judged.reasons).enumerate();
+        for (place, (backup, reasons)) in backups.filter(|(_, (_, reasons))| !reasons.is_empty()) {
+            total += u128::from(backup.bytes);
             for need in &backup.needs {
-                *needing.entry(need.clone()).or_default() += 1;
+                *needing.entry(need).or_default() += 1;
+            }
+            if reasons.iter().all(is_need) {
+                only_needed.insert(&backup.name, (history, place));
             }
         }
     }
     for (history, place) in order.places() {
-        if total <= most {
+        if total <= most.into() {
             break;
         }
-        let judged = &mut judged[history];
-        let backup = judged.newest_first[place];
-        let reasons = &judged.reasons[place];
-        let wished = reasons.iter().all(|reason| reason.is_wish() || matches!(reason, Reason::NeededBy(_)));
-        if reasons.is_empty() || !wished || needing.get(&backup.name).is_some_and(|count| *count > 0) {
+        let (backup, reasons) = (judged[history].newest_first[place], &judged[history].reasons[place]);
+        let is_wished = reasons.iter().all(|reason| reason.is_wish() || is_need(reason));
+        if reasons.is_empty() || !is_wished || needing.get(&backup.name).is_some_and(|count| *count > 0) {
             continue;
         }
-        for need in &backup.needs {
-            needing.entry(need.clone()).and_modify(|count| *count -= 1);
+        let mut going = vec![(history, place)];
+        while let Some((history, place)) = going.pop() {
+            let backup = judged[history].newest_first[place];
+            total -= u128::from(backup.bytes);
+            judged[history].reasons[place].clear();
+            judged[history].shed.insert(place);
+            for need in &backup.needs {
+                let count = needing.entry(need).or_default();
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    going.extend(only_needed.get(need));
+                }
+            }
         }
-        total -= backup.bytes;
-        judged.reasons[place].clear();
-        judged.shed.insert(place);
     }
-    total.saturating_sub(most)
+    u64::try_from(total.saturating_sub(most.into())).unwrap_or(u64::MAX)
 }
