@@ -1,8 +1,7 @@
 //! The order in which backups may go: the oldest first, and nothing before what needs it.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::plan::Candidate;
 use crate::key::BackupName;
@@ -10,7 +9,7 @@ use crate::key::BackupName;
 /// The place of a backup: of its history, and in it.
 type Place = (usize, usize);
 
-/// An order of all backups of some histories in which each comes after all that need it.
+/// An order of all backups of some histories: of those that no backup needs which has not had its turn, always the oldest.
 pub(super) struct Order {
     places: Vec<Place>,
     circular: Vec<Place>,
@@ -24,41 +23,32 @@ impl Order {
                 backups.iter().enumerate().map(move |(place, backup)| ((history, place), *backup))
             })
         };
-        let mut ranks: Vec<Vec<Rank>> =
-            histories.iter().map(|backups| backups.iter().map(|backup| Rank::of(backup)).collect()).collect();
-        if all().any(|(_, backup)| !backup.needs.is_empty()) {
-            let by_name: HashMap<&BackupName, Place> = all().map(|(place, backup)| (&backup.name, place)).collect();
-            let needs = |backup: &Candidate| -> Vec<Place> {
-                backup.needs.iter().filter_map(|need| by_name.get(need).copied()).collect()
-            };
-            for (_, backup) in all() {
-                for (history, place) in needs(backup) {
-                    ranks[history][place].needing += 1;
-                }
-            }
-            let mut ready: Vec<Place> =
-                all().map(|(place, _)| place).filter(|(history, place)| ranks[*history][*place].needing == 0).collect();
-            while let Some((history, place)) = ready.pop() {
-                let Rank { latest, depth, .. } = ranks[history][place];
-                for (needed_history, needed_place) in needs(histories[history][place]) {
-                    let rank = &mut ranks[needed_history][needed_place];
-                    rank.latest = rank.latest.max(latest);
-                    rank.depth = rank.depth.max(depth + 1);
-                    rank.needing -= 1;
-                    if rank.needing == 0 {
-                        ready.push((needed_history, needed_place));
-                    }
+        let needed = || all().flat_map(|(_, backup)| &backup.needs);
+        let mut by_name: HashMap<&BackupName, Place> = HashMap::new();
+        if needed().next().is_some() {
+            by_name.extend(all().map(|(place, backup)| (&backup.name, place)));
+        }
+        // How many need each that have not had their turn.
+        let mut needing: Vec<Vec<u32>> = histories.iter().map(|backups| vec![0; backups.len()]).collect();
+        for (history, place) in needed().filter_map(|need| by_name.get(need)) {
+            needing[*history][*place] += 1;
+        }
+        // Of one time, those of the first history come first, and of one history the oldest, which stands last.
+        let turn = |(history, place): Place| Reverse((histories[history][place].time, history, Reverse(place)));
+        let free = all().map(|(place, _)| place).filter(|(history, place)| needing[*history][*place] == 0);
+        let mut free: BinaryHeap<_> = free.map(turn).collect();
+        let mut places = Vec::new();
+        while let Some(Reverse((_, history, Reverse(place)))) = free.pop() {
+            places.push((history, place));
+            for need in histories[history][place].needs.iter().filter_map(|need| by_name.get(need).copied()) {
+                let needing = &mut needing[need.0][need.1];
+                *needing -= 1;
+                if *needing == 0 {
+                    free.push(turn(need));
                 }
             }
         }
-        let rank = |(history, place): &Place| &ranks[*history][*place];
-        let (mut places, circular): (Vec<_>, Vec<_>) =
-            all().map(|(place, _)| place).partition(|place| rank(place).needing == 0);
-        places.sort_unstable_by(|a, b| {
-            let (ours, theirs) = (rank(a), rank(b));
-            // Of a history's backups of one time and rank, the newest stands first.
-            (ours.latest, ours.depth, a.0, b.1).cmp(&(theirs.latest, theirs.depth, b.0, a.1))
-        });
+        let circular = all().map(|(place, _)| place).filter(|(history, place)| needing[*history][*place] > 0).collect();
         Self { places, circular }
     }
 
@@ -70,22 +60,5 @@ impl Order {
     /// The places of backups that need each other in a circle, and of what those need: for them there is no order.
     pub(super) fn circular(&self) -> impl Iterator<Item = Place> {
         self.circular.iter().copied()
-    }
-}
-
-/// What decides when a backup may go.
-#[derive(Clone, Copy)]
-struct Rank {
-    /// The latest time of the backup and of all that need it.
-    latest: DateTime<Utc>,
-    /// How long the longest chain is of backups that need it.
-    depth: u32,
-    /// How many backups need it that have not been looked at.
-    needing: u32,
-}
-
-impl Rank {
-    fn of(backup: &Candidate) -> Self {
-        Self { latest: backup.time, depth: 0, needing: 0 }
     }
 }

@@ -84,7 +84,7 @@ pub struct Circumstances<'a> {
 pub struct Plan {
     /// For each history, in the order given, its backups, newest first.
     pub decisions: Vec<Vec<Decision>>,
-    /// What goes, in the order in which to remove it, as places in `decisions`: the oldest first, and nothing before what needs it.
+    /// What goes, in the order in which to remove it, as places in `decisions`: of what nothing left needs, always the oldest.
     pub removals: Vec<(usize, usize)>,
     /// The histories, by their places, for which nothing could be decided, and why. All of them stays.
     pub refused: Vec<(usize, Error)>,
