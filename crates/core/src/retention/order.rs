@@ -9,19 +9,20 @@ use crate::key::BackupName;
 /// The place of a backup: of its history, and in it.
 type Place = (usize, usize);
 
-/// An order of all backups of some histories: of those that no backup needs which has not had its turn, always the oldest.
+/// An order of the backups of some histories: of those that no backup needs which has not had its turn, always the oldest.
 pub(super) struct Order {
     places: Vec<Place>,
     circular: Vec<Place>,
 }
 
 impl Order {
-    /// The order of these histories.
-    pub(super) fn of(histories: &[&[&Candidate]]) -> Self {
+    /// The order of those backups of these histories that `takes_part` tells by their places; what others need is nobody's matter.
+    pub(super) fn of(histories: &[&[&Candidate]], takes_part: impl Fn(Place) -> bool) -> Self {
         let all = || {
-            histories.iter().enumerate().flat_map(|(history, backups)| {
+            let all = histories.iter().enumerate().flat_map(|(history, backups)| {
                 backups.iter().enumerate().map(move |(place, backup)| ((history, place), *backup))
-            })
+            });
+            all.filter(|(place, _)| takes_part(*place))
         };
         let needed = || all().flat_map(|(_, backup)| &backup.needs);
         let mut by_name: HashMap<&BackupName, Place> = HashMap::new();
@@ -52,7 +53,7 @@ impl Order {
         Self { places, circular }
     }
 
-    /// Every backup's place, in the order.
+    /// Their places, in the order.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         self.places.iter().copied()
     }

@@ -139,10 +139,10 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
         };
         judged.push(judge(policy, newest_first, regime, circumstances.now));
     }
-    let order = Order::of(&judged.iter().map(|judged| &judged.newest_first[..]).collect::<Vec<_>>());
+    let order = order_of(&judged, |_| true);
     keep_what_is_needed(&mut judged, &order, circumstances.needed);
     if let Some(size) = policy.max_total_size {
-        plan.excess_bytes = shed(&mut judged, &order, size.bytes(), circumstances.needed);
+        plan.excess_bytes = shed(&mut judged, size.bytes(), circumstances.needed);
         // What went may have been named as what needs others.
         for reasons in judged.iter_mut().flat_map(|judged| &mut judged.reasons) {
             reasons.retain(|reason| !matches!(reason, Reason::NeededBy(_)));
@@ -197,6 +197,11 @@ impl Judged<'_> {
         };
         newest_first.into_iter().zip(fates).map(decide).collect()
     }
+}
+
+/// The order of those that take part.
+fn order_of(judged: &[Judged<'_>], takes_part: impl Fn((usize, usize)) -> bool) -> Order {
+    Order::of(&judged.iter().map(|judged| &judged.newest_first[..]).collect::<Vec<_>>(), takes_part)
 }
 
 /// Why nothing can be decided by this host's clock, if so.
@@ -321,7 +326,7 @@ fn keep_what_is_needed(judged: &mut [Judged<'_>], order: &Order, outside: &BTree
 
 /// Lets the oldest go of what only the policy's wishes keep, each with what nothing but it needs, until the rest takes no more than
 /// `most` bytes. Returns by how many it still does.
-fn shed(judged: &mut [Judged<'_>], order: &Order, most: u64, outside: &BTreeMap<BackupName, BackupName>) -> u64 {
+fn shed(judged: &mut [Judged<'_>], most: u64, outside: &BTreeMap<BackupName, BackupName>) -> u64 {
     let is_need = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
     // A manifest may claim any size, and no sum of them must overflow.
     let mut total: u128 = 0;
@@ -339,6 +344,8 @@ fn shed(judged: &mut [Judged<'_>], order: &Order, most: u64, outside: &BTreeMap<
             }
         }
     }
+    // What goes anyway needs nothing.
+    let order = order_of(judged, |(history, place)| !judged[history].reasons[place].is_empty());
     for (history, place) in order.places() {
         if total <= most.into() {
             break;
