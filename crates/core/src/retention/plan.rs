@@ -308,7 +308,7 @@ fn keep_what_is_needed(judged: &mut [Judged<'_>], order: &Order, outside: &BTree
     }
     let all: HashMap<&BackupName, &Candidate> =
         judged.iter().flat_map(|judged| &judged.newest_first).map(|backup| (&backup.name, *backup)).collect();
-    fresh.extend(needed.keys().filter_map(|name| all.get(*name)));
+    fresh.extend(outside.keys().filter_map(|name| all.get(name)));
     while let Some(backup) = fresh.pop() {
         for need in &backup.needs {
             if !needed.contains_key(need) {
