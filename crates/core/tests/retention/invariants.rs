@@ -1,0 +1,343 @@
+//! What must hold whatever happened and whatever the policy says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use longshore_core::key::BackupName;
+use longshore_core::retention::{CLOCK_TOLERANCE, Candidate, Decision, Fate, History, Plan, Reason, Regime};
+
+use crate::chance::Chance;
+use crate::world::{World, in_worlds, kept, name};
+
+/// How many worlds each property is looked for in.
+const WORLDS: u64 = 5_000;
+
+fn ensure(is_so: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(what()) }
+}
+
+fn planned(world: &World) -> Result<Plan, String> {
+    world.plan().map_err(|error| error.to_string())
+}
+
+fn goes(decision: &Decision) -> bool {
+    matches!(decision.fate, Fate::Remove(_))
+}
+
+/// Whether the engine is to leave all of a series alone.
+fn is_left_alone(world: &World, history: &History) -> bool {
+    let ahead = |backup: &Candidate| backup.good && backup.time > world.now + CLOCK_TOLERANCE;
+    let refused = history.regime == Regime::Policy && !world.trust_clock && history.backups.iter().any(ahead);
+    history.regime == Regime::LeaveAlone || refused
+}
+
+/// Every backup has one decision, the newest first; what goes is listed once, and no more than may; and the bytes add up.
+fn the_plan_is_whole(world: &World) -> Result<(), String> {
+    let plan = planned(world)?;
+    for (history, decisions) in world.histories.iter().zip(&plan.decisions) {
+        let ordered = |pair: &[Decision]| (pair[0].time, &pair[0].name) > (pair[1].time, &pair[1].name);
+        ensure(decisions.windows(2).all(ordered), || "not newest first, or one twice".into())?;
+        let told: BTreeSet<_> = decisions.iter().map(|told| (&told.name, told.time, told.bytes)).collect();
+        let given: BTreeSet<_> = history.backups.iter().map(|given| (&given.name, given.time, given.bytes)).collect();
+        ensure(told == given, || "not the backups that were given".into())?;
+    }
+    ensure(world.histories.len() == plan.decisions.len(), || "a history without decisions".into())?;
+    let all = plan.decisions.iter().enumerate().flat_map(|(history, decisions)| {
+        decisions.iter().enumerate().filter(|(_, decision)| goes(decision)).map(move |(place, _)| (history, place))
+    });
+    let listed: BTreeSet<_> = plan.removals.iter().copied().collect();
+    ensure(listed.len() == plan.removals.len(), || "a removal twice".into())?;
+    ensure(listed == all.collect(), || "removals are not those that are decided to go".into())?;
+    let most = world.policy.max_delete.map_or(usize::MAX, |most| most.get() as usize);
+    ensure(plan.removals.len() <= most, || "more than max_delete".into())?;
+
+    let is_late = |decision: &Decision| matches!(&decision.fate, Fate::Keep(why) if why.contains(&Reason::Later));
+    let staying = plan.decisions.iter().flatten().filter(|decision| !goes(decision) && !is_late(decision));
+    let total: u64 = staying.map(|decision| decision.bytes).sum();
+    let excess = world.policy.max_total_size.map_or(0, |most| total.saturating_sub(most.bytes()));
+    ensure(plan.excess_bytes == excess, || format!("{} bytes too many, not {excess}", plan.excess_bytes))
+}
+
+/// What a person would miss never goes.
+fn what_must_stay_stays(world: &World) -> Result<(), String> {
+    let plan = planned(world)?;
+    let gone: BTreeSet<&BackupName> = plan.removed().map(|decision| &decision.name).collect();
+    let stays =
+        |backup: &Candidate, why: &str| ensure(!gone.contains(&backup.name), || format!("{}: {why}", backup.name));
+    let now = world.now;
+    for history in &world.histories {
+        for backup in &history.backups {
+            let held = backup.held.as_ref().is_some_and(|hold| hold.until.is_none_or(|until| until > now));
+            let reserved = [backup.locked_until, backup.restoring_until].into_iter().flatten().any(|until| until > now);
+            let young = world
+                .policy
+                .min_age
+                .is_some_and(|age| now - backup.time < TimeDelta::from_std(age.duration()).unwrap());
+            if held || reserved || young {
+                stays(backup, "held, locked, being restored or young")?;
+            }
+            if is_left_alone(world, history) {
+                stays(backup, "of a series that is left alone")?;
+            }
+            if backup.time > now || (!backup.good && history.regime == Regime::Policy) {
+                stays(backup, "future-dated or damaged")?;
+            }
+        }
+        if history.regime != Regime::Policy {
+            continue;
+        }
+        let mut good: Vec<_> = history.backups.iter().filter(|backup| backup.good && backup.time <= now).collect();
+        good.sort_by_key(|backup| std::cmp::Reverse((backup.time, &backup.name)));
+        for backup in good.iter().take(world.policy.min_keep.get() as usize) {
+            stays(backup, "one of the newest")?;
+        }
+        if let Some(backup) = good.iter().find(|backup| backup.verified) {
+            stays(backup, "the newest verified")?;
+        }
+        if let Some(backup) = good.iter().find(|backup| backup.drilled) {
+            stays(backup, "the newest drilled")?;
+        }
+    }
+    for (_, backup) in world.backups() {
+        if world.needed.contains_key(&backup.name) {
+            stays(backup, "needed from outside")?;
+        }
+        for (_, needed) in world.backups().filter(|(_, needed)| backup.needs.contains(&needed.name)) {
+            ensure(gone.contains(&backup.name) || !gone.contains(&needed.name), || {
+                format!("{} stays without {}, which it needs", backup.name, needed.name)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// However many of the removals are done, no backup lacks what it needs that had it before.
+fn every_prefix_leaves_whole_backups(world: &World) -> Result<(), String> {
+    let plan = planned(world)?;
+    let turns: BTreeMap<&BackupName, usize> =
+        plan.removed().enumerate().map(|(turn, decision)| (&decision.name, turn)).collect();
+    for (_, backup) in world.backups() {
+        for needed in backup.needs.iter().filter_map(|needed| turns.get(needed)) {
+            let own = turns.get(&backup.name);
+            ensure(own.is_some_and(|own| own < needed), || format!("{} outlives what it needs", backup.name))?;
+        }
+    }
+    // And of those that may go, the oldest goes.
+    let removed: Vec<&Decision> = plan.removed().collect();
+    for (turn, decision) in removed.iter().enumerate() {
+        for other in &removed[turn + 1..] {
+            let waits = |name: &BackupName| {
+                world
+                    .backups()
+                    .any(|(_, by)| by.needs.contains(name) && turns.get(&by.name).is_some_and(|by| *by >= turn))
+            };
+            ensure(other.time >= decision.time || waits(&other.name), || {
+                format!("{} goes before {}, which is older", decision.name, other.name)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// A plan that was carried out leaves nothing to remove; with `max_delete`, it comes to that, and to the same end.
+fn a_second_plan_removes_nothing(world: &World) -> Result<(), String> {
+    let mut all_at_once = world.clone();
+    all_at_once.policy.max_delete = None;
+    let plan = planned(&all_at_once)?;
+    let after = all_at_once.after(&plan, plan.removals.len());
+    let second = planned(&after)?;
+    ensure(second.removals.is_empty(), || format!("a second plan removes {:?}", second.removed().collect::<Vec<_>>()))?;
+    ensure(second.excess_bytes == plan.excess_bytes, || "another excess after it".into())?;
+    // The reasons stand, too; but where wishes were overruled, older ones may have moved up to their places.
+    let stayed = plan.decisions.iter().flatten().filter(|decision| !goes(decision));
+    ensure(world.policy.max_total_size.is_some() || second.decisions.iter().flatten().eq(stayed), || {
+        "other reasons after it".into()
+    })?;
+    if world.policy.max_delete.is_none() {
+        return Ok(());
+    }
+    let mut world = world.clone();
+    for _ in 0..=world.backups().count() {
+        let step = planned(&world)?;
+        if step.removals.is_empty() {
+            return ensure(is_the_same_end(&world, &step, &plan), || {
+                format!("bit by bit what stays is {:?}, at once {:?}", kept(&step), kept(&plan))
+            });
+        }
+        world = world.after(&step, step.removals.len());
+    }
+    Err("never done".into())
+}
+
+/// Whether what stays in the end is what was to stay. Under `max_total_size` it may be more: with the newest of a period gone, an older
+/// one of it has its place, if there is room for it.
+fn is_the_same_end(world: &World, end: &Plan, planned: &Plan) -> bool {
+    let (end, planned) = (kept(end), kept(planned));
+    end == planned || world.policy.max_total_size.is_some() && planned.iter().all(|name| end.contains(name))
+}
+
+/// A prune that is interrupted anywhere and planned anew comes to the same end.
+fn an_interrupted_prune_ends_the_same(world: &World) -> Result<(), String> {
+    let mut world = world.clone();
+    world.policy.max_delete = None;
+    let plan = planned(&world)?;
+    for done in 0..plan.removals.len() {
+        let rest = planned(&world.after(&plan, done))?;
+        ensure(is_the_same_end(&world, &rest, &plan), || {
+            format!("after {done} removals, {:?} stay, not {:?}", kept(&rest), kept(&plan))
+        })?;
+    }
+    Ok(())
+}
+
+/// In which order backups are listed changes nothing.
+fn the_order_of_listing_is_nothing(world: &World) -> Result<(), String> {
+    let plan = planned(world)?;
+    let mut other = world.clone();
+    other.histories.iter_mut().for_each(|history| history.backups.reverse());
+    let again = planned(&other)?;
+    ensure(again.decisions == plan.decisions && again.removals == plan.removals, || {
+        "another plan in another order".into()
+    })
+}
+
+/// What stays besides `extra` in a world to which that was added, as far as it stayed before.
+fn nothing_goes_for(extra: &[Candidate], world: &World, what: &str) -> Result<(), String> {
+    let mut before = world.clone();
+    // It takes room and a turn, which are others' by right.
+    (before.policy.max_total_size, before.policy.max_delete) = (None, None);
+    let mut after = before.clone();
+    let Some(history) = after.histories.first_mut() else { return Ok(()) };
+    history.backups.extend(extra.iter().cloned());
+    let (before, after) = (planned(&before)?, planned(&after)?);
+    let stays: BTreeSet<_> = kept(&after).into_iter().collect();
+    let lost: Vec<_> = kept(&before).into_iter().filter(|name| !stays.contains(name)).collect();
+    ensure(lost.is_empty(), || format!("{what} pushed out {lost:?}"))
+}
+
+/// A backup at `time` of which nothing special is known.
+fn plain(number: i64, time: chrono::DateTime<chrono::Utc>) -> Candidate {
+    Candidate {
+        name: name("a-newcomer", number),
+        time,
+        bytes: 1,
+        good: true,
+        verified: false,
+        drilled: false,
+        held: None,
+        locked_until: None,
+        restoring_until: None,
+        needs: Vec::new(),
+    }
+}
+
+/// Nothing but newer good backups pushes a backup out: no older ones, no failed ones, none from the future.
+fn only_newer_good_ones_push_out(world: &World) -> Result<(), String> {
+    let mut chance = Chance::new(world.backups().map(|(_, backup)| backup.bytes).sum());
+    let times: Vec<_> =
+        world.histories.iter().take(1).flat_map(|history| &history.backups).map(|backup| backup.time).collect();
+    let oldest = times.iter().min().copied().unwrap_or(world.now).min(world.now);
+    let some = |chance: &mut Chance| Candidate {
+        verified: chance.happens(50),
+        drilled: chance.happens(50),
+        ..plain(1, world.now)
+    };
+    let older = Candidate { time: oldest - TimeDelta::seconds(chance.from_to(1, 100_000)), ..some(&mut chance) };
+    nothing_goes_for(&[older], world, "an older one")?;
+    let mut failed = Vec::new();
+    for number in 0..chance.from_to(1, 3) {
+        let time = world.now + TimeDelta::seconds(chance.from_to(-300_000, 3000));
+        failed.push(Candidate { name: name("a-newcomer", number), good: false, time, ..some(&mut chance) });
+    }
+    nothing_goes_for(&failed, world, "failed ones")?;
+    let mut future = Vec::new();
+    for number in 0..chance.from_to(1, 3) {
+        let time = world.now + TimeDelta::seconds(chance.from_to(1, 3_000_000));
+        future.push(Candidate { name: name("a-newcomer", number), time, ..some(&mut chance) });
+    }
+    nothing_goes_for(&future, world, "ones from the future")
+}
+
+/// Time alone removes nothing that a rule keeps.
+fn nothing_goes_while_nothing_comes(world: &World) -> Result<(), String> {
+    let mut world = world.clone();
+    (world.policy.max_delete, world.policy.min_age) = (None, None);
+    for history in &mut world.histories {
+        history.backups.retain(|backup| backup.time <= world.now);
+        for backup in &mut history.backups {
+            (backup.held, backup.locked_until, backup.restoring_until) = (None, None, None);
+        }
+    }
+    let before = planned(&world)?;
+    world.now += TimeDelta::days(60);
+    let after = planned(&world)?;
+    ensure(after.decisions == before.decisions, || "60 days made a difference".into())
+}
+
+/// A rule that keeps more loses nothing.
+fn more_of_a_rule_keeps_more(world: &World) -> Result<(), String> {
+    let mut world = world.clone();
+    (world.policy.max_delete, world.policy.max_total_size) = (None, None);
+    let before = planned(&world)?;
+    let mut chance = Chance::new(world.now.timestamp().unsigned_abs());
+    let more = |count: &mut longshore_core::retention::Count| {
+        if let longshore_core::retention::Count::AtMost(count) = count {
+            *count += 1;
+        }
+    };
+    let policy = &mut world.policy;
+    match chance.below(4) {
+        0 => more(&mut policy.keep_last),
+        1 => more(&mut policy.keep_daily),
+        2 => more(&mut policy.keep_weekly),
+        _ => policy.keep_within = policy.keep_within.map(|_| crate::world::ago("6y")),
+    }
+    let after = planned(&world)?;
+    let stays: BTreeSet<_> = kept(&after).into_iter().collect();
+    ensure(kept(&before).iter().all(|name| stays.contains(name)), || "a rule that keeps more keeps less".into())
+}
+
+#[test]
+fn a_plan_is_whole() {
+    in_worlds(WORLDS, the_plan_is_whole);
+}
+
+#[test]
+fn what_a_person_would_miss_never_goes() {
+    in_worlds(WORLDS, what_must_stay_stays);
+}
+
+#[test]
+fn a_prune_that_is_cut_short_leaves_no_backup_without_what_it_needs() {
+    in_worlds(WORLDS, every_prefix_leaves_whole_backups);
+}
+
+#[test]
+fn a_plan_applied_twice_removes_nothing_more() {
+    in_worlds(WORLDS, a_second_plan_removes_nothing);
+}
+
+#[test]
+fn a_prune_that_is_cut_short_ends_the_same_the_next_time() {
+    in_worlds(WORLDS, an_interrupted_prune_ends_the_same);
+}
+
+#[test]
+fn a_listing_may_come_in_any_order() {
+    in_worlds(WORLDS, the_order_of_listing_is_nothing);
+}
+
+#[test]
+fn only_newer_good_backups_push_others_out() {
+    in_worlds(WORLDS, only_newer_good_ones_push_out);
+}
+
+#[test]
+fn time_alone_removes_nothing() {
+    in_worlds(WORLDS, nothing_goes_while_nothing_comes);
+}
+
+#[test]
+fn a_rule_that_keeps_more_loses_nothing() {
+    in_worlds(WORLDS, more_of_a_rule_keeps_more);
+}

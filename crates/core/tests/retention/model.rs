@@ -1,0 +1,260 @@
+//! The engine equals a model that was written from the words of its documentation alone: for each backup and rule it asks of all
+//! backups whether they stand in its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_core::key::BackupName;
+use longshore_core::retention::{CLOCK_TOLERANCE, Candidate, Cause, Every, Fate, History, Reason, Regime};
+
+use crate::almanac;
+use crate::world::{World, in_worlds};
+
+/// What must come of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Expected {
+    Stays(BTreeSet<Reason>),
+    Goes(Cause),
+}
+
+impl Expected {
+    /// Whether this is it. Of all that need a backup, any one is named.
+    fn is_met_by(&self, found: &Self) -> bool {
+        let (Self::Stays(expected), Self::Stays(found)) = (self, found) else { return self == found };
+        let needed = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
+        let of = |reasons: &BTreeSet<Reason>| reasons.iter().filter(needed).count();
+        found.is_subset(expected)
+            && of(found) == of(expected).min(1)
+            && expected.len() - of(expected) == found.len() - of(found)
+    }
+}
+
+/// What must come of all of a world's backups, if as many may go as must.
+struct Model<'a> {
+    world: &'a World,
+    /// Why each stays, needs apart.
+    own: BTreeMap<&'a BackupName, BTreeSet<Reason>>,
+    /// Those that need themselves, by way of others.
+    circular: BTreeSet<&'a BackupName>,
+    /// What stays as far as `max_total_size` does not take it.
+    wished: BTreeSet<&'a BackupName>,
+    /// What `max_total_size` takes.
+    shed: BTreeSet<&'a BackupName>,
+}
+
+fn future_dated(world: &World, backup: &Candidate) -> bool {
+    backup.time > world.now
+}
+
+/// Whether nothing can be decided by this clock.
+fn refused(world: &World, history: &History) -> bool {
+    let ahead = history.backups.iter().any(|backup| backup.good && backup.time - world.now > CLOCK_TOLERANCE);
+    history.regime == Regime::Policy && ahead && !world.trust_clock
+}
+
+fn newer(one: &Candidate, other: &Candidate) -> bool {
+    (one.time, &one.name) > (other.time, &other.name)
+}
+
+/// The rules and floors that keep one backup of a series that the policy decides.
+fn rules(world: &World, counted: &[&Candidate], backup: &Candidate) -> BTreeSet<Reason> {
+    let policy = &world.policy;
+    let period = |every, backup: &Candidate| almanac::period(every, backup.time, policy.timezone);
+    let newest = counted.iter().find(|one| !counted.iter().any(|other| newer(other, one))).unwrap();
+    let newer_ones: Vec<_> = counted.iter().filter(|other| newer(other, backup)).collect();
+    let within = |ago| {
+        let start = almanac::before(ago, newest.time, policy.timezone);
+        (backup.time.timestamp(), backup.time.timestamp_subsec_nanos()) > (start, newest.time.timestamp_subsec_nanos())
+    };
+    let mut reasons = BTreeSet::new();
+    let mut keeps = |is_so: bool, reason| is_so.then(|| reasons.insert(reason));
+    keeps(newer_ones.len() < policy.min_keep.get() as usize, Reason::Newest);
+    keeps(backup.verified && !newer_ones.iter().any(|other| other.verified), Reason::NewestVerified);
+    keeps(backup.drilled && !newer_ones.iter().any(|other| other.drilled), Reason::NewestDrilled);
+    keeps(newer_ones.len() < policy.keep_last.limit(), Reason::Last);
+    keeps(policy.keep_within.is_some_and(within), Reason::Within);
+    for every in Every::ALL {
+        let own = period(every, backup);
+        let newer_periods: BTreeSet<_> = newer_ones.iter().map(|other| period(every, other)).collect();
+        let is_newest_of_its = !newer_periods.contains(&own);
+        keeps(is_newest_of_its && newer_periods.len() < policy.newest_of(every).limit(), Reason::NewestOf(every));
+        keeps(is_newest_of_its && policy.within(every).is_some_and(within), Reason::NewestWithin(every));
+    }
+    reasons
+}
+
+/// Why one backup stays, needs apart.
+fn own_reasons(world: &World, history: &History, backup: &Candidate) -> BTreeSet<Reason> {
+    if history.regime == Regime::LeaveAlone || refused(world, history) {
+        return BTreeSet::from([Reason::LeftAlone]);
+    }
+    let counts = |backup: &&Candidate| backup.good && !future_dated(world, backup);
+    let counted: Vec<_> = history.backups.iter().filter(counts).collect();
+    let mut reasons = BTreeSet::new();
+    if history.regime == Regime::Policy {
+        if counts(&backup) {
+            reasons = rules(world, &counted, backup);
+        }
+        if !backup.good {
+            reasons.insert(Reason::NotGood);
+        }
+    }
+    if future_dated(world, backup) {
+        reasons.insert(Reason::FutureDated);
+    }
+    let now = world.now;
+    if let Some(hold) = &backup.held
+        && hold.until.is_none_or(|until| until > now)
+    {
+        reasons.insert(Reason::Held { until: hold.until, why: hold.why.clone() });
+    }
+    let ahead = |until: &chrono::DateTime<chrono::Utc>| *until > now;
+    reasons.extend(backup.locked_until.filter(ahead).map(|until| Reason::Locked { until }));
+    reasons.extend(backup.restoring_until.filter(ahead).map(|until| Reason::Restoring { until }));
+    let grown = world.policy.min_age.map(|age| backup.time + age.duration());
+    reasons.extend(grown.filter(ahead).map(|until| Reason::Young { until }));
+    reasons
+}
+
+/// The backups that need themselves by way of any number of others.
+fn circular(world: &World) -> BTreeSet<&BackupName> {
+    let all: Vec<_> = world.backups().map(|(_, backup)| backup).collect();
+    let needs_itself = |backup: &&&Candidate| {
+        let mut reached: BTreeSet<&BackupName> = backup.needs.iter().collect();
+        loop {
+            let before = reached.len();
+            let further = all.iter().filter(|other| reached.contains(&other.name)).flat_map(|other| &other.needs);
+            reached.extend(further.collect::<Vec<_>>());
+            if reached.len() == before {
+                return reached.contains(&backup.name);
+            }
+        }
+    };
+    all.iter().filter(needs_itself).map(|backup| &backup.name).collect()
+}
+
+impl<'a> Model<'a> {
+    fn of(world: &'a World) -> Self {
+        let own =
+            world.backups().map(|(place, backup)| (&backup.name, own_reasons(world, &world.histories[place], backup)));
+        let (own, circular) = (own.collect(), circular(world));
+        let mut model = Self { world, own, circular, wished: BTreeSet::new(), shed: BTreeSet::new() };
+        model.wished = model.staying().into_keys().collect();
+        while let Some(oldest) = model.sheddable() {
+            model.shed.insert(oldest);
+        }
+        model
+    }
+
+    /// Everything that stays, with all reasons: what has one of its own, and what such a one needs, and so on.
+    fn staying(&self) -> BTreeMap<&'a BackupName, BTreeSet<Reason>> {
+        let mut staying = BTreeMap::<&BackupName, BTreeSet<Reason>>::new();
+        for (_, backup) in self.world.backups() {
+            let own = &self.own[&backup.name];
+            if !own.is_empty() && !self.shed.contains(&backup.name) {
+                staying.insert(&backup.name, own.clone());
+            }
+            // For what needs itself in a circle there is no order to remove it in.
+            if self.circular.contains(&backup.name) {
+                staying.entry(&backup.name).or_default();
+            }
+            if let Some(by) = self.world.needed.get(&backup.name) {
+                staying.entry(&backup.name).or_default().insert(Reason::NeededBy(by.clone()));
+            }
+        }
+        loop {
+            let before = staying.clone();
+            for (_, by) in self.world.backups().filter(|(_, by)| before.contains_key(&by.name)) {
+                for needed in by.needs.iter().filter_map(|need| self.own.get_key_value(need)).map(|(name, _)| *name) {
+                    staying.entry(needed).or_default().insert(Reason::NeededBy(by.name.clone()));
+                }
+            }
+            if staying == before {
+                return staying;
+            }
+        }
+    }
+
+    /// The oldest that has to go for the others' size, if they are too large: only wishes keep it, and nothing that stays needs it.
+    fn sheddable(&self) -> Option<&'a BackupName> {
+        let staying = self.staying();
+        if self.excess(&staying) == 0 {
+            return None;
+        }
+        let wish = |reason: &Reason| {
+            matches!(reason, Reason::Last | Reason::Within | Reason::NewestOf(_) | Reason::NewestWithin(_))
+        };
+        let all = self.world.backups();
+        let can_go =
+            all.filter(|(_, backup)| staying.get(&backup.name).is_some_and(|reasons| reasons.iter().all(wish)));
+        can_go.min_by_key(|(place, backup)| (backup.time, *place, &backup.name)).map(|(_, oldest)| &oldest.name)
+    }
+
+    /// By how many bytes too large what stays is.
+    fn excess(&self, staying: &BTreeMap<&BackupName, BTreeSet<Reason>>) -> u64 {
+        let stays = self.world.backups().filter(|(_, backup)| staying.contains_key(&backup.name));
+        let total: u64 = stays.map(|(_, backup)| backup.bytes).sum();
+        self.world.policy.max_total_size.map_or(0, |most| total.saturating_sub(most.bytes()))
+    }
+
+    fn expected(&self) -> BTreeMap<&'a BackupName, Expected> {
+        let mut staying = self.staying();
+        let all = self.world.backups().map(|(place, backup)| {
+            let cause = match self.world.histories[place].regime {
+                _ if self.wished.contains(&backup.name) => Cause::TotalSize,
+                Regime::Retire => Cause::Retired,
+                _ => Cause::NoRule,
+            };
+            (&backup.name, staying.remove(&backup.name).map_or(Expected::Goes(cause), Expected::Stays))
+        });
+        all.collect()
+    }
+}
+
+fn equals_the_model(world: &World) -> Result<(), String> {
+    let plan = world.plan().map_err(|error| error.to_string())?;
+    let model = Model::of(world);
+    let mut expected = model.expected();
+    if let Some(most) = world.policy.max_delete {
+        // Which go first is the order's matter, which other tests look at; all others wait.
+        let mut unlimited = world.clone();
+        unlimited.policy.max_delete = None;
+        for late in unlimited.plan().unwrap().removed().skip(most.get() as usize) {
+            expected.insert(
+                world.backups().find(|(_, backup)| backup.name == late.name).map(|(_, backup)| &backup.name).unwrap(),
+                Expected::Stays(BTreeSet::from([Reason::Later])),
+            );
+        }
+    }
+    for decision in plan.decisions.iter().flatten() {
+        let found = match &decision.fate {
+            Fate::Keep(reasons) => {
+                let set: BTreeSet<_> = reasons.iter().cloned().collect();
+                if set.len() < reasons.len() {
+                    return Err(format!("{}: a reason twice in {reasons:?}", decision.name));
+                }
+                Expected::Stays(set)
+            }
+            Fate::Remove(cause) => Expected::Goes(*cause),
+        };
+        let expected = expected.remove(&decision.name);
+        if !expected.as_ref().is_some_and(|expected| expected.is_met_by(&found)) {
+            return Err(format!("{}: {found:?}, and the model says {expected:?}", decision.name));
+        }
+    }
+    let refused_places: Vec<usize> = plan.refused.iter().map(|(place, _)| *place).collect();
+    let expected_places: Vec<usize> =
+        (0..world.histories.len()).filter(|place| refused(world, &world.histories[*place])).collect();
+    if !expected.is_empty() || refused_places != expected_places {
+        return Err(format!("undecided: {:?}; refused: {refused_places:?}, not {expected_places:?}", expected.keys()));
+    }
+    let excess = model.excess(&model.staying());
+    if plan.excess_bytes != excess {
+        return Err(format!("too large by {}, and the model says by {excess}", plan.excess_bytes));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_engine_equals_the_model() {
+    in_worlds(20_000, equals_the_model);
+}

@@ -1,0 +1,423 @@
+//! Random histories: what a job's backups at a destination might be, and a policy for them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use longshore_core::Result;
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::quantity::{Size, Span};
+use longshore_core::retention::{
+    Ago, Candidate, Circumstances, Count, Fate, History, Hold, Plan, Policy, Regime, plan,
+};
+
+use crate::chance::Chance;
+
+/// All that bears on a plan.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) policy: Policy,
+    pub(crate) histories: Vec<History>,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) needed: BTreeMap<BackupName, BackupName>,
+    pub(crate) trust_clock: bool,
+}
+
+/// Zones whose clocks do something odd.
+const ZONES: [Tz; 14] = [
+    Tz::UTC,
+    Tz::UTC,
+    Tz::Europe__Berlin,
+    Tz::Europe__Berlin,
+    Tz::America__New_York,
+    Tz::America__St_Johns, // half an hour; put back at one minute past midnight until 2011, into the day before
+    Tz::Pacific__Apia,     // had no 30 December 2011
+    Tz::Australia__Lord_Howe, // put forward by half an hour
+    Tz::Asia__Kathmandu,   // 5:45 ahead
+    Tz::America__Havana,   // put back at one into midnight
+    Tz::America__Sao_Paulo, // put forward at midnight: days that begin at one
+    Tz::Asia__Beirut,      // put back at midnight, into the day before
+    Tz::Pacific__Kiritimati, // 14 hours ahead
+    Tz::Africa__Casablanca, // put back for Ramadan
+];
+
+/// Moments around which something happens to some calendar.
+const MOMENTS: [&str; 14] = [
+    "2026-03-29T01:00:00Z", // Berlin's clock is put forward
+    "2026-10-25T01:00:00Z", // and back
+    "2010-11-07T02:31:00Z", // St John's: Sunday becomes Saturday again
+    "2011-12-30T10:00:00Z", // Apia: Thursday, then Saturday
+    "2026-04-04T15:00:00Z", // Lord Howe: back by half an hour
+    "2026-10-03T15:30:00Z", // and forward
+    "2026-11-01T05:00:00Z", // Havana: two midnights
+    "2018-11-04T03:00:00Z", // Sao Paulo: no midnight
+    "2026-10-24T21:00:00Z", // Beirut: Sunday becomes Saturday again
+    "2021-01-03T23:59:59Z", // the end of week 53 of 2020
+    "2026-12-31T23:30:00Z", // a year's end inside week 53
+    "2028-02-29T12:00:00Z", // a leap day
+    "2026-03-31T03:00:00Z", // a month before is shorter
+    "2026-06-07T09:15:00Z", // nothing at all
+];
+
+/// What lies between two backups, in seconds at most.
+const STEPS: [i64; 9] = [0, 1, 60, 1800, 3600, 6 * 3600, 86_400, 7 * 86_400, 31 * 86_400];
+
+const SPANS: [&str; 16] =
+    ["1h", "5h", "24h", "48h", "1d", "2d", "7d", "30d", "2w", "1mo", "3mo", "18mo", "1y", "1y2mo3w4d5h", "5y", "90d"];
+
+impl World {
+    /// The world of this number: the same each time.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let chance = &mut chance;
+        let anchor = DateTime::parse_from_rfc3339(chance.one_of::<&str>(&MOMENTS)).unwrap().to_utc();
+        let newest = anchor + TimeDelta::seconds(chance.from_to(-7200, 7200));
+        let most = *chance.one_of(&[2, 4, 6, 8, 20]);
+        let step = *chance.one_of(&STEPS);
+        let runs = runs(chance, newest, most, step);
+        let now = match chance.below(10) {
+            0 => newest,
+            1 => newest - TimeDelta::seconds(chance.from_to(1, 900)), // within the tolerance
+            2 => newest - TimeDelta::seconds(chance.from_to(890, 3 * step + 910)), // a clock that was put back
+            3 => newest + TimeDelta::days(chance.from_to(1, 400)),
+            _ => newest + TimeDelta::seconds(chance.from_to(1, 86_400)),
+        };
+        let mut names = 0;
+        let histories =
+            (0..chance.from_to(1, 3)).map(|series| history(chance, series, &runs, now, &mut names)).collect();
+        let mut world = Self {
+            policy: Policy::default(),
+            histories,
+            now,
+            needed: BTreeMap::new(),
+            trust_clock: chance.happens(60),
+        };
+        world.add_needs(chance);
+        world.policy = world.policy(chance);
+        world
+    }
+
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        let circumstances = Circumstances { now: self.now, needed: &self.needed, trust_clock: self.trust_clock };
+        plan(&self.policy, &self.histories, circumstances)
+    }
+
+    /// The world after the first so many removals of a plan.
+    pub(crate) fn after(&self, plan: &Plan, removals: usize) -> Self {
+        let gone: Vec<&BackupName> = plan.removed().take(removals).map(|decision| &decision.name).collect();
+        let mut world = self.clone();
+        for history in &mut world.histories {
+            history.backups.retain(|backup| !gone.contains(&&backup.name));
+        }
+        world
+    }
+
+    /// All backups, each with the place of its history.
+    pub(crate) fn backups(&self) -> impl Iterator<Item = (usize, &Candidate)> {
+        self.histories
+            .iter()
+            .enumerate()
+            .flat_map(|(place, history)| history.backups.iter().map(move |backup| (place, backup)))
+    }
+
+    fn add_needs(&mut self, chance: &mut Chance) {
+        let names: Vec<BackupName> = self.backups().map(|(_, backup)| backup.name.clone()).collect();
+        match chance.below(6) {
+            // The globals of each run lie in the first history.
+            0 | 1 => {
+                let globals: Vec<_> =
+                    self.histories[0].backups.iter().map(|backup| (backup.time, backup.name.clone())).collect();
+                for backup in self.histories.iter_mut().skip(1).flat_map(|history| &mut history.backups) {
+                    backup
+                        .needs
+                        .extend(globals.iter().find(|(time, _)| *time == backup.time).map(|(_, name)| name.clone()));
+                }
+            }
+            // Each builds upon the one before, up to a full one.
+            2 => {
+                for history in &mut self.histories {
+                    history.backups.sort_by_key(|backup| backup.time);
+                    for place in 1..history.backups.len() {
+                        if chance.happens(75) {
+                            let before = history.backups[place - 1].name.clone();
+                            history.backups[place].needs.push(before);
+                        }
+                    }
+                }
+            }
+            // Anything may need anything: older, newer, itself, what is not there, each other.
+            3 if !names.is_empty() => {
+                for backup in self.histories.iter_mut().flat_map(|history| &mut history.backups) {
+                    while chance.happens(30) {
+                        backup.needs.push(if chance.happens(5) {
+                            name("lost", 1)
+                        } else {
+                            chance.one_of(&names).clone()
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+        if chance.happens(20) {
+            for _ in 0..chance.below(3) {
+                let needed = if names.is_empty() { name("lost", 2) } else { chance.one_of(&names).clone() };
+                self.needed.insert(needed, name("outside", chance.from_to(1, 3)));
+            }
+        }
+        for history in &mut self.histories {
+            chance.shuffle(&mut history.backups);
+        }
+    }
+
+    fn policy(&self, chance: &mut Chance) -> Policy {
+        let mut policy = Policy { timezone: *chance.one_of(&ZONES), ..Policy::default() };
+        let few = chance.happens(50);
+        let mut count = |percent| match (chance.happens(percent), chance.happens(8)) {
+            (false, _) => Count::NONE,
+            (true, true) => Count::All,
+            (true, false) => Count::AtMost(chance.from_to(1, if few { 3 } else { 12 }) as u32),
+        };
+        policy.keep_last = count(40);
+        policy.keep_hourly = count(20);
+        policy.keep_daily = count(40);
+        policy.keep_weekly = count(30);
+        policy.keep_monthly = count(30);
+        policy.keep_quarterly = count(15);
+        policy.keep_yearly = count(20);
+        let mut span = |percent| chance.happens(percent).then(|| ago(chance.one_of::<&str>(&SPANS)));
+        policy.keep_within = span(30);
+        policy.keep_within_hourly = span(10);
+        policy.keep_within_daily = span(10);
+        policy.keep_within_weekly = span(10);
+        policy.keep_within_monthly = span(10);
+        policy.keep_within_quarterly = span(6);
+        policy.keep_within_yearly = span(6);
+        if policy.check("").is_err() {
+            policy.keep_last = Count::AtMost(1);
+        }
+        if chance.happens(25) {
+            policy.min_keep = NonZeroU32::new(chance.from_to(1, 5) as u32).unwrap();
+        }
+        if chance.happens(25) {
+            policy.min_age =
+                Some(Span::new(Duration::from_secs(chance.one_of(&STEPS).unsigned_abs() * (chance.number() % 5))));
+        }
+        if chance.happens(25) {
+            policy.max_delete = NonZeroU32::new(chance.from_to(1, 6) as u32);
+        }
+        if chance.happens(30) {
+            let total: u128 = self.backups().map(|(_, backup)| u128::from(backup.bytes)).sum();
+            policy.max_total_size =
+                Some(Size::new((total * chance.from_to(0, 110).unsigned_abs() as u128 / 100) as u64));
+        }
+        policy
+    }
+}
+
+/// When there were runs: none, some, or a burst, with gaps.
+fn runs(chance: &mut Chance, newest: DateTime<Utc>, most: i64, step: i64) -> Vec<DateTime<Utc>> {
+    let mut time = newest;
+    (0..chance.from_to(0, most))
+        .map(|_| {
+            let run = time;
+            let step = if chance.happens(10) { *chance.one_of(&STEPS) } else { step };
+            time -= TimeDelta::seconds(if chance.happens(50) { step } else { chance.from_to(0, step) });
+            if step <= 1 && chance.happens(50) {
+                time -= TimeDelta::milliseconds(chance.from_to(0, 900)); // within a second
+            }
+            if chance.happens(4) {
+                time -= TimeDelta::days(chance.from_to(2, 400)); // a host that was away
+            }
+            run
+        })
+        .collect()
+}
+
+fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTime<Utc>, names: &mut i64) -> History {
+    let ill = *chance.one_of(&[0, 0, 10, 60]);
+    let (checked, special, jumps) =
+        (*chance.one_of(&[0, 10, 50]), *chance.one_of(&[0, 0, 6]), *chance.one_of(&[0, 0, 0, 4]));
+    let missed = *chance.one_of(&[0, 0, 20]);
+    let runs: Vec<_> = runs.iter().filter(|_| !chance.happens(missed)).copied().collect();
+    let until = |chance: &mut Chance| now + TimeDelta::seconds(chance.from_to(-5, 5));
+    let backups = runs.into_iter().map(|time| {
+        *names += 1 + chance.from_to(0, 1);
+        let time = if chance.happens(jumps) {
+            now + TimeDelta::seconds(chance.from_to(0, 4000) * chance.from_to(0, 4000))
+        } else {
+            time
+        };
+        Candidate {
+            // Not by its time, so that names of equal times are in any order.
+            name: name(&if chance.happens(50) { format!("s{series}") } else { "t".to_owned() }, *names),
+            time,
+            bytes: if chance.happens(10) { 0 } else { chance.from_to(1, 1000).unsigned_abs() },
+            good: !chance.happens(ill),
+            verified: chance.happens(checked),
+            drilled: chance.happens(checked / 2),
+            held: chance
+                .happens(special)
+                .then(|| Hold { until: chance.happens(70).then(|| until(chance)), why: "said so".into() }),
+            locked_until: chance.happens(special).then(|| until(chance)),
+            restoring_until: chance.happens(special).then(|| until(chance)),
+            needs: Vec::new(),
+        }
+    });
+    let backups = backups.collect();
+    let regime = *chance.one_of(&[[Regime::Policy; 12].as_slice(), &[Regime::LeaveAlone, Regime::Retire]].concat());
+    History { backups, regime }
+}
+
+/// The name of a backup in a folder, the `number`th.
+pub(crate) fn name(subject: &str, number: i64) -> BackupName {
+    let stamp = Stamp::new(DateTime::from_timestamp(1_780_000_000 + number, 0).unwrap());
+    BackupName::new("main", subject, stamp).unwrap()
+}
+
+pub(crate) fn ago(text: &str) -> Ago {
+    Ago::try_from(text.to_owned()).unwrap()
+}
+
+/// What stays.
+pub(crate) fn kept(plan: &Plan) -> Vec<&BackupName> {
+    let all = plan.decisions.iter().flatten();
+    let mut kept: Vec<_> =
+        all.filter(|decision| matches!(decision.fate, Fate::Keep(_))).map(|decision| &decision.name).collect();
+    kept.sort();
+    kept
+}
+
+/// Checks so many worlds, on all processors; of one that fails, tells the smallest that still does.
+pub(crate) fn in_worlds(count: u64, check: fn(&World) -> Result<(), String>) {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let failed = std::thread::scope(|scope| {
+        let mine =
+            |thread| (thread..count).step_by(threads as usize).find(|seed| passes(&World::of(*seed), check).is_err());
+        let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || mine(thread))).collect();
+        all.into_iter().filter_map(|thread| thread.join().unwrap()).min()
+    });
+    if let Some(seed) = failed {
+        let world = smallest(World::of(seed), check);
+        let why = passes(&world, check).unwrap_err();
+        panic!("world {seed}: {why}\nin what is left of it:\n{world}");
+    }
+}
+
+fn passes(world: &World, check: fn(&World) -> Result<(), String>) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(|| check(world))).unwrap_or_else(|_| Err("it panics".to_owned()))
+}
+
+/// Takes away from a world that fails whatever can be taken with it still failing.
+fn smallest(mut world: World, check: fn(&World) -> Result<(), String>) -> World {
+    loop {
+        let simpler = simpler(&world).into_iter().find(|simpler| passes(simpler, check).is_err());
+        match simpler {
+            Some(simpler) => world = simpler,
+            None => return world,
+        }
+    }
+}
+
+/// All worlds that lack one thing of this one.
+fn simpler(world: &World) -> Vec<World> {
+    let mut all = Vec::new();
+    let mut with = |change: &dyn Fn(&mut World)| {
+        let mut simpler = world.clone();
+        change(&mut simpler);
+        all.push(simpler);
+    };
+    for history in 0..world.histories.len() {
+        with(&|world| drop(world.histories.remove(history)));
+        let half = world.histories[history].backups.len() / 2;
+        if half > 1 {
+            with(&|world| drop(world.histories[history].backups.drain(..half)));
+            with(&|world| drop(world.histories[history].backups.drain(half..)));
+        }
+        for backup in 0..world.histories[history].backups.len() {
+            with(&|world| drop(world.histories[history].backups.remove(backup)));
+        }
+        if world.histories[history].regime != Regime::Policy {
+            with(&|world| world.histories[history].regime = Regime::Policy);
+        }
+        for (place, backup) in world.histories[history].backups.iter().enumerate() {
+            let mut plain = |change: &dyn Fn(&mut Candidate)| {
+                let mut changed = backup.clone();
+                change(&mut changed);
+                if changed != *backup {
+                    with(&|world| world.histories[history].backups[place] = changed.clone());
+                }
+            };
+            plain(&|backup| drop(backup.needs.pop()));
+            plain(&|backup| backup.good = true);
+            plain(&|backup| (backup.verified, backup.drilled) = (false, false));
+            plain(&|backup| backup.held = None);
+            plain(&|backup| backup.locked_until = None);
+            plain(&|backup| backup.restoring_until = None);
+            plain(&|backup| backup.bytes = backup.bytes.min(1));
+        }
+    }
+    for needed in world.needed.keys() {
+        with(&|world| drop(world.needed.remove(needed)));
+    }
+    let mut ruled = |change: &dyn Fn(&mut Policy)| {
+        let mut policy = world.policy.clone();
+        change(&mut policy);
+        if policy != world.policy && policy.check("").is_ok() {
+            with(&|world| world.policy = policy.clone());
+        }
+    };
+    let usual = Policy::default();
+    ruled(&|policy| policy.keep_last = usual.keep_last);
+    ruled(&|policy| policy.keep_hourly = usual.keep_hourly);
+    ruled(&|policy| policy.keep_daily = usual.keep_daily);
+    ruled(&|policy| policy.keep_weekly = usual.keep_weekly);
+    ruled(&|policy| policy.keep_monthly = usual.keep_monthly);
+    ruled(&|policy| policy.keep_quarterly = usual.keep_quarterly);
+    ruled(&|policy| policy.keep_yearly = usual.keep_yearly);
+    ruled(&|policy| policy.keep_within = None);
+    ruled(&|policy| policy.keep_within_hourly = None);
+    ruled(&|policy| policy.keep_within_daily = None);
+    ruled(&|policy| policy.keep_within_weekly = None);
+    ruled(&|policy| policy.keep_within_monthly = None);
+    ruled(&|policy| policy.keep_within_quarterly = None);
+    ruled(&|policy| policy.keep_within_yearly = None);
+    ruled(&|policy| policy.min_keep = usual.min_keep);
+    ruled(&|policy| policy.min_age = None);
+    ruled(&|policy| policy.max_delete = None);
+    ruled(&|policy| policy.max_total_size = None);
+    ruled(&|policy| policy.timezone = Tz::UTC);
+    all
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "now {}, trust_clock {}, needed from outside {:?}", self.now, self.trust_clock, self.needed)?;
+        let usual = format!("{:#?}", Policy::default());
+        let policy = format!("{:#?}", self.policy);
+        let set: Vec<&str> =
+            policy.lines().filter(|line| !usual.lines().any(|usual| usual == *line)).map(str::trim).collect();
+        writeln!(f, "policy {}", set.join(" "))?;
+        for (place, history) in self.histories.iter().enumerate() {
+            writeln!(f, "history {place}: {:?}", history.regime)?;
+            for backup in &history.backups {
+                write!(f, "  {} {} {} bytes", backup.name, backup.time, backup.bytes)?;
+                let marks = [(!backup.good, "NOT GOOD"), (backup.verified, "verified"), (backup.drilled, "drilled")];
+                marks.iter().filter(|(is, _)| *is).try_for_each(|(_, mark)| write!(f, ", {mark}"))?;
+                if let Some(hold) = &backup.held {
+                    write!(f, ", held until {:?}", hold.until)?;
+                }
+                for (until, what) in [(backup.locked_until, "locked"), (backup.restoring_until, "restoring")] {
+                    until.map_or(Ok(()), |until| write!(f, ", {what} until {until}"))?;
+                }
+                backup.needs.iter().try_for_each(|needed| write!(f, ", needs {needed}"))?;
+                writeln!(f)?;
+            }
+        }
+        Ok(())
+    }
+}
