@@ -9,6 +9,7 @@
 //! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | throwaway object stores: two real ones that speak S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
+//! | [`restic`] | a restic repository with snapshots of any date |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
 //! | [`behind_ssh`](mod@behind_ssh) | what every destination behind such a server must prove besides |
 
@@ -24,6 +25,7 @@ pub mod garage;
 pub mod gcs;
 pub mod memory;
 pub mod proxy;
+pub mod restic;
 pub mod sample;
 mod server;
 pub mod sshd;

@@ -6,4 +6,5 @@ mod almanac;
 mod chance;
 mod invariants;
 mod model;
+mod peer;
 mod world;
