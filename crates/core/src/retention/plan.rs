@@ -240,7 +240,11 @@ fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, 
 /// Why a backup stays whatever the policy's rules count.
 fn exempt(policy: &Policy, backup: &Candidate, regime: Regime, now: DateTime<Utc>) -> impl Iterator<Item = Reason> {
     let ahead = |until: &DateTime<Utc>| *until > now;
-    let young = policy.min_age.and_then(|age| TimeDelta::from_std(age.duration()).ok()).map(|age| backup.time + age);
+    // An age longer than time is one that nothing reaches.
+    let young = policy.min_age.map(|age| {
+        let age = TimeDelta::from_std(age.duration()).ok();
+        age.and_then(|age| backup.time.checked_add_signed(age)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    });
     let held = backup.held.as_ref().filter(|hold| hold.until.as_ref().is_none_or(ahead));
     [
         (backup.time > now).then_some(Reason::FutureDated),
