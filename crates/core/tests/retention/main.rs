@@ -7,4 +7,5 @@ mod chance;
 mod invariants;
 mod model;
 mod peer;
+mod scars;
 mod world;
