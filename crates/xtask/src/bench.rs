@@ -4,6 +4,7 @@
 
 mod contest;
 mod database;
+mod retention;
 mod ship;
 mod verify;
 
@@ -18,21 +19,36 @@ pub(crate) use contest::measure;
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
 /// What can be measured, by the word for it.
-const BENCHES: [(&str, Measure); 2] = [("verify", verify::contests), ("ship", ship::contests)];
+const BENCHES: [(&str, Measure); 3] =
+    [("verify", verify::contests), ("ship", ship::contests), ("retention", retention::contests)];
 
 /// What is measured, and how.
 pub(crate) struct Bench {
-    /// The scale of pgbench's tables; the others are in proportion. 10 makes a database of some 600 MB.
+    /// The scale of pgbench's tables; the others are in proportion. 10 makes a database of some 600 MB, or 5,000 backups.
     scale: u32,
     /// How often each contestant runs.
     rounds: usize,
+}
+
+impl Bench {
     /// The program, as users have it.
-    longshore: PathBuf,
+    fn longshore(&self) -> Result<PathBuf> {
+        built(&["--package", "longshore"], "longshore")
+    }
+}
+
+/// Builds a program as users have it, and tells where it is.
+fn built(what: &[&str], place: &str) -> Result<PathBuf> {
+    let heading = format!("cargo build --release {}", what.join(" "));
+    step(&heading, cargo().args(["build", "--quiet", "--release"]).args(what))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let built = target.join("release").join(place);
+    built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))
 }
 
 /// Measures what the words ask for: names of benches, or all; `--scale N`, `--rounds N`, `--json FILE`.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let mut bench = Bench { scale: 20, rounds: 5, longshore: PathBuf::new() };
+    let mut bench = Bench { scale: 20, rounds: 5 };
     let (mut named, mut json) = (Vec::new(), None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -57,13 +73,6 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     if named.is_empty() {
         named.extend(&BENCHES);
     }
-    step(
-        "cargo build --release --package longshore",
-        cargo().args(["build", "--quiet", "--release", "--package", "longshore"]),
-    )?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let built = target.join("release/longshore");
-    bench.longshore = built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))?;
     let mut all = Vec::new();
     for (name, contests) in named {
         println!("==> {name}");

@@ -7,5 +7,6 @@ mod chance;
 mod invariants;
 mod model;
 mod peer;
+mod scale;
 mod scars;
 mod world;

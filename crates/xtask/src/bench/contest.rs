@@ -31,7 +31,8 @@ struct Cost {
     written_bytes: f64,
 }
 
-/// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is what each works on.
+/// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is what each works on: none, where bytes
+/// are not what it takes its time for.
 pub(crate) fn contest(name: &str, rounds: usize, bytes: u64, commands: &[(&str, String)]) -> Result<Contest> {
     let mut costs = vec![Vec::new(); commands.len()];
     // One round for nothing, so that everybody finds the same in memory.
@@ -63,11 +64,14 @@ impl Contest {
         println!("    {}", self.name);
         let first = self.contestants.first().map_or(1.0, |first| first.cost.wall_seconds);
         for Contestant { name, cost } in &self.contestants {
+            let pace = match bytes {
+                0 => String::new(),
+                bytes => format!("  {:>5.2} GB/s", bytes as f64 / cost.wall_seconds / 1e9),
+            };
             println!(
-                "      {name:<52} {:>7.3} s  {:>5.2} x  {:>5.2} GB/s  CPU {:>7.3} s  memory {:>4.0} MB  written {:>5.0} MB",
+                "      {name:<52} {:>7.3} s  {:>6.3} x{pace}  CPU {:>7.3} s  memory {:>4.0} MB  written {:>5.0} MB",
                 cost.wall_seconds,
                 cost.wall_seconds / first,
-                bytes as f64 / cost.wall_seconds / 1e9,
                 cost.cpu_seconds,
                 cost.peak_bytes / 1e6,
                 cost.written_bytes / 1e6,

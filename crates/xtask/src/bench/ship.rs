@@ -27,7 +27,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 
     let (dump, recipient) = (database.dump(), &place.recipient);
     let (at_once, in_turn) = (place.script_at_once(&dump, recipient), place.script_in_turn(&dump, recipient));
-    let longshore = format!("{} --quiet --config {config} run > /dev/null", bench.longshore.display());
+    let longshore = format!("{} --quiet --config {config} run > /dev/null", bench.longshore()?.display());
     let contest = contest(
         "one dump to a disk, a bucket and a host",
         bench.rounds,

@@ -14,7 +14,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let database = Database::make(bench.scale)?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
     let (dump, pg_restore) = (database.dump(), database.program("pg_restore"));
-    let longshore = bench.longshore.display();
+    let longshore = bench.longshore()?;
+    let longshore = longshore.display();
     let plain = format!("{dump} --compress=none");
     let mut all = vec![contest(
         "while it is dumped",

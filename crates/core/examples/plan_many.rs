@@ -1,0 +1,44 @@
+//! Plans retention for as many series as its argument says, each of 500 backups, and tells how many go: what `cargo xtask bench
+//! retention` measures.
+#![allow(clippy::print_stdout, reason = "it is how one sees that something was planned")]
+#![allow(clippy::unwrap_used, reason = "what cannot be planned cannot be measured")]
+
+use std::collections::BTreeMap;
+
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::retention::{Candidate, Circumstances, Count, History, Policy, Regime, plan};
+use longshore_testkit::runs::every_six_hours;
+
+fn main() {
+    let series: usize = std::env::args().nth(1).unwrap().parse().unwrap();
+    let histories: Vec<History> = (0..series).map(history).collect();
+    let policy = Policy {
+        keep_hourly: Count::AtMost(24),
+        keep_daily: Count::AtMost(30),
+        keep_weekly: Count::AtMost(8),
+        keep_monthly: Count::AtMost(24),
+        keep_yearly: Count::AtMost(10),
+        ..Policy::default()
+    };
+    let now = every_six_hours().last().unwrap();
+    let plan = plan(&policy, &histories, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false }).unwrap();
+    println!("{} of {} go", plan.removals.len(), plan.decisions.iter().map(Vec::len).sum::<usize>());
+}
+
+/// The first series has the globals that all others need, of the same run each.
+fn history(series: usize) -> History {
+    let name = |series: usize, time| BackupName::new("main", &format!("series-{series:04}"), Stamp::new(time)).unwrap();
+    let backups = every_six_hours().map(|time| Candidate {
+        name: name(series, time),
+        time,
+        bytes: 1_000_000,
+        good: true,
+        verified: true,
+        drilled: false,
+        held: None,
+        locked_until: None,
+        restoring_until: None,
+        needs: if series == 0 { Vec::new() } else { vec![name(0, time)] },
+    });
+    History { backups: backups.collect(), regime: Regime::Policy }
+}

@@ -1,0 +1,51 @@
+//! What it costs to decide which backups stay: against restic's `forget` on as many snapshots, and for a million.
+
+use longshore_testkit::restic::Repository;
+use longshore_testkit::runs::{BACKUPS_OF_A_SERIES, every_six_hours};
+
+use super::contest::{Contest, contest};
+use super::{Bench, built};
+use crate::{Result, setup};
+
+/// The policy of the example, as restic is told it.
+const POLICY: &str = "--keep-hourly 24 --keep-daily 30 --keep-weekly 8 --keep-monthly 24 --keep-yearly 10";
+
+/// How many series have a million backups.
+const MANY: usize = 1_000_000 / BACKUPS_OF_A_SERIES;
+
+pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+    setup::for_demo()?;
+    let plan = built(&["--package", "longshore-core", "--example", "plan_many"], "examples/plan_many")?;
+    let plan = |series: usize| format!("{} {series} > /dev/null", plan.display());
+    let series = bench.scale as usize / 2 + 1;
+    let mut repository = Repository::make();
+    for host in 0..series {
+        every_six_hours().for_each(|time| repository.add(&host.to_string(), time));
+    }
+    let restic = |what: &str| {
+        let restic = repository.restic();
+        let arguments = restic.get_args().map(|argument| argument.to_string_lossy());
+        let variables =
+            restic.get_envs().filter_map(|(name, value)| Some((name.to_string_lossy(), value?.to_string_lossy())));
+        let variables: Vec<_> = variables.map(|(name, value)| format!("{name}='{value}'")).collect();
+        format!("{} restic {} {what} > /dev/null", variables.join(" "), arguments.collect::<Vec<_>>().join(" "))
+    };
+    let backups = series * BACKUPS_OF_A_SERIES;
+    let beside = contest(
+        &format!("{backups} backups in {series} series"),
+        bench.rounds,
+        0,
+        &[
+            ("restic forget --dry-run", restic(&format!("forget --dry-run --group-by host --json {POLICY}"))),
+            ("restic snapshots (which decides nothing)", restic("snapshots --json")),
+            ("longshore's plan (which reads nothing)", plan(series)),
+        ],
+    )?;
+    let many = contest(
+        &format!("a million backups in {MANY} series"),
+        bench.rounds,
+        0,
+        &[("longshore's plan (which reads nothing)", plan(MANY))],
+    )?;
+    Ok(vec![beside, many])
+}
