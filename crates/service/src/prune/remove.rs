@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
+use futures_util::future::join_all;
 use longshore_core::catalog::{Backup, Series};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::{MarkName, Says};
@@ -16,6 +17,8 @@ use crate::problem::Problem;
 
 /// How many backups go between two looks at what lies there.
 const BATCH: usize = 500;
+/// How many backups go at once.
+const AT_ONCE: usize = 16;
 
 /// Removes what was decided, in the plans' order. Returns what is still there, and why: one that cannot be removed stops no other but
 /// those that it needs.
@@ -31,25 +34,44 @@ pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap
     let mut needed: BTreeSet<&BackupName> = BTreeSet::new();
     for batch in going.chunks(BATCH) {
         let look = Look::again(&*at.store, batch, &witnesses).await;
-        for backup in batch {
-            let removed = match &look {
-                Ok(look) => look.allows(backup).and_then(|()| match needed.contains(&backup.name) {
-                    true => Err(kept_back(backup, "what needs it could not be removed")),
-                    false => Ok(()),
-                }),
-                Err(error) => Err(error.clone()),
-            };
-            let removed = match removed {
-                Ok(()) => withdraw(&*at.store, backup).await,
-                refused => refused,
-            };
-            if let Err(error) = removed {
-                needed.extend(&backup.manifest.needs);
-                failures.insert(backup.name.clone(), Problem::from(&error));
+        for wave in waves(batch) {
+            let removals = wave.iter().map(async |backup| {
+                let allowed = match &look {
+                    Ok(_) if needed.contains(&backup.name) => {
+                        Err(kept_back(backup, "what needs it could not be removed"))
+                    }
+                    Ok(look) => look.allows(backup),
+                    Err(error) => Err(error.clone()),
+                };
+                match allowed {
+                    Ok(()) => withdraw(&*at.store, backup).await,
+                    kept_back => kept_back,
+                }
+            });
+            for (backup, removed) in wave.iter().zip(join_all(removals).await) {
+                if let Err(error) = removed {
+                    needed.extend(&backup.manifest.needs);
+                    failures.insert(backup.name.clone(), Problem::from(&error));
+                }
             }
         }
     }
     failures
+}
+
+/// Cuts a batch into runs of backups that may go at once: none of them needs another.
+fn waves<'a>(batch: &'a [&'a Backup]) -> Vec<&'a [&'a Backup]> {
+    let mut waves = Vec::new();
+    let (mut begin, mut needed) = (0, BTreeSet::new());
+    for (place, backup) in batch.iter().enumerate() {
+        if place - begin == AT_ONCE || needed.contains(&backup.name) {
+            waves.push(&batch[begin..place]);
+            (begin, needed) = (place, BTreeSet::new());
+        }
+        needed.extend(&backup.manifest.needs);
+    }
+    waves.push(&batch[begin..]);
+    waves
 }
 
 /// Removes a backup: the manifest first, and the rest only once that is gone.
