@@ -10,6 +10,7 @@
 //! | [`garage`], [`gcs`], [`azurite`] | throwaway object stores: a real cluster of one that speaks S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
+//! | [`folder`] | what every destination that is a folder of files must prove besides |
 //! | [`behind_ssh`](mod@behind_ssh) | what every destination behind such a server must prove besides |
 
 // What fails here fails a test, at the line where it fails.
@@ -19,6 +20,7 @@ pub mod azurite;
 pub mod behind_ssh;
 pub mod cluster;
 pub mod conformance;
+pub mod folder;
 pub mod garage;
 pub mod gcs;
 pub mod memory;

@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// What the tests and the demo call.
-pub(super) const NEEDED: [Package; 10] = [
+pub(super) const NEEDED: [Package; 11] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -26,6 +26,7 @@ pub(super) const NEEDED: [Package; 10] = [
     Package::new("openssh-client", "ssh-keygen"),
     Package::new("openssh-server", "sshd"),
     Package::new("rsync", "rsync"),
+    Package::new("busybox", "busybox"), // what small hosts have instead of GNU's programs
     Package::new("python3", "python3"), // rrsync is written in it
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
