@@ -1,6 +1,7 @@
 //! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
 
 mod elsewhere;
+mod forgetful;
 mod held;
 mod mount;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use longshore_testkit::cluster::{Cluster, Installation};
 use tempfile::TempDir;
 
+pub(crate) use forgetful::Forgetful;
 pub(crate) use mount::Tmpfs;
 
 /// Everything a test works with. It goes when it is dropped.

@@ -3,7 +3,7 @@
 use longshore_core::{Error, Kind, Stage};
 
 /// What is said where the connection could not be made: what to decide by, what to tell, and the way out.
-const MEANINGS: [(&str, Kind, &str, &str); 14] = [
+const MEANINGS: [(&str, Kind, &str, &str); 15] = [
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", Kind::Denied, "the host's key is not the one that is known", CHANGED),
     ("Host key verification failed", Kind::Denied, "the host's key is not known", UNKNOWN),
     ("host key is known", Kind::Denied, "the host's key is not known", UNKNOWN),
@@ -19,6 +19,8 @@ const MEANINGS: [(&str, Kind, &str, &str); 14] = [
         "nobody knows this host",
         "see whether host is written rightly, and DNS",
     ),
+    // What ssh says of a connection that another ssh was to bring about; that one speaks past us.
+    ("UNKNOWN port 65535", Kind::Unavailable, "a host on the way did not let it through", WAY),
     ("Connection refused", Kind::Unavailable, "nobody listens there", LISTENS),
     ("timed out", Kind::Unavailable, "the host does not answer", LISTENS),
     ("No route to host", Kind::Unavailable, "there is no way to the host", LISTENS),
@@ -32,6 +34,8 @@ const UNKNOWN: &str = "fetch it (ssh-keyscan HOST), compare its fingerprint (ssh
 const REFUSED: &str = "add the public key to ~/.ssh/authorized_keys of the account there, or set identity_file; `ssh -v` tells what is tried";
 const LISTENS: &str =
     "see whether the host is up, sshd runs there, and host, port and firewalls are right; `ssh -v` tells more";
+const WAY: &str = "see whether the hosts of jump, or of ProxyJump in ~/.ssh/config, are up, known to known_hosts there, and take the key that ~/.ssh/config has for them; \
+     `ssh -v` tells which refuses";
 const CONFIGURATION: &str = "mend what is named below, or set config_file to another";
 
 /// What it means that the connection could not be made: `said` is what ssh wrote.
@@ -76,7 +80,8 @@ const TROUBLES: [(&str, Kind, &str, &str); 6] = [
 ];
 
 const SPACE: &str = "free some space there (see `df -h` and `df -i`), keep fewer backups, or ship to a larger disk";
-const SHELL: &str = "give the account one, whose start-up files print nothing, or use type \"sftp\", which needs none; for an account that rrsync limits, type \"rsync\" with account = \"rrsync\"";
+const SHELL: &str = "use type = \"sftp\", which needs none; for an account that rrsync limits, type = \"rsync\" with account = \"rrsync\"; or give the account a \
+     shell, whose start-up files print nothing";
 
 /// What is said where a command was not run because the account may not run it.
 const SHELLS: [&str; 4] =
@@ -89,7 +94,7 @@ pub fn is_no_shell(said: &str) -> bool {
 
 /// That the account at `subject` has no shell.
 pub fn no_shell(subject: &str, said: &str) -> Error {
-    let error = Error::new(Stage::Ship, Kind::Denied, subject, "the account has no POSIX shell").hint(SHELL);
+    let error = Error::new(Stage::Ship, Kind::Denied, subject, "this account has no POSIX shell").hint(SHELL);
     if said.trim().is_empty() { error } else { error.because(last_lines(said)) }
 }
 
@@ -128,6 +133,10 @@ mod tests {
             ("backup@backup1: Permission denied (publickey).", Kind::Denied),
             ("connect to host 127.0.0.1 port 9: Connection refused", Kind::Unavailable),
             ("Could not resolve hostname nowhere.invalid: Name or service not known", Kind::Unavailable),
+            (
+                "kex_exchange_identification: Connection closed\nConnection closed by UNKNOWN port 65535",
+                Kind::Unavailable,
+            ),
             ("Connection timed out during banner exchange", Kind::Unavailable),
             ("kex_exchange_identification: Connection closed by remote host", Kind::Unavailable),
             ("/etc/x: line 1: Bad configuration option: nonsense", Kind::Usage),

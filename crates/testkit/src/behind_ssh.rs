@@ -7,14 +7,17 @@
 
 mod cut;
 mod draft;
+mod jump;
 mod list;
 mod refused;
+mod setting;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use longshore_core::key::Key;
+use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use serde_json::{Value, json};
 
@@ -22,16 +25,27 @@ use crate::sshd::{Account, Sshd};
 
 pub use cut::*;
 pub use draft::*;
+pub use jump::*;
 pub use list::*;
 pub use refused::*;
+pub use setting::*;
 
 /// How a plugin gets to a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Reach {
-    /// Builds the destination from its settings.
-    pub build: fn(Value) -> Box<dyn Store>,
+    /// Builds the destination from its settings: [`built`] of the plugin.
+    pub build: fn(Value) -> Built,
     /// The account that it is made for.
     pub account: Account,
+}
+
+/// What becomes of settings: they cannot be read, or cannot work, or are a destination's.
+pub type Built = Result<longshore_core::Result<Box<dyn Store>>, String>;
+
+/// Builds a destination from its settings.
+pub fn built<P: Plugin<dyn Store>>(settings: Value) -> Built {
+    let plugin: P = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+    Ok(plugin.build(&()))
 }
 
 impl Reach {
@@ -42,12 +56,15 @@ impl Reach {
 
     /// The same, with another account.
     pub fn store_as(&self, sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
+        if account == Account::BusyBox {
+            sshd.give_busybox();
+        }
         let mut settings = sshd.settings(account);
         settings["path"] = json!(sshd.backups());
         for (name, value) in more.as_object().into_iter().flatten() {
             settings[name] = value.clone();
         }
-        (self.build)(settings)
+        (self.build)(settings).unwrap().unwrap()
     }
 
     /// A destination on a server that is gone after the test.
@@ -92,6 +109,11 @@ macro_rules! behind_ssh {
     ($reach:expr) => {
         $crate::behind_ssh_tests! {
             $reach,
+            a_host_and_a_path_are_enough,
+            an_unknown_setting_is_an_error_that_names_the_known_ones,
+            what_cannot_work_names_its_setting,
+            a_host_behind_another_is_reached_through_it,
+            a_host_on_the_way_that_refuses_is_told,
             a_key_that_the_host_does_not_know_is_denied,
             a_host_whose_key_is_not_known_is_never_trusted,
             a_host_whose_key_has_changed_is_never_trusted,

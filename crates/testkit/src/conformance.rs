@@ -1,14 +1,17 @@
 //! What every destination must prove, whatever it is made of: one function per behaviour, each with a sentence for a name.
 //!
 //! A plugin's test file says `longshore_testkit::store_conformance!(fixture);`, with an `async fn fixture() -> Fixture` that makes a
-//! destination for one test; that gives one test per behaviour. Where a destination cannot be had, `fixture` fails saying so.
+//! destination for one test; that gives one test per behaviour. `huge_conformance!(fixture)` gives the one that takes minutes. Where a destination cannot be had, `fixture` fails saying so.
 
 mod claim;
+mod huge;
 mod ship;
 mod store;
 mod suite;
 
 use std::any::Any;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +22,7 @@ use longshore_core::stage::{Ship, Store};
 use longshore_core::{Kind, Result};
 
 pub use claim::*;
+pub use huge::*;
 pub use ship::*;
 pub use store::*;
 pub use suite::{ship, store};
@@ -33,6 +37,8 @@ pub struct Fixture {
     pub scale: Scale,
     /// Who wins a race.
     pub race: Race,
+    /// The folder that its keys are files in, where that can be written to without it.
+    folder: Option<PathBuf>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -41,6 +47,8 @@ pub struct Fixture {
 pub struct Scale {
     /// The size of a large body, in bytes.
     pub large_bytes: u64,
+    /// The size of a huge body, in bytes.
+    pub huge_bytes: u64,
     /// How many keys are many.
     pub many_keys: usize,
     /// How long any one behaviour may take.
@@ -59,7 +67,7 @@ pub enum Race {
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { large_bytes: 64 << 20, many_keys: 1000, patience: Duration::from_secs(300) }
+        Self { large_bytes: 64 << 20, huge_bytes: HUGE_BYTES, many_keys: 10_000, patience: Duration::from_secs(300) }
     }
 }
 
@@ -72,6 +80,7 @@ impl Fixture {
             store,
             scale: Scale::default(),
             race: Race::One,
+            folder: None,
             _keep: Box::new(keep),
         }
     }
@@ -92,6 +101,19 @@ impl Fixture {
     #[must_use]
     pub fn racing(self, race: Race) -> Self {
         Self { race, ..self }
+    }
+
+    /// The same destination, whose keys are files in a folder: of many, most are put there rather than shipped.
+    #[must_use]
+    pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()), ..self }
+    }
+
+    /// Puts a file of one byte under a key, as if it had been shipped.
+    fn put(&self, folder: &Path, key: &str) {
+        let path = folder.join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
     }
 
     /// The keys, with sizes, that are listed in a folder, in the order of the list.

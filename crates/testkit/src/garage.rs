@@ -115,6 +115,11 @@ impl Garage {
         server.wait().unwrap();
     }
 
+    /// The folders that its nodes keep blocks of objects in.
+    pub fn blocks(&self) -> Vec<PathBuf> {
+        (0..self.nodes.len()).map(|node| self.folder.path().join(node.to_string()).join("data")).collect()
+    }
+
     /// What a node has logged.
     pub fn log(&self, node: usize) -> String {
         fs::read_to_string(self.folder.path().join(node.to_string()).join("log")).unwrap_or_default()

@@ -12,6 +12,7 @@
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
 //! | [`restic`] | a restic repository with snapshots of any date |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
+//! | [`folder`] | what every destination that is a folder of files must prove besides |
 //! | [`behind_ssh`](mod@behind_ssh) | what every destination behind such a server must prove besides |
 
 // What fails here fails a test, at the line where it fails.
@@ -22,6 +23,7 @@ pub mod behind_ssh;
 pub mod ceph;
 pub mod cluster;
 pub mod conformance;
+pub mod folder;
 pub mod garage;
 pub mod gcs;
 pub mod memory;

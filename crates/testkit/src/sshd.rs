@@ -33,12 +33,14 @@ pub enum Account {
     RsyncWriteOnly,
     /// Nothing but rsync (`rrsync`).
     Rsync,
+    /// Everything, with no programs but BusyBox's: its shell, its find, its stat.
+    BusyBox,
     /// Nothing: the server does not know its key.
     Stranger,
 }
 
 impl Account {
-    const ALL: [Self; 5] = [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::Stranger];
+    const ALL: [Self; 6] = [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::BusyBox, Self::Stranger];
 
     /// The file of its key, in the server's folder.
     fn key(self) -> &'static str {
@@ -47,22 +49,30 @@ impl Account {
             Self::Sftp => "sftp",
             Self::RsyncWriteOnly => "rsync-write-only",
             Self::Rsync => "rsync",
+            Self::BusyBox => "busybox",
             Self::Stranger => "stranger",
         }
     }
 
     /// What stands before its key in `authorized_keys`; nothing if it is not to stand there.
-    fn options(self, backups: &Path) -> Option<String> {
-        let backups = backups.display();
+    fn options(self, folder: &Path) -> Option<String> {
+        let (backups, programs) = (folder.join("backups"), folder.join(PROGRAMS));
+        let (backups, programs) = (backups.display(), programs.display());
         match self {
             Self::Shell => Some(String::new()),
             Self::Sftp => Some("restrict,command=\"internal-sftp\" ".to_owned()),
             Self::RsyncWriteOnly => Some(format!("restrict,command=\"/usr/bin/rrsync -wo -no-del {backups}\" ")),
             Self::Rsync => Some(format!("restrict,command=\"/usr/bin/rrsync {backups}\" ")),
+            Self::BusyBox => {
+                Some(format!("command=\"PATH={programs} exec {programs}/sh -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" "))
+            }
             Self::Stranger => None,
         }
     }
 }
+
+/// The folder of BusyBox's programs, in the server's folder.
+const PROGRAMS: &str = "programs";
 
 /// A running server. Dropping it stops it and removes its folder.
 #[derive(Debug)]
@@ -144,6 +154,55 @@ impl Sshd {
         self.folder.path().join("known_hosts")
     }
 
+    /// Has an account do nothing but run a command from now on, whatever is asked for.
+    pub fn force(&self, account: Account, command: &str) {
+        let public = fs::read_to_string(self.folder.path().join(account.key()).with_extension("pub")).unwrap();
+        let list = self.folder.path().join("authorized_keys");
+        let authorized = fs::read_to_string(&list).unwrap();
+        let others = authorized.lines().filter(|line| !line.ends_with(public.trim()));
+        let others: String = others.map(|line| format!("{line}\n")).collect();
+        fs::write(list, format!("{others}restrict,command=\"{command}\" {public}")).unwrap();
+    }
+
+    /// Has the SFTP account served by a program of its own, with more options such as `-P fsync`, which does without that request. Returns the log that it
+    /// writes, request by request.
+    ///
+    /// # Panics
+    /// If there is no such program: OpenSSH's usually serves from within.
+    pub fn log_sftp(&self, options: &str) -> PathBuf {
+        let known = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+        let server = known.iter().find(|path| Path::new(path).exists());
+        let server = server.expect("no sftp-server: run `cargo xtask test`, which installs it with openssh-server");
+        let log = self.folder.path().join("sftp.log");
+        self.force(Account::Sftp, &format!("{server} -e -l VERBOSE {options} 2>>{}", log.display()));
+        log
+    }
+
+    /// Gives an account BusyBox's programs, and no others.
+    ///
+    /// # Panics
+    /// If it is not installed.
+    pub fn give_busybox(&self) {
+        let programs = self.folder.path().join(PROGRAMS);
+        fs::create_dir_all(&programs).unwrap();
+        let mut install = clean(Path::new("busybox"));
+        install.args(["--install", "-s"]).arg(&programs);
+        run(install);
+    }
+
+    /// Configuration of a client by which a name stands for an account of this server.
+    pub fn known_as(&self, name: &str, account: Account) -> String {
+        let key = self.folder.path().join(account.key());
+        format!(
+            "Host {name}\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {}\n \
+             StrictHostKeyChecking yes\n BatchMode yes\n",
+            self.port,
+            user(),
+            key.display(),
+            self.known_hosts().display()
+        )
+    }
+
     /// Kills whatever serves a connection now, as a host that crashes does. The server itself goes on. Returns how many there were.
     pub fn cut(&self) -> usize {
         let mut cut = Vec::new();
@@ -186,7 +245,7 @@ fn equip(folder: &Path) {
         run(make);
     }
     for account in Account::ALL {
-        if let Some(options) = account.options(&backups) {
+        if let Some(options) = account.options(folder) {
             let public = fs::read_to_string(folder.join(account.key()).with_extension("pub")).expect("it was made");
             authorized += &format!("{options}{public}");
         }

@@ -1,5 +1,7 @@
 //! Streams that fail on purpose, and streams of any length that need no memory.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use longshore_core::meter::{Digest, meter};
@@ -19,6 +21,42 @@ pub fn random(seed: u64, length: u64) -> ByteStream {
 pub fn random_bytes(seed: u64, length: usize) -> Bytes {
     Random(seed).bytes(length)
 }
+
+/// `length` bytes that compress well and cost next to nothing to make, and that say every few KiB where they are: a huge body.
+pub fn patterned(length: u64) -> ByteStream {
+    let chunks = (0..length).step_by(CHUNK_BYTES);
+    stream::iter(chunks.map(move |at| Ok(patterned_bytes(at..length.min(at + CHUNK_BYTES as u64))))).boxed()
+}
+
+/// Some of what [`patterned`] streams, at hand.
+pub fn patterned_bytes(range: Range<u64>) -> Bytes {
+    let page = PAGE_BYTES as u64;
+    let pages = range.start / page..range.end.div_ceil(page);
+    let mut bytes = [b"the same for ever".as_slice(), &[b'.'; PAGE_BYTES - 17]].concat().repeat(pages.clone().count());
+    for (page, number) in bytes.chunks_mut(PAGE_BYTES).zip(pages.clone()) {
+        page[..8].copy_from_slice(&number.to_be_bytes());
+    }
+    let skipped = (range.start - pages.start * page) as usize;
+    Bytes::from(bytes).slice(skipped..skipped + (range.end - range.start) as usize)
+}
+
+/// Reads a stream to its end, and holds every byte against what [`patterned`] streams from `start` on. Returns how many there were.
+///
+/// # Panics
+/// At the first that differs.
+pub async fn expect_patterned(start: u64, mut stream: ByteStream) -> Result<u64> {
+    let mut at = start;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        let next = at + chunk.len() as u64;
+        assert!(chunk == patterned_bytes(at..next), "between bytes {at} and {next} is something else");
+        at = next;
+    }
+    Ok(at - start)
+}
+
+/// What is repeated in a pattern, with its number in front.
+const PAGE_BYTES: usize = 4096;
 
 /// `length` bytes, then [`failure`].
 pub fn fails_after(length: u64) -> ByteStream {
@@ -97,6 +135,18 @@ mod tests {
             assert_eq!(streamed, Digest::of(&random_bytes(7, length)));
         }
         assert_ne!(random_bytes(1, 100), random_bytes(2, 100));
+    }
+
+    #[tokio::test]
+    async fn a_pattern_is_the_same_in_any_range() {
+        let length = 2 * CHUNK_BYTES as u64 + 100;
+        let whole = patterned_bytes(0..length);
+        assert_eq!(digest(patterned(length)).await.unwrap(), Digest::of(&whole));
+        assert_eq!(expect_patterned(0, patterned(length)).await.unwrap(), length);
+        for range in [0..1, 4095..4097, 4096..8192, 5..length - 3, length - 1..length, 7..7] {
+            assert_eq!(patterned_bytes(range.clone()), whole[range.start as usize..range.end as usize], "{range:?}");
+        }
+        assert_ne!(patterned_bytes(0..4096), patterned_bytes(4096..8192));
     }
 
     #[tokio::test]

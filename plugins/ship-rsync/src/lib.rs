@@ -51,6 +51,7 @@ impl Plugin<dyn Store> for Rsync {
         let host = Arc::new(Host::new(self.reach()?));
         let root = root(&self.path)?;
         let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.bwlimit);
+        let transfer = if self.account == Account::Rrsync { transfer.in_turn() } else { transfer };
         let spool = Spool::new(self.spool_dir)?;
         Ok(Box::new(Destination { account: self.account, directory: Directory::new(host, root), spool, transfer }))
     }
@@ -79,6 +80,11 @@ impl Ship for Destination {
 
     fn sweep(&self) -> Option<&dyn Sweep> {
         Some(self)
+    }
+
+    /// rrsync lets in one at a time.
+    fn at_once(&self) -> Option<usize> {
+        (self.account == Account::Rrsync).then_some(1)
     }
 
     fn spools(&self) -> bool {

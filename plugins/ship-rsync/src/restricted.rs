@@ -78,8 +78,14 @@ impl Destination {
     pub(crate) async fn fetch_restricted(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
         let (mut file, path) = self.spool.file()?.into_parts();
         let from = self.transfer.place(key.as_str());
-        let words = [OsStr::new("--inplace"), OsStr::new("--ignore-times"), OsStr::new("--"), &from, path.as_os_str()];
-        self.transfer.run(key.as_str(), &words).await?;
+        let options = ["--inplace", "--ignore-times", "--out-format=%n", "--"].map(OsStr::new);
+        let words: Vec<_> = options.into_iter().chain([from.as_os_str(), path.as_os_str()]).collect();
+        let done = self.transfer.run(key.as_str(), &words).await?;
+        // What is no file is skipped, which is no failure to rsync.
+        if !done.told.lines().any(|name| name == key.file_name()) {
+            let nothing = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "nothing there");
+            return Err(nothing.hint("`longshore list` shows what is there"));
+        }
         let unread = |error| Error::io(Stage::Ship, self.spool.name(), "cannot read a spooled file", error);
         let size = file.metadata().map_err(unread)?.len();
         let Range { start, end } = range.unwrap_or(0..size);
@@ -114,7 +120,11 @@ impl Destination {
         let only = format!("--include=/{}", key.file_name());
         let words = ["--dirs", "--delete", &only, "--exclude=*", "--"].map(OsStr::new);
         let words: Vec<_> = words.into_iter().chain([from.as_os_str(), &to]).collect();
-        self.transfer.run(key.as_str(), &words).await.map(drop)
+        match self.transfer.run(key.as_str(), &words).await {
+            // Not even its folder is there, nor the one above, or rsync would have made it.
+            Err(error) if error.chain().contains("mkdir") && error.chain().contains("No such file") => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     fn subject(&self, key: &Key) -> String {

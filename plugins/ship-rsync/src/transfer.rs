@@ -10,6 +10,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::failure;
 use longshore_ssh::host::Host;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 /// How often a transfer is tried that may work later.
 const TRIES: u32 = 4;
@@ -23,6 +24,8 @@ pub(crate) struct Transfer {
     root: String,
     timeout: Duration,
     bwlimit: Option<Size>,
+    /// Whose turn it is, where a host lets in one at a time.
+    turn: Option<Mutex<()>>,
 }
 
 /// How a call of rsync ended well.
@@ -36,7 +39,12 @@ pub(crate) struct Done {
 
 impl Transfer {
     pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, bwlimit: Option<Size>) -> Self {
-        Self { host, root, timeout, bwlimit }
+        Self { host, root, timeout, bwlimit, turn: None }
+    }
+
+    /// The same, one call at a time.
+    pub(crate) fn in_turn(self) -> Self {
+        Self { turn: Some(Mutex::default()), ..self }
     }
 
     /// What errors call the directory: `host:/path`.
@@ -56,6 +64,10 @@ impl Transfer {
 
     /// Calls rsync until it succeeds or cannot. What a cut call has brought over is there for the next one.
     pub(crate) async fn run(&self, subject: &str, words: &[&OsStr]) -> Result<Done> {
+        let _turn = match &self.turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
         let mut pause = PAUSE;
         for tries in 1.. {
             match self.run_once(subject, words).await {
@@ -92,9 +104,15 @@ impl Transfer {
             let message = "the directory does not exist, and is not made: its disk may not be mounted";
             return self.error(Kind::Refused, message).hint("mount its disk on that host").because(said.to_owned());
         }
-        if said.contains("No such file") && (code == Some(23) || said.contains("rrsync error")) {
+        let absent = ["No such file", "Not a directory"].iter().any(|words| said.contains(words));
+        if absent && (code == Some(23) || said.contains("rrsync error")) {
             let nothing = Error::new(Stage::Ship, Kind::NotFound, subject, "nothing there");
             return nothing.hint("`longshore list` shows what is there").because(said.to_owned());
+        }
+        if said.contains("Another instance of rrsync") {
+            let message = "somebody else is at work there, and rrsync lets in one at a time";
+            let busy = Error::new(Stage::Ship, Kind::Unavailable, subject, message);
+            return busy.hint("let hosts take turns, or give each a directory of its own").because(said.to_owned());
         }
         let refuses = ["is not allowed", "has been disabled on this server", "rrsync error"];
         if refuses.iter().any(|words| said.contains(words)) {

@@ -21,6 +21,8 @@ use crate::running::Running;
 
 /// How long a host may take until it is ready to receive: it has folders to make, no more.
 const READY: Duration = Duration::from_secs(120);
+/// After what silence it is asked whether anybody is there who understands.
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long a writer that was told to stop may take.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -61,6 +63,7 @@ impl Draft {
     pub(super) async fn begin(directory: Directory, place: Place) -> Result<Self> {
         let running = directory.stream(Script::Receive, &[&place.folder, &place.draft, &place.name]).await?;
         let mut draft = Self { directory, place, running: Some(running) };
+        let asker = draft.directory.clone();
         let stdout = draft.running.as_mut().and_then(|running| running.stdout.as_mut());
         let mut word = [0; READY_WORD.len()];
         let told = async {
@@ -69,7 +72,19 @@ impl Draft {
                 None => Err(io::ErrorKind::UnexpectedEof.into()),
             }
         };
-        match tokio::time::timeout(READY, told).await {
+        // Who is no shell but an SFTP server says nothing, and waits. A shell that is asked while it makes folders says that it is one.
+        let asked = async {
+            tokio::time::sleep(SILENCE).await;
+            match asker.run(Script::Stand, &[]).await {
+                Ok(_) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        let told = tokio::select! {
+            told = tokio::time::timeout(READY, told) => told,
+            error = asked => return Err(error),
+        };
+        match told {
             Ok(Ok(_)) if word == READY_WORD => Ok(draft),
             Ok(Err(_)) => Err(draft.failed().await),
             // Whoever speaks otherwise, or says nothing, is no shell.

@@ -18,6 +18,7 @@ pub(super) enum Script {
     Publish,
     Receive,
     Remove,
+    Stand,
     Withdraw,
 }
 
@@ -39,6 +40,7 @@ impl Script {
                 (concat!(include_str!("make.sh"), include_str!("prepare.sh"), include_str!("receive.sh")), false)
             }
             Self::Remove => (include_str!("remove.sh"), true),
+            Self::Stand => ("", true),
             Self::Withdraw => (include_str!("withdraw.sh"), true),
         };
         let end = if ends { "echo 'longshore: done'\n" } else { "" };
@@ -48,7 +50,7 @@ impl Script {
     /// Which of its arguments names the file that it is about.
     fn about<'a>(self, arguments: &'a [&'a str]) -> Option<&'a &'a str> {
         match self {
-            Self::Attempt | Self::Free | Self::List => None,
+            Self::Attempt | Self::Free | Self::List | Self::Stand => None,
             Self::Fetch => arguments.first(),
             Self::Remove => arguments.get(1),
             Self::Prepare | Self::Publish | Self::Receive | Self::Withdraw => arguments.get(2),
@@ -64,7 +66,9 @@ impl Directory {
 
     /// Runs a script to its end, and returns what it answers.
     pub(super) async fn run(&self, of: Script, arguments: &[&str]) -> Result<Vec<u8>> {
-        let running = self.host.start(&self.line(of, arguments), Place::Errand).await?;
+        let mut running = self.host.start(&self.line(of, arguments), Place::Errand).await?;
+        // Who is no shell but an SFTP server would wait for what comes there.
+        running.stdin = None;
         let (mut answer, ended) = running.output(ANSWER_BYTES).await?;
         if ended.code != 0 {
             return Err(self.failure(&ended, of.about(arguments)));
@@ -129,7 +133,8 @@ impl Directory {
                 "the file system there has no hard links, without which nothing can be published safely",
                 &ended.said,
             ),
-            127 if ended.said.is_empty() => self.no_shell(""),
+            // What fails in a script says why.
+            1 | 127 if ended.said.is_empty() => self.no_shell(""),
             _ if failure::is_no_shell(&ended.said) => self.no_shell(&ended.said),
             code => failure::there(&subject, &format!("the host could not do it: exit status {code}"), &ended.said),
         }

@@ -1,16 +1,17 @@
-# Every file whose name may be a key's, or every draft: size, time, name, each ended by NUL. Told: which of both.
+# Every file whose name may be a key's, or every draft: size, time, name, each ended by NUL. Told: which of both. No action stands in parentheses: BusyBox
+# would forget about it.
 odd='*[!A-Za-z0-9._%-]*'
 if [ "$1" = drafts ]; then
-    set -- ! -name . \( -type d \( -name '.*' -o -name "$odd" \) -prune -o -type f -name '.longshore-*.partial'
+    set -- -name . -o -type d \( -name '.*' -o -name "$odd" \) -prune -o -type f -name '.longshore-*.partial'
 else
-    set -- ! -name . \( \( -name '.*' -o -name "$odd" \) -prune -o -type f
+    set -- -name . -o \( -name '.*' -o -name "$odd" \) -prune -o -type f
 fi
 if find . -ignore_readdir_race -prune -printf '' 2>/dev/null; then
-    find . -ignore_readdir_race "$@" -printf '%s\t%T@\t%P\0' \) || exit 1
+    find . -ignore_readdir_race "$@" -printf '%s\t%T@\t%P\0' || exit 1
 else
     find . "$@" -exec sh -c '
         for file do
             told=$(stat -c "%s/%Y" "$file" 2>/dev/null || stat -f "%z/%m" "$file") || { [ ! -e "$file" ] && continue; exit 1; }
             printf "%s\t%s\t%s\000" "${told%/*}" "${told#*/}" "${file#./}"
-        done' sh {} + \) || exit 1
+        done' sh {} + || exit 1
 fi

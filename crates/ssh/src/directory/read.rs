@@ -24,6 +24,8 @@ pub(super) async fn begin(directory: &Directory, key: &Key, range: Option<Range<
         range.as_ref().map(|range| (range.end.saturating_sub(range.start).to_string(), (range.start + 1).to_string()));
     let (length, from) = asked.unwrap_or_default();
     let mut running = directory.stream(Script::Fetch, &[&name, &length, &from]).await?;
+    // Who is no shell but an SFTP server would wait for what comes there.
+    running.stdin = None;
     let Some(mut stdout) = running.stdout.take() else {
         return Err(failure::lost(directory.host.name()));
     };

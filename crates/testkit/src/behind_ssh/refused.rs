@@ -25,7 +25,7 @@ pub async fn refused(store: &dyn Store) -> Error {
         store.sweep().unwrap().leftovers().await.unwrap_err(),
     ];
     for error in &errors {
-        assert_eq!((error.kind(), error.to_string()), (errors[0].kind(), errors[0].to_string()));
+        assert_eq!((error.kind(), error.to_string()), (errors[0].kind(), errors[0].to_string()), "{}", error.chain());
         assert!(error.remedy().is_some(), "{error}");
     }
     let findings = store.check().await;

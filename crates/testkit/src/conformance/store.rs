@@ -13,6 +13,8 @@ use crate::stream::{digest, random_bytes, stalls_after};
 
 /// How many keys are shipped at once where many are.
 const SHIPS: usize = 32;
+/// How many of them are shipped where the others can be put there without the destination: to list them is what is to be proven.
+const SHIPPED: usize = 40;
 
 /// More than one page of a listing, and names whose order a walk by folder gets wrong: `a-b/x` is before `a/x`.
 pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
@@ -22,11 +24,15 @@ pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
         .map(|n| format!("many/{}/{n}.json", folders[n % folders.len()]))
         .chain(odd.map(String::from));
     let mut expected: Vec<_> = keys.map(|key| (key, 1)).collect();
-    stream::iter(expected.clone())
+    let shipped = if fixture.folder.is_some() { SHIPPED } else { expected.len() };
+    stream::iter(&expected[..shipped])
         .for_each_concurrent(SHIPS, async |(text, _)| {
-            fixture.ship.ship(&key(&text), from_bytes("x")).await.unwrap();
+            fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
         })
         .await;
+    if let Some(folder) = &fixture.folder {
+        expected[shipped..].iter().for_each(|(text, _)| fixture.put(folder, text));
+    }
     expected.sort();
     let listed = fixture.listed("many").await;
     assert_eq!(listed.len(), expected.len());

@@ -36,6 +36,22 @@ macro_rules! store_conformance {
     };
 }
 
+/// The test of a huge body, which takes minutes and gigabytes of disk: runners do one at a time of those that have this name.
+#[macro_export]
+macro_rules! huge_conformance {
+    ($make:path) => {
+        $crate::conformance_tests! { $make, a_body_past_every_limit_arrives_whole_in_little_memory }
+    };
+}
+
+/// The test of many keys, for what serves the other behaviours in turn: where all are in one place, each list would be as long.
+#[macro_export]
+macro_rules! many_conformance {
+    ($make:path) => {
+        $crate::conformance_tests! { $make, a_list_is_whole_and_in_the_order_of_keys }
+    };
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! ship_behaviours {

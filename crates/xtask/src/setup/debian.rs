@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// What the tests and the demo call.
-pub(super) const NEEDED: [Package; 11] = [
+pub(super) const NEEDED: [Package; 12] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -27,6 +27,7 @@ pub(super) const NEEDED: [Package; 11] = [
     Package::new("openssh-server", "sshd"),
     Package::new("rsync", "rsync"),
     Package::new("restic", "restic"),   // whose `forget` says what retention should
+    Package::new("busybox", "busybox"), // what small hosts have instead of GNU's programs
     Package::new("python3", "python3"), // rrsync is written in it
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),

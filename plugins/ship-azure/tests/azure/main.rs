@@ -16,7 +16,7 @@ use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_ship_azure::Azure;
 use longshore_testkit::azurite::{ACCOUNT, Azurite, KEY};
-use longshore_testkit::conformance::{self, Fixture, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
 use longshore_testkit::stream::{fails_after, is_failure, random, random_bytes};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
@@ -68,9 +68,17 @@ fn key(text: &str) -> Key {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_does_what_every_destination_must() {
     let store = fresh(json!({ "prefix": "post/gresql" })).await;
-    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
 }
+
+async fn huge() -> Fixture {
+    let scale = Scale { patience: HUGE_PATIENCE, ..Scale::default() };
+    Fixture::new(fresh(json!({})).await, ()).scaled(scale)
+}
+
+longshore_testkit::huge_conformance!(huge);
+longshore_testkit::many_conformance!(huge);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_large_bodies_that_race_one_wins() {

@@ -17,7 +17,7 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 use longshore_ship_gcs::Gcs;
-use longshore_testkit::conformance::{self, Fixture, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
 use longshore_testkit::gcs::FakeGcs;
 use longshore_testkit::stream::{fails_after, is_failure, random, stalls_after};
 use serde_json::{Value, json};
@@ -55,9 +55,23 @@ fn key(text: &str) -> Key {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_does_what_every_destination_must() {
     let store = fresh(json!({ "prefix": "post/gresql" }));
-    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
 }
+
+/// The emulator holds six times in memory what a body is long, on a disk, too: this much is what an ordinary machine has room for.
+async fn huge() -> Fixture {
+    let scale = Scale { huge_bytes: 512 << 20, patience: HUGE_PATIENCE, ..Scale::default() };
+    Fixture::new(fresh(json!({})), ()).scaled(scale)
+}
+
+/// More than two pages. The emulator takes minutes for more.
+async fn many() -> Fixture {
+    Fixture::new(fresh(json!({})), ()).scaled(Scale { many_keys: 2500, ..Scale::default() })
+}
+
+longshore_testkit::huge_conformance!(huge);
+longshore_testkit::many_conformance!(many);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_in_parts_is_not_overwritten_and_check_says_who_sees_to_it() {

@@ -1,61 +1,30 @@
 //! What is listed and read: this destination's files, and no other's.
 
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use longshore_core::Kind;
-use longshore_core::key::Key;
-use longshore_core::stage::Store;
-use longshore_core::stream::from_bytes;
+use longshore_testkit::folder;
 use longshore_testkit::stream::random;
 
 use crate::{key, temporary};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
+async fn what_is_hidden_or_no_key_is_left_out() {
     let (folder, store) = temporary();
-    let elsewhere = tempfile::tempdir().unwrap();
-    fs::write(elsewhere.path().join("x.dump"), "another's").unwrap();
-    store.ship(&key("main/real.dump"), from_bytes("x")).await.unwrap();
-    let main = folder.path().join("main");
-    symlink(elsewhere.path(), main.join("folder")).unwrap();
-    symlink(elsewhere.path().join("x.dump"), main.join("file.dump")).unwrap();
-    symlink(folder.path(), main.join("loop")).unwrap();
-    symlink("nowhere", main.join("dangling.dump")).unwrap();
-
-    assert_eq!(listed(&*store).await, ["main/real.dump"]);
-    for text in ["main/file.dump", "main/dangling.dump"] {
-        let error = store.fetch(&key(text), None).await.map(drop).unwrap_err();
-        assert_eq!(error.kind(), Kind::NotFound, "{text}");
-    }
-    let error = store.ship(&key("main/folder/y.dump"), from_bytes("x")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused);
-    assert!(error.remedy().is_some());
-    assert!(!elsewhere.path().join("y.dump").exists(), "shipped through a link");
-    let error = store.ship(&key("main/dangling.dump"), from_bytes("x")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::AlreadyExists);
+    folder::what_is_hidden_or_no_key_is_left_out(folder.path(), &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_hidden_or_no_key_is_left_out() {
+async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
     let (folder, store) = temporary();
-    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
-    for name in [".hidden", ".longshore-nightly.lock", "with space", "main/.x.dump.swp", "main/é", "main/back\\slash"]
-    {
-        fs::write(folder.path().join(name), "x").unwrap();
-    }
-    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"main/\xff")), "x").unwrap();
-    for name in [".git", "lost+found"] {
-        fs::create_dir(folder.path().join(name)).unwrap();
-        fs::write(folder.path().join(name).join("x.dump"), "x").unwrap();
-    }
-    let pipe = folder.path().join("main/pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    assert_eq!(listed(&*store).await, ["main/x.dump"]);
-    let error = store.fetch(&key("main/pipe"), None).await.map(drop).unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
+    folder::links_are_not_followed_neither_in_a_list_nor_by_their_name(folder.path(), &*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_at_the_top_is_as_good_as_any() {
+    let (folder, store) = temporary();
+    folder::a_key_at_the_top_is_as_good_as_any(folder.path(), &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,9 +70,4 @@ async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error() {
     file.set_len(1 << 20).unwrap();
     let rest: Vec<_> = fetched.collect().await;
     assert!(rest.last().unwrap().is_err());
-}
-
-async fn listed(store: &dyn Store) -> Vec<String> {
-    let keys = store.list().await.unwrap().map_ok(|entry| Key::to_string(&entry.key));
-    keys.try_collect().await.unwrap()
 }

@@ -1,13 +1,18 @@
 //! What every destination must prove.
 
-use longshore_testkit::conformance::{Fixture, Scale};
+use longshore_testkit::conformance::{Fixture, HUGE_PATIENCE, Scale};
 
 use crate::temporary;
 
 async fn fixture() -> Fixture {
     let (sshd, store) = temporary();
-    // Each file is two commands there and a call of rsync: fewer of them tell as much.
-    Fixture::new(store, sshd).scaled(Scale { many_keys: 40, ..Scale::default() })
+    let folder = sshd.backups();
+    Fixture::new(store, sshd).in_folder(folder)
+}
+
+async fn huge() -> Fixture {
+    fixture().await.scaled(Scale { patience: HUGE_PATIENCE, ..Scale::default() })
 }
 
 longshore_testkit::store_conformance!(fixture);
+longshore_testkit::huge_conformance!(huge);

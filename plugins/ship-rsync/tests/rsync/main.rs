@@ -5,6 +5,7 @@
 
 mod conformance;
 mod cut;
+mod jump;
 mod refused;
 mod restricted;
 mod spool;

@@ -5,8 +5,9 @@ use std::fs;
 use futures_util::TryStreamExt;
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
-use longshore_core::stage::Store;
+use longshore_core::stage::{Leftover, Store};
 use longshore_core::stream::from_bytes;
+use longshore_testkit::conformance::{self, Fixture, Race, Scale};
 use longshore_testkit::sshd::{Account, Sshd};
 use longshore_testkit::stream::{digest, fails_after, random};
 use serde_json::json;
@@ -81,4 +82,44 @@ async fn an_account_that_may_read_lists_fetches_and_removes() {
     assert_eq!(listed().await, ["main/appdb/x.dump.age", "main/y.dump"]);
     let error = store.fetch(&keys[0], None).await.map(drop).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
+}
+
+/// rrsync lets in one call at a time, so those of one run wait for their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_read_does_what_every_destination_must_where_that_is_not_a_matter_of_publishing() {
+    let sshd = Sshd::start();
+    let (store, folder) = (restricted(&sshd, Account::Rsync), sshd.backups());
+    assert_eq!(store.at_once(), Some(1));
+    let scale = Scale { many_keys: 10_000, ..Scale::default() };
+    let fixture = Fixture::new(store, sshd).in_folder(folder).scaled(scale).racing(Race::Latest);
+    conformance::an_empty_body_arrives_as_an_empty_file(&fixture).await;
+    conformance::keys_that_begin_alike_do_not_meet(&fixture).await;
+    conformance::many_at_once_do_not_hinder_each_other(&fixture).await;
+    conformance::what_is_not_there_is_not_found(&fixture).await;
+    conformance::a_range_past_the_end_is_an_error_and_never_short(&fixture).await;
+    conformance::removing_one_leaves_what_begins_alike(&fixture).await;
+    conformance::removing_what_is_not_there_is_no_error(&fixture).await;
+    conformance::a_list_is_whole_and_in_the_order_of_keys(&fixture).await;
+}
+
+/// Nobody there can be asked for free space, nor for what writers left in hidden folders; the spool, which is here, can be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_check_says_an_account_may_not_tell_it_does_not_tell() {
+    let sshd = Sshd::start();
+    let store = restricted(&sshd, Account::Rsync);
+    fs::create_dir_all(sshd.backups().join("main/.longshore-parts")).unwrap();
+    fs::write(sshd.backups().join("main/.longshore-parts/x.dump"), "half").unwrap();
+    fs::write(sshd.backups().join("main/.longshore-0a.partial"), "half").unwrap();
+    assert!(store.room().is_none());
+    let sweep = store.sweep().unwrap();
+    assert_eq!(sweep.leftovers().await.unwrap(), []);
+    let there = Leftover { name: "main/.longshore-0a.partial".into(), bytes: None, since: chrono::Utc::now() };
+    let error = sweep.discard(&there).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
+    assert!(error.remedy().unwrap().contains("shell"), "{error:?}");
+    let findings = store.check().await;
+    let limits = findings.iter().find(|finding| finding.outcome == Outcome::Warning).unwrap();
+    for limit in ["the later wins", "free space", "interrupted writers"] {
+        assert!(limits.message.contains(limit), "{limits:?}");
+    }
 }

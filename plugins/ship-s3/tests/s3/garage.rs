@@ -8,7 +8,7 @@ use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_testkit::conformance::{self, Fixture, Race, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Race, Scale};
 use longshore_testkit::garage::{Garage, Key, Permission};
 use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::{digest, random, random_bytes, stalls_after};
@@ -37,9 +37,19 @@ fn store(garage: &Garage, permission: Permission, more: Value) -> Box<dyn Store>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_store_does_what_every_destination_must() {
     let store = store(&GARAGE, Permission::Everything, json!({ "prefix": "postgresql" }));
-    let scale = Scale { many_keys: 1100, ..Scale::default() };
+    let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ()).scaled(scale).racing(Race::Latest)).await;
 }
+
+async fn huge() -> Fixture {
+    let store = store(&GARAGE, Permission::Everything, json!({}));
+    let scale = Scale { patience: HUGE_PATIENCE, ..Scale::default() };
+    Fixture::new(store, ()).scaled(scale)
+}
+
+// Garage compresses what it keeps, so three copies of this body take next to no disk.
+longshore_testkit::huge_conformance!(huge);
+longshore_testkit::many_conformance!(huge);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lets_everything_overwrite_is_found_out() {

@@ -7,13 +7,9 @@ mod chroot;
 mod conformance;
 mod own;
 
-use longshore_core::plugin::Plugin;
 use longshore_ship_sftp::Sftp;
-use longshore_testkit::behind_ssh::Reach;
+use longshore_testkit::behind_ssh::{Reach, built};
 use longshore_testkit::sshd::Account;
 
 /// How it gets to a server.
-const SFTP: Reach = Reach {
-    build: |settings| serde_json::from_value::<Sftp>(settings).unwrap().build(&()).unwrap(),
-    account: Account::Sftp,
-};
+const SFTP: Reach = Reach { build: built::<Sftp>, account: Account::Sftp };

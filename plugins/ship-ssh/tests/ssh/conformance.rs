@@ -1,14 +1,19 @@
 //! What every destination must prove, and every one behind an SSH server.
 
-use longshore_testkit::conformance::{Fixture, Scale};
+use longshore_testkit::conformance::{Fixture, HUGE_PATIENCE, Scale};
 
 use crate::SSH;
 
 async fn fixture() -> Fixture {
     let (sshd, store) = SSH.temporary();
-    // Each file is two commands there: fewer of them tell as much.
-    Fixture::new(store, sshd).scaled(Scale { many_keys: 60, ..Scale::default() })
+    let folder = sshd.backups();
+    Fixture::new(store, sshd).in_folder(folder)
+}
+
+async fn huge() -> Fixture {
+    fixture().await.scaled(Scale { patience: HUGE_PATIENCE, ..Scale::default() })
 }
 
 longshore_testkit::store_conformance!(fixture);
+longshore_testkit::huge_conformance!(huge);
 longshore_testkit::behind_ssh!(SSH);

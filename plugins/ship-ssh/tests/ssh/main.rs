@@ -3,16 +3,13 @@
 // What fails here fails a test, in helpers, too.
 #![allow(clippy::unwrap_used)]
 
+mod busybox;
 mod conformance;
 mod own;
 
-use longshore_core::plugin::Plugin;
 use longshore_ship_ssh::Ssh;
-use longshore_testkit::behind_ssh::Reach;
+use longshore_testkit::behind_ssh::{Reach, built};
 use longshore_testkit::sshd::Account;
 
 /// How it gets to a server.
-const SSH: Reach = Reach {
-    build: |settings| serde_json::from_value::<Ssh>(settings).unwrap().build(&()).unwrap(),
-    account: Account::Shell,
-};
+const SSH: Reach = Reach { build: built::<Ssh>, account: Account::Shell };

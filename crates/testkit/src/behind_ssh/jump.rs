@@ -1,0 +1,48 @@
+//! Hosts that are reached through another.
+
+use std::fs;
+
+use futures_util::TryStreamExt;
+use longshore_core::Kind;
+use longshore_core::stream::from_bytes;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::{Reach, key};
+use crate::sshd::{Account, Sshd};
+
+/// How the hosts on the way are written, with the configuration that knows them: as a setting, and as ssh's own.
+fn ways(bastion: &Sshd, account: Account) -> [(NamedTempFile, Value); 2] {
+    let known = bastion.known_as("bastion", account);
+    [(String::new(), json!(["bastion"])), ("Host 127.0.0.1\n ProxyJump bastion\n".to_owned(), json!([]))].map(
+        |(way, jump)| {
+            let configuration = NamedTempFile::new().unwrap();
+            // Whoever stands in between is not jumped to by himself.
+            fs::write(configuration.path(), format!("{known} ProxyJump none\n{way}")).unwrap();
+            let settings = json!({ "config_file": configuration.path(), "jump": jump });
+            (configuration, settings)
+        },
+    )
+}
+
+pub async fn a_host_behind_another_is_reached_through_it(reach: &Reach) {
+    let (sshd, bastion) = (Sshd::start(), Sshd::start());
+    let logins = |host: &Sshd| host.log().matches("Accepted publickey").count();
+    for ((_configuration, settings), n) in ways(&bastion, Account::Shell).into_iter().zip(1..) {
+        let store = reach.store(&sshd, settings);
+        store.ship(&key(&format!("main/{n}.dump")), from_bytes("x")).await.unwrap();
+        let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+        assert_eq!(listed.len(), n);
+        assert!(logins(&bastion) == n && logins(&sshd) >= n, "{}", bastion.log());
+    }
+}
+
+pub async fn a_host_on_the_way_that_refuses_is_told(reach: &Reach) {
+    let (sshd, bastion) = (Sshd::start(), Sshd::start());
+    for (_configuration, settings) in ways(&bastion, Account::Stranger) {
+        let error = reach.store(&sshd, settings).ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
+        assert!(error.to_string().contains("on the way"), "{}", error.chain());
+        assert!(error.remedy().unwrap().contains("ProxyJump"), "{error:?}");
+    }
+}
