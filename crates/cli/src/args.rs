@@ -223,6 +223,9 @@ pub(crate) struct Prune {
     /// Show what would be removed, and why the rest is kept, without removing anything.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// As --dry-run, and draw for each series the calendar of its backups, with what stays, what goes and why.
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Remove all backups of a series that its job no longer makes, such as those of a database that is gone.
     #[arg(long, value_name = "CLUSTER/SUBJECT")]
     pub(crate) retired: Option<String>,

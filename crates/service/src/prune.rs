@@ -6,6 +6,7 @@ mod remove;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
 use longshore_core::catalog::Series;
 use longshore_core::key::BackupName;
 use longshore_core::retention::{Cause, Fate, Policy, Reason, Regime};
@@ -80,6 +81,11 @@ pub struct SeriesPruned {
     pub subject: String,
     /// The job that makes them.
     pub job: String,
+    /// The policy in force.
+    pub policy: String,
+    /// The time zone by whose calendar it counts.
+    #[serde(serialize_with = "by_name")]
+    pub timezone: Tz,
     /// What stays, newest first, with every reason.
     pub keep: Vec<Kept>,
     /// What goes, oldest first, and why.
@@ -118,6 +124,11 @@ pub struct Removed {
     pub time: DateTime<Utc>,
     /// Why.
     pub cause: Cause,
+}
+
+/// A time zone by its name in the IANA's database.
+fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(zone.name())
 }
 
 /// Reasons as a list of words, the same that people read.
@@ -284,6 +295,8 @@ impl Decided<'_> {
                 cluster: series.cluster.clone(),
                 subject: series.subject.segment(),
                 job: series.job.clone(),
+                policy: self.policy.to_string(),
+                timezone: self.policy.timezone,
                 keep: Vec::new(),
                 remove: Vec::new(),
                 failed: Vec::new(),

@@ -20,6 +20,8 @@ const QUESTIONS: usize = 16;
 pub(super) struct Decided<'a> {
     /// The job's name.
     pub(super) job: String,
+    /// The policy that decided.
+    pub(super) policy: Policy,
     /// Its series there, and what was to be done with each.
     pub(super) series: Vec<(&'a Series, Regime)>,
     /// For each, when its last backup was made, if the job went on without it.
@@ -94,7 +96,7 @@ fn of_job<'a>(
     let newest_run = histories.iter().filter_map(newest).max();
     let ended = histories.iter().map(|history| newest(history).filter(|time| Some(*time) < newest_run)).collect();
     let plan = plan(policy, &histories, Circumstances { now, needed: &needed, trust_clock })?;
-    Ok(Decided { job: job.name.clone(), series, ended, plan })
+    Ok(Decided { job: job.name.clone(), policy: policy.clone(), series, ended, plan })
 }
 
 /// The backups of a job that its policy would not keep at a destination, were these there as well.
