@@ -24,6 +24,7 @@ use crate::registry::{Builder, Registry};
 const MAX_PARALLEL: usize = 64;
 
 /// A configuration that was read: every name in it leads somewhere, every setting is known.
+#[derive(Default)]
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
@@ -33,6 +34,8 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// Retention policies by name.
+    pub policies: BTreeMap<String, Policy>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
 }
@@ -101,7 +104,7 @@ impl Config {
             policy.check(name).map_err(|error| Fault::at(span, error.to_string()))?;
             Ok(policy)
         })?;
-        let known = Known { clusters, destinations: &destinations, policies };
+        let known = Known { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
         if jobs.is_empty() {
             return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
@@ -111,6 +114,7 @@ impl Config {
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
             destinations,
+            policies,
             jobs,
         })
     }
@@ -132,6 +136,14 @@ impl Config {
             None if self.jobs.len() == 1 => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
             None => Err(unclear("", "there are several jobs: name one")),
         }
+    }
+
+    /// A retention policy.
+    pub fn policy(&self, name: &str) -> Result<&Policy> {
+        self.policies.get(name).ok_or_else(|| {
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy")
+                .hint(format!("the policies are {}", list(self.policies.keys())))
+        })
     }
 
     /// A destination.
@@ -174,7 +186,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
 struct Known<'a> {
     clusters: BTreeMap<String, written::Cluster>,
     destinations: &'a BTreeMap<String, Destination>,
-    policies: BTreeMap<String, Policy>,
+    policies: &'a BTreeMap<String, Policy>,
 }
 
 impl Known<'_> {
@@ -243,7 +255,7 @@ impl Known<'_> {
         written: Option<written::Retention>,
         ship: &[String],
     ) -> Result<BTreeMap<String, Policy>, String> {
-        let policy = |name: &String| lead(&self.policies, name, "retention").cloned();
+        let policy = |name: &String| lead(self.policies, name, "retention").cloned();
         match written {
             None => Ok(BTreeMap::new()),
             Some(written::Retention::Everywhere(name)) => {

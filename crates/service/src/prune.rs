@@ -127,12 +127,12 @@ pub struct Removed {
 }
 
 /// A time zone by its name in the IANA's database.
-fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.name())
 }
 
 /// Reasons as a list of words, the same that people read.
-fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(reasons.iter().map(ToString::to_string))
 }
 

@@ -332,13 +332,7 @@ mod tests {
 
     async fn read(at: &Catalogued) -> Option<ReadBack> {
         let registry = registry();
-        let config = Config {
-            path: Default::default(),
-            lock_dir: None,
-            state_dir: None,
-            destinations: Default::default(),
-            jobs: Default::default(),
-        };
+        let config = Config::default();
         let identities = Identities { files: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
         let reader = Reader {
             config: &config,

@@ -147,7 +147,7 @@ fn row(line: &Line) -> Vec<String> {
 }
 
 /// How long ago, in the largest unit that says something.
-fn age(age: TimeDelta) -> String {
+pub(super) fn age(age: TimeDelta) -> String {
     match (age.num_days(), age.num_hours(), age.num_minutes(), age.num_seconds()) {
         (_, _, _, ..0) => "in future".to_owned(),
         (2.., ..) => format!("{} d", age.num_days()),
