@@ -220,7 +220,7 @@ pub(crate) struct Restore {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Prune {
-    /// The job; all without it.
+    /// The job, or the adopt; all without it.
     pub(crate) job: Option<String>,
     /// Only at this destination.
     #[arg(long, value_name = "NAME")]

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
 
+mod adopt;
 mod written;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+pub use self::adopt::Adoption;
 use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub destinations: BTreeMap<String, Destination>,
     /// Retention policies by name.
     pub policies: BTreeMap<String, Policy>,
+    /// What other programs left and is taken for backups, by name.
+    pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
 }
@@ -50,6 +54,13 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// One for tests, which opens this store.
+    #[cfg(test)]
+    pub(crate) fn of(store: impl Store + Clone + 'static) -> Self {
+        let store: Builder<dyn Store> = Arc::new(move |_| Ok(Box::new(store.clone())));
+        Self { store, parallel: None, orphan_grace: TimeDelta::hours(48) }
+    }
+
     /// Its store, under the terms that are set for it.
     pub fn open(&self) -> Result<Arc<dyn Store>> {
         (self.store)(&()).map(Arc::from)
@@ -92,8 +103,8 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections = ["cluster", "destination", "retention", "job"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, jobs] = &mut sections;
+        let mut sections = ["cluster", "destination", "retention", "adopt", "job"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
@@ -104,17 +115,21 @@ impl Config {
             policy.check(name).map_err(|error| Fault::at(span, error.to_string()))?;
             Ok(policy)
         })?;
+        let adoptions =
+            section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
         let known = Known { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
         if jobs.is_empty() {
             return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
         }
+        adopt::check(&adoptions, &jobs, whole)?;
         Ok(Self {
             path: path.to_owned(),
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
             destinations,
             policies,
+            adoptions,
             jobs,
         })
     }

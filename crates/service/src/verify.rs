@@ -20,7 +20,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{Catalogued, catalogs, means};
+use crate::catalogs::{Catalogued, adopted, catalogs, means};
 use crate::config::{Config, Job};
 use crate::hold::mark;
 use crate::problem::Problem;
@@ -146,8 +146,11 @@ impl Reader<'_> {
         let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
         match which {
             Which::Named(words) if all.is_empty() => {
-                Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                    .hint("`longshore list` shows what there is"))
+                let read = catalogs.iter().filter_map(|(_, at)| at.as_ref().ok());
+                Err(adopted(read, words).unwrap_or_else(|| {
+                    Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+                        .hint("`longshore list` shows what there is")
+                }))
             }
             _ => Ok(all),
         }

@@ -136,7 +136,8 @@ impl TryFrom<WrittenCount> for Count {
     }
 }
 
-fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+/// Reads a time zone by its name in the IANA's database.
+pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
     let name = String::deserialize(deserializer)?;
     name.parse().map_err(|_| {
         serde::de::Error::custom(format!(

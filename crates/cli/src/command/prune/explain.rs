@@ -15,7 +15,7 @@ use crate::output::Output;
 
 pub(super) fn explain(output: Output, all: &[Pruned]) {
     if all.is_empty() {
-        output.note("no job has a retention policy");
+        output.note("no job has a retention policy, and nothing is adopted");
     }
     for pruned in all {
         if pruned.error.is_none() && pruned.series.is_empty() {
@@ -47,8 +47,12 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
     let rows = rows(series);
     let local = |row: &Row<'_>| row.time.with_timezone(&series.timezone);
     output.line(format_args!(
-        "{destination}: {}/{}, job {}\npolicy: {}\n",
-        series.cluster, series.subject, series.job, series.policy
+        "{destination}: {}/{}, {} {}\npolicy: {}\n",
+        series.cluster,
+        series.subject,
+        if series.adopted { "adopt" } else { "job" },
+        series.job,
+        series.policy
     ));
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for row in &rows {
@@ -129,6 +133,7 @@ mod tests {
             cluster: "main".to_owned(),
             subject: "app".to_owned(),
             job: "nightly".to_owned(),
+            adopted: false,
             policy: Policy::default().to_string(),
             timezone: Policy::default().timezone,
             keep: vec![kept(third, vec![Reason::Newest, Reason::Last]), kept(first, vec![Reason::NotGood])],

@@ -21,7 +21,7 @@ pub(super) fn show(output: Output, all: &[Pruned], mode: Mode) {
         }
     }
     if all.is_empty() {
-        output.note("no job has a retention policy");
+        output.note("no job has a retention policy, and nothing is adopted");
     } else if rows.is_empty() {
         output.note("no backups");
     } else {
@@ -34,6 +34,7 @@ pub(super) fn show(output: Output, all: &[Pruned], mode: Mode) {
 pub(super) fn afterwards(output: Output, all: &[Pruned]) {
     for pruned in all {
         problems(output, pruned);
+        left_alone(output, pruned);
         for series in &pruned.series {
             if let Some(ended) = series.ended {
                 output.note(format_args!(
@@ -42,6 +43,20 @@ pub(super) fn afterwards(output: Output, all: &[Pruned]) {
                 ));
             }
         }
+    }
+}
+
+/// How many files of no backup no adopt claims, and examples.
+fn left_alone(output: Output, pruned: &Pruned) {
+    let number = pruned.not_adopted.len();
+    let examples = pruned.not_adopted.iter().take(3).map(|file| format!("{} ({})", file.key, file.why));
+    if number > 0 {
+        output.note(format_args!(
+            "not adopted and left alone at \"{}\": {number} {}, such as {}",
+            pruned.destination,
+            if number == 1 { "file" } else { "files" },
+            examples.collect::<Vec<_>>().join(", ")
+        ));
     }
 }
 

@@ -22,7 +22,7 @@ const LETTERS: usize = 120;
 
 /// Colours that can be read, and the others that a dark viewer asks for.
 const STYLE: &str = "<style>\
-text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:16px;font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}\
+text{font-family:system-ui,sans-serif;font-size:12px;fill:#333}.title{font-size:16px;font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}\
 .ground{fill:#fff}.grid{stroke:#ddd}.line{fill:none;stroke:#1f6fb2;stroke-width:1.5}.mark{fill:#1f6fb2}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.ground{fill:#16181d}.grid{stroke:#3a3f47}.line{stroke:#6cb6f5}.mark{fill:#6cb6f5}}\
 </style>";
