@@ -8,6 +8,7 @@ mod support;
 mod a_failed_dump_leaves_nothing;
 mod a_restore_equals_the_source;
 mod a_restore_refuses_what_it_must;
+mod adopts_what_other_scripts_left;
 mod an_interruption_leaves_nothing;
 mod check_looks_ahead;
 mod connects_as_libpq_does;

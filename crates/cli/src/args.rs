@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use longshore_core::quantity::{Size, Span};
 
 /// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
 #[derive(Debug, Parser)]
@@ -40,6 +42,9 @@ pub(crate) enum Verb {
     Restore(Restore),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
+    /// Try retention policies before they are trusted.
+    #[command(subcommand)]
+    Retention(Retention),
     /// Exempt a backup from retention, with a mark beside it.
     Hold(Hold),
     /// End that.
@@ -215,7 +220,7 @@ pub(crate) struct Restore {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Prune {
-    /// The job; all without it.
+    /// The job, or the adopt; all without it.
     pub(crate) job: Option<String>,
     /// Only at this destination.
     #[arg(long, value_name = "NAME")]
@@ -223,6 +228,9 @@ pub(crate) struct Prune {
     /// Show what would be removed, and why the rest is kept, without removing anything.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// As --dry-run, and draw for each series the calendar of its backups, with what stays, what goes and why.
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// Remove all backups of a series that its job no longer makes, such as those of a database that is gone.
     #[arg(long, value_name = "CLUSTER/SUBJECT")]
     pub(crate) retired: Option<String>,
@@ -231,6 +239,44 @@ pub(crate) struct Prune {
     pub(crate) despite: Vec<Rule>,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// Show what a policy would keep, over time and on a day, were there a run every so often. Touches no destination.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Simulate {
+    /// The policy's name in the configuration.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: String,
+    /// How long after each run the next is, such as 6h or 1d.
+    #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
+    pub(crate) every: Span,
+    /// For how long there are runs, such as 90d or 3y; a year has 365 days.
+    #[arg(long = "for", value_name = "TIME", value_parser = quantity::<Span>)]
+    pub(crate) lasting: Span,
+    /// The day of the first run, in UTC. Today without it.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) start: Option<NaiveDate>,
+    /// What each backup takes, such as 10GB or 256MiB.
+    #[arg(long, value_name = "SIZE", value_parser = quantity::<Size>)]
+    pub(crate) size: Option<Size>,
+    /// Show what there is at the end of this day, in UTC, instead of the last.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) on: Option<NaiveDate>,
+    /// Draw it into this new file, too.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// A size or a length of time, written as in the configuration.
+fn quantity<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
+    T::try_from(text.to_owned())
 }
 
 /// A safety rule that a person may override.

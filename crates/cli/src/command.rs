@@ -8,6 +8,7 @@ mod list;
 mod manual;
 mod prune;
 mod restore;
+mod retention;
 mod run;
 mod sync;
 mod verify;
@@ -50,6 +51,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
+        Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use crate::adopt::{Adopted, Refusal};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -26,6 +27,10 @@ pub struct Catalog {
     /// Keys that no manifest names, and that none of the unreadable can mean: artifacts of runs that were cut off, or what
     /// somebody else put there.
     pub orphans: Vec<Entry>,
+    /// Files of other programs that are taken for backups, by series, oldest first: none until [`Catalog::adopt`] has looked.
+    pub adopted: BTreeMap<Series, Vec<Adopted>>,
+    /// The orphans that are left alone then, and why.
+    pub not_adopted: Vec<(Key, Refusal)>,
 }
 
 /// All backups of one subject by one job.

@@ -176,6 +176,11 @@ impl BackupName {
         sound.then(|| Self(Key(format!("{}/{subject}-{stamp}", key.folder()))))
     }
 
+    /// What a file is called that another program made and that was adopted: its whole key. Nothing else is made of such a name.
+    pub(crate) fn of_adopted(key: &Key) -> Self {
+        Self(key.clone())
+    }
+
     /// The key of the artifact, which ends with `extension`, such as `.dump.zst.age`.
     pub fn artifact(&self, extension: &str) -> Result<Key> {
         Key::parse(&format!("{}{extension}", self.0))

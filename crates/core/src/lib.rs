@@ -8,6 +8,7 @@
 //! | [`progress`] | how far it is, for whoever watches |
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
+//! | [`adopt`] | dated files of other programs, taken for backups by their names |
 //! | [`draft`] | what files are called until they are whole |
 //! | [`mark`] | what became known of a backup since: held, verified, damaged |
 //! | [`retention`] | which backups to keep, decided with reasons |
@@ -19,6 +20,7 @@
 //! There is no configuration format, no command line, no SDK and no child process in here.
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
 
+pub mod adopt;
 pub mod berth;
 pub mod catalog;
 pub mod check;

@@ -49,5 +49,5 @@ mod reason;
 
 pub use calendar::{Ago, Every, Period};
 pub use plan::{CLOCK_TOLERANCE, Candidate, Circumstances, Decision, Fate, History, Hold, Plan, Regime, plan};
-pub use policy::{Count, Policy};
+pub use policy::{Count, Policy, zone};
 pub use reason::{Cause, Reason};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
+use longshore_core::adopt::Adopted;
 use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
 use longshore_core::stage::Store;
@@ -32,7 +33,9 @@ pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String
     let reads = chosen.map(async |(name, destination)| {
         let read = async {
             let store = destination.open()?;
-            let catalog = Catalog::read(&*store).await?;
+            let mut catalog = Catalog::read(&*store).await?;
+            let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == *name);
+            catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
             Ok(Catalogued { name: name.clone(), store, catalog })
         };
         (name.clone(), read.await)
@@ -55,6 +58,27 @@ pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalo
     }
 }
 
+/// Why nothing can be done with what words mean, if that is a file that was adopted.
+pub(crate) fn adopted<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
+    let all = catalogs.into_iter().flat_map(|at| at.catalog.adopted.values().flatten().map(move |file| (at, file)));
+    let (at, file) = all.filter(|(_, file)| means_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
+    let message = "was adopted by its name alone: Longshore did not make it, and can neither open, judge nor mark it";
+    Some(Error::new(Stage::Catalog, Kind::Usage, file.name.as_str(), message).hint(format!(
+        "fetch {} from \"{}\" and undo it with what belongs to the program that made it, such as pg_restore",
+        file.key, at.name
+    )))
+}
+
+/// Whether `words` mean this file: its name, its database, or its cluster and database.
+pub fn means_adopted(words: &str, file: &Adopted) -> bool {
+    let Series { cluster, subject, .. } = &file.series;
+    words == file.name.as_str()
+        || words == file.name.file_name()
+        || words == subject.segment()
+        || *subject == Subject::database(words)
+        || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
+}
+
 /// The name of the one backup that words mean: by its name, or the newest of a series.
 pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
     let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
@@ -65,8 +89,10 @@ pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> 
     };
     let series: BTreeSet<_> = chosen.iter().map(|backup| Series::of(&backup.manifest)).collect();
     let Some(newest) = chosen.into_iter().max_by_key(|backup| backup.manifest.time) else {
-        return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-            .hint("`longshore list` shows what there is"));
+        return Err(adopted(catalogs, words).unwrap_or_else(|| {
+            Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+                .hint("`longshore list` shows what there is")
+        }));
     };
     if series.len() > 1 {
         let all: Vec<_> = series

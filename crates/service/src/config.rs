@@ -1,5 +1,6 @@
 //! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
 
+mod adopt;
 mod written;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+pub use self::adopt::Adoption;
 use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 
@@ -26,6 +28,7 @@ use crate::registry::{Builder, Registry};
 const MAX_PARALLEL: usize = 64;
 
 /// A configuration that was read: every name in it leads somewhere, every setting is known.
+#[derive(Default)]
 pub struct Config {
     /// The file it was read from.
     pub path: PathBuf,
@@ -35,6 +38,10 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
+    /// Retention policies by name.
+    pub policies: BTreeMap<String, Policy>,
+    /// What other programs left and is taken for backups, by name.
+    pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
 }
@@ -49,14 +56,11 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// A destination that is at hand, under no terms.
+    /// One for tests, which opens this store.
     #[cfg(test)]
     pub(crate) fn of(store: impl Store + Clone + 'static) -> Self {
-        Self {
-            store: Arc::new(move |_| Ok(Box::new(store.clone()))),
-            parallel: None,
-            orphan_grace: TimeDelta::hours(48),
-        }
+        let store: Builder<dyn Store> = Arc::new(move |_| Ok(Box::new(store.clone())));
+        Self { store, parallel: None, orphan_grace: TimeDelta::hours(48) }
     }
 
     /// Its store, under the terms that are set for it.
@@ -116,8 +120,8 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections = ["cluster", "destination", "retention", "job"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, jobs] = &mut sections;
+        let mut sections = ["cluster", "destination", "retention", "adopt", "job"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
         let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
@@ -131,16 +135,21 @@ impl Config {
             })?;
             Ok(policy)
         })?;
-        let known = Known { clusters, destinations: &destinations, policies };
+        let adoptions =
+            section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
+        let known = Known { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
         if jobs.is_empty() {
             return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
         }
+        adopt::check(&adoptions, &jobs, whole)?;
         Ok(Self {
             path: path.to_owned(),
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
             destinations,
+            policies,
+            adoptions,
             jobs,
         })
     }
@@ -162,6 +171,14 @@ impl Config {
             None if self.jobs.len() == 1 => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
             None => Err(unclear("", "there are several jobs: name one")),
         }
+    }
+
+    /// A retention policy.
+    pub fn policy(&self, name: &str) -> Result<&Policy> {
+        self.policies.get(name).ok_or_else(|| {
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy")
+                .hint(format!("the policies are {}", list(self.policies.keys())))
+        })
     }
 
     /// A destination.
@@ -204,7 +221,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
 struct Known<'a> {
     clusters: BTreeMap<String, written::Cluster>,
     destinations: &'a BTreeMap<String, Destination>,
-    policies: BTreeMap<String, Policy>,
+    policies: &'a BTreeMap<String, Policy>,
 }
 
 impl Known<'_> {
@@ -273,7 +290,7 @@ impl Known<'_> {
         written: Option<written::Retention>,
         ship: &[String],
     ) -> Result<BTreeMap<String, Policy>, String> {
-        let policy = |name: &String| lead(&self.policies, name, "retention").cloned();
+        let policy = |name: &String| lead(self.policies, name, "retention").cloned();
         match written {
             None => Ok(BTreeMap::new()),
             Some(written::Retention::Everywhere(name)) => {

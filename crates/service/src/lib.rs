@@ -9,6 +9,7 @@
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
+//! | [`simulate`] | what a policy would keep, tried before it is trusted |
 //! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
@@ -34,6 +35,7 @@ pub mod restore;
 pub mod run;
 #[cfg(test)]
 mod sample;
+pub mod simulate;
 pub mod sweep;
 pub mod sync;
 pub mod verify;

@@ -20,6 +20,9 @@ pub(crate) struct Memory {
     path: PathBuf,
     /// How many backups it was left with.
     pub(crate) backups: usize,
+    /// With how many adopted files, by the name of the adopt.
+    #[serde(default)]
+    pub(crate) adopted: BTreeMap<String, usize>,
     /// The files without a manifest, and when each was seen first, by this host's clock.
     pub(crate) orphans: BTreeMap<Key, DateTime<Utc>>,
 }
@@ -47,13 +50,13 @@ impl Memory {
 
     /// Refuses what is less than two thirds of what was there: nothing but prune lets backups go, so the listing may be short.
     pub(crate) fn compare(&self, destination: &str, backups: usize) -> Result<()> {
-        if backups * 3 >= self.backups * 2 {
-            return Ok(());
-        }
-        let message = format!("there are {backups} backups, where the last prune left {}", self.backups);
-        Err(Error::new(Stage::Retention, Kind::Refused, destination, message).hint(
-            "find out where they went; if it is as it should be, say so once with `longshore prune --despite listing`",
-        ))
+        enough(destination, "backups", backups, self.backups)
+    }
+
+    /// The same of files that were adopted.
+    pub(crate) fn compare_adopted(&self, destination: &str, adopt: &str, files: usize) -> Result<()> {
+        let left = self.adopted.get(adopt).copied().unwrap_or(0);
+        enough(destination, &format!("files that adopt \"{adopt}\" claims"), files, left)
     }
 
     /// Keeps it for the next time.
@@ -72,6 +75,17 @@ impl Memory {
                 .hint("set state_dir in the configuration to a folder that this user can write to")
         })
     }
+}
+
+/// Refuses what is less than two thirds of what was there.
+fn enough(destination: &str, what: &str, there: usize, left: usize) -> Result<()> {
+    if there * 3 >= left * 2 {
+        return Ok(());
+    }
+    let message = format!("there are {there} {what}, where the last prune left {left}");
+    Err(Error::new(Stage::Retention, Kind::Refused, destination, message).hint(
+        "find out where they went; if it is as it should be, say so once with `longshore prune --despite listing`",
+    ))
 }
 
 /// Where it is kept: as configured, or where the system has what programs keep.

@@ -1,6 +1,7 @@
 //! Letting go of what no rule keeps: per series and destination, the manifest first, so that a backup ends before its bytes do.
 
 mod decide;
+mod removable;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -8,17 +9,19 @@ mod tests;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use longshore_core::adopt::Refusal;
 use longshore_core::catalog::Series;
-use longshore_core::key::BackupName;
+use longshore_core::key::{BackupName, Key};
 use longshore_core::retention::{Cause, Fate, Policy, Reason, Regime};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::{Serialize, Serializer};
 
 pub(crate) use self::decide::would_go;
-use self::decide::{Decided, decide};
+use self::decide::{Decided, Owner, decide};
 use self::remove::remove;
 use crate::catalogs::{Catalogued, catalogs};
-use crate::config::{Config, Job};
+use crate::config::{Adoption, Config, Job};
 use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::sweep::{Swept, sweep};
@@ -63,6 +66,9 @@ pub struct Pruned {
     pub destination: String,
     /// What stays, with the reasons, and what goes, by series.
     pub series: Vec<SeriesPruned>,
+    /// Files of no backup that no adopt claims, and why: they are left alone. Nothing where nothing is adopted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_adopted: Vec<NotAdopted>,
     /// What interrupted writers had left there long ago, and that went or would go.
     pub swept: Vec<Swept>,
     /// What went wrong besides, or should be looked at.
@@ -73,6 +79,15 @@ pub struct Pruned {
     pub refused: bool,
 }
 
+/// A file that is left alone where others are adopted.
+#[derive(Debug, Serialize)]
+pub struct NotAdopted {
+    /// Its key.
+    pub key: Key,
+    /// Why.
+    pub why: String,
+}
+
 /// What retention decided and did for one series.
 #[derive(Debug, Serialize)]
 pub struct SeriesPruned {
@@ -80,8 +95,16 @@ pub struct SeriesPruned {
     pub cluster: String,
     /// What the backups are copies of.
     pub subject: String,
-    /// The job that makes them.
+    /// The job that makes them, or the name of the adopt.
     pub job: String,
+    /// Whether they are files of another program, which were adopted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+    /// The policy in force.
+    pub policy: String,
+    /// The time zone by whose calendar it counts.
+    #[serde(serialize_with = "by_name")]
+    pub timezone: Tz,
     /// What stays, newest first, with every reason.
     pub keep: Vec<Kept>,
     /// What goes, oldest first, and why.
@@ -122,8 +145,13 @@ pub struct Removed {
     pub cause: Cause,
 }
 
+/// A time zone by its name in the IANA's database.
+pub(crate) fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(zone.name())
+}
+
 /// Reasons as a list of words, the same that people read.
-fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(reasons.iter().map(ToString::to_string))
 }
 
@@ -144,29 +172,30 @@ impl Pruned {
 
 /// Prunes, or shows what would be pruned, at every destination where a job has a policy.
 pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>> {
-    let jobs: Vec<&Job> = match request.job {
-        Some(name) => vec![config.job(Some(name))?],
-        None => config.jobs.values().collect(),
-    };
+    let (jobs, adoptions) = asked_for(config, request.job)?;
     let mut all = Vec::new();
     let mut found = request.retire.is_none();
     for (destination, at) in catalogs(config, request.destination).await? {
-        let policies: Vec<(&Job, &Policy)> =
-            jobs.iter().filter_map(|job| Some((*job, job.retention.get(&destination)?))).collect();
-        if policies.is_empty() {
+        let owners: Vec<Owner<'_>> = jobs
+            .iter()
+            .filter_map(|job| Some(Owner::Job(job, job.retention.get(&destination)?)))
+            .chain(adoptions.iter().filter(|it| it.destination == destination).map(|it| Owner::Adoption(it)))
+            .collect();
+        if owners.is_empty() {
             continue;
         }
         let pruned = async {
             let at = at?;
             if let Some(words) = request.retire {
-                found |= at.catalog.series.keys().any(|series| is_called(series, words));
+                found |=
+                    at.catalog.series.keys().chain(at.catalog.adopted.keys()).any(|series| is_called(series, words));
             }
             let regime = |series: &Series| match request.retire {
                 None => Regime::Policy,
                 Some(words) if is_called(series, words) => Regime::Retire,
                 Some(_) => Regime::LeaveAlone,
             };
-            at_destination(config, &at, &policies, request, regime).await
+            of_owners(config, &at, &owners, request, regime).await
         };
         all.push(pruned.await.unwrap_or_else(|error| failed(&destination, &error)));
     }
@@ -176,6 +205,17 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
                 .hint("name it CLUSTER/SUBJECT, such as \"main/appdb\": `longshore list` shows them"))
         }
         _ => Ok(all),
+    }
+}
+
+/// The jobs and the adoptions that are asked for by name: all of them without one.
+fn asked_for<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>, Vec<&'a Adoption>)> {
+    match name {
+        None => Ok((config.jobs.values().collect(), config.adoptions.values().collect())),
+        Some(name) => match config.adoptions.get(name) {
+            Some(adoption) => Ok((Vec::new(), vec![adoption])),
+            None => Ok((vec![config.job(Some(name))?], Vec::new())),
+        },
     }
 }
 
@@ -191,6 +231,7 @@ pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
     Pruned {
         destination: destination.to_owned(),
         series: Vec::new(),
+        not_adopted: Vec::new(),
         swept: Vec::new(),
         problems: Vec::new(),
         error: Some(error.into()),
@@ -206,6 +247,18 @@ pub(crate) async fn at_destination(
     request: &Request<'_>,
     regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
+    let owners: Vec<_> = policies.iter().map(|(job, policy)| Owner::Job(job, policy)).collect();
+    of_owners(config, at, &owners, request, regime).await
+}
+
+/// Prunes the series of some jobs and adoptions at one destination, each as its regime says.
+async fn of_owners(
+    config: &Config,
+    at: &Catalogued,
+    owners: &[Owner<'_>],
+    request: &Request<'_>,
+    regime: impl Fn(&Series) -> Regime,
+) -> Result<Pruned> {
     let now = Utc::now();
     let backups = at.catalog.backups().count() + at.catalog.unreadable.len();
     let (mut memory, mut problems) = match Memory::of(config, &at.name) {
@@ -214,10 +267,13 @@ pub(crate) async fn at_destination(
     };
     if let Some(memory) = memory.as_ref().filter(|_| !request.despite.listing) {
         memory.compare(&at.name, backups)?;
+        for name in adopting(owners) {
+            memory.compare_adopted(&at.name, name, adopted_files(at, name))?;
+        }
     }
     let mut decided: Vec<Decided<'_>> = Vec::new();
-    for (job, policy) in policies {
-        decided.push(decide(at, job, policy, &regime, now, request.despite.clock).await?);
+    for owner in owners {
+        decided.push(decide(at, *owner, &regime, now, request.despite.clock).await?);
     }
     if request.retire.is_some() {
         decided.iter().try_for_each(Decided::refuse_to_retire_what_grows)?;
@@ -229,6 +285,7 @@ pub(crate) async fn at_destination(
     let mut pruned = Pruned {
         destination: at.name.clone(),
         series: decided.iter().flat_map(|decided| decided.series(&failures)).collect(),
+        not_adopted: Vec::new(),
         swept: Vec::new(),
         problems: Vec::new(),
         error: None,
@@ -242,12 +299,38 @@ pub(crate) async fn at_destination(
         problems.push(decided.too_large());
     }
     if let (Some(memory), Mode::Act) = (&mut memory, request.mode) {
-        let gone: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
-        memory.backups = backups.saturating_sub(gone);
+        let gone = |of: &dyn Fn(&SeriesPruned) -> bool| -> usize {
+            let those = pruned.series.iter().filter(|series| of(series));
+            those.map(|series| series.remove.len() - series.failed.len()).sum()
+        };
+        memory.backups = backups.saturating_sub(gone(&|series| !series.adopted));
+        for name in adopting(owners) {
+            let left = adopted_files(at, name).saturating_sub(gone(&|series| series.adopted && series.job == name));
+            memory.adopted.insert(name.to_owned(), left);
+        }
         problems.extend(memory.keep().err().as_ref().map(Problem::from));
+    }
+    if adopting(owners).next().is_some() {
+        for (key, refusal) in &at.catalog.not_adopted {
+            if matches!(refusal, Refusal::ClaimedByAll(_)) {
+                problems.push(Problem { message: format!("{key} is left alone: {refusal}"), hint: None });
+            }
+            pruned.not_adopted.push(NotAdopted { key: key.clone(), why: refusal.to_string() });
+        }
     }
     pruned.problems = problems;
     Ok(pruned)
+}
+
+/// The names of the adoptions among those whose series are pruned.
+fn adopting<'a>(owners: &[Owner<'a>]) -> impl Iterator<Item = &'a str> {
+    let adopting = owners.iter().copied().filter(|owner| matches!(owner, Owner::Adoption(_)));
+    adopting.map(Owner::name)
+}
+
+/// How many files an adopt claims at a destination.
+fn adopted_files(at: &Catalogued, name: &str) -> usize {
+    at.catalog.adopted.iter().filter(|(series, _)| series.job == name).map(|(_, files)| files.len()).sum()
 }
 
 impl Decided<'_> {
@@ -256,10 +339,12 @@ impl Decided<'_> {
         for (series, ended) in self.series.iter().zip(&self.ended) {
             if series.1 == Regime::Retire && ended.is_none() {
                 let name = format!("{}/{}", series.0.cluster, series.0.subject.segment());
-                let message = format!(
-                    "job \"{}\" made its newest backup in its newest run: the series still grows",
-                    series.0.job
-                );
+                let message = match self.owner {
+                    Owner::Job(job, _) => {
+                        format!("job \"{}\" made its newest backup in its newest run: the series still grows", job.name)
+                    }
+                    Owner::Adoption(_) => "its newest file is not old: the series may still grow".to_owned(),
+                };
                 return Err(Error::new(Stage::Retention, Kind::Refused, name, message)
                     .hint("only a series that the job no longer makes can be retired: exclude the database from the job first"));
             }
@@ -271,8 +356,9 @@ impl Decided<'_> {
     fn too_large(&self) -> Problem {
         Problem {
             message: format!(
-                "the backups of job \"{}\" take {} bytes more than max_total_size, and none of them may go",
-                self.job, self.plan.excess_bytes
+                "the backups of \"{}\" take {} bytes more than max_total_size, and none of them may go",
+                self.owner.name(),
+                self.plan.excess_bytes
             ),
             hint: Some("raise max_total_size, or release what is held".to_owned()),
         }
@@ -286,6 +372,9 @@ impl Decided<'_> {
                 cluster: series.cluster.clone(),
                 subject: series.subject.segment(),
                 job: series.job.clone(),
+                adopted: matches!(self.owner, Owner::Adoption(_)),
+                policy: self.owner.policy().to_string(),
+                timezone: self.owner.policy().timezone,
                 keep: Vec::new(),
                 remove: Vec::new(),
                 failed: Vec::new(),

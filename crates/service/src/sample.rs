@@ -83,6 +83,7 @@ pub(crate) fn config(folder: &Path, store: &MemoryStore, policy: Option<Policy>)
         state_dir: Some(folder.join("state")),
         destinations: BTreeMap::from([(DESTINATION.to_owned(), Destination::of(store.clone()))]),
         jobs: BTreeMap::from([(job.name.clone(), job)]),
+        ..Config::default()
     }
 }
 

@@ -20,7 +20,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{Catalogued, catalogs, means};
+use crate::catalogs::{Catalogued, adopted, catalogs, means};
 use crate::config::{Config, Job};
 use crate::hold::mark;
 use crate::problem::Problem;
@@ -146,8 +146,11 @@ impl Reader<'_> {
         let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
         match which {
             Which::Named(words) if all.is_empty() => {
-                Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                    .hint("`longshore list` shows what there is"))
+                let read = catalogs.iter().filter_map(|(_, at)| at.as_ref().ok());
+                Err(adopted(read, words).unwrap_or_else(|| {
+                    Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
+                        .hint("`longshore list` shows what there is")
+                }))
             }
             _ => Ok(all),
         }
@@ -317,13 +320,7 @@ mod tests {
 
     async fn read(at: &Catalogued) -> Option<ReadBack> {
         let registry = registry();
-        let config = Config {
-            path: Default::default(),
-            lock_dir: None,
-            state_dir: None,
-            destinations: Default::default(),
-            jobs: Default::default(),
-        };
+        let config = Config::default();
         let identities = Identities { files: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
         let reader = Reader {
             config: &config,

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
-use longshore_core::catalog::{Backup, Presence};
+use longshore_core::adopt::Adopted;
+use longshore_core::catalog::{Backup, Presence, Series};
 use longshore_core::error::printable;
-use longshore_core::key::BackupName;
+use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
+use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
-use longshore_service::catalogs::{catalogs, means};
+use longshore_service::catalogs::{catalogs, means, means_adopted};
 use serde::Serialize;
 
 use crate::args::List;
@@ -25,7 +27,67 @@ struct Line {
     /// What each destination that has it holds: `whole`, or what is wrong.
     destinations: BTreeMap<String, String>,
     #[serde(flatten)]
-    manifest: Manifest,
+    what: What,
+}
+
+/// What is known of it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What {
+    /// What its manifest says.
+    Backup(Box<Manifest>),
+    /// What the name of another program's file says, which was adopted.
+    Adopted {
+        adopted: bool,
+        job: String,
+        cluster: ClusterName,
+        subject: Subject,
+        time: DateTime<Utc>,
+        key: Key,
+        bytes: u64,
+        /// By nobody.
+        verified: [(); 0],
+    },
+}
+
+/// A cluster, of which no more than its name is known.
+#[derive(Serialize)]
+struct ClusterName {
+    name: String,
+}
+
+impl What {
+    fn job(&self) -> &str {
+        match self {
+            Self::Backup(manifest) => &manifest.job,
+            Self::Adopted { job, .. } => job,
+        }
+    }
+
+    fn time(&self) -> DateTime<Utc> {
+        match self {
+            Self::Backup(manifest) => manifest.time.time(),
+            Self::Adopted { time, .. } => *time,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Backup(manifest) => manifest.artifact.sealed.bytes,
+            Self::Adopted { bytes, .. } => *bytes,
+        }
+    }
+
+    fn verified(&self) -> String {
+        match self {
+            Self::Backup(manifest) if manifest.verified.is_empty() => "no".to_owned(),
+            Self::Backup(manifest) => {
+                let methods = manifest.verified.iter().map(|verified| verified.method.clone());
+                methods.collect::<Vec<_>>().join(", ")
+            }
+            Self::Adopted { .. } => "adopted, unverified".to_owned(),
+        }
+    }
 }
 
 pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
@@ -59,6 +121,13 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
             }
             let line = lines.entry(backup.name.clone()).or_insert_with(|| line(backup));
             line.destinations.insert(destination.clone(), state(backup));
+        }
+        let wanted = |file: &&Adopted| args.subject.as_deref().is_none_or(|words| means_adopted(words, file));
+        for file in catalog.adopted.values().flatten().filter(wanted) {
+            let line = lines.entry(file.name.clone()).or_insert_with(|| adopted_line(file));
+            let state = if file.is_good() { "whole" } else { "damaged: empty" };
+            exit = if file.is_good() { exit } else { worse(exit, Exit::Damaged) };
+            line.destinations.insert(destination.clone(), state.to_owned());
         }
     }
     let lines: Vec<Line> = lines.into_values().collect();
@@ -104,7 +173,26 @@ fn line(backup: &Backup) -> Line {
         name: backup.name.clone(),
         age_seconds: (Utc::now() - backup.manifest.time.time()).num_seconds(),
         destinations: BTreeMap::new(),
-        manifest: backup.manifest.clone(),
+        what: What::Backup(Box::new(backup.manifest.clone())),
+    }
+}
+
+fn adopted_line(file: &Adopted) -> Line {
+    let Series { cluster, subject, job } = file.series.clone();
+    Line {
+        name: file.name.clone(),
+        age_seconds: (Utc::now() - file.time).num_seconds(),
+        destinations: BTreeMap::new(),
+        what: What::Adopted {
+            adopted: true,
+            job,
+            cluster: ClusterName { name: cluster },
+            subject,
+            time: file.time,
+            key: file.key.clone(),
+            bytes: file.bytes,
+            verified: [],
+        },
     }
 }
 
@@ -121,33 +209,32 @@ fn state(backup: &Backup) -> String {
 fn table(output: Output, lines: &[Line]) {
     let mut headings = vec!["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"];
     let mut rows: Vec<_> = lines.iter().map(row).collect();
-    if lines.iter().any(|line| line.manifest.job != lines[0].manifest.job) {
+    if lines.iter().any(|line| line.what.job() != lines[0].what.job()) {
         headings.insert(1, "JOB");
         for (row, line) in rows.iter_mut().zip(lines) {
-            row.insert(1, printable(&line.manifest.job));
+            row.insert(1, printable(line.what.job()));
         }
     }
     output.table(&headings, &rows);
 }
 
 fn row(line: &Line) -> Vec<String> {
-    let verified = line.manifest.verified.iter().map(|verified| verified.method.clone()).collect::<Vec<_>>();
     let destinations = line.destinations.iter().map(|(name, state)| match state.as_str() {
         "whole" => name.clone(),
         state => format!("{name} ({state})"),
     });
     vec![
         line.name.to_string(),
-        line.manifest.time.time().format("%Y-%m-%d %H:%M:%S").to_string(),
+        line.what.time().format("%Y-%m-%d %H:%M:%S").to_string(),
         age(TimeDelta::seconds(line.age_seconds)),
-        HumanBytes(line.manifest.artifact.sealed.bytes).to_string(),
-        if verified.is_empty() { "no".to_owned() } else { verified.join(", ") },
+        HumanBytes(line.what.bytes()).to_string(),
+        line.what.verified(),
         destinations.collect::<Vec<_>>().join(", "),
     ]
 }
 
 /// How long ago, in the largest unit that says something.
-fn age(age: TimeDelta) -> String {
+pub(super) fn age(age: TimeDelta) -> String {
     match (age.num_days(), age.num_hours(), age.num_minutes(), age.num_seconds()) {
         (_, _, _, ..0) => "in future".to_owned(),
         (2.., ..) => format!("{} d", age.num_days()),

@@ -1,145 +1,46 @@
 //! `longshore prune`: remove what the retention policy does not keep.
 
-use longshore_core::Result;
-use longshore_service::prune::{Despite, Mode, Pruned, Request, SeriesPruned, shown};
+mod calendar;
+mod explain;
+mod told;
 
+use longshore_core::Result;
+use longshore_service::prune::{Despite, Mode, Pruned, Request};
+
+pub(super) use self::told::tell;
 use crate::args::{Prune, Rule};
 use crate::command::Context;
 use crate::exit_code::Exit;
-use crate::output::Output;
 
 pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
     let Context { config, output, .. } = context;
     let request = Request {
         job: args.job.as_deref(),
         destination: args.destination.as_deref(),
-        mode: if args.dry_run { Mode::DryRun } else { Mode::Act },
+        mode: if args.dry_run || args.explain { Mode::DryRun } else { Mode::Act },
         despite: Despite { clock: args.despite.contains(&Rule::Clock), listing: args.despite.contains(&Rule::Listing) },
         retire: args.retired.as_deref(),
     };
     let pruned = longshore_service::prune::prune(config, &request).await?;
     if args.json.json {
         output.json(&pruned);
+    } else if args.explain {
+        explain::explain(*output, &pruned);
     } else {
-        show(*output, &pruned, request.mode);
+        told::show(*output, &pruned, request.mode);
     }
-    let failed = pruned.iter().filter(|pruned| !pruned.succeeded()).count();
-    Ok(if failed == 0 {
+    Ok(exit(&pruned))
+}
+
+fn exit(all: &[Pruned]) -> Exit {
+    let failed = all.iter().filter(|pruned| !pruned.succeeded()).count();
+    if failed == 0 {
         Exit::Done
-    } else if pruned.iter().all(Pruned::was_refused) {
+    } else if all.iter().all(Pruned::was_refused) {
         Exit::Refused
-    } else if pruned.iter().all(|pruned| pruned.error.is_some()) {
+    } else if all.iter().all(|pruned| pruned.error.is_some()) {
         Exit::Failed
     } else {
         Exit::Partial
-    })
-}
-
-/// Every backup, newest first, with why it is kept or goes.
-fn show(output: Output, all: &[Pruned], mode: Mode) {
-    let mut rows = Vec::new();
-    for pruned in all {
-        for series in &pruned.series {
-            rows.extend(decisions(series, mode).into_iter().map(|mut row| {
-                row.insert(0, pruned.destination.clone());
-                row
-            }));
-        }
-        for swept in &pruned.swept {
-            let why = match swept.orphan {
-                true => format!("no manifest came for it since {}", swept.since.date_naive()),
-                false => format!("left by an interrupted writer on {}", swept.since.date_naive()),
-            };
-            rows.push(vec![pruned.destination.clone(), swept.name.clone(), done(swept.error.is_some(), mode), why]);
-        }
-    }
-    if all.is_empty() {
-        output.note("no job has a retention policy");
-    } else if rows.is_empty() {
-        output.note("no backups");
-    } else {
-        output.table(&["DESTINATION", "BACKUP", "DECISION", "REASONS"], &rows);
-    }
-    for pruned in all {
-        problems(output, pruned);
-        for series in &pruned.series {
-            if let Some(ended) = series.ended {
-                output.note(format_args!(
-                    "{}/{} at \"{}\" no longer grows since {}: its last backups stay until `longshore prune --retired {}/{}`",
-                    series.cluster, series.subject, pruned.destination, shown(ended), series.cluster, series.subject
-                ));
-            }
-        }
-    }
-}
-
-/// What is decided for each backup of a series, newest first: its name, the decision, and why.
-fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
-    let keep = series.keep.iter().map(|kept| {
-        let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
-    });
-    let remove = series.remove.iter().map(|removed| {
-        let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
-        (removed.time, vec![removed.name.to_string(), done(failed, mode), removed.cause.to_string()])
-    });
-    let mut all: Vec<_> = keep.chain(remove).collect();
-    all.sort_by(|(one, _), (other, _)| other.cmp(one));
-    all.into_iter().map(|(_, row)| row).collect()
-}
-
-/// What became of something that was to go.
-fn done(failed: bool, mode: Mode) -> String {
-    match (failed, mode) {
-        (true, _) => "REMOVAL FAILED",
-        (false, Mode::DryRun) => "would remove",
-        (false, Mode::Act) => "removed",
-    }
-    .to_owned()
-}
-
-/// What retention did at the end of a run.
-pub(super) fn tell(output: Output, pruned: &Pruned) {
-    let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
-    if removed > 0 {
-        output.note(format_args!("removed {removed} older backups at \"{}\"", pruned.destination));
-    }
-    problems(output, pruned);
-}
-
-fn problems(output: Output, pruned: &Pruned) {
-    if let Some(error) = &pruned.error {
-        output.problem(
-            &format!("nothing was pruned at \"{}\": {}", pruned.destination, error.message),
-            error.hint.as_deref(),
-        );
-    }
-    for error in &pruned.problems {
-        output.problem(&format!("at \"{}\": {}", pruned.destination, error.message), error.hint.as_deref());
-    }
-    for swept in &pruned.swept {
-        if let Some(error) = &swept.error {
-            output.problem(
-                &format!("{} at \"{}\" could not be removed: {}", swept.name, pruned.destination, error.message),
-                error.hint.as_deref(),
-            );
-        }
-    }
-    for series in &pruned.series {
-        if let Some(error) = &series.refused {
-            output.problem(
-                &format!(
-                    "nothing was pruned of {}/{} at \"{}\": {}",
-                    series.cluster, series.subject, pruned.destination, error.message
-                ),
-                error.hint.as_deref(),
-            );
-        }
-        for (name, error) in &series.failed {
-            output.problem(
-                &format!("{name} at \"{}\" could not be removed: {}", pruned.destination, error.message),
-                error.hint.as_deref(),
-            );
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The policy: what of a job's backups a destination is to keep.
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use chrono::{DateTime, Utc};
@@ -106,6 +107,15 @@ impl Count {
     }
 }
 
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(count) => count.fmt(f),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
 /// A [`Count`] as it is written: a number, or `"all"`.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "must be a whole number from 0, or \"all\"")]
@@ -126,7 +136,8 @@ impl TryFrom<WrittenCount> for Count {
     }
 }
 
-fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+/// Reads a time zone by its name in the IANA's database.
+pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
     let name = String::deserialize(deserializer)?;
     name.parse().map_err(|_| {
         serde::de::Error::custom(format!(
@@ -180,6 +191,31 @@ impl Policy {
     }
 }
 
+/// The settings that are in force, as short as people say them: `keep_last 3, keep_within_daily 30d`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted = |count: Count| Some(count).filter(|count| *count != Count::NONE).map(|count| count.to_string());
+        let mut settings = vec![("keep_last".to_owned(), counted(self.keep_last))];
+        settings.extend(Every::ALL.map(|every| (format!("keep_{}", every.adverb()), counted(self.newest_of(every)))));
+        settings.push(("keep_within".to_owned(), self.keep_within.map(|ago| ago.to_string())));
+        settings.extend(
+            Every::ALL.map(|every| {
+                (format!("keep_within_{}", every.adverb()), self.within(every).map(|ago| ago.to_string()))
+            }),
+        );
+        let floor = Some(self.min_keep).filter(|floor| *floor > NonZeroU32::MIN);
+        settings.extend([
+            ("min_keep".to_owned(), floor.map(|floor| floor.to_string())),
+            ("min_age".to_owned(), self.min_age.map(|age| age.to_string())),
+            ("max_delete".to_owned(), self.max_delete.map(|most| most.to_string())),
+            ("max_total_size".to_owned(), self.max_total_size.map(|size| format!("{} bytes", size.bytes()))),
+            ("timezone".to_owned(), Some(self.timezone.name().to_owned())),
+        ]);
+        let set = settings.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+        f.write_str(&set.collect::<Vec<_>>().join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,5 +265,20 @@ mod tests {
         assert_eq!(days(r#"{"keep_last": 30, "keep_within_daily": "30d"}"#), None);
         assert_eq!(days(r#"{"keep_within": "30d", "min_age": "7d"}"#), Some(30));
         assert_eq!(days(r#"{"keep_last": 1, "min_age": "7d"}"#), Some(7));
+    }
+
+    #[test]
+    fn a_policy_tells_what_is_set_and_no_more() {
+        for (text, told) in [
+            (r#"{"keep_daily": 7}"#, "keep_daily 7, timezone UTC"),
+            (
+                r#"{"keep_yearly": "all", "keep_within_hourly": "2w", "min_keep": 2, "min_age": "48h", "max_delete": 9,
+                    "max_total_size": "1kB", "timezone": "Europe/Berlin", "keep_within": "1mo", "keep_last": 1}"#,
+                "keep_last 1, keep_yearly all, keep_within 1mo, keep_within_hourly 14d, min_keep 2, min_age 2d, \
+                 max_delete 9, max_total_size 1000 bytes, timezone Europe/Berlin",
+            ),
+        ] {
+            assert_eq!(policy(text).unwrap().to_string(), told);
+        }
     }
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use longshore_core::berth::{MaxRate, Pace, STALL_TIMEOUT, Terms};
 use longshore_core::compress::Compression;
 use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
+use longshore_core::retention::zone;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -30,6 +32,8 @@ pub(super) struct Top {
     _destination: Option<IgnoredAny>,
     #[serde(rename = "retention")]
     _retention: Option<IgnoredAny>,
+    #[serde(rename = "adopt")]
+    _adopt: Option<IgnoredAny>,
     #[serde(rename = "job")]
     _job: Option<IgnoredAny>,
 }
@@ -97,6 +101,22 @@ pub(super) struct Job {
 
 fn one() -> usize {
     1
+}
+
+/// `[adopt.NAME]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Adopt {
+    pub(super) destination: String,
+    pub(super) pattern: String,
+    pub(super) retention: String,
+    #[serde(default = "utc", deserialize_with = "zone")]
+    pub(super) timezone: Tz,
+    pub(super) cluster: Option<String>,
+}
+
+fn utc() -> Tz {
+    Tz::UTC
 }
 
 /// One policy for all destinations, or one for each.

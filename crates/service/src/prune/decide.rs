@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
@@ -10,16 +10,78 @@ use longshore_core::mark::Marks;
 use longshore_core::retention::{Circumstances, History, Plan, Policy, Regime, plan};
 use longshore_core::{Error, Result};
 
+use super::removable::{Removable, removables};
 use crate::catalogs::Catalogued;
-use crate::config::Job;
+use crate::config::{Adoption, Job};
 
 /// How many backups a store is asked about at once.
 const QUESTIONS: usize = 16;
 
-/// What is decided for one job at one destination.
+/// An adopted series of which nothing came for so long has ended: nothing tells when another program is at work.
+const REST: TimeDelta = TimeDelta::days(35);
+
+/// Who makes the series of a policy: a job, or another program whose files were adopted.
+#[derive(Clone, Copy)]
+pub(super) enum Owner<'a> {
+    Job(&'a Job, &'a Policy),
+    Adoption(&'a Adoption),
+}
+
+impl<'a> Owner<'a> {
+    /// The job's name, or the adopt's.
+    pub(super) fn name(self) -> &'a str {
+        match self {
+            Self::Job(job, _) => &job.name,
+            Self::Adoption(adoption) => &adoption.adopt.name,
+        }
+    }
+
+    /// The policy.
+    pub(super) fn policy(self) -> &'a Policy {
+        match self {
+            Self::Job(_, policy) => policy,
+            Self::Adoption(adoption) => &adoption.policy,
+        }
+    }
+
+    /// Whether it makes the backups of a series that have manifests.
+    fn makes(self, series: &Series) -> bool {
+        match self {
+            Self::Job(job, _) => series.job == job.name && series.cluster == job.site.cluster.name,
+            Self::Adoption(_) => false,
+        }
+    }
+
+    /// Its series at a destination, and what they hold.
+    fn series<'c>(self, catalog: &'c Catalog) -> Vec<(&'c Series, Vec<Removable<'c>>)> {
+        match self {
+            Self::Job(..) => {
+                let own = catalog.series.iter().filter(|(series, _)| self.makes(series));
+                own.map(|(series, backups)| (series, backups.iter().map(Removable::Backup).collect())).collect()
+            }
+            Self::Adoption(adoption) => {
+                let own = catalog.adopted.iter().filter(|(series, _)| series.job == adoption.adopt.name);
+                own.map(|(series, files)| (series, files.iter().map(Removable::Adopted).collect())).collect()
+            }
+        }
+    }
+
+    /// When the last was made of each history that does not go on, though the others do.
+    fn ended(self, histories: &[History], now: DateTime<Utc>) -> Vec<Option<DateTime<Utc>>> {
+        let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
+        let newest_run = histories.iter().filter_map(newest).max();
+        let has_ended = |time: &DateTime<Utc>| match self {
+            Self::Job(..) => Some(*time) < newest_run,
+            Self::Adoption(_) => *time < now - REST,
+        };
+        histories.iter().map(|history| newest(history).filter(has_ended)).collect()
+    }
+}
+
+/// What is decided for one job, or one adoption, at one destination.
 pub(super) struct Decided<'a> {
-    /// The job's name.
-    pub(super) job: String,
+    /// Whose series they are.
+    pub(super) owner: Owner<'a>,
     /// Its series there, and what was to be done with each.
     pub(super) series: Vec<(&'a Series, Regime)>,
     /// For each, when its last backup was made, if the job went on without it.
@@ -34,26 +96,25 @@ type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
 /// Decides for the series of a job. What the plan would remove, the store is asked about: what it has locked stays.
 pub(super) async fn decide<'a>(
     at: &'a Catalogued,
-    job: &Job,
-    policy: &Policy,
+    owner: Owner<'a>,
     regime: impl Fn(&Series) -> Regime,
     now: DateTime<Utc>,
     trust_clock: bool,
 ) -> Result<Decided<'a>> {
     let mut locks = Locks::new();
     loop {
-        let decided = of_job(&at.catalog, job, policy, &regime, &locks, now, trust_clock)?;
+        let decided = by_plan(&at.catalog, owner, &regime, &locks, now, trust_clock)?;
         let Some(store) = at.store.locks() else { return Ok(decided) };
         let going: BTreeSet<_> = decided.plan.removed().map(|decision| decision.name.clone()).collect();
-        let unasked =
-            at.catalog.backups().filter(|backup| going.contains(&backup.name) && !locks.contains_key(&backup.name));
+        let unasked = removables(&at.catalog)
+            .filter(|backup| going.contains(backup.name()) && !locks.contains_key(backup.name()));
         let answers: Vec<_> = futures_util::stream::iter(unasked)
             .map(async |backup| {
                 let mut until = None;
-                for key in backup.manifest.keys()? {
+                for key in backup.made()? {
                     until = until.max(store.locked_until(&key).await?);
                 }
-                Ok::<_, Error>((backup.name.clone(), until))
+                Ok::<_, Error>((backup.name().clone(), until))
             })
             .buffered(QUESTIONS)
             .try_collect()
@@ -65,36 +126,32 @@ pub(super) async fn decide<'a>(
     }
 }
 
-/// Decides for the series of a job, by what is known of locks.
-fn of_job<'a>(
+/// Decides for the series of a job or an adoption, by what is known of locks.
+fn by_plan<'a>(
     catalog: &'a Catalog,
-    job: &Job,
-    policy: &Policy,
+    owner: Owner<'a>,
     regime: impl Fn(&Series) -> Regime,
     locks: &Locks,
     now: DateTime<Utc>,
     trust_clock: bool,
 ) -> Result<Decided<'a>> {
-    let own = |series: &Series| series.job == job.name && series.cluster == job.site.cluster.name;
     let mut needed = needed_by_unreadable(catalog);
-    for backup in catalog.series.iter().filter(|(series, _)| !own(series)).flat_map(|(_, backups)| backups) {
+    for backup in catalog.series.iter().filter(|(series, _)| !owner.makes(series)).flat_map(|(_, backups)| backups) {
         needed.extend(backup.manifest.needs.iter().map(|need| (need.clone(), backup.name.clone())));
     }
     let (mut series, mut histories) = (Vec::new(), Vec::new());
-    for (own, backups) in catalog.series.iter().filter(|(series, _)| own(series)) {
+    for (own, backups) in owner.series(catalog) {
         let candidates = backups.iter().map(|backup| {
             let mut candidate = backup.candidate();
-            candidate.locked_until = locks.get(&backup.name).copied().flatten();
+            candidate.locked_until = locks.get(backup.name()).copied().flatten();
             candidate
         });
         series.push((own, regime(own)));
         histories.push(History { backups: candidates.collect(), regime: regime(own) });
     }
-    let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
-    let newest_run = histories.iter().filter_map(newest).max();
-    let ended = histories.iter().map(|history| newest(history).filter(|time| Some(*time) < newest_run)).collect();
-    let plan = plan(policy, &histories, Circumstances { now, needed: &needed, trust_clock })?;
-    Ok(Decided { job: job.name.clone(), series, ended, plan })
+    let ended = owner.ended(&histories, now);
+    let plan = plan(owner.policy(), &histories, Circumstances { now, needed: &needed, trust_clock })?;
+    Ok(Decided { owner, series, ended, plan })
 }
 
 /// The backups of a job that its policy would not keep at a destination, were these there as well.
@@ -111,7 +168,8 @@ pub(crate) fn would_go<'a>(
         // What is known of it elsewhere is not known of it there.
         series.push(Backup { marks: Marks::default(), ..backup.clone() });
     }
-    let decided = of_job(&catalog, job, policy, |_| Regime::Policy, &Locks::new(), Utc::now(), true)?;
+    let owner = Owner::Job(job, policy);
+    let decided = by_plan(&catalog, owner, |_| Regime::Policy, &Locks::new(), Utc::now(), true)?;
     Ok(decided.plan.removed().map(|decision| decision.name.clone()).collect())
 }
 

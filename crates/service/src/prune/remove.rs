@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use longshore_core::catalog::{Backup, Series};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::{MarkName, Says};
 use longshore_core::retention::Fate;
@@ -12,6 +11,7 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use super::decide::Decided;
+use super::removable::{Line, Removable, removables};
 use crate::catalogs::Catalogued;
 use crate::problem::Problem;
 
@@ -23,8 +23,9 @@ const AT_ONCE: usize = 16;
 /// Removes what was decided, in the plans' order. Returns what is still there, and why: one that cannot be removed stops no other but
 /// those that it needs.
 pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap<BackupName, Problem> {
-    let all: BTreeMap<&BackupName, &Backup> = at.catalog.backups().map(|backup| (&backup.name, backup)).collect();
-    let going: Vec<&Backup> = decided
+    let all: BTreeMap<&BackupName, Removable<'_>> =
+        removables(&at.catalog).map(|backup| (backup.name(), backup)).collect();
+    let going: Vec<Removable<'_>> = decided
         .iter()
         .flat_map(|decided| decided.plan.removed())
         .filter_map(|decision| all.get(&decision.name).copied())
@@ -37,21 +38,21 @@ pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap
         for wave in waves(batch) {
             let removals = wave.iter().map(async |backup| {
                 let allowed = match &look {
-                    Ok(_) if needed.contains(&backup.name) => {
-                        Err(kept_back(backup, "what needs it could not be removed"))
+                    Ok(_) if needed.contains(backup.name()) => {
+                        Err(kept_back(*backup, "what needs it could not be removed"))
                     }
-                    Ok(look) => look.allows(backup),
+                    Ok(look) => look.allows(*backup),
                     Err(error) => Err(error.clone()),
                 };
                 match allowed {
-                    Ok(()) => withdraw(&*at.store, backup).await,
+                    Ok(()) => withdraw(&*at.store, *backup).await,
                     kept_back => kept_back,
                 }
             });
             for (backup, removed) in wave.iter().zip(join_all(removals).await) {
                 if let Err(error) = removed {
-                    needed.extend(&backup.manifest.needs);
-                    failures.insert(backup.name.clone(), Problem::from(&error));
+                    needed.extend(backup.needs());
+                    failures.insert(backup.name().clone(), Problem::from(&error));
                 }
             }
         }
@@ -60,22 +61,22 @@ pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap
 }
 
 /// Cuts a batch into runs of backups that may go at once: none of them needs another.
-fn waves<'a>(batch: &'a [&'a Backup]) -> Vec<&'a [&'a Backup]> {
+fn waves<'a, 'b>(batch: &'b [Removable<'a>]) -> Vec<&'b [Removable<'a>]> {
     let mut waves = Vec::new();
     let (mut begin, mut needed) = (0, BTreeSet::new());
     for (place, backup) in batch.iter().enumerate() {
-        if place - begin == AT_ONCE || needed.contains(&backup.name) {
+        if place - begin == AT_ONCE || needed.contains(backup.name()) {
             waves.push(&batch[begin..place]);
             (begin, needed) = (place, BTreeSet::new());
         }
-        needed.extend(&backup.manifest.needs);
+        needed.extend(backup.needs());
     }
     waves.push(&batch[begin..]);
     waves
 }
 
 /// Removes a backup: the manifest first, and the rest only once that is gone.
-async fn withdraw(store: &dyn Store, backup: &Backup) -> Result<()> {
+async fn withdraw(store: &dyn Store, backup: Removable<'_>) -> Result<()> {
     for key in backup.keys()? {
         store.remove(&key).await?;
     }
@@ -83,13 +84,13 @@ async fn withdraw(store: &dyn Store, backup: &Backup) -> Result<()> {
 }
 
 /// Of each series of which something goes and something good stays, the newest of that: it must be there while the others go.
-fn witnesses<'a>(decided: &'a [Decided<'_>], all: &BTreeMap<&BackupName, &'a Backup>) -> BTreeMap<Series, &'a Backup> {
+fn witnesses<'a>(decided: &[Decided<'_>], all: &BTreeMap<&BackupName, Removable<'a>>) -> BTreeMap<Line, Removable<'a>> {
     let mut witnesses = BTreeMap::new();
     for decided in decided {
-        for ((series, _), decisions) in decided.series.iter().zip(&decided.plan.decisions) {
+        for decisions in &decided.plan.decisions {
             let stays = decisions.iter().filter(|decision| matches!(decision.fate, Fate::Keep(_)));
             let good = stays.filter_map(|decision| all.get(&decision.name)).find(|backup| backup.is_good());
-            witnesses.extend(good.map(|backup| ((*series).clone(), *backup)));
+            witnesses.extend(good.map(|backup| (backup.line(), *backup)));
         }
     }
     witnesses
@@ -98,45 +99,60 @@ fn witnesses<'a>(decided: &'a [Decided<'_>], all: &BTreeMap<&BackupName, &'a Bac
 /// Another look at what lies in a destination.
 struct Look {
     /// The series whose newest good backup has gone meanwhile.
-    bereft: BTreeSet<Series>,
+    bereft: BTreeSet<Line>,
     /// Backups that were marked meanwhile.
     marked: BTreeSet<BackupName>,
+    /// Adopted files that somebody writes to.
+    changed: BTreeSet<Key>,
 }
 
 impl Look {
     /// Looks again, before a batch goes.
-    async fn again(store: &dyn Store, batch: &[&Backup], witnesses: &BTreeMap<Series, &Backup>) -> Result<Self> {
-        let concerned: BTreeSet<Series> = batch.iter().map(|backup| Series::of(&backup.manifest)).collect();
-        let mut awaited: BTreeMap<Key, &Series> = BTreeMap::new();
-        for (series, witness) in witnesses.iter().filter(|(series, _)| concerned.contains(*series)) {
-            awaited.insert(witness.name.manifest(), series);
-            awaited.insert(witness.manifest.artifact.key.clone(), series);
+    async fn again(
+        store: &dyn Store,
+        batch: &[Removable<'_>],
+        witnesses: &BTreeMap<Line, Removable<'_>>,
+    ) -> Result<Self> {
+        let concerned: BTreeSet<Line> = batch.iter().map(|backup| backup.line()).collect();
+        let mut awaited: BTreeMap<Key, &Line> = BTreeMap::new();
+        for (line, witness) in witnesses.iter().filter(|(line, _)| concerned.contains(*line)) {
+            awaited.extend(witness.essence().into_iter().map(|key| (key, line)));
         }
-        let known: BTreeSet<&MarkName> = batch.iter().flat_map(|backup| &backup.marks.names).collect();
-        let names: BTreeSet<&BackupName> = batch.iter().map(|backup| &backup.name).collect();
-        let mut marked = BTreeSet::new();
+        let known: BTreeSet<&MarkName> = batch.iter().flat_map(|backup| backup.marks()).collect();
+        let names: BTreeSet<&BackupName> = batch.iter().map(|backup| backup.name()).collect();
+        let sizes: BTreeMap<&Key, u64> = batch.iter().filter_map(|backup| backup.size_of_adopted()).collect();
+        let (mut marked, mut changed) = (BTreeSet::new(), BTreeSet::new());
         let mut entries = store.list().await?;
         while let Some(entry) = entries.try_next().await? {
-            awaited.remove(&entry.key);
+            // An empty file is no good one: nobody may have emptied it meanwhile.
+            if entry.bytes > 0 {
+                awaited.remove(&entry.key);
+            }
             let mark = MarkName::of(&entry.key).filter(|mark| names.contains(&mark.backup) && !known.contains(mark));
             marked
                 .extend(mark.filter(|mark| matches!(mark.says, Says::Hold | Says::Restoring)).map(|mark| mark.backup));
+            if sizes.get(&entry.key).is_some_and(|bytes| *bytes != entry.bytes) {
+                changed.insert(entry.key);
+            }
         }
-        Ok(Self { bereft: awaited.into_values().cloned().collect(), marked })
+        Ok(Self { bereft: awaited.into_values().cloned().collect(), marked, changed })
     }
 
     /// Whether a backup may still go.
-    fn allows(&self, backup: &Backup) -> Result<()> {
-        if self.bereft.contains(&Series::of(&backup.manifest)) {
+    fn allows(&self, backup: Removable<'_>) -> Result<()> {
+        if self.bereft.contains(&backup.line()) {
             return Err(kept_back(backup, "the newest good backup of its series has gone since the plan was made"));
         }
-        if self.marked.contains(&backup.name) {
+        if backup.size_of_adopted().is_some_and(|(key, _)| self.changed.contains(key)) {
+            return Err(kept_back(backup, "it has another size than when the plan was made: somebody writes to it"));
+        }
+        if self.marked.contains(backup.name()) {
             return Err(kept_back(backup, "it was held, or its restore began, since the plan was made"));
         }
         Ok(())
     }
 }
 
-fn kept_back(backup: &Backup, message: &str) -> Error {
-    Error::new(Stage::Retention, Kind::Refused, backup.name.as_str(), message)
+fn kept_back(backup: Removable<'_>, message: &str) -> Error {
+    Error::new(Stage::Retention, Kind::Refused, backup.name().as_str(), message)
 }

@@ -1,5 +1,7 @@
 //! What prune promises, against a destination in memory that fails on purpose.
 
+mod adopted;
+
 use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};

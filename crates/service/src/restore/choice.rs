@@ -9,7 +9,7 @@ use longshore_core::key::BackupName;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::catalogs::{Catalogued, means, readable};
+use crate::catalogs::{Catalogued, adopted, means, readable};
 use crate::config::Config;
 
 /// Which backups to bring home.
@@ -132,7 +132,8 @@ fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Optio
     // Two jobs may dump one database, but not the same of it.
     unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "say which job made it, with --job: ")?;
     if candidates.is_empty() {
-        return Err(not_found(words, "there is no good backup of it"));
+        let none = || not_found(words, "there is no good backup of it");
+        return Err(adopted(catalogs, words).unwrap_or_else(none));
     }
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));

@@ -1,0 +1,157 @@
+//! `longshore prune --explain`: for each series its calendar, every backup with why it stays or goes, and what that comes to.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use indicatif::HumanBytes;
+use longshore_core::key::BackupName;
+use longshore_core::retention::Reason;
+use longshore_service::prune::{Pruned, SeriesPruned};
+use longshore_service::sweep::Swept;
+
+use super::calendar::{Day, LEGEND, draw};
+use super::told::{afterwards, why_swept};
+use crate::output::Output;
+
+pub(super) fn explain(output: Output, all: &[Pruned]) {
+    if all.is_empty() {
+        output.note("no job has a retention policy, and nothing is adopted");
+    }
+    for pruned in all {
+        if pruned.error.is_none() && pruned.series.is_empty() {
+            output.note(format_args!("no backups at \"{}\"", pruned.destination));
+        }
+        for series in &pruned.series {
+            explain_series(output, &pruned.destination, series);
+        }
+        if !pruned.swept.is_empty() {
+            output.line(format_args!("{}: left by writers that were interrupted\n", pruned.destination));
+            let row = |swept: &Swept| vec![swept.name.clone(), "goes".to_owned(), why_swept(swept)];
+            output.table(&["FILE", "DECISION", "WHY"], &pruned.swept.iter().map(row).collect::<Vec<_>>());
+            output.line("");
+        }
+    }
+    afterwards(output, all);
+}
+
+/// One backup of a series, and what is decided.
+struct Row<'a> {
+    name: &'a BackupName,
+    time: DateTime<Utc>,
+    bytes: u64,
+    shows: Day,
+    why: String,
+}
+
+fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
+    let rows = rows(series);
+    let local = |row: &Row<'_>| row.time.with_timezone(&series.timezone);
+    output.line(format_args!(
+        "{destination}: {}/{}, {} {}\npolicy: {}\n",
+        series.cluster,
+        series.subject,
+        if series.adopted { "adopt" } else { "job" },
+        series.job,
+        series.policy
+    ));
+    let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
+    for row in &rows {
+        let day = days.entry(local(row).date_naive()).or_insert(Day::Empty);
+        *day = row.shows.max(*day);
+    }
+    for line in draw(&days) {
+        output.line(line);
+    }
+    output.line(format_args!("         {LEGEND}\n"));
+    let cells = |row: &Row<'_>| {
+        vec![
+            row.name.file_name().to_owned(),
+            local(row).format("%a %Y-%m-%d %H:%M").to_string(),
+            HumanBytes(row.bytes).to_string(),
+            if row.shows == Day::Goes { "goes" } else { "stays" }.to_owned(),
+            row.why.clone(),
+        ]
+    };
+    let time = format!("TIME ({})", series.timezone.name());
+    output.table(&["BACKUP", &time, ">SIZE", "DECISION", "WHY"], &rows.iter().map(cells).collect::<Vec<_>>());
+    output.line(format_args!("\n{}\n", totals(&rows)));
+}
+
+/// Every backup of a series, newest first.
+fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
+    let keep = series.keep.iter().map(|kept| Row {
+        name: &kept.name,
+        time: kept.time,
+        bytes: kept.bytes,
+        shows: match series.refused.is_some() || kept.reasons.iter().any(is_alarming) {
+            true => Day::Alarming,
+            false => Day::Kept,
+        },
+        why: kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    });
+    let remove = series.remove.iter().map(|removed| Row {
+        name: &removed.name,
+        time: removed.time,
+        bytes: removed.bytes,
+        shows: Day::Goes,
+        why: removed.cause.to_string(),
+    });
+    let mut all: Vec<_> = keep.chain(remove).collect();
+    all.sort_by(|one, other| (other.time, other.name).cmp(&(one.time, one.name)));
+    all
+}
+
+fn is_alarming(reason: &Reason) -> bool {
+    matches!(reason, Reason::NotGood | Reason::FutureDated)
+}
+
+/// How many stay and go, and what they take.
+fn totals(rows: &[Row<'_>]) -> String {
+    let total = |goes: bool| {
+        let those = || rows.iter().filter(|row| (row.shows == Day::Goes) == goes);
+        (those().count(), HumanBytes(those().map(|row| row.bytes).sum()))
+    };
+    let ((stay, kept), (go, freed)) = (total(false), total(true));
+    format!("{stay} stay ({kept}), {go} go ({freed})")
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Stamp;
+    use longshore_core::retention::{Cause, Policy};
+    use longshore_service::prune::{Kept, Removed};
+
+    use super::*;
+
+    #[test]
+    fn what_stays_and_goes_is_counted_and_alarming_are_those_that_a_person_should_look_at() {
+        let name = |stamp| BackupName::new("main", "app", Stamp::parse(stamp).unwrap()).unwrap();
+        let time = |stamp| Stamp::parse(stamp).unwrap().time();
+        let kept = |stamp, reasons| Kept { name: name(stamp), bytes: 1024, time: time(stamp), reasons };
+        let (first, second, third) = ("2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000");
+        let series = SeriesPruned {
+            cluster: "main".to_owned(),
+            subject: "app".to_owned(),
+            job: "nightly".to_owned(),
+            adopted: false,
+            policy: Policy::default().to_string(),
+            timezone: Policy::default().timezone,
+            keep: vec![kept(third, vec![Reason::Newest, Reason::Last]), kept(first, vec![Reason::NotGood])],
+            remove: vec![Removed { name: name(second), bytes: 512, time: time(second), cause: Cause::NoRule }],
+            failed: Vec::new(),
+            refused: None,
+            ended: None,
+        };
+        let rows = rows(&series);
+        let shown: Vec<_> = rows.iter().map(|row| (row.time, row.shows, row.why.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                (time(third), Day::Kept, "newest, last"),
+                (time(second), Day::Goes, "no rule keeps it"),
+                (time(first), Day::Alarming, "damaged: look at it with `longshore verify`"),
+            ]
+        );
+        assert_eq!(totals(&rows), "2 stay (2.00 KiB), 1 go (512 B)");
+    }
+}

@@ -1,0 +1,140 @@
+//! What a prune has to tell: every decision in one table, and whatever went wrong.
+
+use longshore_service::prune::{Mode, Pruned, SeriesPruned, shown};
+use longshore_service::sweep::Swept;
+
+use crate::output::Output;
+
+/// Every backup, newest first, with why it is kept or goes.
+pub(super) fn show(output: Output, all: &[Pruned], mode: Mode) {
+    let mut rows = Vec::new();
+    for pruned in all {
+        for series in &pruned.series {
+            rows.extend(decisions(series, mode).into_iter().map(|mut row| {
+                row.insert(0, pruned.destination.clone());
+                row
+            }));
+        }
+        for swept in &pruned.swept {
+            let decision = done(swept.error.is_some(), mode);
+            rows.push(vec![pruned.destination.clone(), swept.name.clone(), decision, why_swept(swept)]);
+        }
+    }
+    if all.is_empty() {
+        output.note("no job has a retention policy, and nothing is adopted");
+    } else if rows.is_empty() {
+        output.note("no backups");
+    } else {
+        output.table(&["DESTINATION", "BACKUP", "DECISION", "REASONS"], &rows);
+    }
+    afterwards(output, all);
+}
+
+/// What is to be known beside the decisions: what went wrong, and which series have ended.
+pub(super) fn afterwards(output: Output, all: &[Pruned]) {
+    for pruned in all {
+        problems(output, pruned);
+        left_alone(output, pruned);
+        for series in &pruned.series {
+            if let Some(ended) = series.ended {
+                output.note(format_args!(
+                    "{}/{} at \"{}\" no longer grows since {}: its last backups stay until `longshore prune --retired {}/{}`",
+                    series.cluster, series.subject, pruned.destination, shown(ended), series.cluster, series.subject
+                ));
+            }
+        }
+    }
+}
+
+/// How many files of no backup no adopt claims, and examples.
+fn left_alone(output: Output, pruned: &Pruned) {
+    let number = pruned.not_adopted.len();
+    let examples = pruned.not_adopted.iter().take(3).map(|file| format!("{} ({})", file.key, file.why));
+    if number > 0 {
+        output.note(format_args!(
+            "not adopted and left alone at \"{}\": {number} {}, such as {}",
+            pruned.destination,
+            if number == 1 { "file" } else { "files" },
+            examples.collect::<Vec<_>>().join(", ")
+        ));
+    }
+}
+
+/// Why what an interrupted writer left goes.
+pub(super) fn why_swept(swept: &Swept) -> String {
+    match swept.orphan {
+        true => format!("no manifest came for it since {}", swept.since.date_naive()),
+        false => format!("left by an interrupted writer on {}", swept.since.date_naive()),
+    }
+}
+
+/// What is decided for each backup of a series, newest first: its name, the decision, and why.
+fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
+    let keep = series.keep.iter().map(|kept| {
+        let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
+    });
+    let remove = series.remove.iter().map(|removed| {
+        let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
+        (removed.time, vec![removed.name.to_string(), done(failed, mode), removed.cause.to_string()])
+    });
+    let mut all: Vec<_> = keep.chain(remove).collect();
+    all.sort_by(|(one, _), (other, _)| other.cmp(one));
+    all.into_iter().map(|(_, row)| row).collect()
+}
+
+/// What became of something that was to go.
+fn done(failed: bool, mode: Mode) -> String {
+    match (failed, mode) {
+        (true, _) => "REMOVAL FAILED",
+        (false, Mode::DryRun) => "would remove",
+        (false, Mode::Act) => "removed",
+    }
+    .to_owned()
+}
+
+/// What retention did at the end of a run.
+pub(in crate::command) fn tell(output: Output, pruned: &Pruned) {
+    let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
+    if removed > 0 {
+        output.note(format_args!("removed {removed} older backups at \"{}\"", pruned.destination));
+    }
+    problems(output, pruned);
+}
+
+fn problems(output: Output, pruned: &Pruned) {
+    if let Some(error) = &pruned.error {
+        output.problem(
+            &format!("nothing was pruned at \"{}\": {}", pruned.destination, error.message),
+            error.hint.as_deref(),
+        );
+    }
+    for error in &pruned.problems {
+        output.problem(&format!("at \"{}\": {}", pruned.destination, error.message), error.hint.as_deref());
+    }
+    for swept in &pruned.swept {
+        if let Some(error) = &swept.error {
+            output.problem(
+                &format!("{} at \"{}\" could not be removed: {}", swept.name, pruned.destination, error.message),
+                error.hint.as_deref(),
+            );
+        }
+    }
+    for series in &pruned.series {
+        if let Some(error) = &series.refused {
+            output.problem(
+                &format!(
+                    "nothing was pruned of {}/{} at \"{}\": {}",
+                    series.cluster, series.subject, pruned.destination, error.message
+                ),
+                error.hint.as_deref(),
+            );
+        }
+        for (name, error) in &series.failed {
+            output.problem(
+                &format!("{name} at \"{}\" could not be removed: {}", pruned.destination, error.message),
+                error.hint.as_deref(),
+            );
+        }
+    }
+}

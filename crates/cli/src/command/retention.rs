@@ -1,0 +1,138 @@
+//! `longshore retention`: try policies before they are trusted.
+
+mod picture;
+mod scale;
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use indicatif::HumanBytes;
+use longshore_core::retention::{Every, Policy};
+use longshore_core::{Error, Result, Stage};
+use longshore_service::simulate::{Simulation, Trial, simulate as run};
+use serde::Serialize;
+
+use crate::args::{Retention, Simulate};
+use crate::command::Context;
+use crate::command::list::age;
+use crate::exit_code::Exit;
+use crate::output::Output;
+
+/// What was tried, and what came of it.
+#[derive(Serialize)]
+struct Tried<'a> {
+    policy: &'a str,
+    rules: String,
+    every: String,
+    #[serde(flatten)]
+    simulation: &'a Simulation,
+}
+
+pub(super) fn retention(context: &Context, what: &Retention) -> Result<Exit> {
+    match what {
+        Retention::Simulate(args) => simulate(context, args),
+    }
+}
+
+fn simulate(context: &Context, args: &Simulate) -> Result<Exit> {
+    let Context { config, output, .. } = context;
+    let policy = config.policy(&args.policy)?;
+    let end_of = |day: NaiveDate| midnight(day) + TimeDelta::days(1) - TimeDelta::seconds(1);
+    let simulation = run(&Trial {
+        policy,
+        start: midnight(args.start.unwrap_or_else(|| Utc::now().date_naive())),
+        every: args.every,
+        lasting: args.lasting,
+        size: args.size,
+        until: args.on.map(end_of),
+    })?;
+    let tried = Tried {
+        policy: &args.policy,
+        rules: policy.to_string(),
+        every: args.every.to_string(),
+        simulation: &simulation,
+    };
+    if let Some(path) = &args.svg {
+        let title = format!("{}: a run every {}", args.policy, args.every);
+        save(path, &picture::draw(&title, &tried.rules, &simulation))?;
+    }
+    if args.json.json {
+        return Ok(output.json(&tried));
+    }
+    show(*output, policy, &tried);
+    if let Some(path) = &args.svg {
+        output.note(format_args!("wrote {}", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+fn midnight(day: NaiveDate) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc()
+}
+
+/// Writes the picture to a new file.
+fn save(path: &Path, picture: &str) -> Result<()> {
+    let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
+        file.write_all(picture.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(|error| {
+        let there = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let error = Error::io(Stage::Retention, path.display().to_string(), "cannot write the picture", error);
+        if there { error.hint("nothing is ever overwritten: name a new file") } else { error }
+    })
+}
+
+/// What there was over time, and then all that there is at the end.
+fn show(output: Output, policy: &Policy, tried: &Tried<'_>) {
+    let simulation = tried.simulation;
+    let local = |time: DateTime<Utc>| time.with_timezone(&simulation.timezone);
+    let sized = |backups| simulation.bytes_of(backups).map(|bytes| HumanBytes(bytes).to_string());
+    output.line(format_args!("policy {}: {}\n", tried.policy, tried.rules));
+    let (heading, every) = steps(simulation.end - simulation.start);
+    let ends = simulation.ends_of(every);
+    let rows = ends.iter().map(|day| {
+        let mut row = vec![local(day.time).format("%Y-%m-%d").to_string(), day.backups.to_string()];
+        row.extend(sized(day.backups));
+        row.extend([local(day.oldest).format("%Y-%m-%d").to_string(), age(day.time - day.oldest)]);
+        row
+    });
+    let sizes = if simulation.backup_bytes.is_some() { &[">SIZE"][..] } else { &[] };
+    let headings = [&[heading, ">BACKUPS"], sizes, &["OLDEST", ">AGE"]].concat();
+    output.table(&headings, &rows.collect::<Vec<_>>());
+    output.line(format_args!("\nafter the run of {}:\n", local(simulation.end).format("%a %Y-%m-%d %H:%M")));
+    let rows = simulation.survivors.iter().map(|survivor| {
+        vec![
+            local(survivor.time).format("%a %Y-%m-%d %H:%M").to_string(),
+            age(simulation.end - survivor.time),
+            survivor.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let time = format!("BACKUP ({})", simulation.timezone.name());
+    output.table(&[&time, ">AGE", "KEPT BY"], &rows.collect::<Vec<_>>());
+    let comes_to = |backups| sized(backups).map(|size| format!(" ({size})")).unwrap_or_default();
+    let left = simulation.survivors.len();
+    output.line(format_args!(
+        "\n{left} backups{} of {} runs; at most {}{} at once, between a run and its prune",
+        comes_to(left),
+        simulation.runs,
+        simulation.most,
+        comes_to(simulation.most)
+    ));
+    if policy.max_total_size.is_some() && simulation.backup_bytes.is_none() {
+        output.note("without --size, max_total_size is left out of account");
+    }
+}
+
+/// The periods at whose ends it is told what there is: as many as can be read.
+fn steps(span: TimeDelta) -> (&'static str, Every) {
+    match span.num_days() {
+        ..=31 => ("END OF DAY", Every::Day),
+        ..=200 => ("END OF WEEK", Every::Week),
+        ..=1_500 => ("END OF MONTH", Every::Month),
+        ..=5_000 => ("END OF QUARTER", Every::Quarter),
+        _ => ("END OF YEAR", Every::Year),
+    }
+}

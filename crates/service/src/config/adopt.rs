@@ -1,0 +1,66 @@
+//! `[adopt.NAME]`: which files that another program left are taken for backups, and how long they are kept.
+
+use std::collections::BTreeMap;
+
+use longshore_core::adopt::{Adopt, Pattern};
+use longshore_core::retention::Policy;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Destination, Job, is_plain, lead, read, shown, written};
+use crate::fault::Fault;
+
+/// Files of another program that are taken for backups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// How they are told from other files.
+    pub adopt: Adopt,
+    /// The destination where they lie.
+    pub destination: String,
+    /// How many of them to keep.
+    pub policy: Policy,
+}
+
+/// Reads an adoption.
+pub(super) fn adoption(
+    name: &str,
+    value: Spanned<DeValue<'_>>,
+    destinations: &BTreeMap<String, Destination>,
+    policies: &BTreeMap<String, Policy>,
+) -> Result<Adoption, Fault> {
+    let span = value.span();
+    let wrong = |message: String| Fault::at(span.clone(), format!("adopt \"{name}\": {message}"));
+    let written::Adopt { destination, pattern, retention, timezone, cluster } = read(value)?;
+    lead(destinations, &destination, "destination").map_err(&wrong)?;
+    let policy = lead(policies, &retention, "retention").map_err(&wrong)?.clone();
+    let cluster = cluster.unwrap_or_else(|| name.to_owned());
+    if !is_plain(&cluster) {
+        return Err(wrong(format!("{} is no name of a cluster", shown(&cluster))));
+    }
+    let pattern = Pattern::parse(&pattern).map_err(&wrong)?;
+    Ok(Adoption { adopt: Adopt { name: name.to_owned(), cluster, pattern, timezone }, destination, policy })
+}
+
+/// Two that would claim the same files, or one that is called as a job is, are mistakes.
+pub(super) fn check(
+    adoptions: &BTreeMap<String, Adoption>,
+    jobs: &BTreeMap<String, Job>,
+    whole: std::ops::Range<usize>,
+) -> Result<(), Fault> {
+    for (name, adoption) in adoptions {
+        if jobs.contains_key(name) {
+            let message = format!("\"{name}\" is the name of a job and of an adopt: call the adopt something else");
+            return Err(Fault::at(whole, message));
+        }
+        let same = |other: &&Adoption| {
+            other.adopt.name < *name
+                && other.destination == adoption.destination
+                && other.adopt.pattern.as_str() == adoption.adopt.pattern.as_str()
+        };
+        if let Some(other) = adoptions.values().find(same) {
+            let message = format!("adopt \"{}\" and adopt \"{name}\" claim the same files", other.adopt.name);
+            return Err(Fault::at(whole, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! What a policy keeps, tried before it is trusted: runs at even distances, each followed by a prune, by the engine that prunes.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::quantity::{Size, Span};
+use longshore_core::retention::{
+    Candidate, Circumstances, Decision, Every, Fate, History, Policy, Reason, Regime, plan,
+};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+
+use crate::prune::{by_name, in_words};
+
+/// More runs than this nobody waits for.
+pub const MAX_RUNS: i64 = 200_000;
+
+/// Nor for more decisions than this: each run decides anew for all that is there.
+const MAX_DECISIONS: usize = 30_000_000;
+
+/// What is tried.
+#[derive(Debug, Clone)]
+pub struct Trial<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// When the first run is.
+    pub start: DateTime<Utc>,
+    /// How long after each run the next is.
+    pub every: Span,
+    /// For how long there are runs: none is so long after the first.
+    pub lasting: Span,
+    /// What each backup takes.
+    pub size: Option<Size>,
+    /// What is there then is wanted: no run is later.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What a policy keeps of one series, over time and at the end.
+#[derive(Debug, Serialize)]
+pub struct Simulation {
+    /// When the first run was.
+    pub start: DateTime<Utc>,
+    /// When the last was.
+    pub end: DateTime<Utc>,
+    /// How many runs there were.
+    pub runs: usize,
+    /// The time zone by whose calendar the policy counts.
+    #[serde(serialize_with = "by_name")]
+    pub timezone: Tz,
+    /// What each backup takes, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup_bytes: Option<u64>,
+    /// The most backups that there were at once: after a run, and before its prune.
+    pub most: usize,
+    /// What there was after the last run of each day.
+    pub days: Vec<Day>,
+    /// What there is at the end, newest first.
+    pub survivors: Vec<Survivor>,
+}
+
+/// What there was at the end of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Day {
+    /// The day's last run.
+    pub time: DateTime<Utc>,
+    /// How many backups there were.
+    pub backups: usize,
+    /// The time of the oldest.
+    pub oldest: DateTime<Utc>,
+}
+
+/// A backup that is there at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Survivor {
+    /// When it was made.
+    pub time: DateTime<Utc>,
+    /// Every reason to keep it.
+    #[serde(serialize_with = "in_words")]
+    pub reasons: Vec<Reason>,
+}
+
+impl Simulation {
+    /// What so many backups take, if it was said what one does.
+    pub fn bytes_of(&self, backups: usize) -> Option<u64> {
+        self.backup_bytes.map(|bytes| bytes.saturating_mul(backups as u64))
+    }
+
+    /// What there was after the last run of each of these periods.
+    pub fn ends_of(&self, every: Every) -> Vec<&Day> {
+        let mut ends: BTreeMap<_, &Day> = BTreeMap::new();
+        for day in &self.days {
+            ends.insert(every.period(day.time, self.timezone), day);
+        }
+        let mut ends: Vec<_> = ends.into_values().collect();
+        ends.sort_by_key(|day| day.time);
+        ends
+    }
+}
+
+/// Makes the runs, and prunes after each: only what is kept is remembered, so that years of hourly runs take a moment.
+pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
+    let (first, every, runs) = runs(trial)?;
+    let policy = trial.policy;
+    let bytes = trial.size.map_or(0, Size::bytes);
+    let mut history = [History { backups: Vec::new(), regime: Regime::Policy }];
+    let mut decisions: Vec<Decision> = Vec::new();
+    let (mut days, mut most, mut decided, mut now) = (Vec::<Day>::new(), 0, 0, first);
+    for run in 0..runs {
+        now = first + every * run;
+        history[0].backups.push(candidate(now, bytes)?);
+        most = most.max(history[0].backups.len());
+        decided += history[0].backups.len();
+        if decided > MAX_DECISIONS {
+            let message = format!("the policy keeps so much that it takes too long: {most} backups by {now}");
+            let error = Error::new(Stage::Retention, Kind::Usage, "--for", message);
+            return Err(error.hint("take a shorter time or fewer runs"));
+        }
+        let mut plan = plan(policy, &history, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false })?;
+        let gone: HashSet<_> = plan.removed().map(|decision| decision.name.clone()).collect();
+        if !gone.is_empty() {
+            history[0].backups.retain(|backup| !gone.contains(&backup.name));
+        }
+        decisions = plan.decisions.remove(0);
+        let oldest = history[0].backups.first().map_or(now, |oldest| oldest.time);
+        let day = Day { time: now, backups: history[0].backups.len(), oldest };
+        let period = |time| Every::Day.period(time, policy.timezone);
+        match days.last_mut() {
+            Some(last) if period(last.time) == period(now) => *last = day,
+            _ => days.push(day),
+        }
+    }
+    let survivors = decisions.into_iter().filter_map(|decision| match decision.fate {
+        Fate::Keep(reasons) => Some(Survivor { time: decision.time, reasons }),
+        Fate::Remove(_) => None,
+    });
+    Ok(Simulation {
+        start: first,
+        end: now,
+        runs: usize::try_from(runs).unwrap_or_default(),
+        timezone: policy.timezone,
+        backup_bytes: trial.size.map(Size::bytes),
+        most,
+        days,
+        survivors: survivors.collect(),
+    })
+}
+
+/// When the first run is, how long it is from each to the next, and how many there are.
+fn runs(trial: &Trial<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
+    let wrong = |what: &str, message: &str, hint: &str| {
+        Err(Error::new(Stage::Retention, Kind::Usage, what, message).hint(hint.to_owned()))
+    };
+    let span = |span: Span| TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX);
+    let (first, every) = (Stamp::new(trial.start).time(), span(trial.every));
+    if every <= TimeDelta::zero() {
+        return wrong("--every", "there must be some time between two runs", "such as --every 6h");
+    }
+    let Some(end) = first.checked_add_signed(span(trial.lasting)).filter(|end| *end > first) else {
+        return wrong("--for", "there is no run in that time", "such as --for 3y");
+    };
+    let last = (end - TimeDelta::seconds(1)).min(trial.until.unwrap_or(DateTime::<Utc>::MAX_UTC));
+    if last < first || trial.until.is_some_and(|until| until >= end + TimeDelta::days(1)) {
+        return wrong("--on", "the day is not within the time that is tried", "see --start and --for");
+    }
+    let runs = (last - first).num_seconds() / every.num_seconds() + 1;
+    match i32::try_from(runs) {
+        Ok(number) if runs <= MAX_RUNS => Ok((first, every, number)),
+        _ => wrong(
+            "--every",
+            &format!("that is {runs} runs, and more than {MAX_RUNS} are not tried"),
+            "take a shorter time or fewer runs",
+        ),
+    }
+}
+
+fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
+    Ok(Candidate {
+        name: BackupName::new("simulated", "backup", Stamp::new(time))?,
+        time,
+        bytes,
+        good: true,
+        verified: false,
+        drilled: false,
+        held: None,
+        locked_until: None,
+        restoring_until: None,
+        needs: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::retention::Count;
+
+    use super::*;
+
+    fn span(text: &str) -> Span {
+        Span::try_from(text.to_owned()).unwrap()
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn trial<'a>(policy: &'a Policy, every: &str, lasting: &str) -> Trial<'a> {
+        let (every, lasting) = (span(every), span(lasting));
+        Trial { policy, start: at("2026-01-01T00:00:00Z"), every, lasting, size: None, until: None }
+    }
+
+    fn daily(count: u32) -> Policy {
+        Policy { keep_daily: Count::AtMost(count), ..Policy::default() }
+    }
+
+    fn times(simulation: &Simulation) -> Vec<String> {
+        simulation.survivors.iter().map(|survivor| survivor.time.format("%m-%d %H").to_string()).collect()
+    }
+
+    #[test]
+    fn seven_days_of_runs_every_six_hours_are_seven_backups() {
+        let policy = daily(7);
+        let simulation = simulate(&trial(&policy, "6h", "7d")).unwrap();
+        assert_eq!((simulation.runs, simulation.survivors.len(), simulation.end), (28, 7, at("2026-01-07T18:00:00Z")));
+        let after_two_weeks = simulate(&trial(&policy, "6h", "14d")).unwrap();
+        assert_eq!(
+            times(&after_two_weeks),
+            ["01-14 18", "01-13 18", "01-12 18", "01-11 18", "01-10 18", "01-09 18", "01-08 18"]
+        );
+        assert_eq!(after_two_weeks.most, 8, "a run's backup is there before the prune");
+        let counts: Vec<_> = after_two_weeks.days.iter().map(|day| day.backups).collect();
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7]);
+    }
+
+    #[test]
+    fn what_there_is_on_a_day_is_what_there_was_at_its_end() {
+        let policy = daily(7);
+        let until = Some(at("2026-01-03T23:59:59Z"));
+        let simulation = simulate(&Trial { until, ..trial(&policy, "6h", "1y") }).unwrap();
+        assert_eq!(times(&simulation), ["01-03 18", "01-02 18", "01-01 18"]);
+        for outside in ["2025-12-31T23:59:59Z", "2027-01-02T23:59:59Z"] {
+            let error = simulate(&Trial { until: Some(at(outside)), ..trial(&policy, "6h", "1y") }).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage, "{outside}");
+        }
+    }
+
+    #[test]
+    fn three_years_by_a_usual_policy_end_as_counted_by_hand() {
+        let policy = Policy {
+            keep_last: Count::AtMost(3),
+            keep_daily: Count::AtMost(7),
+            keep_weekly: Count::AtMost(5),
+            keep_monthly: Count::AtMost(12),
+            ..Policy::default()
+        };
+        let simulation = simulate(&trial(&policy, "6h", "3y")).unwrap();
+        assert_eq!((simulation.runs, simulation.end), (4_380, at("2028-12-30T18:00:00Z")));
+        // The newest three of one day: two more than its last. Seven days. Sundays before those: 24 (a day of the seven), 17, 10, 3 December,
+        // of which 24 counts once. Months: December's is the newest; 11 more.
+        assert_eq!(simulation.survivors.len(), 2 + 7 + 3 + 11);
+        let oldest = simulation.survivors.last().unwrap();
+        assert_eq!(oldest.time, at("2028-01-31T18:00:00Z"));
+        assert_eq!(oldest.reasons, [Reason::NewestOf(Every::Month)]);
+    }
+
+    #[test]
+    fn keep_last_keeps_as_many_as_it_says_or_as_there_are() {
+        for last in [1, 2, 10, 100] {
+            let policy = Policy { keep_last: Count::AtMost(last), ..Policy::default() };
+            for (every, lasting, runs) in [("1h", "3d", 72), ("1d", "30d", 30), ("7d", "1y", 53)] {
+                let simulation = simulate(&trial(&policy, every, lasting)).unwrap();
+                assert_eq!((simulation.runs, simulation.survivors.len()), (runs, runs.min(last as usize)));
+                assert!(simulation.days.iter().all(|day| day.backups <= last as usize));
+                assert!(simulation.most <= last as usize + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_makes_a_bound_of_bytes_count() {
+        let policy = Policy { max_total_size: Some(Size::new(3_000)), ..daily(7) };
+        let unbounded = simulate(&trial(&policy, "1d", "30d")).unwrap();
+        assert_eq!((unbounded.survivors.len(), unbounded.bytes_of(7)), (7, None));
+        let size = Some(Size::new(1_000));
+        let simulation = simulate(&Trial { size, ..trial(&policy, "1d", "30d") }).unwrap();
+        assert_eq!((simulation.survivors.len(), simulation.bytes_of(3)), (3, Some(3_000)));
+    }
+
+    #[test]
+    fn the_ends_of_months_are_those_of_the_policys_time_zone() {
+        let policy = Policy { timezone: Tz::Pacific__Auckland, ..daily(2) };
+        let simulation = simulate(&trial(&policy, "12h", "60d")).unwrap();
+        let ends: Vec<_> = simulation.ends_of(Every::Month).iter().map(|day| day.time).collect();
+        // Midnight in Auckland is at 11:00 UTC: what runs at noon on 31 January is of February there.
+        assert_eq!(ends, [at("2026-01-31T00:00:00Z"), at("2026-02-28T00:00:00Z"), at("2026-03-01T12:00:00Z")]);
+    }
+
+    #[test]
+    fn what_makes_no_runs_or_far_too_many_is_refused() {
+        let policy = daily(7);
+        for (every, lasting) in [("0s", "1y"), ("1h", "0s"), ("1s", "1y")] {
+            let error = simulate(&trial(&policy, every, lasting)).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage, "{every} {lasting}");
+        }
+        assert!(simulate(&trial(&Policy::default(), "1d", "1y")).is_err(), "a policy that keeps nothing");
+    }
+
+    #[test]
+    fn runs_of_one_hour_are_tried_as_well() {
+        let policy = Policy { keep_hourly: Count::AtMost(8), ..daily(7) };
+        let simulation = simulate(&trial(&policy, "1h", "90d")).unwrap();
+        // The eight hours are of one of the seven days.
+        assert_eq!((simulation.runs, simulation.survivors.len()), (2_160, 8 + 6));
+    }
+}
