@@ -29,19 +29,23 @@
 //!
 //! The newest `min_keep` good backups of a series; the newest that was verified, and that was drilled, where it lies; what a kept backup
 //! needs; what is held, locked by its store, being restored, or younger than `min_age`; and whatever is damaged or dated in the future,
-//! which a person should look at. `max_total_size` overrules the rules but none of these; `max_delete` puts off what would go beyond it.
+//! which a person should look at. `max_total_size` overrules the rules but none of these: of what only rules keep and nothing that stays
+//! needs, the oldest goes, with what only it needs, until the rest is small enough. `max_delete` puts off what would go beyond it. Backups
+//! that need each other in a circle stay, since there is no order to remove them in. A series that a person has retired keeps only what
+//! is needed, held, locked, being restored, too young or dated in the future.
 //!
 //! Refused are a policy without rules, and, for a series, a clock that is behind its newest good backup by more than
 //! [`CLOCK_TOLERANCE`].
 //!
 //! # Other tools
 //!
-//! Where restic's `forget` has a rule of the same name, the same backups are kept, with these exceptions. restic also keeps the oldest
-//! snapshot while a count is not used up ("oldest daily snapshot"); here only the newest of a period has a place. restic counts what is
+//! Where restic's `forget` has a rule of the same name, the same backups are kept, with these exceptions. Newer versions of restic also
+//! keep the oldest snapshot while a count is not used up ("oldest daily snapshot"); here only the newest of a period has a place. restic counts what is
 //! dated in the future, by `--keep-last` and the others. Where a month is shorter, restic's span runs over into the next (a month before
 //! 31 March is 3 March in it), which keeps less. And restic may forget every snapshot of a group if told so.
 
 mod calendar;
+mod need;
 mod order;
 mod plan;
 mod policy;

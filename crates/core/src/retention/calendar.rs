@@ -92,8 +92,8 @@ impl Ago {
     }
 }
 
-/// The first moment at which the wall clock of `zone` shows `local`. One that is skipped is what a clock would show that was not put
-/// forward: as long after the moment before as it says.
+/// The first moment at which the wall clock of `zone` shows `local`. One that is skipped is what a clock would show that was put forward
+/// already: the earlier of the two moments that it may mean.
 fn earliest(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.to_utc(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::Every;
+use super::need::{Needs, Place};
 use super::order::Order;
 use super::policy::Policy;
 use super::reason::{Cause, Reason};
@@ -139,15 +140,20 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
         };
         judged.push(judge(policy, newest_first, regime, circumstances.now));
     }
-    let order = order_of(&judged, |_| true);
-    keep_what_is_needed(&mut judged, &order, circumstances.needed);
+    let all: Vec<Vec<&Candidate>> = judged.iter().map(|judged| judged.newest_first.clone()).collect();
+    let all: Vec<&[&Candidate]> = all.iter().map(Vec::as_slice).collect();
+    let needs = Needs::of_all(&all, circumstances.needed);
+    let order = Order::of(&all, &needs, |_| true);
+    keep_what_is_needed(&mut judged, &needs, &order);
     if let Some(size) = policy.max_total_size {
-        plan.excess_bytes = shed(&mut judged, size.bytes(), circumstances.needed);
+        // What goes anyway needs nothing.
+        let staying = Order::of(&all, &needs, |(history, place)| !judged[history].reasons[place].is_empty());
+        plan.excess_bytes = shed(&mut judged, &needs, &staying, size.bytes());
         // What went may have been named as what needs others.
         for reasons in judged.iter_mut().flat_map(|judged| &mut judged.reasons) {
             reasons.retain(|reason| !matches!(reason, Reason::NeededBy(_)));
         }
-        keep_what_is_needed(&mut judged, &order, circumstances.needed);
+        keep_what_is_needed(&mut judged, &needs, &order);
     }
     plan.removals = order.places().filter(|(history, place)| judged[*history].reasons[*place].is_empty()).collect();
     if let Some(most) = policy.max_delete {
@@ -197,11 +203,6 @@ impl Judged<'_> {
         };
         newest_first.into_iter().zip(fates).map(decide).collect()
     }
-}
-
-/// The order of those that take part.
-fn order_of(judged: &[Judged<'_>], takes_part: impl Fn((usize, usize)) -> bool) -> Order {
-    Order::of(&judged.iter().map(|judged| &judged.newest_first[..]).collect::<Vec<_>>(), takes_part)
 }
 
 /// Why nothing can be decided by this host's clock, if so.
@@ -301,75 +302,58 @@ fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(
 }
 
 /// Keeps what kept backups need, and what those need in turn; and what is needed in a circle, since there is no order to remove it in.
-fn keep_what_is_needed(judged: &mut [Judged<'_>], order: &Order, outside: &BTreeMap<BackupName, BackupName>) {
-    let mut needed: HashMap<&BackupName, &BackupName> = outside.iter().collect();
-    let kept = judged.iter().flat_map(|judged| judged.newest_first.iter().copied().zip(&judged.reasons));
-    let mut fresh: Vec<&Candidate> =
-        kept.filter(|(_, reasons)| !reasons.is_empty()).map(|(backup, _)| backup).collect();
-    fresh.extend(order.circular().map(|(history, place)| judged[history].newest_first[place]));
-    if needed.is_empty() && fresh.iter().all(|backup| backup.needs.is_empty()) {
-        return;
+fn keep_what_is_needed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order) {
+    let mut needed: HashMap<Place, &BackupName> = needs.outside().collect();
+    let mut fresh: Vec<Place> = needs.outside().map(|(place, _)| place).chain(order.circular()).collect();
+    for (history, judged) in judged.iter().enumerate() {
+        let kept = judged.reasons.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
+        fresh.extend(kept.map(|(place, _)| (history, place)));
     }
-    let all: HashMap<&BackupName, &Candidate> =
-        judged.iter().flat_map(|judged| &judged.newest_first).map(|backup| (&backup.name, *backup)).collect();
-    fresh.extend(outside.keys().filter_map(|name| all.get(name)));
-    while let Some(backup) = fresh.pop() {
-        for need in &backup.needs {
-            if !needed.contains_key(need) {
-                needed.insert(need, &backup.name);
-                fresh.extend(all.get(need));
-            }
+    while let Some((history, place)) = fresh.pop() {
+        for need in needs.of((history, place)) {
+            needed.entry(*need).or_insert_with(|| {
+                fresh.push(*need);
+                &judged[history].newest_first[place].name
+            });
         }
     }
-    for judged in judged {
-        for (backup, reasons) in judged.newest_first.iter().zip(&mut judged.reasons) {
-            reasons.extend(needed.get(&backup.name).map(|by| Reason::NeededBy((*by).clone())));
-        }
+    for ((history, place), by) in needed {
+        judged[history].reasons[place].push(Reason::NeededBy(by.clone()));
     }
 }
 
 /// Lets the oldest go of what only the policy's wishes keep, each with what nothing but it needs, until the rest takes no more than
-/// `most` bytes. Returns by how many it still does.
-fn shed(judged: &mut [Judged<'_>], most: u64, outside: &BTreeMap<BackupName, BackupName>) -> u64 {
+/// `most` bytes. Returns by how many it still does. `order` is that of all that stay.
+fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order, most: u64) -> u64 {
     let is_need = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
     // A manifest may claim any size, and no sum of them must overflow.
     let mut total: u128 = 0;
-    let mut needing: HashMap<&BackupName, usize> = outside.keys().map(|name| (name, 1)).collect();
-    let mut only_needed: HashMap<&BackupName, (usize, usize)> = HashMap::new();
-    for (history, judged) in judged.iter().enumerate() {
-        let backups = judged.newest_first.iter().zip(&judged.reasons).enumerate();
-        for (place, (backup, reasons)) in backups.filter(|(_, (_, reasons))| !reasons.is_empty()) {
-            total += u128::from(backup.bytes);
-            for need in &backup.needs {
-                *needing.entry(need).or_default() += 1;
-            }
-            if reasons.iter().all(is_need) {
-                only_needed.insert(&backup.name, (history, place));
-            }
+    let mut needing: HashMap<Place, usize> = needs.outside().map(|(place, _)| (place, 1)).collect();
+    for (history, place) in order.places().chain(order.circular()) {
+        total += u128::from(judged[history].newest_first[place].bytes);
+        for need in needs.of((history, place)) {
+            *needing.entry(*need).or_default() += 1;
         }
     }
-    // What goes anyway needs nothing.
-    let order = order_of(judged, |(history, place)| !judged[history].reasons[place].is_empty());
     for (history, place) in order.places() {
         if total <= most.into() {
             break;
         }
-        let (backup, reasons) = (judged[history].newest_first[place], &judged[history].reasons[place]);
+        let reasons = &judged[history].reasons[place];
         let is_wished = reasons.iter().all(|reason| reason.is_wish() || is_need(reason));
-        if reasons.is_empty() || !is_wished || needing.get(&backup.name).is_some_and(|count| *count > 0) {
+        if reasons.is_empty() || !is_wished || needing.get(&(history, place)).is_some_and(|count| *count > 0) {
             continue;
         }
         let mut going = vec![(history, place)];
         while let Some((history, place)) = going.pop() {
-            let backup = judged[history].newest_first[place];
-            total -= u128::from(backup.bytes);
+            total -= u128::from(judged[history].newest_first[place].bytes);
             judged[history].reasons[place].clear();
             judged[history].shed.insert(place);
-            for need in &backup.needs {
-                let count = needing.entry(need).or_default();
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    going.extend(only_needed.get(need));
+            for need in needs.of((history, place)) {
+                let count = needing.entry(*need).or_default();
+                *count -= 1;
+                if *count == 0 && judged[need.0].reasons[need.1].iter().all(is_need) {
+                    going.push(*need);
                 }
             }
         }

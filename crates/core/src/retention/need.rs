@@ -1,0 +1,50 @@
+//! Who needs whom, by places instead of names.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::plan::Candidate;
+use crate::key::BackupName;
+
+/// The place of a backup: of its history, and in it.
+pub(super) type Place = (usize, usize);
+
+/// What the backups of some histories need of each other, and what is needed from outside.
+pub(super) struct Needs<'a> {
+    of: Vec<Vec<Vec<Place>>>,
+    outside: Vec<(Place, &'a BackupName)>,
+}
+
+impl<'a> Needs<'a> {
+    /// The needs of these histories. What is needed and is not there is left out.
+    pub(super) fn of_all(histories: &[&[&'a Candidate]], outside: &'a BTreeMap<BackupName, BackupName>) -> Self {
+        let all = || histories.iter().flat_map(|backups| *backups);
+        // Many need few: a table of these alone is quick to ask.
+        let needed = all().flat_map(|backup| &backup.needs).chain(outside.keys());
+        let mut places: HashMap<&BackupName, Option<Place>> = needed.map(|name| (name, None)).collect();
+        if !places.is_empty() {
+            for (history, backups) in histories.iter().enumerate() {
+                for (place, backup) in backups.iter().enumerate() {
+                    if let Some(found) = places.get_mut(&backup.name) {
+                        *found = Some((history, place));
+                    }
+                }
+            }
+        }
+        let find = |name: &BackupName| places.get(name).copied().flatten();
+        let of = |backup: &&Candidate| backup.needs.iter().filter_map(find).collect();
+        Self {
+            of: histories.iter().map(|backups| backups.iter().map(of).collect()).collect(),
+            outside: outside.iter().filter_map(|(name, by)| Some((find(name)?, by))).collect(),
+        }
+    }
+
+    /// What a backup needs.
+    pub(super) fn of(&self, (history, place): Place) -> &[Place] {
+        &self.of[history][place]
+    }
+
+    /// What is needed from outside, each with one that needs it.
+    pub(super) fn outside(&self) -> impl Iterator<Item = (Place, &'a BackupName)> {
+        self.outside.iter().copied()
+    }
+}
