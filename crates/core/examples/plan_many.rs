@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be planned cannot be measured")]
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::retention::{Candidate, Circumstances, Count, History, Policy, Regime, plan};
@@ -21,8 +22,11 @@ fn main() {
         ..Policy::default()
     };
     let now = every_six_hours().last().unwrap();
+    let start = Instant::now();
     let plan = plan(&policy, &histories, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false }).unwrap();
-    println!("{} of {} go", plan.removals.len(), plan.decisions.iter().map(Vec::len).sum::<usize>());
+    let planned = start.elapsed().as_secs_f64();
+    let backups: usize = plan.decisions.iter().map(Vec::len).sum();
+    println!("{} of {backups} go, planned in {planned:.2} s", plan.removals.len());
 }
 
 /// The first series has the globals that all others need, of the same run each.

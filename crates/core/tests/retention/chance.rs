@@ -16,7 +16,7 @@ impl Chance {
     }
 
     /// A number from `least` to `most`, both included.
-    pub(crate) fn from_to(&mut self, least: i64, most: i64) -> i64 {
+    pub(crate) fn between(&mut self, least: i64, most: i64) -> i64 {
         least + (self.number() % (most - least + 1).unsigned_abs()).cast_signed()
     }
 

@@ -9,8 +9,8 @@ use longshore_core::retention::{CLOCK_TOLERANCE, Candidate, Decision, Fate, Hist
 use crate::chance::Chance;
 use crate::world::{World, in_worlds, kept, name};
 
-/// How many worlds each property is looked for in.
-const WORLDS: u64 = 5_000;
+/// How many worlds each property is looked for in: with two histories in each of them on average, a hundred thousand histories.
+const WORLDS: u64 = 50_000;
 
 fn ensure(is_so: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if is_so { Ok(()) } else { Err(what()) }
@@ -242,17 +242,17 @@ fn only_newer_good_ones_push_out(world: &World) -> Result<(), String> {
         drilled: chance.happens(50),
         ..plain(1, world.now)
     };
-    let older = Candidate { time: oldest - TimeDelta::seconds(chance.from_to(1, 100_000)), ..some(&mut chance) };
+    let older = Candidate { time: oldest - TimeDelta::seconds(chance.between(1, 100_000)), ..some(&mut chance) };
     nothing_goes_for(&[older], world, "an older one")?;
     let mut failed = Vec::new();
-    for number in 0..chance.from_to(1, 3) {
-        let time = world.now + TimeDelta::seconds(chance.from_to(-300_000, 3000));
+    for number in 0..chance.between(1, 3) {
+        let time = world.now + TimeDelta::seconds(chance.between(-300_000, 3000));
         failed.push(Candidate { name: name("a-newcomer", number), good: false, time, ..some(&mut chance) });
     }
     nothing_goes_for(&failed, world, "failed ones")?;
     let mut future = Vec::new();
-    for number in 0..chance.from_to(1, 3) {
-        let time = world.now + TimeDelta::seconds(chance.from_to(1, 3_000_000));
+    for number in 0..chance.between(1, 3) {
+        let time = world.now + TimeDelta::seconds(chance.between(1, 3_000_000));
         future.push(Candidate { name: name("a-newcomer", number), time, ..some(&mut chance) });
     }
     nothing_goes_for(&future, world, "ones from the future")

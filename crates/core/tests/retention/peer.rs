@@ -111,7 +111,7 @@ fn random_policy(chance: &mut Chance) -> Policy {
     let mut count = |percent| match (chance.happens(percent), chance.happens(8)) {
         (false, _) => Count::NONE,
         (true, true) => Count::All,
-        (true, false) => Count::AtMost(chance.from_to(1, 15) as u32),
+        (true, false) => Count::AtMost(chance.between(1, 15) as u32),
     };
     policy.keep_last = count(30);
     policy.keep_hourly = count(30);
@@ -136,16 +136,16 @@ fn random_policy(chance: &mut Chance) -> Policy {
 fn random_times(chance: &mut Chance) -> Vec<DateTime<Utc>> {
     const STEPS: [i64; 7] = [60, 1800, 3600, 6 * 3600, 86_400, 7 * 86_400, 31 * 86_400];
     let step = *chance.one_of(&STEPS);
-    let mut time = at("2014-01-01T00:00:00Z") + TimeDelta::seconds(chance.from_to(0, 8 * 366 * 86_400));
+    let mut time = at("2014-01-01T00:00:00Z") + TimeDelta::seconds(chance.between(0, 8 * 366 * 86_400));
     while time.day() > 28 {
         time -= TimeDelta::days(1);
     }
     let mut times = Vec::new();
-    for _ in 0..chance.from_to(1, 60) {
+    for _ in 0..chance.between(1, 60) {
         times.push(time);
         time -= TimeDelta::milliseconds(match chance.below(10) {
-            0 => chance.from_to(1, 400 * 86_400_000),
-            1..=4 => chance.from_to(1, 1000 * step),
+            0 => chance.between(1, 400 * 86_400_000),
+            1..=4 => chance.between(1, 1000 * step),
             _ => 1000 * step,
         });
     }

@@ -8,7 +8,7 @@ use longshore_core::key::{BackupName, Stamp};
 use longshore_core::quantity::{Size, Span};
 use longshore_core::retention::{Candidate, Cause, Fate, History, Hold, Plan, Policy, Reason, Regime};
 
-use crate::world::{World, ago};
+use crate::world::World;
 
 fn at(text: &str) -> DateTime<Utc> {
     let text = if text.len() == 10 { format!("{text}T03:00:00Z") } else { text.to_owned() };

@@ -75,20 +75,20 @@ impl World {
         let mut chance = Chance::new(seed);
         let chance = &mut chance;
         let anchor = DateTime::parse_from_rfc3339(chance.one_of::<&str>(&MOMENTS)).unwrap().to_utc();
-        let newest = anchor + TimeDelta::seconds(chance.from_to(-7200, 7200));
+        let newest = anchor + TimeDelta::seconds(chance.between(-7200, 7200));
         let most = *chance.one_of(&[2, 4, 6, 8, 20]);
         let step = *chance.one_of(&STEPS);
         let runs = runs(chance, newest, most, step);
         let now = match chance.below(10) {
             0 => newest,
-            1 => newest - TimeDelta::seconds(chance.from_to(1, 900)), // within the tolerance
-            2 => newest - TimeDelta::seconds(chance.from_to(890, 3 * step + 910)), // a clock that was put back
-            3 => newest + TimeDelta::days(chance.from_to(1, 400)),
-            _ => newest + TimeDelta::seconds(chance.from_to(1, 86_400)),
+            1 => newest - TimeDelta::seconds(chance.between(1, 900)), // within the tolerance
+            2 => newest - TimeDelta::seconds(chance.between(890, 3 * step + 910)), // a clock that was put back
+            3 => newest + TimeDelta::days(chance.between(1, 400)),
+            _ => newest + TimeDelta::seconds(chance.between(1, 86_400)),
         };
         let mut names = 0;
         let histories =
-            (0..chance.from_to(1, 3)).map(|series| history(chance, series, &runs, now, &mut names)).collect();
+            (0..chance.between(1, 3)).map(|series| history(chance, series, &runs, now, &mut names)).collect();
         let mut world = Self {
             policy: Policy::default(),
             histories,
@@ -166,7 +166,7 @@ impl World {
         if chance.happens(20) {
             for _ in 0..chance.below(3) {
                 let needed = if names.is_empty() { name("lost", 2) } else { chance.one_of(&names).clone() };
-                self.needed.insert(needed, name("outside", chance.from_to(1, 3)));
+                self.needed.insert(needed, name("outside", chance.between(1, 3)));
             }
         }
         for history in &mut self.histories {
@@ -180,7 +180,7 @@ impl World {
         let mut count = |percent| match (chance.happens(percent), chance.happens(8)) {
             (false, _) => Count::NONE,
             (true, true) => Count::All,
-            (true, false) => Count::AtMost(chance.from_to(1, if few { 3 } else { 12 }) as u32),
+            (true, false) => Count::AtMost(chance.between(1, if few { 3 } else { 12 }) as u32),
         };
         policy.keep_last = count(40);
         policy.keep_hourly = count(20);
@@ -201,19 +201,19 @@ impl World {
             policy.keep_last = Count::AtMost(1);
         }
         if chance.happens(25) {
-            policy.min_keep = NonZeroU32::new(chance.from_to(1, 5) as u32).unwrap();
+            policy.min_keep = NonZeroU32::new(chance.between(1, 5) as u32).unwrap();
         }
         if chance.happens(25) {
             policy.min_age =
                 Some(Span::new(Duration::from_secs(chance.one_of(&STEPS).unsigned_abs() * (chance.number() % 5))));
         }
         if chance.happens(25) {
-            policy.max_delete = NonZeroU32::new(chance.from_to(1, 6) as u32);
+            policy.max_delete = NonZeroU32::new(chance.between(1, 6) as u32);
         }
         if chance.happens(30) {
             let total: u128 = self.backups().map(|(_, backup)| u128::from(backup.bytes)).sum();
             policy.max_total_size =
-                Some(Size::new((total * chance.from_to(0, 110).unsigned_abs() as u128 / 100) as u64));
+                Some(Size::new((total * chance.between(0, 110).unsigned_abs() as u128 / 100) as u64));
         }
         policy
     }
@@ -222,16 +222,16 @@ impl World {
 /// When there were runs: none, some, or a burst, with gaps.
 fn runs(chance: &mut Chance, newest: DateTime<Utc>, most: i64, step: i64) -> Vec<DateTime<Utc>> {
     let mut time = newest;
-    (0..chance.from_to(0, most))
+    (0..chance.between(0, most))
         .map(|_| {
             let run = time;
             let step = if chance.happens(10) { *chance.one_of(&STEPS) } else { step };
-            time -= TimeDelta::seconds(if chance.happens(50) { step } else { chance.from_to(0, step) });
+            time -= TimeDelta::seconds(if chance.happens(50) { step } else { chance.between(0, step) });
             if step <= 1 && chance.happens(50) {
-                time -= TimeDelta::milliseconds(chance.from_to(0, 900)); // within a second
+                time -= TimeDelta::milliseconds(chance.between(0, 900)); // within a second
             }
             if chance.happens(4) {
-                time -= TimeDelta::days(chance.from_to(2, 400)); // a host that was away
+                time -= TimeDelta::days(chance.between(2, 400)); // a host that was away
             }
             run
         })
@@ -244,11 +244,11 @@ fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTi
         (*chance.one_of(&[0, 10, 50]), *chance.one_of(&[0, 0, 6]), *chance.one_of(&[0, 0, 0, 4]));
     let missed = *chance.one_of(&[0, 0, 20]);
     let runs: Vec<_> = runs.iter().filter(|_| !chance.happens(missed)).copied().collect();
-    let until = |chance: &mut Chance| now + TimeDelta::seconds(chance.from_to(-5, 5));
+    let until = |chance: &mut Chance| now + TimeDelta::seconds(chance.between(-5, 5));
     let backups = runs.into_iter().map(|time| {
-        *names += 1 + chance.from_to(0, 1);
+        *names += 1 + chance.between(0, 1);
         let time = if chance.happens(jumps) {
-            now + TimeDelta::seconds(chance.from_to(0, 4000) * chance.from_to(0, 4000))
+            now + TimeDelta::seconds(chance.between(0, 4000) * chance.between(0, 4000))
         } else {
             time
         };
@@ -256,7 +256,7 @@ fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTi
             // Not by its time, so that names of equal times are in any order.
             name: name(&if chance.happens(50) { format!("s{series}") } else { "t".to_owned() }, *names),
             time,
-            bytes: if chance.happens(10) { 0 } else { chance.from_to(1, 1000).unsigned_abs() },
+            bytes: if chance.happens(10) { 0 } else { chance.between(1, 1000).unsigned_abs() },
             good: !chance.happens(ill),
             verified: chance.happens(checked),
             drilled: chance.happens(checked / 2),
