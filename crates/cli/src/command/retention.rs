@@ -130,9 +130,9 @@ fn show(output: Output, policy: &Policy, tried: &Tried<'_>) {
 fn steps(span: TimeDelta) -> (&'static str, Every) {
     match span.num_days() {
         ..=31 => ("END OF DAY", Every::Day),
-        ..=200 => ("END OF WEEK", Every::Week),
-        ..=1_500 => ("END OF MONTH", Every::Month),
-        ..=5_000 => ("END OF QUARTER", Every::Quarter),
+        32..=200 => ("END OF WEEK", Every::Week),
+        201..=1_500 => ("END OF MONTH", Every::Month),
+        1_501..=5_000 => ("END OF QUARTER", Every::Quarter),
         _ => ("END OF YEAR", Every::Year),
     }
 }
