@@ -7,7 +7,8 @@ use longshore_core::key::BackupName;
 use longshore_core::retention::{CLOCK_TOLERANCE, Candidate, Decision, Fate, History, Plan, Reason, Regime};
 
 use crate::chance::Chance;
-use crate::world::{World, in_worlds, kept, name};
+use crate::search::in_worlds;
+use crate::world::{World, kept, name};
 
 /// How many worlds each property is looked for in: with two histories in each of them on average, a hundred thousand histories.
 const WORLDS: u64 = 50_000;

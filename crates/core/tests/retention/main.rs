@@ -9,4 +9,5 @@ mod model;
 mod peer;
 mod scale;
 mod scars;
+mod search;
 mod world;

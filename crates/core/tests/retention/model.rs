@@ -7,7 +7,8 @@ use longshore_core::key::BackupName;
 use longshore_core::retention::{CLOCK_TOLERANCE, Candidate, Cause, Every, Fate, History, Reason, Regime};
 
 use crate::almanac;
-use crate::world::{World, in_worlds};
+use crate::search::in_worlds;
+use crate::world::World;
 
 /// What must come of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

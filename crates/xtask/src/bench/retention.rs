@@ -17,7 +17,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     setup::for_demo()?;
     let plan = built(&["--package", "longshore-core", "--example", "plan_many"], "examples/plan_many")?;
     let plan = |series: usize| format!("{} {series} > /dev/null", plan.display());
-    let series = bench.scale as usize / 2 + 1;
+    let series = bench.scale as usize;
     let mut repository = Repository::make();
     for host in 0..series {
         every_six_hours().for_each(|time| repository.add(&host.to_string(), time));
