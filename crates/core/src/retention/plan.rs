@@ -1,12 +1,12 @@
 //! The plan: for every backup of a job at a destination, whether it stays, and why.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::calendar::Every;
 use super::need::{Needs, Place};
-use super::order::Order;
+use super::order::{Order, Turn};
 use super::policy::Policy;
 use super::reason::{Cause, Reason};
 use crate::error::{Error, Kind, Result, Stage};
@@ -143,12 +143,10 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
     let all: Vec<Vec<&Candidate>> = judged.iter().map(|judged| judged.newest_first.clone()).collect();
     let all: Vec<&[&Candidate]> = all.iter().map(Vec::as_slice).collect();
     let needs = Needs::of_all(&all, circumstances.needed);
-    let order = Order::of(&all, &needs, |_| true);
+    let order = Order::of(&all, &needs);
     keep_what_is_needed(&mut judged, &needs, &order);
     if let Some(size) = policy.max_total_size {
-        // What goes anyway needs nothing.
-        let staying = Order::of(&all, &needs, |(history, place)| !judged[history].reasons[place].is_empty());
-        plan.excess_bytes = shed(&mut judged, &needs, &staying, size.bytes());
+        plan.excess_bytes = shed(&mut judged, &needs, size.bytes());
         // What went may have been named as what needs others.
         for reasons in judged.iter_mut().flat_map(|judged| &mut judged.reasons) {
             reasons.retain(|reason| !matches!(reason, Reason::NeededBy(_)));
@@ -322,29 +320,32 @@ fn keep_what_is_needed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Ord
     }
 }
 
-/// Lets the oldest go of what only the policy's wishes keep, each with what nothing but it needs, until the rest takes no more than
-/// `most` bytes. Returns by how many it still does. `order` is that of all that stay.
-fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order, most: u64) -> u64 {
+/// Lets the oldest go of what only the policy's wishes keep and nothing that stays needs, each with what only it needs, until the rest
+/// takes no more than `most` bytes. Returns by how many it still does.
+fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, most: u64) -> u64 {
     let is_need = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
+    let all = judged.iter().enumerate();
+    let all = all.flat_map(|(history, judged)| (0..judged.reasons.len()).map(move |place| (history, place)));
+    let staying: Vec<Place> = all.filter(|(history, place)| !judged[*history].reasons[*place].is_empty()).collect();
     // A manifest may claim any size, and no sum of them must overflow.
     let mut total: u128 = 0;
     let mut needing: HashMap<Place, usize> = needs.outside().map(|(place, _)| (place, 1)).collect();
-    for (history, place) in order.places().chain(order.circular()) {
-        total += u128::from(judged[history].newest_first[place].bytes);
-        for need in needs.of((history, place)) {
+    for (history, place) in &staying {
+        total += u128::from(judged[*history].newest_first[*place].bytes);
+        for need in needs.of((*history, *place)) {
             *needing.entry(*need).or_default() += 1;
         }
     }
-    for (history, place) in order.places() {
-        if total <= most.into() {
-            break;
-        }
-        let reasons = &judged[history].reasons[place];
-        let is_wished = reasons.iter().all(|reason| reason.is_wish() || is_need(reason));
-        if reasons.is_empty() || !is_wished || needing.get(&(history, place)).is_some_and(|count| *count > 0) {
-            continue;
-        }
-        let mut going = vec![(history, place)];
+    let turn = |judged: &[Judged<'_>], (history, place): Place| {
+        let is_wished = judged[history].reasons[place].iter().all(|reason| reason.is_wish() || is_need(reason));
+        is_wished.then(|| Turn::of((history, place), judged[history].newest_first[place]))
+    };
+    let free = staying.into_iter().filter(|place| !needing.contains_key(place));
+    let mut free: BinaryHeap<Turn> = free.filter_map(|place| turn(judged, place)).collect();
+    while total > most.into()
+        && let Some(oldest) = free.pop()
+    {
+        let mut going = vec![oldest.place()];
         while let Some((history, place)) = going.pop() {
             total -= u128::from(judged[history].newest_first[place].bytes);
             judged[history].reasons[place].clear();
@@ -352,8 +353,10 @@ fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order, most: u64) 
             for need in needs.of((history, place)) {
                 let count = needing.entry(*need).or_default();
                 *count -= 1;
-                if *count == 0 && judged[need.0].reasons[need.1].iter().all(is_need) {
-                    going.push(*need);
+                match *count {
+                    0 if judged[need.0].reasons[need.1].iter().all(is_need) => going.push(*need),
+                    0 => free.extend(turn(judged, *need)),
+                    _ => {}
                 }
             }
         }

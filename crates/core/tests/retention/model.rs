@@ -257,5 +257,5 @@ fn equals_the_model(world: &World) -> Result<(), String> {
 
 #[test]
 fn the_engine_equals_the_model() {
-    in_worlds(20_000, equals_the_model);
+    in_worlds(100_000, equals_the_model);
 }
