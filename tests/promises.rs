@@ -6,6 +6,7 @@
 mod support;
 
 mod a_failed_dump_leaves_nothing;
+mod a_policy_is_tried_before_it_is_trusted;
 mod a_restore_equals_the_source;
 mod a_restore_refuses_what_it_must;
 mod adopts_what_other_scripts_left;

@@ -2,81 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
 use longshore_core::mark::Marks;
-use longshore_core::retention::{Circumstances, History, Plan, Policy, Regime, plan};
+use longshore_core::retention::{Circumstances, History, Plan, Regime, plan};
 use longshore_core::{Error, Result};
 
-use super::removable::{Removable, removables};
+use super::owner::Owner;
+use super::removable::removables;
 use crate::catalogs::Catalogued;
-use crate::config::{Adoption, Job};
+use crate::config::Job;
 
 /// How many backups a store is asked about at once.
 const QUESTIONS: usize = 16;
-
-/// An adopted series of which nothing came for so long has ended: nothing tells when another program is at work.
-const REST: TimeDelta = TimeDelta::days(35);
-
-/// Who makes the series of a policy: a job, or another program whose files were adopted.
-#[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
-    Job(&'a Job, &'a Policy),
-    Adoption(&'a Adoption),
-}
-
-impl<'a> Owner<'a> {
-    /// The job's name, or the adopt's.
-    pub(super) fn name(self) -> &'a str {
-        match self {
-            Self::Job(job, _) => &job.name,
-            Self::Adoption(adoption) => &adoption.adopt.name,
-        }
-    }
-
-    /// The policy.
-    pub(super) fn policy(self) -> &'a Policy {
-        match self {
-            Self::Job(_, policy) => policy,
-            Self::Adoption(adoption) => &adoption.policy,
-        }
-    }
-
-    /// Whether it makes the backups of a series that have manifests.
-    fn makes(self, series: &Series) -> bool {
-        match self {
-            Self::Job(job, _) => series.job == job.name && series.cluster == job.site.cluster.name,
-            Self::Adoption(_) => false,
-        }
-    }
-
-    /// Its series at a destination, and what they hold.
-    fn series<'c>(self, catalog: &'c Catalog) -> Vec<(&'c Series, Vec<Removable<'c>>)> {
-        match self {
-            Self::Job(..) => {
-                let own = catalog.series.iter().filter(|(series, _)| self.makes(series));
-                own.map(|(series, backups)| (series, backups.iter().map(Removable::Backup).collect())).collect()
-            }
-            Self::Adoption(adoption) => {
-                let own = catalog.adopted.iter().filter(|(series, _)| series.job == adoption.adopt.name);
-                own.map(|(series, files)| (series, files.iter().map(Removable::Adopted).collect())).collect()
-            }
-        }
-    }
-
-    /// When the last was made of each history that does not go on, though the others do.
-    fn ended(self, histories: &[History], now: DateTime<Utc>) -> Vec<Option<DateTime<Utc>>> {
-        let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
-        let newest_run = histories.iter().filter_map(newest).max();
-        let has_ended = |time: &DateTime<Utc>| match self {
-            Self::Job(..) => Some(*time) < newest_run,
-            Self::Adoption(_) => *time < now - REST,
-        };
-        histories.iter().map(|history| newest(history).filter(has_ended)).collect()
-    }
-}
 
 /// What is decided for one job, or one adoption, at one destination.
 pub(super) struct Decided<'a> {

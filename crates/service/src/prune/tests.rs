@@ -8,7 +8,7 @@ use chrono::{TimeDelta, Utc};
 use longshore_core::catalog::Catalog;
 use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::mark::{Mark, Says};
-use longshore_core::retention::{Count, Policy};
+use longshore_core::retention::{Cause, Count, Policy, Reason};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 

@@ -96,13 +96,13 @@ fn ages_by_rule(body: &mut String, top: f64, simulation: &Simulation) -> f64 {
         format!("the {} backups after the run of {end}, by the rules that keep them", simulation.survivors.len());
     text(body, "", (LEFT, top - 14.0), &heading);
     let bottom = top + ROW_HEIGHT * rows.len() as f64;
-    // The newest has no age yet, which a scale of ratios cannot show: all are as old as they will be an hour later.
-    let hours = |age: TimeDelta| age.num_seconds() as f64 / 3600.0 + 1.0;
+    let hours = |age: TimeDelta| age.num_seconds() as f64 / 3600.0;
     let oldest = simulation.survivors.last().map_or(TimeDelta::zero(), |oldest| simulation.end - oldest.time);
     let most = hours(oldest).max(24.0);
-    let across = Axis { from: LEFT + 10.0, to: RIGHT - 10.0, least: 0.0, most: most.ln() };
-    for (hours, name) in ages(1.0, most) {
-        let x = across.place(hours.ln());
+    // A scale of ratios has no place for the newest, which has no age yet: this one begins an hour early.
+    let across = Axis { from: LEFT + 10.0, to: RIGHT - 10.0, least: 0.0, most: most.ln_1p() };
+    for (hours, name) in [(0.0, "0")].into_iter().chain(ages(1.0, most)) {
+        let x = across.place(hours.ln_1p());
         line(body, (x, top), (x, bottom + 5.0));
         text(body, "middle", (x, bottom + 20.0), name);
     }
@@ -111,7 +111,7 @@ fn ages_by_rule(body: &mut String, top: f64, simulation: &Simulation) -> f64 {
         text(body, "end", (LEFT - 8.0, y + 4.0), name);
         text(body, "", (RIGHT + 8.0, y + 4.0), &survivors.len().to_string());
         for survivor in survivors {
-            let x = across.place(hours(simulation.end - survivor.time).ln());
+            let x = across.place(hours(simulation.end - survivor.time).ln_1p());
             append(body, format_args!("<circle class=\"mark\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>\n"));
         }
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
+use chrono_tz::Tz;
 use longshore_core::adopt::{Adopt, Pattern};
 use longshore_core::catalog::Catalog;
+use longshore_core::key::Key;
 use longshore_core::retention::Count;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
