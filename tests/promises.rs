@@ -9,6 +9,7 @@ mod a_failed_dump_leaves_nothing;
 mod a_policy_is_tried_before_it_is_trusted;
 mod a_restore_equals_the_source;
 mod a_restore_refuses_what_it_must;
+mod a_store_locks_what_it_takes;
 mod adopts_what_other_scripts_left;
 mod an_interruption_leaves_nothing;
 mod check_looks_ahead;

@@ -1,8 +1,10 @@
 //! Destinations that are not folders, as lines of a configuration.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 
+use longshore_testkit::ceph::{self, Ceph, Keeps};
 use longshore_testkit::garage::{Garage, Permission, REGION};
 use longshore_testkit::sshd::{Account, Sshd};
 use serde_json::json;
@@ -23,15 +25,23 @@ impl Workshop {
     /// A destination in a bucket, which is made, for who may do this with it.
     pub(crate) fn in_bucket(&self, garage: &Garage, bucket: &str, permission: Permission, more: &str) -> String {
         let key = garage.bucket(bucket, permission);
-        let secret = self.path(&format!("secret-of-{bucket}"));
-        fs::write(&secret, key.secret).unwrap();
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        self.s3(bucket, garage.address(0), REGION, [&key.id, &key.secret], more)
+    }
+
+    /// A destination in a bucket of Ceph, which is made and keeps this of what is removed.
+    pub(crate) fn in_keeping(&self, ceph: &Ceph, bucket: &str, keeps: Keeps, more: &str) -> String {
+        ceph.bucket(bucket, keeps);
+        self.s3(bucket, ceph.address(), ceph::REGION, [ceph::KEY, ceph::SECRET], more)
+    }
+
+    fn s3(&self, bucket: &str, address: SocketAddr, region: &str, [id, secret]: [&str; 2], more: &str) -> String {
+        let file = self.path(&format!("secret-of-{bucket}"));
+        fs::write(&file, secret).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         format!(
-            "type = 's3'\nbucket = '{bucket}'\nregion = '{REGION}'\nendpoint = 'http://{}'\nallow_http = true\n\
-             access_key_id = '{}'\nsecret_access_key_file = '{}'\n{more}\n",
-            garage.address(0),
-            key.id,
-            secret.display()
+            "type = 's3'\nbucket = '{bucket}'\nregion = '{region}'\nendpoint = 'http://{address}'\nallow_http = true\n\
+             access_key_id = '{id}'\nsecret_access_key_file = '{}'\n{more}\n",
+            file.display()
         )
     }
 }

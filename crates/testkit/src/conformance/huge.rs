@@ -11,7 +11,7 @@ use crate::stream::{expect_patterned, patterned};
 /// What S3 takes in one piece, and copies in one piece; also past what 32 bits count.
 const S3_PIECE_BYTES: u64 = 5 << 30;
 
-/// The size of a huge body where nothing else is said: past [every limit](S3_PIECE_BYTES) that is known.
+/// The size of a huge body where nothing else is said: past every limit that is known.
 pub const HUGE_BYTES: u64 = S3_PIECE_BYTES + (100 << 20) + 17;
 
 /// The most resident memory that may be taken while a huge body passes.
