@@ -22,7 +22,8 @@ fn what_the_store_has_locked_is_retained_until_then_and_no_failure() {
     let offsite = &["prune", "--destination", "offsite"];
     workshop.longshore(offsite).expect(0).says("retained by the store until").keeps_quiet_about("removed");
     let all = workshop.json(&["list", "--json"]);
-    let at = |place: &str| all.as_array().unwrap().iter().filter(|backup| backup["destinations"][place] == "whole").count();
+    let at =
+        |place: &str| all.as_array().unwrap().iter().filter(|backup| backup["destinations"][place] == "whole").count();
     assert_eq!((at("local"), at("offsite")), (2, 2));
     // A folder locks nothing.
     workshop.longshore(&["prune", "--destination", "local"]).expect(0).says("removed");

@@ -3,7 +3,8 @@
 //! # What counts
 //!
 //! A series is all backups of one subject by one job; each is decided for by itself, at each destination by itself. Its *good* backups
-//! count: those whose manifest and artifact are there, whole, with nothing known against them, and that are not dated in the future.
+//! count: those whose manifest and artifact are there, whole, with nothing known against them, and that are not dated in the future,
+//! which is: ahead of this host's clock by more than [`CLOCK_TOLERANCE`].
 //! All that one run made carries one time, so that it falls into one period. Of two backups of one time, which only adopted files can
 //! have, the one that is later by name counts as newer.
 //!

@@ -12,7 +12,7 @@ use super::reason::{Cause, Reason};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::BackupName;
 
-/// How far ahead of this host's clock the newest backup may be dated. Hosts' clocks differ by seconds; more is a wrong clock.
+/// How far ahead of this host's clock a backup may be dated. Hosts' clocks differ by seconds; more is a wrong clock.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(15);
 
 /// What retention must know of one backup at one destination.
@@ -206,7 +206,7 @@ impl Judged<'_> {
 /// Why nothing can be decided by this host's clock, if so.
 fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) -> Option<Error> {
     let newest = newest_first.iter().find(|backup| backup.good)?;
-    if circumstances.trust_clock || newest.time <= circumstances.now + CLOCK_TOLERANCE {
+    if circumstances.trust_clock || !future_dated(newest, circumstances.now) {
         return None;
     }
     let message = format!(
@@ -219,6 +219,10 @@ fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) ->
     )
 }
 
+fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
+    backup.time > now + CLOCK_TOLERANCE
+}
+
 /// Collects for each backup of a series why it stays.
 fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, now: DateTime<Utc>) -> Judged<'a> {
     let cause = if regime == Regime::Retire { Cause::Retired } else { Cause::NoRule };
@@ -229,8 +233,12 @@ fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, 
         }
     };
     if regime == Regime::Policy {
-        let counted: Vec<(usize, &Candidate)> =
-            newest_first.iter().copied().enumerate().filter(|(_, backup)| backup.good && backup.time <= now).collect();
+        let counted: Vec<(usize, &Candidate)> = newest_first
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, backup)| backup.good && !future_dated(backup, now))
+            .collect();
         count(policy, &counted, |place, reason| reasons[place].push(reason));
     }
     Judged { newest_first, reasons, cause, shed: HashSet::new() }
@@ -246,7 +254,7 @@ fn exempt(policy: &Policy, backup: &Candidate, regime: Regime, now: DateTime<Utc
     });
     let held = backup.held.as_ref().filter(|hold| hold.until.as_ref().is_none_or(ahead));
     [
-        (backup.time > now).then_some(Reason::FutureDated),
+        future_dated(backup, now).then_some(Reason::FutureDated),
         (!backup.good && regime == Regime::Policy).then_some(Reason::NotGood),
         held.map(|hold| Reason::Held { until: hold.until, why: hold.why.clone() }),
         backup.locked_until.filter(ahead).map(|until| Reason::Locked { until }),

@@ -80,14 +80,15 @@ fn what_must_stay_stays(world: &World) -> Result<(), String> {
             if is_left_alone(world, history) {
                 stays(backup, "of a series that is left alone")?;
             }
-            if backup.time > now || (!backup.good && history.regime == Regime::Policy) {
+            if backup.time > now + CLOCK_TOLERANCE || (!backup.good && history.regime == Regime::Policy) {
                 stays(backup, "future-dated or damaged")?;
             }
         }
         if history.regime != Regime::Policy {
             continue;
         }
-        let mut good: Vec<_> = history.backups.iter().filter(|backup| backup.good && backup.time <= now).collect();
+        let mut good: Vec<_> =
+            history.backups.iter().filter(|backup| backup.good && backup.time <= now + CLOCK_TOLERANCE).collect();
         good.sort_by_key(|backup| std::cmp::Reverse((backup.time, &backup.name)));
         for backup in good.iter().take(world.policy.min_keep.get() as usize) {
             stays(backup, "one of the newest")?;
@@ -253,7 +254,7 @@ fn only_newer_good_ones_push_out(world: &World) -> Result<(), String> {
     nothing_goes_for(&failed, world, "failed ones")?;
     let mut future = Vec::new();
     for number in 0..chance.between(1, 3) {
-        let time = world.now + TimeDelta::seconds(chance.between(1, 3_000_000));
+        let time = world.now + CLOCK_TOLERANCE + TimeDelta::seconds(chance.between(1, 3_000_000));
         future.push(Candidate { name: name("a-newcomer", number), time, ..some(&mut chance) });
     }
     nothing_goes_for(&future, world, "ones from the future")
@@ -264,7 +265,7 @@ fn nothing_goes_while_nothing_comes(world: &World) -> Result<(), String> {
     let mut world = world.clone();
     (world.policy.max_delete, world.policy.min_age) = (None, None);
     for history in &mut world.histories {
-        history.backups.retain(|backup| backup.time <= world.now);
+        history.backups.retain(|backup| backup.time <= world.now + CLOCK_TOLERANCE);
         for backup in &mut history.backups {
             (backup.held, backup.locked_until, backup.restoring_until) = (None, None, None);
         }

@@ -43,12 +43,12 @@ struct Model<'a> {
 }
 
 fn future_dated(world: &World, backup: &Candidate) -> bool {
-    backup.time > world.now
+    backup.time - world.now > CLOCK_TOLERANCE
 }
 
 /// Whether nothing can be decided by this clock.
 fn refused(world: &World, history: &History) -> bool {
-    let ahead = history.backups.iter().any(|backup| backup.good && backup.time - world.now > CLOCK_TOLERANCE);
+    let ahead = history.backups.iter().any(|backup| backup.good && future_dated(world, backup));
     history.regime == Regime::Policy && ahead && !world.trust_clock
 }
 

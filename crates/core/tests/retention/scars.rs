@@ -221,6 +221,16 @@ fn a_clock_that_jumped_ahead_pushes_out_no_good_backup() {
 }
 
 #[test]
+fn a_clock_that_is_seconds_behind_still_counts_the_newest() {
+    let backups = daily("app", 10, "2026-06-07");
+    let newest = backups.iter().max_by_key(|backup| backup.time).unwrap().clone();
+    let behind = newest.time - TimeDelta::seconds(2);
+    let plan = world(policy(r#"{"keep_last": 3}"#), [backups], behind).plan().unwrap();
+    assert_eq!(stays(&plan, 0).len(), 3);
+    assert!(!reasons(&plan, &newest.name).contains(&Reason::FutureDated));
+}
+
+#[test]
 fn a_clock_that_fell_back_removes_nothing() {
     let backups = daily("app", 100, "2026-06-07");
     for (now, refused) in [("1970-01-01", 1), ("2026-06-06", 1), ("2026-06-07T02:50:00Z", 0)] {
