@@ -122,7 +122,7 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if !self.kept && fs::remove_file(&self.target.path).is_ok() {
-            self.root.settle(&self.target.folder).ok();
+            self.root.settle_within(&self.target.folder).ok();
         }
     }
 }

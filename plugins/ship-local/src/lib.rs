@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings as they are written, and what they come to |
 //! | `root.rs` | the directory itself: when it is refused, its folders, its free space, what its errors mean |
+//! | `settle.rs` | directories made durable, once for all who wait |
 //! | `draft.rs` | a file on its way: hidden while it is written, published over nothing |
 //! | `walk.rs` | the list, in the order of keys |
 //! | `read.rs` | the bytes of a file, or of a range |
@@ -14,11 +15,13 @@ mod look;
 mod read;
 mod root;
 mod settings;
+mod settle;
 mod walk;
 
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,7 +51,8 @@ impl Plugin<dyn Store> for Local {
     const TYPE: &'static str = "local";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let root = Root { permissions: self.permissions()?, reserve: self.min_free.bytes(), path: self.path };
+        let permissions = self.permissions()?;
+        let root = Root { permissions, reserve: self.min_free.bytes(), path: self.path, settling: Arc::default() };
         Ok(Box::new(Directory { root }))
     }
 }
@@ -99,11 +103,11 @@ impl Store for Directory {
         blocking(move || {
             root.stand()?;
             match fs::remove_file(&place.path) {
-                Ok(()) => root.settle(&place.folder),
+                Ok(()) => root.settle_within(&place.folder),
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
                 Err(error) if absent(&error) => match place.folder.symlink_metadata() {
                     // Who removed it before may not have lived to make that last.
-                    Ok(folder) if folder.is_dir() => root.settle(&place.folder),
+                    Ok(folder) if folder.is_dir() => root.settle_within(&place.folder),
                     _ => Ok(()),
                 },
                 Err(error) => Err(failure(&place.path, "cannot remove the file", error)),

@@ -1,14 +1,16 @@
 //! The directory that a destination is: refused where it could be the wrong one, and what of its file system matters.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use longshore_core::key::Key;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::settings::Permissions;
+use crate::settle::Settling;
 
 /// A directory that backups lie in.
 #[derive(Debug, Clone)]
@@ -17,6 +19,7 @@ pub(crate) struct Root {
     pub(crate) permissions: Permissions,
     /// How many bytes of its file system stay free.
     pub(crate) reserve: u64,
+    pub(crate) settling: Arc<Settling>,
 }
 
 /// Where a key lies, and the folder that it lies in.
@@ -84,15 +87,16 @@ impl Root {
     /// Makes what happened in `folder` survive a power cut, and that the folder is there at all, whoever has made it.
     pub(crate) fn settle(&self, folder: &Path) -> Result<()> {
         let above = std::iter::once(self.path.as_path()).chain(self.path_to(folder));
-        for folder in above.collect::<Vec<_>>().into_iter().rev() {
-            match File::open(folder).and_then(|open| open.sync_all()) {
-                Ok(()) => {}
-                // What has no such call, such as some network file systems, keeps directories without being asked.
-                Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {}
-                Err(error) => return Err(failure(folder, "cannot make the directory durable", error)),
-            }
+        above.collect::<Vec<_>>().into_iter().rev().try_for_each(|folder| self.settle_within(folder))
+    }
+
+    /// Makes what happened in `folder` survive a power cut, where the folder itself may as well be gone.
+    pub(crate) fn settle_within(&self, folder: &Path) -> Result<()> {
+        match self.settling.settle(folder) {
+            // What has no such call, such as some network file systems, keeps directories without being asked.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            settled => settled.map_err(|error| failure(folder, "cannot make the directory durable", error)),
         }
-        Ok(())
     }
 
     /// The folders below the root down to `folder`, the uppermost first.
