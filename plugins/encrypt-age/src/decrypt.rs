@@ -1,18 +1,19 @@
 //! Opening what was sealed.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use age::armor::ArmoredReader;
 use async_trait::async_trait;
 use longshore_core::plugin::{Identities, Plugin};
 use longshore_core::stage::Decrypt;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, transform};
+use longshore_core::stream::{ByteStream, StreamWriter, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::identity::{self, Identity};
 use crate::passphrase::{Prompt, Prompted};
+use crate::payload::{self, CatchingIdentity, Caught, NONCE_BYTES};
 
 /// The settings that open: `type = "age"` and nothing else, for the identities come from whoever restores.
 #[derive(Clone, Default, Deserialize)]
@@ -58,12 +59,9 @@ struct KeyRing {
 /// The most a header may take, in bytes: many thousands of recipients. A header without an end is not to fill the memory.
 const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 
-/// The bytes between header and payload.
-const NONCE_BYTES: u64 = 16;
-
 impl KeyRing {
     /// Fails with an [`Error`] where it knows what is wrong; any other failure means damage.
-    fn open(&self, ciphertext: impl Read, plaintext: &mut impl Write, subject: &str) -> io::Result<()> {
+    fn open(&self, ciphertext: impl Read, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
         let mut ciphertext = BufReader::new(ciphertext);
         let mut ciphertext: Box<dyn BufRead> = match ciphertext.fill_buf()?.first() {
             // Not for all: the armor's reader passes binary files on, but in very small pieces.
@@ -71,7 +69,7 @@ impl KeyRing {
             _ => Box::new(ciphertext),
         };
         let head = read_head(&mut *ciphertext)?;
-        let decryptor = age::Decryptor::new_buffered(head.chain(ciphertext)).map_err(|error| match error {
+        let decryptor = age::Decryptor::new_buffered(&head[..]).map_err(|error| match error {
             age::DecryptError::UnknownFormat => {
                 damaged(subject).hint("its header names a version of age that is unknown here")
             }
@@ -79,11 +77,15 @@ impl KeyRing {
         })?;
         let is_scrypt = decryptor.is_scrypt();
         let prompted = Prompted { prompt: &self.prompt, subject };
+        let caught = Caught::default();
         let keys = self.identities.iter().map(|identity| &*identity.key as &dyn age::Identity);
-        let opened = decryptor
-            .decrypt(keys.chain([&prompted as &dyn age::Identity]))
+        let keys = keys.chain([&prompted as &dyn age::Identity]);
+        let keys: Vec<_> = keys.map(|identity| CatchingIdentity { identity, caught: &caught }).collect();
+        decryptor
+            .decrypt(keys.iter().map(|key| key as &dyn age::Identity))
             .map_err(|error| self.unopened(error, is_scrypt, subject))?;
-        io::copy(&mut BufReader::with_capacity(CHUNK_BYTES, opened), plaintext).map(drop)
+        let key = caught.key().ok_or_else(|| io::Error::other("no identity told the key"))?;
+        payload::open(&key, &head[head.len() - NONCE_BYTES..], ciphertext, plaintext)
     }
 
     fn unopened(&self, error: age::DecryptError, is_scrypt: bool, subject: &str) -> Error {
@@ -128,7 +130,7 @@ impl KeyRing {
 const PLUGIN_FAILED: &str = "the plugin of an identity failed";
 
 /// Reads the header and the nonce, all that is needed to find the file's key.
-fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<io::Cursor<Vec<u8>>> {
+fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut bounded = ciphertext.take(HEADER_LIMIT_BYTES);
     loop {
@@ -143,8 +145,8 @@ fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<io::Cursor<Vec<u8>>> {
             break;
         }
     }
-    ciphertext.take(NONCE_BYTES).read_to_end(&mut head)?;
-    Ok(io::Cursor::new(head))
+    ciphertext.take(NONCE_BYTES as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 fn damaged(subject: &str) -> Error {

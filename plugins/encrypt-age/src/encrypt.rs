@@ -1,19 +1,21 @@
 //! Sealing.
 
-use std::io::{self, BufReader};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::slice;
 use std::sync::Arc;
 
+use age_core::format::FileKey;
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Encrypt;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, transform};
+use longshore_core::stream::{ByteStream, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::passphrase;
+use crate::payload::{self, CatchingRecipient, Caught, NONCE_BYTES};
 use crate::recipient::{self, EXAMPLES, Means, Recipient, Sealer, refused};
 
 /// The settings that seal: `type = "age"`.
@@ -160,7 +162,10 @@ fn missing_plugin(name: &str) -> Error {
 
 /// Begins an age file: makes its key and wraps it for every recipient.
 fn encryptor(sealers: &[Sealer], subject: &str) -> Result<age::Encryptor> {
-    let recipients = sealers.iter().map(|sealer| &**sealer as &dyn age::Recipient);
+    begin(sealers.iter().map(|sealer| &**sealer as &dyn age::Recipient), subject)
+}
+
+fn begin<'a>(recipients: impl Iterator<Item = &'a dyn age::Recipient>, subject: &str) -> Result<age::Encryptor> {
     age::Encryptor::with_recipients(recipients).map_err(|error| match error {
         age::EncryptError::IncompatibleRecipients { .. } => {
             let message = "these recipients cannot be mixed: some of them are post-quantum, others are not";
@@ -168,6 +173,19 @@ fn encryptor(sealers: &[Sealer], subject: &str) -> Result<age::Encryptor> {
         }
         error => Error::new(Stage::Encrypt, Kind::Failed, subject, "cannot seal for the recipients").because(error),
     })
+}
+
+/// The header and the nonce of an age file, and its key.
+fn head(sealers: &[Sealer], subject: &str) -> io::Result<(Vec<u8>, FileKey)> {
+    let caught = Caught::default();
+    let catching = |sealer| CatchingRecipient { recipient: sealer, caught: &caught };
+    let recipients: Vec<_> = sealers.iter().map(|sealer| catching(&**sealer as &dyn age::Recipient)).collect();
+    let encryptor = begin(recipients.iter().map(|recipient| recipient as &dyn age::Recipient), subject)?;
+    let mut head = Vec::new();
+    // Header and nonce are written at once; the payload, which is not finished, never.
+    drop(encryptor.wrap_output(&mut head)?);
+    let key = caught.key().ok_or_else(|| io::Error::other("no recipient was told the key"))?;
+    Ok((head, key))
 }
 
 impl Encrypt for Sealing {
@@ -191,10 +209,11 @@ impl Encrypt for Sealing {
             |error| Error::io(Stage::Encrypt, subject, "cannot seal", error)
         };
         transform(plaintext, wrap, move |reader, writer| {
-            let mut sealed = encryptor(&sealers, &subject)?.wrap_output(writer)?;
-            io::copy(&mut BufReader::with_capacity(CHUNK_BYTES, reader), &mut sealed)?;
-            // Only now is it an age file: without its last chunk it opens nowhere.
-            sealed.finish().map(drop)
+            let (head, key) = head(&sealers, &subject)?;
+            writer.write_all(&head)?;
+            let nonce = &head[head.len() - NONCE_BYTES..];
+            // Only when this is done it is an age file: without its last chunk it opens nowhere.
+            payload::seal(&key, nonce, reader, writer)
         })
     }
 }

@@ -5,6 +5,7 @@
 //! | `encrypt` | [`Age`], the settings that seal: recipients, or a passphrase |
 //! | `recipient` | what a recipient looks like, what is wrong with one, its fingerprint |
 //! | `decrypt` | [`Opener`], the settings that open: none of its own, the identities come from outside |
+//! | `payload` | the payload by several threads, under the key that the age crate made or found |
 //! | `identity` | identity files: age's own, plugins', SSH private keys, each also under a passphrase |
 //! | `passphrase`, `ask` | sealing with a passphrase, and asking for one |
 //! | `secret_file` | files whose content must not leak |
@@ -21,6 +22,7 @@ mod encrypt;
 mod generate;
 mod identity;
 mod passphrase;
+mod payload;
 mod recipient;
 mod secret_file;
 

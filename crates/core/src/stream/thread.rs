@@ -104,6 +104,20 @@ pub struct StreamWriter {
 }
 
 impl StreamWriter {
+    /// Passes a chunk on as it is, after what was written before.
+    pub fn pass(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.flush()?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.send(chunk)
+    }
+
+    fn send(&self, chunk: Bytes) -> io::Result<()> {
+        let sent = self.sender.blocking_send(Item::Chunk(chunk));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
+    }
+
     /// Passes on all that `reader` gives, without a copy between.
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
@@ -136,8 +150,7 @@ impl Write for StreamWriter {
             return Ok(());
         }
         let full = std::mem::replace(&mut self.pending, BytesMut::with_capacity(CHUNK_BYTES));
-        let sent = self.sender.blocking_send(Item::Chunk(full.freeze()));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
+        self.send(full.freeze())
     }
 }
 

@@ -1,0 +1,59 @@
+//! The key of a file, caught on its way between the age crate and its recipients and identities.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::ExposeSecret;
+
+/// The key of one file, once it was seen.
+#[derive(Default)]
+pub(crate) struct Caught(RefCell<Option<FileKey>>);
+
+impl Caught {
+    fn see(&self, key: &FileKey) {
+        *self.0.borrow_mut() = Some(FileKey::init_with_mut(|copy| copy.copy_from_slice(key.expose_secret())));
+    }
+
+    /// The key, if it was seen.
+    pub(crate) fn key(self) -> Option<FileKey> {
+        self.0.into_inner()
+    }
+}
+
+/// A recipient that does what another does, and catches the key that it is to wrap.
+pub(crate) struct CatchingRecipient<'a> {
+    pub(crate) recipient: &'a dyn age::Recipient,
+    pub(crate) caught: &'a Caught,
+}
+
+impl age::Recipient for CatchingRecipient<'_> {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+        self.caught.see(file_key);
+        self.recipient.wrap_file_key(file_key)
+    }
+}
+
+/// An identity that does what another does, and catches the key that it finds.
+pub(crate) struct CatchingIdentity<'a> {
+    pub(crate) identity: &'a dyn age::Identity,
+    pub(crate) caught: &'a Caught,
+}
+
+impl age::Identity for CatchingIdentity<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        let found = self.identity.unwrap_stanza(stanza);
+        if let Some(Ok(key)) = &found {
+            self.caught.see(key);
+        }
+        found
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let found = self.identity.unwrap_stanzas(stanzas);
+        if let Some(Ok(key)) = &found {
+            self.caught.see(key);
+        }
+        found
+    }
+}
