@@ -1,10 +1,7 @@
 //! Memory does not grow with the size of the dump.
 
-use longshore_core::key::Stamp;
-use longshore_core::manifest::{Manifest, SealedFile};
-use longshore_core::meter::Digest;
-use longshore_core::subject::Subject;
 use longshore_testkit::garage::{Garage, Permission};
+use longshore_testkit::runs::lay;
 use longshore_testkit::sshd::Sshd;
 
 use crate::support::{Ended, Forgetful, Job, Workshop, files};
@@ -82,24 +79,7 @@ fn memory_stays_under_256_mb_for_a_prune_among_100_000_objects() {
     let workshop = Workshop::new();
     let policy = "retention = 'standard'\n[retention.standard]\nkeep_last = 'all'\nmax_total_size = '196kB'";
     workshop.configure(&Job { more: policy, ..Job::default() });
-    let manifest: Manifest = serde_json::from_str(include_str!("../crates/core/testdata/manifest-1.json")).unwrap();
-    let begin = manifest.time.time();
-    for (database, hour) in (0..20).flat_map(|database| (0..1_667).map(move |hour| (database, hour))) {
-        let mut manifest = manifest.clone();
-        manifest.subject = Subject::database(format!("app{database:02}"));
-        manifest.time = Stamp::new(begin - chrono::TimeDelta::hours(hour));
-        let (name, sealed) = (manifest.name().unwrap(), Digest::of(b"abc"));
-        manifest.needs = Vec::new();
-        manifest.artifact.key = name.artifact(".dump").unwrap();
-        manifest.artifact.sealed = sealed.clone();
-        manifest.details = Some(SealedFile { key: name.details("").unwrap(), sealed });
-        let folder = workshop.local().join(format!("main/app{database:02}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        for file in manifest.files() {
-            std::fs::write(folder.join(file.key.file_name()), "abc").unwrap();
-        }
-        std::fs::write(folder.join(name.manifest().file_name()), manifest.to_bytes().unwrap()).unwrap();
-    }
+    lay(&workshop.local(), 20, 1_667);
     // Six bytes a backup: what is more than 32,666 of them goes.
     let (pruned, peak) = watched(&workshop, &["prune", "--json"]);
     let series = pruned[0]["series"].as_array().unwrap();
@@ -117,15 +97,18 @@ fn run(workshop: &Workshop) -> (serde_json::Value, u64) {
 /// Does what the words say, and tells what it answers and the most memory that it took, in KiB.
 #[allow(clippy::print_stdout)] // for whoever asks the runner of tests for it
 fn watched(workshop: &Workshop, words: &[&str]) -> (serde_json::Value, u64) {
-    let mut run = workshop.start(words);
+    let run = workshop.start(words);
+    let status = format!("/proc/{}/status", run.id());
+    // Its answer may be longer than a pipe holds, so it is read meanwhile.
+    let answer = std::thread::spawn(|| run.wait_with_output().unwrap());
     let mut peak = 0;
-    while run.try_wait().unwrap().is_none() {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
+    while !answer.is_finished() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
         let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak = peak.max(high.map_or(0, |high| high.trim().trim_end_matches(" kB").parse().unwrap()));
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     println!("{peak} KiB of memory at most");
-    let ended = Ended::of(run.wait_with_output().unwrap()).expect(0);
+    let ended = Ended::of(answer.join().unwrap()).expect(0);
     (serde_json::from_str(&ended.stdout).unwrap(), peak)
 }

@@ -1,6 +1,13 @@
-//! When backups were made that are many: the same for whoever counts them.
+//! Backups that are many: when they were made, the same for whoever counts them, and files that look like them.
+
+use std::fs;
+use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use longshore_core::key::Stamp;
+use longshore_core::manifest::{Manifest, SealedFile};
+use longshore_core::meter::Digest;
+use longshore_core::subject::Subject;
 
 /// How many backups a series has.
 pub const BACKUPS_OF_A_SERIES: usize = 500;
@@ -9,4 +16,32 @@ pub const BACKUPS_OF_A_SERIES: usize = 500;
 pub fn every_six_hours() -> impl Iterator<Item = DateTime<Utc>> {
     let first = DateTime::from_timestamp(1_735_700_400, 0).unwrap(); // 1 January 2025, 03:00
     (0..BACKUPS_OF_A_SERIES).map(move |run| first + TimeDelta::hours(6 * run as i64))
+}
+
+/// What every artifact and every file of details holds that [`lay`] writes.
+pub const CONTENT: &str = "abc";
+
+/// Writes backups into a folder as a destination has them: `series` databases of a cluster `main`, and of each as many as `each`, an hour
+/// apart, the newest of 7 June 2026. They are three files each, whole by their sizes and digests, and nothing can be restored from them.
+pub fn lay(folder: &Path, series: usize, each: usize) {
+    let of_all: Manifest = serde_json::from_str(include_str!("../../core/testdata/manifest-1.json")).unwrap();
+    let sealed = Digest::of(CONTENT.as_bytes());
+    for database in (0..series).map(|number| format!("app{number:02}")) {
+        let folder = folder.join("main").join(&database);
+        fs::create_dir_all(&folder).unwrap();
+        for hour in 0..each {
+            let mut manifest = of_all.clone();
+            manifest.subject = Subject::database(&database);
+            manifest.time = Stamp::new(of_all.time.time() - TimeDelta::hours(hour as i64));
+            manifest.needs = Vec::new();
+            let name = manifest.name().unwrap();
+            manifest.artifact.key = name.artifact(".dump").unwrap();
+            manifest.artifact.sealed = sealed.clone();
+            manifest.details = Some(SealedFile { key: name.details("").unwrap(), sealed: sealed.clone() });
+            for file in manifest.files() {
+                fs::write(folder.join(file.key.file_name()), CONTENT).unwrap();
+            }
+            fs::write(folder.join(name.manifest().file_name()), manifest.to_bytes().unwrap()).unwrap();
+        }
+    }
 }

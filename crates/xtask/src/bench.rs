@@ -4,8 +4,13 @@
 
 mod contest;
 mod database;
+mod list;
 mod retention;
+mod run;
+mod seal;
 mod ship;
+mod site;
+mod small;
 mod verify;
 
 use std::path::PathBuf;
@@ -19,8 +24,15 @@ pub(crate) use contest::measure;
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
 /// What can be measured, by the word for it.
-const BENCHES: [(&str, Measure); 3] =
-    [("verify", verify::contests), ("ship", ship::contests), ("retention", retention::contests)];
+const BENCHES: [(&str, Measure); 7] = [
+    ("run", run::contests),
+    ("verify", verify::contests),
+    ("seal", seal::contests),
+    ("ship", ship::contests),
+    ("small", small::contests),
+    ("list", list::contests),
+    ("retention", retention::contests),
+];
 
 /// What is measured, and how.
 pub(crate) struct Bench {

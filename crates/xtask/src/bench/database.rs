@@ -19,12 +19,17 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Makes one: pgbench's tables, and text, jsonb, bytea and large objects in proportion.
-    pub(super) fn make(scale: u32) -> Result<Self> {
+    /// A cluster without one.
+    pub(super) fn none() -> Result<Self> {
         let installation = setup::for_tests()?;
         let cluster = Cluster::start(&installation, &["shared_buffers=1GB", "fsync=off"]);
-        cluster.create_database(NAME);
-        let mut database = Self { installation, cluster, bytes: 0 };
+        Ok(Self { installation, cluster, bytes: 0 })
+    }
+
+    /// Makes one: pgbench's tables, and text, jsonb, bytea and large objects in proportion.
+    pub(super) fn make(scale: u32) -> Result<Self> {
+        let mut database = Self::none()?;
+        database.cluster.create_database(NAME);
         let (pgbench, connection) = (database.program("pgbench"), database.connection());
         shell(&format!("{pgbench} -i -q -s {scale} '{connection} dbname={NAME}' 2> /dev/null"))?;
         database.cluster.psql(NAME, &format!("\\set scale {scale}\n{}", include_str!("verify.sql")));

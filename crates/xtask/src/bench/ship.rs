@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::PathBuf;
 
 use longshore_testkit::garage::{Garage, Key, Permission, REGION};
 use longshore_testkit::sshd::{Account, Sshd};
@@ -11,6 +10,7 @@ use longshore_testkit::sshd::{Account, Sshd};
 use super::Bench;
 use super::contest::{Contest, contest};
 use super::database::{Database, NAME};
+use super::site::{Site, local};
 use crate::{Result, setup};
 
 const BUCKET: &str = "bench";
@@ -18,14 +18,13 @@ const BUCKET: &str = "bench";
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     setup::for_ship_bench()?;
     let database = Database::make(bench.scale)?;
-    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+    let site = Site::make()?;
     let (garage, sshd) = (Garage::start(), Sshd::start());
     let key = garage.bucket(BUCKET, Permission::Everything);
-    let place =
-        Place { folder: folder.path(), garage: &garage, key, sshd: &sshd, recipient: recipient(folder.path())? };
+    let place = Place { site: &site, near: site.folder("near")?, garage: &garage, key, sshd: &sshd };
     let config = place.configure(&database)?;
 
-    let (dump, recipient) = (database.dump(), &place.recipient);
+    let (dump, recipient) = (database.dump(), &site.recipient);
     let (at_once, in_turn) = (place.script_at_once(&dump, recipient), place.script_in_turn(&dump, recipient));
     let longshore = format!("{} --quiet --config {config} run > /dev/null", bench.longshore()?.display());
     let contest = contest(
@@ -43,50 +42,38 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 
 /// Where things are.
 struct Place<'a> {
-    folder: &'a Path,
+    site: &'a Site,
+    near: PathBuf,
     garage: &'a Garage,
     key: Key,
     sshd: &'a Sshd,
-    recipient: String,
 }
 
 impl Place<'_> {
     /// Writes a configuration, and says where.
     fn configure(&self, database: &Database) -> Result<String> {
-        let failed = |error| format!("cannot write in {}: {error}", self.folder.display());
-        let (near, secret, config) =
-            (self.folder.join("near"), self.folder.join("secret"), self.folder.join("config.toml"));
-        fs::create_dir(&near).map_err(failed)?;
-        fs::write(&secret, &self.key.secret).map_err(failed)?;
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let secret = self.site.write("secret", &self.key.secret)?;
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
+            .map_err(|error| format!("cannot make {} private: {error}", secret.display()))?;
+        let bucket = format!(
+            "type = 's3'\nbucket = '{BUCKET}'\nregion = '{REGION}'\nendpoint = 'http://{}'\nallow_http = true\n\
+             access_key_id = '{}'\nsecret_access_key_file = '{}'",
+            self.garage.address(0),
+            self.key.id,
+            secret.display()
+        );
         let host = self.sshd.settings(Account::Sftp);
         let host = host.as_object().into_iter().flatten().map(|(name, value)| format!("{name} = {value}\n"));
-        let text = format!(
-            "lock_dir = '{folder}/locks'\nstate_dir = '{folder}/state'\n[cluster.main]\nconnection = \"{connection}\"\nbin_dir = '{bin_dir}'\n\
-             [destination.near]\ntype = 'local'\npath = '{near}'\n\
-             [destination.bucket]\ntype = 's3'\nbucket = '{BUCKET}'\nregion = '{REGION}'\nendpoint = 'http://{store}'\nallow_http = true\n\
-             access_key_id = '{id}'\nsecret_access_key_file = '{secret}'\n\
-             [destination.host]\ntype = 'sftp'\npath = '{backups}'\n{host}\
-             [job.bench]\ncluster = 'main'\ndump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n\
-             encrypt = {{ type = 'age', recipients = ['{recipient}'] }}\nship = ['near', 'bucket', 'host']\n",
-            folder = self.folder.display(),
-            connection = database.connection(),
-            bin_dir = database.bin_dir(),
-            near = near.display(),
-            store = self.garage.address(0),
-            id = self.key.id,
-            secret = secret.display(),
-            backups = self.sshd.backups().display(),
-            host = host.collect::<String>(),
-            recipient = self.recipient,
-        );
-        fs::write(&config, text).map_err(failed)?;
-        Ok(config.display().to_string())
+        let host = format!("type = 'sftp'\npath = '{}'\n{}", self.sshd.backups().display(), host.collect::<String>());
+        let destinations = [("near", local(&self.near)), ("bucket", bucket), ("host", host)];
+        let job = format!("dump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n");
+        self.site.configure("config.toml", database, &destinations, &job)
     }
 
     /// The script of somebody who reads the database once.
     fn script_at_once(&self, dump: &str, recipient: &str) -> String {
-        let (folder, backups) = (self.folder.display(), self.sshd.backups().display().to_string());
+        let (folder, backups) = (self.site.path(""), self.sshd.backups().display().to_string());
+        let folder = folder.display();
         format!(
             "{rclone} n=$(date +%s%N); mkfifo {folder}/a$n {folder}/b$n; \
              rclone rcat s:{BUCKET}/$n.age < {folder}/a$n & a=$!; \
@@ -99,10 +86,10 @@ impl Place<'_> {
 
     /// The script of somebody who keeps a file and copies it.
     fn script_in_turn(&self, dump: &str, recipient: &str) -> String {
-        let (folder, backups) = (self.folder.display(), self.sshd.backups().display().to_string());
+        let (near, backups) = (self.near.display(), self.sshd.backups().display().to_string());
         format!(
-            "{rclone} n=$(date +%s%N); {dump} | age -r {recipient} > {folder}/near/$n.age && \
-             rclone copyto {folder}/near/$n.age s:{BUCKET}/$n.age && {ssh} \"cat > {backups}/$n.age\" < {folder}/near/$n.age",
+            "{rclone} n=$(date +%s%N); {dump} | age -r {recipient} > {near}/$n.age && \
+             rclone copyto {near}/$n.age s:{BUCKET}/$n.age && {ssh} \"cat > {backups}/$n.age\" < {near}/$n.age",
             rclone = self.rclone(),
             ssh = self.ssh("ssh"),
         )
@@ -132,12 +119,4 @@ impl Place<'_> {
             text("host")
         )
     }
-}
-
-/// A recipient whose identity lies in the folder.
-fn recipient(folder: &Path) -> Result<String> {
-    let made = Command::new("age-keygen").arg("-o").arg(folder.join("identity.txt")).output();
-    let made = made.map_err(|error| format!("cannot run age-keygen: {error}"))?;
-    let told = String::from_utf8_lossy(&made.stderr).trim().to_owned();
-    told.strip_prefix("Public key: ").map(str::to_owned).ok_or_else(|| format!("age-keygen says: {told}"))
 }

@@ -1,0 +1,45 @@
+//! What a backup costs beside what the server takes to be read: dumped, judged, compressed, sealed, on a disk.
+
+use super::Bench;
+use super::contest::{Contest, contest};
+use super::database::{Database, NAME};
+use super::site::{Site, local};
+use crate::{Result, setup};
+
+pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+    setup::for_demo()?;
+    let database = Database::make(bench.scale)?;
+    let site = Site::make()?;
+    let near = site.folder("near")?;
+    let dump = format!("dump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n");
+    let destinations = [("near", local(&near))];
+    let judged = site.configure("judged.toml", &database, &destinations, &dump)?;
+    let unjudged = site.configure("unjudged.toml", &database, &destinations, &format!("{dump}verify = []\n"))?;
+    let longshore = bench.longshore()?;
+    let run = |config: &str| {
+        // Backups of one second bear one name, and nothing is overwritten.
+        format!(
+            "rm -rf {near}/main; {} --quiet --config {config} run > /dev/null",
+            longshore.display(),
+            near = near.display()
+        )
+    };
+    let (pg_dump, file) = (database.dump(), near.join("file.age"));
+    let sealed = format!("age -r {} > {}", site.recipient, file.display());
+    let contest = contest(
+        "one dump to a disk",
+        bench.rounds,
+        database.bytes,
+        &[
+            ("pg_dump -Fc -Z0 > /dev/null", format!("{pg_dump} --compress=none > /dev/null")),
+            ("longshore run", run(&judged)),
+            ("longshore run, judged by nobody", run(&unjudged)),
+            (
+                "pg_dump -Fc -Z0 | zstd -T2 -3 | age > file",
+                format!("{pg_dump} --compress=none | zstd -q -T2 -3 | {sealed}"),
+            ),
+            ("pg_dump -Fc | age > file", format!("{pg_dump} | {sealed}")),
+        ],
+    )?;
+    Ok(vec![contest])
+}

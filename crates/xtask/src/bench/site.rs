@@ -1,0 +1,78 @@
+//! A folder to work in: keys, destinations and configurations.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::database::Database;
+use crate::Result;
+
+/// A folder, and a key pair in it. It goes when it is dropped.
+pub(super) struct Site {
+    folder: TempDir,
+    pub(super) recipient: String,
+}
+
+impl Site {
+    pub(super) fn make() -> Result<Self> {
+        let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+        let made = Command::new("age-keygen").arg("-o").arg(folder.path().join("identity.txt")).output();
+        let made = made.map_err(|error| format!("cannot run age-keygen: {error}"))?;
+        let told = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        let recipient = told.strip_prefix("Public key: ").map(str::to_owned);
+        Ok(Self { folder, recipient: recipient.ok_or_else(|| format!("age-keygen says: {told}"))? })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new folder in it.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::create_dir(&path).map_err(|error| failed(&path, error))?;
+        Ok(path)
+    }
+
+    /// Writes a file.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        Ok(path)
+    }
+
+    /// Writes a configuration of the job `bench`, sealed, to these destinations, and says where it is.
+    pub(super) fn configure(
+        &self,
+        name: &str,
+        database: &Database,
+        destinations: &[(&str, String)],
+        job: &str,
+    ) -> Result<String> {
+        let tables = destinations.iter().map(|(name, lines)| format!("[destination.{name}]\n{lines}\n"));
+        let names: Vec<_> = destinations.iter().map(|(name, _)| format!("'{name}'")).collect();
+        let text = format!(
+            "lock_dir = '{folder}/locks'\nstate_dir = '{folder}/state'\n\
+             [cluster.main]\nconnection = \"{connection}\"\nbin_dir = '{bin_dir}'\n{tables}\
+             [job.bench]\ncluster = 'main'\nencrypt = {{ type = 'age', recipients = ['{recipient}'] }}\nship = [{names}]\n{job}\n",
+            folder = self.folder.path().display(),
+            connection = database.connection(),
+            bin_dir = database.bin_dir(),
+            tables = tables.collect::<String>(),
+            recipient = self.recipient,
+            names = names.join(", "),
+        );
+        Ok(self.write(name, &text)?.display().to_string())
+    }
+}
+
+/// The lines of a destination that is a folder.
+pub(super) fn local(path: &Path) -> String {
+    format!("type = 'local'\npath = '{}'", path.display())
+}
+
+fn failed(path: &Path, error: std::io::Error) -> String {
+    format!("cannot write {}: {error}", path.display())
+}
