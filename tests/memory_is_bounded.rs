@@ -75,11 +75,17 @@ fn make_compressible(workshop: &Workshop, rows: u32) {
 }
 
 #[test]
-fn memory_stays_under_256_mb_for_a_prune_among_100_000_objects() {
+fn memory_stays_under_256_mb_for_a_look_at_100_000_objects_and_a_prune_among_them() {
     let workshop = Workshop::new();
     let policy = "retention = 'standard'\n[retention.standard]\nkeep_last = 'all'\nmax_total_size = '196kB'";
     workshop.configure(&Job { more: policy, ..Job::default() });
     lay(&workshop.local(), 20, 1_667);
+    let (status, peak) = watched(&workshop, &["status", "--json"]);
+    assert_eq!(
+        (&status["destinations"][0]["backups"], &status["series"].as_array().unwrap().len()),
+        (&33_340.into(), &20)
+    );
+    assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
     // Six bytes a backup: what is more than 32,666 of them goes.
     let (pruned, peak) = watched(&workshop, &["prune", "--json"]);
     let series = pruned[0]["series"].as_array().unwrap();

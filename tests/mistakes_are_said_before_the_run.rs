@@ -57,6 +57,8 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         (Job { dump: "[{ type = 'pg_dump', extra_args = ['-C'] }]", ..Job::default() }, "--create"),
         (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['--clean'] }]", ..Job::default() }, "--clean"),
         (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['-ELATIN1'] }]", ..Job::default() }, "--encoding"),
+        (Job { dump: "[{ type = 'pg_dump', lock_wait_timeout = 'soon' }]", ..Job::default() }, "no length of time"),
+        (Job { dump: "[{ type = 'pg_dumpall', lock_wait_timeout = 'soon' }]", ..Job::default() }, "no length of time"),
         (Job { dump: "[{ type = 'pg_dump', format = 'directory' }]", ..Job::default() }, "scratch_dir"),
         (Job { dump: "[{ type = 'pg_dump' }, { type = 'pg_dump' }]", ..Job::default() }, "two entries of dump"),
         (Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() }, "nothing_*"),
@@ -66,6 +68,32 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         assert!(matches!(ended.code, Some(1 | 2)), "{ended:?}");
         ended.says(says);
         assert_eq!(files(&workshop.local()), [""; 0]);
+    }
+}
+
+#[test]
+fn check_says_what_only_the_server_would_refuse() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', lock_wait_timeout = 'soon' }]", ..Job::default() });
+    workshop.longshore(&["check"]).expect(2).says("lock_wait_timeout").says("such as \"60s\"");
+}
+
+#[test]
+fn a_name_of_absurd_length_is_a_mistake() {
+    let workshop = Workshop::new();
+    let config = std::fs::read_to_string(workshop.config_path()).unwrap();
+    for (section, name, refers) in
+        [("job", "nightly", "nobody = '"), ("cluster", "main", "cluster = '"), ("destination", "local", "ship = ['")]
+    {
+        let renamed = |length: usize| {
+            let long = "x".repeat(length);
+            let config = config.replace(&format!("[{section}.{name}]"), &format!("[{section}.{long}]"));
+            config.replace(&format!("{refers}{name}"), &format!("{refers}{long}"))
+        };
+        std::fs::write(workshop.config_path(), renamed(101)).unwrap();
+        workshop.longshore(&["list"]).expect(1).says("at most 100").says("config.toml:");
+        std::fs::write(workshop.config_path(), renamed(100)).unwrap();
+        workshop.longshore(&["run"]).expect(0);
     }
 }
 

@@ -29,4 +29,5 @@ mod seals_with_every_kind_of_key;
 mod secrets_stay_secret;
 mod ships_to_hosts_and_buckets;
 mod speaks_to_people_and_programs;
+mod status_tells_what_needs_attention;
 mod verify_finds_damage;

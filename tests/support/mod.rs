@@ -1,6 +1,7 @@
 //! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
 
 mod elsewhere;
+pub(crate) mod fleet;
 mod forgetful;
 mod held;
 mod mount;

@@ -34,6 +34,9 @@ pub(crate) enum Verb {
     Run(Run),
     /// List the backups that lie in the destinations.
     List(List),
+    /// Tell how old, how good and how many the newest backups of every series are, and what needs attention.
+    #[command(after_help = STATUS_HELP)]
+    Status(Status),
     /// Read backups back: sizes, digests and, with an identity, a decode to the end.
     Verify(Verify),
     /// Tell what is in a dump, and judge it: a file that anything made, or a backup.
@@ -116,6 +119,26 @@ pub(crate) struct List {
     /// Only what lies in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// What the exit codes of `status` mean.
+const STATUS_HELP: &str = "Exit codes: 0 nothing is stale, 2 no destination can be read, 3 something is stale or a destination cannot be\n\
+    read, 4 a newest backup is damaged. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Status {
+    /// Only this job's series; the job may be another host's.
+    pub(crate) job: Option<String>,
+    /// How old the newest backup of a series may be where its job does not say, such as 26h.
+    #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
+    pub(crate) max_age: Option<Span>,
+    /// Print one line as monitoring plugins do, with their exit codes.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) nagios: bool,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) json: Json,
 }

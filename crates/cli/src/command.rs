@@ -10,6 +10,7 @@ mod prune;
 mod restore;
 mod retention;
 mod run;
+mod status;
 mod sync;
 mod verify;
 
@@ -47,6 +48,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         }
         Verb::Run(run) => async { run::run(&asking(&run.password, run.job.as_deref())?, &run).await }.await,
         Verb::List(list) => async { list::list(&context()?, &list).await }.await,
+        Verb::Status(status) => status::status(context, &status, *output).await,
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,

@@ -1,5 +1,6 @@
 //! What a program that called us is told.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use longshore_core::{Error, Kind, Stage};
@@ -30,6 +31,41 @@ pub(crate) enum Exit {
     Interrupted = 130,
     /// SIGTERM.
     Terminated = 143,
+}
+
+/// What a monitoring plugin tells: by convention with the same numbers, whatever else they mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plugin {
+    /// 0
+    Ok,
+    /// 1
+    Warning,
+    /// 2
+    Critical,
+    /// 3
+    Unknown,
+}
+
+impl From<Plugin> for Exit {
+    fn from(plugin: Plugin) -> Self {
+        match plugin {
+            Plugin::Ok => Self::Done,
+            Plugin::Warning => Self::Usage,
+            Plugin::Critical => Self::Failed,
+            Plugin::Unknown => Self::Partial,
+        }
+    }
+}
+
+impl fmt::Display for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
 }
 
 impl From<Exit> for ExitCode {

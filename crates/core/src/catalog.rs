@@ -81,6 +81,15 @@ impl Backup {
         self.artifact == Presence::Whole && !self.marks.damaged()
     }
 
+    /// What speaks against it, in words.
+    pub fn damage(&self) -> Option<String> {
+        match self.artifact {
+            Presence::Whole => self.marks.damaged().then(|| "found when it was read back".to_owned()),
+            Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
+            Presence::Missing => Some("no artifact".to_owned()),
+        }
+    }
+
     /// What retention must know of it.
     pub fn candidate(&self) -> Candidate {
         let details = self.manifest.details.as_ref().map_or(0, |details| details.sealed.bytes);

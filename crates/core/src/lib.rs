@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore |
+//! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore, Scratch, Examine |
 //! | [`stream`] | the stream between stages and its promise, with adapters |
 //! | [`meter`], [`compress`], [`fan_out`] | what happens to bytes between the joints |
 //! | [`progress`] | how far it is, for whoever watches |
@@ -11,6 +11,7 @@
 //! | [`adopt`] | dated files of other programs, taken for backups by their names |
 //! | [`draft`] | what files are called until they are whole |
 //! | [`mark`] | what became known of a backup since: held, verified, damaged |
+//! | [`drill`] | what a restore drill found |
 //! | [`retention`] | which backups to keep, decided with reasons |
 //! | [`plugin`] | how settings become stages |
 //! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
@@ -26,6 +27,7 @@ pub mod catalog;
 pub mod check;
 pub mod compress;
 pub mod draft;
+pub mod drill;
 pub mod error;
 pub mod fan_out;
 pub mod key;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::compress::Compression;
 use crate::error::Result;
-use crate::stage::{Decrypt, Dump, Encrypt, Restore, Store, Verify};
+use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 
 /// One of the joints of [`crate::stage`]: what plugins of that kind are built with.
 pub trait Joint {
@@ -38,6 +38,14 @@ impl Joint for dyn Store {
 
 impl Joint for dyn Restore {
     type Context = Target;
+}
+
+impl Joint for dyn Scratch {
+    type Context = Site;
+}
+
+impl Joint for dyn Examine {
+    type Context = Cluster;
 }
 
 /// A plugin's settings, as they stand in the configuration beside `type`, unknown ones denied.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Deserialize;
 
 /// A number of bytes, such as `"256MiB"`.
@@ -83,6 +84,17 @@ impl fmt::Display for Span {
         let fits = |(_, scale): &&(&str, u64)| seconds >= *scale && seconds.is_multiple_of(*scale);
         let (unit, scale) = SPANS.iter().rev().find(fits).unwrap_or(&SPANS[0]);
         write!(f, "{}{unit}", seconds / scale)
+    }
+}
+
+/// How long ago, in the largest unit that says something.
+pub fn age(age: TimeDelta) -> String {
+    match (age.num_days(), age.num_hours(), age.num_minutes(), age.num_seconds()) {
+        (_, _, _, ..0) => "in future".to_owned(),
+        (2.., ..) => format!("{} d", age.num_days()),
+        (_, 2.., ..) => format!("{} h", age.num_hours()),
+        (_, _, 2.., _) => format!("{} min", age.num_minutes()),
+        (_, _, _, seconds) => format!("{seconds} s"),
     }
 }
 

@@ -3,23 +3,28 @@
 //! ```text
 //! outward    Dump → Verify → Encrypt → Ship          public keys and write-only credentials suffice
 //! homeward   fetch → Decrypt → Verify → Restore      needs an identity and read credentials
+//! drill      Scratch → homeward → Examine            the same, and a place to restore to
 //! ```
 //! The traits are split by what a host may hold. What cuts across them (compression, digests, fan-out) is a stream adapter, not an
 //! option of a trait; what only some can do (locking, telling free space) is a trait of its own that they offer.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
+use serde_json::{Map, Value};
 
-use crate::check::Check;
+use crate::check::{Check, Finding};
 use crate::compress::Compression;
+use crate::drill::{Comparison, Phase};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
+use crate::plugin::Cluster;
 use crate::progress::Progress;
 use crate::quantity::Span;
 use crate::stream::{Afterword, ByteStream};
@@ -108,7 +113,7 @@ pub struct Findings {
     /// Who judged, and counts that anyone may see.
     pub verification: Verification,
     /// What only the plaintext's owner may see, such as tables' names and row counts; empty where there is nothing.
-    pub details: serde_json::Map<String, serde_json::Value>,
+    pub details: Map<String, Value>,
 }
 
 /// Seals bytes. Holds recipients only.
@@ -250,13 +255,78 @@ pub struct Leftover {
 /// Brings plaintext back into a cluster.
 #[async_trait]
 pub trait Restore: Send + Sync {
-    /// Looks at the target for all that is to be restored, and refuses what would harm it or cannot work, before a byte is fetched.
-    async fn prepare(&self, manifests: &[&Manifest]) -> Result<()>;
+    /// Looks at the target for all that is to be restored, before a byte of it is fetched. What stands in the way is a finding that has
+    /// failed, so that all of it is told at once; an error is a target that could not be looked at.
+    async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>>;
 
     /// Restores one backup. Nothing that is there is dropped before the plaintext was seen to open. Bytes that end in an error fail
-    /// it, whatever the target made of them. Returns what its owner should hear.
-    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+    /// it, whatever the target made of them.
+    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored>;
 
     /// What is in the plaintext, a line each.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+}
+
+/// A backup that is to be restored.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its record.
+    pub manifest: &'a Manifest,
+    /// What those who judged found in it, where that is recorded and can be opened.
+    pub details: Option<&'a Map<String, Value>>,
+}
+
+/// What became of a restore.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Restored {
+    /// What its owner should hear.
+    pub notes: Vec<String>,
+    /// What took how long, in its order.
+    pub phases: Vec<Phase>,
+}
+
+/// Makes places to restore to, for drills.
+#[async_trait]
+pub trait Scratch: Check {
+    /// Makes a place that takes these backups. A place that cannot be had here (a release or an extension that is not installed, no
+    /// room) is an error with the way out, and says nothing about the backups.
+    async fn make(&self, manifests: &[&Manifest]) -> Result<Box<dyn ScratchCluster>>;
+}
+
+/// A cluster, or a part of one, that is there for one drill. Dropping it removes what was made for it, too, as far as that can be done
+/// without waiting.
+#[async_trait]
+pub trait ScratchCluster: Send + Sync {
+    /// What it is, in words, such as `PostgreSQL 17.4, made by initdb`.
+    fn description(&self) -> String;
+
+    /// How to reach it; the connection names no database.
+    fn cluster(&self) -> Cluster;
+
+    /// The name that a database is restored under.
+    fn database(&self, name: &str) -> String;
+
+    /// Whether it takes roles and tablespaces; if not, they must be there.
+    fn takes_globals(&self) -> bool;
+
+    /// A private folder for what cannot be a stream.
+    fn folder(&self) -> &Path;
+
+    /// Removes all that was made.
+    async fn remove(self: Box<Self>) -> Result<()>;
+}
+
+/// Asks a database that was restored whether it is what was dumped.
+#[async_trait]
+pub trait Examine: Send + Sync {
+    /// Holds a database against what was recorded while it was dumped. What differs is a comparison, not an error.
+    async fn compare(
+        &self,
+        database: &str,
+        manifest: &Manifest,
+        details: &Map<String, Value>,
+    ) -> Result<Vec<Comparison>>;
+
+    /// The rows that a query gives, each of its columns as text; nothing for NULL.
+    async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>>;
 }

@@ -50,6 +50,26 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
     })
 }
 
+/// The units of time that PostgreSQL's settings know, and how many milliseconds each has.
+const UNITS: [(&str, f64); 7] =
+    [("", 1.0), ("us", 0.001), ("ms", 1.0), ("s", 1_000.0), ("min", 60_000.0), ("h", 3_600_000.0), ("d", 86_400_000.0)];
+
+/// Refuses what PostgreSQL takes for no length of time, or for one that is longer than its settings can be: the server would say so only
+/// when the dump begins.
+pub fn check_timeout(setting: &str, text: &str) -> Result<()> {
+    let trimmed = text.trim();
+    let end = trimmed.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(end);
+    let scale = UNITS.iter().find(|(name, _)| *name == unit.trim_start()).map(|(_, scale)| scale);
+    let milliseconds = number.parse::<f64>().ok().zip(scale).map(|(number, scale)| number * scale);
+    if milliseconds.is_some_and(|milliseconds| milliseconds <= f64::from(i32::MAX)) {
+        return Ok(());
+    }
+    let message = format!("\"{text}\" is no length of time to PostgreSQL, or too long a one");
+    Err(Error::new(Stage::Config, Kind::Usage, setting, message)
+        .hint("write milliseconds, or a number and us, ms, s, min, h or d, such as \"60s\"; 0 waits for ever"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +82,15 @@ mod tests {
         }
         for good in ["--verbose", "-v", "--inserts", "--section=data"] {
             check("extra_args", &[good.to_owned()], &CONNECTION).unwrap();
+        }
+    }
+    #[test]
+    fn a_timeout_is_what_postgresql_takes_for_one() {
+        for good in ["0", "300", "300ms", "60s", "1.5 min", " 2h ", "24d", "500us"] {
+            check_timeout("lock_wait_timeout", good).unwrap();
+        }
+        for bad in ["", "soon", "s", "-1", "1m", "60S", "1 week", "25d", "1.2.3s", "60s!", "1e400"] {
+            assert_eq!(check_timeout("lock_wait_timeout", bad).unwrap_err().kind(), Kind::Usage, "{bad}");
         }
     }
 }

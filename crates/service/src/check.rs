@@ -31,6 +31,10 @@ pub async fn check(
         None => config.jobs.values().collect(),
     };
     let mut findings = vec![Finding::good("configuration", config.path.display().to_string())];
+    if jobs.is_empty() {
+        let message = "there is no job: this host can look at backups and bring them back, and makes none";
+        findings.push(Finding::warning("configuration", message, "add a table [job.NAME] if it should"));
+    }
     for job in &jobs {
         findings.extend(of_stages(registry, job, identities).await);
     }

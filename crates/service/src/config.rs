@@ -23,9 +23,13 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 pub use self::adopt::Adoption;
 use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
+use crate::schedule::Schedule;
 
 /// More dumps at once than this are no faster: each takes a connection of the server and processes of this host.
 const MAX_PARALLEL: usize = 64;
+
+/// A longer name would leave no room for others in a key, or in the name of a file.
+const MAX_NAME_BYTES: usize = 100;
 
 /// A configuration that was read: every name in it leads somewhere, every setting is known.
 #[derive(Default)]
@@ -102,6 +106,10 @@ pub struct Job {
     pub retention: BTreeMap<String, Policy>,
     /// How many databases are dumped at once.
     pub parallel: usize,
+    /// How old the newest backup of a series may be at each destination.
+    pub max_age: Option<TimeDelta>,
+    /// When whoever runs the job does so.
+    pub schedule: Option<Schedule>,
 }
 
 impl Config {
@@ -139,8 +147,10 @@ impl Config {
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
         let known = Known { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
-        if jobs.is_empty() {
-            return Err(Fault::at(whole, "there is no job: add a table [job.NAME]"));
+        // A host that only looks at what others ship needs no job.
+        if jobs.is_empty() && destinations.is_empty() {
+            let message = "there is neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";
+            return Err(Fault::at(whole, message));
         }
         adopt::check(&adoptions, &jobs, whole)?;
         Ok(Self {
@@ -162,14 +172,17 @@ impl Config {
 
     /// The job of this name, or the only one there is.
     pub fn job(&self, name: Option<&str>) -> Result<&Job> {
-        let names = || list(self.jobs.keys());
         let unclear = |subject: &str, message: &str| {
-            Error::new(Stage::Config, Kind::Usage, subject, message).hint(format!("the jobs are {}", names()))
+            let error = Error::new(Stage::Config, Kind::Usage, subject, message);
+            match self.jobs.is_empty() {
+                true => error.hint(format!("add a table [job.NAME] to {}", self.path.display())),
+                false => error.hint(format!("the jobs are {}", list(self.jobs.keys()))),
+            }
         };
         match name {
             Some(name) => self.jobs.get(name).ok_or_else(|| unclear(name, "there is no such job")),
-            None if self.jobs.len() == 1 => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
-            None => Err(unclear("", "there are several jobs: name one")),
+            None if self.jobs.len() > 1 => Err(unclear("", "there are several jobs: name one")),
+            None => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
         }
     }
 
@@ -263,6 +276,10 @@ impl Known<'_> {
         let bounds = settings.ship.iter().filter_map(|name| self.destinations.get(name)?.parallel);
         let parallel = bounds.chain([settings.parallel]).min().unwrap_or(1);
         let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
+        if settings.timezone.is_some() && settings.schedule.is_none() {
+            return Err(wrong("timezone is for schedule, and there is none".to_owned()));
+        }
+        let zone = settings.timezone.unwrap_or_default();
         Ok(Job {
             name: name.to_owned(),
             site: Site {
@@ -281,6 +298,9 @@ impl Known<'_> {
             retention: self.retention(settings.retention, &settings.ship).map_err(&wrong)?,
             ship: settings.ship,
             parallel,
+            // An age longer than time is one that nothing reaches.
+            max_age: settings.max_age.map(|age| TimeDelta::from_std(age.duration()).unwrap_or(TimeDelta::MAX)),
+            schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
         })
     }
 
@@ -349,7 +369,9 @@ fn section<'i, T>(
     };
     let entry = |(name, value): (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>)| {
         if !is_plain(name.get_ref()) {
-            return Err(Fault::at(name.span(), "a name is of A-Z a-z 0-9 . _ - and begins with a letter or digit"));
+            let message =
+                format!("a name is of at most {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ - and begins with a letter or digit");
+            return Err(Fault::at(name.span(), message));
         }
         Ok((name.get_ref().to_string(), read(name.get_ref(), value)?))
     };
@@ -358,7 +380,8 @@ fn section<'i, T>(
 
 /// Whether a name can stand in file names and on command lines as it is.
 fn is_plain(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+    name.len() <= MAX_NAME_BYTES
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 

@@ -10,6 +10,10 @@
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
 //! | [`simulate`] | what a policy would keep, tried before it is trusted |
+//! | [`status`] | what there is of every series, and what needs attention |
+//! | [`schedule`] | when runs are due |
+//! | `series` | which series no longer grow |
+//! | `record` | what was recorded of a backup while it was dumped |
 //! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
@@ -29,13 +33,17 @@ mod lock;
 mod memory;
 pub mod problem;
 pub mod prune;
+mod record;
 pub mod registry;
 pub mod report;
 pub mod restore;
 pub mod run;
 #[cfg(test)]
 mod sample;
+pub mod schedule;
+mod series;
 pub mod simulate;
+pub mod status;
 pub mod sweep;
 pub mod sync;
 pub mod verify;

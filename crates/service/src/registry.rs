@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use longshore_core::plugin::{Joint, Plugin};
-use longshore_core::stage::{Decrypt, Dump, Encrypt, Restore, Store, Verify};
+use longshore_core::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 use longshore_core::{Error, Kind, Result, Stage};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -81,4 +81,12 @@ pub struct Registry {
     pub restore: Shelf<dyn Restore>,
     /// The type that restores what a manifest describes.
     pub default_restore: &'static str,
+    /// What makes places for drills.
+    pub scratch: Shelf<dyn Scratch>,
+    /// The type that makes them where a job names none.
+    pub default_scratch: &'static str,
+    /// What asks restored databases.
+    pub examine: Shelf<dyn Examine>,
+    /// The type that asks them.
+    pub default_examine: &'static str,
 }

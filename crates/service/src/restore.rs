@@ -10,7 +10,7 @@ use longshore_core::key::Key;
 use longshore_core::mark::Says;
 use longshore_core::pipeline::open;
 use longshore_core::plugin::{Identities, Target};
-use longshore_core::stage::Restore;
+use longshore_core::stage::{Restore, Wanted};
 use longshore_core::stream::{ByteStream, drain, transform};
 use longshore_core::{Error, Result, Stage};
 
@@ -44,8 +44,9 @@ pub async fn restore(
     for chosen in chosen {
         crate::verify::opener(registry, identities, &chosen.backup)?;
     }
-    let manifests: Vec<_> = chosen.iter().map(|chosen| &chosen.backup.manifest).collect();
-    restorer.prepare(&manifests).await?;
+    let wanted: Vec<_> =
+        chosen.iter().map(|chosen| Wanted { manifest: &chosen.backup.manifest, details: None }).collect();
+    restorer.prepare(&wanted).await?;
     let mut all = Vec::new();
     for chosen in chosen {
         began(chosen);
@@ -53,7 +54,7 @@ pub async fn restore(
         let lease = lease(chosen).await;
         let restored = async {
             let plaintext = plaintext(registry, chosen, identities).await?;
-            restorer.restore(manifest, plaintext).await
+            restorer.restore(manifest, plaintext).await.map(|restored| restored.notes)
         };
         let restored = restored.await;
         if let Some(lease) = lease {

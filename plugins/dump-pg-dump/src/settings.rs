@@ -105,6 +105,7 @@ impl PgDump {
                 "leave compression out: Longshore then compresses with zstd",
             );
         }
+        argument::check_timeout("lock_wait_timeout", &self.lock_wait_timeout)?;
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())
     }
 

@@ -107,6 +107,7 @@ impl Plugin<dyn Dump> for PgDumpAll {
     const TYPE: &'static str = "pg_dumpall";
 
     fn build(self, site: &Site) -> Result<Box<dyn Dump>> {
+        self.lock_wait_timeout.iter().try_for_each(|text| argument::check_timeout("lock_wait_timeout", text))?;
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())?;
         let client = Client::new(&site.cluster)?;
         Ok(Box::new(Dumper { settings: self, site: site.clone(), client, server: OnceCell::new() }))

@@ -13,10 +13,11 @@ mod landing;
 mod script;
 
 use async_trait::async_trait;
+use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Plugin, Target};
-use longshore_core::stage::Restore;
+use longshore_core::stage::{Restore, Restored, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -116,22 +117,23 @@ impl Restorer {
 
 #[async_trait]
 impl Restore for Restorer {
-    async fn prepare(&self, manifests: &[&Manifest]) -> Result<()> {
-        let databases = manifests.iter().filter(|manifest| manifest.subject.is_database()).count();
+    async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
+        let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database()).count();
         if let (Some(database), 2..) = (self.client.database(), databases) {
             let message = format!("{databases} databases cannot all be restored into one");
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
                 .hint("leave dbname out of the target's connection: each is restored under its own name"));
         }
-        for manifest in manifests {
-            self.admit(manifest).await?;
+        for wanted in wanted {
+            self.admit(wanted.manifest).await?;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
-    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
+    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored> {
         let Subject::Database { name } = &manifest.subject else {
-            return script::restore_cluster(self, manifest, plaintext).await;
+            let notes = script::restore_cluster(self, manifest, plaintext).await?;
+            return Ok(Restored { notes, phases: Vec::new() });
         };
         let database = self.database(name);
         // What cannot even be opened must not cost the target what it has.
@@ -146,7 +148,7 @@ impl Restore for Restorer {
                 if let Some(aside) = aside {
                     landing::drop(&self.client, &aside).await?;
                 }
-                Ok(notes)
+                Ok(Restored { notes, phases: Vec::new() })
             }
             Err(error) if landing == Landing::There => Err(unfinished(error, database)),
             Err(error) => {

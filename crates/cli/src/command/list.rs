@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use longshore_core::adopt::Adopted;
-use longshore_core::catalog::{Backup, Presence, Series};
+use longshore_core::catalog::{Backup, Series};
 use longshore_core::error::printable;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
+use longshore_core::quantity::age;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
 use longshore_service::catalogs::{catalogs, means, means_adopted};
@@ -197,12 +198,7 @@ fn adopted_line(file: &Adopted) -> Line {
 }
 
 fn state(backup: &Backup) -> String {
-    match backup.artifact {
-        Presence::Whole if backup.marks.damaged() => "damaged: found when it was read back".to_owned(),
-        Presence::Whole => "whole".to_owned(),
-        Presence::OtherSize(bytes) => format!("damaged: {bytes} bytes"),
-        Presence::Missing => "damaged: no artifact".to_owned(),
-    }
+    backup.damage().map_or_else(|| "whole".to_owned(), |damage| format!("damaged: {damage}"))
 }
 
 /// Shows the backups; whose they are, too, where several jobs made them.
@@ -231,15 +227,4 @@ fn row(line: &Line) -> Vec<String> {
         line.what.verified(),
         destinations.collect::<Vec<_>>().join(", "),
     ]
-}
-
-/// How long ago, in the largest unit that says something.
-pub(super) fn age(age: TimeDelta) -> String {
-    match (age.num_days(), age.num_hours(), age.num_minutes(), age.num_seconds()) {
-        (_, _, _, ..0) => "in future".to_owned(),
-        (2.., ..) => format!("{} d", age.num_days()),
-        (_, 2.., ..) => format!("{} h", age.num_hours()),
-        (_, _, 2.., _) => format!("{} min", age.num_minutes()),
-        (_, _, _, seconds) => format!("{seconds} s"),
-    }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
+use longshore_core::quantity::age;
 use longshore_core::retention::{Every, Policy};
 use longshore_core::{Error, Result, Stage};
 use longshore_service::simulate::{Simulation, Trial, simulate as run};
@@ -16,7 +17,6 @@ use serde::Serialize;
 
 use crate::args::{Retention, Simulate};
 use crate::command::Context;
-use crate::command::list::age;
 use crate::exit_code::Exit;
 use crate::output::Output;
 

@@ -12,10 +12,11 @@ use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
 use longshore_core::retention::zone;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::fault::shown;
+use crate::schedule::Expression;
 
 /// How long what an interrupted run left is left alone: no run takes so long, and no clock is wrong by so much.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
@@ -91,6 +92,10 @@ pub(super) struct Job {
     #[serde(default = "one")]
     pub(super) parallel: usize,
     pub(super) scratch_dir: Option<PathBuf>,
+    pub(super) max_age: Option<Span>,
+    pub(super) schedule: Option<Expression>,
+    #[serde(default, deserialize_with = "some_zone")]
+    pub(super) timezone: Option<Tz>,
     #[serde(rename = "dump")]
     _dump: Option<IgnoredAny>,
     #[serde(rename = "verify")]
@@ -101,6 +106,10 @@ pub(super) struct Job {
 
 fn one() -> usize {
     1
+}
+
+fn some_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
+    zone(deserializer).map(Some)
 }
 
 /// `[adopt.NAME]`

@@ -6,6 +6,7 @@ use longshore_core::retention::{History, Policy};
 
 use super::removable::Removable;
 use crate::config::{Adoption, Job};
+use crate::series;
 
 /// An adopted series of which nothing came for so long has ended: nothing tells when another program is at work.
 const REST: TimeDelta = TimeDelta::days(35);
@@ -60,10 +61,10 @@ impl<'a> Owner<'a> {
     pub(super) fn ended(self, histories: &[History], now: DateTime<Utc>) -> Vec<Option<DateTime<Utc>>> {
         let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
         let newest_run = histories.iter().filter_map(newest).max();
-        let has_ended = |time: &DateTime<Utc>| match self {
-            Self::Job(..) => Some(*time) < newest_run,
-            Self::Adoption(_) => *time < now - REST,
+        let ended = |history: &History| match self {
+            Self::Job(..) => series::ended(newest(history), newest_run),
+            Self::Adoption(_) => series::ended(newest(history), Some(now - REST)),
         };
-        histories.iter().map(|history| newest(history).filter(has_ended)).collect()
+        histories.iter().map(ended).collect()
     }
 }

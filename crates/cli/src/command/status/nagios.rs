@@ -1,0 +1,80 @@
+//! One line for monitoring, by the conventions of its plugins: `STATE - text | label=value …`.
+
+use longshore_core::{Error, Result};
+use longshore_service::status::{Attention, Level, Status};
+
+use crate::command::status::table::about;
+use crate::exit_code::Plugin;
+use crate::output::Output;
+
+/// How many things that need attention are told: it is one line.
+const TOLD: usize = 3;
+
+/// Prints the line.
+pub(super) fn tell(output: Output, looked: &Result<Status>) -> Plugin {
+    let (state, text) = match looked {
+        Err(error) => (Plugin::Unknown, error_text(error)),
+        Ok(status) => (state(status), format!("{} | {}", plain(&text(status)), figures(status))),
+    };
+    output.line(format_args!("{state} - {text}"));
+    state
+}
+
+fn state(status: &Status) -> Plugin {
+    if status.destinations.iter().all(|destination| destination.error.is_some()) {
+        return Plugin::Unknown;
+    }
+    match status.level() {
+        Level::Good => Plugin::Ok,
+        Level::Warning => Plugin::Warning,
+        Level::Critical => Plugin::Critical,
+    }
+}
+
+fn error_text(error: &Error) -> String {
+    plain(&error.chain())
+}
+
+/// What needs attention, the worst first; or that nothing does.
+fn text(status: &Status) -> String {
+    let told: Vec<String> = status.attention.iter().take(TOLD).map(one).collect();
+    let more = status.attention.len().saturating_sub(TOLD);
+    if told.is_empty() {
+        return format!("{} series at {} destinations are good", status.series.len(), status.destinations.len());
+    }
+    let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+    format!("{}{more}", told.join("; "))
+}
+
+fn one(attention: &Attention) -> String {
+    match about(attention) {
+        about if about.is_empty() => attention.message.clone(),
+        about => format!("{about}: {}", attention.message),
+    }
+}
+
+/// What monitoring draws.
+fn figures(status: &Status) -> String {
+    let of = |level| status.attention.iter().filter(|attention| attention.level == level).count();
+    let growing = || status.series.iter().filter(|series| series.ended.is_none());
+    let oldest = growing().filter_map(|series| series.newest.as_ref()).map(|newest| newest.age_seconds.max(0)).max();
+    let restores = growing().filter_map(|series| series.restore.as_ref()).map(|restore| restore.seconds);
+    let longest = restores.max_by(f64::total_cmp);
+    let used = status.destinations.iter().fold(0, |sum: u64, destination| sum.saturating_add(destination.bytes));
+    let missing: usize = growing().map(|series| series.copies.missing.len()).sum();
+    let figures = [
+        Some(format!("series={};;;0", status.series.len())),
+        Some(format!("critical={};;0;0", of(Level::Critical))),
+        Some(format!("warnings={};0;;0", of(Level::Warning))),
+        Some(format!("copies_missing={missing};;;0")),
+        oldest.map(|seconds| format!("oldest={seconds}s;;;0")),
+        longest.map(|seconds| format!("restore={seconds:.1}s;;;0")),
+        Some(format!("used={used}B;;;0")),
+    ];
+    figures.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Text that neither ends the line nor begins the figures.
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
+}

@@ -1,0 +1,196 @@
+//! What people read: first what needs attention, then a line for each series, then the destinations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::TimeDelta;
+use indicatif::HumanBytes;
+use longshore_core::quantity::age;
+use longshore_service::status::{AtDestination, Attention, Level, Newest, Proved, SeriesStatus, Status};
+
+use crate::output::Output;
+
+/// As many destinations have a column each; more would not fit, and what is wrong at one is said above.
+const COLUMNS: usize = 6;
+/// So many of a kind are said one by one.
+const SAID: usize = 10;
+/// How many of more than that are named.
+const NAMED: usize = 3;
+
+/// Shows it all.
+pub(super) fn show(output: Output, status: &Status) {
+    attention(output, status);
+    if status.series.is_empty() {
+        output.note("no backups");
+    } else {
+        series(output, &status.series);
+        output.line("");
+    }
+    destinations(output, status);
+    let unjudged = status.series.iter().filter(|series| series.ended.is_none() && unjudged(series)).count();
+    if unjudged > 0 {
+        output.note(format_args!(
+            "nobody says how old the newest of {unjudged} series may be: set max_age in the job, or give --max-age"
+        ));
+    }
+}
+
+/// Whether nothing was held against a series' age.
+fn unjudged(series: &SeriesStatus) -> bool {
+    series.newest.is_some() && series.destinations.iter().all(|at| at.stale.is_none())
+}
+
+/// What something is about, in words.
+pub(super) fn about(attention: &Attention) -> String {
+    match (&attention.series, &attention.destination) {
+        (Some(series), Some(destination)) => format!("{series} at {destination}"),
+        (Some(series), None) => series.clone(),
+        (None, Some(destination)) => destination.clone(),
+        (None, None) => String::new(),
+    }
+}
+
+/// What needs attention, the worst first. Where it is the same of many series, it is said once.
+fn attention(output: Output, status: &Status) {
+    if status.attention.is_empty() {
+        return;
+    }
+    let mut groups: BTreeMap<_, Vec<&Attention>> = BTreeMap::new();
+    for attention in &status.attention {
+        let worst_first = std::cmp::Reverse((attention.level, attention.matter));
+        groups.entry((worst_first, attention.destination.clone())).or_default().push(attention);
+    }
+    let mut rows = Vec::new();
+    for ((_, destination), group) in groups {
+        let destination = destination.unwrap_or_else(|| "all".to_owned());
+        if group.len() <= SAID {
+            rows.extend(group.into_iter().map(|one| {
+                let series = one.series.clone().or_else(|| one.job.clone()).unwrap_or_else(|| "-".to_owned());
+                vec![word(one.level).to_owned(), series, destination.clone(), one.message.clone()]
+            }));
+            continue;
+        }
+        let names: Vec<_> = group.iter().take(NAMED).filter_map(|one| one.series.clone()).collect();
+        let message = format!(
+            "{}, and the like of the others: {} and {} more",
+            group[0].message,
+            names.join(", "),
+            group.len() - names.len()
+        );
+        rows.push(vec![word(group[0].level).to_owned(), format!("{} series", group.len()), destination, message]);
+    }
+    output.table(&["STATE", "SERIES", "DESTINATION", "WHAT"], &rows);
+    output.line("");
+}
+
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Good => "good",
+        Level::Warning => "warning",
+        Level::Critical => "CRITICAL",
+    }
+}
+
+/// A line for each series; columns in which nothing stands are left out.
+fn series(output: Output, all: &[SeriesStatus]) {
+    let names: BTreeSet<&str> =
+        all.iter().flat_map(|series| &series.destinations).map(|at| at.destination.as_str()).collect();
+    let columns = if (2..=COLUMNS).contains(&names.len()) { names } else { BTreeSet::new() };
+    let mut headings = vec!["SERIES".to_owned(), "JOB".to_owned(), "STATE".to_owned(), ">NEWEST".to_owned()];
+    headings.extend(columns.iter().map(|name| format!(">{name}")));
+    let rest = [">COPIES", ">VERIFIED", ">DRILLED", ">RESTORE", ">TREND", ">SIZE", ">TREND", "NEXT RUN (UTC)"];
+    headings.extend(rest.map(str::to_owned));
+    let mut rows: Vec<_> = all.iter().map(|series| row(series, &columns)).collect();
+    let several = all.iter().any(|series| series.job != all[0].job);
+    let optional = |heading: &str| [">RESTORE", ">TREND", "NEXT RUN (UTC)"].contains(&heading);
+    for place in (0..headings.len()).rev() {
+        let is_empty = optional(&headings[place]) && rows.iter().all(|row| row[place].is_empty());
+        if is_empty || headings[place] == "JOB" && !several {
+            headings.remove(place);
+            rows.iter_mut().for_each(|row| drop(row.remove(place)));
+        }
+    }
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    output.table(&headings, &rows);
+}
+
+fn row(series: &SeriesStatus, columns: &BTreeSet<&str>) -> Vec<String> {
+    let state = match series.level {
+        Level::Good if series.ended.is_some() => "ended",
+        level => word(level),
+    };
+    let mut row = vec![
+        format!("{}/{}", series.cluster, series.subject),
+        series.job.clone(),
+        state.to_owned(),
+        series.newest.as_ref().map_or_else(|| "none".to_owned(), old),
+    ];
+    row.extend(columns.iter().map(|name| {
+        let at = series.destinations.iter().find(|at| at.destination == *name);
+        at.map_or_else(|| "-".to_owned(), cell)
+    }));
+    let (size, restore) = (series.size.as_ref(), series.restore.as_ref());
+    let usual = size.and_then(|size| size.median_plaintext_bytes);
+    row.extend([
+        format!("{} of {}", series.copies.present.len(), series.copies.wanted),
+        proved(series, |at| at.verified.as_ref()),
+        proved(series, |at| at.drilled.as_ref()),
+        restore.map(|restore| lasting(restore.seconds)).unwrap_or_default(),
+        restore.and_then(|restore| trend(restore.seconds, restore.median_seconds?)).unwrap_or_default(),
+        size.map_or_else(|| "-".to_owned(), |size| HumanBytes(size.plaintext_bytes).to_string()),
+        size.and_then(|size| trend(size.plaintext_bytes as f64, usual? as f64)).unwrap_or_default(),
+        series.next_run.map(|next| next.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default(),
+    ]);
+    row
+}
+
+/// The newest at one destination.
+fn cell(at: &AtDestination) -> String {
+    let newest = at.newest.as_ref().map_or_else(|| "none".to_owned(), old);
+    match (&at.damaged, at.stale) {
+        (Some(_), _) => format!("{newest} DAMAGED"),
+        (None, Some(true)) => format!("{newest} STALE"),
+        (None, _) => newest,
+    }
+}
+
+fn old(newest: &Newest) -> String {
+    age(TimeDelta::seconds(newest.age_seconds.max(0)))
+}
+
+/// How old the newest is that was proved anywhere.
+fn proved(series: &SeriesStatus, of: impl Fn(&AtDestination) -> Option<&Proved>) -> String {
+    let newest = series.destinations.iter().filter_map(of).max_by_key(|proved| proved.newest.time);
+    newest.map_or_else(|| "never".to_owned(), |proved| old(&proved.newest))
+}
+
+fn lasting(seconds: f64) -> String {
+    age(TimeDelta::seconds(seconds.round() as i64))
+}
+
+/// How much more it is than usual, in percent.
+fn trend(now: f64, usual: f64) -> Option<String> {
+    (usual > 0.0).then(|| format!("{:+.0} %", (now / usual - 1.0) * 100.0))
+}
+
+fn destinations(output: Output, status: &Status) {
+    let rows: Vec<_> = status
+        .destinations
+        .iter()
+        .map(|destination| match &destination.error {
+            Some(_) => [&destination.name, "CANNOT BE READ", "", "", ""].map(str::to_owned).to_vec(),
+            None => vec![
+                destination.name.clone(),
+                destination.series.to_string(),
+                destination.backups.to_string(),
+                HumanBytes(destination.bytes).to_string(),
+                destination.free_bytes.map_or_else(|| "-".to_owned(), |free| HumanBytes(free).to_string()),
+            ],
+        })
+        .collect();
+    output.table(&["DESTINATION", ">SERIES", ">BACKUPS", ">USED", ">FREE"], &rows);
+    for error in status.destinations.iter().filter_map(|destination| destination.error.as_ref()) {
+        if let Some(hint) = &error.hint {
+            output.problem(&error.message, Some(hint));
+        }
+    }
+}

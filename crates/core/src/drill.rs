@@ -1,0 +1,124 @@
+//! Restore drills: what one found, as it is recorded beside the backup that it proves.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::key::BackupName;
+use crate::manifest::Tool;
+
+/// The record of one drill of one backup. It lies beside the backup as the mark that says `drilled`, or `damaged`.
+///
+/// It holds what a [`Mark`](crate::mark::Mark) holds, and more, so that whoever only reads marks reads it, too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drill {
+    /// The version of Longshore that wrote it.
+    pub longshore: String,
+    /// Who ran it: a user and a host.
+    pub by: String,
+    /// What was found, if anything, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The backup.
+    pub backup: BackupName,
+    /// The destination that it was taken from.
+    pub destination: String,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// When the last answer was there.
+    pub finished: DateTime<Utc>,
+    /// What it proved.
+    pub verdict: Verdict,
+    /// Where it was restored to, in words.
+    pub scratch: String,
+    /// The programs that were used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// What took how long, in its order.
+    pub phases: Vec<Phase>,
+    /// How many things were compared.
+    pub compared: u64,
+    /// How many of them were not as recorded.
+    pub different: u64,
+    /// All comparisons. Where the backup is sealed, they travel sealed beside the record, since they name tables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub comparisons: Vec<Comparison>,
+    /// The owner's own questions. Where the backup is sealed, they travel with the comparisons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
+}
+
+impl Drill {
+    /// How long it takes to have the data back: all phases but those that only prove it, in seconds.
+    pub fn restore_seconds(&self) -> f64 {
+        self.phases.iter().filter(|phase| phase.restores).map(|phase| phase.seconds).sum()
+    }
+}
+
+/// What a drill proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The backup can be restored, and is what was dumped.
+    Good,
+    /// The backup is bad.
+    Damaged,
+    /// Nothing: the place to restore to is not fit for it, or could not be had.
+    Unfit,
+}
+
+/// A part of a drill or a restore, and how long it took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// What was done, such as `fetch`, `decrypt`, `restore`, `index`, `analyze`, `compare`.
+    pub name: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Whether a restore in earnest would have to do it, too.
+    pub restores: bool,
+}
+
+/// One thing that was held against what was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What it is, such as `table public.orders`, `sequence public.orders_id_seq`, `large objects`.
+    pub subject: String,
+    /// What was looked at, such as `rows`, `content`, `value`, `presence`.
+    pub aspect: String,
+    /// What was recorded, where anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What was found, where anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What follows.
+    pub outcome: Compared,
+}
+
+/// What follows from a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// It is as recorded.
+    Same,
+    /// It is not.
+    Different,
+    /// It is not, and need not be, for this reason.
+    Expected(String),
+    /// It cannot be compared, for this reason.
+    Not(String),
+}
+
+/// What came of one of the owner's own questions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The database that was asked.
+    pub database: String,
+    /// The question.
+    pub query: String,
+    /// What it must answer, in words.
+    pub expected: String,
+    /// What it answered; the error where it failed.
+    pub found: String,
+    /// Whether that is good.
+    pub good: bool,
+}

@@ -1,0 +1,136 @@
+//! When a job's runs are due. Longshore starts none by itself: cron or a timer does, and this is what they were told.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use serde::Deserialize;
+
+/// A cron expression of five fields.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Expression {
+    text: String,
+    cron: Cron,
+}
+
+impl TryFrom<String> for Expression {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(&text).map_err(|_| {
+            format!(
+                "\"{text}\" is no schedule: write five fields as cron has them (minute, hour, day of the month, month, \
+                 day of the week), such as \"0 3 * * *\""
+            )
+        })?;
+        // 30 February is a day to cron, and no other ever comes of it.
+        match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false) {
+            Ok(_) => Ok(Self { text, cron }),
+            Err(_) => Err(format!("\"{text}\" is no schedule: no such day ever comes")),
+        }
+    }
+}
+
+/// When runs are due, by the wall clock of a time zone.
+///
+/// Where the clock is put forward, what is due in the hour that is left out is due right after it. Where it is put back, what is due at
+/// one time of day in the hour that is repeated is due the first time, and what is due every so often is due in both.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    expression: Expression,
+    zone: Tz,
+}
+
+impl Schedule {
+    /// An expression, read by the clock of a time zone.
+    pub fn new(expression: Expression, zone: Tz) -> Self {
+        Self { expression, zone }
+    }
+
+    /// The expression as it was written.
+    pub fn expression(&self) -> &str {
+        &self.expression.text
+    }
+
+    /// The time zone.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// When the next run after this moment is due.
+    pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let next = self.expression.cron.find_next_occurrence(&after.with_timezone(&self.zone), false);
+        next.ok().map(|time| time.to_utc())
+    }
+
+    /// When the last run until this moment was due.
+    pub fn last(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let last = self.expression.cron.find_previous_occurrence(&until.with_timezone(&self.zone), true);
+        last.ok().map(|time| time.to_utc())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(expression: &str, zone: Tz) -> Schedule {
+        Schedule::new(Expression::try_from(expression.to_owned()).unwrap(), zone)
+    }
+
+    fn time(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn five_fields_that_come_to_pass_are_a_schedule_and_nothing_else_is() {
+        for good in
+            ["0 3 * * *", "*/15 * * * *", "30 2 * * mon-fri", "0 0 29 2 *", "0 3 1 * sun", "@daily", " 0 3 * * * "]
+        {
+            assert!(Expression::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "daily",
+            "0 3 * *",
+            "0 0 3 * * *",
+            "0 0 3 * * * 2027",
+            "60 3 * * *",
+            "0 24 * * *",
+            "0 3 * * *; rm",
+            "@reboot",
+        ] {
+            let message = Expression::try_from(bad.to_owned()).unwrap_err();
+            assert!(message.contains("five fields"), "{bad}: {message}");
+        }
+        assert!(Expression::try_from("0 0 30 2 *".to_owned()).unwrap_err().contains("no such day"));
+    }
+
+    #[test]
+    fn it_is_read_by_the_clock_of_its_time_zone() {
+        let utc = schedule("0 3 * * *", Tz::UTC);
+        assert_eq!(utc.next(time("2026-06-07T03:00:00Z")), Some(time("2026-06-08T03:00:00Z")));
+        assert_eq!(utc.last(time("2026-06-07T03:00:00Z")), Some(time("2026-06-07T03:00:00Z")));
+        assert_eq!(utc.last(time("2026-06-07T02:59:59Z")), Some(time("2026-06-06T03:00:00Z")));
+        let berlin = schedule("0 3 * * *", Tz::Europe__Berlin);
+        assert_eq!(berlin.next(time("2026-06-07T09:00:00Z")), Some(time("2026-06-08T01:00:00Z")));
+        assert_eq!(berlin.next(time("2026-12-07T09:00:00Z")), Some(time("2026-12-08T02:00:00Z")));
+        let sundays = schedule("0 3 * * sun", Tz::UTC);
+        assert_eq!(sundays.last(time("2026-06-11T00:00:00Z")), Some(time("2026-06-07T03:00:00Z")));
+    }
+
+    #[test]
+    fn a_run_that_is_due_while_the_clock_is_put_forward_or_back_is_due_once() {
+        let nightly = schedule("30 2 * * *", Tz::Europe__Berlin);
+        // 29 March 2026: 02:00 is 03:00, which is 01:00 UTC.
+        assert_eq!(nightly.next(time("2026-03-28T12:00:00Z")), Some(time("2026-03-29T01:00:00Z")));
+        assert_eq!(nightly.next(time("2026-03-29T01:00:00Z")), Some(time("2026-03-30T00:30:00Z")));
+        assert_eq!(nightly.last(time("2026-03-29T12:00:00Z")), Some(time("2026-03-29T01:00:00Z")));
+        // 25 October 2026: 02:30 comes twice, at 00:30 and 01:30 UTC.
+        assert_eq!(nightly.next(time("2026-10-24T12:00:00Z")), Some(time("2026-10-25T00:30:00Z")));
+        assert_eq!(nightly.next(time("2026-10-25T00:30:00Z")), Some(time("2026-10-26T01:30:00Z")));
+        assert_eq!(nightly.last(time("2026-10-25T12:00:00Z")), Some(time("2026-10-25T00:30:00Z")));
+    }
+}

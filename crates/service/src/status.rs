@@ -1,0 +1,196 @@
+//! What there is of every series at every destination, and what needs attention: told by destinations alone.
+
+mod drills;
+mod growth;
+mod judge;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{TimeDelta, Utc};
+use futures_util::future::join_all;
+use longshore_core::catalog::{Backup, Series};
+use longshore_core::plugin::Identities;
+use longshore_core::quantity::Span;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
+
+use self::drills::drills;
+use self::judge::{Seen, Terms, good_once, judge, vanished};
+pub use self::report::{
+    AtDestination, Attention, Copies, DestinationStatus, DrillTime, Level, Matter, Newest, Proved, RestoreTime,
+    SeriesStatus, Size, Status, Tables,
+};
+use crate::catalogs::{Catalogued, catalogs};
+use crate::config::Config;
+use crate::problem::Problem;
+use crate::record::record;
+use crate::registry::Registry;
+
+/// The names of the tables that a record of a dump tells, if it is one that does.
+pub type TablesOf<'a> = dyn Fn(&Map<String, Value>) -> Option<BTreeSet<String>> + 'a;
+
+/// What is asked for.
+pub struct Request<'a> {
+    /// Only this job's series, whether or not it is configured here.
+    pub job: Option<&'a str>,
+    /// How old the newest backup of a series may be, where its job does not say.
+    pub max_age: Option<Span>,
+    /// What opens the records that name tables.
+    pub identities: &'a Identities,
+    /// What reads them.
+    pub tables: &'a TablesOf<'a>,
+}
+
+/// Looks at the destinations of one job, or at all. One that cannot be read needs attention itself, and hides no other.
+pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>) -> Result<Status> {
+    let now = Utc::now();
+    let max_age = request.max_age.map(|age| TimeDelta::from_std(age.duration()).unwrap_or(TimeDelta::MAX));
+    let terms = Terms { config, job: request.job, max_age, now };
+    let (mut read, mut destinations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, at) in read_all(config, request.job).await? {
+        match at {
+            Ok(at) => {
+                let (told, more) = destination(&at, &terms).await;
+                destinations.push(told);
+                attention.extend(more);
+                read.push(at);
+            }
+            Err(error) => {
+                attention.push(of_destination(Matter::Unreadable, &name, format!("cannot be read: {}", error.chain())));
+                destinations.push(unread(name, &error));
+            }
+        }
+    }
+    if let Some(job) = request.job.filter(|job| !config.jobs.contains_key(*job)) {
+        let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job));
+        if !is_known && read.len() == destinations.len() {
+            return Err(Error::new(Stage::Config, Kind::Usage, job, "there is no such job, and no backup of one")
+                .hint("`longshore status` without a job shows all that there is"));
+        }
+    }
+    let (drills, errors) = drills(&read, |series| terms.want(series)).await;
+    attention.extend(errors.iter().map(|(name, error)| {
+        of_destination(Matter::Unknown, name, format!("the record of a drill cannot be read: {}", error.chain()))
+    }));
+    let seen: Vec<_> = read.iter().map(|at| Seen { name: &at.name, catalog: &at.catalog }).collect();
+    let (mut series, found) = judge(&seen, drills, &terms);
+    attention.extend(found);
+    for status in &mut series {
+        name_tables(status, &read, registry, request, &mut attention, &terms).await;
+    }
+    attention.sort_by(|one, other| {
+        let order =
+            |it: &Attention| (std::cmp::Reverse((it.level, it.matter)), it.destination.clone(), it.series.clone());
+        order(one).cmp(&order(other))
+    });
+    Ok(Status { time: now, attention, series, destinations })
+}
+
+/// The catalogs of the destinations that a job ships to, if it is known here, or else of all.
+async fn read_all(config: &Config, job: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
+    let Some(job) = job.and_then(|name| config.jobs.get(name)) else { return catalogs(config, None).await };
+    let reads = join_all(job.ship.iter().map(|name| catalogs(config, Some(name)))).await;
+    Ok(reads.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// What lies in a destination, and what is the matter with it.
+async fn destination(at: &Catalogued, terms: &Terms<'_>) -> (DestinationStatus, Vec<Attention>) {
+    let mut attention = Vec::new();
+    let unreadable = &at.catalog.unreadable;
+    if let Some((_, error)) = unreadable.iter().find(|(_, error)| error.kind() == Kind::Corrupt).or(unreadable.first())
+    {
+        // What a newer version wrote, or what we may not read, is whole for all we know.
+        let matter = if error.kind() == Kind::Corrupt { Matter::Damaged } else { Matter::Unreadable };
+        let records = if unreadable.len() == 1 { "record of a backup" } else { "records of backups" };
+        let message = format!("{} {records} cannot be read, such as {}", unreadable.len(), error.chain());
+        attention.push(of_destination(matter, &at.name, message));
+    }
+    let free_bytes = match at.store.room() {
+        None => None,
+        Some(room) => room.free_bytes().await.map_or_else(
+            |error| {
+                let message = format!("its free space cannot be told: {}", error.chain());
+                attention.push(of_destination(Matter::Unknown, &at.name, message));
+                None
+            },
+            Some,
+        ),
+    };
+    let wanted = || at.catalog.series.iter().filter(|(series, _)| terms.want(series));
+    let backups = || wanted().flat_map(|(_, backups)| backups);
+    let told = DestinationStatus {
+        name: at.name.clone(),
+        series: wanted().count(),
+        backups: backups().count(),
+        unreadable: unreadable.len(),
+        bytes: backups().fold(0, |sum, backup| sum.saturating_add(judge::bytes(backup))),
+        free_bytes,
+        error: None,
+    };
+    (told, attention)
+}
+
+/// A destination that could not be read.
+fn unread(name: String, error: &Error) -> DestinationStatus {
+    let error = Some(Problem::from(error));
+    DestinationStatus { name, series: 0, backups: 0, unreadable: 0, bytes: 0, free_bytes: None, error }
+}
+
+fn of_destination(matter: Matter, destination: &str, message: String) -> Attention {
+    Attention {
+        level: matter.level(),
+        matter,
+        series: None,
+        job: None,
+        destination: Some(destination.to_owned()),
+        message,
+    }
+}
+
+/// Finds out which tables vanished from a series, where the records of both backups can be opened.
+async fn name_tables(
+    status: &mut SeriesStatus,
+    read: &[Catalogued],
+    registry: &Registry,
+    request: &Request<'_>,
+    attention: &mut [Attention],
+    terms: &Terms<'_>,
+) {
+    let Some(tables) = status.tables.as_mut().filter(|tables| vanished(tables).is_some()) else { return };
+    let is_it = |series: &Series| {
+        series.cluster == status.cluster && series.job == status.job && series.subject.segment() == status.subject
+    };
+    let places: BTreeMap<&str, &[Backup]> = read
+        .iter()
+        .flat_map(|at| at.catalog.series.iter().map(move |(series, backups)| (at, series, backups)))
+        .filter(|(_, series, _)| is_it(series))
+        .map(|(at, _, backups)| (at.name.as_str(), backups.as_slice()))
+        .collect();
+    let good = good_once(places.values().copied(), terms.now);
+    let [.., before, newest] = good.as_slice() else { return };
+    let names = async |wanted: &Backup| {
+        for at in read {
+            let there = places.get(at.name.as_str()).copied().unwrap_or_default();
+            let Some(backup) = there.iter().find(|backup| backup.name == wanted.name) else { continue };
+            // Whoever has no key for it is told the numbers alone.
+            if let Ok(Some(details)) = record(registry, request.identities, &*at.store, backup).await {
+                return (request.tables)(&details);
+            }
+        }
+        None
+    };
+    let (Some(before), Some(newest)) = (names(before).await, names(newest).await) else { return };
+    tables.vanished = Some(before.difference(&newest).cloned().collect());
+    let series = format!("{}/{}", status.cluster, status.subject);
+    let is_it = |it: &&mut Attention| {
+        it.matter == Matter::TablesVanished
+            && it.series.as_ref() == Some(&series)
+            && it.job.as_ref() == Some(&status.job)
+    };
+    if let (Some(it), Some(message)) = (attention.iter_mut().find(is_it), vanished(tables)) {
+        it.message = message;
+    }
+}

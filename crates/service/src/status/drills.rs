@@ -1,0 +1,70 @@
+//! What drills recorded of the time that restores take.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use longshore_core::catalog::Series;
+use longshore_core::drill::Drill;
+use longshore_core::mark::{MarkName, Says};
+use longshore_core::stage::Store;
+use longshore_core::stream::collect;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::report::DrillTime;
+use crate::catalogs::Catalogued;
+
+/// How many drills of a series are looked at: the last ones.
+const DRILLS: usize = 8;
+/// How many records are fetched at once.
+const FETCHES: usize = 16;
+/// The most bytes the record of a drill may have, with all comparisons where nothing is sealed.
+const MAX_DRILL_BYTES: usize = 64 << 20;
+
+/// The last drills of each series.
+pub(super) type Drills = BTreeMap<Series, Vec<DrillTime>>;
+
+/// Reads the records of the last drills of every series that is wanted. One that cannot be read is told and hides no other.
+pub(super) async fn drills(
+    catalogs: &[Catalogued],
+    wanted: impl Fn(&Series) -> bool,
+) -> (Drills, Vec<(String, Error)>) {
+    let mut marks: BTreeMap<&Series, Vec<(&Catalogued, &MarkName)>> = BTreeMap::new();
+    for at in catalogs {
+        for (series, backups) in at.catalog.series.iter().filter(|(series, _)| wanted(series)) {
+            let names = backups.iter().flat_map(|backup| &backup.marks.names);
+            let drilled = names.filter(|name| name.says == Says::Drilled).map(|name| (at, name));
+            marks.entry(series).or_default().extend(drilled);
+        }
+    }
+    let wanted = marks.into_iter().flat_map(|(series, mut marks)| {
+        marks.sort_by_key(|(_, name)| std::cmp::Reverse(name.time));
+        marks.truncate(DRILLS);
+        marks.into_iter().map(move |(at, name)| (series, at, name))
+    });
+    let mut read = stream::iter(wanted)
+        .map(async |(series, at, name)| (series, at, name, record(&*at.store, name).await))
+        .buffered(FETCHES);
+    let (mut drills, mut errors) = (Drills::new(), Vec::new());
+    while let Some((series, at, name, record)) = read.next().await {
+        match record {
+            Ok(drill) => drills.entry(series.clone()).or_default().push(DrillTime {
+                backup: name.backup.clone(),
+                destination: at.name.clone(),
+                finished: drill.finished,
+                seconds: drill.restore_seconds(),
+            }),
+            // Withdrawn since it was listed, with its backup.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => errors.push((at.name.clone(), error)),
+        }
+    }
+    (drills, errors)
+}
+
+async fn record(store: &dyn Store, name: &MarkName) -> Result<Drill> {
+    let key = name.key()?;
+    let bytes = collect(store.fetch(&key, None).await?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), "not the record of a drill").because(error)
+    })
+}

@@ -1,0 +1,367 @@
+//! The judgement: a pure function of catalogs, configuration and a clock reading.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_core::mark::Says;
+use longshore_core::quantity::{Span, age};
+use longshore_core::retention::CLOCK_TOLERANCE;
+
+use super::drills::Drills;
+use super::growth;
+use super::report::{AtDestination, Attention, Copies, Level, Matter, Newest, Proved, SeriesStatus, Size, Tables};
+use crate::config::{Config, Job};
+use crate::prune::shown;
+use crate::series::{ended, newest_whole_run};
+
+/// A run is late, and a copy is missing, once they are not there for so long. A run has twice the time besides that its newest backup took.
+const GRACE: TimeDelta = TimeDelta::hours(1);
+
+/// A destination that could be read.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// What lies there.
+    pub(super) catalog: &'a Catalog,
+}
+
+/// What series are held against.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// The jobs and destinations that are known here.
+    pub(super) config: &'a Config,
+    /// Only this job.
+    pub(super) job: Option<&'a str>,
+    /// How old the newest backup may be, where its job does not say.
+    pub(super) max_age: Option<TimeDelta>,
+    /// The time by this host's clock.
+    pub(super) now: DateTime<Utc>,
+}
+
+impl<'a> Terms<'a> {
+    /// Whether a series is asked about.
+    pub(super) fn want(&self, series: &Series) -> bool {
+        self.job.is_none_or(|job| job == series.job)
+    }
+
+    /// The job that makes a series, if it is known here.
+    fn job_of(&self, series: &Series) -> Option<&'a Job> {
+        self.config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster)
+    }
+
+    /// Whether a backup's date can be right.
+    fn is_past(&self, backup: &Backup) -> bool {
+        backup.manifest.time.time() <= self.now + CLOCK_TOLERANCE
+    }
+
+    fn newest(&self, backup: &Backup) -> Newest {
+        let time = backup.manifest.time.time();
+        Newest { backup: backup.name.clone(), time, age_seconds: (self.now - time).num_seconds() }
+    }
+}
+
+/// Judges every series that is asked about, and every job that should have one.
+pub(super) fn judge(seen: &[Seen<'_>], mut drills: Drills, terms: &Terms<'_>) -> (Vec<SeriesStatus>, Vec<Attention>) {
+    let mut places: BTreeMap<&Series, BTreeMap<&str, &[Backup]>> = BTreeMap::new();
+    for at in seen {
+        for (series, backups) in at.catalog.series.iter().filter(|(series, _)| terms.want(series)) {
+            places.entry(series).or_default().insert(at.name, backups);
+        }
+    }
+    let mut made: BTreeMap<(&str, &str), Vec<&Backup>> = BTreeMap::new();
+    for (series, places) in &places {
+        let past = places.values().copied().flatten().filter(|backup| terms.is_past(backup));
+        made.entry((&series.cluster, &series.job)).or_default().extend(past);
+    }
+    let runs: BTreeMap<_, _> = made.into_iter().map(|(maker, backups)| (maker, newest_whole_run(backups))).collect();
+    let readable: BTreeSet<&str> = seen.iter().map(|at| at.name).collect();
+    let (mut all, mut attention) = (Vec::new(), Vec::new());
+    for (series, places) in places {
+        let run = runs.get(&(&*series.cluster, &*series.job)).copied().flatten();
+        let case = Case::new(series, places, run, &readable, terms);
+        let mut status = case.status(drills.remove(series).unwrap_or_default());
+        let findings = case.findings(&status);
+        status.level = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Good);
+        all.push(status);
+        attention.extend(findings);
+    }
+    let jobs = terms.config.jobs.values().filter(|job| terms.job.is_none_or(|name| name == job.name));
+    for job in jobs.filter(|job| job.ship.iter().all(|name| readable.contains(name.as_str()))) {
+        if !all.iter().any(|series| series.job == job.name && series.cluster == job.site.cluster.name) {
+            attention.push(Attention {
+                level: Matter::Stale.level(),
+                matter: Matter::Stale,
+                series: None,
+                job: Some(job.name.clone()),
+                destination: None,
+                message: format!("job \"{}\" has no backup", job.name),
+            });
+        }
+    }
+    (all, attention)
+}
+
+/// The good backups of a series, each once, the oldest first.
+pub(super) fn good_once<'a>(places: impl IntoIterator<Item = &'a [Backup]>, now: DateTime<Utc>) -> Vec<&'a Backup> {
+    let good = places.into_iter().flatten().filter(|backup| backup.is_good());
+    let past = good.filter(|backup| backup.manifest.time.time() <= now + CLOCK_TOLERANCE);
+    let once: BTreeMap<_, _> = past.map(|backup| ((backup.manifest.time, &backup.name), backup)).collect();
+    once.into_values().collect()
+}
+
+/// The oldest that a newest backup may be, and why.
+enum Allowed {
+    /// No older than this.
+    Age(TimeDelta),
+    /// Made since this run was due.
+    Since(DateTime<Utc>),
+}
+
+/// One series under judgement.
+struct Case<'a> {
+    series: &'a Series,
+    /// Its backups at each destination that has some.
+    places: BTreeMap<&'a str, &'a [Backup]>,
+    terms: &'a Terms<'a>,
+    job: Option<&'a Job>,
+    /// The good ones, each once, the oldest first.
+    good: Vec<&'a Backup>,
+    ended: Option<DateTime<Utc>>,
+    copies: Copies,
+    /// The destinations that can be read and should have the newest.
+    judged: BTreeSet<&'a str>,
+    allowed: Option<Allowed>,
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        series: &'a Series,
+        places: BTreeMap<&'a str, &'a [Backup]>,
+        newest_run: Option<DateTime<Utc>>,
+        readable: &BTreeSet<&'a str>,
+        terms: &'a Terms<'a>,
+    ) -> Self {
+        let job = terms.job_of(series);
+        let good = good_once(places.values().copied(), terms.now);
+        let past = places.values().copied().flatten().filter(|backup| terms.is_past(backup));
+        let newest = past.max_by_key(|backup| backup.manifest.time);
+        let wanted: BTreeSet<&str> = match (job, newest) {
+            (Some(job), _) => job.ship.iter().map(String::as_str).collect(),
+            (None, Some(newest)) if !newest.manifest.shipments.is_empty() => {
+                newest.manifest.shipments.iter().map(|shipment| shipment.destination.as_str()).collect()
+            }
+            (None, _) => places.keys().copied().collect(),
+        };
+        let has = |backup: &Backup| newest.is_some_and(|newest| newest.name == backup.name) && backup.is_good();
+        let present: BTreeSet<&str> =
+            places.iter().filter(|(_, backups)| backups.iter().any(has)).map(|(name, _)| *name).collect();
+        let (here, unseen): (BTreeSet<&str>, BTreeSet<&str>) =
+            wanted.iter().copied().partition(|name| readable.contains(name));
+        let owned = |names: &mut dyn Iterator<Item = &&str>| names.map(|name| (*name).to_owned()).collect();
+        let copies = Copies {
+            wanted: wanted.len(),
+            missing: owned(&mut here.difference(&present)),
+            present: owned(&mut present.iter()),
+            unseen: owned(&mut unseen.iter()),
+        };
+        // Whoever ships may call destinations by other names than this configuration does.
+        let judged = readable.iter().copied().filter(|name| match here.is_empty() {
+            true => present.contains(name),
+            false => here.contains(name),
+        });
+        let judged = judged.collect();
+        let ended = ended(newest.map(|newest| newest.manifest.time.time()), newest_run);
+        let allowed = allowed(job, good.last().copied(), terms);
+        Self { series, places, terms, job, good, ended, copies, judged, allowed }
+    }
+
+    fn status(&self, drills: Vec<super::report::DrillTime>) -> SeriesStatus {
+        let names: BTreeSet<&str> = self.places.keys().chain(&self.judged).copied().collect();
+        let destinations: Vec<_> = names.into_iter().map(|name| self.at(name)).collect();
+        let max_age = self.job.and_then(|job| job.max_age).or(self.terms.max_age);
+        let schedule = self.job.and_then(|job| job.schedule.as_ref()).filter(|_| self.ended.is_none());
+        SeriesStatus {
+            cluster: self.series.cluster.clone(),
+            subject: self.series.subject.segment(),
+            job: self.series.job.clone(),
+            level: Level::Good,
+            max_age_seconds: max_age.map(|age| age.num_seconds()),
+            newest: self.good.last().map(|backup| self.terms.newest(backup)),
+            ended: self.ended,
+            next_run: schedule.and_then(|schedule| schedule.next(self.terms.now)),
+            copies: Copies {
+                wanted: self.copies.wanted,
+                present: self.copies.present.clone(),
+                missing: self.copies.missing.clone(),
+                unseen: self.copies.unseen.clone(),
+            },
+            size: growth::size(&self.good),
+            tables: growth::tables(&self.good),
+            restore: growth::restore(drills),
+            bytes: destinations.iter().fold(0, |sum, at| sum.saturating_add(at.bytes)),
+            destinations,
+        }
+    }
+
+    /// How it is at one destination.
+    fn at(&self, name: &str) -> AtDestination {
+        let backups = self.places.get(name).copied().unwrap_or_default();
+        let past = || backups.iter().rev().filter(|backup| self.terms.is_past(backup));
+        let proved = |says: Says, holds: fn(&Backup) -> bool| {
+            let backup = past().find(|backup| backup.is_good() && holds(backup))?;
+            Some(Proved { newest: self.terms.newest(backup), proved: backup.marks.latest(says)?.time() })
+        };
+        let newest = past().find(|backup| backup.is_good());
+        let is_judged = self.ended.is_none() && self.judged.contains(name);
+        AtDestination {
+            destination: name.to_owned(),
+            backups: backups.len(),
+            bytes: backups.iter().fold(0, |sum: u64, backup| sum.saturating_add(bytes(backup))),
+            newest: newest.map(|backup| self.terms.newest(backup)),
+            stale: self.allowed.as_ref().filter(|_| is_judged).map(|allowed| {
+                newest.is_none_or(|newest| match allowed {
+                    Allowed::Age(age) => self.terms.now - newest.manifest.time.time() > *age,
+                    Allowed::Since(due) => newest.manifest.time.time() < *due,
+                })
+            }),
+            damaged: past().next().filter(|backup| !backup.is_good()).map(|backup| self.terms.newest(backup)),
+            verified: proved(Says::Verified, |backup| backup.marks.verified()),
+            drilled: proved(Says::Drilled, |backup| backup.marks.drilled()),
+        }
+    }
+
+    /// What of it needs attention.
+    fn findings(&self, status: &SeriesStatus) -> Vec<Attention> {
+        let mut all = self.damages();
+        all.extend(self.stale(status));
+        if self.ended.is_none() {
+            all.extend(self.missing(status));
+            if let Some(size) = status.size.as_ref().filter(|size| size.shrunk) {
+                all.push(self.finding(Matter::Shrunk, None, shrunk(size)));
+            }
+            if let Some(vanished) = status.tables.as_ref().and_then(vanished) {
+                all.push(self.finding(Matter::TablesVanished, None, vanished));
+            }
+        }
+        all
+    }
+
+    /// The newest where it is damaged, and what is dated in the future.
+    fn damages(&self) -> Vec<Attention> {
+        let mut all = Vec::new();
+        for (name, backups) in &self.places {
+            let newest = backups.iter().rev().find(|backup| self.terms.is_past(backup));
+            if let Some((newest, damage)) = newest.and_then(|newest| Some((newest, newest.damage()?))) {
+                let message = format!("the newest backup, of {}, is damaged: {damage}", time(newest));
+                all.push(self.finding(Matter::Damaged, Some(name), message));
+            }
+            if let Some(ahead) = backups.iter().rev().find(|backup| !self.terms.is_past(backup)) {
+                let message =
+                    format!("a backup is dated {}, which is in the future, and counts for nothing", time(ahead));
+                all.push(self.finding(Matter::FutureDated, Some(name), message));
+            }
+        }
+        all
+    }
+
+    /// Where it is older than it may be: said once, where that is so everywhere.
+    fn stale(&self, status: &SeriesStatus) -> Vec<Attention> {
+        let Some(newest) = &status.newest else {
+            return vec![self.finding(Matter::Stale, None, "there is no good backup".to_owned())];
+        };
+        let stale: Vec<_> = status.destinations.iter().filter(|at| at.stale == Some(true)).collect();
+        let same = stale.iter().all(|at| at.newest.as_ref() == Some(newest));
+        if same && !stale.is_empty() && stale.len() == self.judged.len() {
+            return vec![self.finding(Matter::Stale, None, self.how_stale(Some(newest)))];
+        }
+        stale
+            .into_iter()
+            .map(|at| self.finding(Matter::Stale, Some(&at.destination), self.how_stale(at.newest.as_ref())))
+            .collect()
+    }
+
+    fn how_stale(&self, newest: Option<&Newest>) -> String {
+        let Some(newest) = newest else { return "there is no good backup there".to_owned() };
+        let old = age(TimeDelta::seconds(newest.age_seconds));
+        match &self.allowed {
+            Some(Allowed::Since(due)) => format!(
+                "the run that was due at {} has left no good backup: the newest is {old} old, of {}",
+                shown(*due),
+                shown(newest.time)
+            ),
+            Some(Allowed::Age(most)) => format!(
+                "the newest good backup is {old} old, of {}: max_age is {}",
+                shown(newest.time),
+                Span::new(most.to_std().unwrap_or_default())
+            ),
+            None => format!("the newest good backup is {old} old, of {}", shown(newest.time)),
+        }
+    }
+
+    /// Where the newest is missing, and nothing worse is said.
+    fn missing(&self, status: &SeriesStatus) -> Vec<Attention> {
+        let Some(newest) = self.good.last() else { return Vec::new() };
+        if newest.manifest.finished + GRACE > self.terms.now {
+            // Whoever ships may be at it.
+            return Vec::new();
+        }
+        let quiet = |name: &&String| {
+            let at = status.destinations.iter().find(|at| at.destination == **name);
+            at.is_none_or(|at| at.stale != Some(true) && at.damaged.is_none())
+        };
+        let missing = self.copies.missing.iter().filter(quiet);
+        let message = || format!("the newest backup, of {}, is not there", time(newest));
+        missing.map(|name| self.finding(Matter::Missing, Some(name), message())).collect()
+    }
+
+    fn finding(&self, matter: Matter, destination: Option<&str>, message: String) -> Attention {
+        Attention {
+            level: matter.level(),
+            matter,
+            series: Some(format!("{}/{}", self.series.cluster, self.series.subject.segment())),
+            job: Some(self.series.job.clone()),
+            destination: destination.map(str::to_owned),
+            message,
+        }
+    }
+}
+
+/// How old the newest may be: as its job says, or as is asked for; or else it must be of the last run that was due.
+fn allowed(job: Option<&Job>, newest: Option<&Backup>, terms: &Terms<'_>) -> Option<Allowed> {
+    if let Some(age) = job.and_then(|job| job.max_age).or(terms.max_age) {
+        return Some(Allowed::Age(age));
+    }
+    let took = newest.map_or(TimeDelta::zero(), |newest| newest.manifest.finished - newest.manifest.time.time());
+    let grace = GRACE.checked_add(&took).and_then(|grace| grace.checked_add(&took)).unwrap_or(GRACE).max(GRACE);
+    let until = terms.now.checked_sub_signed(grace)?;
+    job?.schedule.as_ref()?.last(until).map(Allowed::Since)
+}
+
+/// What a backup takes, in bytes.
+pub(super) fn bytes(backup: &Backup) -> u64 {
+    let details = backup.manifest.details.as_ref().map_or(0, |details| details.sealed.bytes);
+    backup.manifest.artifact.sealed.bytes.saturating_add(details)
+}
+
+fn time(backup: &Backup) -> String {
+    shown(backup.manifest.time.time())
+}
+
+fn shrunk(size: &Size) -> String {
+    let usual = size.median_plaintext_bytes.unwrap_or_default();
+    let percent = 100 - u128::from(size.plaintext_bytes) * 100 / u128::from(usual.max(1));
+    format!(
+        "the newest dump is {percent} % smaller than those before it: {} bytes, where their median is {usual}",
+        size.plaintext_bytes
+    )
+}
+
+/// What is said of tables that are no longer there.
+pub(super) fn vanished(tables: &Tables) -> Option<String> {
+    let before = tables.before.filter(|before| *before > tables.now)?;
+    let names = tables.vanished.as_ref().filter(|names| !names.is_empty());
+    let names = names.map(|names| format!(": {}", names.join(", "))).unwrap_or_default();
+    Some(format!("tables vanished: {}, before {before}{names}", tables.now))
+}

@@ -1,0 +1,116 @@
+//! How series are judged, by catalogs, a configuration and a clock reading alone.
+
+use longshore_core::mark::Says;
+use longshore_core::retention::Policy;
+use longshore_testkit::memory::MemoryStore;
+use tempfile::TempDir;
+
+use super::judge::{Seen, Terms, judge};
+use super::*;
+use crate::sample::{DESTINATION, catalogued, config, put_run};
+use crate::schedule::{Expression, Schedule};
+
+/// A destination with runs of two databases at these times, a job that ships there, and a clock.
+struct Case {
+    store: MemoryStore,
+    config: Config,
+    _folder: TempDir,
+}
+
+impl Case {
+    fn new(times: &[&str]) -> Self {
+        let (folder, store) = (TempDir::new().unwrap(), MemoryStore::new());
+        for time in times {
+            put_run(&store, time, &["app", "crm", "web"]);
+        }
+        let config = config(folder.path(), &store, None::<Policy>);
+        Self { store, config, _folder: folder }
+    }
+
+    fn job(&mut self) -> &mut crate::config::Job {
+        self.config.jobs.values_mut().next().unwrap()
+    }
+
+    async fn judged(&self, now: &str) -> (Vec<SeriesStatus>, Vec<Attention>) {
+        let at = catalogued(&self.store).await;
+        let terms = Terms { config: &self.config, job: None, max_age: None, now: now.parse().unwrap() };
+        judge(&[Seen { name: DESTINATION, catalog: &at.catalog }], drills::Drills::new(), &terms)
+    }
+
+    /// What is the matter, and with which series.
+    async fn matters(&self, now: &str) -> Vec<(Matter, String)> {
+        let (_, attention) = self.judged(now).await;
+        attention.into_iter().map(|it| (it.matter, it.series.unwrap_or_default())).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_age_is_too_much_once_it_is_more_than_may_be() {
+    let mut case = Case::new(&["2026-05-01_030000"]);
+    case.job().max_age = Some(TimeDelta::hours(26));
+    assert_eq!(case.matters("2026-05-02T05:00:00Z").await, []);
+    let stale = case.matters("2026-05-02T05:00:01Z").await;
+    assert_eq!(stale.len(), 4);
+    assert!(stale.contains(&(Matter::Stale, "main/app".to_owned())));
+    case.job().max_age = None;
+    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "nobody says how old it may be");
+}
+
+#[tokio::test]
+async fn a_run_has_an_hour_of_grace_and_twice_the_time_that_it_took() {
+    // All manifests say that they were finished on 7 June at 09:16:40.5: before the one run, and 400.5 seconds after the other.
+    for (time, grace, none_left) in [
+        ("2026-06-08_030000", "2026-06-09T03:59:59Z", "2026-06-09T04:00:00Z"),
+        ("2026-06-07_091000", "2026-06-08T10:13:20Z", "2026-06-08T10:13:21Z"),
+    ] {
+        let mut case = Case::new(&[time]);
+        let expression = if time.ends_with("030000") { "0 3 * * *" } else { "0 9 * * *" };
+        let expression = Expression::try_from(expression.to_owned()).unwrap();
+        case.job().schedule = Some(Schedule::new(expression, chrono_tz::Tz::UTC));
+        assert_eq!(case.matters(grace).await, [], "{time}");
+        assert_eq!(case.matters(none_left).await.len(), 4, "{time}");
+    }
+}
+
+#[tokio::test]
+async fn a_series_has_ended_once_a_whole_run_did_not_make_it() {
+    let mut case = Case::new(&["2026-05-01_030000"]);
+    case.job().max_age = Some(TimeDelta::hours(26));
+    // A run is of four; this one made three.
+    put_run(&case.store, "2026-05-02_030000", &["app", "crm"]);
+    assert_eq!(case.matters("2026-05-02T06:00:00Z").await, [(Matter::Stale, "main/web".to_owned())]);
+    put_run(&case.store, "2026-05-03_030000", &["app", "crm", "new"]);
+    assert_eq!(case.matters("2026-05-03T06:00:00Z").await, []);
+    let (series, _) = case.judged("2026-05-03T06:00:00Z").await;
+    let ended: Vec<_> = series.iter().filter(|series| series.ended.is_some()).map(|series| &*series.subject).collect();
+    assert_eq!(ended, ["web"]);
+}
+
+#[tokio::test]
+async fn what_was_found_damaged_counts_no_more_and_what_was_read_back_since_does() {
+    let case = Case::new(&["2026-05-01_030000", "2026-05-02_030000"]);
+    let mark = |says: Says, time: &str| {
+        let key = format!("main/app/app-2026-05-02_030000.{says}.{time}.json");
+        case.store.put(&longshore_core::key::Key::parse(&key).unwrap(), "{}");
+    };
+    mark(Says::Damaged, "2026-05-02_040000");
+    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
+    assert_eq!((attention.len(), attention[0].matter), (1, Matter::Damaged));
+    assert_eq!(series[1].newest.as_ref().unwrap().age_seconds, 27 * 3600);
+    assert_eq!(series[1].copies.missing, [DESTINATION]);
+    mark(Says::Verified, "2026-05-02_050000");
+    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
+    assert_eq!((attention.len(), series[1].newest.as_ref().unwrap().age_seconds), (0, 3 * 3600));
+    let verified = series[1].destinations[0].verified.as_ref().unwrap();
+    assert_eq!(verified.proved.to_rfc3339(), "2026-05-02T05:00:00+00:00");
+}
+
+#[tokio::test]
+async fn a_job_without_a_backup_is_told_where_all_its_destinations_can_be_read() {
+    let case = Case::new(&[]);
+    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
+    assert!(series.is_empty());
+    assert_eq!(attention[0].message, "job \"nightly\" has no backup");
+    let terms = Terms { config: &case.config, job: None, max_age: None, now: Utc::now() };
+    assert_eq!(judge(&[], drills::Drills::new(), &terms).1, []);
+}

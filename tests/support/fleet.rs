@@ -1,0 +1,117 @@
+//! A fleet for those who only look: destinations with backups of any age that were made nowhere, and no cluster.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::manifest::{Manifest, Shipment};
+use longshore_core::meter::Digest;
+use longshore_core::subject::Subject;
+use tempfile::TempDir;
+
+use super::{Ended, finish};
+
+/// Destinations `disk` and `nas`, and a configuration.
+pub(crate) struct Fleet {
+    folder: TempDir,
+    now: DateTime<Utc>,
+}
+
+/// The backup of a database.
+pub(crate) struct Made<'a> {
+    pub(crate) database: &'a str,
+    /// How many hours ago its run was.
+    pub(crate) hours: i64,
+    /// Where it lies.
+    pub(crate) at: &'a [&'a str],
+    /// How many backups its run was to make.
+    pub(crate) run_backups: u32,
+    pub(crate) plaintext_bytes: u64,
+    pub(crate) tables: u64,
+}
+
+impl Default for Made<'_> {
+    fn default() -> Self {
+        Self { database: "shop", hours: 1, at: &["disk", "nas"], run_backups: 1, plaintext_bytes: 1 << 20, tables: 14 }
+    }
+}
+
+/// The table of a job that ships to both.
+pub(crate) const NIGHTLY: &str = "[cluster.main]\n[job.nightly]\ncluster = 'main'\ndump = [{ type = 'pg_dump' }]\n\
+                                  encrypt = { type = 'none' }\nship = ['disk', 'nas']\n";
+
+impl Fleet {
+    /// With these lines after the destinations'.
+    pub(crate) fn new(lines: &str) -> Self {
+        let fleet = Self { folder: TempDir::new().unwrap(), now: Utc::now().trunc_subsecs(0) };
+        for name in ["disk", "nas"] {
+            fs::create_dir(fleet.path(name)).unwrap();
+        }
+        fleet.configure(lines);
+        fleet
+    }
+
+    pub(crate) fn configure(&self, lines: &str) {
+        let destinations = ["disk", "nas"]
+            .map(|name| format!("[destination.{name}]\ntype = 'local'\npath = '{}'\n", self.path(name).display()));
+        fs::write(self.path("config.toml"), format!("{}{lines}\n", destinations.concat())).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Makes a backup, and returns its name.
+    pub(crate) fn make(&self, made: &Made<'_>) -> BackupName {
+        let text = include_str!("../../crates/core/testdata/manifest-1.json");
+        let mut manifest: Manifest = serde_json::from_str(text).unwrap();
+        let time = self.now - TimeDelta::hours(made.hours);
+        manifest.time = Stamp::new(time);
+        (manifest.started, manifest.finished) = (time, time + TimeDelta::minutes(1));
+        manifest.run = format!("{}-0", manifest.time);
+        manifest.run_backups = made.run_backups;
+        manifest.subject = Subject::database(made.database);
+        (manifest.details, manifest.needs) = (None, Vec::new());
+        let name = manifest.name().unwrap();
+        manifest.artifact.key = name.artifact(".dump").unwrap();
+        manifest.artifact.encryption = None;
+        manifest.artifact.sealed = Digest::of(b"abc");
+        manifest.artifact.plaintext.bytes = made.plaintext_bytes;
+        manifest.verified[0].totals.insert("tables".to_owned(), made.tables);
+        let shipment = |name: &str| Shipment { destination: name.to_owned(), arrived: true, bytes: 3, seconds: 1.0 };
+        manifest.shipments = ["disk", "nas"].map(shipment).into();
+        for destination in made.at {
+            self.put(destination, manifest.artifact.key.as_str(), b"abc");
+            self.put(destination, name.manifest().as_str(), &manifest.to_bytes().unwrap());
+        }
+        name
+    }
+
+    /// Puts a file into a destination.
+    pub(crate) fn put(&self, destination: &str, key: &str, bytes: &[u8]) {
+        let path = self.path(destination).join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// The binary, ready to take more words.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").stdin(Stdio::null());
+        command.arg("--config").arg(self.path("config.toml")).args(arguments);
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn longshore(&self, arguments: &[&str]) -> Ended {
+        finish(&mut self.command(arguments))
+    }
+
+    /// What `status --json` prints, and its exit code.
+    pub(crate) fn status(&self, arguments: &[&str]) -> (serde_json::Value, Option<i32>) {
+        let ended = self.longshore(&[&["status", "--json"], arguments].concat());
+        (serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}")), ended.code)
+    }
+}
