@@ -1,11 +1,13 @@
 //! Every file can be undone with stock tools: the README's own commands, run as they stand there.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use longshore_testkit::cluster::{Cluster, Installation, contents, globals};
 use longshore_testkit::sample;
 
-use crate::support::{Workshop, files, finish};
+use crate::support::{Job, Workshop, files, finish};
 
 /// The shell commands beneath a heading of the README.
 fn commands(heading: &str) -> String {
@@ -43,4 +45,74 @@ fn age_zstd_and_pg_restore_open_what_we_wrote() {
         shell.args(["-euo", "pipefail", "-c", script]).arg(workshop.identity()).arg(workshop.local().join(file));
         finish(shell.arg(workshop.cluster.bin_dir())).expect(0);
     }
+}
+
+/// All shell commands of the page that lies in a destination, in their order.
+fn commands_in(page: &Path) -> String {
+    let page = fs::read_to_string(page).expect("the page is there");
+    let blocks: Vec<_> = page.split("```sh\n").skip(1).map(|block| block.split_once("\n```").unwrap().0).collect();
+    assert!(blocks.len() > 3, "{page}");
+    blocks.join("\n")
+}
+
+#[test]
+fn the_page_in_a_destination_brings_every_format_back_sealed_or_not() {
+    let workshop = Workshop::new();
+    sample::load(&workshop.cluster, 100);
+    // What a database itself grants does not come with a script.
+    let of_content = |text: String| text.split_once("\nrows|").unwrap().1.to_owned();
+    for format in ["custom", "plain", "tar", "directory"] {
+        for (seal, encrypt) in [("sealed", None), ("open", Some("{ type = 'none' }"))] {
+            let destination = workshop.make_folder(&format!("{format}-{seal}"));
+            let scratch = workshop.make_folder(&format!("{format}-{seal}-scratch"));
+            let dump = format!("[{{ type = 'pg_dumpall' }}, {{ type = 'pg_dump', format = '{format}' }}]");
+            let more = format!("scratch_dir = '{}'", scratch.display());
+            workshop.configure(&Job {
+                dump: &dump,
+                encrypt,
+                ship: &[("there", &destination)],
+                more: &more,
+                ..Job::default()
+            });
+            workshop.longshore(&["run"]).expect(0);
+            let target = Cluster::start(&Installation::system(), &[]);
+            let mut shell = Command::new("bash");
+            shell.args(["-euo", "pipefail", "-c", &commands_in(&destination.join("RESTORE.md"))]);
+            shell.current_dir(&destination).env("CLUSTER", "main").env("DATABASE", "shop").env("SCRATCH", &scratch);
+            shell.env("PGHOST", target.connection().split_whitespace().next().unwrap().trim_start_matches("host="));
+            shell.env("PGPORT", target.port().to_string()).env("PGUSER", "postgres");
+            if seal == "sealed" {
+                shell.env("IDENTITY", workshop.identity());
+            }
+            finish(&mut shell).expect(0).says("OK");
+            assert_eq!(globals(&target), globals(&workshop.cluster), "{format} {seal}");
+            let (there, here) = (contents(&target, "shop"), contents(&workshop.cluster, "shop"));
+            assert!(of_content(there) == of_content(here), "{format} {seal}");
+        }
+    }
+}
+
+#[test]
+fn the_page_is_put_where_it_is_not_and_never_overwritten_swept_or_counted() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("shop");
+    let (one, other) = (workshop.make_folder("one"), workshop.make_folder("other"));
+    let more = "retention = 'short'\n\n[retention.short]\nkeep_last = 1\n";
+    let terms = [("one", "orphan_grace = '1s'"), ("other", "orphan_grace = '1s'")];
+    workshop.configure(&Job { ship: &[("one", &one), ("other", &other)], terms: &terms, more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let page = |folder: &Path| folder.join("RESTORE.md");
+    let text = fs::read_to_string(page(&one)).unwrap();
+    assert_eq!(text, fs::read_to_string(page(&other)).unwrap());
+    fs::write(page(&one), "somebody's own").unwrap();
+    fs::remove_file(page(&other)).unwrap();
+    workshop.longshore(&["sync"]).expect(0);
+    assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["prune"]).expect(0).keeps_quiet_about("RESTORE");
+    workshop.longshore(&["list"]).expect(0).keeps_quiet_about("to no backup");
+    workshop.opening(&["verify"]).expect(0).keeps_quiet_about("RESTORE");
+    assert_eq!(fs::read_to_string(page(&one)).unwrap(), "somebody's own");
+    assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
 }

@@ -276,7 +276,9 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, root, found);
-            } else if path.extension().is_none_or(|extension| extension != "lock") {
+            } else if path.file_name() != Some("RESTORE.md".as_ref())
+                && path.extension().is_none_or(|extension| extension != "lock")
+            {
                 found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::adopt::{Adopted, Refusal};
 use crate::error::{Error, Kind, Result, Stage};
-use crate::key::{BackupName, Key};
+use crate::key::{BackupName, Key, PAGE};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::mark::{MarkName, Marks};
 use crate::retention::Candidate;
@@ -146,6 +146,7 @@ impl Catalog {
         let mut catalog = Self::default();
         let mut marks = Self::read_marks(store, sizes.keys()).await?;
         let mut unclaimed = sizes;
+        unclaimed.retain(|key, _| key.as_str() != PAGE);
         for (name, manifest, key) in read {
             unclaimed.remove(&key);
             match manifest {

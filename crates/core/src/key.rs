@@ -4,6 +4,7 @@
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age    the artifact
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.details.json.age  what Verify found, sealed, where there is any
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.json            its manifest
+//! RESTORE.md                                                      how to undo these by hand
 //! ```
 
 use std::fmt;
@@ -17,6 +18,9 @@ use crate::mark::MarkName;
 
 /// The most bytes a key may have; object stores allow 1,024.
 const MAX_KEY_BYTES: usize = 900;
+
+/// The key of the page that says how to restore by hand: it lies in every destination and belongs to no backup.
+pub const PAGE: &str = "RESTORE.md";
 
 /// The name of something in a destination: segments of `A-Za-z0-9._%-` that do not begin with a dot, joined by slashes.
 ///

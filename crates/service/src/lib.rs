@@ -18,11 +18,13 @@
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
+//! | `by_hand` | the page that says how to restore without Longshore |
 //! | `lock` | one run of a job at a time |
 //! | `memory` | what is remembered from one prune to the next |
 //! | `fault` | a mistake in the configuration, and its place in the file |
 //! | [`watch`] | who is told how far the work is |
 
+mod by_hand;
 pub mod catalogs;
 pub mod check;
 pub mod config;

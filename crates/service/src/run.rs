@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use chrono::Utc;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use longshore_core::catalog::{Catalog, Series};
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::lock::Lock;
@@ -18,6 +19,7 @@ use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
+use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::lock::JobLock;
@@ -60,6 +62,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
     let parallel = bounds.chain([job.parallel]).min().unwrap_or(1);
     let mut artifacts = under_way.copy_all(survey.subjects, parallel).await;
+    warnings.extend(put_page(&destinations, &artifacts).await);
     let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
     let pruned = let_go(config, job, &destinations, &artifacts).await;
     Ok(Report {
@@ -166,6 +169,17 @@ async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<
         }
     }
     warnings
+}
+
+/// Puts the page that says how to restore by hand where backups arrived. Backups are good without it, so a failure is a warning.
+async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<String> {
+    let arrived = |name: &str| {
+        let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
+        all.any(|at| at.destination == name && at.error.is_none())
+    };
+    let arrived = destinations.iter().filter(|(destination, _)| arrived(&destination.name));
+    let puts = arrived.map(|(destination, _)| by_hand::put_or_warn(&destination.name, &*destination.store));
+    join_all(puts).await.into_iter().flatten().collect()
 }
 
 /// Where backups that others need lie, by the destination's name.

@@ -17,6 +17,7 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
+use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::hold::mark;
@@ -124,7 +125,19 @@ pub async fn sync(
         Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(0.0, Ok(()))).collect(),
         Mode::Act => act(config, plan.copies, &progress).await?,
     };
+    if mode == Mode::Act {
+        plan.hopeless.extend(put_page(&all).await);
+    }
     Ok(Synced { copies, problems: plan.hopeless })
+}
+
+/// Puts the page that says how to restore by hand wherever it is not.
+async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
+    let puts = all.iter().map(async |at| {
+        let error = by_hand::put(&*at.store).await.err()?;
+        Some(Unhealed { destination: at.name.clone(), name: None, error: Problem::from(&error), damaged: false })
+    });
+    join_all(puts).await.into_iter().flatten().collect()
 }
 
 /// Copies what one run of a job brought to one destination and not to another. Whoever asks holds the job's lock.
