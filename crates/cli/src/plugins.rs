@@ -14,7 +14,12 @@ use serde::Deserialize;
 
 /// All plugins.
 pub(crate) fn registry() -> Registry {
-    let mut registry = Registry { default_verify: "pg_archive", default_restore: "pg_restore", ..Registry::default() };
+    let mut registry = Registry {
+        default_verify: "pg_archive",
+        default_restore: "pg_restore",
+        default_examine: "pg_dump",
+        ..Registry::default()
+    };
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
@@ -29,6 +34,7 @@ pub(crate) fn registry() -> Registry {
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
+    registry.examine.add::<longshore_examine_pg_dump::PgDump>();
     registry
 }
 
