@@ -128,7 +128,9 @@ CREATE ROLE app;
 
     #[test]
     fn a_backslash_is_a_command_only_outside_of_quotes_and_comments() {
-        for harmless in ["CREATE ROLE app;\n", "SELECT '\\! id', $x$\\! id$x$, \"\\! id\"; -- \\! id\n", "SELECT E'\\\\';"] {
+        for harmless in
+            ["CREATE ROLE app;\n", "SELECT '\\! id', $x$\\! id$x$, \"\\! id\"; -- \\! id\n", "SELECT E'\\\\';"]
+        {
             assert!(!commands(harmless), "{harmless}");
         }
         for obeyed in ["\\! id\n", " \\! id\n", "SELECT 1 \\gexec\n", "SELECT 'a' \\! id\n", "-- x\n\\! id\n"] {

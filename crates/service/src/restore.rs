@@ -139,8 +139,10 @@ impl Restorer<'_> {
                 return Ok(all);
             }
         }
-        let restores =
-            databases.into_iter().map(|(chosen, record)| self.one(&*restorer, chosen, record.as_ref())).collect::<Vec<_>>();
+        let restores = databases
+            .into_iter()
+            .map(|(chosen, record)| self.one(&*restorer, chosen, record.as_ref()))
+            .collect::<Vec<_>>();
         all.extend(futures_util::stream::iter(restores).buffered(self.parallel.max(1)).collect::<Vec<_>>().await);
         Ok(all)
     }
@@ -248,7 +250,8 @@ const MAX_DRILL_BYTES: usize = 1 << 20;
 /// How long a restore may take, by the last drill of its series and the sizes of both, in seconds.
 async fn estimate(chosen: &Chosen) -> Option<f64> {
     let Drilled { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
-    let bytes = collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
+    let bytes =
+        collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
     let drill: Drill = serde_json::from_slice(&bytes).ok()?;
     let larger = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
     Some(drill.restore_seconds() * larger)

@@ -157,7 +157,17 @@ impl Restorer {
             Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
             Landing::There | Landing::ToBeMade => None,
         };
-        match self.fill(manifest, database, landing, ready).await {
+        let guard = match landing {
+            Landing::There => None,
+            Landing::ToBeMade | Landing::ToBeReplaced => {
+                Some(landing::Guard::over(&self.client, database, aside.as_deref()).await?)
+            }
+        };
+        let filled = self.fill(manifest, database, landing, ready).await;
+        if let Some(guard) = guard {
+            guard.dismiss();
+        }
+        match filled {
             Ok((notes, took)) => {
                 if let Some(aside) = aside {
                     landing::drop(&self.client, &aside).await?;

@@ -17,7 +17,8 @@ use crate::landing::maintenance;
 const LOOKS: Duration = Duration::from_secs(30);
 
 /// Whether a session of ours is at work, rather than waiting for a lock or for us.
-const WORKS: &str = "select to_json(exists (select from pg_catalog.pg_stat_activity where application_name = 'longshore'
+const WORKS: &str =
+    "select to_json(exists (select from pg_catalog.pg_stat_activity where application_name = 'longshore'
     and pid <> pg_backend_pid() and state = 'active' and wait_event_type is distinct from 'Lock'
     and wait_event is distinct from 'ClientRead'))";
 

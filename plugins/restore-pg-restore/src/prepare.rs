@@ -6,7 +6,7 @@ use std::path::Path;
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Scripts};
+use longshore_core::plugin::{Owners, Privileges, Scripts};
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -23,6 +23,7 @@ use crate::{Restorer, archive, psql, selection};
 struct Surroundings {
     extensions: BTreeSet<String>,
     roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
     /// Where it lies, if the server is reached by a socket of this machine and the role may know.
     data_directory: Option<String>,
 }
@@ -30,6 +31,7 @@ struct Surroundings {
 const SURROUNDINGS: &str = "select json_build_object(
     'extensions', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions),
     'roles', (select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles),
+    'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace),
     'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
 
 /// Looks at the target for all that is wanted of it.
@@ -150,21 +152,46 @@ fn missing(
         });
     };
     let extensions = extensions(facts).into_iter().filter(|name| !there.extensions.contains(name)).collect();
-    tell("extension", extensions, "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)");
-    if !brings_roles && target.owners == Owners::AsDumped {
-        let mapped = |name: &String| target.role_map.get(name).unwrap_or(name).clone();
-        let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
-        let names: BTreeSet<String> = owners.iter().map(mapped).collect();
-        let names = names.into_iter().filter(|name| !there.roles.contains(name)).collect();
-        tell("role", names, "restore the globals first with --globals, make the roles, or give --role-map or --no-owner");
+    tell(
+        "extension",
+        extensions,
+        "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
+    );
+    let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
+    if !brings_roles {
+        let roles = roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name)).collect();
+        tell(
+            "role",
+            roles,
+            "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges",
+        );
+        tell("tablespace", tablespaces, "restore the globals first with --globals, or make the tablespaces");
     }
     findings
 }
 
-/// The extensions that the archive makes.
-fn extensions(facts: &Facts) -> Vec<String> {
+/// The extensions that the archive makes; of an older record the list tells.
+fn extensions(facts: &Facts) -> BTreeSet<String> {
+    if !facts.extensions.is_empty() {
+        return facts.extensions.clone();
+    }
     let name = |line: &String| Some(line.split_once(" EXTENSION - ")?.1.trim_end().to_owned());
     facts.toc.iter().filter(|line| !line.contains(" COMMENT ")).filter_map(name).collect()
+}
+
+/// The roles that must be there for what is restored, by their names in the target.
+fn roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
+    let target = &restorer.target;
+    let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
+    let others = facts.roles.difference(&owners).cloned().collect();
+    let needed = match (target.owners, target.privileges) {
+        (Owners::AsDumped, Privileges::AsDumped) if facts.roles.is_empty() => owners,
+        (Owners::AsDumped, Privileges::AsDumped) => facts.roles.clone(),
+        (Owners::AsDumped, Privileges::Left) => owners,
+        (Owners::Restorer, Privileges::AsDumped) => others,
+        (Owners::Restorer, Privileges::Left) => BTreeSet::new(),
+    };
+    needed.into_iter().map(|name| target.role_map.get(&name).cloned().unwrap_or(name)).collect()
 }
 
 /// Who owns an entry of the list, which is its last word unless one of these names ends it, too: a name may hold spaces.
@@ -188,7 +215,10 @@ fn room(wanted: &[Wanted<'_>], place: Option<&str>, subject: &str, what: &str) -
         return Finding::good(subject, format!("{what} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
     }
     let message = format!("{what} has {free_mib} MiB free, and the dumps alone take {needed_mib} MiB");
-    Finding::failed(subject, &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("make room"))
+    Finding::failed(
+        subject,
+        &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("make room"),
+    )
 }
 
 #[cfg(test)]

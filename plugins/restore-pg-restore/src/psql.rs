@@ -16,8 +16,7 @@ const OBEYS_NOTHING: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), 
 
 fn since(first: &[(u32, u32)], version: &Version) -> bool {
     let newest = first.iter().map(|(major, _)| *major).max().unwrap_or_default();
-    version.major > newest
-        || first.iter().any(|(major, minor)| version.major == *major && version.minor >= *minor)
+    version.major > newest || first.iter().any(|(major, minor)| version.major == *major && version.minor >= *minor)
 }
 
 /// Refuses a script with which a server that was dumped could have this psql run programs here.

@@ -51,13 +51,7 @@ pub(crate) async fn restore_database(
 }
 
 /// Runs a script by way of `client`. The first statement that fails ends it.
-async fn run(
-    restorer: &Restorer,
-    client: &Client,
-    subject: &str,
-    plaintext: ByteStream,
-    effect: Effect,
-) -> Result<()> {
+async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: ByteStream, effect: Effect) -> Result<()> {
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]);
     if effect == Effect::None {
@@ -124,7 +118,9 @@ pub(crate) async fn restore_cluster(
         let whole = stream::from_bytes(script).chain(rest).boxed();
         run(restorer, &client, &label, whole, Effect::Part).await.map_err(|error| match error.remedy() {
             Some(_) => error,
-            None => error.hint("what came before it in the script is in the target: drop that, or take a fresh cluster"),
+            None => {
+                error.hint("what came before it in the script is in the target: drop that, or take a fresh cluster")
+            }
         })?;
         return Ok(notes);
     }

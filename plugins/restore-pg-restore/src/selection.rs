@@ -131,6 +131,12 @@ pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Ma
             return None;
         }
         facts.toc.clear();
+        facts.objects.clear();
+        facts.sequences.retain(|sequence| {
+            tables.is_empty()
+                && listed.is_none()
+                && (schemas.is_empty() || sequence.schema.as_ref().is_some_and(|schema| schemas.contains(schema)))
+        });
     }
     let mut details = details.clone();
     details.insert(DETAILS.to_owned(), serde_json::to_value(facts).ok()?);

@@ -27,7 +27,11 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Passes on what `begun` brings. Where that ends because the store cannot be reached, the rest is asked for, by its range, as long as
     /// there is hope. Whether all bytes are of the same file, their digest tells whoever has it.
-    pub(super) fn follow(self, mut begun: ByteStream, watched: impl Fn(ByteStream) -> ByteStream + Send + Sync + 'static) -> ByteStream {
+    pub(super) fn follow(
+        self,
+        mut begun: ByteStream,
+        watched: impl Fn(ByteStream) -> ByteStream + Send + Sync + 'static,
+    ) -> ByteStream {
         let stream = async_stream::try_stream! {
             let mut at = self.range.as_ref().map_or(0, |range| range.start);
             let mut tries = 0;
