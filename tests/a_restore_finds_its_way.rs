@@ -1,6 +1,7 @@
 //! A restore takes the next destination where one fails, goes on where a connection was cut, and leaves no doubt where it stands.
 
 use std::fs;
+use std::process::Child;
 
 use longshore_testkit::garage::{Garage, Permission};
 use longshore_testkit::proxy::{Fault, Proxy, Way};
@@ -19,19 +20,31 @@ fn bulk(workshop: &Workshop, database: &str) -> String {
 }
 
 /// Starts a restore of `bulk` into a new database, and waits until rows come in.
-fn begin(workshop: &Workshop, more: &[&str]) -> std::process::Child {
+fn begin(workshop: &Workshop, more: &[&str]) -> Child {
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let identity = workshop.identity().display().to_string();
     let arguments = ["restore", "bulk", "--create", "--to", &to, "--identity", &identity];
-    let restore = workshop.start(&[&arguments[..], more].concat());
-    workshop.wait_for_backend("COPY%");
+    await_rows(workshop, workshop.start(&[&arguments[..], more].concat()), 1)
+}
+
+/// Waits until rows come into so many databases at once.
+fn await_rows(workshop: &Workshop, mut restore: Child, databases: u32) -> Child {
+    let asked = "select count(distinct datname) from pg_stat_activity where application_name = 'longshore'
+        and state = 'active' and query ilike 'COPY%'";
+    wait_for("rows", || {
+        let over = restore.try_wait().unwrap().is_some();
+        (over || workshop.cluster.psql("postgres", asked) == databases.to_string()).then_some(())
+    });
+    if restore.try_wait().unwrap().is_some() {
+        panic!("it is over already: {:?}", Ended::of(restore.wait_with_output().unwrap()));
+    }
     restore
 }
 
 #[test]
 fn a_destination_that_fails_half_way_is_left_for_the_next_one_and_the_target_is_whole() {
     let workshop = Workshop::new();
-    workshop.make_bulk("bulk", 192);
+    workshop.make_bulk("bulk", 128);
     let garage = Garage::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let [fast, slow] = [0, 1].map(|node| runtime.block_on(Proxy::start(garage.address(node))));
@@ -45,7 +58,7 @@ fn a_destination_that_fails_half_way_is_left_for_the_next_one_and_the_target_is_
     // What is nearer would be taken.
     fs::remove_dir_all(workshop.local().join("main")).unwrap();
     slow.cut();
-    slow.fault(Way::Down, Fault::Throttle(4000));
+    slow.fault(Way::Down, Fault::Throttle(20_000));
     let restore = begin(&workshop, &[]);
     slow.heal();
     slow.cut();
@@ -78,7 +91,7 @@ fn a_connection_to_a_bucket_that_is_cut_is_taken_up_again_where_it_was() {
 #[test]
 fn a_connection_to_a_host_that_is_cut_is_taken_up_again_where_it_was() {
     let workshop = Workshop::new();
-    workshop.make_bulk("bulk", 192);
+    workshop.make_bulk("bulk", 128);
     let (by_sftp, by_ssh) = (Sshd::start(), Sshd::start());
     let elsewhere = [("sftp", workshop.on_host("sftp", &by_sftp, "")), ("shell", workshop.on_host("ssh", &by_ssh, ""))];
     workshop.configure(&Job { dump: BULK, elsewhere: &elsewhere, more: PLAIN, ..Job::default() });
@@ -138,9 +151,7 @@ fn the_databases_of_a_run_are_restored_several_at_once() {
         "--identity",
         &identity,
     ]);
-    let at_once = "select count(distinct datname) from pg_stat_activity where application_name = 'longshore'
-        and datname in ('one', 'two') and query ilike 'COPY%'";
-    wait_for("two databases at once", || (workshop.cluster.psql("postgres", at_once) == "2").then_some(()));
+    let restore = await_rows(&workshop, restore, 2);
     Ended::of(restore.wait_with_output().unwrap()).expect(0).says("restored 4 backups");
     assert_eq!(["one", "two"].map(|name| bulk(&workshop, name)), contents);
 }
@@ -148,7 +159,7 @@ fn the_databases_of_a_run_are_restored_several_at_once() {
 #[test]
 fn an_interruption_puts_back_what_was_there_and_says_where_it_stands() {
     let workshop = Workshop::new();
-    workshop.make_bulk("bulk", 192);
+    workshop.make_bulk("bulk", 128);
     workshop.longshore(&["run"]).expect(0);
     workshop.cluster.psql("bulk", "drop table bulk; create table mine as select 1 n");
     let to = format!("{} dbname=bulk", workshop.cluster.connection());

@@ -89,6 +89,28 @@ fn without_owners_and_privileges_no_role_is_needed() {
 }
 
 #[test]
+fn roles_have_other_names_where_they_are_mapped() {
+    let workshop = workshop();
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.psql("postgres", "create role keeper; create role auditor");
+    let scratch = workshop.make_folder("scratch");
+    let owner = "select pg_get_userbyid(relowner) || coalesce(relacl::text, '') from pg_class where relname = 'orders'";
+    for (database, more) in
+        [("streamed", &[][..]), ("by_file", &["--jobs", "2", "--scratch-dir", scratch.to_str().unwrap()])]
+    {
+        let to = format!("{} dbname={database}", target.connection());
+        let arguments = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=keeper"];
+        workshop.opening(&[&arguments[..], more].concat()).expect(0);
+        assert_eq!(tables(&target, database), ALL);
+        assert_eq!(target.psql(database, owner), "keeper{keeper=arwdDxt/keeper,auditor=r/keeper}");
+    }
+    let to = format!("{} dbname=missing", target.connection());
+    let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=nobody_here"];
+    workshop.opening(&mapped).expect(6).says("does not have the role \"nobody_here\"");
+    workshop.opening(&[&mapped[..6], &["clerk"]].concat()).expect(1).says("role-map");
+}
+
+#[test]
 fn with_several_jobs_and_its_statistics_gathered() {
     let workshop = workshop();
     let scratch = workshop.make_folder("scratch");

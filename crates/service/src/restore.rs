@@ -139,11 +139,18 @@ impl Restorer<'_> {
                 return Ok(all);
             }
         }
-        let restores = databases
-            .into_iter()
-            .map(|(chosen, record)| self.one(&*restorer, chosen, record.as_ref()))
-            .collect::<Vec<_>>();
-        all.extend(futures_util::stream::iter(restores).buffered(self.parallel.max(1)).collect::<Vec<_>>().await);
+        // In the order in which they end: one that takes long holds no other up.
+        let restores = databases.into_iter().enumerate();
+        let restores: Vec<_> = restores
+            .map(|(place, (chosen, record))| {
+                let restored = self.one(&*restorer, chosen, record.as_ref());
+                async move { (place, restored.await) }
+            })
+            .collect();
+        let mut restored: Vec<_> =
+            futures_util::stream::iter(restores).buffer_unordered(self.parallel.max(1)).collect().await;
+        restored.sort_by_key(|(place, _)| *place);
+        all.extend(restored.into_iter().map(|(_, restored)| restored));
         Ok(all)
     }
 

@@ -6,6 +6,7 @@
 //! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
 //! | `selection.rs` | what of an archive is restored |
+//! | `roles.rs` | archives under other roles |
 //! | `script.rs` | psql, and the roles that are there already |
 //! | `psql.rs` | which psql may be trusted with a script |
 //! | `patience.rs` | giving up what stalls |
@@ -17,6 +18,7 @@ mod landing;
 mod patience;
 mod prepare;
 mod psql;
+mod roles;
 mod script;
 mod selection;
 

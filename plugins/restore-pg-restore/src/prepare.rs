@@ -16,7 +16,7 @@ use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
 use crate::landing::{self, Landing, maintenance};
-use crate::{Restorer, archive, psql, selection};
+use crate::{Restorer, archive, psql, roles, selection};
 
 /// What a target has.
 #[derive(Debug, Deserialize)]
@@ -86,6 +86,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
     match &manifest.subject {
         Subject::Database { name } => {
             selection::expect_archive(target, manifest)?;
+            roles::expect_known_form(target, manifest)?;
             archive::needs_scratch(target, manifest)?;
             if manifest.artifact.format != Format::Plain {
                 all.extend(restorer.tool("pg_restore", manifest).await.err());
@@ -159,7 +160,8 @@ fn missing(
     );
     let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
     if !brings_roles {
-        let roles = roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name)).collect();
+        let roles =
+            needed_roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name)).collect();
         tell(
             "role",
             roles,
@@ -180,7 +182,7 @@ fn extensions(facts: &Facts) -> BTreeSet<String> {
 }
 
 /// The roles that must be there for what is restored, by their names in the target.
-fn roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
+fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
     let target = &restorer.target;
     let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
     let others = facts.roles.difference(&owners).cloned().collect();
