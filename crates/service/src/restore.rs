@@ -159,10 +159,9 @@ impl Restorer<'_> {
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(chosen).await;
         let mut restored = self.bring(restorer, chosen).await;
-        if let Ok((outcome, Some(database))) = &mut restored {
-            if let Some(details) = record.and_then(|record| restorer.brings(record)) {
-                self.compare(outcome, database, chosen, &details).await;
-            }
+        let details = record.and_then(|record| restorer.brings(record));
+        if let (Ok((outcome, Some(database))), Some(details)) = (&mut restored, details) {
+            self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
             // It runs out by itself.

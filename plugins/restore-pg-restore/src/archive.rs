@@ -110,18 +110,18 @@ pub(crate) async fn restore(
     let begun = Instant::now();
     match ready {
         Ready::Stream(plaintext) => {
-            work.from_stream(create, plaintext).await?;
+            work.take_stream(create, plaintext).await?;
             Ok(vec![phase("restore", begun)])
         }
         Ready::Folder(folder) if chosen.is_empty() => {
-            work.from_files(create, &[Section::PreData, Section::Data], &folder).await?;
+            work.take_files(create, &[Section::PreData, Section::Data], &folder).await?;
             let restored = phase("restore", begun);
             let begun = Instant::now();
-            work.from_files(Create::Content, &[Section::PostData], &folder).await?;
+            work.take_files(Create::Content, &[Section::PostData], &folder).await?;
             Ok(vec![restored, phase("index", begun)])
         }
         Ready::Folder(folder) => {
-            work.from_files(create, chosen, &folder).await?;
+            work.take_files(create, chosen, &folder).await?;
             Ok(vec![phase("restore", begun)])
         }
     }
@@ -158,7 +158,7 @@ impl Work<'_> {
         (client, command)
     }
 
-    async fn from_stream(&self, create: Create, plaintext: ByteStream) -> Result<()> {
+    async fn take_stream(&self, create: Create, plaintext: ByteStream) -> Result<()> {
         let (client, command) = self.command(create, &self.restorer.target.selection.sections);
         let taken = Taken::default();
         let mut plaintext = taken.count(plaintext);
@@ -175,7 +175,7 @@ impl Work<'_> {
         self.judge(&client, patience::wait(&client, &self.label(), self.limit(), &taken, work).await?)
     }
 
-    async fn from_files(&self, create: Create, sections: &[Section], folder: &TempDir) -> Result<()> {
+    async fn take_files(&self, create: Create, sections: &[Section], folder: &TempDir) -> Result<()> {
         let (client, mut command) = self.command(create, sections);
         command.arg(format!("--jobs={}", self.restorer.target.jobs)).arg(folder.path().join("dump"));
         let work = async { Running::start(command, "pg_restore", Pipes::Neither)?.wait().await };

@@ -94,7 +94,8 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
 pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut facts = facts(details)?;
     let Selection { tables, schemas, sections, list } = &target.selection;
-    if !sections.is_empty() && !(sections.contains(&Section::Data) && sections.contains(&Section::PreData)) {
+    let has = |section| sections.is_empty() || sections.contains(&section);
+    if !has(Section::PreData) || !has(Section::Data) {
         return None;
     }
     let listed: Option<BTreeSet<&str>> = list.as_deref().map(|list| list.lines().filter_map(id).collect());
