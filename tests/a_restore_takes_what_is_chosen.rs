@@ -134,7 +134,7 @@ fn rows_that_come_out_other_than_they_were_dumped_are_told() {
     let workshop = workshop();
     let target = Cluster::start(&Installation::system(), &[]);
     target.psql("postgres", "create role clerk; create role auditor");
-    // Whoever rules the target has every insertion into a table changed, as a trigger of an extension may.
+    // Whoever rules the target has a table made beside another, as the trigger of an extension may.
     let spoil = "create function spoil() returns event_trigger language plpgsql as $$ begin
         if to_regclass('sales.lines') is not null and to_regclass('sales.lines_spoilt') is null then
             execute 'create table sales.lines_spoilt ()'; end if; end $$;
@@ -143,9 +143,8 @@ fn rows_that_come_out_other_than_they_were_dumped_are_told() {
     target.psql("ledger", spoil);
     let to = format!("{} dbname=ledger", target.connection());
     workshop.opening(&["restore", "ledger", "--to", &to]).expect(6).says("not empty");
-    let template =
-        format!("drop database ledger; update pg_database set datallowconn = true where datname = 'template0'");
-    for statement in template.split("; ") {
+    let statements = "drop database ledger; update pg_database set datallowconn = true where datname = 'template0'";
+    for statement in statements.split("; ") {
         target.psql("postgres", statement);
     }
     target.psql("template0", spoil);

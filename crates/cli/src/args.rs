@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     /// Tell what is in a dump, and judge it: a file that anything made, or a backup.
     Inspect(Inspect),
     /// Bring a backup back into a cluster, or write it to a file.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
     /// Try retention policies before they are trusted.
