@@ -187,7 +187,9 @@ async fn where_one_destination_fails_half_way_the_next_goes_on() {
             near.fault(Operation::Fetch, fault);
             let turns = Arc::new(AtomicU64::new(0));
             let counted = Arc::clone(&turns);
-            let turned = move |_: &longshore_core::Error, _: &Source| drop(counted.fetch_add(1, Ordering::Relaxed));
+            let turned = move |_: &longshore_core::Error, _: &Source| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            };
             let opened = open_from(&sources, &manifest, Some(&Xor), turned).await.unwrap();
             assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?} {fault:?}");
             assert_eq!(turns.load(Ordering::Relaxed), 2);
