@@ -7,6 +7,7 @@ use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 pub(crate) use longshore_pg_archive::{Facts, Table};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases, local_connections};
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
@@ -14,7 +15,12 @@ use serde::Deserialize;
 
 /// All plugins.
 pub(crate) fn registry() -> Registry {
-    let mut registry = Registry { default_verify: "pg_archive", default_restore: "pg_restore", ..Registry::default() };
+    let mut registry = Registry {
+        default_verify: "pg_archive",
+        default_restore: "pg_restore",
+        default_examine: "pg_dump",
+        ..Registry::default()
+    };
     registry.dump.add::<longshore_dump_pg_dump::PgDump>();
     registry.dump.add::<longshore_dump_pg_dumpall::PgDumpAll>();
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
@@ -29,6 +35,7 @@ pub(crate) fn registry() -> Registry {
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
+    registry.examine.add::<longshore_examine_pg_dump::PgDump>();
     registry
 }
 
@@ -36,6 +43,11 @@ pub(crate) fn registry() -> Registry {
 pub(crate) fn archive(details: &serde_json::Map<String, serde_json::Value>) -> Option<Facts> {
     let facts = details.get(longshore_verify_pg_archive::DETAILS)?;
     Facts::deserialize(facts).ok()
+}
+
+/// The database that a connection string names, if it does.
+pub(crate) fn database_of(connection: &str) -> Result<Option<String>> {
+    Ok(ConnInfo::parse(&connection.to_owned().into())?.get("dbname").map(str::to_owned))
 }
 
 /// A directory dump as one stream.

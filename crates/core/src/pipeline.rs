@@ -5,5 +5,5 @@ mod homeward;
 mod outward;
 
 pub use across::{copy, is_damage, prove, replace};
-pub use homeward::{Depth, ReadBack, open, read_back};
+pub use homeward::{Depth, ReadBack, Source, open, open_from, read_back};
 pub use outward::{Delivery, Destination, Order, Pipeline, Shipped};

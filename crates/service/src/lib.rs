@@ -19,6 +19,7 @@
 //! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
 //! | `by_hand` | the page that says how to restore without Longshore |
+//! | `record` | what was recorded of a backup while it was dumped |
 //! | `lock` | one run of a job at a time |
 //! | `memory` | what is remembered from one prune to the next |
 //! | `fault` | a mistake in the configuration, and its place in the file |

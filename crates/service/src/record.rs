@@ -1,4 +1,4 @@
-//! What was recorded of a backup while it was dumped, as those who judged it found it.
+//! What was recorded of a backup while it was dumped: its details, fetched and opened.
 
 use longshore_core::catalog::Backup;
 use longshore_core::meter::expect;
@@ -14,7 +14,7 @@ use crate::verify::opener;
 /// The most bytes that a backup's details may have.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
-/// What was recorded of a backup while it was dumped, if that is to be had here.
+/// What those who judged a dump found in it, if that is to be had here.
 pub(crate) async fn record(
     registry: &Registry,
     identities: &Identities,

@@ -5,6 +5,7 @@
 mod contest;
 mod database;
 mod list;
+mod restore;
 mod retention;
 mod run;
 mod seal;
@@ -24,12 +25,13 @@ pub(crate) use contest::measure;
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
 /// What can be measured, by the word for it.
-const BENCHES: [(&str, Measure); 7] = [
+const BENCHES: [(&str, Measure); 8] = [
     ("run", run::contests),
     ("verify", verify::contests),
     ("seal", seal::contests),
     ("ship", ship::contests),
     ("small", small::contests),
+    ("restore", restore::contests),
     ("list", list::contests),
     ("retention", retention::contests),
 ];

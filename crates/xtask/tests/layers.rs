@@ -110,7 +110,7 @@ fn a_plugin_is_named_by_its_stage_and_its_tool() {
     for plugin in packages().iter().filter(|package| package.is_plugin()) {
         let folder = plugin.folder.file_name().unwrap().to_str().unwrap();
         let (stage, _) = folder.split_once('-').unwrap();
-        assert!(["dump", "verify", "encrypt", "ship", "restore"].contains(&stage), "{folder}");
+        assert!(["dump", "verify", "encrypt", "ship", "restore", "scratch", "examine"].contains(&stage), "{folder}");
         assert_eq!(plugin.name, format!("longshore-{folder}"));
     }
 }

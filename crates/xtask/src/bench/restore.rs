@@ -1,0 +1,65 @@
+//! What it costs to have a database back: against the pipe of somebody who does it by hand.
+
+use super::Bench;
+use super::contest::{Contest, bytes_of, contest};
+use super::database::{Database, NAME, shell};
+use super::site::{Site, local};
+use crate::Result;
+
+/// The database that is made anew in every round.
+const AGAIN: &str = "again";
+
+pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+    let database = Database::make(bench.scale)?;
+    let site = Site::make()?;
+    let (longshore, near) = (bench.longshore()?.display().to_string(), site.folder("near")?);
+    let job = format!("dump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n");
+    let config = site.configure("config.toml", &database, &[("near", local(&near))], &job)?;
+    shell(&format!("{longshore} --quiet --config {config} run > /dev/null"))?;
+    let bytes = bytes_of(&format!("cat {}/main/{NAME}/*.age | wc -c", near.display()))?;
+    println!("    the backup has {} MB", bytes / 1_000_000);
+
+    let (psql, pg_restore) = (database.program("psql"), database.program("pg_restore"));
+    let (to, identity) = (database.connection(), site.path("identity.txt").display().to_string());
+    let anew = format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}'");
+    let made = format!("{anew} -c 'create database {AGAIN} template template0'");
+    let plain = format!("age -d -i {identity} {}/main/{NAME}/*.dump.zst.age | zstd -dc", near.display());
+    let into = format!("-d '{to} dbname={AGAIN}'");
+    let scratch = site.folder("scratch")?;
+    let scratch = scratch.display();
+    let restore = |more: &str| {
+        format!(
+            "{anew} && {longshore} --quiet --config {config} restore {NAME} --create --to '{to} dbname={AGAIN}' -i {identity} {more} > /dev/null"
+        )
+    };
+    let alike = "--no-analyze --no-compare";
+    let by_stream = contest(
+        "a database is brought back by one connection",
+        bench.rounds,
+        database.bytes,
+        &[
+            ("age -d | zstd -d | pg_restore", format!("{made} && {plain} | {pg_restore} --exit-on-error {into}")),
+            ("longshore restore --no-analyze --no-compare", restore(alike)),
+            ("longshore restore", restore("")),
+        ],
+    )?;
+    let by_file = contest(
+        "a database is brought back by two connections",
+        bench.rounds,
+        database.bytes,
+        &[
+            (
+                "age -d | zstd -d > file; pg_restore -j 2 file",
+                format!(
+                    "{made} && {plain} > {scratch}/plain && {pg_restore} --exit-on-error -j 2 {into} {scratch}/plain; s=$?; rm {scratch}/plain; exit $s"
+                ),
+            ),
+            (
+                "longshore restore --jobs 2 --no-analyze --no-compare",
+                restore(&format!("--jobs 2 --scratch-dir {scratch} {alike}")),
+            ),
+            ("longshore restore --jobs 2", restore(&format!("--jobs 2 --scratch-dir {scratch}"))),
+        ],
+    )?;
+    Ok(vec![by_stream, by_file])
+}

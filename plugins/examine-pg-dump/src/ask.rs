@@ -1,0 +1,80 @@
+//! A query of the owner's, and its answer.
+
+use longshore_core::{Error, Result, Stage};
+use longshore_pg_client::child::{Pipes, Running, feed};
+use longshore_pg_client::client::Client;
+use tokio::io::AsyncReadExt;
+
+/// How long a query may take, as the server is told.
+const LIMIT: &str = "10min";
+
+/// What psql prints for NULL: no text that a database holds.
+const NULL: &str = "\u{1}longshore: null\u{1}";
+
+/// The rows that a query gives. It may change nothing, and goes to psql's standard input, so that no list of processes shows it.
+pub(crate) async fn ask(client: &Client, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
+    let mut command = client.psql().await?;
+    command.args(["--csv", "--tuples-only", &format!("--pset=null={NULL}"), "--file=-"]);
+    command.env("PGCLIENTENCODING", "UTF8");
+    let mut running = Running::start(command, "psql", Pipes::Both)?;
+    let script = format!(
+        "begin transaction isolation level repeatable read, read only;\nset local statement_timeout = '{LIMIT}';\n{query}\n;\nrollback;\n"
+    );
+    let (mut stdin, stdout) = (running.stdin.take(), running.stdout.take());
+    let mut script = longshore_core::stream::from_bytes(script);
+    let mut answer = Vec::new();
+    let read = async {
+        match stdout {
+            Some(mut stdout) => stdout.read_to_end(&mut answer).await,
+            None => Ok(0),
+        }
+    };
+    // Both at once: neither waits for the other to be done.
+    let (fed, read) = tokio::join!(feed(&mut stdin, &mut script, None), read);
+    fed?;
+    read.map_err(|error| Error::io(Stage::Verify, database, "cannot read psql's answer", error))?;
+    let ended = running.wait().await?;
+    if !ended.status.success() {
+        return Err(client.failure(Stage::Verify, database, &ended));
+    }
+    Ok(rows(&String::from_utf8_lossy(&answer)))
+}
+
+/// The rows of a CSV as psql writes it.
+fn rows(csv: &str) -> Vec<Vec<Option<String>>> {
+    let mut rows = Vec::new();
+    let mut row = Vec::new();
+    let mut value = String::new();
+    let mut quoted = false;
+    let mut letters = csv.chars().peekable();
+    let told = |value: &mut String| Some(std::mem::take(value)).filter(|value| value != NULL);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                value.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(told(&mut value)),
+            '\n' if !quoted => {
+                row.push(told(&mut value));
+                rows.push(std::mem::take(&mut row));
+            }
+            _ => value.push(letter),
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_with_its_quotes_line_feeds_and_nulls() {
+        let csv = format!("1,\"a \"\"b\"\", c\n d\",\n{NULL},,x\n");
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(rows(&csv), [vec![text("1"), text("a \"b\", c\n d"), text("")], vec![None, text(""), text("x")]]);
+        assert_eq!(rows(""), Vec::<Vec<_>>::new());
+    }
+}

@@ -1,0 +1,36 @@
+//! The second dump, read as it comes.
+
+use longshore_core::error::printable;
+use longshore_core::stream::{alongside, drain};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::Facts;
+use longshore_pg_client::child::{Pipes, Running};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::Server;
+
+/// Dumps a database, schema and data, and tells what is in it. Only the reader sees the bytes.
+pub(crate) async fn again(client: &Client, database: &str, recorded: &Facts) -> Result<Facts> {
+    let server = Server::look(client).await?.version()?;
+    let pg_dump = client.tool("pg_dump", &server).await?;
+    let mut command = client.command(&pg_dump);
+    command.args(["--format=custom", "--compress=0"]);
+    if recorded.tables.iter().any(|table| table.into.is_some()) {
+        // Rows that were loaded by way of the root may have come into other partitions: the sum is held against the sum.
+        command.arg("--load-via-partition-root");
+    }
+    let (client, label) = (client.clone(), database.to_owned());
+    let failure = move |ended: &_| client.failure(Stage::Verify, &label, ended);
+    let stream = Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
+    let label = database.to_owned();
+    let (stream, facts) = alongside(stream, database.to_owned(), move |reader| {
+        longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| match error.io().and_then(Error::carried_by) {
+            Some(carried) => carried.clone(),
+            None => Error::new(Stage::Verify, Kind::Failed, &label, "the restored database cannot be dumped again")
+                .because(printable(&error.to_string()).to_string()),
+        })
+    });
+    drain(stream).await?;
+    facts.get().cloned().ok_or_else(|| {
+        Error::new(Stage::Verify, Kind::Failed, database, "the dump of the restored database told nothing")
+    })
+}

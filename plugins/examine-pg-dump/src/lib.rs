@@ -1,0 +1,100 @@
+//! Asks a restored database whether it is what was dumped: `pg_dump` dumps it again, and what `longshore-pg-archive` finds in that dump is
+//! held against what it found in the first.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `dump.rs` | the second dump, read as it comes: nothing of it lands on disk |
+//! | `tables.rs` | rows and their contents |
+//! | `objects.rs` | all that a dump lists: tables, indexes, views, functions, … |
+//! | `ask.rs` | a query of the owner's, and its answer |
+
+mod ask;
+mod dump;
+mod objects;
+mod tables;
+
+use async_trait::async_trait;
+use longshore_core::Result;
+use longshore_core::drill::{Compared, Comparison};
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::{Cluster, Plugin};
+use longshore_core::stage::Examine;
+use longshore_pg_archive::Facts;
+use longshore_pg_client::client::Client;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Under which key of the details the facts of a dump stand.
+const DETAILS: &str = "archive";
+
+/// Examines with PostgreSQL's own programs. It has no settings: all it needs is the cluster.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PgDump {}
+
+impl Plugin<dyn Examine> for PgDump {
+    const TYPE: &'static str = "pg_dump";
+
+    fn build(self, cluster: &Cluster) -> Result<Box<dyn Examine>> {
+        Ok(Box::new(Examiner { client: Client::new(cluster)? }))
+    }
+}
+
+/// A stage that examines the databases of one cluster.
+struct Examiner {
+    client: Client,
+}
+
+#[async_trait]
+impl Examine for Examiner {
+    async fn compare(
+        &self,
+        database: &str,
+        manifest: &Manifest,
+        details: &Map<String, Value>,
+    ) -> Result<Vec<Comparison>> {
+        let Some(recorded) = details.get(DETAILS).and_then(|facts| Facts::deserialize(facts).ok()) else {
+            return Ok(vec![unrecorded(database)]);
+        };
+        let recorded = of_database(recorded, database, manifest);
+        let found = dump::again(&self.client.to_database(database), database, &recorded).await?;
+        let mut all = tables::compare(&recorded, &found);
+        all.extend(objects::compare(&recorded, &found, manifest));
+        Ok(all)
+    }
+
+    async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
+        ask::ask(&self.client.to_database(database), database, query).await
+    }
+}
+
+/// That there is nothing to hold a database against.
+fn unrecorded(database: &str) -> Comparison {
+    let why = "the backup has no record of what was in it: dump with verify = [{ type = \"pg_archive\" }], and drill with the identity";
+    Comparison {
+        subject: format!("database {database}"),
+        aspect: "content".to_owned(),
+        expected: None,
+        found: None,
+        outcome: Compared::Not(why.to_owned()),
+    }
+}
+
+/// What was recorded of one database, where a script is of a whole cluster.
+fn of_database(mut recorded: Facts, database: &str, manifest: &Manifest) -> Facts {
+    if !manifest.subject.is_database() {
+        recorded.tables.retain(|table| table.database.as_deref().is_none_or(|name| name == database));
+    }
+    recorded
+}
+
+/// A comparison of two numbers or texts, the same or not.
+fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, found: &T) -> Comparison {
+    Comparison {
+        subject: subject.to_owned(),
+        aspect: aspect.to_owned(),
+        expected: Some(expected.to_string()),
+        found: Some(found.to_string()),
+        outcome: if expected == found { Compared::Same } else { Compared::Different },
+    }
+}

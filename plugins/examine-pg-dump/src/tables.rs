@@ -1,0 +1,141 @@
+//! Rows and their contents, table by table, and large objects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_core::drill::{Compared, Comparison};
+use longshore_pg_archive::{Facts, Table};
+
+use crate::compared;
+
+/// Holds the data of all tables, and the large objects, against what was recorded.
+pub(crate) fn compare(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
+    let mut left: BTreeMap<String, &Table> = found.tables.iter().map(|table| (name(table), table)).collect();
+    let mut all = Vec::new();
+    let (partitions, own): (Vec<&Table>, Vec<_>) = recorded.tables.iter().partition(|table| table.into.is_some());
+    for expected in own {
+        match left.remove(&name(expected)) {
+            Some(found) => all.extend(one(expected, found)),
+            None => all.push(missing(expected)),
+        }
+    }
+    let roots: BTreeSet<&str> = partitions.iter().filter_map(|table| table.into.as_deref()).collect();
+    for root in roots {
+        let of_root = |table: &&Table| table.into.as_deref() == Some(root);
+        let expected: Vec<&Table> = partitions.iter().copied().filter(of_root).collect();
+        let names: BTreeSet<String> = expected.iter().map(|table| name(table)).collect();
+        let together: Vec<&Table> = left
+            .iter()
+            .filter(|(name, table)| names.contains(*name) || of_root(table))
+            .map(|(_, table)| *table)
+            .collect();
+        left.retain(|name, table| !names.contains(name) && !of_root(&*table));
+        all.extend(sums(root, &expected, &together));
+    }
+    all.extend(left.into_values().filter_map(surplus));
+    all.extend(large_objects(recorded, found));
+    all
+}
+
+/// `schema.name`, as people write it.
+fn name(table: &Table) -> String {
+    match &table.schema {
+        Some(schema) => format!("{schema}.{}", table.name),
+        None => table.name.clone(),
+    }
+}
+
+fn comparison(subject: String, aspect: &str, outcome: Compared) -> Comparison {
+    Comparison { subject, aspect: aspect.to_owned(), expected: None, found: None, outcome }
+}
+
+/// Holds one table against its record.
+fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
+    let subject = format!("table {}", name(expected));
+    let (Some(rows), Some(digest)) = (expected.rows, &expected.rows_xxh3) else {
+        let why = "it was dumped as INSERT statements, of which no rows were counted";
+        return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
+    };
+    let mut all = vec![compared(&subject, "rows", &rows, &found.rows.unwrap_or_default())];
+    let (before, after) =
+        (expected.columns.as_deref().unwrap_or_default(), found.columns.as_deref().unwrap_or_default());
+    if before == after {
+        all.push(compared(&subject, "content", digest, &found.rows_xxh3.clone().unwrap_or_default()));
+    } else if before.iter().collect::<BTreeSet<_>>() == after.iter().collect() {
+        // Inherited columns come first in a table that pg_dump makes anew.
+        let why = "the restored table has the same columns in another order, and so other lines";
+        all.push(comparison(subject, "content", Compared::Not(why.to_owned())));
+    } else {
+        all.push(compared(&subject, "columns", &before.join(", "), &after.join(", ")));
+    }
+    all
+}
+
+/// Holds the partitions whose rows were loaded by way of their root against their record, all together.
+fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
+    let subject = format!("table {root} with its partitions");
+    if expected.iter().any(|table| table.rows.is_none()) {
+        let why = "it was dumped as INSERT statements, of which no rows were counted";
+        return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
+    }
+    let rows = |tables: &[&Table]| tables.iter().filter_map(|table| table.rows).sum::<u64>();
+    let digest = |tables: &[&Table]| {
+        let digests = tables.iter().filter_map(|table| u128::from_str_radix(table.rows_xxh3.as_deref()?, 16).ok());
+        format!("{:032x}", digests.fold(0, u128::wrapping_add))
+    };
+    let mut all = vec![compared(&subject, "rows", &rows(expected), &rows(found))];
+    // Partitions whose columns stand in different orders have different lines for the same row.
+    let orders: BTreeSet<_> =
+        expected.iter().chain(found).filter(|table| table.rows != Some(0)).map(|table| &table.columns).collect();
+    all.push(if orders.len() <= 1 {
+        compared(&subject, "content", &digest(expected), &digest(found))
+    } else {
+        let why = "its partitions have the same columns in different orders, and so a row has other lines in each";
+        comparison(subject, "content", Compared::Not(why.to_owned()))
+    });
+    all
+}
+
+/// That a table's data was recorded, and is not there.
+fn missing(expected: &Table) -> Comparison {
+    Comparison {
+        subject: format!("table {}", name(expected)),
+        aspect: "presence".to_owned(),
+        expected: Some(expected.rows.map_or_else(|| "there".to_owned(), |rows| format!("{rows} rows"))),
+        found: Some("missing".to_owned()),
+        outcome: Compared::Different,
+    }
+}
+
+/// What is there of a table whose data was not recorded.
+fn surplus(found: &Table) -> Option<Comparison> {
+    let subject = format!("table {}", name(found));
+    match found.rows {
+        Some(0) => {
+            let why = "the backup holds no data of it";
+            Some(comparison(subject, "content", Compared::Not(why.to_owned())))
+        }
+        rows => Some(Comparison {
+            subject,
+            aspect: "presence".to_owned(),
+            expected: Some("no data".to_owned()),
+            found: Some(rows.map_or_else(|| "there".to_owned(), |rows| format!("{rows} rows"))),
+            outcome: Compared::Different,
+        }),
+    }
+}
+
+/// Holds the large objects against their record.
+fn large_objects(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
+    const SUBJECT: &str = "large objects";
+    let (expected, found) = (&recorded.large_objects, &found.large_objects);
+    if expected.count == 0 && found.count == 0 {
+        return Vec::new();
+    }
+    let number = compared(SUBJECT, "number", &expected.count, &found.count);
+    if !recorded.kind.is_archive() {
+        let why = "a script holds them as calls, of which no content was recorded";
+        return vec![number, comparison(SUBJECT.to_owned(), "content", Compared::Not(why.to_owned()))];
+    }
+    let bytes = compared(SUBJECT, "bytes", &expected.bytes, &found.bytes);
+    vec![number, bytes, compared(SUBJECT, "content", &expected.xxh3, &found.xxh3)]
+}
