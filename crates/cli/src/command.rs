@@ -101,7 +101,7 @@ fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
 /// What opens backups, and the person who knows its passphrase.
 fn identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
-    Identities { files: identity.files.clone(), passphrase, ask: Arc::new(Person) }
+    Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(Person) }
 }
 
 /// Where the configuration is unless one is named.

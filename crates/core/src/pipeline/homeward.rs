@@ -24,9 +24,13 @@ pub enum Depth {
 
 /// The plaintext of a backup. Both digests of its manifest are enforced: other bytes end in an error of kind [`Kind::Corrupt`].
 pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+    undo(fetch(store, manifest).await?, manifest, decrypt).await
+}
+
+/// Undoes what was done to the plaintext of a backup, whose sealed bytes are at hand.
+pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let key = artifact.key.as_str();
-    let sealed = fetch(store, manifest).await?;
     let opened = match (&artifact.encryption, decrypt) {
         (None, _) => sealed,
         (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
@@ -86,7 +90,7 @@ pub async fn read_back(
 }
 
 /// The sealed bytes of a backup, held against their digest.
-async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
+pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let sealed = store.fetch(&artifact.key, None).await?;
     Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))
