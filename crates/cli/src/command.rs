@@ -1,6 +1,7 @@
 //! What each verb does.
 
 mod check;
+mod drill;
 mod hold;
 mod init;
 mod inspect;
@@ -50,6 +51,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
+        Verb::Drill(drill) => async { drill::drill(&context()?, &drill).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,

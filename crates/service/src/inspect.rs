@@ -119,7 +119,7 @@ impl Inspector<'_> {
         };
         let (backup, artifact) = (&chosen.backup, &chosen.backup.manifest.artifact);
         let recorded = match depth {
-            Depth::Record => self.record(&*chosen.store, backup).await?,
+            Depth::Record => record(self.registry, self.identities, &*chosen.store, backup).await?,
             Depth::Everything => None,
         };
         let (from, verified, details) = match recorded {
@@ -143,27 +143,6 @@ impl Inspector<'_> {
         Ok((inspected, warnings))
     }
 
-    /// What was recorded of a backup while it was dumped, if that is to be had here.
-    async fn record(&self, store: &dyn Store, backup: &Backup) -> Result<Option<Map<String, Value>>> {
-        let Some(file) = &backup.manifest.details else { return Ok(None) };
-        let key = file.key.as_str();
-        let opener = opener(self.registry, self.identities, backup)?;
-        let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
-        let opened = match (&backup.manifest.artifact.encryption, opener) {
-            (None, _) => sealed,
-            (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
-            (Some(encryption), None) => {
-                let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
-                return Err(error.hint("give an identity that opens it: --identity FILE"));
-            }
-        };
-        let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
-        let details: Map<String, Value> = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
-        // A record of warnings alone says nothing of what is in the dump.
-        Ok(details.keys().any(|key| key != "warnings").then_some(details))
-    }
-
     /// Reads plaintext to its end, past the default judge.
     async fn judge(
         &self,
@@ -183,6 +162,32 @@ impl Inspector<'_> {
             None => (Vec::new(), Map::new()),
         })
     }
+}
+
+/// What was recorded of a backup while it was dumped, if that is to be had here.
+pub(crate) async fn record(
+    registry: &Registry,
+    identities: &Identities,
+    store: &dyn Store,
+    backup: &Backup,
+) -> Result<Option<Map<String, Value>>> {
+    let Some(file) = &backup.manifest.details else { return Ok(None) };
+    let key = file.key.as_str();
+    let opener = opener(registry, identities, backup)?;
+    let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
+    let opened = match (&backup.manifest.artifact.encryption, opener) {
+        (None, _) => sealed,
+        (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
+        (Some(encryption), None) => {
+            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
+            return Err(error.hint("give an identity that opens it: --identity FILE"));
+        }
+    };
+    let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
+    let details: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
+    // A record of warnings alone says nothing of what is in the dump.
+    Ok(details.keys().any(|key| key != "warnings").then_some(details))
 }
 
 fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {

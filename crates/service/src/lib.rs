@@ -10,6 +10,7 @@
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
 //! | [`simulate`] | what a policy would keep, tried before it is trusted |
+//! | [`drill`] | proving that backups can be restored, by restoring them |
 //! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
@@ -22,6 +23,7 @@
 pub mod catalogs;
 pub mod check;
 pub mod config;
+pub mod drill;
 mod fault;
 pub mod hold;
 pub mod inspect;

@@ -6,11 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{TimeDelta, Utc};
-use longshore_core::key::Key;
+use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::Says;
 use longshore_core::pipeline::open;
 use longshore_core::plugin::{Identities, Target};
-use longshore_core::stage::{Restore, Wanted};
+use longshore_core::stage::{Restore, Store, Wanted};
 use longshore_core::stream::{ByteStream, drain, transform};
 use longshore_core::{Error, Result, Stage};
 
@@ -51,7 +51,7 @@ pub async fn restore(
     for chosen in chosen {
         began(chosen);
         let manifest = &chosen.backup.manifest;
-        let lease = lease(chosen).await;
+        let lease = lease(&*chosen.store, &chosen.backup.name).await;
         let restored = async {
             let plaintext = plaintext(registry, chosen, identities).await?;
             restorer.restore(manifest, plaintext).await.map(|restored| restored.notes)
@@ -75,9 +75,9 @@ const LEASE: TimeDelta = TimeDelta::hours(48);
 
 /// Asks whoever prunes to leave a backup alone while it is restored. Where that cannot be said, as with credentials that only read, the
 /// restore goes on: it is what matters.
-async fn lease(chosen: &Chosen) -> Option<Key> {
+pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
     let now = Utc::now();
-    let name = mark(Some(now + LEASE), "").put(&*chosen.store, &chosen.backup.name, Says::Restoring, now).await.ok()?;
+    let name = mark(Some(now + LEASE), "").put(store, backup, Says::Restoring, now).await.ok()?;
     name.key().ok()
 }
 

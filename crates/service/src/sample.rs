@@ -71,6 +71,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         ship: vec![DESTINATION.to_owned()],
         retention: policy.map(|policy| (DESTINATION.to_owned(), policy)).into_iter().collect(),
         parallel: 1,
+        drill: crate::config::Drilling::default(),
     }
 }
 
