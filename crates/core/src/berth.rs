@@ -4,6 +4,7 @@
 
 mod pace;
 mod patience;
+mod resume;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::lock::{Holder, Lock};
 use crate::quantity::Span;
 use crate::stage::{Entry, Exclusive, Leftover, Locks, Room, Ship, Store, Sweep};
 use crate::stream::ByteStream;
+
+use resume::Wanted;
 
 pub use pace::{MaxRate, Pace};
 
@@ -68,21 +71,29 @@ impl Berth {
 
     /// Waits for each item of a stream as long as the terms allow.
     fn items<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
-        let (name, limit) = (self.name.clone(), self.terms.stall_timeout);
-        let state = Some(stream);
-        futures_util::stream::unfold(state, move |state| {
-            let name = name.clone();
-            async move {
-                let mut stream = state?;
-                match tokio::time::timeout(limit, stream.next()).await {
-                    Ok(Some(item)) => Some((item, Some(stream))),
-                    Ok(None) => None,
-                    Err(_) => Some((Err(stalled(&name, "sent nothing", limit)), None)),
-                }
-            }
-        })
-        .boxed()
+        items(&self.name, self.terms.stall_timeout, stream)
     }
+}
+
+/// Waits for each item of a stream no longer than `limit`.
+fn items<T: Send + 'static>(
+    name: &str,
+    limit: Duration,
+    stream: BoxStream<'static, Result<T>>,
+) -> BoxStream<'static, Result<T>> {
+    let name = name.to_owned();
+    futures_util::stream::unfold(Some(stream), move |state| {
+        let name = name.clone();
+        async move {
+            let mut stream = state?;
+            match tokio::time::timeout(limit, stream.next()).await {
+                Ok(Some(item)) => Some((item, Some(stream))),
+                Ok(None) => None,
+                Err(_) => Some((Err(stalled(&name, "sent nothing", limit)), None)),
+            }
+        }
+    })
+    .boxed()
 }
 
 fn stalled(name: &str, what: &str, limit: Duration) -> Error {
@@ -135,7 +146,10 @@ impl Store for Berth {
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        self.answer(self.store.fetch(key, range)).await.map(|bytes| self.items(bytes))
+        let begun = self.answer(self.store.fetch(key, range.clone())).await?;
+        let (name, limit) = (self.name.clone(), self.terms.stall_timeout);
+        let wanted = Wanted { store: Arc::clone(&self.store), key: key.clone(), range, limit };
+        Ok(wanted.follow(self.items(begun), move |bytes| items(&name, limit, bytes)))
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {

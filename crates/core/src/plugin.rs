@@ -1,7 +1,9 @@
 //! How a plugin becomes a stage: its settings are read, then built with what the stage may know of its surroundings.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -154,6 +156,121 @@ pub struct Target {
     pub jobs: u32,
     /// A folder for what cannot be a stream. Plaintext lies there while the restore runs.
     pub scratch_dir: Option<PathBuf>,
+    /// What of an archive is restored.
+    pub selection: Selection,
+    /// Who owns what is restored.
+    pub owners: Owners,
+    /// Who may use it.
+    pub privileges: Privileges,
+    /// Roles of the backup, each with the role of the target that takes its place.
+    pub role_map: BTreeMap<String, String>,
+    /// What is done about the planner's statistics, which no dump brings.
+    pub statistics: Statistics,
+    /// Which scripts are run.
+    pub scripts: Scripts,
+    /// How long a program may take no byte while the server shows no work, before it is given up.
+    pub stall_timeout: Duration,
+}
+
+/// How long a restore may stall where nothing is set. An index that is built is work, however long it takes.
+pub const RESTORE_STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+impl Target {
+    /// A cluster whose databases are there and empty, restored into by one connection: what everything else changes.
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            database: TargetDatabase::Existing,
+            content: TargetContent::MustBeEmpty,
+            jobs: 1,
+            scratch_dir: None,
+            selection: Selection::default(),
+            owners: Owners::AsDumped,
+            privileges: Privileges::AsDumped,
+            role_map: BTreeMap::new(),
+            statistics: Statistics::Gathered,
+            scripts: Scripts::Harmless,
+            stall_timeout: RESTORE_STALL_TIMEOUT,
+        }
+    }
+}
+
+/// What of an archive is restored: all, or what every one of these that is given takes in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Tables, views and sequences of these names.
+    pub tables: Vec<String>,
+    /// What is in these schemas.
+    pub schemas: Vec<String>,
+    /// These sections.
+    pub sections: Vec<Section>,
+    /// The entries of this list, as `pg_restore --list` prints it and a person has edited it.
+    pub list: Option<String>,
+}
+
+impl Selection {
+    /// Whether nothing is left out.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A section of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// What the data needs: tables, types, functions.
+    PreData,
+    /// The data.
+    Data,
+    /// What needs the data: indexes, constraints, triggers.
+    PostData,
+}
+
+impl Section {
+    /// PostgreSQL's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PreData => "pre-data",
+            Self::Data => "data",
+            Self::PostData => "post-data",
+        }
+    }
+}
+
+/// Who owns what is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// Those who did.
+    AsDumped,
+    /// Whoever restores it.
+    Restorer,
+}
+
+/// Who may use what is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privileges {
+    /// Those who might.
+    AsDumped,
+    /// Its owner alone.
+    Left,
+}
+
+/// What is done about the planner's statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statistics {
+    /// They are gathered by ANALYZE.
+    Gathered,
+    /// They are left to autovacuum.
+    Left,
+}
+
+/// Which scripts are run by psql, which obeys commands of its own in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scripts {
+    /// Those that cannot have it run programs.
+    Harmless,
+    /// All: whoever wrote them is trusted with this host.
+    Trusted,
 }
 
 /// Whether the database to restore into is there.

@@ -265,6 +265,10 @@ pub trait Restore: Send + Sync {
 
     /// What is in the plaintext, a line each.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+
+    /// What of a record a restore brings, where only a part is restored: what the restored database can be held against. Nothing where
+    /// there is nothing to compare.
+    fn brings(&self, details: &Map<String, Value>) -> Option<Map<String, Value>>;
 }
 
 /// A backup that is to be restored.
@@ -283,6 +287,8 @@ pub struct Restored {
     pub notes: Vec<String>,
     /// What took how long, in its order.
     pub phases: Vec<Phase>,
+    /// The database that it lies in now, where it is one database.
+    pub database: Option<String>,
 }
 
 /// Makes places to restore to, for drills.

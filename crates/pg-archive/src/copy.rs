@@ -49,7 +49,7 @@ impl Copy {
 }
 
 /// Takes an identifier off the front: plain, or quoted with quotes doubled inside.
-fn identifier(rest: &mut &str) -> Option<String> {
+pub(crate) fn identifier(rest: &mut &str) -> Option<String> {
     let Some(quoted) = rest.strip_prefix('"') else {
         let end = rest.find([' ', '.', ',', ')', '(', '"', '\n']).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);

@@ -50,8 +50,13 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         origin: header.origin,
         tables,
         large_objects: collected.facts(),
+        objects: toc.objects(),
         toc: toc.lines(),
         toc_entries: toc.entries.len() as u64,
+        sequences: toc.mentions.sequences,
+        extensions: toc.mentions.extensions,
+        roles: toc.mentions.roles,
+        tablespaces: toc.mentions.tablespaces,
         bytes: input.offset(),
         others: Others::default(),
     })

@@ -1,5 +1,7 @@
 //! What an archive holds.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 /// All that is known of an archive once it was read to its end.
@@ -15,6 +17,23 @@ pub struct Facts {
     pub tables: Vec<Table>,
     /// Its large objects.
     pub large_objects: LargeObjects,
+    /// What it sets sequences to, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<Sequence>,
+    /// The extensions that it makes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub extensions: BTreeSet<String>,
+    /// The roles that must be there before: owners, and those whom it grants to or writes policies, default privileges, user mappings
+    /// and settings for. Among them may be PostgreSQL's own, such as `pg_database_owner`. Nothing for a script of pg_dumpall, which
+    /// makes them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<String>,
+    /// The tablespaces that it puts things into, other than the database's own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tablespaces: BTreeSet<String>,
+    /// How many entries its TOC has of each kind, such as `TABLE` or `FK CONSTRAINT`. Nothing for a script.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub objects: BTreeMap<String, u64>,
     /// Its TOC as `pg_restore --list` prints it, a line each, without the comments before it. Empty for a script.
     pub toc: Vec<String>,
     /// How many entries the TOC has; `--list` leaves some out.
@@ -196,6 +215,23 @@ pub struct LargeObjects {
     pub bytes: u64,
     /// The sum, modulo 2^128, of the XXH3-128 of each: its OID as four bytes, the most significant first, then its content.
     pub xxh3: String,
+}
+
+/// What a sequence is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequence {
+    /// The database, where a script is of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Its schema, where it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its `last_value`.
+    pub value: i64,
+    /// Whether that was given out: its `is_called`.
+    pub called: bool,
 }
 
 impl Facts {

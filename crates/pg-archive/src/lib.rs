@@ -16,6 +16,7 @@
 //! | `files` | `--format=directory` and `--format=tar`, as a tar stream |
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
 //! | `header`, `toc`, `copy` | what archives begin with |
+//! | `sql` | the words of SQL, and the roles and sequences in it |
 //! | `decode` | what is compressed inside |
 //! | `rows`, `statements`, `large_objects` | the data itself |
 
@@ -32,6 +33,7 @@ mod large_objects;
 mod lines;
 mod rows;
 mod script;
+mod sql;
 mod statements;
 mod table;
 mod text;
@@ -40,7 +42,7 @@ mod toc;
 use std::io::BufRead;
 
 pub use error::{Error, Result, Trouble};
-pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Table, Written};
+pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table, Written};
 
 use crate::header::{Header, Layout};
 use crate::input::Input;

@@ -22,17 +22,19 @@ mod section;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
 use crate::copy::Copy;
 use crate::error::{Error, Result};
-use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Table};
+use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table};
 use crate::input::Input;
 use crate::rows::{Flaw, Rows};
 use crate::script::command::Command;
 use crate::script::frame::Frame;
 use crate::script::lexer::{Lexer, Token};
 use crate::script::section::Section;
+use crate::sql::{SetValue, Strings, Tokens, roles};
 use crate::text::{Encoding, Text};
 
 /// How the statement begins that opens a large object for writing, once for each.
@@ -55,12 +57,17 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         database: None,
         section: None,
         tables: Vec::new(),
+        sequences: Vec::new(),
+        extensions: BTreeSet::new(),
+        roles: BTreeSet::new(),
+        tablespaces: BTreeSet::new(),
         kept: 0,
         large_objects: 0,
     };
     let tail = script.read_to_mark()?;
     frame::end(&mut script.input, &tail)?;
     let Script { input, frame, mut origin, database, tables, large_objects, .. } = script;
+    let Script { sequences, extensions, roles, tablespaces, .. } = script;
     if frame.kind == Kind::Script {
         origin.database = database;
     }
@@ -70,6 +77,11 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         origin,
         tables,
         large_objects: LargeObjects { count: large_objects, ..LargeObjects::default() },
+        sequences,
+        extensions,
+        roles,
+        tablespaces,
+        objects: BTreeMap::new(),
         toc: Vec::new(),
         toc_entries: 0,
         bytes: input.offset(),
@@ -92,7 +104,11 @@ struct Script<'a, R> {
     /// The table whose data was announced.
     section: Option<Section>,
     tables: Vec<Table>,
-    /// How many bytes the names of the tables take.
+    sequences: Vec<Sequence>,
+    extensions: BTreeSet<String>,
+    roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
+    /// How many bytes the names take.
     kept: usize,
     large_objects: u64,
 }
@@ -217,6 +233,13 @@ impl<R: BufRead> Script<'_, R> {
         {
             (self.watch)(&Place { name: section.name(), done: self.tables.len() as u64, of: None });
         }
+        if text.starts_with(SetValue::BEGINNING.as_bytes()) {
+            return self.sequence().map_err(|flaw| self.damaged(flaw));
+        }
+        if mentions(text) {
+            self.mentions().map_err(|flaw| self.damaged(flaw))?;
+        }
+        let text = self.lexer.text();
         if text.starts_with(b"SET ") {
             let text = String::from_utf8_lossy(text).into_owned();
             let encoding = text.strip_prefix("SET client_encoding = '").and_then(|rest| rest.strip_suffix("';"));
@@ -237,6 +260,49 @@ impl<R: BufRead> Script<'_, R> {
             return self.copy(copy);
         }
         Ok(())
+    }
+
+    /// Takes what a sequence is set to.
+    fn sequence(&mut self) -> Result<(), Flaw> {
+        let text = String::from_utf8_lossy(self.lexer.text()).into_owned();
+        let set = SetValue::parse(&text, self.strings()).ok_or("a sequence is not set as pg_dump does it")?;
+        let SetValue { sequence: Some((schema, name)), value, called } = set else { return Ok(()) };
+        self.kept(text.len())?;
+        let database = self.database.clone().filter(|_| self.frame.kind == Kind::ClusterScript);
+        self.sequences.push(Sequence { database, schema, name, value, called });
+        Ok(())
+    }
+
+    /// What a backslash does in a string.
+    fn strings(&self) -> Strings {
+        if self.lexer.all_strings_escape { Strings::Escaped } else { Strings::Standard }
+    }
+
+    /// Takes note of what a statement needs that must be there before.
+    fn mentions(&mut self) -> Result<(), Flaw> {
+        let text = self.lexer.text().to_owned();
+        let own = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+        let mut kept = 0;
+        if self.frame.kind == Kind::Script {
+            for role in roles(&text, self.strings()) {
+                let name = own(role.name);
+                kept += if self.roles.contains(&name) { 0 } else { name.len() };
+                self.roles.insert(name);
+            }
+        }
+        let mut tokens = Tokens::new(&text, self.strings());
+        let names = tokens.clone();
+        if text.starts_with(b"CREATE EXTENSION ") {
+            let of_statement = ["CREATE", "EXTENSION", "IF", "NOT", "EXISTS"];
+            let token = tokens.find(|token| !of_statement.iter().any(|word| names.is(token, word)));
+            self.extensions.extend(token.and_then(|token| names.name(&token)).map(own));
+            kept += text.len();
+        } else if text.starts_with(b"SET default_tablespace = ") {
+            let name = tokens.nth(3).and_then(|token| names.name(&token).or_else(|| names.string(&token)));
+            self.tablespaces.extend(name.map(own).filter(|name| !name.is_empty()));
+            kept += text.len();
+        }
+        self.kept(kept)
     }
 
     /// Counts what names take that are kept.
@@ -287,4 +353,20 @@ impl<R: BufRead> Script<'_, R> {
         self.lexer.go_on();
         Ok(())
     }
+}
+
+/// Whether a statement that begins like this may name what must be there before.
+fn mentions(text: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 9] = [
+        b"ALTER ",
+        b"CREATE EXTENSION ",
+        b"CREATE POLICY ",
+        b"CREATE SCHEMA ",
+        b"CREATE USER MAPPING ",
+        b"GRANT ",
+        b"REVOKE ",
+        b"SET SESSION AUTHORIZATION ",
+        b"SET default_tablespace = ",
+    ];
+    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }

@@ -1,14 +1,16 @@
 //! The table of contents: an entry for everything that a restore would make or fill.
 
 mod entry;
+mod mentions;
 mod reader;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
 
 use roaring::RoaringBitmap;
 
 pub(crate) use self::entry::{Data, Entry};
+pub(crate) use self::mentions::Mentions;
 use self::reader::Reader;
 use crate::error::{Error, Result};
 use crate::facts::Origin;
@@ -24,6 +26,8 @@ pub(crate) struct Toc {
     pub(crate) encoding: Encoding,
     /// The large objects that it lists one by one, where it does.
     pub(crate) large_objects: Option<RoaringBitmap>,
+    /// What its entries name besides.
+    pub(crate) mentions: Mentions,
 }
 
 impl Toc {
@@ -36,8 +40,13 @@ impl Toc {
             return Err(Error::damaged(at, PLACE, format!("has {count} entries")));
         }
         let mut reader = Reader::new(input, header);
-        let mut toc =
-            Self { entries: Vec::new(), by_id: HashMap::new(), encoding: Encoding::Other, large_objects: None };
+        let mut toc = Self {
+            entries: Vec::new(),
+            by_id: HashMap::new(),
+            encoding: Encoding::Other,
+            large_objects: None,
+            mentions: Mentions::default(),
+        };
         for number in 1..=count {
             let at = reader.input.offset();
             reader.place = format!("TOC entry {number} of {count}");
@@ -52,6 +61,7 @@ impl Toc {
             toc.entries.push(entry);
         }
         toc.encoding = reader.encoding;
+        toc.mentions = std::mem::take(&mut reader.mentions);
         if let (Encoding::Utf8, Some((at, place))) = (reader.encoding, reader.invalid) {
             return Err(Error::damaged(at, place, "there are bytes that are no UTF-8"));
         }
@@ -105,6 +115,18 @@ impl Toc {
     /// The entries whose data must follow, in its order.
     pub(crate) fn with_data(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.data != Data::Nowhere)
+    }
+
+    /// How many entries there are of each kind.
+    pub(crate) fn objects(&self) -> BTreeMap<String, u64> {
+        let mut objects = BTreeMap::new();
+        for entry in &self.entries {
+            match objects.get_mut(&entry.description) {
+                Some(count) => *count += 1,
+                None => drop(objects.insert(entry.description.clone(), 1)),
+            }
+        }
+        objects
     }
 
     /// The TOC as `pg_restore --list` has it.

@@ -6,6 +6,7 @@ mod dump;
 #[path = "intact/server.rs"]
 mod server;
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::thread;
 
@@ -14,7 +15,7 @@ use longshore_testkit::cluster::{Cluster, Installation};
 use longshore_testkit::sample;
 
 use crate::dump::{Dump, list, pg_dumpall};
-use crate::server::{large_objects, rows_by_table};
+use crate::server::{extensions, large_objects, roles, rows_by_table, sequences};
 
 /// The facts of a dump, which must be sound.
 fn facts(dump: &Dump) -> Facts {
@@ -34,6 +35,13 @@ fn sorted(facts: &Facts) -> Vec<Table> {
     tables
 }
 
+/// Puts one table of the zoo into a tablespace.
+fn add_tablespace(cluster: &Cluster) {
+    let create = "SET allow_in_place_tablespaces = on; CREATE TABLESPACE \"zoo annex\" LOCATION '';
+                  CREATE TABLE elsewhere (a int) TABLESPACE \"zoo annex\";";
+    cluster.psql(sample::ZOO, create);
+}
+
 /// Tests every major version, two at a time.
 fn on_every_version(test: impl Fn(&Installation) + Sync) {
     for pair in Installation::all().chunks(2) {
@@ -46,9 +54,12 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
     on_every_version(|installation| {
         let cluster = Cluster::start(installation, &[]);
         sample::load_zoo(&cluster);
+        add_tablespace(&cluster);
         let rows = rows_by_table(&cluster, sample::ZOO);
         let (count, bytes) = large_objects(&cluster, sample::ZOO);
-        assert!(rows.len() > 100 && count > 3, "the zoo is no zoo");
+        let (sequences, roles) = (sequences(&cluster, sample::ZOO), roles(&cluster, sample::ZOO));
+        let extensions = extensions(&cluster, sample::ZOO);
+        assert!(rows.len() > 100 && count > 3 && sequences.len() > 5 && roles.len() > 5, "the zoo is no zoo");
         let mut first: Option<Vec<Table>> = None;
         for dump in Dump::in_every_form(&cluster, installation, sample::ZOO) {
             let facts = facts(&dump);
@@ -57,6 +68,28 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
                 .iter()
                 .map(|table| ((table.schema.clone().unwrap(), table.name.clone()), table.rows.unwrap()));
             assert_eq!(counted.collect::<server::Rows>(), rows, "{}", dump.name);
+            let set = facts
+                .sequences
+                .iter()
+                .map(|set| ((set.schema.clone().unwrap(), set.name.clone()), (set.value, set.called)));
+            assert_eq!(set.collect::<server::Sequences>(), sequences, "{}", dump.name);
+            assert_eq!(facts.extensions, extensions, "{}", dump.name);
+            if facts.kind.is_archive() {
+                let foreign = |role: &&String| *role != "postgres" && !role.starts_with("pg_");
+                assert_eq!(
+                    facts.roles.iter().filter(foreign).cloned().collect::<BTreeSet<_>>(),
+                    roles,
+                    "{}",
+                    dump.name
+                );
+                assert_eq!(facts.objects.values().sum::<u64>(), facts.toc_entries, "{}", dump.name);
+                assert_eq!(facts.objects["TABLE DATA"], rows.len() as u64, "{}", dump.name);
+            } else {
+                // Without --create, a script says nothing of the database itself.
+                let known = |role: &String| roles.contains(role) || role == "postgres" || role.starts_with("pg_");
+                assert!(facts.roles.iter().all(known) && facts.roles.len() > 5, "{}: {:?}", dump.name, facts.roles);
+            }
+            assert_eq!(facts.tablespaces, BTreeSet::from(["zoo annex".to_owned()]), "{}", dump.name);
             assert_eq!(first.get_or_insert_with(|| sorted(&facts)), &sorted(&facts), "{}", dump.name);
             if facts.kind.is_archive() {
                 assert_eq!(listed(&facts), list(installation, &dump), "{}", dump.name);
@@ -120,6 +153,9 @@ fn a_cluster_dumped_as_one_script_tells_the_rows_of_all_its_databases() {
             let counted =
                 of_database.map(|table| ((table.schema.clone().unwrap(), table.name.clone()), table.rows.unwrap()));
             assert_eq!(counted.collect::<server::Rows>(), rows_by_table(&cluster, database), "{database}");
+            let set = all.sequences.iter().filter(|set| set.database.as_deref() == Some(database));
+            let set = set.map(|set| ((set.schema.clone().unwrap(), set.name.clone()), (set.value, set.called)));
+            assert_eq!(set.collect::<server::Sequences>(), sequences(&cluster, database), "{database}");
         }
         for option in ["--globals-only", "--roles-only", "--tablespaces-only", "--clean", "--schema-only", "--inserts"]
         {

@@ -88,7 +88,7 @@ impl Client {
 
     /// `psql` connected here: no start-up file, and an error ends it with exit status 3.
     pub async fn psql(&self) -> Result<Command> {
-        let psql = self.psql.get_or_try_init(|| self.newest_tool("psql")).await?;
+        let psql = self.psql_tool().await?;
         let mut client = self.clone();
         if self.database().is_none() && self.conninfo.get("service").is_none() && !from_environment() {
             client.conninfo.set("dbname", "postgres");
@@ -96,6 +96,11 @@ impl Client {
         let mut command = client.command(psql);
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
         Ok(command)
+    }
+
+    /// The `psql` that is used.
+    pub async fn psql_tool(&self) -> Result<&Tool> {
+        self.psql.get_or_try_init(|| self.newest_tool("psql")).await
     }
 
     /// The answer to a query that returns one JSON value.

@@ -64,6 +64,23 @@ fn dollar_quoted(text: &str) -> usize {
     text[tag.len()..].find(tag).map_or(text.len(), |close| close + 2 * tag.len())
 }
 
+/// Whether psql would obey a command of its own in this text: whether a backslash stands outside of quotes and comments.
+pub fn commands(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut place = 0;
+    while place < bytes.len() {
+        place += match bytes[place] {
+            b'\\' => return true,
+            b'\'' => quoted(&text[place..], '\'', escapes(&text[..place])),
+            b'"' => quoted(&text[place..], '"', false),
+            b'-' if text[place..].starts_with("--") => text[place..].find('\n').unwrap_or(text.len() - place),
+            b'$' => dollar_quoted(&text[place..]),
+            _ => 1,
+        };
+    }
+    false
+}
+
 /// The identifier that `statement` has after `prefix`, unquoted, and what follows it.
 pub fn identifier_after<'a>(statement: &'a str, prefix: &str) -> Option<(String, &'a str)> {
     let rest = statement.strip_prefix(prefix)?;
@@ -107,6 +124,18 @@ CREATE ROLE app;
         assert_eq!(roles, [("od\"d; role".to_owned(), ";\n"), ("app".to_owned(), ";\n")]);
         assert!(statements.contains(&"DO $x$ begin; perform 1; end $x$;\n"));
         assert!(statements.contains(&"COMMENT ON ROLE app IS E'it\\'s; so';\n"));
+    }
+
+    #[test]
+    fn a_backslash_is_a_command_only_outside_of_quotes_and_comments() {
+        for harmless in
+            ["CREATE ROLE app;\n", "SELECT '\\! id', $x$\\! id$x$, \"\\! id\"; -- \\! id\n", "SELECT E'\\\\';"]
+        {
+            assert!(!commands(harmless), "{harmless}");
+        }
+        for obeyed in ["\\! id\n", " \\! id\n", "SELECT 1 \\gexec\n", "SELECT 'a' \\! id\n", "-- x\n\\! id\n"] {
+            assert!(commands(obeyed), "{obeyed}");
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
 pub struct Version {
     /// The major version: 17. Before PostgreSQL 10 it had two parts, of which this is the first.
     pub major: u32,
-    minor: u32,
+    /// The minor version: 4.
+    pub minor: u32,
     text: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
@@ -12,7 +13,7 @@ use longshore_core::stage::Store;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::config::Config;
+use crate::config::{Config, Destination};
 
 /// A destination whose catalog was read.
 pub struct Catalogued {
@@ -30,23 +31,47 @@ pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String
         config.destination(name)?;
     }
     let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
+    Ok(join_all(chosen.map(async |(name, at)| (name.clone(), read(config, name, at).await))).await)
+}
+
+/// Reads the catalog of one destination.
+async fn read(config: &Config, name: &str, destination: &Destination) -> Result<Catalogued> {
+    let store = destination.open()?;
+    let mut catalog = Catalog::read(&*store).await?;
+    let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == name);
+    catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
+    Ok(Catalogued { name: name.to_owned(), store, catalog })
+}
+
+/// How much slower than another a destination must be to come after it.
+const STEP: Duration = Duration::from_millis(250);
+
+/// The catalogs that could be read, and why others could not, those that answered fastest first. If none could, that is the error.
+pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    if let Some(name) = only {
+        config.destination(name)?;
+    }
+    let chosen = config.destinations.iter().filter(|(name, _)| only.is_none_or(|only| only == name.as_str()));
     let reads = chosen.map(async |(name, destination)| {
-        let read = async {
-            let store = destination.open()?;
-            let mut catalog = Catalog::read(&*store).await?;
-            let adoptions = config.adoptions.values().filter(|adoption| adoption.destination == *name);
-            catalog.adopt(adoptions.map(|adoption| &adoption.adopt));
-            Ok(Catalogued { name: name.clone(), store, catalog })
-        };
-        (name.clone(), read.await)
+        let begun = Instant::now();
+        let read = read(config, name, destination).await;
+        (begun.elapsed(), read)
     });
-    Ok(join_all(reads).await)
+    let mut all = join_all(reads).await;
+    // Of those that are about as fast, the first in the configuration.
+    all.sort_by_key(|(took, _)| took.as_millis() / STEP.as_millis());
+    parted(all.into_iter().map(|(_, read)| read))
 }
 
 /// The catalogs that could be read, and why others could not. If none could, that is the error.
 pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    parted(catalogs(config, only).await?.into_iter().map(|(_, read)| read))
+}
+
+/// Those that were read, and the errors of the others.
+fn parted(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
-    for (_, read) in catalogs(config, only).await? {
+    for read in reads {
         match read {
             Ok(read) => all.push(read),
             Err(error) => errors.push(error),

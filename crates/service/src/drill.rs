@@ -23,7 +23,7 @@ use longshore_core::check::Outcome;
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::manifest::{Manifest, Tool};
 use longshore_core::pipeline::{fetch, is_damage, undo};
-use longshore_core::plugin::{Identities, Target, TargetContent, TargetDatabase};
+use longshore_core::plugin::{Identities, Target, TargetDatabase};
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
 use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
 use longshore_core::subject::Subject;
@@ -36,6 +36,7 @@ use self::choice::{Choice, choose};
 use crate::config::{Config, Job};
 use crate::hold::author;
 use crate::problem::Problem;
+use crate::record::record;
 use crate::registry::Registry;
 use crate::restore::lease;
 
@@ -105,6 +106,13 @@ struct Ground<'a> {
     identities: &'a Identities,
     scratch: &'a dyn ScratchCluster,
     examiner: &'a dyn Examine,
+}
+
+impl Ground<'_> {
+    /// Whether it is restored there: what belongs to a whole cluster only into one of the drill's own.
+    fn takes(&self, manifest: &Manifest) -> bool {
+        manifest.subject.is_database() || self.scratch.takes_globals()
+    }
 }
 
 /// What came of a restore.
@@ -189,7 +197,7 @@ impl Driller<'_> {
                     "give an identity that opens it: --identity FILE, or identity or identity_command in [job.NAME.drill]",
                 ));
             }
-            let details = match crate::inspect::record(self.registry, identities, store, &backup).await {
+            let details = match record(self.registry, identities, store, &backup).await {
                 Err(error) if !is_damage(&error) => return Err(error),
                 details => details,
             };
@@ -235,32 +243,37 @@ impl Driller<'_> {
             _ => ground.scratch.cluster(),
         };
         let target = Target {
-            cluster,
             database: TargetDatabase::Create,
-            content: TargetContent::MustBeEmpty,
             jobs: self.jobs,
             scratch_dir: Some(ground.scratch.folder().to_owned()),
+            ..Target::new(cluster)
         };
         self.registry.restore.build(self.registry.default_restore, &target)
     }
 
     /// Looks whether the place takes what is to be restored, before a byte of it is fetched.
     async fn prepare(&self, ground: &Ground<'_>, candidates: &[Candidate]) -> Result<()> {
-        for candidate in candidates {
-            let manifest = &candidate.backup.manifest;
-            if !manifest.subject.is_database() && !ground.scratch.takes_globals() {
-                continue;
-            }
-            let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
-            let findings = self.restorer(ground, manifest)?.prepare(&[Wanted { manifest, details }]).await;
+        let wanted = candidates.iter().map(|candidate| Wanted {
+            manifest: &candidate.backup.manifest,
+            details: candidate.details.as_ref().ok().and_then(Option::as_ref),
+        });
+        let databases = wanted.filter(|wanted| ground.takes(wanted.manifest)).collect::<Vec<_>>();
+        // Where databases have other names, each has a target of its own.
+        let targets: Vec<&[Wanted<'_>]> = match ground.scratch.takes_globals() {
+            true => vec![&databases],
+            false => databases.chunks(1).collect(),
+        };
+        for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
+            let manifest = wanted[0].manifest;
+            let findings = self.restorer(ground, manifest)?.prepare(wanted).await;
             let findings = findings.map_err(|error| judgement::unfit(error, manifest, ground.scratch))?;
-            // Roles that the globals bring are not there yet, which is as it should be.
-            let mut failed = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed);
-            if let Some(finding) =
-                failed.find(|finding| !(ground.scratch.takes_globals() && is_of_globals(&finding.message)))
-            {
-                let error = Error::new(Stage::Drill, Kind::Failed, finding.subject, finding.message);
-                return Err(match finding.remedy {
+            let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+            if let Some(first) = failed.first() {
+                let said = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
+                let message = "cannot be drilled here, which says nothing about the backup";
+                let error = Error::new(Stage::Drill, Kind::Failed, &ground.job.name, message)
+                    .because(said.collect::<Vec<_>>().join("\n"));
+                return Err(match &first.remedy {
                     Some(remedy) => error.hint(remedy),
                     None => error,
                 });
@@ -275,7 +288,7 @@ impl Driller<'_> {
         let mut phases = Vec::new();
         let backup = &candidate.backup;
         let manifest = &backup.manifest;
-        if !manifest.subject.is_database() && !ground.scratch.takes_globals() {
+        if !ground.takes(manifest) {
             notes.push(format!("{}: not restored: the server that the drill borrows keeps its own", manifest.subject));
             return Restored { started, phases, error: None };
         }
@@ -386,11 +399,6 @@ async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
     let rows = examiner.ask("postgres", query).await?;
     let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
     Ok(names.map(|name| (name.clone(), name)).collect())
-}
-
-/// Whether a finding is of what the globals bring.
-fn is_of_globals(message: &str) -> bool {
-    ["role", "tablespace"].iter().any(|word| message.contains(word))
 }
 
 /// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.

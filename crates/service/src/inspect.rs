@@ -6,20 +6,18 @@ mod wrapping;
 
 use std::sync::Arc;
 
-use longshore_core::catalog::Backup;
 use longshore_core::manifest::{Format, Verification};
-use longshore_core::meter::expect;
 use longshore_core::pipeline::open;
 use longshore_core::plugin::Identities;
 use longshore_core::progress::Progress;
-use longshore_core::stage::Store;
-use longshore_core::stream::{ByteStream, collect, drain};
+use longshore_core::stream::{ByteStream, drain};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
+use crate::record::record;
 use crate::registry::Registry;
 use crate::restore::{Choice, Globals, What, choose};
 use crate::verify::{ashore, opener};
@@ -27,8 +25,6 @@ use crate::verify::{ashore, opener};
 /// The way out for whoever looks into a file; another than for whoever configures who judges.
 const KNOWN: &str = "known are the dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, as they are or in age, zstd, gzip or LZ4; \
                      of newer ones, `pg_restore --list` tells what is in them";
-/// The most bytes that a backup's details may have.
-const MAX_DETAILS_BYTES: usize = 256 << 20;
 
 /// What was learnt of a dump.
 #[derive(Debug, Serialize)]
@@ -162,32 +158,6 @@ impl Inspector<'_> {
             None => (Vec::new(), Map::new()),
         })
     }
-}
-
-/// What was recorded of a backup while it was dumped, if that is to be had here.
-pub(crate) async fn record(
-    registry: &Registry,
-    identities: &Identities,
-    store: &dyn Store,
-    backup: &Backup,
-) -> Result<Option<Map<String, Value>>> {
-    let Some(file) = &backup.manifest.details else { return Ok(None) };
-    let key = file.key.as_str();
-    let opener = opener(registry, identities, backup)?;
-    let sealed = expect(store.fetch(&file.key, None).await?, file.sealed.clone(), key.to_owned());
-    let opened = match (&backup.manifest.artifact.encryption, opener) {
-        (None, _) => sealed,
-        (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
-        (Some(encryption), None) => {
-            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
-            return Err(error.hint("give an identity that opens it: --identity FILE"));
-        }
-    };
-    let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
-    let details: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
-    // A record of warnings alone says nothing of what is in the dump.
-    Ok(details.keys().any(|key| key != "warnings").then_some(details))
 }
 
 fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {

@@ -15,6 +15,7 @@
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
+//! | `record` | what was recorded of a backup while it was dumped |
 //! | `lock` | one run of a job at a time |
 //! | `memory` | what is remembered from one prune to the next |
 //! | `fault` | a mistake in the configuration, and its place in the file |
@@ -31,6 +32,7 @@ mod lock;
 mod memory;
 pub mod problem;
 pub mod prune;
+mod record;
 pub mod registry;
 pub mod report;
 pub mod restore;

@@ -2,26 +2,45 @@
 
 mod choice;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{TimeDelta, Utc};
+use futures_util::StreamExt;
+use longshore_core::check::{self, Finding};
+use longshore_core::drill::{Comparison, Drill, Phase};
+use longshore_core::error::printable;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::Says;
-use longshore_core::pipeline::open;
-use longshore_core::plugin::{Identities, Target};
-use longshore_core::stage::{Restore, Store, Wanted};
-use longshore_core::stream::{ByteStream, drain, transform};
-use longshore_core::{Error, Result, Stage};
+use longshore_core::pipeline::{Source, open_from};
+use longshore_core::plugin::{Identities, Target, TargetContent};
+use longshore_core::stage::{self, Restore, Store, Wanted};
+use longshore_core::stream::{ByteStream, collect, drain, transform};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
 
+use self::choice::Drilled;
 pub use self::choice::{Choice, Chosen, Globals, What, choose};
 use crate::hold::mark;
+use crate::record::record;
 use crate::registry::Registry;
 
-/// The plaintext of a chosen backup.
-async fn plaintext(registry: &Registry, chosen: &Chosen, identities: &Identities) -> Result<ByteStream> {
+/// The plaintext of a chosen backup, from its destinations in turn, but for the first `skipped`.
+async fn plaintext(
+    registry: &Registry,
+    chosen: &Chosen,
+    identities: &Identities,
+    skipped: usize,
+    watch: &Arc<dyn Watch>,
+) -> Result<ByteStream> {
     let opener = crate::verify::opener(registry, identities, &chosen.backup)?;
-    open(&*chosen.store, &chosen.backup.manifest, opener.as_deref()).await
+    let (name, heard) = (chosen.backup.name.clone(), Arc::clone(watch));
+    let turned = move |error: &Error, to: &Source| heard.turned(&name, error, &to.name);
+    let sources = chosen.sources.get(skipped..).unwrap_or_default();
+    open_from(sources, &chosen.backup.manifest, opener.as_deref(), turned).await
 }
 
 fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
@@ -29,45 +48,213 @@ fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
 }
 
 /// What became of one backup: what its owner should hear, or why it could not be restored.
-pub type Restored = Result<Vec<String>>;
+pub type Restored = Result<Outcome>;
 
-/// Restores into the target. Everything is looked at before the first byte is fetched; from then on a database that fails
-/// hinders no other, but without what belongs to the whole cluster none is tried. `ended` hears of each.
-pub async fn restore(
-    registry: &Registry,
-    chosen: &[Chosen],
-    target: &Target,
-    identities: &Identities,
-    began: &(dyn Fn(&Chosen) + Sync),
-) -> Result<Vec<Restored>> {
-    let restorer = restorer(registry, target)?;
-    for chosen in chosen {
-        crate::verify::opener(registry, identities, &chosen.backup)?;
+/// A backup that was restored.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What its owner should hear.
+    pub notes: Vec<String>,
+    /// What took how long.
+    pub phases: Vec<Phase>,
+    /// What was held against the record of the dump; nothing where that was not wanted, or there is none.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// Whether a restored database is held against the record of its dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// It is.
+    Recorded,
+    /// It is not.
+    Nothing,
+}
+
+/// Who is told how far a restore is. It must not wait.
+pub trait Watch: Send + Sync {
+    /// A backup is begun; the last drill tells how many seconds it may take.
+    fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>);
+
+    /// So many more bytes of plaintext were taken.
+    fn read(&self, backup: &BackupName, bytes: u64);
+
+    /// A destination failed, and another goes on.
+    fn turned(&self, backup: &BackupName, error: &Error, to: &str);
+
+    /// It is done, or has failed.
+    fn ended(&self, backup: &BackupName, restored: &Restored);
+}
+
+/// Nobody watches.
+pub struct Nobody;
+
+impl Watch for Nobody {
+    fn began(&self, _: &Chosen, _: Option<f64>) {}
+    fn read(&self, _: &BackupName, _: u64) {}
+    fn turned(&self, _: &BackupName, _: &Error, _: &str) {}
+    fn ended(&self, _: &BackupName, _: &Restored) {}
+}
+
+/// Brings backups home.
+pub struct Restorer<'a> {
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// Where to.
+    pub target: &'a Target,
+    /// What opens what is sealed.
+    pub identities: &'a Identities,
+    /// How many databases are restored at once.
+    pub parallel: usize,
+    /// Whether they are looked at afterwards.
+    pub compare: Compare,
+    /// Who is told.
+    pub watch: Arc<dyn Watch>,
+}
+
+impl Restorer<'_> {
+    /// Restores into the target. Everything is looked at before the first byte is fetched; from then on a database that fails
+    /// hinders no other, but without what belongs to the whole cluster none is tried.
+    pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<Restored>> {
+        let restorer = restorer(self.registry, self.target)?;
+        let mut records = Vec::new();
+        for chosen in chosen {
+            crate::verify::opener(self.registry, self.identities, &chosen.backup)?;
+            // Whether a record can be had shows; the dump itself is what matters.
+            records.push(record(self.registry, self.identities, &*chosen.store, &chosen.backup).await.ok().flatten());
+        }
+        let wanted: Vec<_> = chosen
+            .iter()
+            .zip(&records)
+            .map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.as_ref() })
+            .collect();
+        expect_fit(&restorer.prepare(&wanted).await?)?;
+        let (databases, globals): (Vec<_>, Vec<_>) =
+            chosen.iter().zip(&records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
+        let mut all = Vec::new();
+        for (chosen, _) in globals {
+            let restored = self.one(&*restorer, chosen, None).await;
+            let goes_on = restored.is_ok();
+            all.push(restored);
+            if !goes_on {
+                return Ok(all);
+            }
+        }
+        let restores = databases
+            .into_iter()
+            .map(|(chosen, record)| self.one(&*restorer, chosen, record.as_ref()))
+            .collect::<Vec<_>>();
+        all.extend(futures_util::stream::iter(restores).buffered(self.parallel.max(1)).collect::<Vec<_>>().await);
+        Ok(all)
     }
-    let wanted: Vec<_> =
-        chosen.iter().map(|chosen| Wanted { manifest: &chosen.backup.manifest, details: None }).collect();
-    restorer.prepare(&wanted).await?;
-    let mut all = Vec::new();
-    for chosen in chosen {
-        began(chosen);
-        let manifest = &chosen.backup.manifest;
+
+    /// Restores one backup, and tells who watches.
+    async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, record: Option<&Map<String, Value>>) -> Restored {
+        self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
-        let restored = async {
-            let plaintext = plaintext(registry, chosen, identities).await?;
-            restorer.restore(manifest, plaintext).await.map(|restored| restored.notes)
-        };
-        let restored = restored.await;
+        let mut restored = self.bring(restorer, chosen).await;
+        if let Ok((outcome, Some(database))) = &mut restored {
+            if let Some(details) = record.and_then(|record| restorer.brings(record)) {
+                self.compare(outcome, database, chosen, &details).await;
+            }
+        }
         if let Some(lease) = lease {
             // It runs out by itself.
             chosen.store.remove(&lease).await.ok();
         }
-        let goes_on = restored.is_ok() || manifest.subject.is_database();
-        all.push(restored);
-        if !goes_on {
-            break;
-        }
+        let restored = restored.map(|(outcome, _)| outcome);
+        self.watch.ended(&chosen.backup.name, &restored);
+        restored
     }
-    Ok(all)
+
+    /// Restores one backup, from another destination anew where the bytes of one are damaged, and tells which database it lies in.
+    async fn bring(&self, restorer: &dyn Restore, chosen: &Chosen) -> Result<(Outcome, Option<String>)> {
+        let mut damaged: Option<Error> = None;
+        for skipped in 0..chosen.sources.len() {
+            let (name, watch) = (chosen.backup.name.clone(), Arc::clone(&self.watch));
+            let restored = async {
+                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.watch).await?;
+                let heard = plaintext.inspect(move |chunk| {
+                    watch.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                });
+                restorer.restore(&chosen.backup.manifest, heard.boxed()).await
+            };
+            match (restored.await, damaged.take()) {
+                (Ok(restored), _) => {
+                    let stage::Restored { notes, phases, database } = restored;
+                    return Ok((Outcome { notes, phases, comparisons: Vec::new() }, database));
+                }
+                // What the first left in a database that was there is in the way of the next.
+                (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
+                (Err(error), _) => match chosen.sources.get(skipped + 1) {
+                    Some(next) if error.kind() == Kind::Corrupt => {
+                        self.watch.turned(&chosen.backup.name, &error, &next.name);
+                        damaged = Some(error);
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        Err(damaged.unwrap_or_else(|| {
+            let message = "there is no good copy of it";
+            Error::new(Stage::Restore, Kind::NotFound, chosen.backup.name.as_str(), message)
+        }))
+    }
+
+    /// Holds what was restored against the record of the dump.
+    async fn compare(&self, outcome: &mut Outcome, database: &str, chosen: &Chosen, details: &Map<String, Value>) {
+        if self.compare == Compare::Nothing || self.target.content == TargetContent::Append {
+            return;
+        }
+        let begun = Instant::now();
+        let compared = async {
+            let examiner = self.registry.examine.build(self.registry.default_examine, &self.target.cluster)?;
+            examiner.compare(database, &chosen.backup.manifest, details).await
+        };
+        match compared.await {
+            Ok(comparisons) => outcome.comparisons = comparisons,
+            Err(error) => outcome.notes.push(format!(
+                "database \"{}\" could not be compared with the record of its dump: {}",
+                printable(database),
+                error.chain()
+            )),
+        }
+        outcome.phases.push(Phase {
+            name: "compare".to_owned(),
+            seconds: begun.elapsed().as_secs_f64(),
+            restores: false,
+        });
+    }
+}
+
+/// All that stands in the way as one error, or nothing.
+fn expect_fit(findings: &[Finding]) -> Result<()> {
+    let failed: BTreeSet<String> = findings
+        .iter()
+        .filter(|finding| finding.outcome == check::Outcome::Failed)
+        .map(|finding| match &finding.remedy {
+            Some(remedy) => format!("{}; {remedy}", finding.message),
+            None => finding.message.clone(),
+        })
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let lines = failed.into_iter().collect::<Vec<_>>().join("\n");
+    Err(Error::new(Stage::Restore, Kind::Refused, "target", "cannot take what is to be restored; nothing was touched")
+        .because(lines))
+}
+
+/// The most bytes that the record of a drill may have.
+const MAX_DRILL_BYTES: usize = 1 << 20;
+
+/// How long a restore may take, by the last drill of its series and the sizes of both, in seconds.
+async fn estimate(chosen: &Chosen) -> Option<f64> {
+    let Drilled { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
+    let bytes =
+        collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
+    let drill: Drill = serde_json::from_slice(&bytes).ok()?;
+    let larger = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
+    Some(drill.restore_seconds() * larger)
 }
 
 /// How long a restore is believed to be under way, if nothing is heard of it.
@@ -81,6 +268,10 @@ pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key>
     name.key().ok()
 }
 
+fn unwatched() -> Arc<dyn Watch> {
+    Arc::new(Nobody)
+}
+
 /// What is in a backup, a line each.
 pub async fn contents(
     registry: &Registry,
@@ -88,13 +279,13 @@ pub async fn contents(
     target: &Target,
     identities: &Identities,
 ) -> Result<Vec<String>> {
-    let plaintext = plaintext(registry, chosen, identities).await?;
+    let plaintext = plaintext(registry, chosen, identities, 0, &unwatched()).await?;
     restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
 /// Writes the plaintext to a file of mode 600 that is not there yet. What could not be written whole is removed.
 pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities: &Identities) -> Result<()> {
-    let plaintext = plaintext(registry, chosen, identities).await?;
+    let plaintext = plaintext(registry, chosen, identities, 0, &unwatched()).await?;
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);

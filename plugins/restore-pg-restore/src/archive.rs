@@ -4,17 +4,22 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Instant;
 
 use futures_util::StreamExt;
+use longshore_core::drill::Phase;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::Target;
+use longshore_core::plugin::{Section, Target};
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::child::{Pipes, Running, feed};
+use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::directory::{self, TempDir};
+use tokio::process::Command;
 
-use crate::Restorer;
+use crate::patience::{self, Taken};
+use crate::selection::ListFile;
+use crate::{Restorer, phase};
 
 /// What pg_restore makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,29 +48,35 @@ impl Ready {
     }
 }
 
+/// Whether the plaintext is put into files: where pg_restore reads nothing else, and where there is a place for them, since it can
+/// then be seen how long each part takes.
+pub(crate) fn in_files(target: &Target, manifest: &Manifest) -> bool {
+    match manifest.artifact.format {
+        Format::Directory => true,
+        Format::Custom => target.jobs > 1 || target.scratch_dir.is_some(),
+        Format::Tar | Format::Plain => false,
+    }
+}
+
 /// Refuses what needs a folder where none was named.
 pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> {
-    match manifest.artifact.format {
-        Format::Directory => directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore).map(drop),
-        Format::Custom if target.jobs > 1 => {
-            directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore).map(drop)
-        }
-        Format::Tar if target.jobs > 1 => {
-            let subject = manifest.subject.to_string();
-            let message = "pg_restore restores the tar format by one connection alone";
-            Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint("leave --jobs out"))
-        }
-        _ => Ok(()),
+    if manifest.artifact.format == Format::Tar && target.jobs > 1 {
+        let subject = manifest.subject.to_string();
+        let message = "pg_restore restores the tar format by one connection alone";
+        return Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint("leave --jobs out"));
+    }
+    match in_files(target, manifest) {
+        true => directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore).map(drop),
+        false => Ok(()),
     }
 }
 
 /// Waits until the plaintext is seen to open: its first bytes, or, where pg_restore needs files, all of it.
 pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, mut plaintext: ByteStream) -> Result<Ready> {
     let label = manifest.subject.to_string();
-    let format = manifest.artifact.format;
-    if format == Format::Directory || format == Format::Custom && target.jobs > 1 {
+    if in_files(target, manifest) {
         let folder = directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore)?;
-        if format == Format::Directory {
+        if manifest.artifact.format == Format::Directory {
             directory::unpack(plaintext, folder.path(), Stage::Restore, &label).await?;
         } else {
             save(plaintext, &folder.path().join("dump"), &label).await?;
@@ -77,32 +88,78 @@ pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, mut plainte
     Ok(Ready::Stream(first.chain(plaintext).fuse().boxed()))
 }
 
-/// Restores an archive by way of `client`.
+/// Restores an archive into `database`, and tells what took how long.
 pub(crate) async fn restore(
     restorer: &Restorer,
-    client: &Client,
+    database: &str,
     create: Create,
     manifest: &Manifest,
     ready: Ready,
-) -> Result<()> {
-    let label = manifest.subject.to_string();
-    let pg_restore = restorer.tool("pg_restore", manifest).await?;
-    let mut command = client.command(&pg_restore);
-    command.arg("--exit-on-error");
-    if create == Create::Database {
-        command.arg("--create");
-    }
-    command.arg(match manifest.artifact.format {
-        Format::Directory => "--format=directory",
-        Format::Tar => "--format=tar",
-        Format::Custom | Format::Plain => "--format=custom",
-    });
-    let ended = match ready {
-        Ready::Folder(folder) => {
-            command.arg(format!("--jobs={}", restorer.target.jobs)).arg(folder.path().join("dump"));
-            Running::start(command, "pg_restore", Pipes::Neither)?.wait().await?
+) -> Result<Vec<Phase>> {
+    let work = Work {
+        restorer,
+        database,
+        manifest,
+        pg_restore: restorer.tool("pg_restore", manifest).await?,
+        list: ListFile::write(&restorer.target)?,
+    };
+    let chosen = &restorer.target.selection.sections;
+    let begun = Instant::now();
+    match ready {
+        Ready::Stream(plaintext) => {
+            work.from_stream(create, plaintext).await?;
+            Ok(vec![phase("restore", begun)])
         }
-        Ready::Stream(mut plaintext) => {
+        Ready::Folder(folder) if chosen.is_empty() => {
+            work.from_files(create, &[Section::PreData, Section::Data], &folder).await?;
+            let restored = phase("restore", begun);
+            let begun = Instant::now();
+            work.from_files(Create::Content, &[Section::PostData], &folder).await?;
+            Ok(vec![restored, phase("index", begun)])
+        }
+        Ready::Folder(folder) => {
+            work.from_files(create, chosen, &folder).await?;
+            Ok(vec![phase("restore", begun)])
+        }
+    }
+}
+
+/// An archive on its way into a database.
+struct Work<'a> {
+    restorer: &'a Restorer,
+    database: &'a str,
+    manifest: &'a Manifest,
+    pg_restore: longshore_pg_client::tool::Tool,
+    list: ListFile,
+}
+
+impl Work<'_> {
+    /// pg_restore as it is called for all forms, and whom it connects as.
+    fn command(&self, create: Create, sections: &[Section]) -> (Client, Command) {
+        let client = match create {
+            Create::Database => crate::landing::maintenance(&self.restorer.client, self.database),
+            Create::Content => self.restorer.client.to_database(self.database),
+        };
+        let mut command = client.command(&self.pg_restore);
+        command.arg("--exit-on-error");
+        if create == Create::Database {
+            command.arg("--create");
+        }
+        command.arg(match self.manifest.artifact.format {
+            Format::Directory => "--format=directory",
+            Format::Tar => "--format=tar",
+            Format::Custom | Format::Plain => "--format=custom",
+        });
+        self.list.tell(&mut command, &self.restorer.target);
+        command.args(sections.iter().map(|section| format!("--section={}", section.name())));
+        (client, command)
+    }
+
+    async fn from_stream(&self, create: Create, plaintext: ByteStream) -> Result<()> {
+        let (client, command) = self.command(create, &self.restorer.target.selection.sections);
+        let taken = Taken::default();
+        let mut plaintext = taken.count(plaintext);
+        let work = async {
             let mut running = Running::start(command, "pg_restore", Pipes::Input)?;
             feed(&mut running.stdin, &mut plaintext, None).await?;
             let ended = running.wait().await?;
@@ -110,16 +167,36 @@ pub(crate) async fn restore(
                 // pg_restore stops at the last block; whether the bytes were the right ones is known at the end.
                 stream::drain(plaintext).await?;
             }
-            ended
-        }
-    };
-    if ended.status.success() {
-        return Ok(());
+            Ok(ended)
+        };
+        self.judge(&client, patience::wait(&client, &self.label(), self.limit(), &taken, work).await?)
     }
-    let error = client.failure(Stage::Restore, &label, &ended);
-    let words = ended.words.last_lines();
-    let role_missing = words.contains("role \"") && words.contains("does not exist");
-    Err(if role_missing { error.hint("restore the globals first: give --globals") } else { error })
+
+    async fn from_files(&self, create: Create, sections: &[Section], folder: &TempDir) -> Result<()> {
+        let (client, mut command) = self.command(create, sections);
+        command.arg(format!("--jobs={}", self.restorer.target.jobs)).arg(folder.path().join("dump"));
+        let work = async { Running::start(command, "pg_restore", Pipes::Neither)?.wait().await };
+        let ended = patience::wait(&client, &self.label(), self.limit(), &Taken::default(), work).await?;
+        self.judge(&client, ended)
+    }
+
+    fn judge(&self, client: &Client, ended: Ended) -> Result<()> {
+        if ended.status.success() {
+            return Ok(());
+        }
+        let error = client.failure(Stage::Restore, &self.label(), &ended);
+        let words = ended.words.last_lines();
+        let role_missing = words.contains("role \"") && words.contains("does not exist");
+        Err(if role_missing { error.hint("restore the globals first: give --globals") } else { error })
+    }
+
+    fn label(&self) -> String {
+        self.manifest.subject.to_string()
+    }
+
+    fn limit(&self) -> std::time::Duration {
+        self.restorer.target.stall_timeout
+    }
 }
 
 /// Writes a stream to a private file.

@@ -51,6 +51,54 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
     refused(Kind::Refused, "the database is not empty", hint)
 }
 
+/// Why a database that is to be made cannot be made as it was, or one that is there cannot take what the backup holds.
+pub(crate) async fn misfit(
+    client: &Client,
+    landing: Landing,
+    database: &str,
+    facts: &DatabaseFacts,
+) -> Result<Option<Error>> {
+    let refused =
+        |message: String, hint: &str| Ok(Some(Error::new(Stage::Restore, Kind::Refused, database, message).hint(hint)));
+    if landing == Landing::There {
+        let all = databases(&maintenance(client, "")).await?;
+        let Some(there) = all.iter().find(|there| there.name == database) else { return Ok(None) };
+        let (source, target) = (facts.encoding.as_str(), there.facts.encoding.as_str());
+        if source == target || target == "UTF8" && source != "SQL_ASCII" {
+            return Ok(None);
+        }
+        let hint = "make the database anew: drop it, and give --create";
+        return refused(format!("its encoding is {target}, and the backup's is {source}"), hint);
+    }
+    let (provider, locale) = (facts.locale_provider.as_str(), facts.locale.as_deref().unwrap_or(&facts.collate));
+    if provider == "libc" && ["C", "POSIX", "C.UTF-8", "C.utf8", ""].contains(&facts.collate.as_str()) {
+        return Ok(None);
+    }
+    let asked = format!(
+        "select to_json({} exists (select from pg_catalog.pg_collation where collprovider = {} {}))",
+        if provider == "libc" {
+            format!("exists (select from pg_catalog.pg_database where datcollate = {0}) or", literal(locale))
+        } else {
+            String::new()
+        },
+        literal(&provider.chars().next().unwrap_or('c').to_string().replace('l', "c")),
+        // Systems write the same locale in several ways, such as de_DE.utf8 and de_DE.UTF-8.
+        if provider == "libc" {
+            format!("and lower(replace(collcollate, '-', '')) = lower(replace({}, '-', ''))", literal(locale))
+        } else {
+            String::new()
+        },
+    );
+    if maintenance(client, "").ask(&asked).await? {
+        return Ok(None);
+    }
+    let message = format!("its locale is {locale} of {provider}, which the target does not have");
+    refused(
+        message,
+        "install the locale there and restart PostgreSQL, or make the database with another, and leave --create out",
+    )
+}
+
 /// Refuses to run a script of a whole cluster where any database holds something: it cannot be cleaned for it.
 pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subject: &str) -> Result<()> {
     if target.content == TargetContent::Append {

@@ -2,32 +2,46 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `prepare.rs` | a look at the target before a byte is fetched |
 //! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
+//! | `selection.rs` | what of an archive is restored |
 //! | `script.rs` | psql, and the roles that are there already |
+//! | `psql.rs` | which psql may be trusted with a script |
+//! | `patience.rs` | giving up what stalls |
 //! | `contents.rs` | what is in a backup |
 
 mod archive;
 mod contents;
 mod landing;
+mod patience;
+mod prepare;
+mod psql;
 mod script;
+mod selection;
+
+use std::time::Instant;
 
 use async_trait::async_trait;
 use longshore_core::check::Finding;
+use longshore_core::drill::Phase;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Plugin, Target};
+use longshore_core::plugin::{Plugin, Statistics, Target, TargetContent};
 use longshore_core::stage::{Restore, Restored, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
-use longshore_pg_client::server::Server;
+use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::{Tool, Version};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::archive::Ready;
+use crate::archive::{Create, Ready};
 use crate::landing::Landing;
+use crate::patience::Taken;
 
 /// Restores with PostgreSQL's own programs. It has no settings: all it needs is the target.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -62,7 +76,13 @@ impl Restorer {
     }
 
     /// Restores into a database that is there, or that is made for it.
-    async fn fill(&self, manifest: &Manifest, database: &str, landing: Landing, ready: Ready) -> Result<Vec<String>> {
+    async fn fill(
+        &self,
+        manifest: &Manifest,
+        database: &str,
+        landing: Landing,
+        ready: Ready,
+    ) -> Result<(Vec<String>, Vec<Phase>)> {
         let made = landing != Landing::There;
         let plain = manifest.artifact.format == Format::Plain;
         // pg_restore makes a database of the same name with all its properties; another name is ours to make.
@@ -70,49 +90,93 @@ impl Restorer {
         if made && !by_archive {
             landing::make(&self.client, database, manifest.database.as_ref()).await?;
         }
-        if plain {
+        let begun = Instant::now();
+        let phases = if plain {
             let client = self.client.to_database(database);
-            script::restore(&client, &manifest.subject.to_string(), ready.into_stream()).await?;
-        } else if by_archive {
-            let client = landing::maintenance(&self.client, database);
-            archive::restore(self, &client, archive::Create::Database, manifest, ready).await?;
+            script::restore_database(self, &client, manifest, ready.into_stream()).await?;
+            vec![phase("restore", begun)]
         } else {
-            let client = self.client.to_database(database);
-            archive::restore(self, &client, archive::Create::Content, manifest, ready).await?;
+            let create = if by_archive { Create::Database } else { Create::Content };
+            archive::restore(self, database, create, manifest, ready).await?
+        };
+        if by_archive || self.target.content == TargetContent::Append {
+            return Ok((Vec::new(), phases));
         }
-        if by_archive {
-            return Ok(Vec::new());
-        }
-        Ok(vec![format!(
+        let note = format!(
             "database \"{}\": its own owner, privileges and settings are not restored, only what is in it; they are where \
              pg_restore makes it anew under its own name",
             printable(database)
-        )])
+        );
+        Ok((vec![note], phases))
     }
 
-    /// Refuses what cannot work or would harm the target, for one of several backups.
-    async fn admit(&self, manifest: &Manifest) -> Result<()> {
-        let label = manifest.subject.to_string();
-        let target = Server::look(&landing::maintenance(&self.client, "postgres")).await?.version()?;
-        let source = Version::parse(&manifest.cluster.server.server_version);
-        if let Some(source) = source.filter(|source| source.major > target.major) {
-            let message =
-                format!("comes from PostgreSQL {source}, and the target is PostgreSQL {target}, which is older");
-            return Err(Error::new(Stage::Restore, Kind::Refused, label, message)
-                .hint("restore into a cluster of the same or a newer major version"));
+    /// Gathers the planner's statistics, which no dump brings.
+    async fn analyze(&self, database: &str) -> Result<Phase> {
+        let begun = Instant::now();
+        let client = self.client.to_database(database);
+        let mut command = client.psql().await?;
+        command.args(["--command", "analyze"]);
+        let work = async { Running::start(command, "psql", Pipes::Neither)?.wait().await };
+        let limit = self.target.stall_timeout;
+        let ended = patience::wait(&client, database, limit, &Taken::default(), work).await?;
+        if !ended.status.success() {
+            return Err(client.failure(Stage::Restore, database, &ended));
         }
-        match &manifest.subject {
-            Subject::Database { name } => {
-                if manifest.artifact.format != Format::Plain {
-                    self.tool("pg_restore", manifest).await?;
-                }
-                archive::needs_scratch(&self.target, manifest)?;
-                landing::look(&self.client, &self.target, self.database(name)).await.map(drop)
+        Ok(phase("analyze", begun))
+    }
+
+    /// The databases that a restore has filled, whose statistics are to be gathered.
+    async fn filled(&self, manifest: &Manifest) -> Result<Vec<String>> {
+        Ok(match &manifest.subject {
+            Subject::Database { name } => vec![self.database(name).to_owned()],
+            Subject::All => {
+                let all = databases(&landing::maintenance(&self.client, "")).await?;
+                all.into_iter().filter(|database| !database.template).map(|database| database.name).collect()
             }
-            Subject::Schema | Subject::All => landing::expect_empty_cluster(&self.client, &self.target, &label).await,
-            Subject::Globals | Subject::Roles | Subject::Tablespaces => Ok(()),
+            _ => Vec::new(),
+        })
+    }
+
+    /// Fills the database that a backup is restored into, or the whole cluster.
+    async fn bring(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored> {
+        let Subject::Database { name } = &manifest.subject else {
+            let begun = Instant::now();
+            let notes = script::restore_cluster(self, manifest, plaintext).await?;
+            return Ok(Restored { notes, phases: vec![phase("restore", begun)], database: None });
+        };
+        let database = self.database(name);
+        // What cannot even be opened must not cost the target what it has.
+        let begun = Instant::now();
+        let ready = archive::make_ready(&self.target, manifest, plaintext).await?;
+        let mut phases = Vec::new();
+        if matches!(ready, Ready::Folder(_)) {
+            phases.push(phase("decrypt", begun));
+        }
+        let landing = landing::look(&self.client, &self.target, database).await?;
+        let aside = match landing {
+            Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
+            Landing::There | Landing::ToBeMade => None,
+        };
+        match self.fill(manifest, database, landing, ready).await {
+            Ok((notes, took)) => {
+                if let Some(aside) = aside {
+                    landing::drop(&self.client, &aside).await?;
+                }
+                phases.extend(took);
+                Ok(Restored { notes, phases, database: Some(database.to_owned()) })
+            }
+            Err(error) if landing == Landing::There => Err(unfinished(error, database)),
+            Err(error) => {
+                let undone = landing::undo(&self.client, database, aside.as_deref()).await;
+                Err(if undone.is_ok() { error } else { unfinished(error, aside.as_deref().unwrap_or(database)) })
+            }
         }
     }
+}
+
+/// What was done since `begun`, without which nothing is restored.
+fn phase(name: &str, begun: Instant) -> Phase {
+    Phase { name: name.to_owned(), seconds: begun.elapsed().as_secs_f64(), restores: true }
 }
 
 #[async_trait]
@@ -124,42 +188,33 @@ impl Restore for Restorer {
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
                 .hint("leave dbname out of the target's connection: each is restored under its own name"));
         }
-        for wanted in wanted {
-            self.admit(wanted.manifest).await?;
-        }
-        Ok(Vec::new())
+        prepare::look(self, wanted).await
     }
 
     async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored> {
-        let Subject::Database { name } = &manifest.subject else {
-            let notes = script::restore_cluster(self, manifest, plaintext).await?;
-            return Ok(Restored { notes, phases: Vec::new() });
-        };
-        let database = self.database(name);
-        // What cannot even be opened must not cost the target what it has.
-        let ready = archive::make_ready(&self.target, manifest, plaintext).await?;
-        let landing = landing::look(&self.client, &self.target, database).await?;
-        let aside = match landing {
-            Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
-            Landing::There | Landing::ToBeMade => None,
-        };
-        match self.fill(manifest, database, landing, ready).await {
-            Ok(notes) => {
-                if let Some(aside) = aside {
-                    landing::drop(&self.client, &aside).await?;
+        let mut restored = self.bring(manifest, plaintext).await?;
+        if self.target.statistics == Statistics::Gathered {
+            for database in self.filled(manifest).await? {
+                match self.analyze(&database).await {
+                    Ok(phase) => restored.phases.push(phase),
+                    // The data is there; only queries are planned worse.
+                    Err(error) => restored.notes.push(format!(
+                        "database \"{}\" could not be analyzed: {}",
+                        printable(&database),
+                        error.chain()
+                    )),
                 }
-                Ok(Restored { notes, phases: Vec::new() })
-            }
-            Err(error) if landing == Landing::There => Err(unfinished(error, database)),
-            Err(error) => {
-                let undone = landing::undo(&self.client, database, aside.as_deref()).await;
-                Err(if undone.is_ok() { error } else { unfinished(error, aside.as_deref().unwrap_or(database)) })
             }
         }
+        Ok(restored)
     }
 
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
         contents::list(&self.client, &self.target, manifest, plaintext).await
+    }
+
+    fn brings(&self, details: &Map<String, Value>) -> Option<Map<String, Value>> {
+        selection::brings(&self.target, details)
     }
 }
 

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use longshore_core::manifest::Manifest;
+use longshore_core::plugin::Scripts;
 use longshore_core::stream::{self, ByteStream};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::script::{identifier_after, statements};
 
-use crate::{Restorer, landing};
+use crate::patience::{self, Taken};
+use crate::{Restorer, landing, psql};
 
 /// The most bytes that the roles and tablespaces of a cluster may take.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
@@ -19,18 +22,80 @@ const MAX_GLOBALS_BYTES: usize = 256 << 20;
 /// What begins the first database of a cluster's script.
 const FIRST_DATABASE: &[u8] = b"\n\\connect ";
 
-/// Restores a script by way of `client`. The first statement that fails ends it.
-pub(crate) async fn restore(client: &Client, subject: &str, plaintext: ByteStream) -> Result<()> {
+/// The most bytes after which the end of a script is looked for: what follows the line that says so is short.
+const END_BYTES: usize = 1024;
+
+/// What of a script takes effect if it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing: it is one transaction.
+    None,
+    /// What came before.
+    Part,
+}
+
+/// Restores the script of one database by way of `client`: all of it, or nothing.
+pub(crate) async fn restore_database(
+    restorer: &Restorer,
+    client: &Client,
+    manifest: &Manifest,
+    mut plaintext: ByteStream,
+) -> Result<()> {
+    let label = manifest.subject.to_string();
+    let head = plaintext.next().await.transpose()?.unwrap_or_default();
+    // pg_dump --create has a script leave the database that it was begun in, and its transaction with it.
+    let leaves = [&b"\n\\connect "[..], b"\nCREATE DATABASE "].iter().any(|sign| find(&head, sign).is_some());
+    let effect = if leaves { Effect::Part } else { Effect::None };
+    let whole = stream::from_bytes(head).chain(plaintext).boxed();
+    run(restorer, client, &label, ended(whole, "-- PostgreSQL database dump complete", &label), effect).await
+}
+
+/// Runs a script by way of `client`. The first statement that fails ends it.
+async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: ByteStream, effect: Effect) -> Result<()> {
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]);
-    let mut running = Running::start(command, "psql", Pipes::Input)?;
-    let mut plaintext = plaintext.fuse().boxed();
-    feed(&mut running.stdin, &mut plaintext, None).await?;
-    let ended = running.wait().await?;
-    if !ended.status.success() {
-        return Err(client.failure(Stage::Restore, subject, &ended));
+    if effect == Effect::None {
+        command.arg("--single-transaction");
     }
-    stream::drain(plaintext).await
+    let taken = Taken::default();
+    let mut plaintext = taken.count(plaintext.fuse().boxed());
+    let work = async {
+        let mut running = Running::start(command, "psql", Pipes::Input)?;
+        // Where the stream fails, psql is ended before it sees an end, and commits nothing.
+        feed(&mut running.stdin, &mut plaintext, None).await?;
+        let ended = running.wait().await?;
+        if !ended.status.success() {
+            return Err(client.failure(Stage::Restore, subject, &ended));
+        }
+        stream::drain(plaintext).await
+    };
+    patience::wait(client, subject, restorer.target.stall_timeout, &taken, work).await
+}
+
+/// Passes a script on, but for its end, which is held back until it was seen to be one: `psql` takes a script that was cut for a whole one.
+fn ended(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStream {
+    let subject = subject.to_owned();
+    let stream = async_stream::try_stream! {
+        let mut held = BytesMut::new();
+        while let Some(chunk) = script.next().await {
+            held.extend_from_slice(&chunk?);
+            if held.len() > END_BYTES {
+                let end = held.split_off(held.len() - END_BYTES);
+                yield std::mem::replace(&mut held, end).freeze();
+            }
+        }
+        if find(&held, mark.as_bytes()).is_none() {
+            let message = format!("the script was cut: it does not end with \"{mark}\"");
+            Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message)
+                .hint("restore another backup; `longshore list` shows what there is"))?;
+        }
+        yield held.freeze();
+    };
+    stream.boxed()
+}
+
+fn find(text: &[u8], sign: &[u8]) -> Option<usize> {
+    text.windows(sign.len()).position(|window| window == sign)
 }
 
 /// Restores globals, or a cluster's whole script. Roles and tablespaces that are there already are left as they are, which is said.
@@ -41,14 +106,30 @@ pub(crate) async fn restore_cluster(
 ) -> Result<Vec<String>> {
     let label = manifest.subject.to_string();
     let client = landing::maintenance(&restorer.client, "");
-    let (globals, rest) = globals(plaintext, &label).await?;
+    let databases = matches!(manifest.subject, Subject::All | Subject::Schema);
+    let mark = "-- PostgreSQL database cluster dump complete";
+    let (globals, rest) = globals(ended(plaintext, mark, &label), &label).await?;
     let there = Names {
         roles: client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
         tablespaces: client.ask("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace").await?,
     };
-    let (script, notes) = there.leave(&globals);
-    let whole = stream::from_bytes(script).chain(rest).boxed();
-    restore(&client, &label, whole).await?;
+    let (mut script, notes) = there.leave(&globals);
+    if databases {
+        let whole = stream::from_bytes(script).chain(rest).boxed();
+        run(restorer, &client, &label, whole, Effect::Part).await.map_err(|error| match error.remedy() {
+            Some(_) => error,
+            None => {
+                error.hint("what came before it in the script is in the target: drop that, or take a fresh cluster")
+            }
+        })?;
+        return Ok(notes);
+    }
+    if restorer.target.scripts == Scripts::Harmless {
+        script = psql::without_commands(&script, &label)?;
+    }
+    // A tablespace is made by itself or not at all.
+    let effect = if script.contains("CREATE TABLESPACE ") { Effect::Part } else { Effect::None };
+    run(restorer, &client, &label, stream::from_bytes(script), effect).await?;
     Ok(notes)
 }
 
@@ -123,6 +204,28 @@ mod tests {
             "CREATE ROLE app;\nALTER ROLE app WITH LOGIN PASSWORD 'x';\nALTER ROLE postgres SET work_mem TO '4MB';\nGRANT app TO postgres;\n"
         );
         assert_eq!(notes.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_script_without_its_end_fails_before_its_last_bytes() {
+        let whole = format!("{}-- mark\n\\unrestrict x\n", "INSERT INTO t VALUES (1);\n".repeat(500));
+        for length in [1, 7, 4000, 100_000] {
+            let chunks = |text: &str| {
+                let chunks: Vec<_> = text.as_bytes().chunks(length).map(|chunk| Ok(chunk.to_vec().into())).collect();
+                ended(futures_util::stream::iter(chunks).boxed(), "-- mark", "appdb")
+            };
+            let passed = stream::collect(chunks(&whole), 1 << 20, Stage::Restore, "").await.unwrap();
+            assert_eq!(passed, whole);
+            let mut cut = chunks(&whole[..8000]);
+            let mut bytes = 0;
+            let error = loop {
+                match cut.next().await.unwrap() {
+                    Ok(chunk) => bytes += chunk.len(),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((error.kind(), bytes <= 8000 - END_BYTES), (Kind::Corrupt, true));
+        }
     }
 
     #[tokio::test]

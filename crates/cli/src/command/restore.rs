@@ -1,9 +1,13 @@
 //! `longshore restore`: bring backups home.
 
+use std::sync::Arc;
+
 use longshore_core::plugin::{Cluster, Target, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::catalogs::moment;
-use longshore_service::restore::{Choice, Chosen, Globals, Restored, What, choose, contents, save};
+use longshore_service::restore::{
+    Choice, Chosen, Compare, Globals, Nobody, Outcome, Restored, Restorer, What, choose, contents, save,
+};
 
 use crate::args::Restore;
 use crate::command::{Context, asked, identities};
@@ -44,7 +48,16 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         output.line(format_args!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
-    let restored = longshore_service::restore::restore(registry, &chosen, &target, &identities, &began).await?;
+    let restorer = Restorer {
+        registry,
+        target: &target,
+        identities: &identities,
+        parallel: 1,
+        compare: Compare::Nothing,
+        watch: Arc::new(Nobody),
+    };
+    chosen.iter().for_each(began);
+    let restored = restorer.restore(&chosen).await?;
     let exit = tell(*output, chosen.len(), restored);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
@@ -55,7 +68,7 @@ fn tell(output: Output, wanted: usize, restored: Vec<Restored>) -> Exit {
     let mut worst = Exit::Done;
     for restored in restored {
         match restored {
-            Ok(notes) => {
+            Ok(Outcome { notes, .. }) => {
                 whole += 1;
                 notes.iter().for_each(|note| output.note(note));
             }
@@ -86,12 +99,6 @@ fn what(args: &Restore) -> Result<What> {
 
 fn target(args: &Restore) -> Result<Target> {
     Ok(Target {
-        cluster: Cluster {
-            name: "target".to_owned(),
-            connection: args.to.clone().unwrap_or_default().into(),
-            password: asked(Some(&args.password))?,
-            bin_dir: None,
-        },
         database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
         content: match (args.clean, args.append) {
             (true, _) => TargetContent::Replace,
@@ -100,5 +107,11 @@ fn target(args: &Restore) -> Result<Target> {
         },
         jobs: args.jobs,
         scratch_dir: args.scratch_dir.clone(),
+        ..Target::new(Cluster {
+            name: "target".to_owned(),
+            connection: args.to.clone().unwrap_or_default().into(),
+            password: asked(Some(&args.password))?,
+            bin_dir: None,
+        })
     })
 }

@@ -1,11 +1,13 @@
 //! fetch → digest → Decrypt → decompress → digest: a backup brought home, and judged again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 
 use crate::compress::decompress;
 use crate::error::{Error, Kind, Result, Stage};
+use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
 use crate::progress::Progress;
@@ -25,6 +27,78 @@ pub enum Depth {
 /// The plaintext of a backup. Both digests of its manifest are enforced: other bytes end in an error of kind [`Kind::Corrupt`].
 pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     undo(fetch(store, manifest).await?, manifest, decrypt).await
+}
+
+/// A destination that has a backup.
+#[derive(Clone)]
+pub struct Source {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The store.
+    pub store: Arc<dyn Store>,
+}
+
+/// As [`open`], from the first of several destinations that have the same sealed bytes. Where one fails half way, the next goes on at the byte
+/// at which it did; `turned` hears what went wrong, and where it goes on.
+pub async fn open_from(
+    sources: &[Source],
+    manifest: &Manifest,
+    decrypt: Option<&dyn Decrypt>,
+    turned: impl Fn(&Error, &Source) + Send + Sync + 'static,
+) -> Result<ByteStream> {
+    let artifact = manifest.artifact.clone();
+    let mut sources = sources.to_vec().into_iter();
+    let none = || Error::new(Stage::Ship, Kind::NotFound, artifact.key.as_str(), "no destination has it");
+    let mut source = sources.next().ok_or_else(none)?;
+    let mut failed = None;
+    // The first that answers; a stream that cannot begin is an error here, not in its first item.
+    let mut begun = loop {
+        match source.store.fetch(&artifact.key, None).await {
+            Ok(begun) => break begun,
+            Err(error) => match sources.next() {
+                Some(next) => {
+                    turned(&error, &next);
+                    failed.get_or_insert(error);
+                    source = next;
+                }
+                None => return Err(failed.unwrap_or(error)),
+            },
+        }
+    };
+    let (key, bytes) = (artifact.key.clone(), artifact.sealed.bytes);
+    let stream = async_stream::try_stream! {
+        let mut at = 0;
+        loop {
+            let Some(chunk) = begun.next().await else { break };
+            match chunk {
+                Ok(chunk) => {
+                    at += chunk.len() as u64;
+                    yield chunk;
+                }
+                Err(error) if at < bytes => begun = elsewhere(&mut sources, &key, at..bytes, error, &turned).await?,
+                Err(error) => Err(error)?,
+            }
+        }
+    };
+    let sealed = expect(stream.boxed(), artifact.sealed, artifact.key.to_string());
+    undo(sealed, manifest, decrypt).await
+}
+
+/// The rest of a file from the first of these that has it; the error that led here where none does.
+async fn elsewhere(
+    sources: &mut std::vec::IntoIter<Source>,
+    key: &Key,
+    rest: Range<u64>,
+    error: Error,
+    turned: &(impl Fn(&Error, &Source) + Sync),
+) -> Result<ByteStream> {
+    for source in sources {
+        turned(&error, &source);
+        if let Ok(begun) = source.store.fetch(key, Some(rest.clone())).await {
+            return Ok(begun);
+        }
+    }
+    Err(error)
 }
 
 /// Undoes what was done to the plaintext of a backup, whose sealed bytes are at hand.

@@ -107,8 +107,13 @@ impl Found {
             origin: contents.header.origin,
             tables,
             large_objects: self.large_objects.facts(),
+            objects: contents.toc.objects(),
             toc,
             toc_entries: contents.toc.entries.len() as u64,
+            sequences: contents.toc.mentions.sequences,
+            extensions: contents.toc.mentions.extensions,
+            roles: contents.toc.mentions.roles,
+            tablespaces: contents.toc.mentions.tablespaces,
             bytes,
             others: Others::default(),
         })

@@ -12,8 +12,21 @@ use crate::script::lexer::word::Word;
 const MAX_LINE_BYTES: usize = 4096;
 /// How much is kept of a statement: enough to know what it does.
 const HEAD_BYTES: usize = 64;
-/// How much is kept of a COPY statement: no list of a table's columns is longer.
-const MAX_COPY_BYTES: usize = 1 << 20;
+/// How much is kept of a statement that is taken apart: no list of a table's columns, or of whom something is granted to, is longer.
+const MAX_TAKEN_APART_BYTES: usize = 1 << 20;
+/// How such statements begin; of others the beginning tells enough.
+const TAKEN_APART: [&[u8]; 7] = [
+    b"COPY ",
+    b"GRANT ",
+    b"REVOKE ",
+    b"ALTER DEFAULT PRIVILEGES ",
+    b"CREATE POLICY ",
+    b"CREATE USER MAPPING ",
+    b"SELECT pg_catalog.setval(",
+];
+/// How much is kept of a statement that ends with an owner, or is a name and little else.
+const MAX_SHORT_BYTES: usize = 4096;
+const SHORT: [&[u8]; 4] = [b"ALTER ", b"CREATE EXTENSION ", b"CREATE SCHEMA ", b"SET "];
 
 const INSERT: &[u8] = b"INSERT INTO ";
 const NEXT_INSERT: &[u8] = b"\nINSERT INTO ";
@@ -232,7 +245,8 @@ impl Lexer {
         self.text.extend_from_slice(head);
         let most = match self.text.as_slice() {
             [b'-', b'-', ..] | [b'\\', ..] => MAX_LINE_BYTES,
-            [b'C', b'O', b'P', b'Y', b' ', ..] => MAX_COPY_BYTES,
+            text if TAKEN_APART.iter().any(|beginning| text.starts_with(beginning)) => MAX_TAKEN_APART_BYTES,
+            text if SHORT.iter().any(|beginning| text.starts_with(beginning)) => MAX_SHORT_BYTES,
             _ => return,
         };
         let kept = rest.len().min(most.saturating_sub(self.text.len()));

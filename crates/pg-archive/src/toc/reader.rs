@@ -5,6 +5,7 @@ use std::io::BufRead;
 use roaring::RoaringBitmap;
 
 use super::entry::{Data, Entry};
+use super::mentions::{Mentions, speaks};
 use crate::copy::Copy;
 use crate::error::{Error, Result};
 use crate::header::{Header, Layout, Version, WITH_ACCESS_METHOD, WITH_RELATION_KIND, WITH_SECTION};
@@ -28,6 +29,7 @@ pub(super) struct Reader<'a, R> {
     pub(super) place: String,
     kept: usize,
     pub(super) listed: RoaringBitmap,
+    pub(super) mentions: Mentions,
     pub(super) encoding: Encoding,
     /// The first name that is no UTF-8, which is damage if the archive turns out to be in it.
     pub(super) invalid: Option<(u64, String)>,
@@ -51,6 +53,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             place: String::new(),
             kept: 0,
             listed: RoaringBitmap::new(),
+            mentions: Mentions::default(),
             encoding: Encoding::Other,
             invalid: None,
         }
@@ -83,11 +86,12 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 return Err(self.damaged(at, format!("is of section {section}, where 1 to 4 was expected")));
             }
         }
+        let sql_at = self.input.offset();
         let definition = self.definition(&description)?;
         self.sql("its DROP statement", |_, _| ())?;
         let copy = self.copy(had_dumper)?;
         let schema = self.name("its schema")?;
-        self.name("its tablespace")?;
+        let tablespace = self.name("its tablespace")?.unwrap_or_default();
         if self.version >= WITH_ACCESS_METHOD {
             self.name("its access method")?;
         }
@@ -114,6 +118,13 @@ impl<'a, R: BufRead> Reader<'a, R> {
         if !had_dumper && matches!(description.as_str(), "TABLE DATA" | "BLOBS") {
             return Err(self.damaged(at, format!("has no data, which every entry of kind \"{description}\" has")));
         }
+        if speaks(&description) {
+            let said = self.mentions.sql(&description, schema.as_deref(), &name, &definition.head);
+            let kept = said.map_err(|flaw| self.damaged(sql_at, flaw))?;
+            self.keep(kept)?;
+        }
+        let kept = self.mentions.fields(&description, &name, &tablespace, &owner);
+        self.keep(kept)?;
         let root = std::str::from_utf8(&definition.head).ok().and_then(|sql| sql.strip_prefix(TO_ROOT));
         let has_definition = definition.bytes > 0 && root.is_none();
         let root = root.and_then(|root| Copy::parse(&format!("COPY {} FROM stdin;", root.trim_end())));
@@ -204,12 +215,15 @@ impl<'a, R: BufRead> Reader<'a, R> {
     /// Its SQL, of which only the beginning is kept. Of large objects, it is a list of their OIDs.
     fn definition(&mut self, description: &str) -> Result<Definition> {
         const HEAD_BYTES: usize = 1024;
+        /// What is granted on one object is no longer.
+        const MAX_SPOKEN_BYTES: usize = 1 << 20;
+        let most = if speaks(description) { MAX_SPOKEN_BYTES } else { HEAD_BYTES };
         let at = self.input.offset();
         let (lists, says_encoding) = (description == "BLOB METADATA", description == "ENCODING");
         let mut definition = Definition::default();
         let (mut digits, mut flawed) = (Some(0_u64), false);
         self.sql("its SQL", |piece, listed| {
-            let room = HEAD_BYTES.saturating_sub(definition.head.len()).min(piece.len());
+            let room = most.saturating_sub(definition.head.len()).min(piece.len());
             definition.head.extend_from_slice(&piece[..room]);
             definition.bytes += piece.len() as u64;
             for byte in piece.iter().filter(|_| lists) {

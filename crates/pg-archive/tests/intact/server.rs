@@ -1,6 +1,6 @@
 //! What the server itself counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_testkit::cluster::Cluster;
 
@@ -32,4 +32,47 @@ pub(crate) fn large_objects(cluster: &Cluster, database: &str) -> (u64, u64) {
         "SELECT json_build_array(count(*), coalesce(sum(length(lo_get(oid))), 0)) FROM pg_largeobject_metadata",
     );
     serde_json::from_str(answer.trim()).unwrap()
+}
+
+/// What each sequence is set to, by schema and name: its value, and whether that was given out.
+pub(crate) type Sequences = BTreeMap<(String, String), (i64, bool)>;
+
+/// Asks every sequence.
+pub(crate) fn sequences(cluster: &Cluster, database: &str) -> Sequences {
+    let answer = cluster.psql(
+        database,
+        "SELECT format('SELECT json_build_array(%L, %L, last_value, is_called) FROM %I.%I', nspname, relname, nspname, relname)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'S'
+         \\gexec",
+    );
+    let sequences = answer.lines().filter(|line| line.starts_with('['));
+    sequences
+        .map(|line| {
+            let (schema, name, value, called) = serde_json::from_str(line).unwrap();
+            ((schema, name), (value, called))
+        })
+        .collect()
+}
+
+/// The roles that anything in a database, or the database itself, depends on.
+pub(crate) fn roles(cluster: &Cluster, database: &str) -> BTreeSet<String> {
+    names(
+        cluster,
+        database,
+        "SELECT to_json(rolname) FROM pg_roles r, pg_database d
+         WHERE datname = current_database() AND rolname <> 'postgres' AND rolname !~ '^pg_' AND (
+             EXISTS (SELECT FROM pg_shdepend s WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid
+                     AND (dbid = d.oid OR classid = 'pg_database'::regclass AND objid = d.oid))
+             OR EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = d.oid AND setrole = r.oid))",
+    )
+}
+
+/// The extensions that a dump makes.
+pub(crate) fn extensions(cluster: &Cluster, database: &str) -> BTreeSet<String> {
+    names(cluster, database, "SELECT to_json(extname) FROM pg_extension WHERE extname <> 'plpgsql'")
+}
+
+fn names(cluster: &Cluster, database: &str, query: &str) -> BTreeSet<String> {
+    let answer = cluster.psql(database, query);
+    answer.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::Backup;
-use longshore_core::key::BackupName;
+use longshore_core::catalog::{Backup, Series};
+use longshore_core::key::{BackupName, Key};
+use longshore_core::mark::Says;
+use longshore_core::pipeline::Source;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::catalogs::{Catalogued, adopted, means, readable};
+use crate::catalogs::{Catalogued, adopted, fastest, means};
 use crate::config::Config;
 
 /// Which backups to bring home.
@@ -51,6 +53,17 @@ pub struct Chosen {
     /// The destination's name.
     pub destination: String,
     pub(crate) store: Arc<dyn Store>,
+    /// All destinations that have it, this one first.
+    pub(crate) sources: Vec<Source>,
+    /// The record of the last drill of its series, and the size of what was restored in it.
+    pub(crate) drilled: Option<Drilled>,
+}
+
+/// Where to read how long a restore takes.
+pub(crate) struct Drilled {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) key: Key,
+    pub(crate) plaintext_bytes: u64,
 }
 
 /// What was chosen.
@@ -65,7 +78,7 @@ pub struct Choice {
 
 /// Chooses what to bring home.
 pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<Choice> {
-    let (catalogs, errors) = readable(config, from).await?;
+    let (catalogs, errors) = fastest(config, from).await?;
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
     let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
     choice.backups = match what {
@@ -93,7 +106,36 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<
             all
         }
     };
+    for chosen in &mut choice.backups {
+        chosen.sources = sources(&catalogs, chosen);
+        chosen.drilled = last_drill(&catalogs, &chosen.backup);
+    }
     Ok(choice)
+}
+
+/// All destinations that have the same bytes, that which was chosen first.
+fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
+    let same = |backup: &Backup| {
+        backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
+    };
+    let mut sources: Vec<_> = all_good(catalogs)
+        .filter(|(_, backup)| same(backup))
+        .map(|(at, _)| Source { name: at.name.clone(), store: Arc::clone(&at.store) })
+        .collect();
+    sources.sort_by_key(|source| source.name != chosen.destination);
+    sources
+}
+
+/// The last drill of a backup of the same series, wherever it is recorded.
+fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<Drilled> {
+    let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
+    let drills = all(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
+        let drills = backup.marks.names.iter().filter(|name| name.says == Says::Drilled);
+        drills.map(move |name| (at, backup, name))
+    });
+    let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;
+    let plaintext_bytes = backup.manifest.artifact.plaintext.bytes;
+    Some(Drilled { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
 }
 
 fn all(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
@@ -105,7 +147,8 @@ fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Back
 }
 
 fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
-    Chosen { backup: backup.clone(), destination: at.name.clone(), store: Arc::clone(&at.store) }
+    let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
+    Chosen { backup: backup.clone(), destination, store, sources: Vec::new(), drilled: None }
 }
 
 fn not_found(subject: &str, message: &str) -> Error {

@@ -84,12 +84,12 @@ fn a_function_in_standard_sql_is_one_statement() {
 
 #[test]
 fn only_what_matters_is_kept() {
-    let long = "x".repeat(2 * MAX_COPY_BYTES);
+    let long = "x".repeat(2 * MAX_TAKEN_APART_BYTES);
     assert_eq!(statements(&format!("INSERT {}", &long[..1000]))[..], [""; 0]);
     for (text, kept) in [
         (format!("SELECT {long};"), HEAD_BYTES),
         (format!("-- {long}\n"), MAX_LINE_BYTES),
-        (format!("COPY {long};"), MAX_COPY_BYTES),
+        (format!("COPY {long};"), MAX_TAKEN_APART_BYTES),
     ] {
         let pieces = text.as_bytes();
         assert_eq!(tokens_of(&[pieces])[0].1, text[..kept]);

@@ -1,0 +1,223 @@
+//! The names of roles in what pg_dump writes.
+
+use std::iter::Peekable;
+use std::ops::Range;
+
+use super::token::{Kind, Strings, Token, Tokens};
+
+/// The name of a role and where it stands, quotes included.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) range: Range<usize>,
+    pub(crate) name: Vec<u8>,
+}
+
+/// The roles that statements name as such: whom they grant to, who owns, whom a policy is for. Not what only looks like one: a table
+/// of that name, an expression, a string. `PUBLIC` is no role.
+///
+/// It knows the statements that pg_dump writes roles into, and finds none in any other:
+/// `GRANT`, `REVOKE`, `ALTER DEFAULT PRIVILEGES`, `CREATE POLICY`, `CREATE` and `DROP USER MAPPING`, `CREATE SCHEMA … AUTHORIZATION`,
+/// `ALTER … OWNER TO`, `ALTER ROLE`, `SET SESSION AUTHORIZATION`.
+pub(crate) fn roles(sql: &[u8], strings: Strings) -> Vec<Role> {
+    let tokens = Tokens::new(sql, strings);
+    let mut statements = Statements { names: tokens.clone(), tokens: tokens.peekable(), found: Vec::new() };
+    while statements.tokens.peek().is_some() {
+        statements.statement();
+        statements.to_end();
+    }
+    statements.found
+}
+
+/// Statements, taken apart one after another.
+struct Statements<'a> {
+    tokens: Peekable<Tokens<'a>>,
+    /// Knows what tokens say.
+    names: Tokens<'a>,
+    found: Vec<Role>,
+}
+
+impl Statements<'_> {
+    /// Whether the statement ends here.
+    fn is_end(token: &Token) -> bool {
+        token.kind == Kind::Symbol(b';') && token.depth == 0
+    }
+
+    /// Goes past the end of the statement.
+    fn to_end(&mut self) {
+        for token in self.tokens.by_ref() {
+            if Self::is_end(&token) {
+                return;
+            }
+        }
+    }
+
+    /// Takes a token if it is this keyword.
+    fn takes(&mut self, keyword: &str) -> bool {
+        let names = &self.names;
+        self.tokens.next_if(|token| names.is(token, keyword)).is_some()
+    }
+
+    /// Goes past one of these keywords outside of parentheses; `false`, and no further, at one that ends the search or at the end.
+    fn goes_past(&mut self, keywords: &[&str], ends: &[&str]) -> bool {
+        let names = &self.names;
+        while let Some(token) = self.tokens.peek() {
+            let is_one_of = |words: &[&str]| token.depth == 0 && words.iter().any(|word| names.is(token, word));
+            if Self::is_end(token) || is_one_of(ends) {
+                return false;
+            }
+            let found = is_one_of(keywords);
+            self.tokens.next();
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the name of a role, if one is next.
+    fn role(&mut self) {
+        let names = &self.names;
+        let Some(token) = self.tokens.next_if(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else { return };
+        if let Some(name) = names.name(&token).filter(|name| !is_no_role(name)) {
+            self.found.push(Role { range: token.range, name });
+        }
+    }
+
+    /// Takes a list of roles.
+    fn list(&mut self) {
+        loop {
+            self.takes("GROUP");
+            self.role();
+            if self.tokens.next_if(|token| token.kind == Kind::Symbol(b',')).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn statement(&mut self) {
+        if self.takes("GRANT") || self.takes("REVOKE") {
+            self.grant();
+        } else if self.takes("ALTER") {
+            self.alter();
+        } else if self.takes("CREATE") {
+            self.create();
+        } else if self.takes("DROP") {
+            if self.takes("USER") && self.takes("MAPPING") && self.goes_past(&["FOR"], &[]) {
+                self.role();
+            }
+        } else if self.takes("SET") && self.takes("SESSION") && self.takes("AUTHORIZATION") {
+            self.session();
+        }
+    }
+
+    /// The name may also stand in quotes of a string.
+    fn session(&mut self) {
+        let names = &self.names;
+        match self.tokens.next_if(|token| token.kind == Kind::String) {
+            Some(token) => {
+                if let Some(name) = names.string(&token) {
+                    self.found.push(Role { range: token.range, name });
+                }
+            }
+            None if self.takes("DEFAULT") => {}
+            None => self.role(),
+        }
+    }
+
+    /// What comes behind the privileges: `TO` and `FROM` are reserved, so that nothing else has such a name without quotes.
+    fn grant(&mut self) {
+        if self.goes_past(&["TO", "FROM"], &[]) {
+            self.list();
+            if self.goes_past(&["GRANTED"], &[]) && self.takes("BY") {
+                self.role();
+            }
+        }
+    }
+
+    fn alter(&mut self) {
+        if self.takes("DEFAULT") {
+            self.takes("PRIVILEGES");
+            if self.takes("FOR") {
+                let _is_role = self.takes("ROLE") || self.takes("USER");
+                self.list();
+            }
+            if self.goes_past(&["GRANT", "REVOKE"], &[]) {
+                self.grant();
+            }
+        } else if self.takes("ROLE") {
+            self.role();
+        } else {
+            while self.goes_past(&["OWNER"], &["RENAME"]) {
+                if self.takes("TO") {
+                    self.role();
+                }
+            }
+        }
+    }
+
+    fn create(&mut self) {
+        if self.takes("POLICY") {
+            if self.goes_past(&["TO"], &["USING", "WITH"]) {
+                self.list();
+            }
+        } else if self.takes("USER") {
+            if self.takes("MAPPING") && self.goes_past(&["FOR"], &[]) {
+                self.role();
+            }
+        } else if self.takes("SCHEMA") && self.goes_past(&["AUTHORIZATION"], &[]) {
+            self.role();
+        }
+    }
+}
+
+/// Whether PostgreSQL takes a name for all roles, or none, in quotes or not.
+fn is_no_role(name: &[u8]) -> bool {
+    matches!(name, b"public" | b"none")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(sql: &str) -> Vec<String> {
+        let roles = roles(sql.as_bytes(), Strings::Standard);
+        roles.into_iter().map(|role| String::from_utf8(role.name).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_roles_of_every_statement_of_pg_dump_are_found() {
+        for (sql, roles) in [
+            ("GRANT SELECT(a),UPDATE(b) ON TABLE public.app TO app WITH GRANT OPTION;\n", &["app"][..]),
+            ("REVOKE ALL ON FUNCTION s.\"to\"(app text, \"from\" text) FROM PUBLIC;", &[]),
+            (
+                "GRANT ALL ON TABLE s.\"x TO app;\" TO GROUP \"Anna \"\"O'Brien\", bob GRANTED BY carl;",
+                &["Anna \"O'Brien", "bob", "carl"],
+            ),
+            (
+                "SET SESSION AUTHORIZATION anna;\nGRANT ALL ON SCHEMA app TO bob;\nRESET SESSION AUTHORIZATION;\n",
+                &["anna", "bob"],
+            ),
+            ("SET SESSION AUTHORIZATION 'an''na'; SET SESSION AUTHORIZATION DEFAULT;", &["an'na"]),
+            (
+                "ALTER DEFAULT PRIVILEGES FOR ROLE anna IN SCHEMA app REVOKE ALL ON TABLES  FROM anna;\n\
+                 ALTER DEFAULT PRIVILEGES FOR ROLE anna GRANT SELECT ON TABLES  TO bob;",
+                &["anna", "anna", "anna", "bob"],
+            ),
+            ("CREATE POLICY app ON s.app FOR SELECT TO app, \"b,c\" USING ((owner = 'app'::name));", &["app", "b,c"]),
+            ("CREATE POLICY app ON s.app USING ((x = ANY (ARRAY[app])));", &[]),
+            ("CREATE USER MAPPING FOR anna SERVER app OPTIONS (\"user\" 'anna');", &["anna"]),
+            ("DROP USER MAPPING IF EXISTS FOR anna SERVER anna;", &["anna"]),
+            ("CREATE SCHEMA app AUTHORIZATION anna;", &["anna"]),
+            ("ALTER TABLE ONLY app.anna OWNER TO bob;", &["bob"]),
+            ("ALTER TABLE app RENAME COLUMN owner TO bob;", &[]),
+            (
+                "ALTER DATABASE anna SET search_path TO 'anna'; ALTER ROLE bob IN DATABASE anna SET role TO 'x';",
+                &["bob"],
+            ),
+            ("CREATE TABLE app (owner text DEFAULT 'GRANT x TO anna;'); COMMENT ON ROLE x IS 'to anna';", &[]),
+            ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$GRANT a TO anna; $$;GRANT a ON b TO \"public\"", &[]),
+        ] {
+            assert_eq!(found(sql), roles, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The words of SQL.
+
+use std::ops::Range;
+
+/// What a backslash does in a string without a letter before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strings {
+    /// Nothing: `standard_conforming_strings = on`.
+    Standard,
+    /// It hides the next byte.
+    Escaped,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A keyword, or a name without quotes.
+    Word,
+    /// A name in quotes.
+    Quoted,
+    /// A string, in whatever quotes.
+    String,
+    /// A number.
+    Number,
+    /// Any other byte.
+    Symbol(u8),
+}
+
+/// A token and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) range: Range<usize>,
+    /// How many parentheses and brackets are open around it.
+    pub(crate) depth: u32,
+}
+
+/// Tokens, one after another; white space and comments are none. Whatever the bytes are, it ends.
+#[derive(Clone)]
+pub(crate) struct Tokens<'a> {
+    sql: &'a [u8],
+    at: usize,
+    depth: u32,
+    strings: Strings,
+}
+
+impl<'a> Tokens<'a> {
+    /// Those of `sql`.
+    pub(crate) fn new(sql: &'a [u8], strings: Strings) -> Self {
+        Self { sql, at: 0, depth: 0, strings }
+    }
+
+    /// The bytes of a token.
+    pub(crate) fn text(&self, token: &Token) -> &'a [u8] {
+        &self.sql[token.range.clone()]
+    }
+
+    /// Whether a token is this keyword, which stands in no quotes.
+    pub(crate) fn is(&self, token: &Token, keyword: &str) -> bool {
+        token.kind == Kind::Word && self.text(token).eq_ignore_ascii_case(keyword.as_bytes())
+    }
+
+    /// The name that a token is: as PostgreSQL takes it, without quotes and in lower case where it had none.
+    pub(crate) fn name(&self, token: &Token) -> Option<Vec<u8>> {
+        match (token.kind, self.text(token)) {
+            (Kind::Word, word) => Some(word.to_ascii_lowercase()),
+            (Kind::Quoted, [b'"', inside @ .., b'"']) => Some(single(inside, b'"')),
+            _ => None,
+        }
+    }
+
+    /// What a string without escapes says.
+    pub(crate) fn string(&self, token: &Token) -> Option<Vec<u8>> {
+        match (token.kind, self.text(token)) {
+            (Kind::String, [b'\'', inside @ .., b'\'']) => Some(single(inside, b'\'')),
+            _ => None,
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.sql[self.at..]
+    }
+
+    /// Goes past white space and comments.
+    fn skip(&mut self) {
+        loop {
+            let rest = self.rest();
+            match rest {
+                [byte, ..] if byte.is_ascii_whitespace() || *byte == 0x0b => self.at += 1,
+                [b'-', b'-', ..] => self.at += memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1),
+                [b'/', b'*', ..] => self.block_comment(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Goes past a comment that may hold others.
+    fn block_comment(&mut self) {
+        let mut open = 0_usize;
+        loop {
+            match self.rest() {
+                [] => return,
+                [b'/', b'*', ..] => (open, self.at) = (open + 1, self.at + 2),
+                [b'*', b'/', ..] if open == 1 => {
+                    self.at += 2;
+                    return;
+                }
+                [b'*', b'/', ..] => (open, self.at) = (open - 1, self.at + 2),
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// How long the quotes are that the rest begins with; all of it, if they do not end.
+    fn quoted(rest: &[u8], quote: u8, escapes: bool) -> usize {
+        let mut at = 1;
+        while let Some(byte) = rest.get(at) {
+            match byte {
+                b'\\' if escapes => at += 2,
+                byte if *byte == quote && rest.get(at + 1) == Some(&quote) => at += 2,
+                byte if *byte == quote => return at + 1,
+                _ => at += 1,
+            }
+        }
+        rest.len()
+    }
+
+    /// How long the dollar quotes are that the rest begins with, if it does.
+    fn dollar(rest: &[u8]) -> Option<usize> {
+        let length = memchr::memchr(b'$', rest.get(1..)?)?;
+        let tag = &rest[1..=length];
+        let is_tag = tag.iter().all(|byte| is_of_word(*byte)) && !tag.first().is_some_and(u8::is_ascii_digit);
+        if !is_tag {
+            return None;
+        }
+        let mark = &rest[..length + 2];
+        let inside = &rest[mark.len()..];
+        Some(memchr::memmem::find(inside, mark).map_or(rest.len(), |end| end + 2 * mark.len()))
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        self.skip();
+        let rest = self.rest();
+        let first = *rest.first()?;
+        let escapes = self.strings == Strings::Escaped;
+        let word = rest.iter().position(|byte| !is_of_word(*byte)).unwrap_or(rest.len());
+        let mut depth = self.depth;
+        let (kind, length) = match first {
+            b'"' => (Kind::Quoted, Self::quoted(rest, b'"', false)),
+            b'\'' => (Kind::String, Self::quoted(rest, b'\'', escapes)),
+            b'e' | b'E' if rest.get(1) == Some(&b'\'') => (Kind::String, 1 + Self::quoted(&rest[1..], b'\'', true)),
+            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if rest.get(1) == Some(&b'\'') => {
+                (Kind::String, 1 + Self::quoted(&rest[1..], b'\'', escapes))
+            }
+            b'$' => Self::dollar(rest).map_or((Kind::Symbol(b'$'), 1), |length| (Kind::String, length)),
+            b'0'..=b'9' => (Kind::Number, word.max(1)),
+            byte if is_of_word(byte) => (Kind::Word, word),
+            b'(' | b'[' => {
+                self.depth = self.depth.saturating_add(1);
+                (Kind::Symbol(first), 1)
+            }
+            b')' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                depth = self.depth;
+                (Kind::Symbol(first), 1)
+            }
+            byte => (Kind::Symbol(byte), 1),
+        };
+        let length = length.min(rest.len());
+        let range = self.at..self.at + length;
+        self.at = range.end;
+        Some(Token { kind, range, depth })
+    }
+}
+
+/// Whether a byte goes on a word that was begun; a dollar does, but begins none.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// What stands in quotes that are doubled inside.
+fn single(inside: &[u8], quote: u8) -> Vec<u8> {
+    let mut single = Vec::with_capacity(inside.len());
+    let mut was_quote = false;
+    for byte in inside {
+        was_quote = *byte == quote && !was_quote;
+        if !was_quote {
+            single.push(*byte);
+        }
+    }
+    single
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(sql: &str) -> Vec<(Kind, &str)> {
+        let tokens = Tokens::new(sql.as_bytes(), Strings::Standard);
+        tokens.map(|token| (token.kind, &sql[token.range])).collect()
+    }
+
+    #[test]
+    fn words_names_and_strings_are_told_apart() {
+        assert_eq!(
+            texts("a1 \"b\"\"; c\"/* d /* e */ f */'g''; h'-- i\n$j$ k; $$ $j$ E'l\\'; m' 12.5 $$n$$;"),
+            [
+                (Kind::Word, "a1"),
+                (Kind::Quoted, "\"b\"\"; c\""),
+                (Kind::String, "'g''; h'"),
+                (Kind::String, "$j$ k; $$ $j$"),
+                (Kind::String, "E'l\\'; m'"),
+                (Kind::Number, "12"),
+                (Kind::Symbol(b'.'), "."),
+                (Kind::Number, "5"),
+                (Kind::String, "$$n$$"),
+                (Kind::Symbol(b';'), ";"),
+            ]
+        );
+        let escaped: Vec<_> = Tokens::new(b"'a\\'b' c", Strings::Escaped).map(|token| token.range).collect();
+        assert_eq!(escaped, [0..6, 7..8]);
+    }
+
+    #[test]
+    fn names_are_what_postgresql_takes_them_for() {
+        let name = |sql: &str| {
+            let mut tokens = Tokens::new(sql.as_bytes(), Strings::Standard);
+            let token = tokens.next().unwrap();
+            tokens.name(&token).map(|name| String::from_utf8(name).unwrap())
+        };
+        assert_eq!(name("Anna"), Some("anna".to_owned()));
+        assert_eq!(name("\"An\"\"na\"\"\"\"\""), Some("An\"na\"\"".to_owned()));
+        assert_eq!(name("'anna'"), None);
+        assert_eq!(name("\"cut"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_are_tokens_follow_one_another(sql in proptest::collection::vec(prop_oneof![
+            Just(b'\''), Just(b'"'), Just(b'$'), Just(b'\\'), Just(b'-'), Just(b'/'), Just(b'*'), Just(b'('), Just(b')'),
+            Just(b'e'), Just(b'\n'), any::<u8>()
+        ], 0..200)) {
+            for strings in [Strings::Standard, Strings::Escaped] {
+                let mut end = 0;
+                let mut tokens = Tokens::new(&sql, strings);
+                while let Some(token) = tokens.next() {
+                    prop_assert!(token.range.start >= end && token.range.end > token.range.start);
+                    prop_assert!(token.range.end <= sql.len());
+                    end = token.range.end;
+                    drop((tokens.name(&token), tokens.string(&token)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A look at the target before a byte is fetched: all that stands in the way, at once.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use longshore_core::check::Finding;
+use longshore_core::error::printable;
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::plugin::{Owners, Scripts};
+use longshore_core::stage::Wanted;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::Facts;
+use longshore_pg_client::server::Server;
+use longshore_pg_client::tool::Version;
+use serde::Deserialize;
+
+use crate::landing::{self, Landing, maintenance};
+use crate::{Restorer, archive, psql, selection};
+
+/// What a target has.
+#[derive(Debug, Deserialize)]
+struct Surroundings {
+    extensions: BTreeSet<String>,
+    roles: BTreeSet<String>,
+    /// Where it lies, if the server is reached by a socket of this machine and the role may know.
+    data_directory: Option<String>,
+}
+
+const SURROUNDINGS: &str = "select json_build_object(
+    'extensions', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions),
+    'roles', (select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles),
+    'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
+
+/// Looks at the target for all that is wanted of it.
+pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
+    let client = maintenance(&restorer.client, "postgres");
+    let version = Server::look(&client).await?.version()?;
+    let there: Surroundings = client.ask(SURROUNDINGS).await?;
+    let mut findings = vec![Finding::good("target", format!("PostgreSQL {version}"))];
+    let brings_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
+    for wanted in wanted {
+        let manifest = wanted.manifest;
+        let mut errors: Vec<Error> = Vec::new();
+        errors.extend(too_old(manifest, &version));
+        errors.extend(hindrances(restorer, manifest).await?);
+        for error in errors {
+            findings.push(Finding::failed(manifest.subject.to_string(), &error));
+        }
+        if let Some(facts) = wanted.details.and_then(selection::facts) {
+            findings.extend(missing(restorer, manifest, &facts, &there, brings_roles));
+        }
+    }
+    findings.push(room(wanted, there.data_directory.as_deref(), "target", "the data directory"));
+    let in_files = wanted.iter().filter(|wanted| archive::in_files(&restorer.target, wanted.manifest));
+    let in_files: Vec<_> = in_files.copied().collect();
+    if let (Some(folder), false) = (&restorer.target.scratch_dir, in_files.is_empty()) {
+        findings.push(room(&in_files, folder.to_str(), "--scratch-dir", "the folder"));
+    }
+    Ok(findings)
+}
+
+fn too_old(manifest: &Manifest, target: &Version) -> Option<Error> {
+    let source = Version::parse(&manifest.cluster.server.server_version)?;
+    let message = format!("comes from PostgreSQL {source}, and the target is PostgreSQL {target}, which is older");
+    (source.major > target.major).then(|| {
+        Error::new(Stage::Restore, Kind::Refused, manifest.subject.to_string(), message)
+            .hint("restore into a cluster of the same or a newer major version")
+    })
+}
+
+/// What of the target, or of the programs here, stands in the way of one backup. What was asked for wrongly, and a target that cannot be
+/// looked at, are errors.
+async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Error>> {
+    let mut all = Vec::new();
+    let (client, target) = (&restorer.client, &restorer.target);
+    if manifest.artifact.format == Format::Plain && target.scripts == Scripts::Harmless {
+        // Roles and tablespaces are looked through, statement by statement.
+        let looked_through = matches!(manifest.subject, Subject::Globals | Subject::Roles | Subject::Tablespaces);
+        if !looked_through {
+            all.extend(psql::judge(&client.psql_tool().await?.version, manifest).err());
+        }
+    }
+    match &manifest.subject {
+        Subject::Database { name } => {
+            selection::expect_archive(target, manifest)?;
+            archive::needs_scratch(target, manifest)?;
+            if manifest.artifact.format != Format::Plain {
+                all.extend(restorer.tool("pg_restore", manifest).await.err());
+            }
+            let database = restorer.database(name);
+            match landing::look(client, target, database).await {
+                Ok(landing) => {
+                    if let Some(facts) = &manifest.database {
+                        all.extend(landing::misfit(client, landing, database, facts).await?);
+                    }
+                }
+                Err(error) if matches!(error.kind(), Kind::Refused | Kind::NotFound) => {
+                    let missing = error.kind() == Kind::NotFound;
+                    all.push(error);
+                    // What there is may be of the wrong kind, too.
+                    let landing = if missing { Landing::ToBeMade } else { Landing::There };
+                    if let Some(facts) = &manifest.database {
+                        all.extend(landing::misfit(client, landing, database, facts).await?);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Subject::Schema | Subject::All => {
+            match landing::expect_empty_cluster(client, target, &manifest.subject.to_string()).await {
+                Err(error) if error.kind() == Kind::Refused => all.push(error),
+                looked => looked?,
+            }
+        }
+        Subject::Globals | Subject::Roles | Subject::Tablespaces => {}
+    }
+    Ok(all)
+}
+
+/// What the archive needs and the target does not have, as far as its record tells.
+fn missing(
+    restorer: &Restorer,
+    manifest: &Manifest,
+    facts: &Facts,
+    there: &Surroundings,
+    brings_roles: bool,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (target, subject) = (&restorer.target, manifest.subject.to_string());
+    let absent = selection::absent(&target.selection, facts);
+    if !absent.is_empty() {
+        let error = Error::new(Stage::Restore, Kind::Refused, &subject, format!("holds no {}", absent.join(", no ")))
+            .hint("see what is in it: give --list instead of --to");
+        findings.push(Finding::failed(&subject, &error));
+    }
+    let mut tell = |what: &str, names: Vec<String>, remedy: &str| {
+        if names.is_empty() {
+            return;
+        }
+        let several = if names.len() == 1 { "" } else { "s" };
+        let names = names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ");
+        let message = format!("the target does not have the {what}{several} {names}");
+        findings.push(if target.selection.is_all() {
+            let error = Error::new(Stage::Restore, Kind::Refused, &subject, message).hint(remedy);
+            Finding::failed(&subject, &error)
+        } else {
+            // What is wanted may not need them.
+            Finding::warning(&subject, message, remedy)
+        });
+    };
+    let extensions = extensions(facts).into_iter().filter(|name| !there.extensions.contains(name)).collect();
+    tell(
+        "extension",
+        extensions,
+        "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
+    );
+    if !brings_roles && target.owners == Owners::AsDumped {
+        let mapped = |name: &String| target.role_map.get(name).unwrap_or(name).clone();
+        let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
+        let names: BTreeSet<String> = owners.iter().map(mapped).collect();
+        let names = names.into_iter().filter(|name| !there.roles.contains(name)).collect();
+        tell(
+            "role",
+            names,
+            "restore the globals first with --globals, make the roles, or give --role-map or --no-owner",
+        );
+    }
+    findings
+}
+
+/// The extensions that the archive makes.
+fn extensions(facts: &Facts) -> Vec<String> {
+    let name = |line: &String| Some(line.split_once(" EXTENSION - ")?.1.trim_end().to_owned());
+    facts.toc.iter().filter(|line| !line.contains(" COMMENT ")).filter_map(name).collect()
+}
+
+/// Who owns an entry of the list, which is its last word unless one of these names ends it, too: a name may hold spaces.
+fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
+    if let Some(name) = known.iter().find(|name| name.contains(' ') && line.ends_with(&format!(" {name}"))) {
+        return Some(name.clone());
+    }
+    let owner = line.rsplit_once(' ')?.1;
+    (!owner.is_empty()).then(|| owner.to_owned())
+}
+
+/// Whether there is room for what is wanted, where that can be told.
+fn room(wanted: &[Wanted<'_>], place: Option<&str>, subject: &str, what: &str) -> Finding {
+    let needed: u64 = wanted.iter().map(|wanted| wanted.manifest.artifact.plaintext.bytes).sum();
+    let free = place.and_then(|place| rustix::fs::statvfs(Path::new(place)).ok());
+    let Some(free) = free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)) else {
+        return Finding::good(subject, "its free space cannot be told from here");
+    };
+    let (free_mib, needed_mib) = (free >> 20, needed >> 20);
+    if free >= needed {
+        return Finding::good(subject, format!("{what} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
+    }
+    let message = format!("{what} has {free_mib} MiB free, and the dumps alone take {needed_mib} MiB");
+    Finding::failed(
+        subject,
+        &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("make room"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_the_last_word_or_a_name_that_is_known_to_hold_spaces() {
+        let known: BTreeSet<String> = ["app".to_owned(), "old app".to_owned()].into();
+        assert_eq!(owner("5; 1259 16390 TABLE public t app", &known), Some("app".into()));
+        assert_eq!(owner("5; 1259 16390 TABLE public t old app", &known), Some("old app".into()));
+        assert_eq!(owner("5; 1259 16390 TABLE public t gone", &known), Some("gone".into()));
+        assert_eq!(owner("2; 3079 16385 EXTENSION - pgcrypto ", &known), None);
+    }
+}

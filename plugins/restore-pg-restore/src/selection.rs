@@ -1,0 +1,157 @@
+//! What of an archive is restored, as pg_restore is told, and as a record of the archive tells.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::plugin::{Owners, Privileges, Section, Selection, Target};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::Facts;
+use longshore_pg_client::directory::{self, TempDir};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::process::Command;
+
+/// Under which key of the details the facts of a dump stand.
+const DETAILS: &str = "archive";
+
+/// The facts that were recorded of an archive, if they were.
+pub(crate) fn facts(details: &Map<String, Value>) -> Option<Facts> {
+    details.get(DETAILS).and_then(|facts| Facts::deserialize(facts).ok())
+}
+
+/// Refuses to choose from what is no archive.
+pub(crate) fn expect_archive(target: &Target, manifest: &Manifest) -> Result<()> {
+    let chosen = !target.selection.is_all()
+        || target.owners != Owners::AsDumped
+        || target.privileges != Privileges::AsDumped
+        || !target.role_map.is_empty();
+    if !chosen || !manifest.subject.is_database() || manifest.artifact.format != Format::Plain {
+        return Ok(());
+    }
+    let message = "a script is run as it is: nothing can be chosen from it";
+    Err(Error::new(Stage::Restore, Kind::Usage, manifest.subject.to_string(), message)
+        .hint("write it to a file with --output, and edit that"))
+}
+
+/// The list of entries in a private file, which is there as long as it is held.
+pub(crate) struct ListFile(Option<TempDir>);
+
+impl ListFile {
+    /// Writes it, if there is one.
+    pub(crate) fn write(target: &Target) -> Result<Self> {
+        let Some(list) = &target.selection.list else { return Ok(Self(None)) };
+        // It names tables, and holds none of their data.
+        let place = target.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = directory::private_folder(Some(&place), Stage::Restore)?;
+        fs::write(folder.path().join("list"), list)
+            .map_err(|error| Error::io(Stage::Restore, "list", "cannot write the list of what is wanted", error))?;
+        Ok(Self(Some(folder)))
+    }
+
+    /// Tells pg_restore what is wanted, but for the sections.
+    pub(crate) fn tell(&self, command: &mut Command, target: &Target) {
+        if let Some(folder) = &self.0 {
+            command.arg("--use-list").arg(folder.path().join("list"));
+        }
+        let Selection { tables, schemas, .. } = &target.selection;
+        command.args(tables.iter().map(|table| format!("--table={table}")));
+        command.args(schemas.iter().map(|schema| format!("--schema={schema}")));
+        if target.owners == Owners::Restorer {
+            command.arg("--no-owner");
+        }
+        if target.privileges == Privileges::Left {
+            command.arg("--no-privileges");
+        }
+    }
+}
+
+/// What was asked for by name and is not in the archive.
+pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
+    if !facts.kind.is_archive() || facts.toc.is_empty() {
+        return Vec::new();
+    }
+    // `id; catalog oid KIND schema name owner`: a name may hold spaces, so it is looked for between them.
+    let there = |middle: &str| facts.toc.iter().any(|line| line.contains(middle));
+    let kinds = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "INDEX"];
+    let table = |name: &&String| {
+        !facts.tables.iter().any(|table| table.name == **name)
+            && !facts.toc.iter().any(|line| {
+                let kind = kinds.iter().find(|kind| line.contains(&format!(" {kind} ")));
+                kind.is_some() && line.contains(&format!(" {name} "))
+            })
+    };
+    let schema = |name: &&String| {
+        !facts.tables.iter().any(|table| table.schema.as_ref() == Some(*name))
+            && !there(&format!(" SCHEMA - {name} "))
+            && !there(&format!(" {name} "))
+    };
+    let tables = selection.tables.iter().filter(table).map(|name| format!("table \"{name}\""));
+    tables.chain(selection.schemas.iter().filter(schema).map(|name| format!("schema \"{name}\""))).collect()
+}
+
+/// What of the record a restore brings; nothing where it brings no data, or where there is no record.
+pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let mut facts = facts(details)?;
+    let Selection { tables, schemas, sections, list } = &target.selection;
+    if !sections.is_empty() && !(sections.contains(&Section::Data) && sections.contains(&Section::PreData)) {
+        return None;
+    }
+    let listed: Option<BTreeSet<&str>> = list.as_deref().map(|list| list.lines().filter_map(id).collect());
+    let data_of = |schema: Option<&str>, name: &str| {
+        let ending = format!(" TABLE DATA {} {name} ", schema.unwrap_or("-"));
+        facts.toc.iter().find(|line| line.contains(&ending)).and_then(|line| id(line))
+    };
+    let wanted: Vec<bool> = facts
+        .tables
+        .iter()
+        .map(|table| {
+            (tables.is_empty() || tables.contains(&table.name))
+                && (schemas.is_empty() || table.schema.as_ref().is_some_and(|schema| schemas.contains(schema)))
+                && listed.as_ref().is_none_or(|listed| {
+                    data_of(table.schema.as_deref(), &table.name).is_some_and(|id| listed.contains(id))
+                })
+        })
+        .collect();
+    let large_objects = facts.toc.iter().any(|line| {
+        (line.contains(" BLOBS ") || line.contains(" BLOB "))
+            && listed.as_ref().is_none_or(|listed| id(line).is_some_and(|id| listed.contains(id)))
+    });
+    let mut wanted = wanted.into_iter();
+    facts.tables.retain(|_| wanted.next().unwrap_or_default());
+    if !tables.is_empty() || !schemas.is_empty() || listed.is_some() && !large_objects {
+        facts.large_objects = longshore_pg_archive::LargeObjects::default();
+    }
+    let as_listed = target.selection.is_all()
+        && target.owners == Owners::AsDumped
+        && target.privileges == Privileges::AsDumped
+        && target.role_map.is_empty();
+    if !as_listed {
+        if facts.tables.is_empty() {
+            return None;
+        }
+        facts.toc.clear();
+    }
+    let mut details = details.clone();
+    details.insert(DETAILS.to_owned(), serde_json::to_value(facts).ok()?);
+    Some(details)
+}
+
+/// The id that a line of a list begins with, unless it is a comment.
+fn id(line: &str) -> Option<&str> {
+    let id = line.trim_start().split_once(';')?.0;
+    (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lines_id_is_that_of_an_entry_and_not_of_a_comment() {
+        assert_eq!(id("217; 1259 16390 TABLE public t app"), Some("217"));
+        assert_eq!(id(";217; 1259 16390 TABLE public t app"), None);
+        assert_eq!(id("; Archive created at 2026-06-07"), None);
+        assert_eq!(id(""), None);
+    }
+}
