@@ -15,6 +15,7 @@ mod an_interruption_leaves_nothing;
 mod check_looks_ahead;
 mod connects_as_libpq_does;
 mod destinations_catch_up;
+mod drills_prove_that_backups_restore;
 mod dumps_hold_what_was_asked_for;
 mod every_file_can_be_undone_by_hand;
 mod inspect_tells_what_is_in_a_dump;
