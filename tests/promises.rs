@@ -5,6 +5,8 @@
 
 mod support;
 
+mod a_drill_finds_sabotage;
+mod a_drill_leaves_nothing;
 mod a_failed_dump_leaves_nothing;
 mod a_policy_is_tried_before_it_is_trusted;
 mod a_restore_equals_the_source;

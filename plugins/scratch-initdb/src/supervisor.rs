@@ -25,9 +25,9 @@ const LAST_LINES: usize = 8;
 /// What the shell does. `$1` is the folder, `$2` whom the server's folders are to belong to, if anybody else.
 ///
 /// initdb and the server are a session of their own, so that one signal ends all of them; signals that are meant for us do not hinder the
-/// shell in cleaning up.
+/// shell in cleaning up, nor does a pipe that nobody reads any more.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
+trap '' HUP INT TERM PIPE
 mkdir -m 711 -- "$1" || exit 1
 mkdir -m 700 -- "$1/data" "$1/socket" "$1/files" || exit 1
 if [ -n "$2" ]; then chown -- "$2" "$1/data" "$1/socket" || exit 1; fi

@@ -19,7 +19,7 @@ const FORCE_SINCE: u32 = 13;
 
 /// What the shell does: `$1` is what psql is to do, the rest is psql, connected. A connection that was just cut may hold the server up once.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
+trap '' HUP INT TERM PIPE
 sql=$1
 shift
 echo ready
