@@ -240,6 +240,10 @@ pub(crate) struct Drill {
     /// How many connections restore at once.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
+    /// Run scripts (plain dumps, whole clusters) by a psql that cannot be kept from running programs that they name: whoever ruled the server
+    /// that was dumped is trusted with this host.
+    #[arg(long)]
+    pub(crate) trust_script: bool,
     /// The folder to make the scratch cluster in, best one in memory, instead of the job's scratch_dir. Plaintext lies there until the end.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,

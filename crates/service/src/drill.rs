@@ -23,7 +23,7 @@ use longshore_core::check::Outcome;
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::manifest::{Manifest, Tool};
 use longshore_core::pipeline::{fetch, is_damage, undo};
-use longshore_core::plugin::{Identities, Target, TargetDatabase};
+use longshore_core::plugin::{Identities, Scripts, Target, TargetDatabase};
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
 use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
 use longshore_core::subject::Subject;
@@ -87,6 +87,8 @@ pub struct Driller<'a> {
     pub identities: &'a Identities,
     /// How many connections restore at once.
     pub jobs: u32,
+    /// Which scripts are run.
+    pub scripts: Scripts,
     /// Where the place to restore to is made, if not where the job says.
     pub scratch_dir: Option<&'a Path>,
 }
@@ -246,6 +248,7 @@ impl Driller<'_> {
             database: TargetDatabase::Create,
             jobs: self.jobs,
             scratch_dir: Some(ground.scratch.folder().to_owned()),
+            scripts: self.scripts,
             ..Target::new(cluster)
         };
         self.registry.restore.build(self.registry.default_restore, &target)

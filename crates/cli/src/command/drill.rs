@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use longshore_core::drill::{Compared, Drill, Verdict};
+use longshore_core::plugin::Scripts;
 use longshore_core::{Error, Result, Stage};
 use longshore_service::catalogs::moment;
 use longshore_service::drill::{Driller, Report, Wish};
@@ -28,6 +29,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         registry,
         identities: &identities,
         jobs: args.jobs,
+        scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         scratch_dir: args.scratch_dir.as_deref(),
     };
     let wish = Wish {
