@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::key::Stamp;
 use longshore_core::stage::Store;
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::catalogs::{Catalogued, readable};
@@ -60,12 +61,22 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         let planned = backup.manifest.run_backups;
         warnings.push(format!("the run was to make {planned} backups, of which {} are there and good", backups.len()));
     }
-    Ok(Choice {
-        destination: at.name.clone(),
-        store: Arc::clone(&at.store),
-        backups: backups.into_iter().cloned().collect(),
-        warnings,
-    })
+    let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
+    let of_database = |backup: &Backup| backup.manifest.subject.is_database();
+    let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
+    if let Some(all) = backups.iter().find(of_all).map(|backup| backup.name.to_string())
+        && backups.iter().any(of_database)
+    {
+        // Both make the same databases.
+        let message = format!("databases cannot be drilled beside {all}, a script of their whole cluster");
+        if wish.backup.is_some() {
+            return Err(Error::new(Stage::Drill, Kind::Usage, &job.name, message)
+                .hint("dump databases and the script of the whole cluster by a job each"));
+        }
+        warnings.push(message);
+        backups.retain(|backup| !of_database(backup));
+    }
+    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, warnings })
 }
 
 fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
