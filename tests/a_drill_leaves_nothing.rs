@@ -36,13 +36,16 @@ fn folder(place: &Path) -> Option<std::path::PathBuf> {
     fs::read_dir(place).unwrap().flatten().next().map(|entry| entry.path())
 }
 
+/// Finds the folder of a drill, once it has come so far.
+type IsThere = dyn Fn(&Path) -> Option<std::path::PathBuf>;
+
 fn ended_by(name: &str) {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 48);
     workshop.longshore(&["run"]).expect(0);
     let server = |place: &Path| folder(place).filter(|folder| folder.join("data/postmaster.pid").exists());
     let fetched = |place: &Path| folder(place).filter(|folder| folder.join("files/artifact").exists());
-    let moments: [(&str, &dyn Fn(&Path) -> Option<std::path::PathBuf>, u64); 5] = [
+    let moments: [(&str, &IsThere, u64); 5] = [
         ("the folder is made", &folder, 0),
         ("initdb is at work", &folder, 300),
         ("the server starts", &server, 0),
