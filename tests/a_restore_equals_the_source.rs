@@ -68,10 +68,15 @@ fn from_plain_scripts() {
     });
     workshop.longshore(&["run"]).expect(0);
     let target = target();
-    workshop.opening(&["restore", "--run", "latest", "--create", "--to", &target.connection()]).expect(0);
+    restore_scripts(&workshop, &["restore", "--run", "latest", "--create", "--to", &target.connection()]);
     for name in [sample::SHOP, sample::TELEMETRY, sample::ARCHIVE, sample::EMPTY] {
         assert_eq!(schema(&target, name), schema(&workshop.cluster, name), "{name}");
     }
+}
+
+/// Restores scripts of a server that is trusted, whatever psql is here.
+fn restore_scripts(workshop: &Workshop, arguments: &[&str]) {
+    workshop.opening(&[arguments, &["--trust-script"]].concat()).expect(0);
 }
 
 #[test]
@@ -108,8 +113,8 @@ fn one_database_with_its_globals_into_an_empty_cluster() {
     workshop.longshore(&["run"]).expect(0);
     let target = target();
     let to = format!("{} dbname=shop", target.connection());
-    let without = workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(2);
-    without.says("role \"").says("--globals");
+    let without = workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(6);
+    without.says("does not have the role").says("--globals");
     workshop.opening(&["restore", "shop", "--create", "--globals", "--to", &to]).expect(0);
     assert_eq!(fingerprint(&target, "shop"), fingerprint(&workshop.cluster, "shop"));
 }
@@ -136,7 +141,7 @@ fn a_whole_cluster_from_one_script() {
     workshop.configure(&Job { dump: "[{ type = 'pg_dumpall', what = 'all' }]", ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
     let target = target();
-    workshop.opening(&["restore", "all", "--to", &target.connection()]).expect(0);
+    restore_scripts(&workshop, &["restore", "all", "--to", &target.connection()]);
     for name in [sample::SHOP, sample::ARCHIVE] {
         assert_eq!(schema(&target, name), schema(&workshop.cluster, name), "{name}");
     }
@@ -171,7 +176,7 @@ fn a_database_that_is_not_empty_is_refused_unless_cleaning_is_asked_for() {
     workshop.opening(&["restore", "shop", "--to", &to]).expect(6).says("not empty").says("--clean");
     let before = fingerprint(&workshop.cluster, "shop");
     workshop.cluster.psql("shop", "create table later (); delete from shop.purchase;");
-    workshop.opening(&["restore", "shop", "--clean", "--to", &to]).expect(0);
+    workshop.opening(&["restore", "shop", "--clean", "--yes", "--to", &to]).expect(0);
     assert_eq!(fingerprint(&workshop.cluster, "shop"), before);
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     /// Tell what is in a dump, and judge it: a file that anything made, or a backup.
     Inspect(Inspect),
     /// Bring a backup back into a cluster, or write it to a file.
-    Restore(Restore),
+    Restore(Box<Restore>),
     /// Prove that backups can be restored: restore the newest run of a job into a scratch cluster, compare, and ask your own questions.
     Drill(Drill),
     /// Remove what the retention policy does not keep.
@@ -68,11 +68,11 @@ pub(crate) enum Verb {
 
 impl Verb {
     /// In what state an interruption leaves things, for a person.
-    pub(crate) fn leaves_when_interrupted(&self) -> &'static str {
+    pub(crate) fn leaves_when_interrupted(&self) -> fn() -> String {
         match self {
-            Self::Restore(_) => "the target may hold a part of the backup: drop that before you try again",
-            Self::Drill(_) => "the scratch cluster was removed, and nothing was noted",
-            _ => "nothing half-made counts as a backup",
+            Self::Restore(_) => crate::progress::restore_stands,
+            Self::Drill(_) => || "what was made for the drill was removed, and nothing was noted".to_owned(),
+            _ => || "nothing half-made counts as a backup".to_owned(),
         }
     }
 }
@@ -209,12 +209,51 @@ pub(crate) struct Restore {
     /// Add to what is in a database that is not empty, as a backup of data alone does.
     #[arg(long, requires = "to", conflicts_with = "clean")]
     pub(crate) append: bool,
-    /// How many connections restore at once; more than one needs --scratch-dir.
+    /// Do as --clean says without asking for the name of the database on the terminal.
+    #[arg(long, requires = "clean")]
+    pub(crate) yes: bool,
+    /// Only the table, view or sequence of this name, without its indexes, as `pg_restore --table` does. May be given more than once.
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(crate) table: Vec<String>,
+    /// Only what is in this schema. May be given more than once.
+    #[arg(long, value_name = "NAME", requires = "to")]
+    pub(crate) schema: Vec<String>,
+    /// Only this section. May be given more than once.
+    #[arg(long, value_name = "SECTION", requires = "to")]
+    pub(crate) section: Vec<Section>,
+    /// Only what stands in this file: what --list has printed, with the lines removed that are not wanted.
+    #[arg(long, value_name = "FILE", requires = "to", value_hint = ValueHint::FilePath)]
+    pub(crate) list_file: Option<PathBuf>,
+    /// Whoever restores it owns everything.
+    #[arg(long, requires = "to")]
+    pub(crate) no_owner: bool,
+    /// Grant nothing to anybody.
+    #[arg(long, requires = "to")]
+    pub(crate) no_privileges: bool,
+    /// A role of the backup, and the role of the target that takes its place. May be given more than once.
+    #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = renamed)]
+    pub(crate) role_map: Vec<(String, String)>,
+    /// How many connections restore a database at once; more than one needs --scratch-dir.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
+    /// How many databases of a run are restored at once.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) parallel: u32,
     /// A folder for the plaintext of what cannot be restored from a stream.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,
+    /// Do not gather the planner's statistics afterwards.
+    #[arg(long, requires = "to")]
+    pub(crate) no_analyze: bool,
+    /// Do not hold what was restored against the record of its dump.
+    #[arg(long, requires = "to")]
+    pub(crate) no_compare: bool,
+    /// Run scripts that could have psql run programs here: whoever ruled the server that was dumped is trusted with this host.
+    #[arg(long, requires = "to")]
+    pub(crate) trust_script: bool,
+    /// Give up when nothing was restored for so long. An index that is built is work, however long it takes.
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<Span>)]
+    pub(crate) stall_timeout: Span,
     #[command(flatten)]
     pub(crate) identity: Identity,
     #[command(flatten)]
@@ -312,6 +351,25 @@ pub(crate) struct Simulate {
 /// A size or a length of time, written as in the configuration.
 fn quantity<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
     T::try_from(text.to_owned())
+}
+
+/// Two roles, written as `old=new`.
+fn renamed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("write the role of the backup, =, and the role of the target".to_owned()),
+    }
+}
+
+/// A section of an archive, in PostgreSQL's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// What the data needs: tables, types, functions.
+    PreData,
+    /// The data.
+    Data,
+    /// What needs the data: indexes, constraints, triggers.
+    PostData,
 }
 
 /// A safety rule that a person may override.

@@ -24,6 +24,15 @@ impl Ask for Person {
     }
 }
 
+/// Whether somebody at the terminal types these words.
+pub(crate) fn types(question: &str, words: &str) -> bool {
+    let mut answer = String::new();
+    std::io::stdin().is_terminal()
+        && crate::output::ask(question)
+        && std::io::stdin().read_line(&mut answer).is_ok()
+        && answer.trim_end_matches(['\r', '\n']) == words
+}
+
 /// The password of a server, asked for on the terminal.
 pub(crate) fn password() -> Result<SecretString> {
     let answer = rpassword::prompt_password("password of the server: ");

@@ -50,7 +50,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::List(list) => async { list::list(&context()?, &list).await }.await,
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
-        Verb::Restore(restore) => async { restore::restore(&context()?, restore).await }.await,
+        Verb::Restore(restore) => async { restore::restore(&context()?, *restore).await }.await,
         Verb::Drill(drill) => async { drill::drill(&context()?, &drill).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,

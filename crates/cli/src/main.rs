@@ -52,7 +52,7 @@ fn work(args: Args, output: &Output) -> Exit {
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = command::execute(args, output) => exit,
-            exit = interrupted() => output.interrupted(leaves, exit),
+            exit = interrupted() => output.interrupted(&leaves(), exit),
         }
     });
     runtime.shutdown_timeout(CLEAN_UP);

@@ -115,6 +115,12 @@ impl Output {
     }
 }
 
+/// A question to whoever sits at the terminal; whether it could be put.
+pub(crate) fn ask(question: &str) -> bool {
+    let mut stderr = io::stderr();
+    stderr.write_fmt(format_args!("{question}: ")).and_then(|()| stderr.flush()).is_ok()
+}
+
 /// What clap has to say of the command line: help, a version, or what is wrong with it.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     finish(error.print());

@@ -7,6 +7,7 @@ use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 pub(crate) use longshore_pg_archive::{Facts, Table};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases, local_connections};
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
@@ -45,6 +46,11 @@ pub(crate) fn registry() -> Registry {
 pub(crate) fn archive(details: &serde_json::Map<String, serde_json::Value>) -> Option<Facts> {
     let facts = details.get(longshore_verify_pg_archive::DETAILS)?;
     Facts::deserialize(facts).ok()
+}
+
+/// The database that a connection string names, if it does.
+pub(crate) fn database_of(connection: &str) -> Result<Option<String>> {
+    Ok(ConnInfo::parse(&connection.to_owned().into())?.get("dbname").map(str::to_owned))
 }
 
 /// A directory dump as one stream.

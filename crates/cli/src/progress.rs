@@ -1,5 +1,7 @@
 //! Progress: bars on a terminal, lines elsewhere, nothing if it is unwanted.
 
+mod restore;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,8 @@ use longshore_service::report::{ArtifactReport, Outcome};
 use longshore_service::watch::{Nobody, Watch};
 
 use crate::output::Output;
+
+pub(crate) use restore::{restore_stands, restore_watcher};
 
 /// Whoever watches a run here.
 pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {

@@ -149,6 +149,28 @@ async fn one_that_answers_nothing_is_given_up_whatever_it_is_asked() {
     assert_eq!(findings[0].outcome, longshore_core::check::Outcome::Failed);
 }
 
+/// Each connection is cut after so many bytes, and no byte comes twice.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
+    let store = MemoryStore::new();
+    let bytes =
+        longshore_core::stream::collect(random(1, 10_000), 1 << 20, longshore_core::Stage::Ship, "").await.unwrap();
+    store.ship(&key(), from_bytes(bytes.clone())).await.unwrap();
+    store.fault(Operation::Fetch, Fault::FailAfter(1500));
+    let berth = berth(store.clone());
+    for range in [None, Some(100..9_900)] {
+        let fetched = berth.fetch(&key(), range.clone()).await.unwrap();
+        let fetched = fetched.try_collect::<Vec<_>>().await.unwrap().concat();
+        let wanted = range.unwrap_or(0..10_000);
+        assert_eq!(fetched, bytes[wanted.start as usize..wanted.end as usize]);
+    }
+    // Where no byte comes any more there is no hope.
+    store.heal();
+    store.fault(Operation::Fetch, Fault::FailAfter(0));
+    let lost = berth.fetch(&key(), None).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    assert_eq!(lost.kind(), Kind::Unavailable);
+}
+
 /// The dump goes on past the one that hangs, and what is made of it at the others is whole.
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_hangs_hinders_no_other() {

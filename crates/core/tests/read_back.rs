@@ -8,10 +8,10 @@ use longshore_core::compress::Compression;
 use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, ReadBack, open, read_back};
+use longshore_core::pipeline::{Depth, ReadBack, Source, open, open_from, read_back};
 use longshore_core::progress::{Progress, unwatched};
-use longshore_core::stage::{Decrypt, Dumped, Verify};
-use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::stage::{Decrypt, Dumped, Ship, Verify};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result, Stage};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
@@ -170,6 +170,32 @@ async fn what_is_opened_is_what_was_dumped_and_its_bytes_are_counted() {
         let progress: Arc<dyn Progress> = counter.clone();
         read_back(&store, &manifest, Some(&Xor), &[], &progress).await.unwrap();
         assert_eq!(counter.0.load(Ordering::Relaxed), LENGTH);
+    }
+}
+
+#[tokio::test]
+async fn where_one_destination_fails_half_way_the_next_goes_on() {
+    for packing in packings() {
+        let (near, manifest) = backup(packing).await;
+        let far = MemoryStore::new();
+        far.ship(&manifest.artifact.key, from_bytes(near.get(&manifest.artifact.key).unwrap())).await.unwrap();
+        let source = |name: &str, store: &MemoryStore| Source { name: name.into(), store: Arc::new(store.clone()) };
+        let sources = [source("near", &near), source("gone", &MemoryStore::new()), source("far", &far)];
+        let dumped = digest(random(1, LENGTH)).await.unwrap();
+        for fault in [Fault::FailAfter(0), Fault::FailAfter(1000), Fault::Deny] {
+            near.heal();
+            near.fault(Operation::Fetch, fault);
+            let turns = Arc::new(AtomicU64::new(0));
+            let counted = Arc::clone(&turns);
+            let turned = move |_: &longshore_core::Error, _: &Source| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            };
+            let opened = open_from(&sources, &manifest, Some(&Xor), turned).await.unwrap();
+            assert_eq!(digest(opened).await.unwrap(), dumped, "{packing:?} {fault:?}");
+            assert_eq!(turns.load(Ordering::Relaxed), 2);
+        }
+        let opened = open_from(&sources[..1], &manifest, Some(&Xor), |_, _| {}).await;
+        assert_eq!(opened.err().map(|error| error.kind()), Some(Kind::Denied));
     }
 }
 

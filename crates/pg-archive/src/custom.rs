@@ -66,7 +66,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
 ///
 /// pg_dump goes back to write them into the first one. Where its output is set to append, it ends up here: behind `>>`, and, since
 /// PostgreSQL 16, behind `>`, because pg_dump itself sets it so. pg_restore does not look at it.
-fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: &[u64]) -> Result<()> {
+pub(crate) fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: &[u64]) -> Result<()> {
     if input.is_at_end()? {
         return Ok(());
     }
@@ -94,15 +94,15 @@ fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: 
 }
 
 /// Reads blocks.
-struct Blocks<'a, R> {
-    input: &'a mut Input<R>,
-    widths: Widths,
-    form: Form,
+pub(crate) struct Blocks<'a, R> {
+    pub(crate) input: &'a mut Input<R>,
+    pub(crate) widths: Widths,
+    pub(crate) form: Form,
 }
 
 impl<R: BufRead> Blocks<'_, R> {
     /// Reads the head of the block that must come now.
-    fn begin(&mut self, entry: &Entry, toc: &Toc) -> Result<()> {
+    pub(crate) fn begin(&mut self, entry: &Entry, toc: &Toc) -> Result<()> {
         let at = self.input.offset();
         let place = entry.place();
         let expected = if entry.is_large_objects() { LARGE_OBJECTS } else { TABLE };
@@ -142,23 +142,52 @@ impl<R: BufRead> Blocks<'_, R> {
 
     /// A list of large objects, ended by an OID of zero.
     fn large_objects(&mut self, collected: &mut Collected) -> Result<()> {
-        loop {
-            let at = self.input.offset();
-            // OIDs are written as if they were signed.
-            let oid = self.input.int(self.widths, "large objects", "the OID of the next one")?.cast_unsigned();
-            if oid == 0 {
-                return Ok(());
-            }
-            let place = format!("large object {oid}");
-            if !collected.begin(oid) {
-                return Err(Error::damaged(at, place, "is in the archive twice"));
-            }
+        while let Some((oid, place)) = self.large_object(collected)? {
             let mut object = LargeObject::new(oid);
             self.item(&place, &mut |piece| {
                 object.push(piece);
                 Ok(())
             })?;
             collected.add(&object);
+        }
+        Ok(())
+    }
+
+    /// The OID of the next large object, and how a message names it.
+    fn large_object(&mut self, collected: &mut Collected) -> Result<Option<(u32, String)>> {
+        let at = self.input.offset();
+        // OIDs are written as if they were signed.
+        let oid = self.input.int(self.widths, "large objects", "the OID of the next one")?.cast_unsigned();
+        if oid == 0 {
+            return Ok(None);
+        }
+        let place = format!("large object {oid}");
+        if !collected.begin(oid) {
+            return Err(Error::damaged(at, place, "is in the archive twice"));
+        }
+        Ok(Some((oid, place)))
+    }
+
+    /// Goes past the data of an entry without a look into its chunks.
+    pub(crate) fn pass(&mut self, entry: &Entry, collected: &mut Collected) -> Result<()> {
+        if !entry.is_large_objects() {
+            return self.pass_item(&entry.place());
+        }
+        while let Some((_, place)) = self.large_object(collected)? {
+            self.pass_item(&place)?;
+        }
+        Ok(())
+    }
+
+    fn pass_item(&mut self, place: &str) -> Result<()> {
+        let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
+        loop {
+            item.input.pass_chunks(item.widths);
+            item.next_chunk()?;
+            if item.has_ended {
+                return Ok(());
+            }
+            item.input.pieces(std::mem::take(&mut item.left) as u64, place, "a chunk", |_| ())?;
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Trouble {
     Unsupported,
     /// Its bytes could not be had; nothing is known of them.
     Unread,
+    /// What was made of it could not be written.
+    Unwritten,
 }
 
 /// The result of reading archives.
@@ -55,7 +57,12 @@ impl Error {
         Self { trouble: Trouble::Unread, source: Some(error), ..Self::damaged(offset, place, "cannot be read") }
     }
 
-    /// The failure of the source of the bytes, where that is why.
+    /// A failure of whatever takes the bytes.
+    pub(crate) fn unwritten(offset: u64, place: &str, error: io::Error) -> Self {
+        Self { trouble: Trouble::Unwritten, source: Some(error), ..Self::damaged(offset, place, "cannot be written") }
+    }
+
+    /// The failure of what the bytes come from or go to, where that is why.
     pub fn io(&self) -> Option<&io::Error> {
         self.source.as_ref()
     }

@@ -21,6 +21,11 @@ impl<R: BufRead> Input<R> {
         Self { inner, offset: 0, at_hand: 0 }
     }
 
+    /// The bytes of `inner`, of which `offset` were read before.
+    pub(crate) fn from(inner: R, offset: u64) -> Self {
+        Self { offset, ..Self::new(inner) }
+    }
+
     /// How many bytes were read.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -183,6 +188,24 @@ impl<R: BufRead> Input<R> {
         let taken = at_hand.len() - rest.len();
         self.consume(taken);
         gathered
+    }
+
+    /// Goes past chunks, each a length and as many bytes, as long as they are at hand and whole; [`gather`](Self::gather) without room.
+    pub(crate) fn pass_chunks(&mut self, widths: Widths) {
+        const INT_BYTES: usize = 5;
+        if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
+            return;
+        }
+        let Ok(at_hand) = self.inner.fill_buf() else { return };
+        let mut rest = at_hand;
+        while let Some(([0, magnitude @ ..], behind)) = rest.split_first_chunk::<INT_BYTES>()
+            && let length @ 1.. = u32::from_le_bytes(*magnitude) as usize
+            && let Some(after) = behind.get(length..)
+        {
+            rest = after;
+        }
+        let taken = at_hand.len() - rest.len();
+        self.consume(taken);
     }
 
     /// An offset's bytes, without the state before it.

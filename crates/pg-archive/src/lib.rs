@@ -17,6 +17,8 @@
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
 //! | `header`, `toc`, `copy` | what archives begin with |
 //! | `sql` | the words of SQL, and the roles and sequences in it |
+//! | [`offsets`] | where each table's data is, for archives that do not say it |
+//! | [`rewrite`] | archives whose roles have other names |
 //! | `decode` | what is compressed inside |
 //! | `rows`, `statements`, `large_objects` | the data itself |
 
@@ -31,6 +33,8 @@ mod header;
 mod input;
 mod large_objects;
 mod lines;
+pub mod offsets;
+pub mod rewrite;
 mod rows;
 mod script;
 mod sql;

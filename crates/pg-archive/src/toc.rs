@@ -10,7 +10,7 @@ use std::io::BufRead;
 use roaring::RoaringBitmap;
 
 pub(crate) use self::entry::{Data, Entry};
-pub(crate) use self::mentions::Mentions;
+pub(crate) use self::mentions::{Mentions, names_roles};
 use self::reader::Reader;
 use crate::error::{Error, Result};
 use crate::facts::Origin;

@@ -139,11 +139,18 @@ impl Restorer<'_> {
                 return Ok(all);
             }
         }
-        let restores = databases
-            .into_iter()
-            .map(|(chosen, record)| self.one(&*restorer, chosen, record.as_ref()))
-            .collect::<Vec<_>>();
-        all.extend(futures_util::stream::iter(restores).buffered(self.parallel.max(1)).collect::<Vec<_>>().await);
+        // In the order in which they end: one that takes long holds no other up.
+        let restores = databases.into_iter().enumerate();
+        let restores: Vec<_> = restores
+            .map(|(place, (chosen, record))| {
+                let restored = self.one(&*restorer, chosen, record.as_ref());
+                async move { (place, restored.await) }
+            })
+            .collect();
+        let mut restored: Vec<_> =
+            futures_util::stream::iter(restores).buffer_unordered(self.parallel.max(1)).collect().await;
+        restored.sort_by_key(|(place, _)| *place);
+        all.extend(restored.into_iter().map(|(_, restored)| restored));
         Ok(all)
     }
 
@@ -152,10 +159,9 @@ impl Restorer<'_> {
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
         let mut restored = self.bring(restorer, chosen).await;
-        if let Ok((outcome, Some(database))) = &mut restored {
-            if let Some(details) = record.and_then(|record| restorer.brings(record)) {
-                self.compare(outcome, database, chosen, &details).await;
-            }
+        let details = record.and_then(|record| restorer.brings(record));
+        if let (Ok((outcome, Some(database))), Some(details)) = (&mut restored, details) {
+            self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
             // It runs out by itself.

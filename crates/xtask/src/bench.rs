@@ -4,6 +4,7 @@
 
 mod contest;
 mod database;
+mod restore;
 mod retention;
 mod ship;
 mod verify;
@@ -19,8 +20,12 @@ pub(crate) use contest::measure;
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
 /// What can be measured, by the word for it.
-const BENCHES: [(&str, Measure); 3] =
-    [("verify", verify::contests), ("ship", ship::contests), ("retention", retention::contests)];
+const BENCHES: [(&str, Measure); 4] = [
+    ("verify", verify::contests),
+    ("ship", ship::contests),
+    ("restore", restore::contests),
+    ("retention", retention::contests),
+];
 
 /// What is measured, and how.
 pub(crate) struct Bench {

@@ -1,8 +1,8 @@
 //! pg_restore, from a pipe or, where it needs to go back and forth, from files.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,8 +10,9 @@ use futures_util::StreamExt;
 use longshore_core::drill::Phase;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Section, Target};
-use longshore_core::stream::{self, ByteStream};
+use longshore_core::stream::{self, ByteStream, CHUNK_BYTES, StreamReader};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::offsets;
 use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::directory::{self, TempDir};
@@ -19,7 +20,7 @@ use tokio::process::Command;
 
 use crate::patience::{self, Taken};
 use crate::selection::ListFile;
-use crate::{Restorer, phase};
+use crate::{Restorer, phase, roles};
 
 /// What pg_restore makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,12 +73,14 @@ pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> 
 }
 
 /// Waits until the plaintext is seen to open: its first bytes, or, where pg_restore needs files, all of it.
-pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, mut plaintext: ByteStream) -> Result<Ready> {
+pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> Result<Ready> {
     let label = manifest.subject.to_string();
+    let mut plaintext = roles::renamed(target, manifest, plaintext);
     if in_files(target, manifest) {
         let folder = directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore)?;
         if manifest.artifact.format == Format::Directory {
             directory::unpack(plaintext, folder.path(), Stage::Restore, &label).await?;
+            roles::rename_in(target, manifest, &folder.path().join("dump"))?;
         } else {
             save(plaintext, &folder.path().join("dump"), &label).await?;
         }
@@ -107,18 +110,18 @@ pub(crate) async fn restore(
     let begun = Instant::now();
     match ready {
         Ready::Stream(plaintext) => {
-            work.from_stream(create, plaintext).await?;
+            work.take_stream(create, plaintext).await?;
             Ok(vec![phase("restore", begun)])
         }
         Ready::Folder(folder) if chosen.is_empty() => {
-            work.from_files(create, &[Section::PreData, Section::Data], &folder).await?;
+            work.take_files(create, &[Section::PreData, Section::Data], &folder).await?;
             let restored = phase("restore", begun);
             let begun = Instant::now();
-            work.from_files(Create::Content, &[Section::PostData], &folder).await?;
+            work.take_files(Create::Content, &[Section::PostData], &folder).await?;
             Ok(vec![restored, phase("index", begun)])
         }
         Ready::Folder(folder) => {
-            work.from_files(create, chosen, &folder).await?;
+            work.take_files(create, chosen, &folder).await?;
             Ok(vec![phase("restore", begun)])
         }
     }
@@ -155,7 +158,7 @@ impl Work<'_> {
         (client, command)
     }
 
-    async fn from_stream(&self, create: Create, plaintext: ByteStream) -> Result<()> {
+    async fn take_stream(&self, create: Create, plaintext: ByteStream) -> Result<()> {
         let (client, command) = self.command(create, &self.restorer.target.selection.sections);
         let taken = Taken::default();
         let mut plaintext = taken.count(plaintext);
@@ -172,7 +175,7 @@ impl Work<'_> {
         self.judge(&client, patience::wait(&client, &self.label(), self.limit(), &taken, work).await?)
     }
 
-    async fn from_files(&self, create: Create, sections: &[Section], folder: &TempDir) -> Result<()> {
+    async fn take_files(&self, create: Create, sections: &[Section], folder: &TempDir) -> Result<()> {
         let (client, mut command) = self.command(create, sections);
         command.arg(format!("--jobs={}", self.restorer.target.jobs)).arg(folder.path().join("dump"));
         let work = async { Running::start(command, "pg_restore", Pipes::Neither)?.wait().await };
@@ -199,7 +202,8 @@ impl Work<'_> {
     }
 }
 
-/// Writes a stream to a private file.
+/// Writes a stream to a private file, and into its TOC where its data is: connections that work side by side would else each read it from the
+/// beginning to find theirs.
 async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -209,5 +213,34 @@ async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
         .map_err(|error| Error::io(Stage::Restore, path.display().to_string(), "cannot make it", error))?;
     let label = label.to_owned();
     let wrap = move |error| Error::io(Stage::Restore, label, "cannot write the archive to scratch", error);
-    stream::drain(stream::transform(plaintext, wrap, move |reader, _| io::copy(reader, &mut file).map(drop))).await
+    let saved = stream::transform(plaintext, wrap, move |reader, _| {
+        let mut saving = Saving { reader, file: &mut file };
+        let missing = offsets::missing(BufReader::with_capacity(CHUNK_BYTES, &mut saving));
+        let patches = match missing {
+            Ok(patches) => patches,
+            Err(error) if error.io().is_some() => return Err(roles::carried(error)),
+            // What it did not read, since it is no archive that it knows, is for pg_restore to judge.
+            Err(_) => Vec::new(),
+        };
+        io::copy(&mut saving, &mut io::sink())?;
+        for patch in patches {
+            file.write_all_at(&patch.bytes, patch.at)?;
+        }
+        Ok(())
+    });
+    stream::drain(saved).await
+}
+
+/// Writes what is read of a stream to a file.
+struct Saving<'a> {
+    reader: &'a mut StreamReader,
+    file: &'a mut File,
+}
+
+impl Read for Saving<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        self.file.write_all(&buffer[..length])?;
+        Ok(length)
+    }
 }

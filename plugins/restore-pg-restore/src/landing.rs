@@ -1,5 +1,7 @@
 //! The database to restore into: whether it is there, empty, or to be made.
 
+use std::process::Stdio;
+
 use longshore_core::error::printable;
 use longshore_core::manifest::{DatabaseFacts, Manifest};
 use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
@@ -148,6 +150,38 @@ pub(crate) async fn undo(client: &Client, database: &str, aside: Option<&str>) -
     match aside {
         Some(aside) => rename(client, aside, database).await,
         None => Ok(()),
+    }
+}
+
+/// Leaves the target as it was where a restore is dropped half way, as by an interruption, when nobody can wait for an answer.
+pub(crate) struct Guard(Option<std::process::Command>);
+
+impl Guard {
+    /// Watches over a database that is made, and over the one that was set aside for it.
+    pub(crate) async fn over(client: &Client, database: &str, aside: Option<&str>) -> Result<Self> {
+        let mut command = maintenance(client, "postgres").psql().await?;
+        command.args(["--command", &format!("drop database if exists {} with (force)", identifier(database))]);
+        if let Some(aside) = aside {
+            let rename = format!("alter database {} rename to {}", identifier(aside), identifier(database));
+            command.args(["--command", &rename]);
+        }
+        let mut command = command.into_std();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(Some(command)))
+    }
+
+    /// Lets the restore have its end.
+    pub(crate) fn dismiss(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(mut command) = self.0.take() {
+            // What could not be undone is told by whoever was interrupted to have been under way.
+            command.status().ok();
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
 //! | `selection.rs` | what of an archive is restored |
+//! | `roles.rs` | archives under other roles |
 //! | `script.rs` | psql, and the roles that are there already |
 //! | `psql.rs` | which psql may be trusted with a script |
 //! | `patience.rs` | giving up what stalls |
@@ -17,6 +18,7 @@ mod landing;
 mod patience;
 mod prepare;
 mod psql;
+mod roles;
 mod script;
 mod selection;
 
@@ -157,7 +159,17 @@ impl Restorer {
             Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
             Landing::There | Landing::ToBeMade => None,
         };
-        match self.fill(manifest, database, landing, ready).await {
+        let guard = match landing {
+            Landing::There => None,
+            Landing::ToBeMade | Landing::ToBeReplaced => {
+                Some(landing::Guard::over(&self.client, database, aside.as_deref()).await?)
+            }
+        };
+        let filled = self.fill(manifest, database, landing, ready).await;
+        if let Some(guard) = guard {
+            guard.dismiss();
+        }
+        match filled {
             Ok((notes, took)) => {
                 if let Some(aside) = aside {
                     landing::drop(&self.client, &aside).await?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Scripts};
+use longshore_core::plugin::{Owners, Privileges, Scripts};
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -16,13 +16,14 @@ use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
 use crate::landing::{self, Landing, maintenance};
-use crate::{Restorer, archive, psql, selection};
+use crate::{Restorer, archive, psql, roles, selection};
 
 /// What a target has.
 #[derive(Debug, Deserialize)]
 struct Surroundings {
     extensions: BTreeSet<String>,
     roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
     /// Where it lies, if the server is reached by a socket of this machine and the role may know.
     data_directory: Option<String>,
 }
@@ -30,6 +31,7 @@ struct Surroundings {
 const SURROUNDINGS: &str = "select json_build_object(
     'extensions', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions),
     'roles', (select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles),
+    'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace),
     'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
 
 /// Looks at the target for all that is wanted of it.
@@ -84,6 +86,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
     match &manifest.subject {
         Subject::Database { name } => {
             selection::expect_archive(target, manifest)?;
+            roles::expect_known_form(target, manifest)?;
             archive::needs_scratch(target, manifest)?;
             if manifest.artifact.format != Format::Plain {
                 all.extend(restorer.tool("pg_restore", manifest).await.err());
@@ -155,24 +158,42 @@ fn missing(
         extensions,
         "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
     );
-    if !brings_roles && target.owners == Owners::AsDumped {
-        let mapped = |name: &String| target.role_map.get(name).unwrap_or(name).clone();
-        let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
-        let names: BTreeSet<String> = owners.iter().map(mapped).collect();
-        let names = names.into_iter().filter(|name| !there.roles.contains(name)).collect();
+    let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
+    if !brings_roles {
+        let roles =
+            needed_roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name)).collect();
         tell(
             "role",
-            names,
-            "restore the globals first with --globals, make the roles, or give --role-map or --no-owner",
+            roles,
+            "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges",
         );
+        tell("tablespace", tablespaces, "restore the globals first with --globals, or make the tablespaces");
     }
     findings
 }
 
-/// The extensions that the archive makes.
-fn extensions(facts: &Facts) -> Vec<String> {
+/// The extensions that the archive makes; of an older record the list tells.
+fn extensions(facts: &Facts) -> BTreeSet<String> {
+    if !facts.extensions.is_empty() {
+        return facts.extensions.clone();
+    }
     let name = |line: &String| Some(line.split_once(" EXTENSION - ")?.1.trim_end().to_owned());
     facts.toc.iter().filter(|line| !line.contains(" COMMENT ")).filter_map(name).collect()
+}
+
+/// The roles that must be there for what is restored, by their names in the target.
+fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
+    let target = &restorer.target;
+    let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
+    let others = facts.roles.difference(&owners).cloned().collect();
+    let needed = match (target.owners, target.privileges) {
+        (Owners::AsDumped, Privileges::AsDumped) if facts.roles.is_empty() => owners,
+        (Owners::AsDumped, Privileges::AsDumped) => facts.roles.clone(),
+        (Owners::AsDumped, Privileges::Left) => owners,
+        (Owners::Restorer, Privileges::AsDumped) => others,
+        (Owners::Restorer, Privileges::Left) => BTreeSet::new(),
+    };
+    needed.into_iter().map(|name| target.role_map.get(&name).cloned().unwrap_or(name)).collect()
 }
 
 /// Who owns an entry of the list, which is its last word unless one of these names ends it, too: a name may hold spaces.

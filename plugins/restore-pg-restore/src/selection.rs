@@ -94,7 +94,8 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
 pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Map<String, Value>> {
     let mut facts = facts(details)?;
     let Selection { tables, schemas, sections, list } = &target.selection;
-    if !sections.is_empty() && !(sections.contains(&Section::Data) && sections.contains(&Section::PreData)) {
+    let has = |section| sections.is_empty() || sections.contains(&section);
+    if !has(Section::PreData) || !has(Section::Data) {
         return None;
     }
     let listed: Option<BTreeSet<&str>> = list.as_deref().map(|list| list.lines().filter_map(id).collect());
@@ -131,6 +132,12 @@ pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Ma
             return None;
         }
         facts.toc.clear();
+        facts.objects.clear();
+        facts.sequences.retain(|sequence| {
+            tables.is_empty()
+                && listed.is_none()
+                && (schemas.is_empty() || sequence.schema.as_ref().is_some_and(|schema| schemas.contains(schema)))
+        });
     }
     let mut details = details.clone();
     details.insert(DETAILS.to_owned(), serde_json::to_value(facts).ok()?);

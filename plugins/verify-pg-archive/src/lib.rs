@@ -73,7 +73,7 @@ fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
         Trouble::Damaged => failed(Kind::Corrupt),
         Trouble::Unsupported => failed(Kind::Usage)
             .hint("a newer Longshore may know it; until then, verify = [{ type = \"pg_restore\" }] asks PostgreSQL's own program"),
-        Trouble::Unread => failed(Kind::Failed),
+        Trouble::Unread | Trouble::Unwritten => failed(Kind::Failed),
     }
 }
 

@@ -1,18 +1,24 @@
 //! `longshore restore`: bring backups home.
 
-use std::sync::Arc;
-
-use longshore_core::plugin::{Cluster, Target, TargetContent, TargetDatabase};
+use longshore_core::drill::Compared;
+use longshore_core::error::printable;
+use longshore_core::plugin::{
+    Cluster, Owners, Privileges, Scripts, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
+};
+use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::catalogs::moment;
 use longshore_service::restore::{
-    Choice, Chosen, Compare, Globals, Nobody, Outcome, Restored, Restorer, What, choose, contents, save,
+    Choice, Chosen, Compare, Globals, Outcome, Restored, Restorer, What, choose, contents, save,
 };
 
-use crate::args::Restore;
+use crate::args::{self, Restore};
+use crate::ask::types;
 use crate::command::{Context, asked, identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
+use crate::plugins::database_of;
+use crate::progress::restore_watcher;
 
 pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     let Context { config, registry, output } = context;
@@ -39,48 +45,101 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let began = |chosen: &Chosen| output.note(format_args!("{} from \"{}\"", chosen.backup.name, chosen.destination));
     if let Some(path) = &args.output {
         for chosen in &chosen {
-            began(chosen);
+            output.note(format_args!("{} from \"{}\"", chosen.backup.name, chosen.destination));
             save(registry, chosen, path, &identities).await?;
         }
         output.line(format_args!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
+    confirm(&args, &chosen)?;
     let restorer = Restorer {
         registry,
         target: &target,
         identities: &identities,
-        parallel: 1,
-        compare: Compare::Nothing,
-        watch: Arc::new(Nobody),
+        parallel: args.parallel as usize,
+        compare: if args.no_compare { Compare::Nothing } else { Compare::Recorded },
+        watch: restore_watcher(*output, &chosen),
     };
-    chosen.iter().for_each(began);
-    let restored = restorer.restore(&chosen).await?;
-    let exit = tell(*output, chosen.len(), restored);
+    let exit = tell(*output, &chosen, restorer.restore(&chosen).await?);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
 
+/// Has somebody type the name of each database that --clean may drop, unless --yes says it.
+fn confirm(args: &Restore, chosen: &[Chosen]) -> Result<()> {
+    if !args.clean || args.yes {
+        return Ok(());
+    }
+    let named = database_of(args.to.as_deref().unwrap_or_default())?;
+    for chosen in chosen {
+        let Subject::Database { name } = &chosen.backup.manifest.subject else { continue };
+        let database = named.as_deref().unwrap_or(name);
+        let shown = printable(database);
+        if !types(&format!("type the name of the database to be dropped, \"{shown}\""), database) {
+            let message = "--clean drops what is in the database, and nobody has typed its name";
+            return Err(Error::new(Stage::Restore, Kind::Refused, database, message)
+                .hint("type it on a terminal, or give --yes"));
+        }
+    }
+    Ok(())
+}
+
 /// Says what became of each, and of all.
-fn tell(output: Output, wanted: usize, restored: Vec<Restored>) -> Exit {
-    let mut whole = 0;
+fn tell(output: Output, chosen: &[Chosen], restored: Vec<Restored>) -> Exit {
+    let (mut whole, mut different) = (0, 0);
     let mut worst = Exit::Done;
-    for restored in restored {
+    for (chosen, restored) in chosen.iter().zip(restored) {
         match restored {
-            Ok(Outcome { notes, .. }) => {
+            Ok(outcome) => {
                 whole += 1;
-                notes.iter().for_each(|note| output.note(note));
+                outcome.notes.iter().for_each(|note| output.note(note));
+                different += compared(output, chosen, &outcome);
             }
             Err(error) => worst = output.error(&error),
         }
     }
-    if worst == Exit::Done {
-        output.line(format_args!("restored {whole} {}", if whole == 1 { "backup" } else { "backups" }));
-        return Exit::Done;
+    let wanted = chosen.len();
+    let exit = match (worst, whole) {
+        (Exit::Done, _) => {
+            output.line(format_args!("restored {whole} {}", if whole == 1 { "backup" } else { "backups" }));
+            Exit::Done
+        }
+        (worst, 0) => {
+            output.line(format_args!("restored 0 of {wanted} backups"));
+            worst
+        }
+        _ => {
+            output.line(format_args!("restored {whole} of {wanted} backups"));
+            Exit::Partial
+        }
+    };
+    if different > 0 { Exit::Damaged } else { exit }
+}
+
+/// Says how what was restored differs from the record of its dump, and returns in how many things.
+fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) -> usize {
+    let of = |wanted: fn(&Compared) -> bool| outcome.comparisons.iter().filter(move |one| wanted(&one.outcome));
+    let subject = &chosen.backup.manifest.subject;
+    for difference in of(|outcome| *outcome == Compared::Different) {
+        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), printable);
+        output.problem(
+            &format!(
+                "{subject}: {} DIFFERS: {} was {} when it was dumped, and is {}",
+                printable(&difference.subject),
+                difference.aspect,
+                shown(&difference.expected),
+                shown(&difference.found)
+            ),
+            None,
+        );
     }
-    output.line(format_args!("restored {whole} of {wanted} backups"));
-    if whole == 0 { worst } else { Exit::Partial }
+    let different = of(|outcome| *outcome == Compared::Different).count();
+    let same = of(|outcome| *outcome == Compared::Same).count();
+    if same + different > 0 {
+        output.note(format_args!("{subject}: {same} things are as recorded when it was dumped, {different} differ"));
+    }
+    different
 }
 
 fn what(args: &Restore) -> Result<What> {
@@ -98,6 +157,12 @@ fn what(args: &Restore) -> Result<What> {
 }
 
 fn target(args: &Restore) -> Result<Target> {
+    let cluster = Cluster {
+        name: "target".to_owned(),
+        connection: args.to.clone().unwrap_or_default().into(),
+        password: asked(Some(&args.password))?,
+        bin_dir: None,
+    };
     Ok(Target {
         database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
         content: match (args.clean, args.append) {
@@ -107,11 +172,32 @@ fn target(args: &Restore) -> Result<Target> {
         },
         jobs: args.jobs,
         scratch_dir: args.scratch_dir.clone(),
-        ..Target::new(Cluster {
-            name: "target".to_owned(),
-            connection: args.to.clone().unwrap_or_default().into(),
-            password: asked(Some(&args.password))?,
-            bin_dir: None,
+        selection: selection(args)?,
+        owners: if args.no_owner { Owners::Restorer } else { Owners::AsDumped },
+        privileges: if args.no_privileges { Privileges::Left } else { Privileges::AsDumped },
+        role_map: args.role_map.iter().cloned().collect(),
+        statistics: if args.no_analyze { Statistics::Left } else { Statistics::Gathered },
+        scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
+        stall_timeout: args.stall_timeout.duration(),
+        ..Target::new(cluster)
+    })
+}
+
+fn selection(args: &Restore) -> Result<Selection> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path).map_err(|error| {
+            Error::io(Stage::Config, path.display().to_string(), "cannot read the list of what is wanted", error)
         })
+    };
+    let section = |section: &args::Section| match section {
+        args::Section::PreData => Section::PreData,
+        args::Section::Data => Section::Data,
+        args::Section::PostData => Section::PostData,
+    };
+    Ok(Selection {
+        tables: args.table.clone(),
+        schemas: args.schema.clone(),
+        sections: args.section.iter().map(section).collect(),
+        list: args.list_file.as_ref().map(read).transpose()?,
     })
 }

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use crate::error::{Error, Kind, Result};
 use crate::key::Key;
 use crate::stage::Store;
-use crate::stream::ByteStream;
+use crate::stream::{ByteStream, from_bytes};
 
 /// How long to wait before the rest is asked for, each time that no byte came in between.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(3), Duration::from_secs(10)];
@@ -63,6 +63,10 @@ impl Wanted {
                     Some(range) => range.end,
                     None => self.size().await?,
                 };
+                if at >= end {
+                    // All of it was there before the connection went.
+                    return Ok(from_bytes(""));
+                }
                 self.store.fetch(&self.key, Some(at..end)).await
             };
             match tokio::time::timeout(self.limit, again).await {

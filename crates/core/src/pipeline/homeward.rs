@@ -47,7 +47,7 @@ pub async fn open_from(
     turned: impl Fn(&Error, &Source) + Send + Sync + 'static,
 ) -> Result<ByteStream> {
     let artifact = manifest.artifact.clone();
-    let mut sources = sources.to_vec().into_iter();
+    let mut sources = Vec::from(sources).into_iter();
     let none = || Error::new(Stage::Ship, Kind::NotFound, artifact.key.as_str(), "no destination has it");
     let mut source = sources.next().ok_or_else(none)?;
     let mut failed = None;

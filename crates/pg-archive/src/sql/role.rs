@@ -23,7 +23,7 @@ pub(crate) fn roles(sql: &[u8], strings: Strings) -> Vec<Role> {
     let mut statements = Statements { names: tokens.clone(), tokens: tokens.peekable(), found: Vec::new() };
     while statements.tokens.peek().is_some() {
         statements.statement();
-        statements.to_end();
+        statements.finish_statement();
     }
     statements.found
 }
@@ -43,7 +43,7 @@ impl Statements<'_> {
     }
 
     /// Goes past the end of the statement.
-    fn to_end(&mut self) {
+    fn finish_statement(&mut self) {
         for token in self.tokens.by_ref() {
             if Self::is_end(&token) {
                 return;

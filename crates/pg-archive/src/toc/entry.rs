@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     pub(super) at: u64,
     pub(crate) copy: Option<Copy>,
     pub(crate) data: Data,
+    /// Where the TOC says where its data is.
+    pub(crate) data_at: u64,
 }
 
 /// Where an entry's data is.

@@ -101,6 +101,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         let owner = self.name("its owner")?.unwrap_or_default();
         self.with_oids()?;
         while self.oid_or_end("an entry it depends on")?.is_some() {}
+        let data_at = self.input.offset();
         let data = match self.layout {
             Layout::Custom => self.block(had_dumper)?,
             Layout::Files => self.file(had_dumper)?,
@@ -145,6 +146,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             at: began,
             copy,
             data,
+            data_at,
         })
     }
 

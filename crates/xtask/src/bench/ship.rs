@@ -135,7 +135,7 @@ impl Place<'_> {
 }
 
 /// A recipient whose identity lies in the folder.
-fn recipient(folder: &Path) -> Result<String> {
+pub(super) fn recipient(folder: &Path) -> Result<String> {
     let made = Command::new("age-keygen").arg("-o").arg(folder.join("identity.txt")).output();
     let made = made.map_err(|error| format!("cannot run age-keygen: {error}"))?;
     let told = String::from_utf8_lossy(&made.stderr).trim().to_owned();

@@ -1,0 +1,247 @@
+//! Entries of a TOC, passed on one after another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, Write};
+
+use crate::error::{Error, Result};
+use crate::header::{Header, Layout, WITH_ACCESS_METHOD, WITH_RELATION_KIND, WITH_SECTION};
+use crate::input::Input;
+use crate::sql::{Strings, roles};
+use crate::toc::names_roles;
+
+/// The longest SQL that is taken apart, in bytes.
+const MAX_SQL_BYTES: u64 = 1 << 26;
+
+/// Passes entries on with other names for roles.
+pub(super) struct Entries<'a, R, W> {
+    input: &'a mut Input<R>,
+    output: W,
+    header: &'a Header,
+    map: &'a BTreeMap<String, String>,
+    found: BTreeSet<String>,
+    place: String,
+    strings: Strings,
+    is_utf8: bool,
+}
+
+impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
+    pub(super) fn new(
+        input: &'a mut Input<R>,
+        output: W,
+        header: &'a Header,
+        map: &'a BTreeMap<String, String>,
+    ) -> Self {
+        let (found, place) = (BTreeSet::new(), "TOC".to_owned());
+        // Before PostgreSQL 8.1 nobody said how strings are written, and a backslash hid the next byte.
+        Self { input, output, header, map, found, place, strings: Strings::Escaped, is_utf8: false }
+    }
+
+    /// The names that were found.
+    pub(super) fn finish(self) -> BTreeSet<String> {
+        self.found
+    }
+
+    /// Passes all of them on.
+    pub(super) fn all(&mut self) -> Result<()> {
+        let at = self.input.offset();
+        let count = self.int("the number of its entries")?;
+        if count < 0 {
+            return Err(Error::damaged(at, "TOC", format!("has {count} entries")));
+        }
+        for number in 1..=count {
+            self.place = format!("TOC entry {number} of {count}");
+            self.entry()?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self) -> Result<()> {
+        const SECTION: &str = "its section";
+        self.int("its id")?;
+        self.int("whether it has data")?;
+        self.pass("the OID of its catalog")?;
+        self.pass("its OID")?;
+        self.pass("its name")?;
+        let description = self.kept("its kind", MAX_SQL_BYTES)?;
+        self.text(description.as_deref(), "its kind")?;
+        let description = description.unwrap_or_default();
+        let description = String::from_utf8_lossy(&description);
+        if self.header.version >= WITH_SECTION {
+            self.int(SECTION)?;
+        }
+        self.sql(&description, "its SQL")?;
+        self.sql(&description, "its DROP statement")?;
+        self.pass("its COPY statement")?;
+        self.pass("its schema")?;
+        self.pass("its tablespace")?;
+        if self.header.version >= WITH_ACCESS_METHOD {
+            self.pass("its access method")?;
+        }
+        if self.header.version >= WITH_RELATION_KIND {
+            self.int("its kind of relation")?;
+        }
+        self.owner()?;
+        self.pass("whether its rows have OIDs")?;
+        while self.pass("an entry it depends on")? {}
+        match self.header.layout {
+            Layout::Files => self.pass("the name of its file").map(drop),
+            Layout::Custom => self.offset(),
+        }
+    }
+
+    /// SQL, with other names for roles where it is of a kind that has any.
+    fn sql(&mut self, description: &str, expected: &str) -> Result<()> {
+        if !matches!(description, "ENCODING" | "STDSTRINGS") && !names_roles(description) {
+            return self.pass(expected).map(drop);
+        }
+        let sql = self.kept(expected, MAX_SQL_BYTES)?;
+        let mapped = match (description, &sql) {
+            (_, None) => None,
+            ("ENCODING", Some(sql)) => {
+                self.is_utf8 |= sql.starts_with(b"SET client_encoding = 'UTF8'");
+                None
+            }
+            ("STDSTRINGS", Some(sql)) => {
+                if sql.starts_with(b"SET standard_conforming_strings = 'on'") {
+                    self.strings = Strings::Standard;
+                }
+                None
+            }
+            (_, Some(sql)) => Some(self.mapped(sql)?),
+        };
+        self.text(mapped.or(sql).as_deref(), expected)
+    }
+
+    fn owner(&mut self) -> Result<()> {
+        const OWNER: &str = "its owner";
+        let owner = self.kept(OWNER, MAX_SQL_BYTES)?;
+        let new = owner.as_deref().map(|owner| self.new_name(owner)).transpose()?.flatten();
+        self.text(new.map(str::as_bytes).or(owner.as_deref()), OWNER)
+    }
+
+    /// What SQL becomes.
+    fn mapped(&mut self, sql: &[u8]) -> Result<Vec<u8>> {
+        let mut mapped = Vec::with_capacity(sql.len());
+        let mut end = 0;
+        for role in roles(sql, self.strings) {
+            let Some(new) = self.new_name(&role.name)? else { continue };
+            mapped.extend_from_slice(&sql[end..role.range.start]);
+            let quote = if sql[role.range.start] == b'\'' { '\'' } else { '"' };
+            if quote == '\'' && self.strings == Strings::Escaped && new.contains('\\') {
+                let message = format!("the name \"{}\" is to stand in a string here", new.escape_debug());
+                return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
+            }
+            let doubled = new.replace(quote, &format!("{quote}{quote}"));
+            mapped.extend_from_slice(format!("{quote}{doubled}{quote}").as_bytes());
+            end = role.range.end;
+        }
+        mapped.extend_from_slice(&sql[end..]);
+        Ok(mapped)
+    }
+
+    /// The other name of a role, if it has one.
+    fn new_name(&mut self, name: &[u8]) -> Result<Option<&'a str>> {
+        let is_ascii = |(old, new): (&String, &String)| old.is_ascii() && new.is_ascii();
+        if !self.is_utf8 && !self.map.iter().all(is_ascii) {
+            let message =
+                "roles are to be renamed that have other letters than ASCII's, and the archive is not in UTF-8";
+            return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
+        }
+        let Some((old, new)) = std::str::from_utf8(name).ok().and_then(|name| self.map.get_key_value(name)) else {
+            return Ok(None);
+        };
+        self.found.insert(old.clone());
+        Ok(Some(new))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let (offset, place) = (self.input.offset(), &self.place);
+        self.output.write_all(bytes).map_err(|error| Error::unwritten(offset, place, error))
+    }
+
+    /// Passes a number on.
+    fn int(&mut self, expected: &str) -> Result<i32> {
+        let value = self.input.int(self.header.widths, &self.place, expected)?;
+        self.put_int(value)?;
+        Ok(value)
+    }
+
+    fn put_int(&mut self, value: i32) -> Result<()> {
+        let magnitude = u64::from(value.unsigned_abs()).to_le_bytes();
+        self.write(&[u8::from(value < 0)])?;
+        self.write(&magnitude[..usize::from(self.header.widths.int)])
+    }
+
+    /// Writes a string, or NULL.
+    fn text(&mut self, text: Option<&[u8]>, expected: &str) -> Result<()> {
+        let Some(text) = text else { return self.put_int(-1) };
+        let Ok(length) = i32::try_from(text.len()) else {
+            let message = format!("{expected} would be {} bytes long", text.len());
+            return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
+        };
+        self.put_int(length)?;
+        self.write(text)
+    }
+
+    /// The length of a string, or nothing for NULL.
+    fn length(&mut self, expected: &str) -> Result<Option<u64>> {
+        let at = self.input.offset();
+        match self.input.int(self.header.widths, &self.place, expected)? {
+            -1 => Ok(None),
+            length => match u64::try_from(length) {
+                Ok(length) => Ok(Some(length)),
+                Err(_) => Err(Error::damaged(at, self.place.clone(), format!("{expected} has the length {length}"))),
+            },
+        }
+    }
+
+    /// A string that is not longer than `most`, or nothing for NULL.
+    fn kept(&mut self, expected: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        let at = self.input.offset();
+        let Some(length) = self.length(expected)? else { return Ok(None) };
+        if length > most {
+            let message = format!("{expected} is {length} bytes long, where at most {most} were expected");
+            return Err(Error::unsupported(at, self.place.clone(), message));
+        }
+        let mut text = Vec::new();
+        self.input.pieces(length, &self.place, expected, |piece| text.extend_from_slice(piece))?;
+        Ok(Some(text))
+    }
+
+    /// Passes a string of any length on; whether it is not NULL.
+    fn pass(&mut self, expected: &str) -> Result<bool> {
+        let Some(length) = self.length(expected)? else {
+            self.put_int(-1)?;
+            return Ok(false);
+        };
+        let Ok(shown) = i32::try_from(length) else {
+            return Err(Error::damaged(self.input.offset(), self.place.clone(), format!("{expected} is too long")));
+        };
+        self.put_int(shown)?;
+        let (offset, mut written) = (self.input.offset(), Ok(()));
+        let output = &mut self.output;
+        self.input.pieces(length, &self.place, expected, |piece| {
+            if written.is_ok() {
+                written = output.write_all(piece);
+            }
+        })?;
+        written.map_err(|error| Error::unwritten(offset, &self.place, error))?;
+        Ok(true)
+    }
+
+    /// The place of data, which will be another.
+    fn offset(&mut self) -> Result<()> {
+        const NOT_SET: u8 = 1;
+        const NO_DATA: u8 = 3;
+        let at = self.input.offset();
+        let state = self.input.byte(&self.place, "the state of its offset")?;
+        self.input.position(self.header.widths, &self.place)?;
+        if !(NOT_SET..=NO_DATA).contains(&state) {
+            let message = format!("the state of its offset is {state}, where 1 to 3 was expected");
+            return Err(Error::damaged(at, self.place.clone(), message));
+        }
+        let state = if state == NO_DATA { NO_DATA } else { NOT_SET };
+        self.write(&[state])?;
+        self.write(&[0; 8][..usize::from(self.header.widths.offset)])
+    }
+}

@@ -1,0 +1,102 @@
+//! Where data is, for archives that went through a pipe.
+#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+
+#[path = "support/applied.rs"]
+mod applied;
+#[path = "hostile/mutation.rs"]
+mod mutation;
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use longshore_pg_archive::{offsets, read};
+use longshore_testkit::cluster::{self, Cluster, Installation};
+use longshore_testkit::sample;
+use proptest::collection::vec;
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::TestRunner;
+
+use crate::applied::applied;
+use crate::support::Target;
+
+/// A database in the custom format, as it comes through a pipe.
+fn piped(cluster: &Cluster, installation: &Installation, compression: &str) -> Vec<u8> {
+    let mut pg_dump = Command::new(installation.program("pg_dump"));
+    pg_dump.env_clear().arg("-d").arg(format!("{} dbname={}", cluster.connection(), sample::ZOO));
+    let output = pg_dump.args(["--format=custom", "--compress", compression]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn what_is_written_over_an_archive_says_where_all_of_its_data_is() {
+    for installation in [Installation::system(), Installation::newer()] {
+        for archive in support::archives(&installation) {
+            let patches = offsets::missing(&archive.bytes[..]).unwrap();
+            if archive.target == Target::File {
+                assert_eq!(patches, [], "{}", archive.name);
+                continue;
+            }
+            let facts = support::read(&archive.bytes).unwrap();
+            let with_data = facts.objects.get("TABLE DATA").unwrap() + facts.objects.get("BLOBS").unwrap();
+            assert_eq!(patches.len() as u64, with_data, "{}", archive.name);
+            let patched = applied(archive.bytes.clone(), &patches);
+            // Reading judges every offset that there is.
+            assert_eq!(support::read(&patched).unwrap(), facts, "{}", archive.name);
+            assert_eq!(offsets::missing(&patched[..]).unwrap(), [], "{}", archive.name);
+        }
+    }
+}
+
+#[test]
+fn workers_of_pg_restore_of_every_version_make_the_same_of_it() {
+    for installation in Installation::all() {
+        let cluster = Cluster::start(&installation, &[]);
+        sample::load_zoo(&cluster);
+        let before = cluster::contents(&cluster, sample::ZOO);
+        let algorithm = if installation.major >= 16 && installation.compresses() { "zstd" } else { "6" };
+        for compression in ["0", algorithm] {
+            let bytes = piped(&cluster, &installation, compression);
+            let patches = offsets::missing(&bytes[..]).unwrap();
+            assert!(patches.len() > 100, "{}", patches.len());
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), applied(bytes, &patches)).unwrap();
+            let target = format!("restored {compression}");
+            cluster.create_database(&target);
+            let mut pg_restore = Command::new(installation.program("pg_restore"));
+            pg_restore.env_clear().args(["--exit-on-error", "--jobs=2", "-d"]);
+            pg_restore.arg(format!("{} dbname='{target}'", cluster.connection())).arg(file.path());
+            let output = pg_restore.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            // What the database itself grants comes first, and did not come with it.
+            let of_content = |text: &str| text.split_once("\nrows|").unwrap().1.to_owned();
+            let after = cluster::contents(&cluster, &target);
+            assert!(of_content(&after) == of_content(&before), "{} {compression}", installation.major);
+        }
+    }
+}
+
+#[test]
+fn no_damage_makes_a_wrong_offset() {
+    let archives: Vec<_> = [Installation::system(), Installation::newer()].iter().flat_map(support::archives).collect();
+    for archive in &archives {
+        for cut in (0..archive.bytes.len()).step_by(997) {
+            assert!(offsets::missing(&archive.bytes[..cut]).is_err(), "{} {cut}", archive.name);
+        }
+    }
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&(0..archives.len(), vec(mutation::any_mutation(), 1..4)), |(archive, mutations)| {
+            let intact = archives[archive].bytes.clone();
+            let mutated = mutations.iter().fold(intact, |bytes, mutation| mutation.apply(bytes));
+            let (read_before, patches) = (support::read(&mutated), offsets::missing(&mutated[..]));
+            // What is not wrong before is not wrong behind, and where reading finds nothing, there is an answer.
+            if let Ok(facts) = read_before {
+                let behind = applied(mutated, &patches.unwrap());
+                assert_eq!(read(&behind[..], &mut |_| ()).map_err(|error| error.to_string()), Ok(facts));
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}

@@ -1,0 +1,186 @@
+//! The target is looked at before a byte of the backup is fetched, and nothing of it is dropped unless somebody said so.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::support::{Ended, Job, Workshop, artifact};
+
+/// All that is amiss is said at once, and of the backup itself not a byte is asked for: it is not even there.
+#[test]
+fn all_that_a_target_lacks_is_told_in_one_list_before_anything_is_fetched() {
+    let newer = Cluster::start(&Installation::newer(), &[]);
+    let workshop = Workshop::with_cluster(newer);
+    let cluster = &workshop.cluster;
+    cluster.create_database("appdb");
+    let content =
+        "create role clerk; create extension pgcrypto; create table t as select 1 n; alter table t owner to clerk;";
+    cluster.psql("appdb", content);
+    let bin_dir = cluster.bin_dir();
+    let more = format!("bin_dir = '{}'", bin_dir.display());
+    workshop.configure(&Job { cluster: &more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    // Its size is as it was, and no byte of it.
+    let artifact = artifact(&workshop.local().join("main/appdb"));
+    let length = std::fs::metadata(&artifact).unwrap().len();
+    std::fs::write(&artifact, vec![0; length as usize]).unwrap();
+
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.psql("postgres", "create database appdb encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0");
+    target.psql("appdb", "create table there ()");
+    let share = target.psql("postgres", "select setting from pg_config() where name = 'SHAREDIR'");
+    let has_pgcrypto = std::path::Path::new(&share).join("extension/pgcrypto.control").exists();
+    let to = format!("{} dbname=appdb", target.connection());
+    let path =
+        [std::env::join_paths([bin_dir]).unwrap(), std::env::var_os("PATH").unwrap()].join(std::ffi::OsStr::new(":"));
+    let mut restore = workshop.command();
+    restore.env("PATH", path).args(["restore", "appdb", "--to", &to, "--identity"]).arg(workshop.identity());
+    let ended = crate::support::finish(&mut restore).expect(6);
+    let ended = ended
+        .says("nothing was touched")
+        .says("which is older")
+        .says("its encoding is LATIN1, and the backup's is UTF8")
+        .says("the database is not empty")
+        .says("does not have the role \"clerk\"");
+    if !has_pgcrypto {
+        ended.says("does not have the extension \"pgcrypto\"");
+    }
+    assert_eq!(target.psql("appdb", "select count(*) from there"), "0");
+}
+
+#[test]
+fn an_extension_that_is_not_installed_where_it_is_restored_is_told() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    // An extension of nothing but its name, which only this server's folder has while it is dumped.
+    let share = workshop.cluster.psql("postgres", "select setting from pg_config() where name = 'SHAREDIR'");
+    let control = std::path::Path::new(&share).join("extension/longshore_absent.control");
+    let script = control.with_file_name("longshore_absent--1.sql");
+    std::fs::write(&control, "default_version = '1'\n").unwrap();
+    std::fs::write(&script, "").unwrap();
+    workshop.cluster.psql("appdb", "create extension longshore_absent");
+    let run = workshop.longshore(&["run"]);
+    std::fs::remove_file(control).unwrap();
+    std::fs::remove_file(script).unwrap();
+    run.expect(0);
+    let to = format!("{} dbname=again", workshop.cluster.connection());
+    let ended = workshop.opening(&["restore", "appdb", "--create", "--to", &to]).expect(6);
+    ended.says("does not have the extension \"longshore_absent\"");
+    assert_eq!(workshop.cluster.psql("postgres", "select count(*) from pg_database where datname = 'again'"), "0");
+}
+
+/// A workshop with a database that holds something, and a backup of it.
+fn with_one() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("one");
+    workshop.cluster.psql("one", "create table t as select 1 n");
+    workshop.longshore(&["run"]).expect(0);
+    workshop.cluster.psql("one", "update t set n = 2");
+    workshop
+}
+
+#[test]
+fn nothing_is_dropped_unless_somebody_types_its_name_or_says_yes() {
+    let workshop = with_one();
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    let clean = ["restore", "one", "--clean", "--to", &to];
+    workshop.opening(&clean).expect(6).says("nobody has typed its name").says("--yes");
+    let typed = |answer: &str| {
+        let mut command = workshop.command();
+        command.args(clean).arg("--identity").arg(workshop.identity());
+        let program = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> =
+            program.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"))).collect();
+        // script(1) gives it a terminal.
+        let mut script = std::process::Command::new("script");
+        script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+        let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = running.stdin.take().unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        stdin.write_all(answer.as_bytes()).unwrap();
+        let ended = Ended::of(running.wait_with_output().unwrap());
+        drop(stdin);
+        ended
+    };
+    typed("two\n").expect(6).says("type the name of the database to be dropped, \"one\"");
+    assert_eq!(workshop.cluster.psql("one", "select n from t"), "2");
+    typed("one\n").expect(0);
+    assert_eq!(workshop.cluster.psql("one", "select n from t"), "1");
+}
+
+/// A dump that was cut before it was sealed: what lies in the destination is what was shipped, and psql would take it for whole.
+#[test]
+fn a_script_that_was_cut_short_is_refused_and_nothing_of_it_stays() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("one");
+    workshop.cluster.psql("one", "create table t as select i from generate_series(1, 5000) i");
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dump', databases = ['one'], format = 'plain' }]",
+        encrypt: Some("{ type = 'none' }"),
+        more: "compression = { method = 'none' }",
+        ..Job::default()
+    });
+    workshop.longshore(&["run"]).expect(0);
+    let artifact = artifact(&workshop.local());
+    let script = std::fs::read_to_string(&artifact).unwrap();
+    let cut = &script[..script.find("\n4000\n").unwrap() + 1];
+    workshop.cluster.create_database("again");
+    let to = format!("{} dbname=again", workshop.cluster.connection());
+    let restore = ["restore", "one", "--to", &to, "--trust-script"];
+    let nothing = || workshop.cluster.psql("again", "select count(*) from pg_class where relname = 't'");
+    // By somebody, afterwards: the digests tell.
+    let padded = format!("{cut}{}", "\n".repeat(script.len() - cut.len()));
+    std::fs::write(&artifact, &padded).unwrap();
+    workshop.opening(&restore).expect(4);
+    assert_eq!(nothing(), "0");
+    // Before it was shipped, so that all digests are those of the cut script.
+    std::fs::write(&artifact, cut).unwrap();
+    let manifest = crate::support::manifest(&workshop.local());
+    let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    let digest = serde_json::to_value(longshore_core::meter::Digest::of(cut.as_bytes())).unwrap();
+    record["artifact"]["plaintext"] = digest.clone();
+    record["artifact"]["sealed"] = digest;
+    std::fs::write(&manifest, serde_json::to_vec(&record).unwrap()).unwrap();
+    workshop.opening(&restore).expect(4).says("the script was cut");
+    assert_eq!(nothing(), "0");
+}
+
+#[test]
+fn a_script_is_not_run_by_a_psql_that_it_could_have_run_programs() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("one");
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['one'], format = 'plain' }]",
+        ..Job::default()
+    });
+    workshop.longshore(&["run"]).expect(0);
+    let program = |version: &str, name: &str| {
+        let folder = workshop.make_folder(&format!("bin-{version}"));
+        let path = folder.join(name);
+        let real = workshop.cluster.bin_dir().join(name);
+        let script = format!(
+            "#!/bin/sh\n[ \"$1\" = --version ] && echo '{name} (PostgreSQL) {version}' && exit\nexec {} \"$@\"\n",
+            real.display()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        folder
+    };
+    let restore = |version: &str, more: &[&str]| {
+        let to = format!("{} dbname=again", workshop.cluster.connection());
+        let path = [program(version, "psql").into_os_string(), std::env::var_os("PATH").unwrap()]
+            .join(std::ffi::OsStr::new(":"));
+        let mut command = workshop.command();
+        command.env("PATH", path).args(["restore", "one", "--create", "--to", &to]).args(more);
+        let ended = crate::support::finish(command.arg("--identity").arg(workshop.identity()));
+        workshop.cluster.psql("postgres", "drop database if exists again");
+        ended
+    };
+    restore("99.1", &[]).expect(0);
+    restore("18.5", &[]).expect(6).says("psql 18.5 can be had to run programs by a script").says("--trust-script");
+    restore("18.5.1", &["--trust-script"]).expect(0);
+    // Roles and tablespaces are looked through instead, whatever psql there is.
+    let target = Cluster::start(&Installation::system(), &[]);
+    workshop.opening(&["restore", "globals", "--to", &target.connection()]).expect(0);
+}

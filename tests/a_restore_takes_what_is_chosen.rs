@@ -1,0 +1,154 @@
+//! Of an archive what is chosen is restored, and the rest is not.
+
+use std::fs;
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::support::{Ended, Workshop};
+
+/// A database of two schemas, owned by somebody, with an index and a grant.
+const LEDGER: &str = "create role clerk; create role auditor; create schema sales; create schema hr;
+    create table sales.orders as select i as id, 'order ' || i as name from generate_series(1, 500) i;
+    alter table sales.orders add primary key (id); alter table sales.orders owner to clerk; grant select on sales.orders to auditor;
+    create table sales.lines as select i as id from generate_series(1, 50) i; create table hr.people as select 'Ada' as name;";
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("ledger");
+    workshop.cluster.psql("ledger", LEDGER);
+    workshop.longshore(&["run"]).expect(0);
+    workshop
+}
+
+fn restore(workshop: &Workshop, database: &str, chosen: &[&str]) -> Ended {
+    let to = format!("{} dbname={database}", workshop.cluster.connection());
+    workshop.opening(&[&["restore", "ledger", "--create", "--to", &to], chosen].concat())
+}
+
+/// The tables of a database, with their rows.
+fn tables(cluster: &Cluster, database: &str) -> String {
+    let tables = "select coalesce(string_agg(oid::regclass || ' ' || (xpath('/row/n/text()',
+        query_to_xml('select count(*) n from ' || oid::regclass, false, true, '')))[1]::text, ', ' order by oid::regclass::text), '')
+        from pg_class where relkind = 'r' and oid >= 16384";
+    cluster.psql(database, tables)
+}
+
+const ALL: &str = "hr.people 1, sales.lines 50, sales.orders 500";
+
+#[test]
+fn a_table_a_schema_a_section_or_a_list() {
+    let workshop = workshop();
+    restore(&workshop, "by_table", &["--table", "people", "--no-owner"]).expect(2).says("schema \"hr\"");
+    workshop.cluster.create_database("by_table");
+    workshop.cluster.psql("by_table", "create schema hr");
+    restore(&workshop, "by_table", &["--table", "people", "--append"]).expect(0);
+    assert_eq!(tables(&workshop.cluster, "by_table"), "hr.people 1");
+    workshop.cluster.create_database("by_schema");
+    workshop.cluster.psql("by_schema", "create schema sales");
+    restore(&workshop, "by_schema", &["--schema", "sales", "--append"]).expect(0);
+    assert_eq!(tables(&workshop.cluster, "by_schema"), "sales.lines 50, sales.orders 500");
+
+    restore(&workshop, "by_section", &["--section", "pre-data", "--section", "data"]).expect(0);
+    assert_eq!(tables(&workshop.cluster, "by_section"), ALL);
+    let indexes = "select count(*) from pg_index where indrelid = 'sales.orders'::regclass";
+    assert_eq!(workshop.cluster.psql("by_section", indexes), "0");
+    let to = format!("{} dbname=by_section", workshop.cluster.connection());
+    workshop.opening(&["restore", "ledger", "--section", "post-data", "--append", "--to", &to]).expect(0);
+    assert_eq!(workshop.cluster.psql("by_section", indexes), "1");
+
+    let list = workshop.opening(&["restore", "ledger", "--list"]).expect(0).stdout;
+    let wanted: Vec<_> = list.lines().filter(|line| !line.contains(" lines ")).collect();
+    fs::write(workshop.path("list"), wanted.join("\n")).unwrap();
+    let file = workshop.path("list").display().to_string();
+    let listed = restore(&workshop, "by_list", &["--list-file", &file]).expect(0);
+    listed.says("things are as recorded when it was dumped, 0 differ");
+    assert_eq!(tables(&workshop.cluster, "by_list"), "hr.people 1, sales.orders 500");
+}
+
+#[test]
+fn what_is_not_there_to_choose_is_said_before_anything_is_fetched() {
+    let workshop = workshop();
+    restore(&workshop, "none", &["--table", "ordres"]).expect(6).says("holds no table \"ordres\"");
+    restore(&workshop, "none", &["--schema", "salse"]).expect(6).says("holds no schema \"salse\"");
+    assert_eq!(workshop.cluster.psql("postgres", "select count(*) from pg_database where datname = 'none'"), "0");
+}
+
+#[test]
+fn without_owners_and_privileges_no_role_is_needed() {
+    let workshop = workshop();
+    let target = Cluster::start(&Installation::system(), &[]);
+    let to = format!("{} dbname=ledger", target.connection());
+    let arguments = ["restore", "ledger", "--create", "--to", &to];
+    let refused = workshop.opening(&arguments).expect(6);
+    refused.says("does not have the roles \"auditor\", \"clerk\"").says("--no-owner");
+    workshop.opening(&[&arguments[..], &["--no-owner"]].concat()).expect(6).says("does not have the role \"auditor\"");
+    workshop.opening(&[&arguments[..], &["--no-owner", "--no-privileges"]].concat()).expect(0);
+    assert_eq!(tables(&target, "ledger"), ALL);
+    let owner = "select pg_get_userbyid(relowner) || coalesce(relacl::text, '') from pg_class where relname = 'orders'";
+    assert_eq!(target.psql("ledger", owner), target.psql("postgres", "select current_user"));
+}
+
+#[test]
+fn roles_have_other_names_where_they_are_mapped() {
+    let workshop = workshop();
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.psql("postgres", "create role keeper; create role auditor");
+    let scratch = workshop.make_folder("scratch");
+    let owner = "select pg_get_userbyid(relowner) || coalesce(relacl::text, '') from pg_class where relname = 'orders'";
+    for (database, more) in
+        [("streamed", &[][..]), ("by_file", &["--jobs", "2", "--scratch-dir", scratch.to_str().unwrap()])]
+    {
+        let to = format!("{} dbname={database}", target.connection());
+        let arguments = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=keeper"];
+        workshop.opening(&[&arguments[..], more].concat()).expect(0);
+        assert_eq!(tables(&target, database), ALL);
+        assert_eq!(target.psql(database, owner), "keeper{keeper=arwdDxt/keeper,auditor=r/keeper}");
+    }
+    let to = format!("{} dbname=missing", target.connection());
+    let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=nobody_here"];
+    workshop.opening(&mapped).expect(6).says("does not have the role \"nobody_here\"");
+    workshop.opening(&[&mapped[..6], &["clerk"]].concat()).expect(1).says("role-map");
+}
+
+#[test]
+fn with_several_jobs_and_its_statistics_gathered() {
+    let workshop = workshop();
+    let scratch = workshop.make_folder("scratch");
+    let jobs = ["--jobs", "2", "--scratch-dir", scratch.to_str().unwrap()];
+    let ended = restore(&workshop, "parallel", &jobs).expect(0);
+    for phase in ["decrypt ", "restore ", "index ", "analyze ", "compare "] {
+        assert!(ended.stderr.contains(phase), "{phase}: {}", ended.stderr);
+    }
+    assert_eq!(tables(&workshop.cluster, "parallel"), ALL);
+    let analyzed = "select count(*) > 0 from pg_stats where tablename = 'orders'";
+    assert_eq!(workshop.cluster.psql("parallel", analyzed), "t");
+    let ended = restore(&workshop, "plain", &["--no-analyze", "--no-compare"]).expect(0);
+    ended.keeps_quiet_about("analyze ").keeps_quiet_about("compare ");
+    assert_eq!(workshop.cluster.psql("plain", analyzed), "f");
+    assert!(crate::support::files(&scratch).is_empty());
+}
+
+/// What the backup says of itself is held against what lies in the database in the end.
+#[test]
+fn rows_that_come_out_other_than_they_were_dumped_are_told() {
+    let workshop = workshop();
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.psql("postgres", "create role clerk; create role auditor");
+    // Whoever rules the target has a table made beside another, as the trigger of an extension may.
+    let spoil = "create function spoil() returns event_trigger language plpgsql as $$ begin
+        if to_regclass('sales.lines') is not null and to_regclass('sales.lines_spoilt') is null then
+            execute 'create table sales.lines_spoilt ()'; end if; end $$;
+        create event trigger spoil on ddl_command_end when tag in ('ALTER TABLE') execute function spoil();";
+    target.create_database("ledger");
+    target.psql("ledger", spoil);
+    let to = format!("{} dbname=ledger", target.connection());
+    workshop.opening(&["restore", "ledger", "--to", &to]).expect(6).says("not empty");
+    let statements = "drop database ledger; update pg_database set datallowconn = true where datname = 'template0'";
+    for statement in statements.split("; ") {
+        target.psql("postgres", statement);
+    }
+    target.psql("template0", spoil);
+    let ended = workshop.opening(&["restore", "ledger", "--create", "--to", &to]).expect(4);
+    ended.says("DIFFERS").says("lines_spoilt").says("restored 1 backup");
+    workshop.opening(&["restore", "ledger", "--clean", "--yes", "--no-compare", "--to", &to]).expect(0);
+}
