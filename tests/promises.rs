@@ -5,6 +5,8 @@
 
 mod support;
 
+mod a_drill_finds_sabotage;
+mod a_drill_leaves_nothing;
 mod a_failed_dump_leaves_nothing;
 mod a_policy_is_tried_before_it_is_trusted;
 mod a_restore_equals_the_source;
@@ -18,6 +20,7 @@ mod an_interruption_leaves_nothing;
 mod check_looks_ahead;
 mod connects_as_libpq_does;
 mod destinations_catch_up;
+mod drills_prove_that_backups_restore;
 mod dumps_hold_what_was_asked_for;
 mod every_file_can_be_undone_by_hand;
 mod inspect_tells_what_is_in_a_dump;

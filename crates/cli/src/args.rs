@@ -43,6 +43,8 @@ pub(crate) enum Verb {
     Inspect(Inspect),
     /// Bring a backup back into a cluster, or write it to a file.
     Restore(Box<Restore>),
+    /// Prove that backups can be restored: restore the newest run of a job into a scratch cluster, compare, and ask your own questions.
+    Drill(Drill),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
     /// Try retention policies before they are trusted.
@@ -72,6 +74,7 @@ impl Verb {
     pub(crate) fn leaves_when_interrupted(&self) -> fn() -> String {
         match self {
             Self::Restore(_) => crate::progress::restore_stands,
+            Self::Drill(_) => || "what was made for the drill was removed, and nothing was noted".to_owned(),
             _ => || "nothing half-made counts as a backup".to_owned(),
         }
     }
@@ -278,6 +281,38 @@ pub(crate) struct Restore {
     pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) password: Password,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Drill {
+    /// The job; it may be left out where there is only one.
+    pub(crate) job: Option<String>,
+    /// Take it from this destination, instead of the one that was drilled the longest ago.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
+    /// This backup, and what it needs, instead of the newest run.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backup: Option<String>,
+    /// The newest run at or before this time, in UTC: 2026-06-07, or "2026-06-07 12:00".
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub(crate) at: Option<String>,
+    /// Write a page for an auditor, too: one new HTML file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// How many connections restore at once.
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) jobs: u32,
+    /// Run scripts (plain dumps, whole clusters) by a psql that cannot be kept from running programs that they name: whoever ruled the server
+    /// that was dumped is trusted with this host.
+    #[arg(long)]
+    pub(crate) trust_script: bool,
+    /// The folder to make the scratch cluster in, best one in memory, instead of the job's scratch_dir. Plaintext lies there until the end.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) scratch_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, ClapArgs)]

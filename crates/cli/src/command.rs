@@ -1,6 +1,7 @@
 //! What each verb does.
 
 mod check;
+mod drill;
 mod hold;
 mod init;
 mod inspect;
@@ -52,6 +53,7 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
         Verb::Inspect(inspect) => async { inspect::inspect(&context, &inspect, *output).await }.await,
         Verb::Restore(restore) => async { restore::restore(&context()?, *restore).await }.await,
+        Verb::Drill(drill) => async { drill::drill(&context()?, &drill).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
@@ -103,7 +105,7 @@ fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
 /// What opens backups, and the person who knows its passphrase.
 fn identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
-    Identities { files: identity.files.clone(), passphrase, ask: Arc::new(Person) }
+    Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(Person) }
 }
 
 /// Where the configuration is unless one is named.

@@ -18,6 +18,7 @@ pub(crate) fn registry() -> Registry {
     let mut registry = Registry {
         default_verify: "pg_archive",
         default_restore: "pg_restore",
+        default_scratch: "initdb",
         default_examine: "pg_dump",
         ..Registry::default()
     };
@@ -35,6 +36,8 @@ pub(crate) fn registry() -> Registry {
     registry.store.add::<longshore_ship_sftp::Sftp>();
     registry.store.add::<longshore_ship_ssh::Ssh>();
     registry.restore.add::<longshore_restore_pg_restore::PgRestore>();
+    registry.scratch.add::<longshore_scratch_initdb::Initdb>();
+    registry.scratch.add::<longshore_scratch_server::Server>();
     registry.examine.add::<longshore_examine_pg_dump::PgDump>();
     registry
 }

@@ -110,7 +110,8 @@ impl Backup {
     /// Every key that belongs to it, in the order in which to remove them: the manifest first.
     pub fn keys(&self) -> Result<Vec<Key>> {
         let marks = self.marks.names.iter().map(MarkName::key);
-        self.manifest.keys()?.into_iter().map(Ok).chain(marks).collect()
+        let details = self.marks.details.iter().cloned().map(Ok);
+        self.manifest.keys()?.into_iter().map(Ok).chain(details).chain(marks).collect()
     }
 }
 
@@ -170,6 +171,9 @@ impl Catalog {
                     for mark in &marks.names {
                         unclaimed.remove(&mark.key()?);
                     }
+                    for details in &marks.details {
+                        unclaimed.remove(details);
+                    }
                     let backup = Backup { name, manifest, artifact, marks };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
@@ -184,12 +188,18 @@ impl Catalog {
 
     /// What the marks among these keys say, by the backup that they are about.
     async fn read_marks(store: &dyn Store, keys: impl Iterator<Item = &Key>) -> Result<BTreeMap<BackupName, Marks>> {
-        let mut names: BTreeMap<BackupName, Vec<MarkName>> = BTreeMap::new();
-        for name in keys.filter_map(MarkName::of) {
-            names.entry(name.backup.clone()).or_default().push(name);
+        let mut names: BTreeMap<BackupName, (Vec<MarkName>, Vec<Key>)> = BTreeMap::new();
+        for key in keys {
+            if let Some(name) = MarkName::of(key) {
+                names.entry(name.backup.clone()).or_default().0.push(name);
+            } else if let Some(of) = MarkName::of_details(key) {
+                names.entry(of.backup).or_default().1.push(key.clone());
+            }
         }
         stream::iter(names)
-            .map(|(backup, names)| async move { Ok((backup, Marks::read(store, names).await?)) })
+            .map(|(backup, (names, details))| async move {
+                Ok((backup, Marks { details, ..Marks::read(store, names).await? }))
+            })
             .buffered(FETCHES)
             .try_collect()
             .await

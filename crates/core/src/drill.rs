@@ -3,8 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::key::BackupName;
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::{BackupName, Stamp};
 use crate::manifest::Tool;
+use crate::mark::{self, MarkName, Says};
+use crate::pipeline::seal_json;
+use crate::stage::{Encrypt, Ship, Store};
+use crate::stream::{collect, from_bytes};
 
 /// The record of one drill of one backup. It lies beside the backup as the mark that says `drilled`, or `damaged`.
 ///
@@ -47,7 +52,63 @@ pub struct Drill {
     pub answers: Vec<Answer>,
 }
 
+/// What of a drill names the plaintext's own: it travels sealed where the backup is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// All comparisons.
+    pub comparisons: Vec<Comparison>,
+    /// The owner's own questions.
+    pub answers: Vec<Answer>,
+}
+
 impl Drill {
+    /// The most bytes that a record may have.
+    const MAX_BYTES: usize = 64 << 20;
+
+    /// Puts the record beside the backup as a mark, `time` being no earlier than those that lie there. Where something seals,
+    /// what names the plaintext's own lies sealed beside it. A drill that proved nothing leaves nothing.
+    pub async fn put(
+        &self,
+        store: &dyn Ship,
+        encrypt: Option<&dyn Encrypt>,
+        time: DateTime<Utc>,
+    ) -> Result<Option<MarkName>> {
+        let says = match self.verdict {
+            Verdict::Good => Says::Drilled,
+            Verdict::Damaged => Says::Damaged,
+            Verdict::Unfit => return Ok(None),
+        };
+        let name = MarkName { backup: self.backup.clone(), says, time: Stamp::new(time) };
+        let Some(encrypt) = encrypt else {
+            return mark::put(self, store, name).await.map(Some);
+        };
+        let (open, details) = self.clone().parted();
+        let record = serde_json::to_value(details).map_err(|error| {
+            Error::new(Stage::Catalog, Kind::Failed, self.backup.as_str(), "cannot write the record").because(error)
+        })?;
+        let (extension, sealed) = seal_json(Some(encrypt), &record, self.backup.as_str()).await?;
+        // The mark claims its second for both.
+        let name = mark::put(&open, store, name).await?;
+        store.ship(&name.details(extension)?, from_bytes(sealed)).await?;
+        Ok(Some(name))
+    }
+
+    /// What anyone may see, and what only the plaintext's owner may.
+    pub fn parted(mut self) -> (Self, Details) {
+        let comparisons = std::mem::take(&mut self.comparisons);
+        let answers = std::mem::take(&mut self.answers);
+        (self, Details { comparisons, answers })
+    }
+
+    /// Reads the record that a mark is.
+    pub async fn get(store: &dyn Store, name: &MarkName) -> Result<Self> {
+        let key = name.key()?;
+        let bytes = collect(store.fetch(&key, None).await?, Self::MAX_BYTES, Stage::Catalog, key.as_str()).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), "not the record of a drill").because(error)
+        })
+    }
+
     /// How long it takes to have the data back: all phases but those that only prove it, in seconds.
     pub fn restore_seconds(&self) -> f64 {
         self.phases.iter().filter(|phase| phase.restores).map(|phase| phase.seconds).sum()

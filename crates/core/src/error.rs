@@ -29,6 +29,8 @@ pub enum Stage {
     Retention,
     /// Bringing a backup back into a cluster.
     Restore,
+    /// Making a place for a drill, and asking what was restored there.
+    Drill,
     /// Being the only one at work.
     Lock,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Stage {
             Self::Catalog => "catalog",
             Self::Retention => "retention",
             Self::Restore => "restore",
+            Self::Drill => "drill",
             Self::Lock => "lock",
         })
     }

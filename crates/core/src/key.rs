@@ -175,8 +175,10 @@ impl BackupName {
             let rest = form.strip_prefix('.').and_then(|form| extension.strip_prefix(form));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let sound =
-            Format::ALL.iter().any(|form| ours(form.extension())) || ours(DETAILS) || MarkName::of(key).is_some();
+        let sound = Format::ALL.iter().any(|form| ours(form.extension()))
+            || ours(DETAILS)
+            || MarkName::of(key).is_some()
+            || MarkName::of_details(key).is_some();
         sound.then(|| Self(Key(format!("{}/{subject}-{stamp}", key.folder()))))
     }
 

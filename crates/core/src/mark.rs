@@ -18,6 +18,9 @@ use crate::retention::Hold;
 use crate::stage::{Ship, Store};
 use crate::stream::{collect, from_bytes};
 
+/// The end, before the encryption's, of the key of a mark's details.
+const DETAILS: &str = ".details.json";
+
 /// The most bytes a mark may have.
 const MAX_MARK_BYTES: usize = 64 << 10;
 
@@ -80,6 +83,20 @@ impl MarkName {
     pub fn key(&self) -> Result<Key> {
         Key::parse(&format!("{}.{}.{}.json", self.backup, self.says, self.time))
     }
+
+    /// The key of what belongs to the mark and names what is in the plaintext; `extension` is the encryption's.
+    pub fn details(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{}.{}.{}{DETAILS}{extension}", self.backup, self.says, self.time))
+    }
+
+    /// The name of the mark that a file of details belongs to, if it is such a file.
+    pub fn of_details(key: &Key) -> Option<Self> {
+        let (rest, extension) = key.as_str().rsplit_once(DETAILS)?;
+        if !(extension.is_empty() || extension.starts_with('.')) {
+            return None;
+        }
+        Self::of(&Key::parse(&format!("{rest}.json")).ok()?)
+    }
 }
 
 /// What is in a mark.
@@ -108,19 +125,7 @@ impl Mark {
         says: Says,
         time: DateTime<Utc>,
     ) -> Result<MarkName> {
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| {
-            Error::new(Stage::Catalog, Kind::Failed, backup.as_str(), "cannot write a mark").because(error)
-        })?;
-        bytes.push(b'\n');
-        let mut name = MarkName { backup: backup.clone(), says, time: Stamp::new(time) };
-        loop {
-            match store.ship(&name.key()?, from_bytes(bytes.clone())).await {
-                Err(error) if error.kind() == Kind::AlreadyExists => {
-                    name.time = Stamp::new(name.time.time() + chrono::TimeDelta::seconds(1));
-                }
-                shipped => return shipped.map(|()| name),
-            }
-        }
+        put(self, store, MarkName { backup: backup.clone(), says, time: Stamp::new(time) }).await
     }
 
     /// Reads a mark.
@@ -132,11 +137,29 @@ impl Mark {
     }
 }
 
+/// Puts what a mark holds beside a backup. Where one of the same second lies already, it takes the next.
+pub(crate) async fn put(content: &impl Serialize, store: &dyn Ship, mut name: MarkName) -> Result<MarkName> {
+    let mut bytes = serde_json::to_vec_pretty(content).map_err(|error| {
+        Error::new(Stage::Catalog, Kind::Failed, name.backup.as_str(), "cannot write a mark").because(error)
+    })?;
+    bytes.push(b'\n');
+    loop {
+        match store.ship(&name.key()?, from_bytes(bytes.clone())).await {
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                name.time = Stamp::new(name.time.time() + chrono::TimeDelta::seconds(1));
+            }
+            shipped => return shipped.map(|()| name),
+        }
+    }
+}
+
 /// What the marks of one backup say together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
     /// All of them, in the order of their keys.
     pub names: Vec<MarkName>,
+    /// Files that belong to them.
+    pub details: Vec<Key>,
     /// Who holds it, whether or not the time is up.
     pub held: Option<Hold>,
     /// Until when somebody who restores it wants it to stay, whether or not that is past.
@@ -196,6 +219,11 @@ impl Marks {
         self.latest(Says::Damaged).is_some_and(|damaged| Some(damaged) >= self.latest(Says::Verified))
     }
 
+    /// When the latest drill told what it found, good or bad.
+    pub fn last_drill(&self) -> Option<Stamp> {
+        self.latest(Says::Drilled).max(self.latest(Says::Damaged))
+    }
+
     /// Whether it was restored in a drill, and nothing was found against it since.
     pub fn drilled(&self) -> bool {
         self.latest(Says::Drilled) > self.latest(Says::Damaged)
@@ -221,6 +249,22 @@ mod tests {
         assert_eq!(BackupName::of_manifest(&key), None, "no manifest bears such a name");
         for (says, word) in WORDS {
             assert_eq!(says.to_string(), word);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_mark_is_known_by_its_name() {
+        let key = Key::parse("main/app/app-2026-06-07_091500.drilled.2026-07-01_120000.details.json.age").unwrap();
+        let name = MarkName::of_details(&key).unwrap();
+        assert_eq!((name.says, name.details(".age").unwrap()), (Says::Drilled, key.clone()));
+        assert_eq!(MarkName::of(&key), None, "it is no mark itself");
+        assert_eq!(BackupName::of_file(&key), Some(name.backup));
+        for text in [
+            "main/app/app-2026-06-07_091500.details.json.age",
+            "main/app/app-2026-06-07_091500.drilled.2026-07-01_120000.details.jsonx",
+            "main/app/app-2026-06-07_091500.drilled.details.json",
+        ] {
+            assert_eq!(MarkName::of_details(&Key::parse(text).unwrap()), None, "{text}");
         }
     }
 

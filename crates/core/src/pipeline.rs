@@ -5,5 +5,5 @@ mod homeward;
 mod outward;
 
 pub use across::{copy, is_damage, prove, replace};
-pub use homeward::{Depth, ReadBack, Source, open, open_from, read_back};
-pub use outward::{Delivery, Destination, Order, Pipeline, Shipped};
+pub use homeward::{Depth, ReadBack, Source, fetch, open, open_from, read_back, undo};
+pub use outward::{Delivery, Destination, Order, Pipeline, Shipped, seal_json};

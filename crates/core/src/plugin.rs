@@ -104,6 +104,8 @@ pub enum Packing {
 pub struct Identities {
     /// Identity files.
     pub files: Vec<PathBuf>,
+    /// What stands in identity files that lie nowhere, such as the output of a program that keeps secrets.
+    pub texts: Vec<IdentityText>,
     /// Whether a passphrase may open it.
     pub passphrase: Passphrase,
     /// Who answers for a passphrase.
@@ -113,8 +115,17 @@ pub struct Identities {
 impl Identities {
     /// Whether there is nothing that could open anything.
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.passphrase == Passphrase::Unused
+        self.files.is_empty() && self.texts.is_empty() && self.passphrase == Passphrase::Unused
     }
+}
+
+/// The text of an identity file that is in memory alone.
+#[derive(Debug, Clone)]
+pub struct IdentityText {
+    /// What errors call it: where it comes from.
+    pub name: String,
+    /// The text.
+    pub text: SecretString,
 }
 
 /// Whether to ask for the passphrase that a backup was sealed with.

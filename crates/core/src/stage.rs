@@ -306,8 +306,17 @@ pub trait ScratchCluster: Send + Sync {
     /// What it is, in words, such as `PostgreSQL 17.4, made by initdb`.
     fn description(&self) -> String;
 
+    /// The server's version, such as `17.4`.
+    fn version(&self) -> String;
+
     /// How to reach it; the connection names no database.
     fn cluster(&self) -> Cluster;
+
+    /// How to reach it in order to restore a database that had this name; the connection names the database where that has another name here.
+    fn target(&self, name: &str) -> Result<Cluster> {
+        let _ = name;
+        Ok(self.cluster())
+    }
 
     /// The name that a database is restored under.
     fn database(&self, name: &str) -> String;
@@ -317,6 +326,13 @@ pub trait ScratchCluster: Send + Sync {
 
     /// A private folder for what cannot be a stream.
     fn folder(&self) -> &Path;
+
+    /// Plaintext as this place can take it: of what belongs to a whole cluster, some only fits the host that it was dumped on, such as the
+    /// folders of tablespaces. What was changed is told.
+    async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
+        let _ = manifest;
+        Ok((plaintext, Vec::new()))
+    }
 
     /// Removes all that was made.
     async fn remove(self: Box<Self>) -> Result<()>;

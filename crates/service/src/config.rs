@@ -1,6 +1,7 @@
 //! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
 
 mod adopt;
+mod drill;
 mod written;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 pub use self::adopt::Adoption;
+pub use self::drill::{Drilling, Expects, Question};
 use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
@@ -110,6 +112,8 @@ pub struct Job {
     pub max_age: Option<TimeDelta>,
     /// When whoever runs the job does so.
     pub schedule: Option<Schedule>,
+    /// How it is drilled.
+    pub drill: Drilling,
 }
 
 impl Config {
@@ -244,7 +248,7 @@ impl Known<'_> {
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(wrong("must be a table".to_owned()));
         };
-        let [dump, verify, encrypt] = ["dump", "verify", "encrypt"].map(|stage| table.remove(stage));
+        let [dump, verify, encrypt, drill] = ["dump", "verify", "encrypt", "drill"].map(|stage| table.remove(stage));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
         let dump = dump.map(|dump| each(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
@@ -301,6 +305,7 @@ impl Known<'_> {
             // An age longer than time is one that nothing reaches.
             max_age: settings.max_age.map(|age| TimeDelta::from_std(age.duration()).unwrap_or(TimeDelta::MAX)),
             schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
+            drill: drill.map(|drill| drill::drilling(name, drill, registry)).transpose()?.unwrap_or_default(),
         })
     }
 

@@ -13,7 +13,7 @@
 //! | [`status`] | what there is of every series, and what needs attention |
 //! | [`schedule`] | when runs are due |
 //! | `series` | which series no longer grow |
-//! | `record` | what was recorded of a backup while it was dumped |
+//! | [`drill`] | proving that backups can be restored, by restoring them |
 //! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
@@ -29,6 +29,7 @@ mod by_hand;
 pub mod catalogs;
 pub mod check;
 pub mod config;
+pub mod drill;
 mod fault;
 pub mod hold;
 pub mod inspect;

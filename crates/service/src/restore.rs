@@ -17,7 +17,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::Says;
 use longshore_core::pipeline::{Source, open_from};
 use longshore_core::plugin::{Identities, Target, TargetContent};
-use longshore_core::stage::{self, Restore, Wanted};
+use longshore_core::stage::{self, Restore, Store, Wanted};
 use longshore_core::stream::{ByteStream, collect, drain, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
@@ -157,7 +157,7 @@ impl Restorer<'_> {
     /// Restores one backup, and tells who watches.
     async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, record: Option<&Map<String, Value>>) -> Restored {
         self.watch.began(chosen, estimate(chosen).await);
-        let lease = lease(chosen).await;
+        let lease = lease(&*chosen.store, &chosen.backup.name).await;
         let mut restored = self.bring(restorer, chosen).await;
         let details = record.and_then(|record| restorer.brings(record));
         if let (Ok((outcome, Some(database))), Some(details)) = (&mut restored, details) {
@@ -268,9 +268,9 @@ const LEASE: TimeDelta = TimeDelta::hours(48);
 
 /// Asks whoever prunes to leave a backup alone while it is restored. Where that cannot be said, as with credentials that only read, the
 /// restore goes on: it is what matters.
-async fn lease(chosen: &Chosen) -> Option<Key> {
+pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
     let now = Utc::now();
-    let name = mark(Some(now + LEASE), "").put(&*chosen.store, &chosen.backup.name, Says::Restoring, now).await.ok()?;
+    let name = mark(Some(now + LEASE), "").put(store, backup, Says::Restoring, now).await.ok()?;
     name.key().ok()
 }
 

@@ -73,6 +73,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
         parallel: 1,
         max_age: None,
         schedule: None,
+        drill: crate::config::Drilling::default(),
     }
 }
 

@@ -321,7 +321,8 @@ mod tests {
     async fn read(at: &Catalogued) -> Option<ReadBack> {
         let registry = registry();
         let config = Config::default();
-        let identities = Identities { files: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
+        let identities =
+            Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
         let reader = Reader {
             config: &config,
             registry: &registry,

@@ -28,6 +28,9 @@ impl Plugin<dyn Decrypt> for Opener {
         for file in &context.files {
             identities.extend(identity::read_file(file, &context.ask)?);
         }
+        for text in &context.texts {
+            identities.extend(identity::read_text(text, &context.ask)?);
+        }
         // Plugins last: they may fail or want a key to be touched, and all that is for nothing if another identity opens it.
         identities.sort_by_key(|identity| identity.worker);
         let prompt = Prompt::new(Arc::clone(&context.ask));

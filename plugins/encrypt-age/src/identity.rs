@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use age::armor::ArmoredReader;
 use age::ssh::UnsupportedKey;
-use longshore_core::plugin::Ask;
+use longshore_core::plugin::{Ask, IdentityText};
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::{ExposeSecret, SecretBox};
 
@@ -42,12 +42,13 @@ pub(crate) fn read_file(path: &Path, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>
     let file = File { name: path.display().to_string(), ask };
     let content = secret_file::read(path, Readers::Any)
         .map_err(|error| Error::io(Stage::Decrypt, &file.name, "cannot read the identity file", error))?;
-    let bytes: &[u8] = content.expose_secret();
-    if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
-        let content = file.unseal(bytes)?;
-        return file.parse(content.expose_secret());
-    }
-    file.parse(bytes)
+    file.read(content.expose_secret())
+}
+
+/// Reads the identities in a text that lies in no file, likewise.
+pub(crate) fn read_text(text: &IdentityText, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>> {
+    let file = File { name: text.name.clone(), ask };
+    file.read(text.text.expose_secret().as_bytes())
 }
 
 /// An identity file under examination.
@@ -57,6 +58,14 @@ struct File<'a> {
 }
 
 impl File<'_> {
+    fn read(&self, bytes: &[u8]) -> Result<Vec<Identity>> {
+        if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
+            let content = self.unseal(bytes)?;
+            return self.parse(content.expose_secret());
+        }
+        self.parse(bytes)
+    }
+
     fn unseal(&self, bytes: &[u8]) -> Result<SecretBox<Vec<u8>>> {
         let damaged = |error| self.error(Kind::Corrupt, "cut or changed: not a whole age file").because(error);
         let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(bytes)).map_err(damaged)?;

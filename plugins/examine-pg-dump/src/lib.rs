@@ -5,12 +5,14 @@
 //! | --- | --- |
 //! | `dump.rs` | the second dump, read as it comes: nothing of it lands on disk |
 //! | `tables.rs` | rows and their contents |
+//! | `sequences.rs` | what sequences are set to |
 //! | `objects.rs` | all that a dump lists: tables, indexes, views, functions, … |
 //! | `ask.rs` | a query of the owner's, and its answer |
 
 mod ask;
 mod dump;
 mod objects;
+mod sequences;
 mod tables;
 
 use async_trait::async_trait;
@@ -59,6 +61,7 @@ impl Examine for Examiner {
         let recorded = of_database(recorded, database, manifest);
         let found = dump::again(&self.client.to_database(database), database, &recorded).await?;
         let mut all = tables::compare(&recorded, &found);
+        all.extend(sequences::compare(&recorded, &found));
         all.extend(objects::compare(&recorded, &found, manifest));
         Ok(all)
     }
@@ -84,6 +87,7 @@ fn unrecorded(database: &str) -> Comparison {
 fn of_database(mut recorded: Facts, database: &str, manifest: &Manifest) -> Facts {
     if !manifest.subject.is_database() {
         recorded.tables.retain(|table| table.database.as_deref().is_none_or(|name| name == database));
+        recorded.sequences.retain(|sequence| sequence.database.as_deref().is_none_or(|name| name == database));
     }
     recorded
 }

@@ -66,11 +66,12 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, manifest: &Manifest) -> V
     if !recorded.kind.is_archive() {
         return vec![not("objects", "presence", "a script has no list of what is in it; its tables were compared")];
     }
-    let (before, after) = (objects(&recorded.toc), objects(&found.toc));
+    let roles: BTreeSet<&str> = recorded.roles.iter().chain(&found.roles).map(String::as_str).collect();
+    let (before, after) = (objects(&recorded.toc, &roles), objects(&found.toc, &roles));
     if !recorded.tables.is_empty() && before.is_empty() {
         return vec![not("objects", "presence", "the backup is of data alone")];
     }
-    let mut all = materialized_views(recorded);
+    let mut all = materialized_views(&before);
     let kinds: BTreeSet<&str> = before.keys().chain(after.keys()).map(|object| object.kind).collect();
     for kind in kinds {
         let apart: Vec<Comparison> =
@@ -87,7 +88,7 @@ fn not(subject: &str, aspect: &str, why: &str) -> Comparison {
 }
 
 /// Takes the lines of a list apart: `id; catalog oid KIND schema name owner`.
-fn objects(toc: &[String]) -> Objects<'_> {
+fn objects<'a>(toc: &'a [String], roles: &BTreeSet<&str>) -> Objects<'a> {
     let mut objects = Objects::new();
     for line in toc {
         let Some(rest) = line.splitn(4, ' ').nth(3) else { continue };
@@ -99,11 +100,20 @@ fn objects(toc: &[String]) -> Objects<'_> {
         if DATA.contains(&kind) || of_large_object {
             continue;
         }
-        let (name, owner) = rest.rsplit_once(' ').unwrap_or((rest, ""));
+        let (name, owner) = owner(rest, roles);
         objects.entry(Object { kind, name }).or_default().push(owner);
     }
     objects.values_mut().for_each(|owners| owners.sort_unstable());
     objects
+}
+
+/// A line's end is the owner, whose name may have spaces.
+fn owner<'a>(line: &'a str, roles: &BTreeSet<&str>) -> (&'a str, &'a str) {
+    let ends = |role: &&&str| line.strip_suffix(**role).is_some_and(|line| line.ends_with(' '));
+    match roles.iter().filter(ends).max_by_key(|role| role.len()) {
+        Some(role) => (&line[..line.len() - role.len() - 1], &line[line.len() - role.len()..]),
+        None => line.rsplit_once(' ').unwrap_or((line, "")),
+    }
 }
 
 fn names<'a>(kind: &'a str, before: &'a Objects<'a>, after: &'a Objects<'a>) -> impl Iterator<Item = Object<'a>> {
@@ -193,9 +203,8 @@ fn expected_owner(object: &Object<'_>, manifest: &Manifest) -> Option<&'static s
 }
 
 /// What a dump holds no rows of: a restore makes them anew.
-fn materialized_views(recorded: &Facts) -> Vec<Comparison> {
-    let all = objects(&recorded.toc);
-    let views = all.into_keys().filter(|object| object.kind == "MATERIALIZED VIEW");
+fn materialized_views(before: &Objects<'_>) -> Vec<Comparison> {
+    let views = before.keys().filter(|object| object.kind == "MATERIALIZED VIEW");
     let why = "it is filled anew by its query; a dump holds no rows of it";
     views.map(|view| not(&format!("materialized view {}", readable(view.name)), "content", why)).collect()
 }

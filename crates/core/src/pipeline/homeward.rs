@@ -101,8 +101,8 @@ async fn elsewhere(
     Err(error)
 }
 
-/// Undoes what was done to the plaintext of a backup.
-async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
+/// Undoes what was done to the plaintext of a backup, whose sealed bytes are at hand.
+pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let key = artifact.key.as_str();
     let opened = match (&artifact.encryption, decrypt) {
@@ -164,7 +164,7 @@ pub async fn read_back(
 }
 
 /// The sealed bytes of a backup, held against their digest.
-async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
+pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let sealed = store.fetch(&artifact.key, None).await?;
     Ok(expect(sealed, artifact.sealed.clone(), artifact.key.to_string()))

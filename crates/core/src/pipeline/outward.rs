@@ -236,13 +236,26 @@ impl Pipeline {
         if all.is_empty() {
             return Ok(None);
         }
-        let json = serde_json::Value::Object(all).to_string();
-        let sealed = self.seal(stream::from_bytes(json), subject);
-        let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
-        let extension = self.encrypt.as_ref().map_or("", |encrypt| encrypt.extension());
+        let json = serde_json::Value::Object(all);
+        let (extension, sealed) = seal_json(self.encrypt.as_deref(), &json, subject).await?;
         let file = SealedFile { key: name.details(extension)?, sealed: Digest::of(&sealed) };
         Ok(Some((file, sealed)))
     }
+}
+
+/// A record that only the owner of the plaintext may see, sealed where anything is, and what its name ends with then.
+pub async fn seal_json(
+    encrypt: Option<&dyn Encrypt>,
+    record: &serde_json::Value,
+    subject: &str,
+) -> Result<(&'static str, bytes::Bytes)> {
+    let json = stream::from_bytes(record.to_string());
+    let sealed = match encrypt {
+        Some(encrypt) => encrypt.encrypt(json, subject),
+        None => json,
+    };
+    let sealed = stream::collect(sealed, MAX_DETAILS_BYTES, Stage::Encrypt, subject).await?;
+    Ok((encrypt.map_or("", |encrypt| encrypt.extension()), sealed))
 }
 
 /// The same bytes, and how many of them were taken.

@@ -102,6 +102,8 @@ pub(super) struct Job {
     _verify: Option<IgnoredAny>,
     #[serde(rename = "encrypt")]
     _encrypt: Option<IgnoredAny>,
+    #[serde(rename = "drill")]
+    _drill: Option<IgnoredAny>,
 }
 
 fn one() -> usize {

@@ -180,6 +180,7 @@ async fn a_check_warns_of_a_passphrase_on_the_host() {
 #[test]
 fn an_opener_needs_no_identity_to_be_built() {
     let context = Identities {
+        texts: Vec::new(),
         files: Vec::new(),
         passphrase: Passphrase::AskFor,
         ask: std::sync::Arc::new(crate::support::Answers::none()),

@@ -35,6 +35,7 @@ pub(crate) fn opener(files: &[&Path]) -> Box<dyn Decrypt> {
 /// Builds what opens with identity files and somebody to ask.
 pub(crate) fn opener_asking(files: &[&Path], ask: &Arc<Answers>) -> Result<Box<dyn Decrypt>> {
     let context = Identities {
+        texts: Vec::new(),
         files: files.iter().map(|file| file.to_path_buf()).collect(),
         passphrase: Passphrase::AskFor,
         ask: Arc::clone(ask) as Arc<dyn Ask>,

@@ -1,0 +1,154 @@
+//! `longshore drill`: prove that backups can be restored.
+
+mod page;
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use longshore_core::drill::{Compared, Drill, Verdict};
+use longshore_core::plugin::Scripts;
+use longshore_core::{Error, Result, Stage};
+use longshore_service::catalogs::moment;
+use longshore_service::drill::{Driller, Report, Wish};
+
+use crate::args;
+use crate::command::{Context, identities};
+use crate::exit_code::Exit;
+use crate::output::Output;
+
+/// How many comparisons are shown that are not as recorded; the record has all.
+const SHOWN: usize = 20;
+
+pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
+    let Context { config, registry, output } = context;
+    // Made first: a page that cannot be written is to be known before an hour of work.
+    let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
+    let identities = identities(&args.identity);
+    let driller = Driller {
+        config,
+        registry,
+        identities: &identities,
+        jobs: args.jobs,
+        scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
+        scratch_dir: args.scratch_dir.as_deref(),
+    };
+    let wish = Wish {
+        job: args.job.clone(),
+        from: args.from.clone(),
+        backup: args.backup.clone(),
+        at: args.at.as_deref().map(moment).transpose()?,
+    };
+    let report = driller.drill(&wish, &|what| output.note(what)).await?;
+    if let Some(page) = page {
+        page.finish(&page::page(&report))?;
+    }
+    if args.json.json {
+        output.json(&report);
+    } else {
+        tell(*output, &report);
+    }
+    for problem in &report.unfit {
+        output.problem(&problem.message, problem.hint.as_deref());
+    }
+    for problem in &report.unmarked {
+        output.warning(format_args!("what was found could not be noted beside the backup: {}", problem.message));
+    }
+    if let Some(problem) = &report.left {
+        output.problem(&problem.message, problem.hint.as_deref());
+    }
+    Ok(match report.verdict() {
+        Verdict::Damaged => Exit::Damaged,
+        Verdict::Unfit => Exit::Failed,
+        Verdict::Good if report.left.is_some() => Exit::Failed,
+        Verdict::Good => Exit::Done,
+    })
+}
+
+/// The result for people.
+fn tell(output: Output, report: &Report) {
+    for note in &report.notes {
+        output.note(note);
+    }
+    let rows: Vec<_> = report.drills.iter().map(row).collect();
+    output.table(&["BACKUP", ">RESTORED IN", ">COMPARED", ">DIFFERENT", "RESULT"], &rows);
+    for drill in &report.drills {
+        for (subject, line) in differences(drill).into_iter().take(SHOWN) {
+            output.line(format_args!(
+                "{}: {}: {}",
+                drill.backup,
+                longshore_core::error::printable(&subject),
+                longshore_core::error::printable(&line)
+            ));
+        }
+    }
+    if let Some(drill) = report.drills.first() {
+        output.note(format_args!("from \"{}\" into {}", report.destination, drill.scratch));
+    }
+}
+
+fn row(drill: &Drill) -> Vec<String> {
+    vec![
+        drill.backup.to_string(),
+        format!("{:.1} s", drill.restore_seconds()),
+        drill.compared.to_string(),
+        drill.different.to_string(),
+        verdict(drill.verdict).to_owned(),
+    ]
+}
+
+/// What a drill proved, in words.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Good => "restored, and as recorded",
+        Verdict::Damaged => "DAMAGED",
+        Verdict::Unfit => "NOT DRILLED",
+    }
+}
+
+/// What is not as it must be, each with what was recorded and found.
+fn differences(drill: &Drill) -> Vec<(String, String)> {
+    let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
+    let different = drill.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different);
+    let compared = different.map(|comparison| {
+        let (expected, found) = (told(&comparison.expected), told(&comparison.found));
+        (comparison.subject.clone(), format!("{}: expected {expected}, found {found}", comparison.aspect))
+    });
+    let answers = drill.answers.iter().filter(|answer| !answer.good).map(|answer| {
+        let line = format!("{}: expected {}, found {}", answer.query, answer.expected, answer.found);
+        (format!("query of {}", answer.database), line)
+    });
+    compared.chain(answers).collect()
+}
+
+/// A new file, removed unless it is finished.
+struct Page {
+    name: String,
+    file: std::fs::File,
+    half: Option<std::path::PathBuf>,
+}
+
+impl Page {
+    fn new(path: &std::path::Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot make the report", error))?;
+        Ok(Self { name, file, half: Some(path.to_owned()) })
+    }
+
+    fn finish(mut self, text: &str) -> Result<()> {
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        written.map_err(|error| Error::io(Stage::Drill, &self.name, "cannot write the report", error))?;
+        self.half = None;
+        Ok(())
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if let Some(path) = &self.half {
+            // It is empty, and whoever reads of the failure looks for no report.
+            std::fs::remove_file(path).ok();
+        }
+    }
+}

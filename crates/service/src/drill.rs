@@ -1,0 +1,458 @@
+//! Restore drills: backups restored into a place made for it, held against what was recorded, and asked what their owner wants to know.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `choice.rs` | which backups, from which destination |
+//! | `identity.rs` | what opens them, for the drill alone |
+//! | `judgement.rs` | whether the backup is bad or the place is not fit |
+//! | `question.rs` | the owner's own questions |
+
+mod choice;
+mod identity;
+mod judgement;
+mod question;
+
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::check::Outcome;
+use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
+use longshore_core::manifest::{Manifest, Tool};
+use longshore_core::pipeline::{fetch, is_damage, undo};
+use longshore_core::plugin::{Identities, Scripts, Target, TargetDatabase};
+use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
+use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+pub use self::choice::Wish;
+use self::choice::{Choice, choose};
+use crate::config::{Config, Job};
+use crate::hold::author;
+use crate::problem::Problem;
+use crate::record::record;
+use crate::registry::Registry;
+use crate::restore::lease;
+
+/// What a drill of a job found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The job.
+    pub job: String,
+    /// The run that was drilled.
+    pub run: String,
+    /// Where it was taken from.
+    pub destination: String,
+    /// How long it took to make the place to restore to, in seconds.
+    pub scratch_seconds: f64,
+    /// The records, a backup each.
+    pub drills: Vec<Drill>,
+    /// What its owner should hear.
+    pub notes: Vec<String>,
+    /// What kept a backup from being drilled here, if anything did.
+    pub unfit: Vec<Problem>,
+    /// Why what was found could not be noted beside the backups, if so.
+    pub unmarked: Vec<Problem>,
+    /// Why what was made for the drill could not be removed, if so.
+    pub left: Option<Problem>,
+}
+
+impl Report {
+    /// What all of it proves: the worst of all.
+    pub fn verdict(&self) -> Verdict {
+        let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
+        if any(Verdict::Damaged) {
+            Verdict::Damaged
+        } else if any(Verdict::Unfit) {
+            Verdict::Unfit
+        } else {
+            Verdict::Good
+        }
+    }
+}
+
+/// Drills jobs.
+pub struct Driller<'a> {
+    /// The jobs and the destinations.
+    pub config: &'a Config,
+    /// The plugins.
+    pub registry: &'a Registry,
+    /// What opens sealed backups; what the job names, if it is empty.
+    pub identities: &'a Identities,
+    /// How many connections restore at once.
+    pub jobs: u32,
+    /// Which scripts are run.
+    pub scripts: Scripts,
+    /// Where the place to restore to is made, if not where the job says.
+    pub scratch_dir: Option<&'a Path>,
+}
+
+/// One backup under drill.
+struct Candidate {
+    backup: Backup,
+    /// What was recorded while it was dumped; why that is damaged, if it is.
+    details: Result<Option<Map<String, Value>>>,
+}
+
+/// Where, and with what, backups are drilled.
+struct Ground<'a> {
+    job: &'a Job,
+    destination: &'a str,
+    store: &'a dyn Store,
+    identities: &'a Identities,
+    scratch: &'a dyn ScratchCluster,
+    examiner: &'a dyn Examine,
+}
+
+impl Ground<'_> {
+    /// Whether it is restored there: what belongs to a whole cluster only into one of the drill's own.
+    fn takes(&self, manifest: &Manifest) -> bool {
+        manifest.subject.is_database() || self.scratch.takes_globals()
+    }
+}
+
+/// What came of a restore.
+struct Restored {
+    started: DateTime<Utc>,
+    phases: Vec<Phase>,
+    error: Option<Error>,
+}
+
+impl Driller<'_> {
+    /// Drills what is wished. `began` hears what is done next. What was made for it is removed whatever comes of it.
+    pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+        let job = self.config.job(wish.job.as_deref())?;
+        let Choice { destination, store, backups, warnings } = choose(self.config, job, wish).await?;
+        let identities = identity::identities(self.identities, &job.drill).await?;
+        let candidates = self.candidates(&*store, backups, &identities).await?;
+
+        began("making a place to restore to");
+        let begun = Instant::now();
+        let manifests: Vec<&Manifest> = candidates.iter().map(|candidate| &candidate.backup.manifest).collect();
+        let scratch = self.scratch(job)?.make(&manifests).await?;
+        let scratch_seconds = seconds(begun);
+        let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;
+        let ground = Ground {
+            job,
+            destination: &destination,
+            store: &*store,
+            identities: &identities,
+            scratch: &*scratch,
+            examiner: &*examiner,
+        };
+        let mut report = Report {
+            job: job.name.clone(),
+            run: candidates.first().map(|candidate| candidate.backup.manifest.run.clone()).unwrap_or_default(),
+            destination: destination.clone(),
+            scratch_seconds,
+            drills: Vec::new(),
+            notes: warnings,
+            unfit: Vec::new(),
+            unmarked: Vec::new(),
+            left: None,
+        };
+        let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
+        let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
+        for question in job.drill.questions.iter().filter(|_| !whole) {
+            if !databases.contains(&&Subject::database(&question.database)) {
+                report.notes.push(format!("a query is of database \"{}\", which was not drilled", question.database));
+            }
+        }
+        let drilled = self.all(&ground, candidates, &mut report, began).await;
+        began("removing what was made");
+        let removed = scratch.remove().await;
+        drilled?;
+        report.left = removed.err().as_ref().map(Problem::from);
+        Ok(report)
+    }
+
+    /// What makes the place to restore to.
+    fn scratch(&self, job: &Job) -> Result<Box<dyn Scratch>> {
+        let mut site = job.site.clone();
+        if let Some(scratch_dir) = self.scratch_dir {
+            site.scratch_dir = Some(scratch_dir.to_owned());
+        }
+        match &job.drill.scratch {
+            Some(scratch) => scratch(&site),
+            None => self.registry.scratch.build(self.registry.default_scratch, &site),
+        }
+    }
+
+    /// Opens what was recorded of each backup. An identity that does not open it ends the drill here, before anything is made.
+    async fn candidates(
+        &self,
+        store: &dyn Store,
+        backups: Vec<Backup>,
+        identities: &Identities,
+    ) -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::new();
+        for backup in backups {
+            if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
+                let message = format!("sealed with {encryption}");
+                return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(
+                    "give an identity that opens it: --identity FILE, or identity or identity_command in [job.NAME.drill]",
+                ));
+            }
+            let details = match record(self.registry, identities, store, &backup).await {
+                Err(error) if !is_damage(&error) => return Err(error),
+                details => details,
+            };
+            candidates.push(Candidate { backup, details });
+        }
+        Ok(candidates)
+    }
+
+    /// Restores all, globals first, then asks each.
+    async fn all(
+        &self,
+        ground: &Ground<'_>,
+        candidates: Vec<Candidate>,
+        report: &mut Report,
+        began: &(dyn Fn(&str) + Sync),
+    ) -> Result<()> {
+        self.prepare(ground, &candidates).await?;
+        let mut restored = Vec::new();
+        for candidate in candidates {
+            began(&format!("restoring {} from \"{}\"", candidate.backup.name, ground.destination));
+            let of_cluster = !candidate.backup.manifest.subject.is_database();
+            let one = self.restore(ground, &candidate, &mut report.notes).await;
+            let failed = one.error.is_some();
+            restored.push((candidate, one));
+            if failed && of_cluster {
+                break;
+            }
+        }
+        for (candidate, restored) in restored {
+            began(&format!("examining {}", candidate.backup.manifest.subject));
+            let drill = self.judge(ground, &candidate, restored, report).await?;
+            if let Err(error) = note(ground, &candidate.backup, &drill).await {
+                report.unmarked.push(Problem::from(&error));
+            }
+            report.drills.push(drill);
+        }
+        Ok(())
+    }
+
+    fn restorer(&self, ground: &Ground<'_>, manifest: &Manifest) -> Result<Box<dyn Restore>> {
+        let cluster = match &manifest.subject {
+            Subject::Database { name } => ground.scratch.target(name)?,
+            _ => ground.scratch.cluster(),
+        };
+        let target = Target {
+            database: TargetDatabase::Create,
+            jobs: self.jobs,
+            scratch_dir: Some(ground.scratch.folder().to_owned()),
+            scripts: self.scripts,
+            ..Target::new(cluster)
+        };
+        self.registry.restore.build(self.registry.default_restore, &target)
+    }
+
+    /// Looks whether the place takes what is to be restored, before a byte of it is fetched.
+    async fn prepare(&self, ground: &Ground<'_>, candidates: &[Candidate]) -> Result<()> {
+        let wanted = candidates.iter().map(|candidate| Wanted {
+            manifest: &candidate.backup.manifest,
+            details: candidate.details.as_ref().ok().and_then(Option::as_ref),
+        });
+        let databases = wanted.filter(|wanted| ground.takes(wanted.manifest)).collect::<Vec<_>>();
+        // Where databases have other names, each has a target of its own.
+        let targets: Vec<&[Wanted<'_>]> = match ground.scratch.takes_globals() {
+            true => vec![&databases],
+            false => databases.chunks(1).collect(),
+        };
+        for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
+            let manifest = wanted[0].manifest;
+            let findings = self.restorer(ground, manifest)?.prepare(wanted).await;
+            let findings = findings.map_err(|error| judgement::unfit(error, manifest, ground.scratch))?;
+            let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+            if let Some(first) = failed.first() {
+                let said = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
+                let message = "cannot be drilled here, which says nothing about the backup";
+                let error = Error::new(Stage::Drill, Kind::Failed, &ground.job.name, message)
+                    .because(said.collect::<Vec<_>>().join("\n"));
+                return Err(match &first.remedy {
+                    Some(remedy) => error.hint(remedy),
+                    None => error,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings one backup home, phase by phase.
+    async fn restore(&self, ground: &Ground<'_>, candidate: &Candidate, notes: &mut Vec<String>) -> Restored {
+        let started = Utc::now().trunc_subsecs(3);
+        let mut phases = Vec::new();
+        let backup = &candidate.backup;
+        let manifest = &backup.manifest;
+        if !ground.takes(manifest) {
+            notes.push(format!("{}: not restored: the server that the drill borrows keeps its own", manifest.subject));
+            return Restored { started, phases, error: None };
+        }
+        let lease = lease(ground.store, &backup.name).await;
+        let restored = async {
+            let begun = Instant::now();
+            let file = save(ground, manifest).await?;
+            phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
+            let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
+            let begun = Instant::now();
+            let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
+            let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
+            notes.extend(told);
+            let restored = self.restorer(ground, manifest)?.restore(manifest, plaintext).await?;
+            if restored.phases.is_empty() {
+                phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
+            }
+            phases.extend(restored.phases);
+            // The folder goes with the drill in any case; the room is wanted now.
+            std::fs::remove_file(&file).ok();
+            Ok(())
+        };
+        let restored: Result<()> = restored.await;
+        if let Some(lease) = lease {
+            // It runs out by itself.
+            ground.store.remove(&lease).await.ok();
+        }
+        Restored { started, phases, error: restored.err() }
+    }
+
+    /// Holds what was restored against what was recorded, and makes the record.
+    async fn judge(
+        &self,
+        ground: &Ground<'_>,
+        candidate: &Candidate,
+        restored: Restored,
+        report: &mut Report,
+    ) -> Result<Drill> {
+        let manifest = &candidate.backup.manifest;
+        let mut drill = Drill {
+            longshore: env!("CARGO_PKG_VERSION").to_owned(),
+            by: author(),
+            why: String::new(),
+            backup: candidate.backup.name.clone(),
+            destination: ground.destination.to_owned(),
+            started: restored.started,
+            finished: restored.started,
+            verdict: Verdict::Good,
+            scratch: ground.scratch.description(),
+            tools: vec![manifest.tool.clone(), Tool { name: "postgres".to_owned(), version: ground.scratch.version() }],
+            phases: restored.phases,
+            compared: 0,
+            different: 0,
+            comparisons: Vec::new(),
+            answers: Vec::new(),
+        };
+        let sealed = manifest.artifact.encryption.is_some();
+        let error = restored.error.as_ref().or(candidate.details.as_ref().err());
+        if let Some(error) = error {
+            drill.verdict = judgement::verdict(error, manifest, ground.scratch);
+            // What programs say names tables: in the open it stands only where the backup does.
+            drill.why = if sealed { error.to_string() } else { error.chain() };
+            drill.comparisons.push(failed(&manifest.subject, error));
+            if drill.verdict == Verdict::Unfit {
+                let unfit = judgement::unfit(error.clone(), manifest, ground.scratch);
+                report.unfit.push(Problem::from(&unfit));
+            }
+        } else {
+            let begun = Instant::now();
+            self.examine(ground, candidate, &mut drill).await?;
+            drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
+        }
+        let different = |comparison: &&Comparison| comparison.outcome == Compared::Different;
+        drill.compared = (drill.comparisons.len() + drill.answers.len()) as u64;
+        let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
+        drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
+        if drill.verdict == Verdict::Good && drill.different > 0 {
+            drill.verdict = Verdict::Damaged;
+            drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
+        }
+        drill.finished = Utc::now().trunc_subsecs(3);
+        Ok(drill)
+    }
+
+    /// Compares and asks.
+    async fn examine(&self, ground: &Ground<'_>, candidate: &Candidate, drill: &mut Drill) -> Result<()> {
+        let manifest = &candidate.backup.manifest;
+        let details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
+        let databases: Vec<(String, String)> = match &manifest.subject {
+            Subject::Database { name } => vec![(name.clone(), ground.scratch.database(name))],
+            Subject::All | Subject::Schema => databases(ground.examiner).await?,
+            Subject::Globals | Subject::Roles | Subject::Tablespaces => Vec::new(),
+        };
+        for (name, here) in databases {
+            drill.comparisons.extend(ground.examiner.compare(&here, manifest, &details).await?);
+            for question in ground.job.drill.questions.iter().filter(|question| question.database == name) {
+                let begun = manifest.time.time();
+                drill.answers.push(question::ask(ground.examiner, question, &here, begun).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All databases of a cluster that was restored from one script.
+async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
+    let query = "select datname from pg_catalog.pg_database where datallowconn and not datistemplate order by datname";
+    let rows = examiner.ask("postgres", query).await?;
+    let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+    Ok(names.map(|name| (name.clone(), name)).collect())
+}
+
+/// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.
+fn failed(subject: &Subject, error: &Error) -> Comparison {
+    Comparison {
+        subject: subject.to_string(),
+        aspect: "restore".to_owned(),
+        expected: Some("restored".to_owned()),
+        found: Some(error.chain()),
+        outcome: Compared::Different,
+    }
+}
+
+/// Notes beside a backup what was found, where it was proven or is damaged.
+async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
+    let last = backup.marks.names.iter().map(|name| name.time).max();
+    let now = Utc::now();
+    let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
+    let encrypt = match (&backup.manifest.artifact.encryption, &ground.job.encrypt) {
+        (Some(_), Some(encrypt)) => Some(encrypt(&())?),
+        (None, _) => None,
+        (Some(_), None) => {
+            // Nobody seals any more: what names tables is left out.
+            return drill.clone().parted().0.put(ground.store, None, time).await.map(drop);
+        }
+    };
+    drill.put(ground.store, encrypt.as_deref(), time).await.map(drop)
+}
+
+/// Fetches the sealed bytes into the private folder.
+async fn save(ground: &Ground<'_>, manifest: &Manifest) -> Result<PathBuf> {
+    let path = ground.scratch.folder().join("artifact");
+    let name = path.display().to_string();
+    // Of a backup before it that failed.
+    std::fs::remove_file(&path).ok();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    let mut file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot make the file", error))?;
+    let sealed = fetch(ground.store, manifest).await?;
+    let wrap = move |error| Error::io(Stage::Drill, name, "cannot write the file", error);
+    drain(transform(sealed, wrap, move |reader, _| io::copy(reader, &mut file).map(drop))).await?;
+    Ok(path)
+}
+
+/// The bytes of a file.
+fn read(path: PathBuf) -> ByteStream {
+    let name = path.display().to_string();
+    let wrap = move |error| Error::io(Stage::Drill, name, "cannot read the file", error);
+    transform(from_bytes(""), wrap, move |_, writer| io::copy(&mut std::fs::File::open(path)?, writer).map(drop))
+}
+
+fn seconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,112 @@
+//! Which backups to drill: the newest good run of a job, at the destination that was drilled the longest ago.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::key::Stamp;
+use longshore_core::stage::Store;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::catalogs::{Catalogued, readable};
+use crate::config::{Config, Job};
+
+/// What to drill.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// The job; it may be left out where there is only one.
+    pub job: Option<String>,
+    /// The destination to take it from, if not each in turn.
+    pub from: Option<String>,
+    /// One backup by its name, with what it needs.
+    pub backup: Option<String>,
+    /// The newest time allowed.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Backups of one run at one destination, globals first.
+pub(super) struct Choice {
+    pub(super) destination: String,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) backups: Vec<Backup>,
+    /// What its owner should hear.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Chooses what to drill.
+pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Choice> {
+    let (mut catalogs, errors) = readable(config, wish.from.as_deref()).await?;
+    if wish.from.is_none() {
+        catalogs.retain(|at| job.ship.contains(&at.name));
+    }
+    let mut warnings: Vec<String> =
+        errors.iter().map(|error| format!("a destination could not be read: {}", error.chain())).collect();
+    let mut found: Vec<(Option<Stamp>, &Catalogued, Vec<&Backup>)> =
+        catalogs.iter().filter_map(|at| Some((last_drill(at, job), at, newest(at, job, wish)?))).collect();
+    // A sort that leaves equals as they are: those that were never drilled come in their order.
+    found.sort_by_key(|(last, ..)| *last);
+    let Some((_, at, backups)) = found.into_iter().next() else {
+        let message = match &wish.backup {
+            Some(name) => format!("there is no good backup called {name}"),
+            None => "there is no good backup of it".to_owned(),
+        };
+        return Err(Error::new(Stage::Catalog, Kind::NotFound, &job.name, message)
+            .hint("`longshore list` shows what there is; `longshore verify` tells which are good"));
+    };
+    if let Some(backup) = backups.first().filter(|backup| backups.len() < backup.manifest.run_backups as usize)
+        && wish.backup.is_none()
+    {
+        let planned = backup.manifest.run_backups;
+        warnings.push(format!("the run was to make {planned} backups, of which {} are there and good", backups.len()));
+    }
+    let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
+    let of_database = |backup: &Backup| backup.manifest.subject.is_database();
+    let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
+    if let Some(all) = backups.iter().find(of_all).map(|backup| backup.name.to_string())
+        && backups.iter().any(of_database)
+    {
+        // Both make the same databases.
+        let message = format!("databases cannot be drilled beside {all}, a script of their whole cluster");
+        if wish.backup.is_some() {
+            return Err(Error::new(Stage::Drill, Kind::Usage, &job.name, message)
+                .hint("dump databases and the script of the whole cluster by a job each"));
+        }
+        warnings.push(message);
+        backups.retain(|backup| !of_database(backup));
+    }
+    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, warnings })
+}
+
+fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
+    at.catalog.backups().filter(|backup| backup.manifest.job == job.name)
+}
+
+/// When a backup of the job was last drilled there.
+fn last_drill(at: &Catalogued, job: &Job) -> Option<Stamp> {
+    of_job(at, job).filter_map(|backup| backup.marks.last_drill()).max()
+}
+
+/// What to drill there, globals first: of the newest run that is whole and good, else of the newest of which anything is good.
+fn newest<'a>(at: &'a Catalogued, job: &'a Job, wish: &Wish) -> Option<Vec<&'a Backup>> {
+    let early = |backup: &&Backup| wish.at.is_none_or(|at| backup.manifest.time.time() <= at);
+    let good: Vec<&Backup> = of_job(at, job).filter(|backup| backup.is_good()).filter(early).collect();
+    if let Some(name) = &wish.backup {
+        let wanted =
+            good.iter().find(|backup| [backup.name.as_str(), backup.name.file_name()].contains(&name.as_str()))?;
+        let needed = good.iter().filter(|backup| wanted.manifest.needs.contains(&backup.name));
+        return Some(needed.chain([wanted]).copied().collect());
+    }
+    let mut runs: BTreeMap<(Stamp, &str), Vec<&Backup>> = BTreeMap::new();
+    for backup in good {
+        runs.entry((backup.manifest.time, &backup.manifest.run)).or_default().push(backup);
+    }
+    let whole = |backups: &&Vec<&Backup>| {
+        backups.first().is_some_and(|backup| backups.len() >= backup.manifest.run_backups as usize)
+    };
+    let chosen = runs.values().rev().find(whole).or_else(|| runs.values().next_back());
+    let mut chosen = chosen?.clone();
+    chosen.sort_by_key(|backup| backup.manifest.subject.is_database());
+    Some(chosen)
+}

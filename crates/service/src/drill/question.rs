@@ -1,0 +1,102 @@
+//! The owner's own questions, and whether the answers are good.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use longshore_core::drill::Answer;
+use longshore_core::stage::Examine;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::config::{Expects, Question};
+
+/// What servers say of a question that cannot be asked like this, whatever the backup holds.
+const MISTAKES: [&str; 4] =
+    ["syntax error", "permission denied", "in a read-only transaction", "canceling statement due to statement timeout"];
+
+/// Asks a question of a restored database, which is called `database` now. `begun` is when the backup was begun.
+pub(super) async fn ask(
+    examiner: &dyn Examine,
+    question: &Question,
+    database: &str,
+    begun: DateTime<Utc>,
+) -> Result<Answer> {
+    let (found, good) = match examiner.ask(database, &question.sql).await {
+        Ok(rows) => match rows.first().and_then(|row| row.first()) {
+            Some(Some(value)) => (value.clone(), is_good(&question.expects, value, begun)),
+            Some(None) => ("null".to_owned(), false),
+            None => ("no row".to_owned(), false),
+        },
+        Err(error) => {
+            let said = error.chain();
+            if error.kind() == Kind::Unavailable || MISTAKES.iter().any(|sign| said.contains(sign)) {
+                return Err(Error::new(Stage::Drill, Kind::Usage, &question.database, "a query cannot be asked")
+                    .because(said)
+                    .hint("look at [[job.NAME.drill.query]]: nothing was found against the backup"));
+            }
+            (said, false)
+        }
+    };
+    Ok(Answer {
+        database: question.database.clone(),
+        query: question.sql.clone(),
+        expected: expected(&question.expects),
+        found,
+        good,
+    })
+}
+
+/// What must be answered, in words.
+pub(super) fn expected(expects: &Expects) -> String {
+    match expects {
+        Expects::Answer(answer) => answer.clone(),
+        Expects::AtLeast(least) => format!("at least {least}"),
+        Expects::NewerThan(span) => format!("no more than {} h before the backup", span.duration().as_secs() / 3600),
+    }
+}
+
+fn is_good(expects: &Expects, value: &str, begun: DateTime<Utc>) -> bool {
+    match expects {
+        Expects::Answer(answer) => answer == value,
+        Expects::AtLeast(least) => value.trim().parse::<f64>().is_ok_and(|value| value >= *least),
+        Expects::NewerThan(span) => match (time(value), TimeDelta::from_std(span.duration())) {
+            (Some(time), Ok(span)) => begun - time <= span,
+            _ => false,
+        },
+    }
+}
+
+/// A time as PostgreSQL prints it: `2026-06-07 09:15:00.123+00`, without a zone in UTC, or a date.
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let zoned = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
+    if let Some(time) = zoned.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()) {
+        return Some(time.to_utc());
+    }
+    let plain = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    if let Some(time) = plain.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()) {
+        return Some(time.and_utc());
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_time(NaiveTime::MIN).and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::quantity::Span;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_held_against_what_it_must_be() {
+        let begun = time("2026-06-07 09:15:00+00").unwrap();
+        let answer = Expects::Answer("42".into());
+        assert!(is_good(&answer, "42", begun) && !is_good(&answer, "42.0", begun));
+        let least = Expects::AtLeast(1000.0);
+        assert!(is_good(&least, "1000", begun) && is_good(&least, "1e6", begun));
+        assert!(!is_good(&least, "999", begun) && !is_good(&least, "many", begun));
+        let newer = Expects::NewerThan(Span::try_from("26h".to_owned()).unwrap());
+        for good in ["2026-06-06 08:00:00.5+00", "2026-06-06 08:00:00", "2026-06-06 10:00:00+0200", "2026-06-07"] {
+            assert!(is_good(&newer, good, begun), "{good}");
+        }
+        for bad in ["2026-06-06 07:00:00+00", "2026-06-06", "soon", ""] {
+            assert!(!is_good(&newer, bad, begun), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What sequences are set to.
+
+use std::collections::BTreeMap;
+
+use longshore_core::drill::{Compared, Comparison};
+use longshore_pg_archive::{Facts, Sequence};
+
+use crate::compared;
+
+/// Holds the sequences against what was recorded.
+pub(crate) fn compare(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
+    let mut left: BTreeMap<String, &Sequence> =
+        found.sequences.iter().map(|sequence| (name(sequence), sequence)).collect();
+    let mut all = Vec::new();
+    for expected in &recorded.sequences {
+        let subject = format!("sequence {}", name(expected));
+        all.push(match left.remove(&name(expected)) {
+            Some(found) => compared(&subject, "value", &value(expected), &value(found)),
+            None => Comparison {
+                subject,
+                aspect: "presence".to_owned(),
+                expected: Some(value(expected)),
+                found: Some("missing".to_owned()),
+                outcome: Compared::Different,
+            },
+        });
+    }
+    all.extend(left.into_values().map(|found| Comparison {
+        subject: format!("sequence {}", name(found)),
+        aspect: "value".to_owned(),
+        expected: None,
+        found: Some(value(found)),
+        outcome: Compared::Not("the backup has no record of its value".to_owned()),
+    }));
+    all
+}
+
+/// `schema.name`, as people write it.
+fn name(sequence: &Sequence) -> String {
+    match &sequence.schema {
+        Some(schema) => format!("{schema}.{}", sequence.name),
+        None => sequence.name.clone(),
+    }
+}
+
+/// Its value, and whether it was given out: the next is another then.
+fn value(sequence: &Sequence) -> String {
+    let called = if sequence.called { "" } else { ", not yet given out" };
+    format!("{}{called}", sequence.value)
+}

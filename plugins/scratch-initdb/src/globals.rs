@@ -1,0 +1,109 @@
+//! What of a cluster's globals only fits the host that they come from: where tablespaces lie, who granted what, how its owner works.
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use longshore_core::stream::{self, ByteStream};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::script::{identifier_after, statements};
+
+use crate::SUPERUSER;
+
+/// The most bytes that the roles and tablespaces of a cluster may take.
+const MAX_GLOBALS_BYTES: usize = 256 << 20;
+
+/// What begins the first database of a cluster's script.
+const FIRST_DATABASE: &[u8] = b"\n\\connect ";
+
+/// A cluster's script, or its globals, as a cluster of ours takes it.
+pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteStream, Vec<String>)> {
+    let mut plaintext = plaintext.fuse();
+    let mut text = BytesMut::new();
+    let mut searched = 0;
+    let end = loop {
+        let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
+        if let Some(place) = found {
+            break searched + place + 1;
+        }
+        searched = text.len().saturating_sub(FIRST_DATABASE.len());
+        match plaintext.next().await {
+            Some(chunk) => text.extend_from_slice(&chunk?),
+            None => break text.len(),
+        }
+        if text.len() > MAX_GLOBALS_BYTES {
+            let message = format!("the globals are larger than {MAX_GLOBALS_BYTES} bytes");
+            return Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message));
+        }
+    };
+    let rest = text.split_off(end).freeze();
+    let text = String::from_utf8(text.into()).map_err(|error| {
+        Error::new(Stage::Restore, Kind::Corrupt, subject, "the globals are not UTF-8").because(error)
+    })?;
+    let (text, notes) = fitted(&text);
+    let rest = stream::from_bytes(rest).chain(plaintext);
+    Ok((stream::from_bytes(text).chain(rest).boxed(), notes))
+}
+
+/// The script, its statements changed where they only fit another host.
+fn fitted(script: &str) -> (String, Vec<String>) {
+    let mut text = String::with_capacity(script.len());
+    let mut notes = Vec::new();
+    for statement in statements(script) {
+        if let Some((name, _)) = identifier_after(statement, "CREATE TABLESPACE ")
+            && let Some((before, _)) = statement.rsplit_once(" LOCATION ")
+        {
+            text.push_str(before);
+            text.push_str(" LOCATION '';\n");
+            notes.push(format!("tablespace \"{name}\" lies within the scratch cluster, not where it lies at home"));
+        } else if identifier_after(statement, "ALTER ROLE ")
+            .is_some_and(|(name, after)| name == SUPERUSER && !after.starts_with(" WITH "))
+        {
+            // It is who restores, and how it works at home may get in the way of that.
+            notes.push(format!("the settings of role \"{SUPERUSER}\", who restores, were left out"));
+        } else if let Some(granted) = without_grantor(statement) {
+            text.push_str(&granted);
+        } else {
+            text.push_str(statement);
+        }
+    }
+    (text, notes)
+}
+
+/// A membership without who granted it, where that is not the owner of our cluster: from PostgreSQL 16 on, only the owner of a cluster may
+/// grant in its own name whatever it likes, and the cluster that this comes from may have had another one.
+fn without_grantor(statement: &str) -> Option<String> {
+    let (before, grantor) = statement.strip_prefix("GRANT ").and(statement.rsplit_once(" GRANTED BY "))?;
+    let (name, _) = identifier_after(grantor, "")?;
+    (name != SUPERUSER).then(|| format!("{before};\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_fits_another_host_is_changed_and_told() {
+        let script = "CREATE ROLE app;\nCREATE TABLESPACE \"a LOCATION b\" OWNER app LOCATION '/srv/it''s';\n\
+             ALTER ROLE postgres SET default_transaction_read_only TO 'on';\nALTER ROLE app SET work_mem TO '4MB';\n\
+             GRANT app TO web WITH INHERIT TRUE GRANTED BY admin;\nGRANT app TO api GRANTED BY postgres;\n";
+        let (text, notes) = fitted(script);
+        assert_eq!(
+            text,
+            "CREATE ROLE app;\nCREATE TABLESPACE \"a LOCATION b\" OWNER app LOCATION '';\nALTER ROLE app SET work_mem TO '4MB';\n\
+             GRANT app TO web WITH INHERIT TRUE;\nGRANT app TO api GRANTED BY postgres;\n"
+        );
+        assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[tokio::test]
+    async fn the_databases_of_a_script_pass_as_they_are() {
+        let script =
+            "CREATE TABLESPACE t LOCATION '/srv';\n\\connect template1\nCREATE TABLESPACE t LOCATION '/srv';\n";
+        let bytes = futures_util::stream::iter(script.bytes().map(|byte| Ok(bytes::Bytes::from(vec![byte]))));
+        let (stream, _) = adapt(bytes.boxed(), "all").await.unwrap();
+        let text = stream::collect(stream, 1000, Stage::Restore, "").await.unwrap();
+        assert_eq!(
+            text,
+            "CREATE TABLESPACE t LOCATION '';\n\\connect template1\nCREATE TABLESPACE t LOCATION '/srv';\n"
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! The shell that runs initdb and the server. It holds on to a pipe of ours: when that closes, because we have ended it or have been killed,
+//! it stops what it runs and removes the folder.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::Commands;
+use crate::look::User;
+
+/// How long initdb and the start of the server may take together.
+const START: Duration = Duration::from_secs(180);
+
+/// How long the end of the server may take, and the removal of what it made.
+const END: Duration = Duration::from_secs(120);
+
+/// How many of the log's last lines are shown where the cluster could not be made.
+const LAST_LINES: usize = 8;
+
+/// What the shell does. `$1` is the folder, `$2` whom the server's folders are to belong to, if anybody else.
+///
+/// initdb and the server are a session of their own, so that one signal ends all of them; signals that are meant for us do not hinder the
+/// shell in cleaning up, nor does a pipe that nobody reads any more.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM PIPE
+mkdir -m 711 -- "$1" || exit 1
+mkdir -m 700 -- "$1/data" "$1/socket" "$1/files" || exit 1
+if [ -n "$2" ]; then chown -- "$2" "$1/data" "$1/socket" || exit 1; fi
+setsid sh -c "$3" </dev/null >"$1/log" 2>&1 &
+running=$!
+echo made
+cat >/dev/null
+kill -QUIT "-$running" 2>/dev/null
+tries=0
+while kill -0 "$running" 2>/dev/null && [ "$tries" -lt 100 ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
+kill -KILL "-$running" 2>/dev/null
+wait "$running"
+for _ in 1 2 3 4 5; do
+  rm -rf -- "$1" && break
+  sleep 0.2
+done
+[ ! -e "$1" ]
+"#;
+
+/// A folder with a cluster in it, and the shell that keeps it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    folder: PathBuf,
+    shell: Child,
+    /// Held open for as long as the cluster is wanted.
+    pipe: Option<ChildStdin>,
+}
+
+/// A name for a private folder in `parent` that is not there yet.
+pub(crate) fn name(parent: &Path) -> PathBuf {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    parent.join(format!("longshore-drill-{}-{:08x}", std::process::id(), now.subsec_nanos()))
+}
+
+impl Supervisor {
+    /// Makes a cluster in `folder`, which must not be there, and waits until it answers.
+    pub(crate) async fn start(folder: PathBuf, user: Option<User>, commands: &Commands) -> Result<Self> {
+        let supervisor = Self::begin(folder, user.as_ref(), commands)?;
+        supervisor.ready().await?;
+        Ok(supervisor)
+    }
+
+    fn begin(folder: PathBuf, user: Option<&User>, commands: &Commands) -> Result<Self> {
+        let owner = user.map_or_else(String::new, |User { uid, gid }| format!("{uid}:{gid}"));
+        let mut shell = Command::new("sh");
+        for (name, _) in std::env::vars_os() {
+            // Neither secrets of ours nor another server's settings are the cluster's business.
+            if ["PG", "LONGSHORE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                shell.env_remove(name);
+            }
+        }
+        shell.args(["-c", SCRIPT, "longshore-drill"]).arg(&folder).arg(owner).arg(script(commands, user));
+        shell.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
+        let (pipe, told) = (shell.stdin.take(), shell.stdout.take());
+        let supervisor = Self { folder, shell, pipe };
+        let mut line = String::new();
+        let read = told.map(|told| BufReader::new(told).read_line(&mut line));
+        if !matches!(read, Some(Ok(1..))) {
+            return Err(supervisor.failed("cannot make a private folder for the cluster"));
+        }
+        Ok(supervisor)
+    }
+
+    /// Waits until the server says that it accepts connections, in the place where pg_ctl looks for it.
+    async fn ready(&self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let status = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+            if status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
+                return Ok(());
+            }
+            if self.log().ends_with("longshore: ended\n") {
+                return Err(self.failed("the cluster could not be made or started"));
+            }
+            if begun.elapsed() > START {
+                return Err(self.failed(&format!("the cluster did not answer within {} s", START.as_secs())));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read(self.folder.join("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+
+    /// Why it could not be made, with what initdb or the server said, and the way out where that is known.
+    fn failed(&self, message: &str) -> Error {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        let hint = if last.contains("invalid locale name") || last.contains("not a valid ICU locale") {
+            "install the locale that the backup's databases have (Debian: dpkg-reconfigure locales), or drill where it is"
+        } else if last.contains("No space left") {
+            "name a folder with more room: --scratch-dir DIR"
+        } else if last.contains("Permission denied") || last.contains("could not access") {
+            "name a folder that the server's user can enter, too: --scratch-dir DIR"
+        } else {
+            "see what the server says; settings for it are given with scratch = { type = \"initdb\", settings = { … } }"
+        };
+        let error = Error::new(Stage::Drill, Kind::Failed, self.folder.display().to_string(), message).hint(hint);
+        if last.is_empty() { error } else { error.because(last) }
+    }
+
+    /// Ends the server and removes the folder.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.close();
+        if self.folder.exists() {
+            let place = self.folder.display().to_string();
+            return Err(Error::new(Stage::Drill, Kind::Failed, place, "the scratch cluster could not be removed")
+                .hint("look whether a server still runs in it, end it, and remove the folder"));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.pipe = None;
+        let begun = Instant::now();
+        while matches!(self.shell.try_wait(), Ok(None)) && begun.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What runs in the cluster's session: initdb, then the server, each as its user.
+fn script(commands: &Commands, user: Option<&User>) -> String {
+    let switch = user.map(|User { uid, gid }| {
+        [
+            "setpriv".to_owned(),
+            format!("--reuid={uid}"),
+            format!("--regid={gid}"),
+            "--clear-groups".to_owned(),
+            "--".to_owned(),
+        ]
+    });
+    let line = |command: &[String]| {
+        switch.iter().flatten().chain(command).map(|word| word_of_shell(word)).collect::<Vec<_>>().join(" ")
+    };
+    format!("{} && {}; echo longshore: ended", line(&commands.initdb), line(&commands.postgres))
+}
+
+/// A word that no shell takes apart.
+fn word_of_shell(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_shell_takes_a_path_apart() {
+        let commands = Commands { initdb: vec!["/a b/it's".into()], postgres: vec!["$(touch /x)".into()] };
+        let script = script(&commands, Some(&User { uid: 1, gid: 2 }));
+        assert!(
+            script.contains(r"'setpriv' '--reuid=1' '--regid=2' '--clear-groups' '--' '/a b/it'\''s' && "),
+            "{script}"
+        );
+        assert!(script.contains("'$(touch /x)'; echo"), "{script}");
+    }
+}

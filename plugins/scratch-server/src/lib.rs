@@ -1,0 +1,161 @@
+//! Lends a drill databases of its own in a server that is there, as `type = "server"`: under names that nobody else has, and dropped whatever
+//! happens.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `sweeper.rs` | the shell that drops the databases when we are done, or gone |
+
+mod sweeper;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use longshore_core::check::{Check, Finding};
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::{Cluster, Plugin, Site};
+use longshore_core::stage::{Scratch, ScratchCluster};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::conninfo::ConnInfo;
+use longshore_pg_client::directory::{TempDir, private_folder};
+use longshore_pg_client::tool::Version;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::sweeper::Sweeper;
+
+/// The most bytes that PostgreSQL keeps of a name.
+const MAX_NAME_BYTES: usize = 63;
+
+/// `{ type = "server", connection = "host=… user=…" }`: a server to drill in. Its roles must be there: a drill makes none.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// How to reach it: libpq's keywords, a URI or a service; names no database.
+    connection: SecretString,
+    /// Where PostgreSQL's client programs are, if they are not to be looked for.
+    bin_dir: Option<PathBuf>,
+}
+
+impl Plugin<dyn Scratch> for Server {
+    const TYPE: &'static str = "server";
+
+    fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
+        let cluster =
+            Cluster { name: "scratch".to_owned(), connection: self.connection, password: None, bin_dir: self.bin_dir };
+        let client = Client::new(&cluster)?;
+        if client.database().is_some() {
+            let message = "names a database, and a drill makes databases of its own";
+            return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("leave dbname out"));
+        }
+        Ok(Box::new(Lender { cluster, client, scratch_dir: site.scratch_dir.clone() }))
+    }
+}
+
+/// A stage that lends databases of a server.
+struct Lender {
+    cluster: Cluster,
+    client: Client,
+    scratch_dir: Option<PathBuf>,
+}
+
+/// What was lent.
+struct Lent {
+    cluster: Cluster,
+    version: Version,
+    prefix: String,
+    files: TempDir,
+    sweeper: Sweeper,
+}
+
+impl Lender {
+    async fn version(&self) -> Result<Version> {
+        longshore_pg_client::server::Server::look(&self.client).await?.version()
+    }
+}
+
+#[async_trait]
+impl Scratch for Lender {
+    async fn make(&self, manifests: &[&Manifest]) -> Result<Box<dyn ScratchCluster>> {
+        let version = self.version().await?;
+        if let Some(whole) =
+            manifests.iter().find(|manifest| matches!(manifest.subject, Subject::All | Subject::Schema))
+        {
+            let message = "is a script of a whole cluster, which takes a cluster of its own";
+            return Err(Error::new(Stage::Drill, Kind::Failed, whole.subject.to_string(), message)
+                .hint("drill in a cluster made for it: scratch = { type = \"initdb\" }"));
+        }
+        let sources = manifests.iter().filter_map(|manifest| Version::parse(&manifest.cluster.server.server_version));
+        if let Some(source) = sources.max().filter(|source| source.major > version.major) {
+            let message = format!("is PostgreSQL {version}, and the backup comes from PostgreSQL {source}");
+            return Err(Error::new(Stage::Drill, Kind::Failed, "scratch", message)
+                .hint("drill in a server of the same or a newer major version"));
+        }
+        let parent = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let files = private_folder(Some(&parent), Stage::Drill)?;
+        let prefix = sweeper::prefix();
+        let sweeper = Sweeper::start(&self.client, &prefix, &version).await?;
+        Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper }))
+    }
+}
+
+#[async_trait]
+impl Check for Lender {
+    async fn check(&self) -> Vec<Finding> {
+        vec![match self.version().await {
+            Ok(version) => Finding::good("drill", format!("PostgreSQL {version} answers, and can be drilled in")),
+            Err(error) => Finding::failed("drill", &error),
+        }]
+    }
+}
+
+#[async_trait]
+impl ScratchCluster for Lent {
+    fn description(&self) -> String {
+        format!("PostgreSQL {}, in databases of its own in a server that is there", self.version)
+    }
+
+    fn version(&self) -> String {
+        self.version.to_string()
+    }
+
+    fn cluster(&self) -> Cluster {
+        self.cluster.clone()
+    }
+
+    fn target(&self, name: &str) -> Result<Cluster> {
+        let mut conninfo = ConnInfo::parse(&self.cluster.connection)?;
+        conninfo.set("dbname", &self.database(name));
+        let password = conninfo.password().cloned().or_else(|| self.cluster.password.clone());
+        Ok(Cluster { connection: conninfo.to_string().into(), password, ..self.cluster.clone() })
+    }
+
+    fn database(&self, name: &str) -> String {
+        let room = MAX_NAME_BYTES - self.prefix.len();
+        let end = (0..=room.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        format!("{}{}", self.prefix, &name[..end])
+    }
+
+    fn takes_globals(&self) -> bool {
+        false
+    }
+
+    fn folder(&self) -> &Path {
+        self.files.path()
+    }
+
+    async fn remove(self: Box<Self>) -> Result<()> {
+        let Self { sweeper, files, .. } = *self;
+        let ended = tokio::task::spawn_blocking(move || {
+            let swept = sweeper.end();
+            let removed = files.close();
+            swept?;
+            removed
+                .map_err(|error| Error::io(Stage::Drill, "scratch", "its private folder could not be removed", error))
+        });
+        ended.await.map_err(|error| {
+            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for its end").because(error)
+        })?
+    }
+}

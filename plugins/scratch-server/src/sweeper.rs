@@ -1,0 +1,106 @@
+//! The shell that drops the databases of a drill. It holds on to a pipe of ours: when that closes, because we are done or have been killed,
+//! it asks the server to drop them.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::literal;
+use longshore_pg_client::tool::Version;
+
+/// How long the server may take to drop what was made.
+const END: Duration = Duration::from_secs(120);
+
+/// The first release that drops a database that somebody is still connected to.
+const FORCE_SINCE: u32 = 13;
+
+/// What the shell does: `$1` is what psql is to do, the rest is psql, connected. A connection that was just cut may hold the server up once.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM PIPE
+sql=$1
+shift
+echo ready
+cat >/dev/null
+for _ in 1 2 3 4 5; do
+  printf '%s\n' "$sql" | "$@" >/dev/null && exit 0
+  sleep 1
+done
+exit 1
+"#;
+
+/// A shell that waits for our end.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    shell: Child,
+    /// Held open for as long as the databases are wanted.
+    pipe: Option<ChildStdin>,
+    prefix: String,
+}
+
+/// What the names of one drill's databases begin with, which no other's do.
+pub(crate) fn prefix() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("longshore_drill_{:x}_{:x}_", now.as_millis(), std::process::id())
+}
+
+impl Sweeper {
+    /// Starts to wait.
+    pub(crate) async fn start(client: &Client, prefix: &str, version: &Version) -> Result<Self> {
+        let force = if version.major >= FORCE_SINCE { " with (force)" } else { "" };
+        let sql = format!(
+            "select pg_catalog.format('drop database %I{force}', datname) from pg_catalog.pg_database where pg_catalog.starts_with(datname::text, {}) \\gexec",
+            literal(prefix)
+        );
+        let psql = client.psql().await?;
+        let psql = psql.as_std();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT, "longshore-drill", &sql]).arg(psql.get_program()).args(psql.get_args());
+        for (name, value) in psql.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
+        let (pipe, told) = (shell.stdin.take(), shell.stdout.take());
+        let sweeper = Self { shell, pipe, prefix: prefix.to_owned() };
+        let mut line = String::new();
+        match told.map(|told| BufReader::new(told).read_line(&mut line)) {
+            Some(Ok(1..)) => Ok(sweeper),
+            _ => Err(Error::new(Stage::Drill, Kind::Failed, "sh", "ended before it was to")),
+        }
+    }
+
+    /// Drops the databases.
+    pub(crate) fn end(mut self) -> Result<()> {
+        if self.close() {
+            return Ok(());
+        }
+        let message = "the databases of the drill could not be dropped";
+        Err(Error::new(Stage::Drill, Kind::Failed, "scratch", message)
+            .hint(format!("drop by hand those whose names begin with \"{}\"", self.prefix)))
+    }
+
+    /// Whether they were dropped.
+    fn close(&mut self) -> bool {
+        self.pipe = None;
+        let begun = Instant::now();
+        loop {
+            match self.shell.try_wait() {
+                Ok(Some(status)) => return status.success(),
+                Ok(None) if begun.elapsed() < END => std::thread::sleep(Duration::from_millis(5)),
+                _ => return false,
+            }
+        }
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,111 @@
+//! A drill that is ended, at whatever moment and by whatever signal, leaves no server, no folder and no database.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::drills_prove_that_backups_restore::place;
+use crate::support::{Job, Workshop, wait_for};
+
+/// Whether any process has this path in its command line.
+fn is_at_work(path: &Path) -> bool {
+    let needle = path.to_str().unwrap();
+    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(needle)
+    })
+}
+
+fn start(workshop: &Workshop, arguments: &[&str]) -> Child {
+    let mut drill = workshop.command();
+    drill.arg("drill").args(arguments).arg("--identity").arg(workshop.identity());
+    drill.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(drill: &Child, name: &str) {
+    let told = Command::new("kill").args([format!("-{name}"), drill.id().to_string()]).status().unwrap();
+    assert!(told.success());
+}
+
+/// The one folder of a drill, once it is there.
+fn folder(place: &Path) -> Option<std::path::PathBuf> {
+    fs::read_dir(place).unwrap().flatten().next().map(|entry| entry.path())
+}
+
+/// Finds the folder of a drill, once it has come so far.
+type IsThere = dyn Fn(&Path) -> Option<std::path::PathBuf>;
+
+fn ended_by(name: &str) {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 48);
+    workshop.longshore(&["run"]).expect(0);
+    let server = |place: &Path| folder(place).filter(|folder| folder.join("data/postmaster.pid").exists());
+    let fetched = |place: &Path| folder(place).filter(|folder| folder.join("files/artifact").exists());
+    let moments: [(&str, &IsThere, u64); 5] = [
+        ("the folder is made", &folder, 0),
+        ("initdb is at work", &folder, 300),
+        ("the server starts", &server, 0),
+        ("a backup is fetched", &fetched, 0),
+        ("it is restored or compared", &fetched, 700),
+    ];
+    for (moment, is_there, milliseconds) in moments {
+        let place = place();
+        let mut drill = start(&workshop, &["--scratch-dir", place.path().to_str().unwrap()]);
+        wait_for(moment, || is_there(place.path()));
+        sleep(Duration::from_millis(milliseconds));
+        signal(&drill, name);
+        drill.wait().unwrap();
+        wait_for(&format!("nothing to be left after SIG{name} when {moment}"), || {
+            (folder(place.path()).is_none() && !is_at_work(place.path())).then_some(())
+        });
+    }
+    assert!(!crate::support::files(&workshop.local()).iter().any(|name| name.contains(".damaged.")));
+}
+
+#[test]
+fn when_it_is_interrupted() {
+    ended_by("INT");
+}
+
+#[test]
+fn when_it_is_terminated() {
+    ended_by("TERM");
+}
+
+#[test]
+fn when_it_is_killed() {
+    ended_by("KILL");
+}
+
+#[test]
+fn in_a_server_that_is_there() {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 16);
+    workshop.cluster.psql("bulk", "create role clerk; alter table bulk owner to clerk;");
+    let server = Cluster::start(&Installation::system(), &[]);
+    let more = format!("[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{}' }}", server.connection());
+    workshop.configure(&Job {
+        dump: "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['bulk'] }]",
+        more: &more,
+        ..Job::default()
+    });
+    workshop.longshore(&["run"]).expect(0);
+    let databases = || server.psql("postgres", "select count(*) from pg_database where datname like 'longshore%'");
+
+    workshop.opening(&["drill"]).expect(2).says("clerk").says("says nothing about the backup");
+    assert_eq!(databases(), "0");
+    server.psql("postgres", "create role clerk");
+    workshop.opening(&["drill"]).expect(0).says("in databases of its own");
+    assert_eq!(databases(), "0");
+    for name in ["INT", "TERM", "KILL"] {
+        let mut drill = start(&workshop, &[]);
+        wait_for("a database to be made", || (databases() != "0").then_some(()));
+        signal(&drill, name);
+        drill.wait().unwrap();
+        wait_for(&format!("no database to be left after SIG{name}"), || (databases() == "0").then_some(()));
+    }
+}
