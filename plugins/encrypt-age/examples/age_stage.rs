@@ -47,7 +47,8 @@ async fn main() {
         }
         _ => {
             let files = vec![words[2].clone().into()];
-            let identities = Identities { files, passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
+            let identities =
+                Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
             let opener: Box<dyn Decrypt> = Opener::default().build(&identities).unwrap();
             opener.decrypt(stdin(), "stdin").await.unwrap()
         }
