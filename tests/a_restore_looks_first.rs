@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
-use crate::support::{Ended, Job, Workshop, artifact};
+use crate::support::{Ended, Job, Workshop, artifact, file_with};
 
 /// All that is amiss is said at once, and of the backup itself not a byte is asked for: it is not even there.
 #[test]
@@ -107,6 +107,20 @@ fn nothing_is_dropped_unless_somebody_types_its_name_or_says_yes() {
     assert_eq!(workshop.cluster.psql("one", "select n from t"), "2");
     typed("one\n").expect(0);
     assert_eq!(workshop.cluster.psql("one", "select n from t"), "1");
+}
+
+#[test]
+fn what_cannot_be_told_beforehand_is_said_and_stops_nothing() {
+    let workshop = with_one();
+    let near = format!("{} dbname=near", workshop.cluster.connection());
+    workshop.opening(&["restore", "one", "--create", "--to", &near]).expect(0).keeps_quiet_about("warning");
+    let details = file_with(&workshop.local().join("main/one"), ".details.");
+    let length = std::fs::metadata(&details).unwrap().len();
+    std::fs::write(&details, vec![0; length as usize]).unwrap();
+    let far = format!("{} dbname=far", workshop.cluster.tcp_connection());
+    let ended = workshop.opening(&["restore", "one", "--create", "--quiet", "--to", &far]).expect(0);
+    ended.says("room the data directory has cannot be told").says("what was recorded of it cannot be read");
+    assert_eq!(workshop.cluster.psql("far", "select n from t"), "1");
 }
 
 /// A dump that was cut before it was sealed: what lies in the destination is what was shipped, and psql would take it for whole.

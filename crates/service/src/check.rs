@@ -78,6 +78,12 @@ async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> V
         Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
     }
     findings.extend(of_sealing(registry, job, identities).await);
+    match job.drill.scratch.as_ref().map(|scratch| scratch(&job.site)) {
+        Some(Ok(scratch)) => findings.extend(scratch.check().await),
+        Some(Err(error)) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
+        // Who names no place may drill elsewhere.
+        None => {}
+    }
     for destination in job.ship.iter().filter(|name| !job.retention.contains_key(*name)) {
         findings.push(Finding::warning(
             format!("job {}", job.name),

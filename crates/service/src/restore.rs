@@ -72,6 +72,9 @@ pub enum Compare {
 
 /// Who is told how far a restore is. It must not wait.
 pub trait Watch: Send + Sync {
+    /// The target takes it, but not as its owner may think.
+    fn warned(&self, warning: &str);
+
     /// A backup is begun; the last drill tells how many seconds it may take.
     fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>);
 
@@ -89,6 +92,7 @@ pub trait Watch: Send + Sync {
 pub struct Nobody;
 
 impl Watch for Nobody {
+    fn warned(&self, _: &str) {}
     fn began(&self, _: &Chosen, _: Option<f64>) {}
     fn read(&self, _: &BackupName, _: u64) {}
     fn turned(&self, _: &BackupName, _: &Error, _: &str) {}
@@ -119,15 +123,27 @@ impl Restorer<'_> {
         let mut records = Vec::new();
         for chosen in chosen {
             crate::verify::opener(self.registry, self.identities, &chosen.backup)?;
-            // Whether a record can be had shows; the dump itself is what matters.
-            records.push(record(self.registry, self.identities, &*chosen.store, &chosen.backup).await.ok().flatten());
+            let record = record(self.registry, self.identities, &*chosen.store, &chosen.backup).await;
+            // The dump itself is what matters.
+            records.push(record.unwrap_or_else(|error| {
+                self.watch.warned(&format!(
+                    "{}: what was recorded of it cannot be read, so less is looked at before, and nothing compared after: {}",
+                    chosen.backup.name,
+                    error.chain()
+                ));
+                None
+            }));
         }
         let wanted: Vec<_> = chosen
             .iter()
             .zip(&records)
             .map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.as_ref() })
             .collect();
-        expect_fit(&restorer.prepare(&wanted).await?)?;
+        let findings = restorer.prepare(&wanted).await?;
+        expect_fit(&findings)?;
+        let warnings: BTreeSet<_> =
+            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(said).collect();
+        warnings.iter().for_each(|warning| self.watch.warned(warning));
         let (databases, globals): (Vec<_>, Vec<_>) =
             chosen.iter().zip(&records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
         let mut all = Vec::new();
@@ -232,16 +248,18 @@ impl Restorer<'_> {
     }
 }
 
+/// A finding and its way out on one line.
+fn said(finding: &Finding) -> String {
+    match &finding.remedy {
+        Some(remedy) => format!("{}; {remedy}", finding.message),
+        None => finding.message.clone(),
+    }
+}
+
 /// All that stands in the way as one error, or nothing.
 fn expect_fit(findings: &[Finding]) -> Result<()> {
-    let failed: BTreeSet<String> = findings
-        .iter()
-        .filter(|finding| finding.outcome == check::Outcome::Failed)
-        .map(|finding| match &finding.remedy {
-            Some(remedy) => format!("{}; {remedy}", finding.message),
-            None => finding.message.clone(),
-        })
-        .collect();
+    let failed: BTreeSet<String> =
+        findings.iter().filter(|finding| finding.outcome == check::Outcome::Failed).map(said).collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -40,12 +40,18 @@ pub(crate) fn put(store: &MemoryStore, manifest: &Manifest) {
 
 /// Puts what a run of the job made at `time` there: globals, and databases that need them. Returns the names, globals first.
 pub(crate) fn put_run(store: &MemoryStore, time: &str, databases: &[&str]) -> Vec<BackupName> {
+    put_run_but(store, time, databases, "")
+}
+
+/// Puts what a run made there that was to make these databases, and failed with one.
+pub(crate) fn put_run_but(store: &MemoryStore, time: &str, databases: &[&str], failed: &str) -> Vec<BackupName> {
     let subjects = [Subject::Globals].into_iter().chain(databases.iter().map(|name| Subject::database(*name)));
     let mut names: Vec<BackupName> = Vec::new();
-    for subject in subjects {
+    for subject in subjects.filter(|subject| *subject != Subject::database(failed)) {
         let mut manifest = manifest();
         manifest.time = Stamp::parse(time).unwrap();
         manifest.run = format!("{time}-0");
+        manifest.run_backups = 1 + databases.len() as u32;
         manifest.needs = names.first().cloned().into_iter().filter(|_| subject.is_database()).collect();
         manifest.subject = subject;
         let name = manifest.name().unwrap();

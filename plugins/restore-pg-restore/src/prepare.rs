@@ -208,11 +208,13 @@ fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
 /// Whether there is room for what is wanted, where that can be told.
 fn room(wanted: &[Wanted<'_>], place: Option<&str>, subject: &str, what: &str) -> Finding {
     let needed: u64 = wanted.iter().map(|wanted| wanted.manifest.artifact.plaintext.bytes).sum();
+    let needed_mib = needed >> 20;
     let free = place.and_then(|place| rustix::fs::statvfs(Path::new(place)).ok());
     let Some(free) = free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)) else {
-        return Finding::good(subject, "its free space cannot be told from here");
+        let remedy = format!("see to it that there is room for dumps of {needed_mib} MiB, and for their indexes");
+        return Finding::warning(subject, format!("how much room {what} has cannot be told from here"), remedy);
     };
-    let (free_mib, needed_mib) = (free >> 20, needed >> 20);
+    let free_mib = free >> 20;
     if free >= needed {
         return Finding::good(subject, format!("{what} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
     }

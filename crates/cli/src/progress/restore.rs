@@ -91,6 +91,13 @@ impl Shown {
 }
 
 impl Watch for Shown {
+    fn warned(&self, warning: &str) {
+        match &self.all {
+            Some(all) => all.suspend(|| self.output.warning(warning)),
+            None => self.output.warning(warning),
+        }
+    }
+
     fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>) {
         let name = chosen.backup.name.clone();
         stands().insert(name.to_string(), Stand::UnderWay);
@@ -128,7 +135,7 @@ impl Watch for Shown {
     }
 
     fn turned(&self, backup: &BackupName, error: &Error, to: &str) {
-        self.say(format!("warning: {backup}: goes on from \"{to}\": {}", error.chain()));
+        self.warned(&format!("{backup}: goes on from \"{to}\": {}", error.chain()));
     }
 
     fn ended(&self, backup: &BackupName, restored: &Restored) {

@@ -89,7 +89,7 @@ fn by_plan<'a>(
         series.push((own, regime(own)));
         histories.push(History { backups: candidates.collect(), regime: regime(own) });
     }
-    let ended = owner.ended(&histories, now);
+    let ended = owner.ended(catalog, &histories, now);
     let plan = plan(owner.policy(), &histories, Circumstances { now, needed: &needed, trust_clock })?;
     Ok(Decided { owner, series, ended, plan })
 }

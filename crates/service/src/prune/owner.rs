@@ -57,14 +57,19 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// When the last was made of each history that does not go on, though the others do.
-    pub(super) fn ended(self, histories: &[History], now: DateTime<Utc>) -> Vec<Option<DateTime<Utc>>> {
-        let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
-        let newest_run = histories.iter().filter_map(newest).max();
-        let ended = |history: &History| match self {
-            Self::Job(..) => series::ended(newest(history), newest_run),
-            Self::Adoption(_) => series::ended(newest(history), Some(now - REST)),
+    /// When the last was made of each history that does not go on, though the others at the destination do.
+    pub(super) fn ended(
+        self,
+        catalog: &Catalog,
+        histories: &[History],
+        now: DateTime<Utc>,
+    ) -> Vec<Option<DateTime<Utc>>> {
+        let made = || catalog.series.iter().filter(|(series, _)| self.makes(series)).flat_map(|(_, backups)| backups);
+        let since = match self {
+            Self::Job(..) => series::newest_whole_run(made()),
+            Self::Adoption(_) => Some(now - REST),
         };
-        histories.iter().map(ended).collect()
+        let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
+        histories.iter().map(|history| series::ended(newest(history), since)).collect()
     }
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::hold::{Wish, hold};
-use crate::sample::{DESTINATION, catalogued, config, put_run};
+use crate::sample::{DESTINATION, catalogued, config, put_run, put_run_but};
 
 /// A destination, and a host that prunes it.
 struct Prune {
@@ -206,6 +206,18 @@ async fn a_clock_behind_the_newest_backup_refuses_its_series_alone() {
     let despite = Despite { clock: true, listing: false };
     assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
     assert_eq!(prune.days("app").await.len(), 2, "the newest of today and the one from the future");
+}
+
+#[tokio::test]
+async fn a_database_whose_dump_failed_last_time_has_not_ended_and_is_not_retired() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    put_run_but(&prune.store, &time(4), &["app", "app-prod"], "app-prod");
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.series.iter().all(|series| series.ended.is_none()), "{pruned:?}");
+    let retired = Request { retire: Some("main/app-prod"), ..ACT };
+    let refused = super::prune(&prune.config, &retired).await.unwrap().remove(0);
+    assert!(refused.was_refused(), "{refused:?}");
+    assert_eq!(prune.days("app-prod").await, ["03"]);
 }
 
 #[tokio::test]
