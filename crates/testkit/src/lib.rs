@@ -6,7 +6,7 @@
 //! | [`memory`] | a destination in memory that fails, hangs and lies damaged on purpose |
 //! | [`stream`] | streams that fail on purpose, and ones of any length |
 //! | [`stage`] | a dump, a judge and a seal that do as they are told |
-//! | [`runs`] | when backups were made that are many |
+//! | [`runs`] | backups that are many: when they were made, and files that look like them |
 //! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | throwaway object stores: two real ones that speak S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |

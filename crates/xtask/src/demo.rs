@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
     let shell = Shell::new(&installation)?;
     backups(&shell, &source)?;
     restore(&shell, &source, &copy)?;
+    prove(&shell)?;
     what_lies_there(&shell)?;
     println!("\nThe demo's clusters and files are gone now.");
     Ok(())
@@ -73,6 +74,15 @@ fn restore(shell: &Shell, source: &Cluster, copy: &Cluster) -> Result<()> {
         [] => Ok(()),
         names => Err(format!("what was restored differs from what was backed up: {}", names.join(", "))),
     }
+}
+
+fn prove(shell: &Shell) -> Result<()> {
+    shell.say(
+        "The same as a drill: restored into a cluster made for it, held against what was recorded, and gone again.",
+    );
+    shell.run("longshore --config longshore.toml drill nightly --identity identity.txt")?;
+    shell.say("How much would be lost now, and how long would it take to have it back?");
+    shell.run("longshore --config longshore.toml status")
 }
 
 fn what_lies_there(shell: &Shell) -> Result<()> {
