@@ -160,7 +160,7 @@ fn an_artifact_of_another_day() {
 fn a_manifest_that_was_edited() {
     let workshop = workshop(&Job::default());
     let folder = run(&workshop);
-    edit(&newest(&folder), |manifest| manifest["artifact"]["plaintext"]["sha256"] = "0".repeat(64).into());
+    edit(&newest(&folder), |manifest| manifest["artifact"]["plaintext"]["blake3"] = "0".repeat(64).into());
     drill(&workshop, &workshop.identity()).expect(4).says("DAMAGED");
 }
 

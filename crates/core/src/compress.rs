@@ -3,15 +3,24 @@
 //! What others compressed otherwise is only undone: gzip, of which users' own scripts make much, and LZ4, which pg_dump has.
 
 mod gzip;
+mod level;
 mod lz4;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Write};
+use std::time::Instant;
+
+use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, ByteStream, CHUNK_BYTES};
+use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter};
+use level::{Clock, Tuner};
 
 pub use gzip::gunzip;
+pub use level::{Effort, Level};
 pub use lz4::unlz4;
+
+/// What one thread compresses at a time. It bounds what the threads hold, whatever the level says: about three times as much each.
+const JOB_BYTES: u32 = 2 << 20;
 
 /// How the pipeline compresses what a dump stage hands it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +29,8 @@ pub enum Compression {
     None,
     /// As one zstd stream with a checksum.
     Zstd {
-        /// zstd's level, 1 to 19.
-        level: i32,
+        /// How hard it tries.
+        level: Level,
         /// Threads that compress; 0 and 1 both mean one.
         threads: u32,
     },
@@ -36,23 +45,57 @@ impl Compression {
         }
     }
 
-    /// Compresses `stream`.
-    pub fn compress(self, stream: ByteStream, subject: &str) -> ByteStream {
+    /// Compresses `stream`; what it cost is known once that has ended cleanly, where anything was compressed.
+    pub fn compress(self, stream: ByteStream, subject: &str) -> (ByteStream, Afterword<Effort>) {
+        let effort = Afterword::new();
         let Self::Zstd { level, threads } = self else {
-            return stream;
+            return (stream, effort);
         };
-        stream::transform(stream, failure(subject, "cannot compress"), move |reader, writer| {
-            let mut encoder = zstd::Encoder::new(writer, level)?;
-            encoder.include_checksum(true)?;
-            if threads > 1 {
-                encoder.multithread(threads)?;
-                // Bounds what the workers hold, whatever the level says: about three jobs a thread.
-                encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(2 * 1024 * 1024))?;
-            }
-            copy(reader, &mut encoder)?;
-            encoder.finish().map(drop)
-        })
+        let found = effort.clone();
+        let stream = stream::transform(stream, failure(subject, "cannot compress"), move |reader, writer| {
+            let mut tuner = Tuner::new(level);
+            let clock = encode(reader, writer, threads, tuner.level(), |bytes, clock| tuner.hear(bytes, clock))?;
+            found.set(tuner.effort(clock));
+            Ok(())
+        });
+        (stream, effort)
     }
+}
+
+/// Compresses all that `reader` gives as one frame with a checksum. `retune` hears of each chunk, and may change the level.
+fn encode(
+    reader: &mut StreamReader,
+    writer: &mut StreamWriter,
+    threads: u32,
+    level: i32,
+    mut retune: impl FnMut(u64, Clock) -> Option<i32>,
+) -> io::Result<Clock> {
+    let begun = Instant::now();
+    let clock = |reader: &StreamReader, writer: &StreamWriter| Clock {
+        passed: begun.elapsed(),
+        for_input: reader.waited(),
+        for_output: writer.waited(),
+    };
+    let mut encoder = zstd::Encoder::new(writer, level)?;
+    encoder.include_checksum(true)?;
+    // Even a single one takes turns with the reader; and only of them does zstd let the level change on the way.
+    encoder.multithread(threads.max(1))?;
+    encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
+    loop {
+        let chunk = reader.fill_buf()?;
+        let length = chunk.len();
+        if length == 0 {
+            break;
+        }
+        encoder.write_all(chunk)?;
+        reader.consume(length);
+        let now = clock(reader, encoder.get_ref());
+        if let Some(level) = retune(length as u64, now) {
+            encoder.set_parameter(CParameter::CompressionLevel(level))?;
+        }
+    }
+    let writer = encoder.finish()?;
+    Ok(clock(reader, writer))
 }
 
 /// Undoes zstd. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Kind::Corrupt`].
@@ -82,26 +125,15 @@ fn failure(subject: &str, message: &'static str) -> impl FnOnce(io::Error) -> Er
     move |error| Error::io(Stage::Compress, subject, message, error)
 }
 
-/// As [`io::copy`], with a buffer of the size that chunks have.
-fn copy(reader: &mut impl Read, writer: &mut impl io::Write) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => writer.write_all(&buffer[..length])?,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stream::{collect, from_bytes};
 
-    const ZSTD: Compression = Compression::Zstd { level: 3, threads: 2 };
+    const ZSTD: Compression = Compression::Zstd { level: Level::Fixed(3), threads: 2 };
 
     async fn packed(bytes: &[u8]) -> Vec<u8> {
-        let stream = ZSTD.compress(from_bytes(bytes.to_vec()), "x");
+        let (stream, _) = ZSTD.compress(from_bytes(bytes.to_vec()), "x");
         collect(stream, 1 << 24, Stage::Compress, "").await.unwrap().to_vec()
     }
 
@@ -124,5 +156,28 @@ mod tests {
                 collect(decompress(from_bytes(bad.to_vec()), "x"), 1 << 24, Stage::Compress, "").await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);
         }
+    }
+
+    #[tokio::test]
+    async fn a_level_that_changes_on_the_way_changes_no_byte() {
+        let bytes: Vec<u8> = (0..40_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 27) as u8).collect();
+        let (chunks, mut levels) = (bytes.chunks(1 << 20).map(<[u8]>::to_vec), [1, 7, 2, 5].into_iter().cycle());
+        let chunks: Vec<_> = chunks.map(|chunk| Ok(chunk.into())).collect();
+        let chunks: ByteStream = Box::pin(futures_util::stream::iter(chunks));
+        let packed = stream::transform(chunks, failure("x", "cannot compress"), move |reader, writer| {
+            encode(reader, writer, 2, 3, |_, _| levels.next()).map(drop)
+        });
+        let back = collect(decompress(packed, "x"), 1 << 26, Stage::Compress, "").await.unwrap();
+        assert!(back == bytes);
+    }
+
+    #[tokio::test]
+    async fn what_compression_cost_is_known_at_the_end() {
+        let adaptive = Compression::Zstd { level: Level::Adaptive, threads: 1 };
+        let (stream, effort) = adaptive.compress(from_bytes(vec![7; 1_000_000]), "x");
+        assert!(effort.get().is_none());
+        collect(stream, 1 << 24, Stage::Compress, "").await.unwrap();
+        assert_eq!(effort.get().unwrap().levels, (3, 3));
+        assert!(Compression::None.compress(from_bytes("x"), "x").1.get().is_none());
     }
 }

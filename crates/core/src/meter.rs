@@ -1,34 +1,73 @@
 //! Counts and digests bytes as they pass, and holds them against what they should be.
 
 use std::fmt;
+use std::io::{self, BufRead};
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, Afterword, ByteStream};
+use crate::stream::{Afterword, ByteStream, StreamReader, alongside};
 
-/// How many bytes there are, and their SHA-256.
+/// How many bytes there are, and what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Digest {
     /// The number of bytes.
     pub bytes: u64,
-    /// Their SHA-256, in lower-case hexadecimal, as `sha256sum` prints it.
-    pub sha256: String,
+    /// What a digest says of them.
+    #[serde(flatten)]
+    pub hash: Hash,
+}
+
+/// What a digest says of bytes, in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Hash {
+    /// SHA-256, as `sha256sum` prints it.
+    Sha256(String),
+    /// BLAKE3, as `b3sum` prints it.
+    Blake3(String),
+}
+
+/// What digests are made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// What every host can check: for bytes that lie in destinations.
+    Sha256,
+    /// What costs a tenth: for all that a database holds, which is many times what is shipped of it.
+    Blake3,
 }
 
 impl Digest {
-    /// The digest of bytes at hand.
+    /// The SHA-256 of bytes at hand.
     pub fn of(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.len() as u64, sha256: hex(&Sha256::digest(bytes)) }
+        Self { bytes: bytes.len() as u64, hash: Hash::Sha256(hex(digest(&SHA256, bytes).as_ref())) }
+    }
+
+    /// Its digits.
+    pub fn hex(&self) -> &str {
+        let (Hash::Sha256(hex) | Hash::Blake3(hex)) = &self.hash;
+        hex
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self.hash {
+            Hash::Sha256(_) => Algorithm::Sha256,
+            Hash::Blake3(_) => Algorithm::Blake3,
+        }
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes, SHA-256 {}", self.bytes, self.sha256)
+        let name = match self.hash {
+            Hash::Sha256(_) => "SHA-256",
+            Hash::Blake3(_) => "BLAKE3",
+        };
+        write!(f, "{} bytes, {name} {}", self.bytes, self.hex())
     }
 }
 
@@ -37,28 +76,58 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Passes `stream` on, digested on a task of its own; the digest is known once it has ended cleanly.
+/// Passes `stream` on, digested on a thread of its own; the digest is known once it has ended cleanly.
 /// `on_bytes` hears the size of each chunk.
-pub fn meter(stream: ByteStream, on_bytes: impl Fn(u64) + Send + 'static) -> (ByteStream, Afterword<Digest>) {
-    let digest = Afterword::new();
-    let known = digest.clone();
-    let metered = async_stream::try_stream! {
-        let (mut bytes, mut hash) = (0, Sha256::new());
-        for await chunk in stream {
-            let chunk = chunk?;
-            hash.update(&chunk);
-            bytes += chunk.len() as u64;
-            on_bytes(chunk.len() as u64);
-            yield chunk;
+pub fn meter(
+    stream: ByteStream,
+    algorithm: Algorithm,
+    on_bytes: impl Fn(u64) + Send + 'static,
+) -> (ByteStream, Afterword<Digest>) {
+    let heard = stream.inspect(move |chunk| on_bytes(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64)));
+    alongside(heard.boxed(), String::new(), move |reader| {
+        read(reader, algorithm).map_err(|error| match Error::carried_by(&error) {
+            Some(carried) => carried.clone(),
+            None => Error::io(Stage::Verify, "", "cannot digest the stream", error),
+        })
+    })
+}
+
+/// The digest of all that a reader gives.
+fn read(reader: &mut StreamReader, algorithm: Algorithm) -> io::Result<Digest> {
+    match algorithm {
+        Algorithm::Sha256 => {
+            let mut hash = Context::new(&SHA256);
+            let bytes = feed(reader, |chunk| hash.update(chunk))?;
+            Ok(Digest { bytes, hash: Hash::Sha256(hex(hash.finish().as_ref())) })
         }
-        known.set(Digest { bytes, sha256: hex(&hash.finalize()) });
-    };
-    (stream::spawn(metered.boxed()), digest)
+        Algorithm::Blake3 => {
+            let mut hash = blake3::Hasher::new();
+            let bytes = feed(reader, |chunk| {
+                hash.update(chunk);
+            })?;
+            Ok(Digest { bytes, hash: Hash::Blake3(hash.finalize().to_hex().to_string()) })
+        }
+    }
+}
+
+/// Feeds all that a reader gives, and says how many bytes that was.
+fn feed(reader: &mut StreamReader, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        let chunk = reader.fill_buf()?;
+        let length = chunk.len();
+        if length == 0 {
+            return Ok(bytes);
+        }
+        update(chunk);
+        bytes += length as u64;
+        reader.consume(length);
+    }
 }
 
 /// Passes `stream` on, and fails its end if it was not what `expected` says.
 pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStream {
-    let (metered, found) = meter(stream, |_| {});
+    let (metered, found) = meter(stream, expected.algorithm(), |_| {});
     let checked = async_stream::try_stream! {
         for await chunk in metered {
             yield chunk?;
@@ -76,20 +145,37 @@ pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream;
 
     #[tokio::test]
-    async fn a_digest_is_what_sha256sum_prints() {
-        let (stream, digest) = meter(stream::from_bytes("abc"), |_| {});
-        assert!(digest.get().is_none());
-        stream::collect(stream, 10, Stage::Dump, "").await.unwrap();
-        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(digest.get(), Some(&Digest { bytes: 3, sha256: known.into() }));
+    async fn digests_are_what_sha256sum_and_b3sum_print() {
+        let known = [
+            (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (Algorithm::Blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
+        ];
+        for (algorithm, known) in known {
+            let (stream, digest) = meter(stream::from_bytes("abc"), algorithm, |_| {});
+            assert!(digest.get().is_none());
+            stream::collect(stream, 10, Stage::Dump, "").await.unwrap();
+            let digest = digest.get().unwrap();
+            assert_eq!((digest.bytes, digest.hex(), digest.algorithm()), (3, known, algorithm));
+        }
+    }
+
+    #[test]
+    fn a_digest_names_its_algorithm() {
+        let blake3 = Digest { bytes: 3, hash: Hash::Blake3("64".into()) };
+        for (digest, json) in [(Digest::of(b""), "\"sha256\":\"e3b0"), (blake3, "{\"bytes\":3,\"blake3\":\"64\"}")] {
+            let written = serde_json::to_string(&digest).unwrap();
+            assert!(written.contains(json), "{written}");
+            assert_eq!(serde_json::from_str::<Digest>(&written).unwrap(), digest);
+        }
     }
 
     #[tokio::test]
     async fn a_stream_that_failed_has_no_digest() {
         let error = Error::new(Stage::Dump, Kind::Failed, "", "dead");
-        let (stream, digest) = meter(stream::failed(error), |_| {});
+        let (stream, digest) = meter(stream::failed(error), Algorithm::Sha256, |_| {});
         assert!(stream::collect(stream, 10, Stage::Dump, "").await.is_err());
         assert!(digest.get().is_none());
     }

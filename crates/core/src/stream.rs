@@ -168,13 +168,6 @@ fn producer_went_away() -> Error {
     Error::new(Stage::Dump, Kind::Failed, "", message)
 }
 
-/// Runs `stream` in a task of its own, so that its work and its reader's overlap.
-pub fn spawn(stream: ByteStream) -> ByteStream {
-    let (feeder, spawned) = channel();
-    tokio::spawn(feeder.pass_on(stream));
-    spawned
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::catalog::Catalog;
-use longshore_core::compress::Compression;
+use longshore_core::compress::{Compression, Level};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
-use longshore_core::meter::Digest;
+use longshore_core::meter::{Digest, Hash};
 use longshore_core::pipeline::{Depth, Pipeline, read_back};
 use longshore_core::progress::unwatched;
 use longshore_core::stage::Dumped;
@@ -59,14 +59,16 @@ fn details() -> Map<String, Value> {
 async fn a_backup_is_whole_at_every_destination() {
     let (near, far, mut pipeline) = two();
     pipeline.encrypt = Some(Arc::new(Xor));
-    let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
+    let dump =
+        Dumped { compression: Compression::Zstd { level: Level::Fixed(3), threads: 2 }, ..dumped(random(1, LONG)) };
     let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
         let manifest = manifest_of(store);
         assert_eq!(Some(&manifest), shipped.manifest.as_ref());
         assert_eq!(manifest.artifact.key.as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.xor");
-        assert_eq!(manifest.artifact.plaintext, Digest::of(&random_bytes(1, LONG as usize)));
+        let plaintext = blake3::hash(&random_bytes(1, LONG as usize)).to_hex().to_string();
+        assert_eq!(manifest.artifact.plaintext, Digest { bytes: LONG, hash: Hash::Blake3(plaintext) });
         assert_eq!(manifest.artifact.sealed, Digest::of(&store.get(&manifest.artifact.key).unwrap()));
         let read = read_back(store, &manifest, Some(&Xor), &[], &unwatched()).await.unwrap();
         assert_eq!(read.depth, Depth::Decoded);
@@ -84,7 +86,7 @@ async fn an_empty_dump_that_succeeded_is_a_backup() {
 #[tokio::test]
 async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
     for length in [0, 1, LONG] {
-        for compression in [Compression::None, Compression::Zstd { level: 3, threads: 2 }] {
+        for compression in [Compression::None, Compression::Zstd { level: Level::Fixed(3), threads: 2 }] {
             let (near, far, mut pipeline) = two();
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(Judge::Finds(details())));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use longshore_core::compress::Compression;
+use longshore_core::compress::{Compression, Level};
 use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
@@ -31,7 +31,7 @@ impl Progress for Counter {
 
 const LENGTH: u64 = 3 * CHUNK_BYTES as u64 + 5;
 
-const ZSTD: Compression = Compression::Zstd { level: 1, threads: 1 };
+const ZSTD: Compression = Compression::Zstd { level: Level::Fixed(1), threads: 1 };
 
 /// How a backup is packed.
 #[derive(Debug, Clone, Copy)]

@@ -214,7 +214,7 @@ async fn listed(store: &dyn Store, key: &Key) -> Result<()> {
 /// A name that no other probe has, at the top of the destination, so that no folder is left behind.
 fn probe_key() -> Result<Key> {
     let now = Utc::now();
-    let unique = Digest::of(format!("{} {now:?}", std::process::id()).as_bytes()).sha256;
+    let unique = Digest::of(format!("{} {now:?}", std::process::id()).as_bytes()).hex().to_owned();
     Key::parse(&format!("longshore-check-{}-{}", Stamp::new(now), &unique[..16]))
 }
 

@@ -171,7 +171,7 @@ impl Config {
     /// What tells this configuration's files from those of any other: two may have jobs and destinations of one name.
     pub(crate) fn digest(&self) -> String {
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        Digest::of(path.as_os_str().as_encoded_bytes()).sha256[..8].to_owned()
+        Digest::of(path.as_os_str().as_encoded_bytes()).hex()[..8].to_owned()
     }
 
     /// The job of this name, or the only one there is.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use longshore_core::Result;
+use longshore_core::compress::Effort;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::manifest::Verification;
 use longshore_core::subject::Subject;
@@ -44,6 +45,8 @@ pub struct ArtifactReport {
     pub sealed_bytes: u64,
     /// How long it took.
     pub seconds: f64,
+    /// What compression cost, where it was ours.
+    pub compression: Option<Compressed>,
     /// Who judged it.
     pub verified: Vec<Verification>,
     /// What became of it at each destination.
@@ -54,6 +57,23 @@ pub struct ArtifactReport {
     pub warnings: Vec<String>,
     /// Why the dump failed, if it did: then it is at no destination.
     pub error: Option<Problem>,
+}
+
+/// What compression cost.
+#[derive(Debug, Serialize)]
+pub struct Compressed {
+    /// zstd's lowest level on the way.
+    pub lowest_level: i32,
+    /// And its highest.
+    pub highest_level: i32,
+    /// How long the dump waited for it: the rest of its work was done while others waited for the dump.
+    pub held_up_seconds: f64,
+}
+
+impl From<Effort> for Compressed {
+    fn from(Effort { levels: (lowest_level, highest_level), held_up }: Effort) -> Self {
+        Self { lowest_level, highest_level, held_up_seconds: held_up.as_secs_f64() }
+    }
 }
 
 /// What became of something at a destination.

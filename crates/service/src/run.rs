@@ -26,7 +26,7 @@ use crate::lock::JobLock;
 use crate::problem::Problem;
 use crate::prune::{self, Despite, Mode, Pruned, Request};
 use crate::registry::Registry;
-use crate::report::{ArtifactReport, DestinationReport, Outcome, Report};
+use crate::report::{ArtifactReport, Compressed, DestinationReport, Outcome, Report};
 use crate::sync;
 use crate::verify::judges;
 use crate::watch::{Watch, Watched};
@@ -80,7 +80,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
 /// The run's time, and enough besides to tell it from any other host's run of that second.
 fn run_id(lock: &JobLock, job: &Job) -> String {
     let seed = format!("{} {} {:?}", job.name, std::process::id(), lock.holder.since);
-    format!("{}-{}", lock.time, &Digest::of(seed.as_bytes()).sha256[..8])
+    format!("{}-{}", lock.time, &Digest::of(seed.as_bytes()).hex()[..8])
 }
 
 /// The destinations that can take part, claimed for this job, and those that cannot. None at all is an error.
@@ -251,13 +251,14 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         plaintext_bytes: 0,
         sealed_bytes: 0,
         seconds,
+        compression: None,
         verified: Vec::new(),
         destinations: Vec::new(),
         not_captured: Vec::new(),
         warnings: Vec::new(),
         error: None,
     };
-    let Shipped { name, manifest, remarks, deliveries } = match shipped {
+    let Shipped { name, manifest, remarks, effort, deliveries } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
             report.error = Some(Problem::from(&error));
@@ -270,6 +271,7 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
             DestinationReport::new(destination, *bytes, took.as_secs_f64(), result)
         })
         .collect();
+    report.compression = effort.map(Compressed::from);
     report.not_captured = remarks.not_captured;
     report.warnings = remarks.warnings;
     if let Some(manifest) = manifest {

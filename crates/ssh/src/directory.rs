@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::check::Finding;
 use longshore_core::key::Key;
-use longshore_core::meter::{Digest, meter};
+use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::stage::{Entry, Leftover};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -57,7 +57,7 @@ impl Directory {
         let place = Place::of(key);
         let (directory, begun) = (self.clone(), place.clone());
         let draft = task(async move { Draft::begin(directory, begun).await }).await?;
-        let (body, digest) = meter(body, |_| {});
+        let (body, digest) = meter(body, Algorithm::Sha256, |_| {});
         draft.fill(body).await?;
         let digest =
             digest.get().cloned().ok_or_else(|| self.error(Kind::Failed, "the body ended without its digest"))?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use longshore_core::meter::{Digest, meter};
+use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, channel};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -96,7 +96,7 @@ pub fn is_failure(error: &Error) -> bool {
 
 /// Reads a stream to its end, and keeps its digest alone.
 pub async fn digest(stream: ByteStream) -> Result<Digest> {
-    let (mut stream, digest) = meter(stream, |_| {});
+    let (mut stream, digest) = meter(stream, Algorithm::Sha256, |_| {});
     while let Some(chunk) = stream.next().await {
         chunk?;
     }

@@ -72,7 +72,7 @@ pub(crate) fn packing(by: &Packing, format: Format, pg_dump: &Version) -> Result
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::compress::Compression;
+    use longshore_core::compress::{Compression, Level};
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn pg_dump_compresses_nothing_when_the_pipeline_does() {
-        let by = Packing::Pipeline(Compression::Zstd { level: 3, threads: 2 });
+        let by = Packing::Pipeline(Compression::Zstd { level: Level::Adaptive, threads: 2 });
         let argument = packing(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
         assert_eq!(argument.as_deref(), Some("--compress=0"));
     }

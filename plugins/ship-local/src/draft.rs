@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use longshore_core::draft::{PREFIX, SUFFIX};
@@ -14,7 +15,7 @@ use tempfile::NamedTempFile;
 use crate::absent;
 use crate::root::{Place, Root, failure};
 
-/// How many bytes may wait in memory to be written to the disk. A dump must not push everything else out of it.
+/// How many bytes are written to the disk at a time, while as many again come in. A dump must not push everything else out of memory.
 const DIRTY_BYTES: u64 = 32 << 20;
 
 /// A file that is being written. Dropping it removes it; so does the next draft in its folder if its process dies.
@@ -25,6 +26,8 @@ pub(crate) struct Draft {
     root: Root,
     target: Place,
     dirty_bytes: u64,
+    /// What was written before, on its way to the disk.
+    cleaning: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Draft {
@@ -41,7 +44,7 @@ impl Draft {
         root.make(&target.folder)?;
         sweep(&target.folder)?;
         let file = create(&target.folder)?;
-        Ok(Self { file, root: root.clone(), target, dirty_bytes: 0 })
+        Ok(Self { file, root: root.clone(), target, dirty_bytes: 0, cleaning: None })
     }
 
     /// Does all that a draft needs of the directory itself, and takes it away again.
@@ -51,6 +54,7 @@ impl Draft {
             root: root.clone(),
             target: Place { path: root.path.clone(), folder: root.path.clone() },
             dirty_bytes: 0,
+            cleaning: None,
         };
         draft.dress()
     }
@@ -70,17 +74,33 @@ impl Draft {
         Ok(())
     }
 
-    /// Has what was written so far written to the disk, and out of memory: nobody here reads it again.
-    fn clean(&self) -> io::Result<()> {
-        let file = self.file.as_file();
-        file.sync_data()?;
-        Ok(fadvise(file, 0, None, Advice::DontNeed)?)
+    /// Has what was written so far written to the disk, and out of memory, while more comes in: nobody here reads it again.
+    fn clean(&mut self) -> io::Result<()> {
+        self.cleaned()?;
+        let file = self.file.as_file().try_clone()?;
+        self.cleaning = Some(thread::spawn(move || {
+            file.sync_data()?;
+            Ok(fadvise(file, 0, None, Advice::DontNeed)?)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the disk. What failed there is told here and nowhere else: the kernel does not repeat it.
+    fn cleaned(&mut self) -> io::Result<()> {
+        match self.cleaning.take() {
+            Some(cleaning) => {
+                cleaning.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes it died")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes it durable, then visible under its own name, unless that was taken meanwhile.
-    pub(crate) fn publish(self) -> Result<Published> {
+    pub(crate) fn publish(mut self) -> Result<Published> {
         self.dress()?;
-        self.file.as_file().sync_all().map_err(|error| self.failure("cannot make the file durable", error))?;
+        self.cleaned()
+            .and_then(|()| self.file.as_file().sync_all())
+            .map_err(|error| self.failure("cannot make the file durable", error))?;
         let Self { file, root, target, .. } = self;
         file.persist_noclobber(&target.path).map_err(|refused| match refused.error.kind() {
             io::ErrorKind::AlreadyExists => taken(&target.path),

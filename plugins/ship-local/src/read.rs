@@ -21,11 +21,13 @@ use crate::{absent, blocking};
 pub(crate) struct Reading {
     file: File,
     path: PathBuf,
+    /// What was read with the opening: all there is, of a manifest.
+    ahead: Option<Bytes>,
     left: u64,
 }
 
 impl Reading {
-    /// Opens what is at `path`. It has to have every byte that is asked for.
+    /// Opens what is at `path`, and reads its beginning. It has to have every byte that is asked for.
     pub(crate) fn begin(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
         let subject = path.display().to_string();
         let nothing = || {
@@ -54,27 +56,32 @@ impl Reading {
             return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
         }
         file.seek(SeekFrom::Start(start)).map_err(unread)?;
-        Ok(Self { file, path, left: end - start })
+        let mut reading = Self { file, path, ahead: None, left: end - start };
+        if reading.left > 0 {
+            reading.ahead = Some(reading.chunk()?);
+        }
+        Ok(reading)
     }
 
     /// Its bytes, in chunks. A file that is cut while it is read ends in an error.
     pub(crate) fn stream(self) -> ByteStream {
-        let chunks = stream::try_unfold(self, |reading| async move {
-            match reading.left {
-                0 => Ok(None),
-                _ => blocking(move || reading.chunk()).await.map(Some),
+        let chunks = stream::try_unfold(self, |mut reading| async move {
+            match (reading.ahead.take(), reading.left) {
+                (Some(chunk), _) => Ok(Some((chunk, reading))),
+                (None, 0) => Ok(None),
+                (None, _) => blocking(move || Ok(Some((reading.chunk()?, reading)))).await,
             }
         });
         chunks.boxed()
     }
 
-    fn chunk(mut self) -> Result<(Bytes, Self)> {
+    fn chunk(&mut self) -> Result<Bytes> {
         let length = self.left.min(CHUNK_BYTES as u64) as usize;
         let mut chunk = vec![0; length];
         self.file
             .read_exact(&mut chunk)
             .map_err(|error| failure(&self.path, "cannot read the file to its end", error))?;
         self.left -= length as u64;
-        Ok((chunk.into(), self))
+        Ok(chunk.into())
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt;
-use longshore_core::meter::{Digest, meter};
+use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::stage::Leftover;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -80,7 +80,7 @@ impl Spool {
     pub(crate) async fn take(&self, body: ByteStream) -> Result<Spooled> {
         let (file, path) = self.file()?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
-        let (mut body, digest) = meter(body, |_| {});
+        let (mut body, digest) = meter(body, Algorithm::Sha256, |_| {});
         while let Some(chunk) = body.next().await {
             file.write_all(&chunk?).await.map_err(|error| self.failure("cannot write", error))?;
         }

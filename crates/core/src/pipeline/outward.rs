@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
-use crate::compress::Compression;
+use crate::compress::{Compression, Effort};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::fan_out::fan_out;
 use crate::key::{BackupName, Stamp};
 use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shipment};
-use crate::meter::{Digest, meter};
+use crate::meter::{Algorithm, Digest, meter};
 use crate::pipeline::across::put;
 use crate::progress::Progress;
 use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
@@ -71,6 +71,8 @@ pub struct Shipped {
     pub manifest: Option<Manifest>,
     /// What the dump had to say.
     pub remarks: Remarks,
+    /// What compression cost, where the pipeline compressed.
+    pub effort: Option<Effort>,
     /// What became of it at each destination.
     pub deliveries: Vec<Delivery>,
 }
@@ -115,10 +117,10 @@ impl Pipeline {
         let key = name.artifact(&format!("{}{}{sealing}", format.extension(), compression.extension()))?;
 
         let heard = Arc::clone(progress);
-        let (stream, plaintext) = meter(stream, move |bytes| heard.read(bytes));
+        let (stream, plaintext) = meter(stream, Algorithm::Blake3, move |bytes| heard.read(bytes));
         let (stream, findings) = self.judge(&order.subject, format, stream, progress);
-        let stream = compression.compress(stream, &label);
-        let (stream, sealed) = meter(self.seal(stream, &label), |_| {});
+        let (stream, effort) = compression.compress(stream, &label);
+        let (stream, sealed) = meter(self.seal(stream, &label), Algorithm::Sha256, |_| {});
         let (branches, failure) = fan_out(stream, self.destinations.len());
 
         let ships = self.destinations.iter().zip(branches).map(async |(destination, branch)| {
@@ -135,8 +137,9 @@ impl Pipeline {
             return Err(error.clone());
         }
         let remarks = remarks.get().cloned().unwrap_or_default();
+        let effort = effort.get().copied();
         if deliveries.iter().all(|delivery| delivery.result.is_err()) {
-            return Ok(Shipped { name, manifest: None, remarks, deliveries });
+            return Ok(Shipped { name, manifest: None, remarks, effort, deliveries });
         }
 
         let known = |digest: &Afterword<Digest>| digest.get().cloned().ok_or_else(|| unfinished(&label));
@@ -179,7 +182,7 @@ impl Pipeline {
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
-                return Ok(Shipped { name, manifest: None, remarks, deliveries });
+                return Ok(Shipped { name, manifest: None, remarks, effort, deliveries });
             }
         };
         manifest.details = details.as_ref().map(|(file, _)| file.clone());
@@ -193,7 +196,7 @@ impl Pipeline {
             }
         });
         join_all(records).await;
-        Ok(Shipped { name, manifest: Some(manifest), remarks, deliveries })
+        Ok(Shipped { name, manifest: Some(manifest), remarks, effort, deliveries })
     }
 
     /// Leads the stream past everyone who judges.

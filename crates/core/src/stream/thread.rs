@@ -1,6 +1,7 @@
 //! Blocking work on a stream: on a thread of its own, with the stream as a reader.
 
 use std::io::{self, BufRead, Read, Write};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -30,7 +31,7 @@ where
     });
     tokio::task::spawn_blocking(move || {
         let mut reader = StreamReader::new(receiver);
-        let mut writer = StreamWriter { sender: out.0, pending: BytesMut::with_capacity(CHUNK_BYTES) };
+        let mut writer = StreamWriter::new(out.0);
         let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
         let last = match done {
             Ok(()) => Item::End,
@@ -48,19 +49,26 @@ pub struct StreamReader {
     receiver: mpsc::Receiver<Item>,
     chunk: Bytes,
     ended: bool,
+    waited: Duration,
 }
 
 impl StreamReader {
     fn new(receiver: mpsc::Receiver<Item>) -> Self {
-        Self { receiver, chunk: Bytes::new(), ended: false }
+        Self { receiver, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
-}
 
-impl StreamReader {
+    /// How long it has waited for bytes so far.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Waits for the next chunk, or the end.
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
-            match self.receiver.blocking_recv() {
+            let begun = Instant::now();
+            let item = self.receiver.blocking_recv();
+            self.waited += begun.elapsed();
+            match item {
                 Some(Item::Chunk(chunk)) => self.chunk = chunk,
                 Some(Item::End) => self.ended = true,
                 Some(Item::Failed(error)) => return Err(error.into()),
@@ -101,9 +109,19 @@ impl Read for StreamReader {
 pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
     pending: BytesMut,
+    waited: Duration,
 }
 
 impl StreamWriter {
+    fn new(sender: mpsc::Sender<Item>) -> Self {
+        Self { sender, pending: BytesMut::with_capacity(CHUNK_BYTES), waited: Duration::ZERO }
+    }
+
+    /// How long it has waited for somebody to take its bytes so far.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Passes a chunk on as it is, after what was written before.
     pub fn pass(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
@@ -113,8 +131,10 @@ impl StreamWriter {
         self.send(chunk)
     }
 
-    fn send(&self, chunk: Bytes) -> io::Result<()> {
+    fn send(&mut self, chunk: Bytes) -> io::Result<()> {
+        let begun = Instant::now();
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
+        self.waited += begun.elapsed();
         sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
     }
 

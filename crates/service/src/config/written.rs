@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use longshore_core::berth::{MaxRate, Pace, STALL_TIMEOUT, Terms};
-use longshore_core::compress::Compression;
+use longshore_core::compress::{Compression, Level};
 use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
 use longshore_core::retention::zone;
@@ -145,8 +145,16 @@ pub(super) struct Compressing {
     #[serde(default)]
     by: By,
     method: Option<String>,
-    level: Option<i32>,
+    level: Option<Asked>,
     threads: Option<u32>,
+}
+
+/// `level = 3`, or `level = "auto"`
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    Number(i32),
+    Word(String),
 }
 
 #[derive(Default, PartialEq, Deserialize)]
@@ -157,8 +165,6 @@ enum By {
     PgDump,
 }
 
-/// zstd's level where none is given: its own default.
-const DEFAULT_LEVEL: i32 = 3;
 /// More threads than this compress faster than one connection can be read.
 const MAX_DEFAULT_THREADS: u32 = 4;
 
@@ -172,19 +178,30 @@ impl Compressing {
             if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
                 return Err(format!("method {} is none of pg_dump's: gzip, lz4, zstd", shown(&method)));
             }
-            return Ok(Packing::Tool { method, level: self.level });
+            return match self.level {
+                None => Ok(Packing::Tool { method, level: None }),
+                Some(Asked::Number(level)) => Ok(Packing::Tool { method, level: Some(level) }),
+                Some(Asked::Word(_)) => Err("level is a number where pg_dump compresses".to_owned()),
+            };
         }
+        let level = match self.level {
+            None => Level::Adaptive,
+            Some(Asked::Number(level)) => Level::Fixed(level),
+            Some(Asked::Word(word)) if word == "auto" => Level::Adaptive,
+            Some(Asked::Word(word)) => return Err(format!("level {} is neither a number nor \"auto\"", shown(&word))),
+        };
         let threads = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let compression = match self.method.as_deref() {
-            None | Some("zstd") => Compression::Zstd {
-                level: self.level.unwrap_or(DEFAULT_LEVEL),
-                threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)),
-            },
+            None | Some("zstd") => {
+                Compression::Zstd { level, threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)) }
+            }
             Some("none") => Compression::None,
             Some(other) => return Err(format!("method {} is none of longshore's: zstd, none", shown(other))),
         };
         match compression {
-            Compression::Zstd { level, .. } if !(1..=19).contains(&level) => Err("level is from 1 to 19".to_owned()),
+            Compression::Zstd { level: Level::Fixed(level), .. } if !(1..=19).contains(&level) => {
+                Err("level is from 1 to 19".to_owned())
+            }
             Compression::Zstd { threads, .. } if threads > 64 => Err("threads is at most 64".to_owned()),
             sound => Ok(Packing::Pipeline(sound)),
         }

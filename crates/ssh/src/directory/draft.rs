@@ -184,7 +184,7 @@ impl Published {
     pub(super) async fn make(directory: Directory, place: Place, digest: Digest) -> Result<Self> {
         let bytes = digest.bytes.to_string();
         let publish = async |attempt: &str| {
-            let words = [&place.folder, &place.draft, &place.name, &bytes, &digest.sha256, attempt];
+            let words = [&place.folder, &place.draft, &place.name, &bytes, digest.hex(), attempt];
             directory.run(Script::Publish, &words).await
         };
         let done = match publish("first").await {

@@ -23,7 +23,7 @@ pub(super) fn send(
 ) -> Answer {
     let time = Utc::now().format("%Y%m%dT%H%M%SZ").to_string();
     let day = time.split('T').next().unwrap();
-    let digest = Digest::of(body.as_bytes()).sha256;
+    let digest = Digest::of(body.as_bytes()).hex().to_owned();
     let host = address.to_string();
     let mut headers = headers.to_vec();
     headers.extend([("host", host.as_str()), ("x-amz-content-sha256", &digest), ("x-amz-date", &time)]);
@@ -31,7 +31,8 @@ pub(super) fn send(
 
     let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
     let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-    let request = Digest::of(format!("{method}\n/{path}\n{query}\n{lines}\n{names}\n{digest}").as_bytes()).sha256;
+    let request =
+        Digest::of(format!("{method}\n/{path}\n{query}\n{lines}\n{names}\n{digest}").as_bytes()).hex().to_owned();
     let scope = format!("{day}/{REGION}/s3/aws4_request");
     let key = format!("AWS4{SECRET}").into_bytes();
     let key = [day, REGION, "s3", "aws4_request"].iter().fold(key, |key, part| hmac(&key, part));

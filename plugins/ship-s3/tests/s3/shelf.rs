@@ -261,13 +261,13 @@ async fn whole(body: Option<StreamingBlob>, signed: Option<&http::HeaderValue>, 
         return Err(s3_error!(BadDigest));
     }
     match signed.and_then(|signed| signed.to_str().ok()) {
-        Some(digest) if digest.len() == 64 && digest != Digest::of(&bytes).sha256 => Err(s3_error!(BadDigest)),
+        Some(digest) if digest.len() == 64 && digest != Digest::of(&bytes).hex() => Err(s3_error!(BadDigest)),
         _ => Ok(bytes),
     }
 }
 
 fn e_tag(bytes: &[u8]) -> ETag {
-    ETag::Strong(Digest::of(bytes).sha256[..32].to_owned())
+    ETag::Strong(Digest::of(bytes).hex()[..32].to_owned())
 }
 
 fn now() -> Timestamp {
