@@ -1,13 +1,15 @@
 //! A running child: in a process group of its own, its last words kept, its end awaited, and never left behind.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use futures_util::StreamExt;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::stream::{ByteStream, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -23,6 +25,11 @@ const MAX_LINE_BYTES: usize = 1000;
 const GRACE: Duration = Duration::from_secs(5);
 /// The size to which a child's pipe is widened, in bytes: fewer switches between it and us.
 const PIPE_BYTES: usize = 1 << 20;
+/// How long a wide pipe is left to fill when little was in it. `pg_dump` writes 4 KiB at a time, and to wake for each costs a processor a
+/// tenth of its time; no server fills the pipe in that while.
+const FILLING: Duration = Duration::from_millis(1);
+/// What is little.
+const FEW_BYTES: usize = 64 << 10;
 
 /// A child that runs. Dropping it ends it and all it has started.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Running {
     pub stdin: Option<ChildStdin>,
     /// Its standard output, if it was asked for.
     pub stdout: Option<ChildStdout>,
+    /// Whether that could be widened.
+    is_wide: bool,
     words: Option<JoinHandle<Words>>,
 }
 
@@ -81,15 +90,16 @@ impl Running {
             Error::io(Stage::Config, name, format!("cannot start {}", command.as_std().get_program().display()), error)
         })?;
         let stdout = child.stdout.take();
-        if let Some(stdout) = &stdout {
-            // A pipe of the usual size works as well; only more slowly.
-            rustix::pipe::fcntl_setpipe_size(stdout, PIPE_BYTES).ok();
-        }
+        // A pipe of the usual size works as well; only more slowly.
+        let widen =
+            |stdout| rustix::pipe::fcntl_setpipe_size(stdout, PIPE_BYTES).is_ok_and(|bytes| bytes >= PIPE_BYTES);
+        let is_wide = stdout.as_ref().is_some_and(widen);
         let stderr = child.stderr.take();
         Ok(Self {
             name: name.to_owned(),
             stdin: child.stdin.take(),
             stdout,
+            is_wide,
             words: stderr.map(|stderr| tokio::spawn(listen(stderr))),
             child,
         })
@@ -120,15 +130,13 @@ impl Running {
         success: impl FnOnce(Words) + Send + 'static,
     ) -> ByteStream {
         let stream = async_stream::try_stream! {
-            if let Some(mut stdout) = self.stdout.take() {
-                let broken = |error| Error::io(Stage::Dump, &self.name, "cannot read what it writes", error);
-                loop {
-                    let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-                    while chunk.len() < CHUNK_BYTES && stdout.read_buf(&mut chunk).await.map_err(broken)? > 0 {}
-                    if chunk.is_empty() {
-                        break;
-                    }
-                    yield chunk.freeze();
+            if let Some(stdout) = self.stdout.take() {
+                let name = self.name.clone();
+                let broken = move |error| Error::io(Stage::Dump, name, "cannot read what it writes", error);
+                let mut pipe = Pipe::of(stdout, self.is_wide).map_err(broken.clone())?;
+                let chunks = transform(from_bytes(""), broken, move |_, writer| writer.pour(&mut pipe));
+                for await chunk in chunks {
+                    yield chunk?;
                 }
             }
             let ended = self.wait().await?;
@@ -138,6 +146,30 @@ impl Running {
             success(ended.words);
         };
         stream.boxed()
+    }
+}
+
+/// A child's standard output, read on a thread: the runtime would wake for whatever is written to it.
+struct Pipe {
+    file: File,
+    is_wide: bool,
+}
+
+impl Pipe {
+    fn of(stdout: ChildStdout, is_wide: bool) -> io::Result<Self> {
+        let file = File::from(stdout.into_owned_fd()?);
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+        Ok(Self { file, is_wide })
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read(buf)?;
+        if self.is_wide && (1..FEW_BYTES.min(buf.len())).contains(&bytes) {
+            std::thread::sleep(FILLING);
+        }
+        Ok(bytes)
     }
 }
 

@@ -14,7 +14,7 @@ mod site;
 mod small;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::step::{cargo, step};
@@ -55,8 +55,12 @@ impl Bench {
 fn built(what: &[&str], place: &str) -> Result<PathBuf> {
     let heading = format!("cargo build --release {}", what.join(" "));
     step(&heading, cargo().args(["build", "--quiet", "--release"]).args(what))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let built = target.join("release").join(place);
+    let told = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output();
+    let told = told.map_err(|error| format!("cargo metadata: {error}"))?;
+    let told: serde_json::Value =
+        serde_json::from_slice(&told.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+    let target = told["target_directory"].as_str().ok_or("cargo metadata names no target_directory")?;
+    let built = Path::new(target).join("release").join(place);
     built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))
 }
 

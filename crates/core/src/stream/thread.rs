@@ -141,17 +141,11 @@ impl StreamWriter {
     /// Passes on all that `reader` gives, without a copy between.
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
-            let filled = self.pending.len();
-            self.pending.resize(CHUNK_BYTES, 0);
-            let read = reader.read(&mut self.pending[filled..]);
-            self.pending.truncate(filled + *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => return self.flush(),
-                Ok(_) if self.pending.len() == CHUNK_BYTES => self.flush()?,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            if reader.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)? == 0 {
+                return self.flush();
             }
+            self.pass(chunk.into())?;
         }
     }
 }
