@@ -261,14 +261,21 @@ impl Manifest {
             format: u32,
         }
         let bad = |message: String| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), message);
-        let head: Head = serde_json::from_slice(bytes).map_err(|error| bad("not a manifest".into()).because(error))?;
-        if head.format != FORMAT {
-            let message = format!("a manifest of format {}, but this program reads format {FORMAT}", head.format);
+        let read: Result<Self, _> = serde_json::from_slice(bytes);
+        // Read as a whole first, since most are: what another format looks like is looked for only in what cannot be.
+        let format = match &read {
+            Ok(manifest) => manifest.format,
+            Err(_) => {
+                let head: Result<Head, _> = serde_json::from_slice(bytes);
+                head.map_err(|error| bad("not a manifest".into()).because(error))?.format
+            }
+        };
+        if format != FORMAT {
+            let message = format!("a manifest of format {format}, but this program reads format {FORMAT}");
             let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
             return Err(error.hint("use the Longshore version that wrote it, or a newer one"));
         }
-        let manifest: Self =
-            serde_json::from_slice(bytes).map_err(|error| bad("not a whole manifest".into()).because(error))?;
+        let manifest = read.map_err(|error| bad("not a whole manifest".into()).because(error))?;
         let name = manifest.name()?;
         if name.manifest() != *key {
             return Err(bad(format!("describes \"{name}\", which is another backup")));

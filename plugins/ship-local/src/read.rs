@@ -55,7 +55,9 @@ impl Reading {
             let error = Error::new(Stage::Ship, Kind::Corrupt, subject, message);
             return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
         }
-        file.seek(SeekFrom::Start(start)).map_err(unread)?;
+        if start > 0 {
+            file.seek(SeekFrom::Start(start)).map_err(unread)?;
+        }
         let mut reading = Self { file, path, ahead: None, left: end - start };
         if reading.left > 0 {
             reading.ahead = Some(reading.chunk()?);

@@ -115,13 +115,14 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
         if !catalog.orphans.is_empty() {
             orphans.insert(destination.clone(), catalog.orphans.len());
         }
-        let wanted = |backup: &&Backup| args.subject.as_deref().is_none_or(|words| means(words, backup));
-        for backup in catalog.backups().filter(wanted) {
+        let wanted = |backup: &Backup| args.subject.as_deref().is_none_or(|words| means(words, backup));
+        for backup in catalog.series.into_values().flatten().filter(wanted) {
             if !backup.is_good() {
                 exit = worse(exit, Exit::Damaged);
             }
+            let state = state(&backup);
             let line = lines.entry(backup.name.clone()).or_insert_with(|| line(backup));
-            line.destinations.insert(destination.clone(), state(backup));
+            line.destinations.insert(destination.clone(), state);
         }
         let wanted = |file: &&Adopted| args.subject.as_deref().is_none_or(|words| means_adopted(words, file));
         for file in catalog.adopted.values().flatten().filter(wanted) {
@@ -169,12 +170,12 @@ fn strangers(orphans: &BTreeMap<String, usize>) -> String {
     )
 }
 
-fn line(backup: &Backup) -> Line {
+fn line(Backup { name, manifest, .. }: Backup) -> Line {
     Line {
-        name: backup.name.clone(),
-        age_seconds: (Utc::now() - backup.manifest.time.time()).num_seconds(),
+        name,
+        age_seconds: (Utc::now() - manifest.time.time()).num_seconds(),
         destinations: BTreeMap::new(),
-        what: What::Backup(Box::new(backup.manifest.clone())),
+        what: What::Backup(Box::new(manifest)),
     }
 }
 
