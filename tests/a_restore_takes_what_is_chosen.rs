@@ -107,6 +107,8 @@ fn roles_have_other_names_where_they_are_mapped() {
     let to = format!("{} dbname=missing", target.connection());
     let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=nobody_here"];
     workshop.opening(&mapped).expect(6).says("does not have the role \"nobody_here\"");
+    let misspelt = ["--role-map", "clerk=keeper", "--role-map", "clark=keeper"];
+    workshop.opening(&[&mapped[..5], &misspelt].concat()).expect(0).says("nothing that is restored names \"clark\"");
     workshop.opening(&[&mapped[..6], &["clerk"]].concat()).expect(1).says("role-map");
 }
 

@@ -39,7 +39,7 @@ fn what_a_run_made_is_fresh_and_its_copies_space_and_next_run_are_told() {
     let local = &status["destinations"][0];
     assert_eq!((&local["series"], &local["backups"]), (&2.into(), &2.into()));
     assert!(local["bytes"].as_u64().unwrap() > 1000 && local["free_bytes"].as_u64().unwrap() > 0);
-    workshop.longshore(&["status", "--nagios"]).expect(0).says("OK - 2 series at 1 destinations are good | series=2");
+    workshop.longshore(&["status", "--nagios"]).expect(0).says("OK - 2 series at 1 destination are good | series=2");
 }
 
 #[test]

@@ -55,13 +55,14 @@ impl Output {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-        for row in std::iter::once(&plain).chain(rows) {
+        let lines = std::iter::once(&plain).chain(rows).map(|row| {
             let cells = row.iter().zip(&widths).zip(headings).map(|((cell, &width), heading)| {
                 let cell = printable(cell);
                 if heading.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
             });
-            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
-        }
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        });
+        self.line(lines.collect::<Vec<_>>().join("\n"));
     }
 
     /// Something to know, unless it is unwanted.

@@ -53,6 +53,7 @@ pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<V
             findings.extend(missing(restorer, manifest, &facts, &there, brings_roles));
         }
     }
+    findings.extend(unnamed(restorer, wanted));
     findings.push(room(wanted, there.data_directory.as_deref(), "target", "the data directory"));
     let in_files = wanted.iter().filter(|wanted| archive::in_files(&restorer.target, wanted.manifest));
     let in_files: Vec<_> = in_files.copied().collect();
@@ -203,6 +204,21 @@ fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
     }
     let owner = line.rsplit_once(' ')?.1;
     (!owner.is_empty()).then(|| owner.to_owned())
+}
+
+/// The roles that are to be renamed and that nothing wanted names, as far as its record tells: misspelt, most likely.
+fn unnamed(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding> {
+    let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database());
+    let facts: Option<Vec<Facts>> = databases.map(|wanted| wanted.details.and_then(selection::facts)).collect();
+    // Older records do not have them.
+    let facts = facts.filter(|facts| facts.iter().all(|facts| !facts.roles.is_empty()))?;
+    let is_named = |name: &&String| facts.iter().any(|facts| facts.roles.contains(*name));
+    let unnamed = restorer.target.role_map.keys().filter(|name| !is_named(name));
+    let unnamed: Vec<_> = unnamed.map(|name| format!("\"{}\"", printable(name))).collect();
+    let remedy =
+        "look at the names: the backup's roles are as the dumped cluster has them, upper and lower case included";
+    let message = format!("nothing that is restored names {}", unnamed.join(", "));
+    (!unnamed.is_empty()).then(|| Finding::warning("--role-map", message, remedy))
 }
 
 /// Whether there is room for what is wanted, where that can be told.

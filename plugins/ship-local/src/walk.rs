@@ -4,6 +4,7 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::vec;
 
+use futures_util::TryStreamExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::key::Key;
 use longshore_core::stage::Entry;
@@ -13,23 +14,24 @@ use tokio::task::JoinHandle;
 
 use crate::root::failure;
 
-/// How many entries may wait for their reader.
-const ENTRIES_IN_FLIGHT: usize = 256;
+/// How many entries are handed over at a time: to wake the reader for each would take longer than to find it.
+const ENTRIES_AT_ONCE: usize = 256;
 
 /// Every file below `root` that is a key's, in the order of keys. What a folder holds is in memory while it is walked, no more.
 pub(crate) fn entries(root: PathBuf) -> BoxStream<'static, Result<Entry>> {
-    let (sender, receiver) = channel(ENTRIES_IN_FLIGHT);
+    let (sender, receiver) = channel(1);
     let walker = tokio::task::spawn_blocking(move || walk(&root, &sender));
-    stream::unfold(Some((receiver, walker)), next).boxed()
+    let batches = stream::unfold(Some((receiver, walker)), next);
+    batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten().boxed()
 }
 
-type Walk = (Receiver<Entry>, JoinHandle<Result<()>>);
+type Walk = (Receiver<Vec<Entry>>, JoinHandle<Result<()>>);
 
-/// The next entry; at the end of them, what the walker says: only its word makes a clean end.
-async fn next(walk: Option<Walk>) -> Option<(Result<Entry>, Option<Walk>)> {
+/// The next entries; at the end of them, what the walker says: only its word makes a clean end.
+async fn next(walk: Option<Walk>) -> Option<(Result<Vec<Entry>>, Option<Walk>)> {
     let (mut receiver, walker) = walk?;
-    if let Some(entry) = receiver.recv().await {
-        return Some((Ok(entry), Some((receiver, walker))));
+    if let Some(batch) = receiver.recv().await {
+        return Some((Ok(batch), Some((receiver, walker))));
     }
     let ended = walker.await.unwrap_or_else(|error| {
         Err(Error::new(Stage::Ship, Kind::Failed, "", "the walk through the directory was cut").because(error))
@@ -44,7 +46,15 @@ struct Found {
     metadata: Metadata,
 }
 
-fn walk(root: &Path, sender: &Sender<Entry>) -> Result<()> {
+fn walk(root: &Path, sender: &Sender<Vec<Entry>>) -> Result<()> {
+    let mut batch = Vec::new();
+    let walked = walk_on(root, sender, &mut batch);
+    // Whoever reads no more misses nothing.
+    sender.blocking_send(batch).ok();
+    walked
+}
+
+fn walk_on(root: &Path, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> Result<()> {
     let mut ways = vec![read(root, "")?];
     while let Some(way) = ways.last_mut() {
         let Some(found) = way.next() else {
@@ -55,8 +65,8 @@ fn walk(root: &Path, sender: &Sender<Entry>) -> Result<()> {
             ways.push(read(root, &found.name)?);
             continue;
         }
-        let entry = Entry { key: Key::parse(&found.name)?, bytes: found.metadata.len() };
-        if sender.blocking_send(entry).is_err() {
+        batch.push(Entry { key: Key::parse(&found.name)?, bytes: found.metadata.len() });
+        if batch.len() == ENTRIES_AT_ONCE && sender.blocking_send(std::mem::take(batch)).is_err() {
             // Nobody reads on.
             return Ok(());
         }

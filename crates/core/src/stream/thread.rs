@@ -138,14 +138,15 @@ impl StreamWriter {
         sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
     }
 
-    /// Passes on all that `reader` gives, without a copy between.
+    /// Passes on all that `reader` gives, without a copy between, up to its first end: what a decoder reads behind that is another frame.
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            if reader.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)? == 0 {
-                return self.flush();
-            }
+            let read = reader.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
             self.pass(chunk.into())?;
+            if read < CHUNK_BYTES {
+                return Ok(());
+            }
         }
     }
 }

@@ -40,7 +40,12 @@ fn text(status: &Status) -> String {
     let told: Vec<String> = status.attention.iter().take(TOLD).map(one).collect();
     let more = status.attention.len().saturating_sub(TOLD);
     if told.is_empty() {
-        return format!("{} series at {} destinations are good", status.series.len(), status.destinations.len());
+        let (series, destinations) = (status.series.len(), status.destinations.len());
+        let verb = if series == 1 { "is" } else { "are" };
+        return format!(
+            "{series} series at {destinations} destination{} {verb} good",
+            if destinations == 1 { "" } else { "s" }
+        );
     }
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
     format!("{}{more}", told.join("; "))
