@@ -27,9 +27,11 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let into = format!("-d '{to} dbname={AGAIN}'");
     let scratch = site.folder("scratch")?;
     let scratch = scratch.display();
+    // Of the target's version: who restores elsewhere has no bin_dir of its cluster.
+    let bin_dir = database.bin_dir();
     let restore = |more: &str| {
         format!(
-            "{anew} && {longshore} --quiet --config {config} restore {NAME} --create --to '{to} dbname={AGAIN}' -i {identity} {more} > /dev/null"
+            "{anew} && PATH={bin_dir}:$PATH {longshore} --quiet --config {config} restore {NAME} --create --to '{to} dbname={AGAIN}' -i {identity} {more} > /dev/null"
         )
     };
     let alike = "--no-analyze --no-compare";
