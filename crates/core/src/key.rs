@@ -8,9 +8,8 @@
 //! ```
 
 use std::fmt;
-use std::ops::Range;
 
-use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -111,6 +110,9 @@ fn encode_byte(byte: u8) -> String {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamp(DateTime<Utc>);
 
+/// How a stamp stands in a name.
+const STAMP_FORMAT: &str = "%Y-%m-%d_%H%M%S";
+
 impl Stamp {
     /// The stamp of a moment; what is below the second is cut off.
     pub fn new(time: DateTime<Utc>) -> Self {
@@ -119,11 +121,9 @@ impl Stamp {
 
     /// Reads a stamp as it stands in a name, such as `2026-06-07_091500`.
     pub fn parse(text: &str) -> Option<Self> {
-        // By hand: a list reads as many as there are backups, and chrono's parser takes longer than all else that is read of one.
-        let part = |range: Range<usize>| text.get(range)?.parse::<u32>().ok();
-        let date = NaiveDate::from_ymd_opt(part(0..4)?.cast_signed(), part(5..7)?, part(8..10)?)?;
-        let stamp = Self(date.and_hms_opt(part(11..13)?, part(13..15)?, part(15..17)?)?.and_utc());
+        let time = NaiveDateTime::parse_from_str(text, STAMP_FORMAT).ok()?.and_utc();
         // Whatever the parser is lenient about must not make two names of one time.
+        let stamp = Self(time);
         (stamp.to_string() == text).then_some(stamp)
     }
 
@@ -135,9 +135,7 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (date, time) = (self.0.date_naive(), self.0.time());
-        write!(f, "{:04}-{:02}-{:02}_", date.year(), date.month(), date.day())?;
-        write!(f, "{:02}{:02}{:02}", time.hour(), time.minute(), time.second())
+        write!(f, "{}", self.0.format(STAMP_FORMAT))
     }
 }
 

@@ -25,8 +25,8 @@ const MAX_LINE_BYTES: usize = 1000;
 const GRACE: Duration = Duration::from_secs(5);
 /// The size to which a child's pipe is widened, in bytes: fewer switches between it and us.
 const PIPE_BYTES: usize = 1 << 20;
-/// How long a wide pipe is left to fill when little was in it. `pg_dump` writes 4 KiB at a time, and to wake for each costs a processor a
-/// tenth of its time; no server fills the pipe in that while.
+/// How long a wide pipe is left to fill when little was in it. `pg_dump` writes 4 KiB at a time, and to wake for each made a third of a
+/// run's context switches; no server fills the pipe in that while.
 const FILLING: Duration = Duration::from_millis(1);
 /// What is little.
 const FEW_BYTES: usize = 64 << 10;

@@ -78,10 +78,11 @@ impl Draft {
     fn clean(&mut self) -> io::Result<()> {
         self.cleaned()?;
         let file = self.file.as_file().try_clone()?;
-        self.cleaning = Some(thread::spawn(move || {
+        let cleaning = thread::Builder::new().spawn(move || {
             file.sync_data()?;
             Ok(fadvise(file, 0, None, Advice::DontNeed)?)
-        }));
+        })?;
+        self.cleaning = Some(cleaning);
         Ok(())
     }
 

@@ -49,9 +49,11 @@ struct Found {
 fn walk(root: &Path, sender: &Sender<Vec<Entry>>) -> Result<()> {
     let mut batch = Vec::new();
     let walked = walk_on(root, sender, &mut batch);
-    // Whoever reads no more misses nothing.
-    sender.blocking_send(batch).ok();
-    walked
+    match sender.blocking_send(batch) {
+        Ok(()) => walked,
+        // Nobody reads on, nor hears how it ended.
+        Err(_) => Ok(()),
+    }
 }
 
 fn walk_on(root: &Path, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> Result<()> {
