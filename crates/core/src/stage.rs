@@ -261,7 +261,7 @@ pub trait Restore: Send + Sync {
 
     /// Restores one backup. Nothing that is there is dropped before the plaintext was seen to open. Bytes that end in an error fail
     /// it, whatever the target made of them.
-    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored>;
+    async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored>;
 
     /// What is in the plaintext, a line each.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;

@@ -305,7 +305,9 @@ impl Driller<'_> {
             let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
             let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
             notes.extend(told);
-            let restored = self.restorer(ground, manifest)?.restore(manifest, plaintext).await?;
+            // All of it is wanted: nothing is chosen by what was recorded.
+            let wanted = Wanted { manifest, details: None };
+            let restored = self.restorer(ground, manifest)?.restore(wanted, plaintext).await?;
             if restored.phases.is_empty() {
                 phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
             }

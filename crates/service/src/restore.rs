@@ -174,7 +174,7 @@ impl Restorer<'_> {
     async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, record: Option<&Map<String, Value>>) -> Restored {
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
-        let mut restored = self.bring(restorer, chosen).await;
+        let mut restored = self.bring(restorer, chosen, record).await;
         let details = record.and_then(|record| restorer.brings(record));
         if let (Ok((outcome, Some(database))), Some(details)) = (&mut restored, details) {
             self.compare(outcome, database, chosen, &details).await;
@@ -189,7 +189,13 @@ impl Restorer<'_> {
     }
 
     /// Restores one backup, from another destination anew where the bytes of one are damaged, and tells which database it lies in.
-    async fn bring(&self, restorer: &dyn Restore, chosen: &Chosen) -> Result<(Outcome, Option<String>)> {
+    async fn bring(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &Chosen,
+        record: Option<&Map<String, Value>>,
+    ) -> Result<(Outcome, Option<String>)> {
+        let wanted = Wanted { manifest: &chosen.backup.manifest, details: record };
         let mut damaged: Option<Error> = None;
         for skipped in 0..chosen.sources.len() {
             let (name, watch) = (chosen.backup.name.clone(), Arc::clone(&self.watch));
@@ -198,7 +204,7 @@ impl Restorer<'_> {
                 let heard = plaintext.inspect(move |chunk| {
                     watch.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
                 });
-                restorer.restore(&chosen.backup.manifest, heard.boxed()).await
+                restorer.restore(wanted, heard.boxed()).await
             };
             match (restored.await, damaged.take()) {
                 (Ok(restored), _) => {

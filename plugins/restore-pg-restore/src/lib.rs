@@ -6,6 +6,7 @@
 //! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
 //! | `selection.rs` | what of an archive is restored |
+//! | `schema.rs` | the schemas that what was chosen lies in |
 //! | `roles.rs` | archives under other roles |
 //! | `script.rs` | psql, and the roles that are there already |
 //! | `psql.rs` | which psql may be trusted with a script |
@@ -19,6 +20,7 @@ mod patience;
 mod prepare;
 mod psql;
 mod roles;
+mod schema;
 mod script;
 mod selection;
 
@@ -80,18 +82,22 @@ impl Restorer {
     /// Restores into a database that is there, or that is made for it.
     async fn fill(
         &self,
-        manifest: &Manifest,
+        wanted: Wanted<'_>,
         database: &str,
         landing: Landing,
         ready: Ready,
     ) -> Result<(Vec<String>, Vec<Phase>)> {
+        let manifest = wanted.manifest;
+        let schemas = schema::needed(&self.target, wanted);
         let made = landing != Landing::There;
         let plain = manifest.artifact.format == Format::Plain;
-        // pg_restore makes a database of the same name with all its properties; another name is ours to make.
-        let by_archive = made && !plain && manifest.subject == Subject::database(database);
+        // pg_restore makes a database of the same name with all its properties; another name is ours to make, and one that needs schemas
+        // before.
+        let by_archive = made && !plain && schemas.is_empty() && manifest.subject == Subject::database(database);
         if made && !by_archive {
             landing::make(&self.client, database, manifest.database.as_ref()).await?;
         }
+        let mut notes = schema::make(&self.client.to_database(database), &schemas).await?;
         let begun = Instant::now();
         let phases = if plain {
             let client = self.client.to_database(database);
@@ -102,14 +108,14 @@ impl Restorer {
             archive::restore(self, database, create, manifest, ready).await?
         };
         if by_archive || self.target.content == TargetContent::Append {
-            return Ok((Vec::new(), phases));
+            return Ok((notes, phases));
         }
-        let note = format!(
+        notes.push(format!(
             "database \"{}\": its own owner, privileges and settings are not restored, only what is in it; they are where \
              pg_restore makes it anew under its own name",
             printable(database)
-        );
-        Ok((vec![note], phases))
+        ));
+        Ok((notes, phases))
     }
 
     /// Gathers the planner's statistics, which no dump brings.
@@ -140,7 +146,8 @@ impl Restorer {
     }
 
     /// Fills the database that a backup is restored into, or the whole cluster.
-    async fn bring(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored> {
+    async fn bring(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
+        let manifest = wanted.manifest;
         let Subject::Database { name } = &manifest.subject else {
             let begun = Instant::now();
             let notes = script::restore_cluster(self, manifest, plaintext).await?;
@@ -165,7 +172,7 @@ impl Restorer {
                 Some(landing::Guard::over(&self.client, database, aside.as_deref()).await?)
             }
         };
-        let filled = self.fill(manifest, database, landing, ready).await;
+        let filled = self.fill(wanted, database, landing, ready).await;
         if let Some(guard) = guard {
             guard.dismiss();
         }
@@ -203,10 +210,10 @@ impl Restore for Restorer {
         prepare::look(self, wanted).await
     }
 
-    async fn restore(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Restored> {
-        let mut restored = self.bring(manifest, plaintext).await?;
+    async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
+        let mut restored = self.bring(wanted, plaintext).await?;
         if self.target.statistics == Statistics::Gathered {
-            for database in self.filled(manifest).await? {
+            for database in self.filled(wanted.manifest).await? {
                 match self.analyze(&database).await {
                     Ok(phase) => restored.phases.push(phase),
                     // The data is there; only queries are planned worse.

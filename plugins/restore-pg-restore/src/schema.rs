@@ -1,0 +1,73 @@
+//! The schemas that what was chosen lies in: pg_restore chooses what is in a schema, and leaves the schema itself out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_core::Result;
+use longshore_core::error::printable;
+use longshore_core::plugin::{Owners, Section, Selection, Target};
+use longshore_core::stage::Wanted;
+use longshore_pg_archive::Facts;
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{identifier, literal};
+
+use crate::selection;
+
+/// The schemas of the archive that chosen tables and schemas need, with their owners in the target, where they are to have them. None
+/// where everything is restored, or a list says what is, or nothing was recorded of the archive.
+pub(crate) fn needed(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Option<String>> {
+    let Selection { tables, schemas, sections, list } = &target.selection;
+    let by_name = list.is_none() && !(tables.is_empty() && schemas.is_empty());
+    let defines = sections.is_empty() || sections.contains(&Section::PreData);
+    let (true, Some(facts)) = (by_name && defines, wanted.details.and_then(selection::facts)) else {
+        return BTreeMap::new();
+    };
+    let made = made(&facts);
+    let holds_table = |schema: &str| {
+        let holds = |line: &String, table: &String| {
+            let of_it = format!(" {schema} {table} ");
+            RELATIONS.iter().any(|kind| line.contains(&format!(" {kind}{of_it}")))
+        };
+        tables.iter().any(|table| facts.toc.iter().any(|line| holds(line, table)))
+    };
+    let is_chosen = |schema: &String| {
+        (schemas.is_empty() || schemas.contains(schema)) && (tables.is_empty() || holds_table(schema))
+    };
+    let owner = |owner: String| {
+        let owner = target.role_map.get(&owner).cloned().unwrap_or(owner);
+        (target.owners == Owners::AsDumped && !owner.is_empty()).then_some(owner)
+    };
+    made.into_iter().filter(|(name, _)| is_chosen(name)).map(|(name, of)| (name, owner(of))).collect()
+}
+
+/// What pg_restore takes for a table that is chosen by its name.
+const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"];
+
+/// The schemas that an archive makes, with their owners: `id; catalog oid SCHEMA - schema owner`. Either name may hold spaces; what
+/// lies in a schema tells where its name ends.
+fn made(facts: &Facts) -> BTreeMap<String, String> {
+    let known: BTreeSet<&str> = facts.tables.iter().filter_map(|table| table.schema.as_deref()).collect();
+    let lines = facts.toc.iter().filter_map(|line| Some(line.split_once(" SCHEMA - ")?.1));
+    let lines = lines.filter_map(|rest| {
+        let known = known.iter().filter_map(|name| Some((*name, rest.strip_prefix(name)?.strip_prefix(' ')?)));
+        known.max_by_key(|(name, _)| name.len()).or_else(|| rest.rsplit_once(' '))
+    });
+    lines.map(|(name, owner)| (name.to_owned(), owner.to_owned())).collect()
+}
+
+/// Makes the schemas that are not there, and tells of those.
+pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<String>>) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (name, owner) in schemas {
+        let lacks = format!(
+            "select to_json(not exists (select from pg_catalog.pg_namespace where nspname = {}))",
+            literal(name)
+        );
+        if client.ask(&lacks).await? {
+            let owner = owner.as_deref().map(|owner| format!(" authorization {}", identifier(owner)));
+            let statement = format!("create schema {}{}", identifier(name), owner.unwrap_or_default());
+            client.execute(&statement).await?;
+            notes.push(format!("schema \"{}\" was made; its privileges and comment are not restored", printable(name)));
+        }
+    }
+    Ok(notes)
+}
