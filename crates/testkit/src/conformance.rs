@@ -13,7 +13,7 @@ use std::any::Any;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use longshore_core::key::Key;
@@ -37,6 +37,8 @@ pub struct Fixture {
     pub scale: Scale,
     /// Who wins a race.
     pub race: Race,
+    /// For how long a list may still name what was removed.
+    pub forgets: Duration,
     /// The folder that its keys are files in, where that can be written to without it.
     folder: Option<PathBuf>,
     _keep: Box<dyn Any + Send + Sync>,
@@ -80,6 +82,7 @@ impl Fixture {
             store,
             scale: Scale::default(),
             race: Race::One,
+            forgets: Duration::ZERO,
             folder: None,
             _keep: Box::new(keep),
         }
@@ -101,6 +104,12 @@ impl Fixture {
     #[must_use]
     pub fn racing(self, race: Race) -> Self {
         Self { race, ..self }
+    }
+
+    /// The same destination, whose lists may name what was removed for so long.
+    #[must_use]
+    pub fn forgetting_within(self, forgets: Duration) -> Self {
+        Self { forgets, ..self }
     }
 
     /// The same destination, whose keys are files in a folder: of many, most are put there rather than shipped.
@@ -128,6 +137,18 @@ impl Fixture {
             .unwrap()
     }
 
+    /// What is listed in a folder once no more than so many are, or once the destination has had its time to forget the others.
+    async fn left(&self, folder: &str, count: usize) -> Vec<(String, u64)> {
+        let end = Instant::now() + self.forgets;
+        loop {
+            let listed = self.listed(folder).await;
+            if listed.len() <= count || Instant::now() >= end {
+                return listed;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// The digest of what is under a key.
     async fn fetched(&self, key: &Key) -> Result<Digest> {
         crate::stream::digest(self.store.fetch(key, None).await?).await
@@ -135,7 +156,7 @@ impl Fixture {
 
     /// That nothing is to be seen of a key, nor of anything else in its folder.
     async fn assert_nothing(&self, key: &Key) {
-        assert_eq!(self.listed(key.folder()).await, [], "listed after {key} was not shipped");
+        assert_eq!(self.left(key.folder(), 0).await, [], "listed after {key} was not shipped");
         let error = self.fetched(key).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
     }

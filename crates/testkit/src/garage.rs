@@ -1,6 +1,7 @@
 //! A throwaway cluster of Garage, a real S3 store: three nodes that keep three copies, up in seconds and gone with the test's process.
 //!
-//! It checks signatures and checksums and lists uploads under way. It ignores `If-None-Match` and Object Lock's headers.
+//! It checks signatures and checksums and lists uploads under way. It ignores `If-None-Match` and Object Lock's headers, and a list
+//! may for a moment name what was removed.
 
 use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, RandomState};
