@@ -157,3 +157,27 @@ fn what_belongs_to_the_cluster_can_be_dumped_in_parts() {
         workshop.opening(&["restore", what, "--list"]).expect(0).says(holds).keeps_quiet_about(lacks);
     }
 }
+
+#[test]
+fn zstd_tries_as_hard_as_it_was_told_and_says_what_that_cost() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    let cost = |more: &str| {
+        workshop.configure(&Job { more, ..Job::default() });
+        workshop.json(&["run", "--json"])["artifacts"][0]["compression"].clone()
+    };
+    for (more, level) in [("", 3), ("compression = { level = 'auto' }", 3), ("compression = { level = 9 }", 9)] {
+        let cost = cost(more);
+        assert_eq!((&cost["lowest_level"], &cost["highest_level"]), (&level.into(), &level.into()), "{more}");
+        assert!(cost["held_up_seconds"].as_f64().is_some(), "{cost}");
+    }
+    assert!(cost("compression = { method = 'none' }").is_null());
+    for (written, words) in [
+        ("level = 'hard'", "level \"hard\" is neither a number nor \"auto\""),
+        ("level = 20", "level is from 1 to 19"),
+        ("by = 'pg_dump', level = 'auto'", "level is a number where pg_dump compresses"),
+    ] {
+        workshop.configure(&Job { more: &format!("compression = {{ {written} }}"), ..Job::default() });
+        workshop.longshore(&["check"]).expect(1).says(words);
+    }
+}

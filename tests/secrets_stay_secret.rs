@@ -106,6 +106,7 @@ fn a_connection_string_in_the_wrong_place_is_not_quoted() {
         ("ship = ['local']", format!("ship = ['local']\nretention = {{ '{uri}' = 'x' }}")),
         ("ship = ['local']", format!("ship = ['local']\ncompression = {{ method = '{keywords}' }}")),
         ("ship = ['local']", format!("ship = ['local']\ncompression = {{ by = '{uri}' }}")),
+        ("ship = ['local']", format!("ship = ['local']\ncompression = {{ level = '{keywords}' }}")),
         ("ship = ['local']", format!("ship = ['local']\nparallel = '{uri}'")),
         ("ship = ['local']", format!("ship = ['local']\n'{uri}' = 1")),
         ("ship = ['local']", format!("ship = ['local']\n[job.'{uri}']")),
