@@ -55,6 +55,22 @@ fn init_leads_to_a_first_run_and_overwrites_nothing() {
     longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("sound");
 }
 
+/// What a person's environment says is not there when cron runs.
+#[test]
+fn init_writes_down_what_the_environment_says() {
+    let workshop = Workshop::new();
+    let (config, destination) = (workshop.path("etc/config.toml"), workshop.path("backups"));
+    let mut init = workshop.command();
+    for keyword in workshop.cluster.connection().split(' ') {
+        let (keyword, value) = keyword.split_once('=').unwrap();
+        init.env(format!("PG{}", keyword.to_uppercase()), value);
+    }
+    init.env("PGPASSWORD", "never-written").args(["init", "--destination", destination.to_str().unwrap()]);
+    finish(init.arg("--config").arg(&config)).expect(0);
+    assert!(!std::fs::read_to_string(&config).unwrap().contains("never-written"));
+    finish(workshop.command().args(["run", "--config"]).arg(&config)).expect(0);
+}
+
 #[test]
 fn a_databases_name_cannot_break_the_configuration_that_init_writes() {
     let workshop = Workshop::new();

@@ -8,6 +8,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::client::Client;
+use crate::conninfo::ConnInfo;
 use crate::tool::Version;
 
 /// How far the server's clock may be from ours, in seconds, before a check warns.
@@ -144,7 +145,7 @@ const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 /// How to reach a server of this machine, the likeliest first: as the environment says, then by every socket that there is, as
 /// ourselves and as `postgres`.
 pub fn local_connections() -> Vec<String> {
-    let mut connections = vec![String::new()];
+    let mut connections = vec![of_environment()];
     for folder in SOCKET_DIRS {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut ports: Vec<u16> =
@@ -157,6 +158,27 @@ pub fn local_connections() -> Vec<String> {
     }
     connections
 }
+
+/// Where the environment says that the server is, in so many words: whoever runs later, such as cron, may have another environment.
+fn of_environment() -> String {
+    let mut said = ConnInfo::default();
+    for (variable, keyword) in REACH {
+        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
+            said.set(keyword, &value);
+        }
+    }
+    said.to_string()
+}
+
+/// What says in the environment where a server is, and libpq's keywords for it. Passwords stay where they are.
+const REACH: [(&str, &str); 6] = [
+    ("PGSERVICE", "service"),
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGPORT", "port"),
+    ("PGUSER", "user"),
+    ("PGSSLMODE", "sslmode"),
+];
 
 #[cfg(test)]
 mod tests {

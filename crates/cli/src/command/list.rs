@@ -204,7 +204,7 @@ fn state(backup: &Backup) -> String {
 
 /// Shows the backups; whose they are, too, where several jobs made them.
 fn table(output: Output, lines: &[Line]) {
-    let mut headings = vec!["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "VERIFIED", "DESTINATIONS"];
+    let mut headings = vec!["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "JUDGED", "DESTINATIONS"];
     let mut rows: Vec<_> = lines.iter().map(row).collect();
     if lines.iter().any(|line| line.what.job() != lines[0].what.job()) {
         headings.insert(1, "JOB");
