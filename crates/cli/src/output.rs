@@ -55,14 +55,17 @@ impl Output {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-        let lines = std::iter::once(&plain).chain(rows).map(|row| {
-            let cells = row.iter().zip(&widths).zip(headings).map(|((cell, &width), heading)| {
+        let mut text = String::new();
+        for row in std::iter::once(&plain).chain(rows) {
+            for ((cell, &width), heading) in row.iter().zip(&widths).zip(headings) {
                 let cell = printable(cell);
-                if heading.starts_with('>') { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-            });
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        });
-        self.line(lines.collect::<Vec<_>>().join("\n"));
+                text +=
+                    &if heading.starts_with('>') { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+            }
+            text.truncate(text.trim_end_matches(' ').len());
+            text.push('\n');
+        }
+        self.line(text.trim_end_matches('\n'));
     }
 
     /// Something to know, unless it is unwanted.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -20,7 +21,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::key::Key;
 use crate::lock::{Holder, Lock};
 use crate::quantity::Span;
-use crate::stage::{Entry, Exclusive, Leftover, Locks, Room, Ship, Store, Sweep};
+use crate::stage::{Entry, Exclusive, Gather, Leftover, Locks, Room, Ship, Store, Sweep};
 use crate::stream::ByteStream;
 
 use resume::Wanted;
@@ -156,6 +157,10 @@ impl Store for Berth {
         self.answer(self.store.remove(key)).await
     }
 
+    fn gather(&self) -> Option<&dyn Gather> {
+        self.store.gather().map(|_| self as &dyn Gather)
+    }
+
     fn locks(&self) -> Option<&dyn Locks> {
         self.store.locks().map(|_| self as &dyn Locks)
     }
@@ -192,6 +197,14 @@ impl Room for Berth {
     async fn free_bytes(&self) -> Result<u64> {
         let room = self.store.room().ok_or_else(|| not_offered(&self.name))?;
         self.answer(room.free_bytes()).await
+    }
+}
+
+#[async_trait]
+impl Gather for Berth {
+    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
+        let gather = self.store.gather().ok_or_else(|| not_offered(&self.name))?;
+        self.answer(gather.fetch_all(keys, max_bytes)).await
     }
 }
 

@@ -1,17 +1,18 @@
 //! The backups of a destination, read from their manifests and from nothing else.
 
+mod manifests;
+
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::adopt::{Adopted, Refusal};
-use crate::error::{Error, Kind, Result, Stage};
+use crate::error::{Error, Result};
 use crate::key::{BackupName, Key, PAGE};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::manifest::Manifest;
 use crate::mark::{MarkName, Marks};
 use crate::retention::Candidate;
 use crate::stage::{Entry, Store};
-use crate::stream::collect;
 use crate::subject::Subject;
 
 /// How many manifests or marks are fetched at once.
@@ -56,8 +57,8 @@ impl Series {
 pub struct Backup {
     /// Its name.
     pub name: BackupName,
-    /// Its record.
-    pub manifest: Manifest,
+    /// Its record, which is large, and of which a catalog keeps thousands.
+    pub manifest: Box<Manifest>,
     /// Whether its artifact lies there with the size that the manifest says.
     pub artifact: Presence,
     /// What became known of it since.
@@ -121,34 +122,13 @@ impl Catalog {
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
             store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
-        let manifests = sizes.keys().filter_map(|key| Some((BackupName::of_manifest(key)?, key.clone())));
-        let read: Vec<_> = stream::iter(manifests)
-            .map(|(name, key)| async move {
-                let body = match store.fetch(&key, None).await {
-                    // Withdrawn since it was listed: another prune was at work, and the backup is no more.
-                    Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-                    // One that may not be read hides no other.
-                    Err(error) if error.kind() == Kind::Denied => return Ok(Some((name, Err(error), key))),
-                    body => body?,
-                };
-                let manifest = match collect(body, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await {
-                    Ok(bytes) => Manifest::from_bytes(&key, &bytes),
-                    Err(error) if error.kind() == Kind::Corrupt => Err(error),
-                    // A lost connection says nothing about the manifest.
-                    Err(error) => return Err(error),
-                };
-                Ok::<_, Error>(Some((name, manifest, key)))
-            })
-            .buffered(FETCHES)
-            .try_filter_map(|read| async move { Ok(read) })
-            .try_collect()
-            .await?;
+        let read = manifests::read(store, sizes.keys()).await?;
 
         let mut catalog = Self::default();
         let mut marks = Self::read_marks(store, sizes.keys()).await?;
         let mut unclaimed = sizes;
         unclaimed.retain(|key, _| key.as_str() != PAGE);
-        for (name, manifest, key) in read {
+        for manifests::Read { name, key, manifest } in read.into_iter().flatten() {
             unclaimed.remove(&key);
             match manifest {
                 Err(error) => {

@@ -184,12 +184,15 @@ impl StdError for Error {
 /// A name as it may be shown: control characters are escaped, so that no name can break a line or drive a terminal, and so is what is
 /// not seen or turns around what is seen, so that no name looks like another.
 pub fn printable(name: &str) -> String {
-    let escape = |char: char| match char {
-        _ if char.is_control() => char.escape_debug().to_string(),
-        _ if is_hidden(char) => char.escape_unicode().to_string(),
-        _ => char.to_string(),
-    };
-    name.chars().map(escape).collect()
+    let mut shown = String::with_capacity(name.len());
+    for char in name.chars() {
+        match char {
+            _ if char.is_control() => shown.extend(char.escape_debug()),
+            _ if is_hidden(char) => shown.extend(char.escape_unicode()),
+            _ => shown.push(char),
+        }
+    }
+    shown
 }
 
 /// Whether a character only changes how others are shown: directions of writing, joints, marks, tags.

@@ -254,6 +254,15 @@ impl Manifest {
         Ok(bytes)
     }
 
+    /// Gives back the room that its lists have for more: a catalog keeps thousands of manifests.
+    fn shrink(&mut self) {
+        let Self { verified, not_captured, warnings, needs, shipments, recipients, .. } = self;
+        verified.shrink_to_fit();
+        needs.shrink_to_fit();
+        shipments.shrink_to_fit();
+        [not_captured, warnings, recipients].into_iter().for_each(Vec::shrink_to_fit);
+    }
+
     /// Reads the manifest that lies under `key`. It must be of a format this program knows, and be the one that belongs there.
     pub fn from_bytes(key: &Key, bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
@@ -275,7 +284,8 @@ impl Manifest {
             let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
             return Err(error.hint("use the Longshore version that wrote it, or a newer one"));
         }
-        let manifest = read.map_err(|error| bad("not a whole manifest".into()).because(error))?;
+        let mut manifest = read.map_err(|error| bad("not a whole manifest".into()).because(error))?;
+        manifest.shrink();
         let name = manifest.name()?;
         if name.manifest() != *key {
             return Err(bad(format!("describes \"{name}\", which is another backup")));

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::{Map, Value};
@@ -188,6 +189,11 @@ pub trait Store: Ship {
     /// where a lock keeps it.
     async fn remove(&self, key: &Key) -> Result<()>;
 
+    /// Whether many small objects can be read in one go.
+    fn gather(&self) -> Option<&dyn Gather> {
+        None
+    }
+
     /// Whether it can keep what it took, and tells until when.
     fn locks(&self) -> Option<&dyn Locks> {
         None
@@ -198,6 +204,14 @@ pub trait Store: Ship {
         let _ = span;
         None
     }
+}
+
+/// A destination where many small objects take less together than one by one, as files do.
+#[async_trait]
+pub trait Gather: Send + Sync {
+    /// What is under each of the keys, in their order, as [`Store::fetch`] would give it whole; more than `max_bytes` is
+    /// [`Corrupt`](crate::error::Kind::Corrupt). An error is one of the destination, and of no key alone.
+    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>>;
 }
 
 /// A destination that can keep what it took from being removed.

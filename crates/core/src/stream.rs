@@ -78,12 +78,17 @@ pub async fn collect(mut stream: ByteStream, limit: usize, stage: Stage, subject
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         if all.len() + chunk.len() > limit {
-            let message = format!("larger than {limit} bytes, which no file of this kind is");
-            return Err(Error::new(stage, Kind::Corrupt, subject, message));
+            return Err(too_large(limit, stage, subject));
         }
         all.extend_from_slice(&chunk);
     }
     Ok(all.freeze())
+}
+
+/// The error of what should have been small.
+pub fn too_large(limit: usize, stage: Stage, subject: &str) -> Error {
+    let message = format!("larger than {limit} bytes, which no file of this kind is");
+    Error::new(stage, Kind::Corrupt, subject, message)
 }
 
 /// Reads a stream to its end, for the end's sake.

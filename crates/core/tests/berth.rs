@@ -14,7 +14,7 @@ use longshore_core::key::Key;
 use longshore_core::pipeline::{Destination, Pipeline};
 use longshore_core::progress::unwatched;
 use longshore_core::quantity::Span;
-use longshore_core::stage::{Locks, Ship, Store};
+use longshore_core::stage::{Gather, Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
@@ -78,12 +78,23 @@ impl Store for Hangs {
         std::future::pending().await
     }
 
+    fn gather(&self) -> Option<&dyn Gather> {
+        self.spools.then_some(self)
+    }
+
     fn locks(&self) -> Option<&dyn Locks> {
         self.spools.then_some(self)
     }
 
     fn retaining(&self, _: Span) -> Option<Arc<dyn Store>> {
         self.spools.then(|| Arc::new(Self { ..*self }) as _)
+    }
+}
+
+#[async_trait]
+impl Gather for Hangs {
+    async fn fetch_all(&self, _: Vec<Key>, _: usize) -> Result<Vec<Result<Bytes>>> {
+        std::future::pending().await
     }
 }
 
@@ -104,6 +115,14 @@ async fn a_lock_is_offered_where_the_destination_has_one_and_asked_for_under_the
         let error = store.locks().unwrap().locked_until(&key()).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_are_read_together_where_the_destination_does_so_and_under_the_same_terms() {
+    assert!(berth(Hangs { after_chunks: 0, spools: false }).gather().is_none());
+    let berth = berth(Hangs { after_chunks: 0, spools: true });
+    let error = berth.gather().unwrap().fetch_all(vec![key()], 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
 }
 
 #[tokio::test(start_paused = true)]

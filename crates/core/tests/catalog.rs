@@ -240,6 +240,17 @@ async fn a_manifest_that_may_not_be_read_is_reported_and_hides_no_other() {
     assert!(catalog.orphans.is_empty(), "its artifact is no orphan");
 }
 
+/// Another prune is at work, or the store's lists are behind: they name what is gone.
+#[tokio::test]
+async fn a_manifest_that_went_away_since_it_was_listed_is_no_backup() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    store.fault_at(Operation::Fetch, "2026-06-06_030000.json", Fault::Vanish);
+    let catalog = Catalog::read(&store).await.unwrap();
+    assert_eq!(catalog.backups().count(), 2);
+    assert!(catalog.unreadable.is_empty());
+}
+
 #[tokio::test]
 async fn retention_plans_each_series_of_a_catalog_by_itself() {
     let store = MemoryStore::new();

@@ -134,7 +134,7 @@ impl Driller<'_> {
 
         began("making a place to restore to");
         let begun = Instant::now();
-        let manifests: Vec<&Manifest> = candidates.iter().map(|candidate| &candidate.backup.manifest).collect();
+        let manifests: Vec<&Manifest> = candidates.iter().map(|candidate| &*candidate.backup.manifest).collect();
         let scratch = self.scratch(job)?.make(&manifests).await?;
         let scratch_seconds = seconds(begun);
         let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;

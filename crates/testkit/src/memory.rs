@@ -32,6 +32,8 @@ pub enum Operation {
 pub enum Fault {
     /// It is refused at once, with [`Kind::Denied`].
     Deny,
+    /// It is gone since it was listed: [`Kind::NotFound`].
+    Vanish,
     /// It fails with [`Kind::Unavailable`] after so many bytes, or entries of a list.
     FailAfter(u64),
     /// It never comes to an end.
@@ -130,6 +132,7 @@ impl MemoryStore {
         match fault {
             None => Ok(None),
             Some(Fault::Deny) => Err(Error::new(Stage::Ship, Kind::Denied, key, "denied on purpose")),
+            Some(Fault::Vanish) => Err(Error::new(Stage::Ship, Kind::NotFound, key, "gone on purpose")),
             Some(Fault::FailAfter(count)) => Ok(Some(count)),
             Some(Fault::Block) => std::future::pending().await,
         }

@@ -30,7 +30,7 @@ use futures_util::stream::BoxStream;
 use longshore_core::key::{Key, encode_name};
 use longshore_core::lock::{self, Holder, Lock};
 use longshore_core::plugin::Plugin;
-use longshore_core::stage::{Entry, Exclusive, Room, Ship, Store};
+use longshore_core::stage::{Entry, Exclusive, Gather, Room, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -98,6 +98,10 @@ impl Store for Directory {
         Ok(reading.await?.stream())
     }
 
+    fn gather(&self) -> Option<&dyn Gather> {
+        Some(self)
+    }
+
     async fn remove(&self, key: &Key) -> Result<()> {
         let (root, place) = (self.root.clone(), self.root.place(key));
         blocking(move || {
@@ -112,6 +116,19 @@ impl Store for Directory {
                 },
                 Err(error) => Err(failure(&place.path, "cannot remove the file", error)),
             }
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Gather for Directory {
+    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
+        let root = self.root.clone();
+        blocking(move || {
+            root.stand()?;
+            let read = |key| read::Reading::begin(root.place(key).path, None)?.whole(max_bytes);
+            Ok(keys.iter().map(read).collect())
         })
         .await
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES, too_large};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -75,6 +75,22 @@ impl Reading {
             }
         });
         chunks.boxed()
+    }
+
+    /// All of its bytes, unless they are more than `max_bytes`.
+    pub(crate) fn whole(mut self, max_bytes: usize) -> Result<Bytes> {
+        let ahead = self.ahead.take().unwrap_or_default();
+        if self.left.saturating_add(ahead.len() as u64) > max_bytes as u64 {
+            return Err(too_large(max_bytes, Stage::Ship, &self.path.display().to_string()));
+        }
+        if self.left == 0 {
+            return Ok(ahead);
+        }
+        let mut all = Vec::from(ahead);
+        while self.left > 0 {
+            all.extend_from_slice(&self.chunk()?);
+        }
+        Ok(all.into())
     }
 
     fn chunk(&mut self) -> Result<Bytes> {

@@ -13,7 +13,7 @@ use longshore_core::quantity::age;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
 use longshore_service::catalogs::{catalogs, means, means_adopted};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::args::List;
 use crate::command::Context;
@@ -26,9 +26,15 @@ struct Line {
     name: BackupName,
     age_seconds: i64,
     /// What each destination that has it holds: `whole`, or what is wrong.
-    destinations: BTreeMap<String, String>,
+    #[serde(serialize_with = "as_map")]
+    destinations: Vec<(String, String)>,
     #[serde(flatten)]
     what: What,
+}
+
+/// What each destination holds, by its name.
+fn as_map<S: Serializer>(destinations: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(destinations.iter().map(|(name, state)| (name, state)))
 }
 
 /// What is known of it.
@@ -122,14 +128,14 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
             }
             let state = state(&backup);
             let line = lines.entry(backup.name.clone()).or_insert_with(|| line(backup));
-            line.destinations.insert(destination.clone(), state);
+            line.destinations.push((destination.clone(), state));
         }
         let wanted = |file: &&Adopted| args.subject.as_deref().is_none_or(|words| means_adopted(words, file));
         for file in catalog.adopted.values().flatten().filter(wanted) {
             let line = lines.entry(file.name.clone()).or_insert_with(|| adopted_line(file));
             let state = if file.is_good() { "whole" } else { "damaged: empty" };
             exit = if file.is_good() { exit } else { worse(exit, Exit::Damaged) };
-            line.destinations.insert(destination.clone(), state.to_owned());
+            line.destinations.push((destination.clone(), state.to_owned()));
         }
     }
     let lines: Vec<Line> = lines.into_values().collect();
@@ -139,7 +145,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
         if lines.is_empty() && exit == Exit::Done {
             output.note("no backups");
         } else {
-            table(*output, &lines);
+            table(*output, lines);
         }
         if !orphans.is_empty() {
             output.note(strangers(&orphans));
@@ -174,8 +180,8 @@ fn line(Backup { name, manifest, .. }: Backup) -> Line {
     Line {
         name,
         age_seconds: (Utc::now() - manifest.time.time()).num_seconds(),
-        destinations: BTreeMap::new(),
-        what: What::Backup(Box::new(manifest)),
+        destinations: Vec::with_capacity(1),
+        what: What::Backup(manifest),
     }
 }
 
@@ -184,7 +190,7 @@ fn adopted_line(file: &Adopted) -> Line {
     Line {
         name: file.name.clone(),
         age_seconds: (Utc::now() - file.time).num_seconds(),
-        destinations: BTreeMap::new(),
+        destinations: Vec::with_capacity(1),
         what: What::Adopted {
             adopted: true,
             job,
@@ -203,15 +209,20 @@ fn state(backup: &Backup) -> String {
 }
 
 /// Shows the backups; whose they are, too, where several jobs made them.
-fn table(output: Output, lines: &[Line]) {
+fn table(output: Output, lines: Vec<Line>) {
     let mut headings = vec!["BACKUP", "TIME (UTC)", ">AGE", ">SIZE", "JUDGED", "DESTINATIONS"];
-    let mut rows: Vec<_> = lines.iter().map(row).collect();
-    if lines.iter().any(|line| line.what.job() != lines[0].what.job()) {
+    let of_jobs = lines.iter().any(|line| line.what.job() != lines[0].what.job());
+    if of_jobs {
         headings.insert(1, "JOB");
-        for (row, line) in rows.iter_mut().zip(lines) {
-            row.insert(1, printable(line.what.job()));
-        }
     }
+    let row = |line: Line| {
+        let mut cells = row(&line);
+        if of_jobs {
+            cells.insert(1, printable(line.what.job()));
+        }
+        cells
+    };
+    let rows: Vec<_> = lines.into_iter().map(row).collect();
     output.table(&headings, &rows);
 }
 

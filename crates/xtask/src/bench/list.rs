@@ -27,7 +27,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         &[
             (
                 "find | xargs jq .subject",
-                format!("find {} -name '*-??????.json' -print0 | xargs -0 jq -c .subject > /dev/null", near.display()),
+                format!("find {} -name '*_??????.json' -print0 | xargs -0 jq -c .subject > /dev/null", near.display()),
             ),
             ("longshore list", format!("{} --config {config} list > /dev/null", bench.longshore()?.display())),
         ],

@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 
 use futures_util::StreamExt;
-use longshore_core::Kind;
+use longshore_core::stream::{CHUNK_BYTES, collect};
+use longshore_core::{Kind, Stage};
 use longshore_testkit::folder;
 use longshore_testkit::stream::random;
 
@@ -57,6 +58,29 @@ async fn a_list_that_nobody_reads_on_ends_its_walk() {
         let first = store.list().await.unwrap().next().await;
         first.unwrap().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_together_is_as_it_is_one_by_one() {
+    let (folder, store) = temporary();
+    for (name, bytes) in
+        [("a/small", 10), ("a/empty", 0), ("b/large", CHUNK_BYTES + 1), ("b/too-large", CHUNK_BYTES + 2)]
+    {
+        store.ship(&key(name), random(1, bytes as u64)).await.unwrap();
+    }
+    std::os::unix::fs::symlink("small", folder.path().join("a/link")).unwrap();
+    let names = ["b/large", "a/none", "a/small", "b/too-large", "a", "a/link", "a/empty"];
+    let together = store.gather().unwrap().fetch_all(names.map(key).into(), CHUNK_BYTES + 1).await.unwrap();
+    assert_eq!(together.len(), names.len());
+    for (name, together) in names.into_iter().zip(together) {
+        let alone = async { collect(store.fetch(&key(name), None).await?, CHUNK_BYTES + 1, Stage::Ship, name).await };
+        let alone = alone.await.map_err(|error| error.kind());
+        assert_eq!(together.map_err(|error| error.kind()), alone, "{name}");
+        assert_eq!(alone.is_ok(), ["a/small", "a/empty", "b/large"].contains(&name), "{name}");
+    }
+    fs::remove_dir_all(folder.path()).unwrap();
+    let error = store.gather().unwrap().fetch_all(vec![key("a/small")], 1).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "its disk may not be mounted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
