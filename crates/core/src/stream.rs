@@ -23,7 +23,7 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory.
-pub const CHUNKS_IN_FLIGHT: usize = 4;
+pub const CHUNKS_IN_FLIGHT: usize = 8;
 
 /// What a stage says once its stream has ended cleanly: set by the producer before the end, read by the consumer after.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Opening what was sealed.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use age::armor::ArmoredReader;
@@ -64,9 +64,8 @@ const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 
 impl KeyRing {
     /// Fails with an [`Error`] where it knows what is wrong; any other failure means damage.
-    fn open(&self, ciphertext: impl Read, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
-        let mut ciphertext = BufReader::new(ciphertext);
-        let mut ciphertext: Box<dyn BufRead> = match ciphertext.fill_buf()?.first() {
+    fn open(&self, mut ciphertext: impl BufRead + Send, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
+        let mut ciphertext: Box<dyn BufRead + Send> = match ciphertext.fill_buf()?.first() {
             // Not for all: the armor's reader passes binary files on, but in very small pieces.
             Some(b'-') => Box::new(ArmoredReader::new(ciphertext)),
             _ => Box::new(ciphertext),

@@ -6,7 +6,7 @@ mod catch;
 mod lanes;
 mod pieces;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 use std::ops::Range;
 
 use age_core::format::FileKey;
@@ -75,7 +75,7 @@ fn damaged(chunk: u64, what: &str) -> io::Error {
 pub(crate) fn seal(
     file_key: &FileKey,
     nonce: &[u8],
-    plaintext: impl Read,
+    plaintext: impl BufRead + Send,
     sealed: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
@@ -99,7 +99,7 @@ pub(crate) fn seal(
 pub(crate) fn open(
     file_key: &FileKey,
     nonce: &[u8],
-    sealed: impl Read,
+    sealed: impl BufRead + Send,
     plaintext: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;

@@ -24,6 +24,9 @@ struct Named {
     key: Key,
 }
 
+/// What lies under it, or why that cannot be had.
+type Body = (Named, Result<Bytes>);
+
 /// A manifest that was read, or why it cannot be.
 pub(super) struct Read {
     pub(super) name: BackupName,
@@ -45,7 +48,7 @@ pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>) ->
 }
 
 /// What lies under each, in batches.
-fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<(Named, Result<Bytes>)>>> {
+fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<Body>>> {
     let Some(gather) = store.gather() else {
         let fetched = stream::iter(all).map(move |named| async move {
             let body = async {
@@ -66,7 +69,7 @@ fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<(Named
     gathered.buffered(BATCHES).boxed()
 }
 
-fn parse((Named { name, key }, body): (Named, Result<Bytes>)) -> Option<Result<Read>> {
+fn parse((Named { name, key }, body): Body) -> Option<Result<Read>> {
     let manifest = match body {
         Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Box::new),
         // Withdrawn since it was listed: another prune was at work, and the backup is no more.

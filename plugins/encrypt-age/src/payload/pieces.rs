@@ -1,11 +1,14 @@
 //! A payload cut into pieces of several chunks, of which the last is known to be the last.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
 use super::{CHUNK_BYTES, TAG_BYTES};
 
 /// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
-const PIECE_CHUNKS: usize = 8;
+const PIECE_CHUNKS: usize = 4;
+
+/// What a piece takes that is sealed, or is to be.
+pub(super) const PIECE_BYTES: usize = PIECE_CHUNKS * (CHUNK_BYTES + TAG_BYTES);
 
 /// What is cut into pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +31,13 @@ pub(super) struct Piece {
 pub(super) struct Pieces<R> {
     reader: R,
     form: Form,
-    /// The piece that is next, if it was read: whether it is the last one is known when the next was tried.
-    ahead: Option<Vec<u8>>,
     next_chunk: u64,
     ended: bool,
 }
 
-impl<R: Read> Pieces<R> {
+impl<R: BufRead> Pieces<R> {
     pub(super) fn new(reader: R, form: Form) -> Self {
-        Self { reader, form, ahead: None, next_chunk: 0, ended: false }
+        Self { reader, form, next_chunk: 0, ended: false }
     }
 
     /// The next piece, or nothing after the last.
@@ -44,16 +45,14 @@ impl<R: Read> Pieces<R> {
         if self.ended {
             return Ok(None);
         }
-        let bytes = match self.ahead.take() {
-            Some(bytes) => bytes,
-            None => self.read()?,
-        };
-        let next = if bytes.len() < PIECE_CHUNKS * (CHUNK_BYTES + TAG_BYTES) { Vec::new() } else { self.read()? };
+        // Whatever fails is the end, too.
+        self.ended = true;
+        let bytes = self.read()?;
+        let last = self.reader.fill_buf()?.is_empty();
+        self.ended = last;
         let first_chunk = self.next_chunk;
         self.next_chunk += PIECE_CHUNKS as u64;
-        self.ended = next.is_empty();
-        self.ahead = Some(next);
-        Ok(Some(Piece { first_chunk, bytes, last: self.ended }))
+        Ok(Some(Piece { first_chunk, bytes, last }))
     }
 
     /// Reads chunks until the piece is full or nothing more comes.
@@ -62,13 +61,23 @@ impl<R: Read> Pieces<R> {
             Form::Plain => (CHUNK_BYTES, TAG_BYTES),
             Form::Sealed => (CHUNK_BYTES + TAG_BYTES, 0),
         };
-        let mut piece = Vec::with_capacity(PIECE_CHUNKS * (CHUNK_BYTES + TAG_BYTES));
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
         for _ in 0..PIECE_CHUNKS {
-            let read = self.reader.by_ref().take(length as u64).read_to_end(&mut piece)?;
-            if read > 0 {
+            let mut left = length;
+            while left > 0 {
+                let ready = self.reader.fill_buf()?;
+                if ready.is_empty() {
+                    break;
+                }
+                let taken = ready.len().min(left);
+                piece.extend_from_slice(&ready[..taken]);
+                self.reader.consume(taken);
+                left -= taken;
+            }
+            if left < length {
                 piece.resize(piece.len() + room, 0);
             }
-            if read < length {
+            if left > 0 {
                 break;
             }
         }
