@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what Longshore costs, as a ratio against what a user would run instead, in one run on one machine.
 //!
+//! `--against restic,gpg` has programs that are installed take part, where a bench knows how to use them.
+//!
 //! Contestants take turns, round after round, so that whatever else the machine does falls on all of them; medians are compared.
 
 mod contest;
@@ -42,9 +44,19 @@ pub(crate) struct Bench {
     scale: u32,
     /// How often each contestant runs.
     rounds: usize,
+    /// Which programs take part beside those that always do.
+    against: Vec<&'static str>,
 }
 
+/// The programs that can be asked to take part.
+const RIVALS: [&str; 3] = ["restic", "gpg", "rage"];
+
 impl Bench {
+    /// Whether a program was asked to take part.
+    fn asks(&self, program: &str) -> bool {
+        self.against.contains(&program)
+    }
+
     /// The program, as users have it.
     fn longshore(&self) -> Result<PathBuf> {
         built(&["--package", "longshore"], "longshore")
@@ -64,9 +76,20 @@ fn built(what: &[&str], place: &str) -> Result<PathBuf> {
     built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))
 }
 
-/// Measures what the words ask for: names of benches, or all; `--scale N`, `--rounds N`, `--json FILE`.
+/// Those of the programs named, by commas, that are known and installed; any other is an error.
+fn rivals(names: &str) -> Result<Vec<&'static str>> {
+    let rival = |name: &str| {
+        let known = RIVALS.into_iter().find(|known| *known == name);
+        let known = known.ok_or_else(|| format!("--against {name}: there are {}", RIVALS.join(", ")))?;
+        let installed = database::shell(&format!("command -v {known} > /dev/null")).is_ok();
+        if installed { Ok(known) } else { Err(format!("--against {known}: it is not installed")) }
+    };
+    names.split(',').map(rival).collect()
+}
+
+/// Measures what the words ask for: names of benches, or all; `--scale N`, `--rounds N`, `--json FILE`, `--against PROGRAMS`.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let mut bench = Bench { scale: 20, rounds: 5 };
+    let mut bench = Bench { scale: 20, rounds: 5, against: Vec::new() };
     let (mut named, mut json) = (Vec::new(), None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -75,6 +98,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         match *word {
             "--scale" => bench.scale = number(value()?)?,
             "--rounds" => bench.rounds = number(value()?)? as usize,
+            "--against" => bench.against = rivals(value()?)?,
             "--json" => json = Some(PathBuf::from(value()?)),
             name => match BENCHES.iter().find(|(known, _)| *known == name) {
                 Some(found) => named.push(found),

@@ -1,14 +1,13 @@
 //! Seals or opens what comes on stdin, through the stages alone: `age_stage seal RECIPIENT`, `age_stage open FILE`. To be measured.
 #![allow(clippy::unwrap_used)] // what fails here fails a measurement
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
 use longshore_core::stage::{Decrypt, Encrypt};
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes, transform};
+use longshore_core::stream::{ByteStream, from_bytes, transform};
 use longshore_core::{Error, Stage};
 use longshore_encrypt_age::{Age, Opener};
 use secrecy::SecretString;
@@ -24,16 +23,7 @@ impl Ask for Nobody {
 /// What comes on stdin, in chunks of their usual size.
 fn stdin() -> ByteStream {
     let wrap = |error| Error::io(Stage::Dump, "stdin", "cannot read it", error);
-    transform(from_bytes(""), wrap, |_, writer| {
-        let mut stdin = io::stdin().lock();
-        loop {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            if stdin.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk)? == 0 {
-                return Ok(());
-            }
-            writer.pass(Bytes::from(chunk))?;
-        }
-    })
+    transform(from_bytes(""), wrap, |_, writer| writer.pour(&mut io::stdin().lock()))
 }
 
 #[tokio::main]

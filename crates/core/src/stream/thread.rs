@@ -141,10 +141,19 @@ impl StreamWriter {
     /// Passes on all that `reader` gives, without a copy between, up to its first end: what a decoder reads behind that is another frame.
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            let read = reader.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+            // `read_to_end` would begin with small pieces, each time.
+            let (mut chunk, mut filled) = (vec![0; CHUNK_BYTES], 0);
+            while filled < CHUNK_BYTES {
+                match reader.read(&mut chunk[filled..]) {
+                    Ok(0) => break,
+                    Ok(read) => filled += read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            chunk.truncate(filled);
             self.pass(chunk.into())?;
-            if read < CHUNK_BYTES {
+            if filled < CHUNK_BYTES {
                 return Ok(());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::contest::{Contest, contest};
-use super::database::{Database, NAME};
+use super::database::{Database, NAME, shell};
 use super::site::{Site, local};
 use crate::{Result, setup};
 
@@ -26,20 +26,34 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     };
     let (pg_dump, file) = (database.dump(), near.join("file.age"));
     let sealed = format!("age -r {} > {}", site.recipient, file.display());
-    let contest = contest(
-        "one dump to a disk",
-        bench.rounds,
-        database.bytes,
-        &[
-            ("pg_dump -Fc -Z0 > /dev/null", format!("{pg_dump} --compress=none > /dev/null")),
-            ("longshore run", run(&judged)),
-            ("longshore run, judged by nobody", run(&unjudged)),
-            (
-                "pg_dump -Fc -Z0 | zstd -T2 -3 | age > file",
-                format!("{pg_dump} --compress=none | zstd -q -T2 -3 | {sealed}"),
-            ),
-            ("pg_dump -Fc | age > file", format!("{pg_dump} | {sealed}")),
-        ],
-    )?;
-    Ok(vec![contest])
+    let mut contestants = vec![
+        ("pg_dump -Fc -Z0 > /dev/null", format!("{pg_dump} --compress=none > /dev/null")),
+        ("longshore run", run(&judged)),
+        ("longshore run, judged by nobody", run(&unjudged)),
+        (
+            "pg_dump -Fc -Z0 | zstd -T2 -3 | age > file",
+            format!("{pg_dump} --compress=none | zstd -q -T2 -3 | {sealed}"),
+        ),
+        ("pg_dump -Fc | age > file", format!("{pg_dump} | {sealed}")),
+    ];
+    if bench.asks("gpg") {
+        let sealed = site.gpg()?;
+        contestants.push(("pg_dump -Fc | gpg > file", format!("{pg_dump} | {sealed} > {}", file.display())));
+    }
+    if bench.asks("restic") {
+        contestants.push(("pg_dump -Fc -Z0 | restic backup --stdin", with_restic(&site, &pg_dump)?));
+    }
+    Ok(vec![contest("one dump to a disk", bench.rounds, database.bytes, &contestants)?])
+}
+
+/// A backup by restic into a repository that is fresh each time, since it would store nothing twice.
+fn with_restic(site: &Site, pg_dump: &str) -> Result<String> {
+    let (empty, repository) = (site.path("restic-empty"), site.path("restic"));
+    let (empty, repository) = (empty.display(), repository.display());
+    let restic = "RESTIC_PASSWORD=bench restic --quiet --no-cache";
+    shell(&format!("{restic} --repo {empty} init"))?;
+    Ok(format!(
+        "rm -rf {repository}; cp -r {empty} {repository}; \
+         {pg_dump} --compress=none | {restic} --repo {repository} backup --stdin --stdin-filename {NAME}.dump"
+    ))
 }

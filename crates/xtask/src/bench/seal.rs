@@ -18,15 +18,17 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let file = format!("/dev/shm/longshore-bench-{}", std::process::id());
     let content = format!("head -c {bytes} /dev/zero");
     shell(&format!("{content} > {file}"))?;
-    let sealing = contest(
-        "sealing",
-        bench.rounds,
-        bytes,
-        &[
-            ("age -r", format!("age -r {recipient} < {file} > /dev/null")),
-            ("longshore's stage", format!("{ours} seal {recipient} < {file} > /dev/null")),
-        ],
-    );
+    let mut sealers = vec![
+        ("age -r", format!("age -r {recipient} < {file} > /dev/null")),
+        ("longshore's stage", format!("{ours} seal {recipient} < {file} > /dev/null")),
+    ];
+    if bench.asks("rage") {
+        sealers.push(("rage -r", format!("rage -r {recipient} < {file} > /dev/null")));
+    }
+    if bench.asks("gpg") {
+        sealers.push(("gpg --encrypt", format!("{} < {file} > /dev/null", site.gpg()?)));
+    }
+    let sealing = contest("sealing", bench.rounds, bytes, &sealers);
     shell(&format!("{content} | age -r {recipient} > {file}"))?;
     let opening = contest(
         "opening",

@@ -1,12 +1,13 @@
 //! A folder to work in: keys, destinations and configurations.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::database::Database;
+use super::database::{Database, shell};
 use crate::Result;
 
 /// A folder, and a key pair in it. It goes when it is dropped.
@@ -41,6 +42,21 @@ impl Site {
         let path = self.path(name);
         fs::write(&path, text).map_err(|error| failed(&path, error))?;
         Ok(path)
+    }
+
+    /// A command that seals what it reads with gpg, as it comes: for a key without a passphrase, which is made here.
+    pub(super) fn gpg(&self) -> Result<String> {
+        let home = self.path("gnupg");
+        fs::create_dir_all(&home).map_err(|error| failed(&home, error))?;
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).map_err(|error| failed(&home, error))?;
+        let gpg = format!("gpg --homedir {} --quiet --batch --yes", home.display());
+        // Its agent stays otherwise, and keeps the folder.
+        shell(&format!(
+            "{gpg} --passphrase '' --quick-generate-key bench@example.org default default never 2> /dev/null; s=$?; \
+             gpgconf --homedir {} --kill all; exit $s",
+            home.display()
+        ))?;
+        Ok(format!("{gpg} --trust-model always --compress-algo none --encrypt --recipient bench@example.org"))
     }
 
     /// Writes a configuration of the job `bench`, sealed, to these destinations, and says where it is.
