@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use longshore_core::stream::{ByteStream, from_bytes, transform};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES, StreamWriter, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -133,8 +135,8 @@ impl Running {
             if let Some(stdout) = self.stdout.take() {
                 let name = self.name.clone();
                 let broken = move |error| Error::io(Stage::Dump, name, "cannot read what it writes", error);
-                let mut pipe = Pipe::of(stdout, self.is_wide).map_err(broken.clone())?;
-                let chunks = transform(from_bytes(""), broken, move |_, writer| writer.pour(&mut pipe));
+                let pipe = Pipe::of(stdout, self.is_wide).map_err(broken.clone())?;
+                let chunks = transform(from_bytes(""), broken, move |_, writer| pipe.pour(writer));
                 for await chunk in chunks {
                     yield chunk?;
                 }
@@ -161,15 +163,32 @@ impl Pipe {
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         Ok(Self { file, is_wide })
     }
-}
 
-impl Read for Pipe {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.file.read(buf)?;
-        if self.is_wide && (1..FEW_BYTES.min(buf.len())).contains(&bytes) {
-            std::thread::sleep(FILLING);
+    /// Passes on all that is written to it.
+    fn pour(self, writer: &mut StreamWriter) -> io::Result<()> {
+        loop {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            writer.pass(chunk.into())?;
         }
-        Ok(bytes)
+    }
+
+    /// What is written next: a whole chunk, unless it is the last; nothing at the end.
+    fn chunk(&self) -> io::Result<Vec<u8>> {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+        while chunk.len() < CHUNK_BYTES {
+            match rustix::io::read(&self.file, spare_capacity(&mut chunk)) {
+                Ok(0) => break,
+                Ok(bytes) if self.is_wide && bytes < FEW_BYTES && chunk.len() < CHUNK_BYTES => {
+                    std::thread::sleep(FILLING);
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(chunk)
     }
 }
 
