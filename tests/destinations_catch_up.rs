@@ -49,6 +49,34 @@ fn sync_brings_nothing_that_the_policy_there_would_let_go() {
     assert_eq!(files(&far), kept);
 }
 
+/// A hold that stays behind would let the policy there take the copy.
+#[test]
+fn what_is_held_is_held_where_it_is_copied_to() {
+    let (workshop, far) = with_far_away();
+    let local = workshop.local();
+    let dump = "[{ type = 'pg_dump', databases = ['appdb'] }]";
+    let more = "retention = { far = 'short' }\n[retention.short]\nkeep_last = 1";
+    workshop.configure(&Job { dump, ship: &[("local", &local), ("far", &far)], more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(3);
+    std::fs::create_dir(&far).unwrap();
+    let oldest = workshop.json(&["list", "--json"])[0]["name"].as_str().unwrap().to_owned();
+    workshop.longshore(&["hold", &oldest, "--why", "for a day"]).expect(0);
+    workshop.longshore(&["unhold", &oldest]).expect(0);
+    std::thread::sleep(Duration::from_secs(1));
+    workshop.longshore(&["hold", &oldest, "--why", "before the migration"]).expect(0);
+    workshop.longshore(&["sync"]).expect(0).says("copied");
+    let holds = || files(&far).iter().filter(|file| file.contains(&oldest) && file.contains(".hold.")).count();
+    assert_eq!(holds(), 1, "the hold that counts, and no other");
+
+    workshop.longshore(&["run"]).expect(0);
+    workshop.longshore(&["prune", "--explain"]).expect(0).says("before the migration");
+    let copies = || files(&far).iter().filter(|file| file.ends_with(".dump.zst.age")).count();
+    assert_eq!(copies(), 2);
+    workshop.longshore(&["unhold", &oldest]).expect(0);
+    workshop.longshore(&["prune"]).expect(0);
+    assert_eq!(copies(), 1);
+}
+
 #[test]
 fn a_damaged_backup_is_healed_from_a_good_sibling() {
     let (workshop, far) = with_far_away();

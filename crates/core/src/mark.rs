@@ -22,7 +22,7 @@ use crate::stream::{collect, from_bytes};
 const DETAILS: &str = ".details.json";
 
 /// The most bytes a mark may have.
-const MAX_MARK_BYTES: usize = 64 << 10;
+pub(crate) const MAX_MARK_BYTES: usize = 64 << 10;
 
 /// What a mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,17 +171,9 @@ impl Marks {
     /// connection is an error.
     pub async fn read(store: &dyn Store, names: Vec<MarkName>) -> Result<Self> {
         let mut marks = Self { names, ..Self::default() };
-        let released = marks.latest(Says::Released);
-        for name in &marks.names {
-            let counts = match name.says {
-                // A hold of the second in which others were released may be a new one.
-                Says::Hold => released.is_none_or(|released| name.time >= released),
-                Says::Restoring => true,
-                Says::Released | Says::Verified | Says::Damaged | Says::Drilled => false,
-            };
-            if !counts {
-                continue;
-            }
+        let restoring = marks.names.iter().filter(|name| name.says == Says::Restoring);
+        let counting: Vec<MarkName> = marks.holds().chain(restoring).cloned().collect();
+        for name in &counting {
             let mark = match Mark::get(store, name).await {
                 Ok(mark) => mark,
                 Err(error) if error.kind() == Kind::NotFound => continue,
@@ -202,6 +194,14 @@ impl Marks {
             }
         }
         Ok(marks)
+    }
+
+    /// The marks that hold it: those made since all of them were released.
+    pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
+        let released = self.latest(Says::Released);
+        let holds = self.names.iter().filter(|name| name.says == Says::Hold);
+        // A hold of the second in which others were released may be a new one.
+        holds.filter(move |name| released.is_none_or(|released| name.time >= released))
     }
 
     /// When the latest mark was made that says this.

@@ -34,8 +34,8 @@ pub(super) struct Read {
     pub(super) manifest: Result<Box<Manifest>>,
 }
 
-/// Reads those among the keys, in batches: they are large, and are not moved together once more. One that is damaged or may not be read is told beside the others, one that went away is left out; what says
-/// nothing about a manifest, such as a lost connection, is an error.
+/// Reads those among the keys, in batches: they are large, and are not moved together once more. One that is damaged or may not be read
+/// is told beside the others, one that went away is left out; what says nothing about a manifest, such as a lost connection, is an error.
 pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>) -> Result<Vec<Vec<Read>>> {
     let manifests = keys.filter_map(|key| Some(Named { name: BackupName::of_manifest(key)?, key: key.clone() }));
     let batches = bodies(store, manifests.collect()).map(|batch| async move {

@@ -10,6 +10,7 @@ use crate::catalog::Backup;
 use crate::error::{Kind, Result, Stage};
 use crate::key::Key;
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, SealedFile};
+use crate::mark::MAX_MARK_BYTES;
 use crate::meter::{Digest, expect};
 use crate::progress::Progress;
 use crate::stage::Store;
@@ -18,7 +19,7 @@ use crate::stream::{self, ByteStream, collect, drain};
 /// How long to wait before what could not be reached is tried again: each of these times, in turn.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
-/// Copies a backup from one destination to another. Its bytes are held against the digests of its manifest as they pass. What is there
+/// Copies a backup from one destination to another, with what holds it. Its bytes are held against the digests of its manifest as they pass. What is there
 /// already of it, from a copy that was cut off, is not copied again.
 pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     let key = backup.name.manifest();
@@ -32,7 +33,24 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
             shipped => shipped?,
         }
     }
+    keep_held(from, to, backup).await?;
     put(to, &key, written).await
+}
+
+/// Copies the marks that hold a backup: what retention must not take at one destination it must not take at another.
+async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
+    for name in backup.marks.holds() {
+        let key = name.key()?;
+        let fetched =
+            async { collect(from.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await };
+        match fetched.await {
+            Ok(mark) => put(to, &key, mark).await?,
+            // Its backup has been pruned since, or somebody has taken it away: nothing is held by it.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Puts a good copy in the place of a backup that is damaged. The good one is read to its end first: there is nothing to go back to.
