@@ -89,6 +89,7 @@ fn what_lies_there(shell: &Shell) -> Result<()> {
     shell.say("What lies in the destinations, in bytes.");
     shell.run("find first second -type f -printf '%9s  %p\\n' | sort -k 2")?;
     shell.say("Any file can be undone without Longshore.");
-    shell.run("jq -c '{time, subject, verified, sealed: .artifact.sealed}' first/*/shop/*.json")?;
+    shell
+        .run("jq -c '{time, subject, verified, sealed: .artifact.sealed}' first/*/shop/shop-????-??-??_??????.json")?;
     shell.run("age -d -i identity.txt first/*/shop/*.dump.zst.age | zstd -d | pg_restore --list | head -n 20")
 }
