@@ -19,8 +19,8 @@ use crate::stream::{self, ByteStream, collect, drain};
 /// How long to wait before what could not be reached is tried again: each of these times, in turn.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
-/// Copies a backup from one destination to another, with what holds it. Its bytes are held against the digests of its manifest as they pass. What is there
-/// already of it, from a copy that was cut off, is not copied again.
+/// Copies a backup from one destination to another, with what holds it. Its bytes are compared with the digests of its manifest as they
+/// pass. What is there already of it, from a copy that was cut off, is not copied again.
 pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     let key = backup.name.manifest();
     // As it lies there: who wrote it may have known more than this program does.
