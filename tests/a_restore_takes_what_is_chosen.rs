@@ -84,6 +84,12 @@ fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
     restore(&workshop, "unowned", &["--table", "orders", "--table", "names", "--no-owner"]).expect(0);
     assert_eq!(workshop.cluster.psql("unowned", schemas), format!("my sales of {me}, sales of {me}"));
 
+    let nobody = ["--schema", "sales", "--role-map", "clerk=nobody_here"];
+    let unmade = restore(&workshop, "ownerless", &nobody).expect(2);
+    unmade.says("schema that was chosen from cannot be made").says("owned by \"nobody_here\"").says("--no-owner");
+    let made = "select count(*) from pg_database where datname = 'ownerless'";
+    assert_eq!(workshop.cluster.psql("postgres", made), "0");
+
     // Under its own name, too, where pg_restore would make the database.
     let target = Cluster::start(&Installation::system(), &[]);
     target.psql("postgres", "create role clerk; create role auditor");

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_core::Result;
 use longshore_core::error::printable;
 use longshore_core::plugin::{Owners, Section, Selection, Target};
 use longshore_core::stage::Wanted;
+use longshore_core::{Error, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::{identifier, literal};
@@ -63,11 +63,22 @@ pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<Stri
             literal(name)
         );
         if client.ask(&lacks).await? {
-            let owner = owner.as_deref().map(|owner| format!(" authorization {}", identifier(owner)));
-            let statement = format!("create schema {}{}", identifier(name), owner.unwrap_or_default());
-            client.execute(&statement).await?;
+            let authorization = owner.as_deref().map(|owner| format!(" authorization {}", identifier(owner)));
+            let statement = format!("create schema {}{}", identifier(name), authorization.unwrap_or_default());
+            client.execute(&statement).await.map_err(|error| unmade(name, owner.as_deref(), error))?;
             notes.push(format!("schema \"{}\" was made; its privileges and comment are not restored", printable(name)));
         }
     }
     Ok(notes)
+}
+
+fn unmade(name: &str, owner: Option<&str>, error: Error) -> Error {
+    let kind = error.kind();
+    let unmade =
+        Error::new(Stage::Restore, kind, name, "the schema that was chosen from cannot be made").because(error);
+    match owner {
+        Some(owner) => unmade
+            .hint(format!("it is owned by \"{}\": make that role, or give --role-map or --no-owner", printable(owner))),
+        None => unmade,
+    }
 }
