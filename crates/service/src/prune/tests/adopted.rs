@@ -1,8 +1,8 @@
 //! Prunes of adopted files, on a store in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use longshore_core::adopt::{Adopt, Pattern};
 use longshore_core::catalog::Catalog;
@@ -69,10 +69,12 @@ const ACT: Request<'static> = Request {
     retire: None,
 };
 
-/// The key of the file that was made so many days ago.
+/// The key of the file that was made so many days ago, to the second the first key of this test was asked for: at no
+/// hour of the day is one of them yet to come, and midnight may pass in between.
 fn key(database: &str, days: i64) -> Key {
-    let time = Utc::now() - TimeDelta::days(days);
-    Key::parse(&format!("{database}-{}.dump", time.format("%Y-%m-%d_030000"))).unwrap()
+    static NOW: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
+    let time = *NOW - TimeDelta::days(days);
+    Key::parse(&format!("{database}-{}.dump", time.format("%Y-%m-%d_%H%M%S"))).unwrap()
 }
 
 fn last(count: u32) -> Policy {
