@@ -56,7 +56,9 @@ fn a_destination_that_fails_half_way_is_left_for_the_next_one_and_the_target_is_
     let elsewhere = [("first", through("first", &first)), ("second", through("second", &second))];
     workshop.configure(&Job { dump: BULK, elsewhere: &elsewhere, more: PLAIN, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    // What is nearer would be taken.
+    // What is nearer is taken, whatever its name.
+    let written = workshop.path("bulk.dump").display().to_string();
+    workshop.opening(&["restore", "bulk", "--output", &written]).expect(0).says(" from \"local\"");
     fs::remove_dir_all(workshop.local().join("main")).unwrap();
     let mut restore = begin(&workshop, &[]);
     let mut stderr = BufReader::new(restore.stderr.take().unwrap());

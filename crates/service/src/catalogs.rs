@@ -58,8 +58,9 @@ pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalog
         (begun.elapsed(), read)
     });
     let mut all = join_all(reads).await;
-    // Of those that are about as fast, the first in the configuration.
-    all.sort_by_key(|(took, _)| took.as_millis() / STEP.as_millis());
+    // Of those that are about as fast, one whose files are at hand, else the first in the configuration.
+    let is_far = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.gather().is_none());
+    all.sort_by_key(|(took, read)| (took.as_millis() / STEP.as_millis(), is_far(read)));
     parted(all.into_iter().map(|(_, read)| read))
 }
 
