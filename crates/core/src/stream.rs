@@ -4,6 +4,7 @@
 //! which nothing follows. [`channel`] makes that hold by construction, since a [`Feeder`] that is dropped before
 //! [`Feeder::finish`] fails its stream.
 
+mod pool;
 mod thread;
 
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
 
+pub use pool::Pool;
 pub use thread::{StreamReader, StreamWriter, alongside, transform};
 
 /// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.

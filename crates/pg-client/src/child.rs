@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, StreamWriter, from_bytes, transform};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES, Pool, StreamWriter, from_bytes, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -166,20 +166,23 @@ impl Pipe {
 
     /// Passes on all that is written to it.
     fn pour(self, writer: &mut StreamWriter) -> io::Result<()> {
+        let pool = Pool::default();
         loop {
-            let chunk = self.chunk()?;
+            let mut chunk = pool.take();
+            self.fill(&mut chunk)?;
             if chunk.is_empty() {
                 return Ok(());
             }
-            writer.pass(chunk.into())?;
+            writer.pass(pool.lend(chunk))?;
         }
     }
 
-    /// What is written next: a whole chunk, unless it is the last; nothing at the end.
-    fn chunk(&self) -> io::Result<Vec<u8>> {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    /// Makes it what is written next: a whole chunk, unless it is the last; nothing at the end.
+    fn fill(&self, chunk: &mut Vec<u8>) -> io::Result<()> {
+        chunk.clear();
+        chunk.reserve_exact(CHUNK_BYTES);
         while chunk.len() < CHUNK_BYTES {
-            match rustix::io::read(&self.file, spare_capacity(&mut chunk)) {
+            match rustix::io::read(&self.file, spare_capacity(chunk)) {
                 Ok(0) => break,
                 Ok(bytes) if self.is_wide && bytes < FEW_BYTES && chunk.len() < CHUNK_BYTES => {
                     std::thread::sleep(FILLING);
@@ -188,7 +191,7 @@ impl Pipe {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(chunk)
+        Ok(())
     }
 }
 

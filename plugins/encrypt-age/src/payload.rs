@@ -13,7 +13,7 @@ use age_core::format::FileKey;
 use age_core::primitives::hkdf;
 use age_core::secrecy::ExposeSecret;
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use longshore_core::stream::StreamWriter;
+use longshore_core::stream::{Pool, StreamWriter};
 use zeroize::Zeroizing;
 
 pub(crate) use self::catch::{CatchingIdentity, CatchingRecipient, Caught};
@@ -79,8 +79,9 @@ pub(crate) fn seal(
     sealed: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
+    let pool = Pool::default();
     in_lanes(
-        Pieces::new(plaintext, Form::Plain),
+        Pieces::new(plaintext, Form::Plain, &pool),
         |mut piece| {
             if piece.bytes.is_empty() {
                 // Nothing at all is one empty chunk.
@@ -91,7 +92,7 @@ pub(crate) fn seal(
             }
             Ok(piece.bytes)
         },
-        |sealed_piece| sealed.pass(sealed_piece.into()),
+        |sealed_piece| sealed.pass(pool.lend(sealed_piece)),
     )
 }
 
@@ -103,8 +104,9 @@ pub(crate) fn open(
     plaintext: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
+    let pool = Pool::default();
     in_lanes(
-        Pieces::new(sealed, Form::Sealed),
+        Pieces::new(sealed, Form::Sealed, &pool),
         |mut piece| {
             if piece.bytes.is_empty() {
                 return Err(damaged(0, "is missing"));
@@ -119,7 +121,7 @@ pub(crate) fn open(
             piece.bytes.truncate(opened);
             Ok(piece.bytes)
         },
-        |opened_piece| plaintext.pass(opened_piece.into()),
+        |opened_piece| plaintext.pass(pool.lend(opened_piece)),
     )
 }
 

@@ -1,13 +1,14 @@
 //! Blocking work on a stream: on a thread of its own, with the stream as a reader.
 
 use std::io::{self, BufRead, Read, Write};
+use std::mem;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, channel, producer_went_away};
+use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, Pool, channel, producer_went_away};
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
@@ -108,13 +109,14 @@ impl Read for StreamReader {
 #[derive(Debug)]
 pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
-    pending: BytesMut,
+    pool: Pool,
+    pending: Vec<u8>,
     waited: Duration,
 }
 
 impl StreamWriter {
     fn new(sender: mpsc::Sender<Item>) -> Self {
-        Self { sender, pending: BytesMut::with_capacity(CHUNK_BYTES), waited: Duration::ZERO }
+        Self { sender, pool: Pool::default(), pending: Vec::new(), waited: Duration::ZERO }
     }
 
     /// How long it has waited for somebody to take its bytes so far.
@@ -142,7 +144,8 @@ impl StreamWriter {
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
             // `read_to_end` would begin with small pieces, each time.
-            let (mut chunk, mut filled) = (vec![0; CHUNK_BYTES], 0);
+            let (mut chunk, mut filled) = (self.pool.take(), 0);
+            chunk.resize(CHUNK_BYTES, 0);
             while filled < CHUNK_BYTES {
                 match reader.read(&mut chunk[filled..]) {
                     Ok(0) => break,
@@ -152,7 +155,7 @@ impl StreamWriter {
                 }
             }
             chunk.truncate(filled);
-            self.pass(chunk.into())?;
+            self.pass(self.pool.lend(chunk))?;
             if filled < CHUNK_BYTES {
                 return Ok(());
             }
@@ -162,6 +165,11 @@ impl StreamWriter {
 
 impl Write for StreamWriter {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.pending.is_empty() {
+            self.pending = self.pool.take();
+            self.pending.clear();
+            self.pending.reserve(CHUNK_BYTES);
+        }
         self.pending.extend_from_slice(buf);
         if self.pending.len() >= CHUNK_BYTES {
             self.flush()?;
@@ -173,8 +181,8 @@ impl Write for StreamWriter {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(&mut self.pending, BytesMut::with_capacity(CHUNK_BYTES));
-        self.send(full.freeze())
+        let full = mem::take(&mut self.pending);
+        self.send(self.pool.lend(full))
     }
 }
 

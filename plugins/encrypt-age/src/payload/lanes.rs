@@ -148,6 +148,8 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Duration;
 
+    use longshore_core::stream::Pool;
+
     use super::*;
     use crate::payload::pieces::{Form, PIECE_BYTES};
 
@@ -162,7 +164,7 @@ mod tests {
         let content = vec![0; PIECES * PIECE_BYTES];
         let mut numbers = Vec::new();
         let ended = in_lanes(
-            Pieces::new(&content[..], Form::Sealed),
+            Pieces::new(&content[..], Form::Sealed, &Pool::default()),
             |piece| work(piece.first_chunk).map(|()| piece.first_chunk.to_be_bytes().to_vec()),
             |result| {
                 numbers.push(u64::from_be_bytes(result.try_into().unwrap()));

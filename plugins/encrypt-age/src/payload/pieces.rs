@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead};
 
+use longshore_core::stream::Pool;
+
 use super::{CHUNK_BYTES, TAG_BYTES};
 
 /// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
@@ -31,13 +33,15 @@ pub(super) struct Piece {
 pub(super) struct Pieces<R> {
     reader: R,
     form: Form,
+    pool: Pool,
     next_chunk: u64,
     ended: bool,
 }
 
 impl<R: BufRead> Pieces<R> {
-    pub(super) fn new(reader: R, form: Form) -> Self {
-        Self { reader, form, next_chunk: 0, ended: false }
+    /// Cuts what `reader` gives into buffers of the pool.
+    pub(super) fn new(reader: R, form: Form, pool: &Pool) -> Self {
+        Self { reader, form, pool: pool.clone(), next_chunk: 0, ended: false }
     }
 
     /// The next piece, or nothing after the last.
@@ -61,7 +65,9 @@ impl<R: BufRead> Pieces<R> {
             Form::Plain => (CHUNK_BYTES, TAG_BYTES),
             Form::Sealed => (CHUNK_BYTES + TAG_BYTES, 0),
         };
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        let mut piece = self.pool.take();
+        piece.clear();
+        piece.reserve_exact(PIECE_BYTES);
         for _ in 0..PIECE_CHUNKS {
             let mut left = length;
             while left > 0 {
