@@ -55,7 +55,7 @@ pub(crate) fn put_run_but(store: &MemoryStore, time: &str, databases: &[&str], f
         manifest.needs = names.first().cloned().into_iter().filter(|_| subject.is_database()).collect();
         manifest.subject = subject;
         let name = manifest.name().unwrap();
-        manifest.artifact.key = name.artifact(".dump").unwrap();
+        manifest.artifact.key = name.artifact(".dump.zst.age").unwrap();
         manifest.details = None;
         put(store, &manifest);
         names.push(name);

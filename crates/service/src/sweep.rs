@@ -3,9 +3,11 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
+use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
+use longshore_core::mark::MarkName;
 use longshore_core::stage::{Entry, Store};
-use longshore_core::{Error, Result};
+use longshore_core::{Error, Kind, Result};
 use serde::Serialize;
 
 use crate::catalogs::Catalogued;
@@ -66,7 +68,7 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
     let now = Utc::now();
     let known = std::mem::take(&mut memory.orphans);
     let mut due = Vec::new();
-    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| BackupName::of_file(&entry.key).is_some()) {
+    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &entry.key)) {
         let since = known.get(key).copied().unwrap_or(now).min(now);
         memory.orphans.insert(key.clone(), since);
         if since < before {
@@ -85,8 +87,9 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
         .await?;
     let mut all = Vec::new();
     for (key, bytes, since) in due {
-        // Its manifest may have come since the catalog was read.
-        if BackupName::of_file(&key).is_some_and(|name| manifests.binary_search(&name.manifest()).is_ok()) {
+        // Its manifest may have come since the catalog was read; or something has its name that no listing shows, such as a link.
+        let Some(manifest) = BackupName::of_file(&key).map(|name| name.manifest()) else { continue };
+        if manifests.binary_search(&manifest).is_ok() || !is_free(&*at.store, &manifest).await {
             continue;
         }
         let gone = match mode {
@@ -100,4 +103,27 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
         all.push(Swept { name: key.to_string(), bytes: Some(bytes), since, orphan: true, error });
     }
     Ok(all)
+}
+
+/// Whether there is nothing at all under a key.
+async fn is_free(store: &dyn Store, key: &Key) -> bool {
+    store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
+}
+
+/// Whether a file without a manifest is Longshore's, beyond doubt. Scripts name dumps as Longshore does, and theirs never have a manifest: a
+/// suffix that only Longshore gives tells them apart, else that the series has backups of this suffix here, of which it is not older.
+fn is_ours(at: &Catalogued, key: &Key) -> bool {
+    let Some(name) = BackupName::of_file(key) else { return false };
+    let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
+    let of_mark = MarkName::of(key).is_some() || MarkName::of_details(key).is_some();
+    if of_mark || suffix.ends_with(".zst.age") || suffix.starts_with(".details.json") {
+        return true;
+    }
+    let like_it = |backup: &Backup| {
+        let artifact = &backup.manifest.artifact.key;
+        artifact.folder() == key.folder()
+            && artifact.as_str().strip_prefix(backup.name.as_str()) == Some(suffix)
+            && backup.name.as_str() <= name.as_str()
+    };
+    at.catalog.backups().any(like_it)
 }

@@ -98,7 +98,7 @@ fn witnesses<'a>(decided: &[Decided<'_>], all: &BTreeMap<&BackupName, Removable<
 
 /// Another look at what lies in a destination.
 struct Look {
-    /// The series whose newest good backup has gone meanwhile.
+    /// The series whose newest good backup has gone meanwhile, or was found damaged.
     bereft: BTreeSet<Line>,
     /// Backups that were marked meanwhile.
     marked: BTreeSet<BackupName>,
@@ -118,30 +118,48 @@ impl Look {
         for (line, witness) in witnesses.iter().filter(|(line, _)| concerned.contains(*line)) {
             awaited.extend(witness.essence().into_iter().map(|key| (key, line)));
         }
-        let known: BTreeSet<&MarkName> = batch.iter().flat_map(|backup| backup.marks()).collect();
+        let stay: BTreeMap<&BackupName, &Line> = witnesses
+            .iter()
+            .filter(|(line, _)| concerned.contains(*line))
+            .map(|(line, one)| (one.name(), line))
+            .collect();
+        let known: BTreeSet<&MarkName> =
+            batch.iter().chain(witnesses.values()).flat_map(|backup| backup.marks()).collect();
         let names: BTreeSet<&BackupName> = batch.iter().map(|backup| backup.name()).collect();
         let sizes: BTreeMap<&Key, u64> = batch.iter().filter_map(|backup| backup.size_of_adopted()).collect();
-        let (mut marked, mut changed) = (BTreeSet::new(), BTreeSet::new());
+        let (mut bereft, mut marked, mut changed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut entries = store.list().await?;
         while let Some(entry) = entries.try_next().await? {
             // An empty file is no good one: nobody may have emptied it meanwhile.
             if entry.bytes > 0 {
                 awaited.remove(&entry.key);
             }
-            let mark = MarkName::of(&entry.key).filter(|mark| names.contains(&mark.backup) && !known.contains(mark));
-            marked
-                .extend(mark.filter(|mark| matches!(mark.says, Says::Hold | Says::Restoring)).map(|mark| mark.backup));
+            if let Some(mark) = MarkName::of(&entry.key).filter(|mark| !known.contains(mark)) {
+                match mark.says {
+                    Says::Damaged | Says::Unrestorable => {
+                        bereft.extend(stay.get(&mark.backup).map(|line| (*line).clone()));
+                    }
+                    Says::Hold | Says::Restoring if names.contains(&mark.backup) => {
+                        marked.insert(mark.backup);
+                    }
+                    _ => {}
+                }
+            }
             if sizes.get(&entry.key).is_some_and(|bytes| *bytes != entry.bytes) {
                 changed.insert(entry.key);
             }
         }
-        Ok(Self { bereft: awaited.into_values().cloned().collect(), marked, changed })
+        bereft.extend(awaited.into_values().cloned());
+        Ok(Self { bereft, marked, changed })
     }
 
     /// Whether a backup may still go.
     fn allows(&self, backup: Removable<'_>) -> Result<()> {
         if self.bereft.contains(&backup.line()) {
-            return Err(kept_back(backup, "the newest good backup of its series has gone since the plan was made"));
+            return Err(kept_back(
+                backup,
+                "the newest good backup of its series has gone, or was found damaged, since the plan was made",
+            ));
         }
         if backup.size_of_adopted().is_some_and(|(key, _)| self.changed.contains(key)) {
             return Err(kept_back(backup, "it has another size than when the plan was made: somebody writes to it"));

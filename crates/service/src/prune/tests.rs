@@ -285,10 +285,24 @@ async fn what_was_held_after_the_plan_was_made_stays() {
 }
 
 #[tokio::test]
+async fn when_the_last_good_backup_was_found_damaged_meanwhile_the_others_stay() {
+    for says in [Says::Damaged, Says::Unrestorable] {
+        let prune = Prune::with_days(last(1), 1..=3);
+        let at = catalogued(&prune.store).await;
+        Mark::default().put(&prune.store, &name("app", 3), says, Utc::now()).await.unwrap();
+        let job = prune.config.jobs.values().next().unwrap();
+        let policies = [(job, &job.retention[DESTINATION])];
+        let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
+        assert!(!pruned.succeeded());
+        assert_eq!(prune.days("app").await, ["01", "02", "03"]);
+    }
+}
+
+#[tokio::test]
 async fn when_the_last_good_backup_has_gone_meanwhile_the_others_stay() {
     let prune = Prune::with_days(last(1), 1..=3);
     let at = catalogued(&prune.store).await;
-    prune.store.lose(&name("app", 3).artifact(".dump").unwrap());
+    prune.store.lose(&name("app", 3).artifact(".dump.zst.age").unwrap());
     let job = prune.config.jobs.values().next().unwrap();
     let policies = [(job, &job.retention[DESTINATION])];
     let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
@@ -305,6 +319,12 @@ async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_gr
     let notes = Key::parse("main/app/app-2026-05-09_030000.txt").unwrap();
     prune.store.put(&orphan, "half");
     prune.store.put(&notes, "a person's");
+    // Scripts give such names, too; and a manifest may be there that no listing shows.
+    let strangers = [name("app", 8).artifact(".dump").unwrap(), name("old", 8).artifact(".dump").unwrap()];
+    strangers.iter().for_each(|stranger| prune.store.put(stranger, "a script's"));
+    let hidden = name("app", 7);
+    prune.store.put(&hidden.artifact(".dump.zst.age").unwrap(), "whole");
+    prune.store.fault_at(Operation::Fetch, hidden.manifest().as_str(), Fault::Deny);
     let first = prune.prune(&ACT).await;
     assert!(first.swept.is_empty(), "the time in its name is not how old it is");
     prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = TimeDelta::zero();
@@ -314,6 +334,8 @@ async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_gr
     assert_eq!(prune.prune(&ACT).await.swept.len(), 1);
     assert!(prune.store.get(&orphan).is_none());
     assert!(prune.store.get(&notes).is_some(), "what is not ours is left alone");
+    assert!(strangers.iter().all(|stranger| prune.store.get(stranger).is_some()));
+    assert!(prune.store.get(&hidden.artifact(".dump.zst.age").unwrap()).is_some());
 }
 
 #[tokio::test]
@@ -345,13 +367,13 @@ async fn what_was_remembered_and_is_damaged_is_told_and_stops_nothing() {
 async fn what_the_store_has_locked_is_retained_and_no_failure() {
     let prune = Prune::with_days(last(1), 1..=3);
     let until = Utc::now() + TimeDelta::days(30);
-    prune.store.lock(&name("app", 1).artifact(".dump").unwrap(), until);
+    prune.store.lock(&name("app", 1).artifact(".dump.zst.age").unwrap(), until);
     let pruned = prune.prune(&ACT).await;
     assert!(pruned.succeeded(), "{pruned:?}");
     assert_eq!((prune.days("app").await.len(), prune.days("globals").await.len()), (2, 2));
     let app = pruned.series.iter().find(|series| series.subject == "app").unwrap();
     assert_eq!(app.keep[1].reasons, [Reason::Locked { until }]);
-    prune.store.lock(&name("app", 1).artifact(".dump").unwrap(), Utc::now());
+    prune.store.lock(&name("app", 1).artifact(".dump.zst.age").unwrap(), Utc::now());
     prune.prune(&ACT).await;
     assert_eq!(prune.days("globals").await, ["03"]);
 }
