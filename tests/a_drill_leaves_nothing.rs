@@ -63,7 +63,11 @@ fn ended_by(name: &str) {
             (folder(place.path()).is_none() && !is_at_work(place.path())).then_some(())
         });
     }
-    assert!(!crate::support::files(&workshop.local()).iter().any(|name| name.contains(".damaged.")));
+    assert!(
+        !crate::support::files(&workshop.local())
+            .iter()
+            .any(|name| name.contains(".damaged.") || name.contains(".unrestorable."))
+    );
 }
 
 #[test]

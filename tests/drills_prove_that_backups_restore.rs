@@ -76,7 +76,8 @@ fn everything_in(installation: &Installation) {
         let drill = of(&report, name);
         assert_eq!(drill["verdict"], "good", "{name}: {}", apart(drill));
     }
-    assert!(of(&report, "shop/")["compared"].as_u64().unwrap() > 50);
+    let compared = of(&report, "shop/")["compared"].as_u64().unwrap();
+    assert!(compared > 40, "{compared}: {}", of(&report, "shop/"));
     assert!(of(&report, "shop/")["scratch"].as_str().unwrap().contains(&installation.version), "{report}");
 }
 
@@ -249,5 +250,9 @@ fn a_place_without_room_says_nothing_about_the_backup() {
     let _small = crate::support::Tmpfs::mount(&full, "8m");
     let ended = workshop.opening(&["drill", "--scratch-dir", full.to_str().unwrap()]).expect(2);
     ended.says("MiB free").says("--scratch-dir DIR");
-    assert!(!crate::support::files(&workshop.local()).iter().any(|name| name.contains(".damaged.")));
+    assert!(
+        !crate::support::files(&workshop.local())
+            .iter()
+            .any(|name| name.contains(".damaged.") || name.contains(".unrestorable."))
+    );
 }

@@ -85,7 +85,8 @@ impl Backup {
     /// What speaks against it, in words.
     pub fn damage(&self) -> Option<String> {
         match self.artifact {
-            Presence::Whole => self.marks.damaged().then(|| "found when it was read back".to_owned()),
+            Presence::Whole if self.marks.unreadable() => Some("found when it was read back".to_owned()),
+            Presence::Whole => self.marks.unrestorable().then(|| "found by a drill".to_owned()),
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
         }

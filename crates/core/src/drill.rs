@@ -11,7 +11,7 @@ use crate::pipeline::seal_json;
 use crate::stage::{Encrypt, Ship, Store};
 use crate::stream::{collect, from_bytes};
 
-/// The record of one drill of one backup. It lies beside the backup as the mark that says `drilled`, or `damaged`.
+/// The record of one drill of one backup. It lies beside the backup as the mark that says `drilled`, `unrestorable` or `damaged`.
 ///
 /// It holds what a [`Mark`](crate::mark::Mark) holds, and more, so that whoever only reads marks reads it, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,7 @@ impl Drill {
         let says = match self.verdict {
             Verdict::Good => Says::Drilled,
             Verdict::Damaged => Says::Damaged,
+            Verdict::Unrestorable => Says::Unrestorable,
             Verdict::Unfit => return Ok(None),
         };
         let name = MarkName { backup: self.backup.clone(), says, time: Stamp::new(time) };
@@ -109,6 +110,14 @@ impl Drill {
         })
     }
 
+    /// What could not be compared, and why.
+    pub fn not_compared(&self) -> impl Iterator<Item = (&Comparison, &str)> {
+        self.comparisons.iter().filter_map(|comparison| match &comparison.outcome {
+            Compared::Not(reason) => Some((comparison, reason.as_str())),
+            _ => None,
+        })
+    }
+
     /// How long it takes to have the data back: all phases but those that only prove it, in seconds.
     pub fn restore_seconds(&self) -> f64 {
         self.phases.iter().filter(|phase| phase.restores).map(|phase| phase.seconds).sum()
@@ -121,8 +130,10 @@ impl Drill {
 pub enum Verdict {
     /// The backup can be restored, and is what was dumped.
     Good,
-    /// The backup is bad.
+    /// The backup's bytes are not what was stored.
     Damaged,
+    /// The backup cannot be restored, or what was restored is not what was dumped.
+    Unrestorable,
     /// Nothing: the place to restore to is not fit for it, or could not be had.
     Unfit,
 }

@@ -37,17 +37,20 @@ pub enum Says {
     Damaged,
     /// It was restored in a drill from this destination.
     Drilled,
+    /// A drill could not restore it from this destination, or found something else than was dumped. What reads back whole may do so still.
+    Unrestorable,
     /// Somebody restores it from this destination.
     Restoring,
 }
 
 /// All kinds, and the word for each in a name.
-const WORDS: [(Says, &str); 6] = [
+const WORDS: [(Says, &str); 7] = [
     (Says::Hold, "hold"),
     (Says::Released, "released"),
     (Says::Verified, "verified"),
     (Says::Damaged, "damaged"),
     (Says::Drilled, "drilled"),
+    (Says::Unrestorable, "unrestorable"),
     (Says::Restoring, "restoring"),
 ];
 
@@ -214,19 +217,29 @@ impl Marks {
         self.latest(Says::Verified) > self.latest(Says::Damaged)
     }
 
-    /// Whether it was found damaged, and was not read back whole since.
+    /// Whether anything was found against it, and not taken back since.
     pub fn damaged(&self) -> bool {
+        self.unreadable() || self.unrestorable()
+    }
+
+    /// Whether its bytes were found damaged, and were not read back whole since.
+    pub fn unreadable(&self) -> bool {
         self.latest(Says::Damaged).is_some_and(|damaged| Some(damaged) >= self.latest(Says::Verified))
+    }
+
+    /// Whether a drill failed for its sake, and none succeeded since: to read it back proves nothing against that.
+    pub fn unrestorable(&self) -> bool {
+        self.latest(Says::Unrestorable).is_some_and(|failed| Some(failed) >= self.latest(Says::Drilled))
     }
 
     /// When the latest drill told what it found, good or bad.
     pub fn last_drill(&self) -> Option<Stamp> {
-        self.latest(Says::Drilled).max(self.latest(Says::Damaged))
+        self.latest(Says::Drilled).max(self.latest(Says::Unrestorable)).max(self.latest(Says::Damaged))
     }
 
     /// Whether it was restored in a drill, and nothing was found against it since.
     pub fn drilled(&self) -> bool {
-        self.latest(Says::Drilled) > self.latest(Says::Damaged)
+        self.latest(Says::Drilled) > self.latest(Says::Damaged).max(self.latest(Says::Unrestorable))
     }
 }
 

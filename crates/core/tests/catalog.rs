@@ -353,6 +353,23 @@ async fn what_was_found_last_counts() {
 }
 
 #[tokio::test]
+async fn what_a_drill_found_is_not_taken_back_by_reading() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    mark(&store, Says::Unrestorable, None, 0).await;
+    mark(&store, Says::Verified, None, 1).await;
+    let found = marks(&store).await;
+    assert!(found.damaged() && !found.unreadable() && found.verified() && !found.drilled());
+    let catalog = Catalog::read(&store).await.unwrap();
+    let backup = &catalog.series[&series("app", "nightly")][0];
+    assert_eq!((backup.is_good(), backup.damage().as_deref()), (false, Some("found by a drill")));
+    mark(&store, Says::Drilled, None, 2).await;
+    assert!(marks(&store).await.drilled() && !marks(&store).await.damaged());
+    mark(&store, Says::Unrestorable, None, 3).await;
+    assert!(!marks(&store).await.drilled() && marks(&store).await.damaged());
+}
+
+#[tokio::test]
 async fn a_mark_goes_with_its_backup_and_without_it_is_an_orphan() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..1]).await;

@@ -69,6 +69,8 @@ impl Report {
         let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
         if any(Verdict::Damaged) {
             Verdict::Damaged
+        } else if any(Verdict::Unrestorable) {
+            Verdict::Unrestorable
         } else if any(Verdict::Unfit) {
             Verdict::Unfit
         } else {
@@ -367,11 +369,12 @@ impl Driller<'_> {
             drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
         }
         let different = |comparison: &&Comparison| comparison.outcome == Compared::Different;
-        drill.compared = (drill.comparisons.len() + drill.answers.len()) as u64;
+        let not_compared = drill.not_compared().count();
+        drill.compared = (drill.comparisons.len() - not_compared + drill.answers.len()) as u64;
         let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
         drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
         if drill.verdict == Verdict::Good && drill.different > 0 {
-            drill.verdict = Verdict::Damaged;
+            drill.verdict = Verdict::Unrestorable;
             drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
         }
         drill.finished = Utc::now().trunc_subsecs(3);

@@ -204,7 +204,7 @@ impl Reader<'_> {
 pub(crate) async fn note(at: &Catalogued, backup: &Backup, error: Option<&Error>) -> Result<()> {
     let (says, why) = match error {
         None if !backup.marks.verified() => (Says::Verified, String::new()),
-        Some(error) if is_damage(error) && !backup.marks.damaged() => (Says::Damaged, error.chain()),
+        Some(error) if is_damage(error) && !backup.marks.unreadable() => (Says::Damaged, error.chain()),
         _ => return Ok(()),
     };
     let last = [Says::Verified, Says::Damaged].iter().filter_map(|says| backup.marks.latest(*says)).max();

@@ -16,11 +16,11 @@ mod sequences;
 mod tables;
 
 use async_trait::async_trait;
-use longshore_core::Result;
 use longshore_core::drill::{Compared, Comparison};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stage::Examine;
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::client::Client;
 use serde::Deserialize;
@@ -55,9 +55,11 @@ impl Examine for Examiner {
         manifest: &Manifest,
         details: &Map<String, Value>,
     ) -> Result<Vec<Comparison>> {
-        let Some(recorded) = details.get(DETAILS).and_then(|facts| Facts::deserialize(facts).ok()) else {
-            return Ok(vec![unrecorded(database)]);
-        };
+        let Some(recorded) = details.get(DETAILS) else { return Ok(vec![unrecorded(database)]) };
+        let recorded = Facts::deserialize(recorded).map_err(|error| {
+            let message = "the record of what was in it is not one that this version reads";
+            Error::new(Stage::Verify, Kind::Corrupt, manifest.subject.to_string(), message).because(error)
+        })?;
         let recorded = of_database(recorded, database, manifest);
         let found = dump::again(&self.client.to_database(database), database, &recorded).await?;
         let mut all = tables::compare(&recorded, &found);

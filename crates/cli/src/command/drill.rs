@@ -57,7 +57,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         output.problem(&problem.message, problem.hint.as_deref());
     }
     Ok(match report.verdict() {
-        Verdict::Damaged => Exit::Damaged,
+        Verdict::Damaged | Verdict::Unrestorable => Exit::Damaged,
         Verdict::Unfit => Exit::Failed,
         Verdict::Good if report.left.is_some() => Exit::Failed,
         Verdict::Good => Exit::Done,
@@ -72,6 +72,14 @@ fn tell(output: Output, report: &Report) {
     let rows: Vec<_> = report.drills.iter().map(row).collect();
     output.table(&["BACKUP", ">RESTORED IN", ">COMPARED", ">DIFFERENT", "RESULT"], &rows);
     for drill in &report.drills {
+        for (comparison, reason) in drill.not_compared().take(SHOWN) {
+            output.note(format_args!(
+                "{}: {}: {} not compared: {reason}",
+                drill.backup,
+                longshore_core::error::printable(&comparison.subject),
+                comparison.aspect
+            ));
+        }
         for (subject, line) in differences(drill).into_iter().take(SHOWN) {
             output.line(format_args!(
                 "{}: {}: {}",
@@ -92,15 +100,16 @@ fn row(drill: &Drill) -> Vec<String> {
         format!("{:.1} s", drill.restore_seconds()),
         drill.compared.to_string(),
         drill.different.to_string(),
-        verdict(drill.verdict).to_owned(),
+        verdict(drill.verdict, drill.compared).to_owned(),
     ]
 }
 
-/// What a drill proved, in words.
-fn verdict(verdict: Verdict) -> &'static str {
+/// What a drill of so many comparisons proved, in words.
+fn verdict(verdict: Verdict, compared: u64) -> &'static str {
     match verdict {
+        Verdict::Good if compared == 0 => "restored; nothing was compared",
         Verdict::Good => "restored, and as recorded",
-        Verdict::Damaged => "DAMAGED",
+        Verdict::Damaged | Verdict::Unrestorable => "DAMAGED",
         Verdict::Unfit => "NOT DRILLED",
     }
 }

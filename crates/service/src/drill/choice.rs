@@ -1,10 +1,11 @@
 //! Which backups to drill: the newest good run of a job, at the destination that was drilled the longest ago.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::Backup;
+use longshore_core::catalog::{Backup, Presence, Series};
 use longshore_core::key::Stamp;
 use longshore_core::stage::Store;
 use longshore_core::subject::Subject;
@@ -61,6 +62,9 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         let planned = backup.manifest.run_backups;
         warnings.push(format!("the run was to make {planned} backups, of which {} are there and good", backups.len()));
     }
+    if let Some(warning) = backups.first().and_then(|oldest| passed_over(at, job, wish, oldest)) {
+        warnings.push(warning);
+    }
     let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
     let of_database = |backup: &Backup| backup.manifest.subject.is_database();
     let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
@@ -80,7 +84,10 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
 }
 
 fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
-    at.catalog.backups().filter(|backup| backup.manifest.job == job.name)
+    // Jobs of several clusters may bear one name.
+    let is_of = |series: &&Series| series.job == job.name && series.cluster == job.site.cluster.name;
+    let of_job = at.catalog.series.iter().filter(move |(series, _)| is_of(series));
+    of_job.flat_map(|(_, backups)| backups)
 }
 
 /// When a backup of the job was last drilled there.
@@ -88,10 +95,35 @@ fn last_drill(at: &Catalogued, job: &Job) -> Option<Stamp> {
     of_job(at, job).filter_map(|backup| backup.marks.last_drill()).max()
 }
 
+/// Whether its bytes are there, as far as is known. One that a drill could not restore is drilled again: nothing else can clear it, and to take
+/// an older one instead would keep that quiet.
+fn is_drillable(backup: &Backup) -> bool {
+    backup.artifact == Presence::Whole && !backup.marks.unreadable()
+}
+
+/// Which backups are newer than what is drilled, and why they are not, unless somebody chose.
+fn passed_over(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Option<String> {
+    if wish.backup.is_some() {
+        return None;
+    }
+    let early = |backup: &&Backup| wish.at.is_none_or(|at| backup.manifest.time.time() <= at);
+    let newer = of_job(at, job).filter(|backup| backup.manifest.time > chosen.manifest.time).filter(early);
+    let mut newer: Vec<&Backup> = newer.collect();
+    newer.sort_by_key(|backup| Reverse((backup.manifest.time, backup.damage().is_some())));
+    let newest = newer.first()?;
+    let why = newest.damage().map_or_else(|| "its run is not whole".to_owned(), |damage| format!("damaged: {damage}"));
+    Some(format!(
+        "not the newest: {} backups there are newer than {}, {} among them ({why}); --backup NAME drills one by its name",
+        newer.len(),
+        chosen.manifest.time,
+        newest.name
+    ))
+}
+
 /// What to drill there, globals first: of the newest run that is whole and good, else of the newest of which anything is good.
 fn newest<'a>(at: &'a Catalogued, job: &'a Job, wish: &Wish) -> Option<Vec<&'a Backup>> {
     let early = |backup: &&Backup| wish.at.is_none_or(|at| backup.manifest.time.time() <= at);
-    let good: Vec<&Backup> = of_job(at, job).filter(|backup| backup.is_good()).filter(early).collect();
+    let good: Vec<&Backup> = of_job(at, job).filter(|backup| is_drillable(backup)).filter(early).collect();
     if let Some(name) = &wish.backup {
         let wanted =
             good.iter().find(|backup| [backup.name.as_str(), backup.name.file_name()].contains(&name.as_str()))?;
@@ -109,4 +141,41 @@ fn newest<'a>(at: &'a Catalogued, job: &'a Job, wish: &Wish) -> Option<Vec<&'a B
     let mut chosen = chosen?.clone();
     chosen.sort_by_key(|backup| backup.manifest.subject.is_database());
     Some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_testkit::memory::MemoryStore;
+
+    use super::*;
+    use crate::sample::{config, job, manifest, put, put_run, put_run_but};
+
+    async fn chosen(store: &MemoryStore) -> Choice {
+        let folder = tempfile::tempdir().unwrap();
+        choose(&config(folder.path(), store, None), &job(None), &Wish::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_of_the_same_name_on_another_cluster_is_another_job() {
+        let store = MemoryStore::new();
+        let own = put_run(&store, "2026-05-01_030000", &["app"]);
+        let mut other = manifest();
+        other.cluster.name = "crm".to_owned();
+        other.artifact.key = other.name().unwrap().artifact(".dump").unwrap();
+        other.details = None;
+        put(&store, &other);
+        let names: Vec<_> = chosen(&store).await.backups.into_iter().map(|backup| backup.name).collect();
+        assert_eq!(names, own);
+    }
+
+    #[tokio::test]
+    async fn newer_runs_that_are_passed_over_are_told() {
+        let store = MemoryStore::new();
+        let whole = put_run(&store, "2026-05-01_030000", &["app", "crm"]);
+        assert!(chosen(&store).await.warnings.is_empty());
+        put_run_but(&store, "2026-05-02_030000", &["app", "crm"], "crm");
+        let choice = chosen(&store).await;
+        assert_eq!(choice.backups[0].name, whole[0]);
+        assert!(choice.warnings[0].contains("not the newest: 2 backups") && choice.warnings[0].contains("not whole"));
+    }
 }

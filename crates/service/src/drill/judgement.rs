@@ -7,7 +7,7 @@ use longshore_core::stage::ScratchCluster;
 use longshore_core::{Error, Kind, Stage};
 
 /// What servers say where the place is not fit, and the way out.
-const UNFIT: [(&str, &str); 12] = [
+const UNFIT: [(&str, &str); 18] = [
     ("No space left on device", "name a folder with more room: --scratch-dir DIR"),
     ("could not extend file", "name a folder with more room: --scratch-dir DIR"),
     ("could not write to file", "name a folder with more room: --scratch-dir DIR"),
@@ -22,8 +22,17 @@ const UNFIT: [(&str, &str); 12] = [
     ("invalid locale name", "install the locale (Debian: dpkg-reconfigure locales), or drill where it is"),
     ("out of shared memory", "raise what the server says with scratch = { type = \"initdb\", settings = { … } }"),
     ("out of memory", "drill on a host with more memory"),
+    ("was ended by signal", "look who ended it, such as the kernel where memory is short (dmesg), and drill again"),
+    ("Too many open files", "raise the limit of open files (ulimit -n)"),
+    ("must be member of role", PRIVILEGES),
+    ("must be able to SET ROLE", PRIVILEGES),
+    ("must be owner of", PRIVILEGES),
+    ("must be superuser", PRIVILEGES),
     ("server closed the connection", "look at the server's log"),
 ];
+
+/// The way out for a role that may not do what the backup holds.
+const PRIVILEGES: &str = "drill as a superuser of the server, or with scratch = { type = \"initdb\" }";
 
 /// What follows from an error of a restore.
 pub(super) fn verdict(error: &Error, manifest: &Manifest, scratch: &dyn ScratchCluster) -> Verdict {
@@ -34,7 +43,7 @@ pub(super) fn verdict(error: &Error, manifest: &Manifest, scratch: &dyn ScratchC
         && matches!(error.kind(), Kind::Failed | Kind::NotFound)
         && remedy(error, manifest, scratch).is_none()
     {
-        return Verdict::Damaged;
+        return Verdict::Unrestorable;
     }
     Verdict::Unfit
 }

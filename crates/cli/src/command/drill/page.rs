@@ -22,7 +22,7 @@ code { font-family: monospace; white-space: pre-wrap; }
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let job = escaped(&report.job);
-    let all = verdict(report.verdict());
+    let all = verdict(report.verdict(), report.drills.iter().map(|drill| drill.compared).sum());
     page += &format!("<title>Restore drill of {job}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n");
     page += &format!("<h1>Restore drill of {job}</h1>\n");
     let class = if report.verdict() == Verdict::Good { "good" } else { "bad" };
@@ -52,8 +52,11 @@ pub(super) fn page(report: &Report) -> String {
 /// One backup.
 fn one(page: &mut String, drill: &Drill) {
     let class = if drill.verdict == Verdict::Good { "good" } else { "bad" };
-    *page +=
-        &format!("<h2>{}</h2>\n<p class=\"{class}\">{}</p>\n", escaped(drill.backup.as_str()), verdict(drill.verdict));
+    *page += &format!(
+        "<h2>{}</h2>\n<p class=\"{class}\">{}</p>\n",
+        escaped(drill.backup.as_str()),
+        verdict(drill.verdict, drill.compared)
+    );
     if !drill.why.is_empty() {
         *page += &format!("<p>{}</p>\n", escaped(&drill.why));
     }
