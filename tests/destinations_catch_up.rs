@@ -64,10 +64,19 @@ fn what_is_held_is_held_where_it_is_copied_to() {
     workshop.longshore(&["unhold", &oldest]).expect(0);
     std::thread::sleep(Duration::from_secs(1));
     workshop.longshore(&["hold", &oldest, "--why", "before the migration"]).expect(0);
+    // A newer one that was copied already, beside which the policy there would keep no other.
+    let held = local.join("main/appdb");
+    std::fs::rename(&held, workshop.path("held")).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    workshop.longshore(&["run"]).expect(0);
+    for file in files(&workshop.path("held")) {
+        std::fs::rename(workshop.path("held").join(&file), held.join(&file)).unwrap();
+    }
     workshop.longshore(&["sync"]).expect(0).says("copied");
     let holds = || files(&far).iter().filter(|file| file.contains(&oldest) && file.contains(".hold.")).count();
     assert_eq!(holds(), 1, "the hold that counts, and no other");
 
+    std::thread::sleep(Duration::from_millis(1100));
     workshop.longshore(&["run"]).expect(0);
     workshop.longshore(&["prune", "--explain"]).expect(0).says("before the migration");
     let copies = || files(&far).iter().filter(|file| file.ends_with(".dump.zst.age")).count();
@@ -83,8 +92,9 @@ fn a_damaged_backup_is_healed_from_a_good_sibling() {
     std::fs::create_dir(&far).unwrap();
     workshop.longshore(&["run"]).expect(0);
     let whole = std::fs::read(artifact(&far.join("main/appdb"))).unwrap();
-    for damage in ["flip", "cut", "remove"] {
+    for damage in ["flip", "cut", "remove", "manifest"] {
         let artifact = artifact(&workshop.local().join("main/appdb"));
+        let manifest = artifact.with_file_name(file_stem(&artifact) + ".json");
         let mut bytes = whole.clone();
         match damage {
             "flip" => {
@@ -92,6 +102,7 @@ fn a_damaged_backup_is_healed_from_a_good_sibling() {
                 bytes[middle] ^= 1;
                 std::fs::write(&artifact, bytes).unwrap();
             }
+            "manifest" => std::fs::write(&manifest, &std::fs::read(&manifest).unwrap()[..100]).unwrap(),
             "cut" => std::fs::write(&artifact, &bytes[..bytes.len() - 1]).unwrap(),
             _ => std::fs::remove_file(&artifact).unwrap(),
         }
@@ -103,6 +114,11 @@ fn a_damaged_backup_is_healed_from_a_good_sibling() {
         assert_eq!(std::fs::read(&artifact).unwrap(), whole, "{damage}");
         workshop.opening(&["verify", "--all"]).expect(0);
     }
+}
+
+/// The name of a backup's artifact without what it ends with.
+fn file_stem(artifact: &std::path::Path) -> String {
+    artifact.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().0.to_owned()
 }
 
 /// The only copy, even a bad one, is all that there is.

@@ -1,7 +1,7 @@
 //! Bringing every destination of a job to the same backups, by copying what one has and another lacks, sealed as it is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -238,7 +238,7 @@ fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair)
     let wrong = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
             // Where all was read, it was found sound now.
-            Presence::Whole if repair == Repair::Yes || !backup.marks.damaged() => None,
+            Presence::Whole if repair == Repair::Yes || !backup.marks.unreadable() => None,
             Presence::Whole => {
                 let message = "it was found damaged when it was read back";
                 Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
@@ -259,13 +259,20 @@ fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair)
     let mut plan = Plan { copies: Vec::new(), hopeless: Vec::new() };
     for at in all {
         let here: BTreeMap<_, _> = of_job(job, at).map(|backup| (&backup.name, backup)).collect();
-        let unreadable: BTreeSet<_> =
-            at.catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key)).collect();
+        let unreadable: BTreeMap<_, _> = at
+            .catalog
+            .unreadable
+            .iter()
+            .filter_map(|(key, error)| Some((BackupName::of_manifest(key)?, error)))
+            .collect();
+        let is_corrupt = |name: &BackupName| unreadable.get(name).is_some_and(|error| error.kind() == Kind::Corrupt);
         let mut copies = Vec::new();
         for (name, holders) in &whole {
             let Some((_, backup)) = holders.first() else { continue };
             let why = match here.get(name) {
-                None if unreadable.contains(*name) => continue,
+                None if is_corrupt(name) => Why::Damaged,
+                // Of a later version's manifest, or one that may not be read, nobody here knows whether it is good.
+                None if unreadable.contains_key(*name) => continue,
                 None => Why::Missing,
                 Some(own) if wrong(at, own).is_some() => Why::Damaged,
                 Some(_) => continue,
@@ -284,6 +291,16 @@ fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair)
                 });
             }
         }
+        let is_told = |name: &&BackupName| {
+            let is_ours = whole.keys().any(|other| other.manifest().folder() == name.manifest().folder());
+            is_corrupt(name) && is_ours && (repair == Repair::No || !whole.contains_key(*name))
+        };
+        plan.hopeless.extend(unreadable.keys().filter(is_told).map(|name| Unhealed {
+            destination: at.name.clone(),
+            name: Some(name.clone()),
+            error: Problem::from(unreadable[name]),
+            damaged: true,
+        }));
         let gone = prune::would_go(job, at, copies.iter().map(|planned| planned.backup))?;
         copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
         // The newest first, and what a database needs before it.

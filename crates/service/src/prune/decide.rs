@@ -105,8 +105,9 @@ pub(crate) fn would_go<'a>(
     for backup in arriving {
         let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
         series.retain(|there| there.name != backup.name);
-        // What is known of it elsewhere is not known of it there.
-        series.push(Backup { marks: Marks::default(), ..backup.clone() });
+        // What is known of it elsewhere is not known of it there, but that somebody holds it goes with it.
+        let marks = Marks { held: backup.marks.held.clone(), ..Marks::default() };
+        series.push(Backup { marks, ..backup.clone() });
     }
     let owner = Owner::Job(job, policy);
     let decided = by_plan(&catalog, owner, |_| Regime::Policy, &Locks::new(), Utc::now(), true)?;
