@@ -134,6 +134,11 @@ fn a_copy_that_turns_out_to_be_damaged_is_left_for_the_next_one() {
     workshop
         .opening(&["restore", "bulk", "--from", "first", "--create", "--to", &to.replace("again", "bad")])
         .expect(4);
+    // What was added to a database would be there twice.
+    workshop.cluster.psql("postgres", "create database added");
+    let to = to.replace("again", "added");
+    let arguments = ["restore", "bulk", "--append", "--to", &to];
+    workshop.opening(&arguments).expect(4).says("look at database").keeps_quiet_about("goes on from");
 }
 
 #[test]

@@ -154,6 +154,62 @@ const NO_RESTORE: &str = "create function there(text) returns text immutable lan
     create index on t (there(name));";
 
 #[test]
+fn a_part_never_takes_the_place_of_a_whole_database() {
+    let workshop = with_two();
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    workshop.opening(&["restore", "one", "--clean", "--yes", "--table", "t", "--to", &to]).expect(1).says("--table");
+    workshop.opening(&["restore", "one", "--clean", "--yes", "--section", "data", "--to", &to]).expect(1);
+    assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn what_a_killed_restore_set_aside_is_named_and_left() {
+    let workshop = with_two();
+    let name = workshop.json(&["list", "--json"]).as_array().unwrap().iter().find_map(|backup| {
+        let name = backup["name"].as_str()?;
+        name.rsplit_once("/one-").map(|(_, time)| format!("one_before_{time}"))
+    });
+    let aside = name.unwrap();
+    workshop.cluster.psql("postgres", &format!("create database \"{aside}\""));
+    let to = format!("{} dbname=one", workshop.cluster.connection());
+    let ended = workshop.opening(&["restore", "one", "--clean", "--yes", "--to", &to]).expect(6);
+    ended.says(&aside).says("alter database").says("is what \"one\" was before");
+    assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_leaves_no_half() {
+    let workshop = with_two();
+    workshop.make_bulk("bulk", 2);
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['bulk'] }]", ..Job::default() });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    workshop.longshore(&["run"]).expect(0);
+    let output = workshop.path("half.dump");
+    let mut limited = std::process::Command::new("bash");
+    let restore = workshop.command();
+    limited.args(["-c", "ulimit -f 100; exec \"$0\" \"$@\""]).arg(restore.get_program()).args(restore.get_args());
+    limited.args(["restore", "bulk", "--output"]).arg(&output).arg("--identity").arg(workshop.identity());
+    crate::support::finish(&mut limited).expect(2).says("File too large");
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_damaged_backup_is_restored_where_its_whole_name_is_given() {
+    let workshop = with_two();
+    let folder = workshop.local().join("main/one");
+    let details = crate::support::files(&folder).into_iter().find(|name| name.contains(".details.")).unwrap();
+    std::fs::remove_file(folder.join(details)).unwrap();
+    workshop.opening(&["verify", "one"]).expect(4);
+    let all = workshop.json(&["list", "--json"]);
+    let names = all.as_array().unwrap().iter().filter_map(|backup| backup["name"].as_str());
+    let name = names.into_iter().find(|name| name.contains("/one-")).unwrap().to_owned();
+    let to = workshop.path("one.dump").display().to_string();
+    workshop.opening(&["restore", "one", "--output", &to]).expect(2).says("no good backup");
+    workshop.opening(&["restore", &name, "--output", &to]).expect(0).says("asked for by its whole name");
+    assert!(std::fs::metadata(&to).unwrap().len() > 0);
+}
+
+#[test]
 fn the_database_postgres_can_be_replaced_like_any_other() {
     let workshop = Workshop::new();
     workshop.cluster.psql("postgres", "create table t as select 1 n");

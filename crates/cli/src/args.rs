@@ -226,8 +226,8 @@ pub(crate) struct Restore {
     /// Make the database if it is missing.
     #[arg(long, requires = "to")]
     pub(crate) create: bool,
-    /// Drop the database if it is not empty, and make it anew.
-    #[arg(long, requires = "to")]
+    /// Drop the database if it is not empty, and make it anew: for a whole backup alone.
+    #[arg(long, requires = "to", conflicts_with_all = ["table", "schema", "section", "list_file"])]
     pub(crate) clean: bool,
     /// Add to what is in a database that is not empty, as a backup of data alone does.
     #[arg(long, requires = "to", conflicts_with = "clean")]

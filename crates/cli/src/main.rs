@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
@@ -50,6 +51,8 @@ fn work(args: Args, output: &Output) -> Exit {
     };
     let leaves = args.verb.leaves_when_interrupted();
     let exit = runtime.block_on(async {
+        // Whoever listens for it is not ended by it: a file that grew too large is an error of its write, then, as a full disk is.
+        let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
         tokio::select! {
             exit = command::execute(args, output) => exit,
             exit = interrupted() => output.interrupted(&leaves(), exit),

@@ -214,7 +214,8 @@ impl Restorer<'_> {
                 // What the first left in a database that was there is in the way of the next.
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
                 (Err(error), _) => match chosen.sources.get(skipped + 1) {
-                    Some(next) if error.kind() == Kind::Corrupt => {
+                    // What was added to a database already would be there twice.
+                    Some(next) if error.kind() == Kind::Corrupt && self.target.content != TargetContent::Append => {
                         self.watch.turned(&chosen.backup.name, &error, &next.name);
                         damaged = Some(error);
                     }

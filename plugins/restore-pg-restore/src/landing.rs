@@ -123,6 +123,20 @@ pub(crate) async fn set_aside(client: &Client, database: &str, manifest: &Manife
         begins.pop();
     }
     let aside = format!("{begins}_before_{}", manifest.time);
+    let exists =
+        format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(&aside));
+    if maintenance(client, "postgres").ask(&exists).await? {
+        let message = format!(
+            "the target has a database \"{}\": a restore that was killed left it, and it is what \"{}\" was before",
+            printable(&aside),
+            printable(database)
+        );
+        return Err(Error::new(Stage::Restore, Kind::Refused, database, message).hint(format!(
+            "look at both; then drop it, or have it back: drop database {0}; alter database {1} rename to {0}",
+            printable(&identifier(database)),
+            printable(&identifier(&aside))
+        )));
+    }
     rename(client, database, &aside).await?;
     Ok(aside)
 }
@@ -140,6 +154,11 @@ async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
 pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
     let statement = format!("drop database {}", identifier(database));
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
+}
+
+/// Whether a restore failed because somebody made the database in the moment before it did: then it is not ours to drop.
+pub(crate) fn is_anothers(error: &Error, database: &str) -> bool {
+    error.chain().contains(&format!("database \"{database}\" already exists"))
 }
 
 /// Leaves the target as it was before a restore that failed: without the database that it made, and with the one that was there.

@@ -186,6 +186,10 @@ impl Restorer {
             }
             Err(error) if landing == Landing::There => Err(unfinished(error, database)),
             Err(error) => {
+                if landing::is_anothers(&error, database) {
+                    // Somebody else made it meanwhile; what was set aside is named in the hint.
+                    return Err(unfinished(error, aside.as_deref().unwrap_or(database)));
+                }
                 let undone = landing::undo(&self.client, database, aside.as_deref()).await;
                 Err(if undone.is_ok() { error } else { unfinished(error, aside.as_deref().unwrap_or(database)) })
             }

@@ -86,6 +86,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
     }
     match &manifest.subject {
         Subject::Database { name } => {
+            selection::expect_whole_for_whole(target)?;
             selection::expect_archive(target, manifest)?;
             roles::expect_known_form(target, manifest)?;
             archive::needs_scratch(target, manifest)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Privileges, Section, Selection, Target};
+use longshore_core::plugin::{Owners, Privileges, Section, Selection, Target, TargetContent};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::directory::{self, TempDir};
@@ -18,6 +18,16 @@ const DETAILS: &str = "archive";
 /// The facts that were recorded of an archive, if they were.
 pub(crate) fn facts(details: &Map<String, Value>) -> Option<Facts> {
     details.get(DETAILS).and_then(|facts| Facts::deserialize(facts).ok())
+}
+
+/// Refuses to put a part in the place of a whole database, which would be dropped for it.
+pub(crate) fn expect_whole_for_whole(target: &Target) -> Result<()> {
+    if target.content != TargetContent::Replace || target.selection.is_all() {
+        return Ok(());
+    }
+    let message = "a part of a backup cannot take the place of a whole database";
+    Err(Error::new(Stage::Restore, Kind::Usage, "--clean", message)
+        .hint("restore it into another database, or drop what is in its way and give --append"))
 }
 
 /// Refuses to choose from what is no archive.

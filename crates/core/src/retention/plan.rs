@@ -215,7 +215,7 @@ fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) ->
     );
     Some(
         Error::new(Stage::Retention, Kind::Refused, newest.name.as_str(), message)
-            .hint("set the clock right; or if it is right, say so once with `longshore prune --despite clock`"),
+            .hint("set the clock right; or if it is right, say so with `longshore prune --despite clock`, as long as that backup is there"),
     )
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::{Backup, Series};
+use longshore_core::catalog::{Backup, Presence, Series};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::Says;
 use longshore_core::pipeline::Source;
+use longshore_core::retention::CLOCK_TOLERANCE;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -97,6 +98,9 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<
         }
         What::Subject { words, job, at, globals } => {
             let chosen = of_subject(&catalogs, words, job.as_deref(), *at)?;
+            choice.warnings.extend(chosen.backup.damage().map(|damage| {
+                format!("{} is damaged ({damage}), and was asked for by its whole name", chosen.backup.name)
+            }));
             choice.warnings.extend(passed_over(&catalogs, &chosen.backup, *at));
             let mut all = Vec::new();
             if *globals == Globals::First {
@@ -118,8 +122,10 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
     let same = |backup: &Backup| {
         backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
     };
-    let mut sources: Vec<_> = all_good(catalogs)
-        .filter(|(_, backup)| same(backup))
+    // Of one that was asked for although it is damaged, what there is.
+    let despite = !chosen.backup.is_good();
+    let mut sources: Vec<_> = all(catalogs)
+        .filter(|(_, backup)| same(backup) && (backup.is_good() || despite && backup.artifact == Presence::Whole))
         .map(|(at, _)| Source { name: at.name.clone(), store: Arc::clone(&at.store) })
         .collect();
     sources.sort_by_key(|source| source.name != chosen.destination);
@@ -146,6 +152,11 @@ fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Back
     all(catalogs).filter(|(_, backup)| backup.is_good())
 }
 
+/// Whether a backup is dated in the future.
+fn is_ahead(backup: &Backup) -> bool {
+    backup.manifest.time.time() > Utc::now() + CLOCK_TOLERANCE
+}
+
 fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
     let (destination, store) = (at.name.clone(), Arc::clone(&at.store));
     Chosen { backup: backup.clone(), destination, store, sources: Vec::new(), drilled: None }
@@ -169,6 +180,9 @@ fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Optio
     let candidates: Vec<_> = all_good(catalogs)
         .filter(|(_, backup)| means(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
         .collect();
+    // Whoever names one damaged backup in full wants what there is of it.
+    let by_name = |(_, backup): &(_, &Backup)| words == backup.name.as_str() && backup.artifact == Presence::Whole;
+    let candidates = if candidates.is_empty() { all(catalogs).filter(by_name).collect() } else { candidates };
     let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
     let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
     unambiguous(words, meanings(&subject), "say which: ")?;
@@ -180,9 +194,10 @@ fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Optio
     }
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
-    // Of copies at several destinations the first is taken, so the comparison must find later ones no better.
-    let newest =
-        early_enough.reduce(|best, next| if next.1.manifest.time > best.1.manifest.time { next } else { best });
+    // What a wrong clock dated in the future may be the oldest of all. Of copies at several destinations the first is taken, so the
+    // comparison must find later ones no better.
+    let worth = |backup: &Backup| (at.is_some() || !is_ahead(backup), backup.manifest.time);
+    let newest = early_enough.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best });
     newest.map(chosen_from).ok_or_else(|| {
         Error::new(Stage::Restore, Kind::Refused, words, "there is no good backup as old as that")
             .hint("`longshore list` shows what there is; a later backup is never taken instead")
@@ -199,12 +214,20 @@ fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc
             && at.is_none_or(|at| backup.manifest.time.time() <= at)
     };
     let damaged = all(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
+    let ahead = |backup: &Backup| newer(backup) && is_ahead(backup);
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
     let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was passed over"));
     let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
     let mine = chosen.name.manifest();
     let newer = unreadable.into_iter().filter(|key| key.folder() == mine.folder() && **key > mine);
-    damaged.chain(newer.map(|key| format!("{key} cannot be read, and may be of a newer backup"))).collect()
+    let ahead: BTreeSet<_> =
+        all_good(catalogs).filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
+    let ahead = ahead.into_iter().map(|name| {
+        format!(
+            "{name} is dated in the future by this host's clock, and was passed over; --at 9999-01-01 would take it"
+        )
+    });
+    damaged.chain(ahead).chain(newer.map(|key| format!("{key} cannot be read, and may be of a newer backup"))).collect()
 }
 
 /// The backups that another one needs.
@@ -263,4 +286,30 @@ fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
     }
     chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::key::Stamp;
+    use longshore_testkit::memory::MemoryStore;
+
+    use super::*;
+    use crate::sample::{config, put_run};
+
+    #[tokio::test]
+    async fn what_a_wrong_clock_dated_in_the_future_is_not_taken_for_the_newest() {
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        let ahead = Stamp::new(Utc::now() + chrono::TimeDelta::days(400)).to_string();
+        put_run(&store, &ahead, &["app"]);
+        let config = config(folder.path(), &store, None);
+        let app = |at| What::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
+        let only = choose(&config, &app(None), None).await.unwrap();
+        assert_eq!(only.backups[0].backup.manifest.time.to_string(), ahead, "better than none");
+        put_run(&store, "2026-05-01_030000", &["app"]);
+        let choice = choose(&config, &app(None), None).await.unwrap();
+        assert_eq!(choice.backups[0].backup.manifest.time.to_string(), "2026-05-01_030000");
+        assert!(choice.warnings[0].contains("dated in the future"), "{:?}", choice.warnings);
+        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None).await.unwrap();
+        assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
+    }
 }
