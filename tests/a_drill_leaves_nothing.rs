@@ -105,11 +105,15 @@ fn in_a_server_that_is_there() {
     server.psql("postgres", "create role clerk");
     workshop.opening(&["drill"]).expect(0).says("in databases of its own");
     assert_eq!(databases(), "0");
+    let scratch = workshop.make_folder("scratch");
+    let is_empty = || std::fs::read_dir(&scratch).unwrap().next().is_none();
     for name in ["INT", "TERM", "KILL"] {
-        let mut drill = start(&workshop, &[]);
+        let mut drill = start(&workshop, &["--scratch-dir", scratch.to_str().unwrap()]);
         wait_for("a database to be made", || (databases() != "0").then_some(()));
+        assert!(!is_empty());
         signal(&drill, name);
         drill.wait().unwrap();
-        wait_for(&format!("no database to be left after SIG{name}"), || (databases() == "0").then_some(()));
+        let nothing = || (databases() == "0" && is_empty()).then_some(());
+        wait_for(&format!("no database and no folder to be left after SIG{name}"), nothing);
     }
 }

@@ -120,7 +120,8 @@ impl Drill {
 
     /// How long it takes to have the data back: all phases but those that only prove it, in seconds.
     pub fn restore_seconds(&self) -> f64 {
-        self.phases.iter().filter(|phase| phase.restores).map(|phase| phase.seconds).sum()
+        // A sum of nothing would be -0.
+        self.phases.iter().filter(|phase| phase.restores).fold(0.0, |sum, phase| sum + phase.seconds)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `sweeper.rs` | the shell that drops the databases when we are done, or gone |
+//! | `sweeper.rs` | the shell that drops the databases, and removes the folder, when we are done, or gone |
 
 mod sweeper;
 
@@ -95,7 +95,7 @@ impl Scratch for Lender {
         let parent = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let files = private_folder(Some(&parent), Stage::Drill)?;
         let prefix = sweeper::prefix();
-        let sweeper = Sweeper::start(&self.client, &prefix, &version).await?;
+        let sweeper = Sweeper::start(&self.client, &prefix, files.path(), &version).await?;
         Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper }))
     }
 }

@@ -1,8 +1,9 @@
-//! The shell that drops the databases of a drill. It holds on to a pipe of ours: when that closes, because we are done or have been killed,
-//! it asks the server to drop them.
+//! The shell that drops the databases of a drill, and removes its folder. It holds on to a pipe of ours: when that closes, because we are
+//! done or have been killed, it asks the server to drop them.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,15 +18,21 @@ const END: Duration = Duration::from_secs(120);
 /// The first release that drops a database that somebody is still connected to.
 const FORCE_SINCE: u32 = 13;
 
-/// What the shell does: `$1` is what psql is to do, the rest is psql, connected. A connection that was just cut may hold the server up once.
+/// What the shell does: `$1` is what psql is to do, `$2` the folder, the rest is psql, connected. A connection that was just cut may hold the
+/// server up once; and where we did not say that all is done, the server may still be making a database that nobody waits for any more.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 sql=$1
-shift
+folder=$2
+shift 2
 echo ready
-cat >/dev/null
-for _ in 1 2 3 4 5; do
-  printf '%s\n' "$sql" | "$@" >/dev/null && exit 0
+looks=3
+told=$(cat)
+[ "$told" = done ] && looks=1
+for _ in 1 2 3 4 5 6 7; do
+  printf '%s\n' "$sql" | "$@" >/dev/null && looks=$((looks - 1))
+  [ "$told" = done ] || rm -rf -- "$folder"
+  [ "$looks" = 0 ] && exit 0
   sleep 1
 done
 exit 1
@@ -48,7 +55,7 @@ pub(crate) fn prefix() -> String {
 
 impl Sweeper {
     /// Starts to wait.
-    pub(crate) async fn start(client: &Client, prefix: &str, version: &Version) -> Result<Self> {
+    pub(crate) async fn start(client: &Client, prefix: &str, folder: &Path, version: &Version) -> Result<Self> {
         let force = if version.major >= FORCE_SINCE { " with (force)" } else { "" };
         let sql = format!(
             "select pg_catalog.format('drop database %I{force}', datname) from pg_catalog.pg_database where pg_catalog.starts_with(datname::text, {}) \\gexec",
@@ -57,7 +64,7 @@ impl Sweeper {
         let psql = client.psql().await?;
         let psql = psql.as_std();
         let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT, "longshore-drill", &sql]).arg(psql.get_program()).args(psql.get_args());
+        shell.args(["-c", SCRIPT, "longshore-drill", &sql]).arg(folder).arg(psql.get_program()).args(psql.get_args());
         for (name, value) in psql.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
@@ -77,7 +84,8 @@ impl Sweeper {
 
     /// Drops the databases.
     pub(crate) fn end(mut self) -> Result<()> {
-        if self.close() {
+        let told = self.pipe.as_mut().is_some_and(|pipe| pipe.write_all(b"done").is_ok());
+        if self.close() && told {
             return Ok(());
         }
         let message = "the databases of the drill could not be dropped";
