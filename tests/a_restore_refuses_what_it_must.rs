@@ -154,6 +154,15 @@ const NO_RESTORE: &str = "create function there(text) returns text immutable lan
     create index on t (there(name));";
 
 #[test]
+fn what_is_asked_for_and_cannot_be_is_not_passed_over() {
+    let workshop = with_two();
+    let to = workshop.cluster.connection();
+    workshop.opening(&["restore", "globals", "--create", "--to", &to]).expect(1).says("--create");
+    let twice = ["restore", "one", "--role-map", "a=b", "--role-map", "a=c", "--to", &to];
+    workshop.opening(&twice).expect(1).says("cannot become both \"b\" and \"c\"");
+}
+
+#[test]
 fn a_part_never_takes_the_place_of_a_whole_database() {
     let workshop = with_two();
     let to = format!("{} dbname=one", workshop.cluster.connection());

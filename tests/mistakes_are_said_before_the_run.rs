@@ -2,7 +2,7 @@
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
-use crate::support::{Job, Workshop, files};
+use crate::support::{Job, Workshop, files, finish};
 
 #[test]
 fn an_older_pg_dump_is_refused() {
@@ -69,6 +69,19 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         ended.says(says);
         assert_eq!(files(&workshop.local()), [""; 0]);
     }
+}
+
+#[test]
+fn a_configuration_without_an_end_is_refused() {
+    let mut endless = std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
+    finish(endless.args(["--config", "/dev/zero", "check"])).expect(1).says("which no configuration has");
+}
+
+#[test]
+fn a_destination_without_any_patience_is_refused() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { terms: &[("local", "stall_timeout = '0s'")], ..Job::default() });
+    workshop.longshore(&["check"]).expect(1).says("stall_timeout").says("60s");
 }
 
 #[test]

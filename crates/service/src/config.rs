@@ -5,6 +5,7 @@ mod drill;
 mod written;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,15 +117,31 @@ pub struct Job {
     pub drill: Drilling,
 }
 
+/// The most bytes that a configuration may have.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Reads the file, which may be a pipe.
+fn source(path: &Path) -> Result<String> {
+    let mut source = String::new();
+    let file = std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut source));
+    let bytes = file.map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io(Stage::Config, path.display().to_string(), "cannot read the configuration", error);
+        let hint = "make one with `longshore init`, or name yours with --config FILE";
+        if missing { error.hint(hint) } else { error }
+    })?;
+    if bytes as u64 > MAX_BYTES {
+        let message = format!("has more than {MAX_BYTES} bytes, which no configuration has");
+        return Err(Error::new(Stage::Config, Kind::Usage, path.display().to_string(), message)
+            .hint("name yours with --config FILE"));
+    }
+    Ok(source)
+}
+
 impl Config {
     /// Reads the file at `path`.
     pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
-        let source = std::fs::read_to_string(path).map_err(|error| {
-            let missing = error.kind() == std::io::ErrorKind::NotFound;
-            let error = Error::io(Stage::Config, path.display().to_string(), "cannot read the configuration", error);
-            let hint = "make one with `longshore init`, or name yours with --config FILE";
-            if missing { error.hint(hint) } else { error }
-        })?;
+        let source = source(path)?;
         Self::parse(path, &source, registry).map_err(|fault| fault.in_file(path, &source))
     }
 

@@ -1,5 +1,7 @@
 //! `longshore restore`: bring backups home.
 
+use std::collections::BTreeMap;
+
 use longshore_core::drill::Compared;
 use longshore_core::error::printable;
 use longshore_core::plugin::{
@@ -175,12 +177,24 @@ fn target(args: &Restore) -> Result<Target> {
         selection: selection(args)?,
         owners: if args.no_owner { Owners::Restorer } else { Owners::AsDumped },
         privileges: if args.no_privileges { Privileges::Left } else { Privileges::AsDumped },
-        role_map: args.role_map.iter().cloned().collect(),
+        role_map: role_map(&args.role_map)?,
         statistics: if args.no_analyze { Statistics::Left } else { Statistics::Gathered },
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         stall_timeout: args.stall_timeout.duration(),
         ..Target::new(cluster)
     })
+}
+
+/// The map of roles; one that is renamed twice is an error.
+fn role_map(all: &[(String, String)]) -> Result<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for (old, new) in all {
+        if let Some(other) = map.insert(old.clone(), new.clone()).filter(|other| other != new) {
+            let message = format!("cannot become both \"{}\" and \"{}\"", printable(&other), printable(new));
+            return Err(Error::new(Stage::Config, Kind::Usage, old, message).hint("give --role-map once for each role"));
+        }
+    }
+    Ok(map)
 }
 
 fn selection(args: &Restore) -> Result<Selection> {

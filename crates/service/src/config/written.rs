@@ -12,7 +12,7 @@ use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
 use longshore_core::retention::zone;
 use secrecy::SecretString;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::fault::shown;
@@ -52,6 +52,7 @@ pub(super) struct Cluster {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Destination {
+    #[serde(default, deserialize_with = "some_time")]
     stall_timeout: Option<Span>,
     max_rate: Option<MaxRate>,
     pub(super) parallel: Option<usize>,
@@ -73,6 +74,15 @@ impl Destination {
             max_rate: self.max_rate.clone().map(|rate| Arc::new(Pace::new(rate))),
         }
     }
+}
+
+/// A length of time in which something can happen.
+fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+    let span = Span::deserialize(deserializer)?;
+    if span.duration().is_zero() {
+        return Err(D::Error::custom("must be longer than nothing, such as \"60s\""));
+    }
+    Ok(Some(span))
 }
 
 /// An empty connection string: libpq's defaults and the `PG*` variables.
