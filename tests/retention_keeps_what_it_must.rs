@@ -149,7 +149,7 @@ fn what_a_safety_rule_forbids_is_refused_until_a_person_says_so() {
     workshop.longshore(&["prune"]).expect(6).says("2 backups, where the last prune left 6").says("--despite listing");
     let refused = workshop.json(&["prune", "--json"]);
     assert_eq!(refused[0]["refused"], true);
-    workshop.longshore(&["prune", "--despite", "listing"]).expect(0);
+    workshop.longshore(&["prune"]).expect(0);
     workshop.longshore(&["prune"]).expect(0);
 }
 
@@ -170,4 +170,29 @@ fn a_database_that_is_gone_is_told_and_its_last_backups_stay_until_they_are_reti
     workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(0).says("removed");
     assert_eq!((count(&workshop, "fleeting"), count(&workshop, "postgres")), (0, 1));
     workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(1).says("no such series");
+}
+
+#[test]
+fn what_a_script_left_under_such_a_name_stays_and_what_is_swept_is_named() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("app");
+    let more = "retention = 'short'\n\n[retention.short]\nkeep_last = 5\n";
+    let dump = "[{ type = 'pg_dump', databases = ['app'] }]";
+    let terms = [("local", "orphan_grace = '1s'")];
+    workshop.configure(&Job { dump, terms: &terms, more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let folder = workshop.local().join("main/app");
+    std::fs::create_dir(workshop.local().join("main/old")).unwrap();
+    let scripts =
+        [folder.join("app-2025-01-01_000000.dump"), workshop.local().join("main/old/old-2025-01-01_000000.dump")];
+    scripts.iter().for_each(|path| std::fs::write(path, "a script's").unwrap());
+    let half = folder.join("app-2025-01-02_000000.dump.zst.age");
+    std::fs::write(&half, "half").unwrap();
+
+    workshop.longshore(&["prune"]).expect(0);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let told = workshop.longshore(&["run"]).expect(0);
+    told.says(&format!("removed main/app/{}", half.file_name().unwrap().to_str().unwrap()));
+    assert!(!half.exists());
+    assert!(scripts.iter().all(|path| path.exists()));
 }

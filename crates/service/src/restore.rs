@@ -320,7 +320,10 @@ pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities:
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
-    let mut file = file.map_err(|error| Error::io(Stage::Restore, &name, "cannot make the file", error))?;
+    let mut file = file.map_err(|error| {
+        Error::io(Stage::Restore, &name, "cannot make the file", error)
+            .hint("name a new file in a folder that is there")
+    })?;
     let half = Unfinished(Some(path.to_owned()));
     let wrap = move |error| Error::io(Stage::Restore, name, "cannot write the file", error);
     let written = transform(plaintext, wrap, move |reader, _| {

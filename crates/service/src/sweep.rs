@@ -87,7 +87,7 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
         .await?;
     let mut all = Vec::new();
     for (key, bytes, since) in due {
-        // Its manifest may have come since the catalog was read; or something has its name that no listing shows, such as a link.
+        // Its manifest may have come since the catalog was read; or be there, and hidden from who may not read it.
         let Some(manifest) = BackupName::of_file(&key).map(|name| name.manifest()) else { continue };
         if manifests.binary_search(&manifest).is_ok() || !is_free(&*at.store, &manifest).await {
             continue;

@@ -149,7 +149,7 @@ pub(crate) fn failure(path: &Path, message: &str, error: io::Error) -> Error {
         // Not what was asked for, but something on the way to it; nobody may take it for proven absence.
         Io::NotFound => failed(message, "somebody has removed it meanwhile, or its disk has gone").because(error),
         Io::PermissionDenied => Error::io(Stage::Ship, subject, message, error)
-            .hint("give the user that runs longshore the right to write there, or run it as the directory's owner"),
+            .hint("give the user that runs longshore its rights there (to back up takes reading and writing), or run it as the directory's owner"),
         _ => Error::io(Stage::Ship, subject, message, error).hint("see `dmesg` for what the kernel says of the disk"),
     }
 }

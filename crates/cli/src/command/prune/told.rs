@@ -99,6 +99,10 @@ pub(in crate::command) fn tell(output: Output, pruned: &Pruned) {
     if removed > 0 {
         output.note(format_args!("removed {removed} older backups at \"{}\"", pruned.destination));
     }
+    // Each by its name: it bore that of a backup's file.
+    for swept in pruned.swept.iter().filter(|swept| swept.orphan && swept.error.is_none()) {
+        output.note(format_args!("removed {} at \"{}\": {}", swept.name, pruned.destination, why_swept(swept)));
+    }
     problems(output, pruned);
 }
 
