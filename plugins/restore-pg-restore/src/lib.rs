@@ -31,7 +31,7 @@ use longshore_core::check::Finding;
 use longshore_core::drill::Phase;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Plugin, Statistics, Target, TargetContent, TargetDatabase};
+use longshore_core::plugin::{Plugin, Statistics, Target, TargetContent};
 use longshore_core::stage::{Restore, Restored, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
@@ -210,10 +210,6 @@ impl Restore for Restorer {
             let message = format!("{databases} databases cannot all be restored into one");
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
                 .hint("leave dbname out of the target's connection: each is restored under its own name"));
-        }
-        if databases == 0 && self.target.database == TargetDatabase::Create {
-            let message = "makes the database that is restored, and what is restored is none";
-            return Err(Error::new(Stage::Restore, Kind::Usage, "--create", message).hint("leave it out"));
         }
         prepare::look(self, wanted).await
     }

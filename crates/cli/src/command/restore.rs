@@ -38,6 +38,10 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
     }
+    if args.create && !chosen.iter().any(|chosen| chosen.backup.manifest.subject.is_database()) {
+        let message = "makes the database that is restored, and what is restored is none";
+        return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("leave it out"));
+    }
     let target = target(&args)?;
     if args.list {
         for chosen in &chosen {
