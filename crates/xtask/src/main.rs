@@ -20,7 +20,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask test [-- ARGUMENTS OF THE TEST RUNNER]
        cargo xtask demo
-       cargo xtask bench [verify] [ship] [retention] [--scale N] [--rounds N] [--json FILE]
+       cargo xtask bench [NAMES OF BENCHES] [--scale N] [--rounds N] [--against PROGRAM,PROGRAM] [--json FILE]
 
 All install the Debian packages that are missing, as root or through sudo.";
 

@@ -18,8 +18,14 @@ pub(crate) fn for_tests() -> Result<Installation> {
     postgresql::ensure(&system)
 }
 
-/// Installs what scripts call that Longshore is measured against.
+/// Installs what a database takes to measure on; returns the newest PostgreSQL that is to be had.
+pub(crate) fn for_bench() -> Result<Installation> {
+    postgresql::ensure(&for_demo()?)
+}
+
+/// Installs the store that is measured, and what scripts call that Longshore is measured against.
 pub(crate) fn for_ship_bench() -> Result<()> {
+    garage::ensure()?;
     debian::ensure(&debian::PEERS)
 }
 

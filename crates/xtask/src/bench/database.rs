@@ -21,7 +21,7 @@ pub(super) struct Database {
 impl Database {
     /// A cluster without one.
     pub(super) fn none() -> Result<Self> {
-        let installation = setup::for_tests()?;
+        let installation = setup::for_bench()?;
         let cluster = Cluster::start(&installation, &["shared_buffers=1GB", "fsync=off"]);
         Ok(Self { installation, cluster, bytes: 0 })
     }

@@ -22,22 +22,29 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let (garage, sshd) = (Garage::start(), Sshd::start());
     let key = garage.bucket(BUCKET, Permission::Everything);
     let place = Place { site: &site, near: site.folder("near")?, garage: &garage, key, sshd: &sshd };
-    let config = place.configure(&database)?;
+    let [near_alone, everywhere] = place.configure(&database)?;
 
     let (dump, recipient) = (database.dump(), &site.recipient);
     let (at_once, in_turn) = (place.script_at_once(&dump, recipient), place.script_in_turn(&dump, recipient));
-    let longshore = format!("{} --quiet --config {config} run > /dev/null", bench.longshore()?.display());
-    let contest = contest(
+    let longshore = bench.longshore()?;
+    let run = |config: &str| format!("{} --quiet --config {config} run > /dev/null", longshore.display());
+    let by_scripts = contest(
         "one dump to a disk, a bucket and a host",
         bench.rounds,
         database.bytes,
         &[
             ("pg_dump -Fc | age | tee: disk, rclone rcat, ssh cat", at_once),
             ("pg_dump -Fc | age > disk; rclone copyto; ssh cat", in_turn),
-            ("longshore run: disk, s3, sftp", longshore),
+            ("longshore run: disk, s3, sftp", run(&everywhere)),
         ],
     )?;
-    Ok(vec![contest])
+    let for_more = contest(
+        "what a bucket and a host add to a disk",
+        bench.rounds,
+        database.bytes,
+        &[("longshore run: disk", run(&near_alone)), ("longshore run: disk, s3, sftp", run(&everywhere))],
+    )?;
+    Ok(vec![by_scripts, for_more])
 }
 
 /// Where things are.
@@ -50,8 +57,8 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Writes a configuration, and says where.
-    fn configure(&self, database: &Database) -> Result<String> {
+    /// Writes a configuration for the disk alone and one for all destinations, and says where.
+    fn configure(&self, database: &Database) -> Result<[String; 2]> {
         let secret = self.site.write("secret", &self.key.secret)?;
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
             .map_err(|error| format!("cannot make {} private: {error}", secret.display()))?;
@@ -67,7 +74,8 @@ impl Place<'_> {
         let host = format!("type = 'sftp'\npath = '{}'\n{}", self.sshd.backups().display(), host.collect::<String>());
         let destinations = [("near", local(&self.near)), ("bucket", bucket), ("host", host)];
         let job = format!("dump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n");
-        self.site.configure("config.toml", database, &destinations, &job)
+        let configure = |name, destinations| self.site.configure(name, database, destinations, &job);
+        Ok([configure("near.toml", &destinations[..1])?, configure("everywhere.toml", &destinations[..])?])
     }
 
     /// The script of somebody who reads the database once.
