@@ -4,6 +4,7 @@
 //! which nothing follows. [`channel`] makes that hold by construction, since a [`Feeder`] that is dropped before
 //! [`Feeder::finish`] fails its stream.
 
+mod courtesy;
 mod pool;
 mod thread;
 

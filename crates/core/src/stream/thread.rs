@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, Pool, channel, producer_went_away};
+use super::courtesy;
+use super::{Afterword, ByteStream, CHUNK_BYTES, Item, Pool, channel};
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
@@ -21,17 +23,11 @@ where
     M: FnOnce(io::Error) -> Error + Send + 'static,
 {
     let (out, output) = channel();
-    let (inward, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let reader_gone = out.0.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            // Either the worker or the reader of its output has gone; the input is dropped with this task.
-            _ = Feeder(inward).pass_on(input) => {}
-            () = reader_gone.closed() => {}
-        }
-    });
-    tokio::task::spawn_blocking(move || {
-        let mut reader = StreamReader::new(receiver);
+    let (runtime, unstarted) = (Handle::current(), out.0.clone());
+    let started = courtesy::spawn(move || {
+        // What goes with the input may want the runtime to go.
+        let _entered = runtime.enter();
+        let mut reader = StreamReader::new(input, runtime.clone(), Some(out.0.clone()));
         let mut writer = StreamWriter::new(out.0);
         let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
         let last = match done {
@@ -41,21 +37,27 @@ where
         // A reader that has gone wants no last word.
         drop(writer.sender.blocking_send(last));
     });
+    if let Err(error) = started {
+        // There is room: nothing was sent before.
+        drop(unstarted.try_send(Item::Failed(cannot_start(error))));
+    }
     output
 }
 
-/// A stream as a blocking [`Read`], inside [`transform`].
-#[derive(Debug)]
+/// A stream as a blocking [`Read`], inside [`transform`]. Its thread itself asks for the next chunk, and does what that takes on the way.
 pub struct StreamReader {
-    receiver: mpsc::Receiver<Item>,
+    input: ByteStream,
+    runtime: Handle,
+    /// Who reads what is made of it: once that has gone, nothing more is read.
+    output: Option<mpsc::Sender<Item>>,
     chunk: Bytes,
     ended: bool,
     waited: Duration,
 }
 
 impl StreamReader {
-    fn new(receiver: mpsc::Receiver<Item>) -> Self {
-        Self { receiver, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
+    fn new(input: ByteStream, runtime: Handle, output: Option<mpsc::Sender<Item>>) -> Self {
+        Self { input, runtime, output, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
 
     /// How long it has waited for bytes so far.
@@ -67,13 +69,23 @@ impl StreamReader {
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
             let begun = Instant::now();
-            let item = self.receiver.blocking_recv();
+            let next = async {
+                match &self.output {
+                    None => Some(self.input.next().await),
+                    Some(output) => tokio::select! {
+                        biased;
+                        () = output.closed() => None,
+                        item = self.input.next() => Some(item),
+                    },
+                }
+            };
+            let item = self.runtime.block_on(next);
             self.waited += begun.elapsed();
             match item {
-                Some(Item::Chunk(chunk)) => self.chunk = chunk,
-                Some(Item::End) => self.ended = true,
-                Some(Item::Failed(error)) => return Err(error.into()),
-                None => return Err(producer_went_away().into()),
+                Some(Some(Ok(chunk))) => self.chunk = chunk,
+                Some(None) => self.ended = true,
+                Some(Some(Err(error))) => return Err(error.into()),
+                None => return Err(nobody_reads()),
             }
         }
         Ok(())
@@ -137,7 +149,7 @@ impl StreamWriter {
         let begun = Instant::now();
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
         self.waited += begun.elapsed();
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
+        sent.map_err(|_| nobody_reads())
     }
 
     /// Passes on all that `reader` gives, without a copy between, up to its first end: what a decoder reads behind that is another frame.
@@ -196,28 +208,41 @@ where
     let result = Afterword::new();
     let found = result.clone();
     let stream = async_stream::try_stream! {
-        let (tap, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let worker = tokio::task::spawn_blocking(move || {
-            let mut reader = StreamReader::new(receiver);
-            work(&mut reader).map(|done| (done, reader.ended))
+        let (tap, tapped) = channel();
+        let (told, heard) = oneshot::channel();
+        let runtime = Handle::current();
+        let started = courtesy::spawn(move || {
+            let mut reader = StreamReader::new(tapped, runtime, None);
+            let done = work(&mut reader).map(|done| (done, reader.ended));
+            // Who no longer listens has gone with the stream.
+            drop(told.send(done));
         });
+        started.map_err(cannot_start)?;
         while let Some(chunk) = input.next().await {
             let chunk = chunk?;
-            if tap.send(Item::Chunk(chunk.clone())).await.is_err() {
+            if tap.feed(chunk.clone()).await.is_err() {
                 break;
             }
             yield chunk;
         }
         // A worker that has gone needs no end; one that has not seen it went too early.
-        drop(tap.send(Item::End).await);
+        drop(tap.finish().await);
         let unfinished = || Error::new(Stage::Verify, Kind::Failed, subject.clone(), "whoever reads along did not read to the end");
-        let (done, ended) = worker.await.map_err(|error| unfinished().because(error))??;
+        let (done, ended) = heard.await.map_err(|error| unfinished().because(error))??;
         if !ended {
             Err(unfinished())?;
         }
         found.set(done);
     };
     (stream.boxed(), result)
+}
+
+fn nobody_reads() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more")
+}
+
+fn cannot_start(error: io::Error) -> Error {
+    Error::io(Stage::Dump, "", "cannot start a thread", error)
 }
 
 #[cfg(test)]
