@@ -37,7 +37,8 @@ fn step_back() {
 /// Whether the kernel shares processors out among groups (sessions, services, containers) before it does among threads
 /// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html), the autogroup feature). Then an idle thread steps back behind those
 /// of its own group only, and no load elsewhere can starve it: once `pg_dump` waits for us, all that the group is due is ours. Without
-/// groups a busy server would leave it nothing, and a snapshot would be held open for hours.
+/// groups a busy server would leave it nothing, and a snapshot would be held open for hours. The same goes for a
+/// group that we share with one: a container whose server keeps all its processors busy, without a pause, for as long as a dump takes.
 fn competes_within_its_group() -> bool {
     fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|enabled| enabled.trim() == "1")
 }
