@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::thread;
 
+use rustix::process::nice;
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
@@ -16,7 +17,7 @@ const NICER: i32 = 10;
 /// cannot take that back. So it is for work on bytes, and `pg_dump` is started elsewhere. The runtime ends after it.
 pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name("longshore-work".to_owned()).spawn(move || {
-        step_back();
+        step_back(competes_within_its_group());
         work();
     })?;
     // The runtime waits for it, as it does for blocking work of its own: what is interrupted ends its child processes before we end.
@@ -24,14 +25,12 @@ pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets others go before this thread. Where the system does not allow that, all goes on as before, only more slowly.
-fn step_back() {
-    if competes_within_its_group() {
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        drop(set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle));
-    } else {
-        rustix::process::nice(NICER).ok();
-    }
+/// Lets others go before this thread, and tells whether that is allowed. It is a favour to them and no promise: where a sandbox forbids
+/// it, the same bytes come out, only later, so that [`spawn`] neither fails nor warns.
+fn step_back(is_grouped: bool) -> bool {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let is_idle = is_grouped && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok();
+    is_idle || nice(NICER).is_ok()
 }
 
 /// Whether the kernel shares processors out among groups (sessions, services, containers) before it does among threads
@@ -54,21 +53,38 @@ mod tests {
 
     use super::*;
 
+    const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+
+    /// How a thread stands to others.
+    fn courtesy() -> (ThreadSchedulePolicy, i32) {
+        (thread_schedule_policy().unwrap(), nice(0).unwrap())
+    }
+
+    #[test]
+    fn a_thread_is_idle_within_its_group_and_nicer_where_there_are_no_groups() {
+        let stand = |is_grouped| {
+            let thread = thread::spawn(move || {
+                assert!(step_back(is_grouped));
+                // What it starts, such as the threads of zstd, stands as it does.
+                assert_eq!(thread::spawn(courtesy).join().unwrap(), courtesy());
+                courtesy()
+            });
+            thread.join().unwrap()
+        };
+        let (policy, niceness) = courtesy();
+        assert_eq!(stand(true).0, IDLE);
+        assert_eq!(stand(false), (policy, (niceness + NICER).min(19)));
+        assert_eq!(courtesy(), (policy, niceness));
+    }
+
     #[tokio::test]
     async fn work_lets_others_go_first_and_who_started_it_does_not() {
         let (told, heard) = oneshot::channel();
-        let courtesy = || (thread_schedule_policy().unwrap(), rustix::process::nice(0).unwrap());
-        let normal = courtesy();
-        spawn(move || {
-            let inherited = thread::spawn(courtesy).join().unwrap();
-            told.send([courtesy(), inherited]).unwrap();
-        })
-        .unwrap();
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        for (policy, niceness) in heard.await.unwrap() {
-            assert!(policy == idle || niceness == (normal.1 + NICER).min(19), "{policy:?}, {niceness}");
-        }
-        assert_eq!(courtesy(), normal);
+        let before = courtesy();
+        spawn(move || told.send(courtesy()).unwrap()).unwrap();
+        let worked = heard.await.unwrap();
+        assert!(worked.0 == IDLE || worked.1 == (before.1 + NICER).min(19), "{worked:?}");
+        assert_eq!(courtesy(), before);
     }
 
     #[test]
