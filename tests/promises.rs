@@ -36,4 +36,5 @@ mod secrets_stay_secret;
 mod ships_to_hosts_and_buckets;
 mod speaks_to_people_and_programs;
 mod status_tells_what_needs_attention;
+mod the_database_goes_first;
 mod verify_finds_damage;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter};
+use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter, let_others_first};
 use level::{Clock, Tuner};
 
 pub use gzip::gunzip;
@@ -54,7 +54,9 @@ impl Compression {
         let found = effort.clone();
         let stream = stream::transform(stream, failure(subject, "cannot compress"), move |reader, writer| {
             let mut tuner = Tuner::new(level);
-            let clock = encode(reader, writer, threads, tuner.level(), |bytes, clock| tuner.hear(bytes, clock))?;
+            let clock = let_others_first(|| {
+                encode(reader, writer, threads, tuner.level(), |bytes, clock| tuner.hear(bytes, clock))
+            })?;
             found.set(tuner.effort(clock));
             Ok(())
         });

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
 
+pub use courtesy::let_others_first;
 pub use pool::Pool;
 pub use thread::{StreamReader, StreamWriter, alongside, transform};
 

@@ -11,7 +11,7 @@ use longshore_core::manifest::{Format, Verification};
 use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
 use longshore_core::stage::{Findings, Verified, Verify};
-use longshore_core::stream::{ByteStream, StreamReader, alongside};
+use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{Facts, Trouble};
@@ -46,7 +46,7 @@ impl Verify for Reader {
     ) -> Verified {
         let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
         let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
-            let facts = read(reader, &label, &*progress)?;
+            let facts = let_others_first(|| read(reader, &label, &*progress))?;
             expect(&facts, format, is_database, &label)?;
             findings(&facts, &label)
         });

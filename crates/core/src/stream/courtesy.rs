@@ -1,8 +1,8 @@
-//! Threads that let others go first: what judges, compresses and seals wants whatever time is left, and `pg_dump` and the server on the
-//! same processors must never wait for it. A backup is over when the last row has been read, so this is what makes one fast.
+//! Work that lets others go first: what judges, compresses and seals a dump takes the time that is left, so that `pg_dump`, which shares its
+//! processors with it, seldom waits for one. A dump is over when the last row has been read, so this is what makes one fast.
 
 use std::fs;
-use std::io;
+use std::panic;
 use std::thread;
 
 use rustix::process::nice;
@@ -13,20 +13,23 @@ use thread_priority::{
 /// By how much such a thread is nicer than the process, where nothing better is to be had.
 const NICER: i32 = 10;
 
-/// Runs `work` on a thread of its own that lets others go first, as do the threads and programs that it starts; who has no privileges
-/// cannot take that back. So it is for work on bytes, and `pg_dump` is started elsewhere. The runtime ends after it.
-pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name("longshore-work".to_owned()).spawn(move || {
-        step_back(competes_within_its_group());
-        work();
-    })?;
-    // The runtime waits for it, as it does for blocking work of its own: what is interrupted ends its child processes before we end.
-    tokio::task::spawn_blocking(move || thread.join());
-    Ok(())
+/// Does `work` on a thread of its own that lets others go first, and waits for it.
+///
+/// It is for work on bytes of a backup, such as judging, compressing and sealing, and for nothing else: a thread does not get back in line
+/// without privileges, and what it starts stands behind it. To read a dump, to write it and to end its programs is left to others, who do not
+/// have to wait; and who restores is in a hurry.
+pub fn let_others_first<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let polite = scope.spawn(|| {
+            step_back(competes_within_its_group());
+            work()
+        });
+        polite.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+    })
 }
 
 /// Lets others go before this thread, and tells whether that is allowed. It is a favour to them and no promise: where a sandbox forbids
-/// it, the same bytes come out, only later, so that [`spawn`] neither fails nor warns.
+/// it, the same bytes come out, only later, so that [`let_others_first`] neither fails nor warns.
 fn step_back(is_grouped: bool) -> bool {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let is_idle = is_grouped && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok();
@@ -36,20 +39,15 @@ fn step_back(is_grouped: bool) -> bool {
 /// Whether the kernel shares processors out among groups (sessions, services, containers) before it does among threads
 /// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html), the autogroup feature). Then an idle thread steps back behind those
 /// of its own group only, and no load elsewhere can starve it: once `pg_dump` waits for us, all that the group is due is ours. Without
-/// groups a busy server would leave it nothing, and a snapshot would be held open for hours. The same goes for a
-/// group that we share with one: a container whose server keeps all its processors busy, without a pause, for as long as a dump takes.
+/// groups a busy server would leave it nothing, and a snapshot would be held open for hours. So it may in a group that we share with one:
+/// in a container whose server keeps all its processors busy, without a pause, for as long as a dump takes.
 fn competes_within_its_group() -> bool {
     fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|enabled| enabled.trim() == "1")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
-
     use thread_priority::thread_schedule_policy;
-    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -77,29 +75,21 @@ mod tests {
         assert_eq!(courtesy(), (policy, niceness));
     }
 
-    #[tokio::test]
-    async fn work_lets_others_go_first_and_who_started_it_does_not() {
-        let (told, heard) = oneshot::channel();
+    #[test]
+    fn work_goes_last_and_whoever_waits_for_it_does_not() {
         let before = courtesy();
-        spawn(move || told.send(courtesy()).unwrap()).unwrap();
-        let worked = heard.await.unwrap();
-        assert!(worked.0 == IDLE || worked.1 == (before.1 + NICER).min(19), "{worked:?}");
+        let (policy, niceness) = let_others_first(courtesy);
+        if competes_within_its_group() {
+            assert_eq!(policy, IDLE);
+        } else {
+            assert_eq!((policy, niceness), (before.0, (before.1 + NICER).min(19)));
+        }
         assert_eq!(courtesy(), before);
     }
 
     #[test]
-    fn the_runtime_ends_after_the_work() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let ended = Arc::new(AtomicBool::new(false));
-        let end = Arc::clone(&ended);
-        runtime.block_on(async {
-            spawn(move || {
-                thread::sleep(Duration::from_millis(200));
-                end.store(true, Ordering::Relaxed);
-            })
-            .unwrap();
-        });
-        runtime.shutdown_timeout(Duration::from_secs(60));
-        assert!(ended.load(Ordering::Relaxed));
+    fn a_panic_is_told_as_it_was() {
+        let panicked = panic::catch_unwind(|| let_others_first(|| panic!("a bug"))).unwrap_err();
+        assert_eq!(panicked.downcast_ref(), Some(&"a bug"));
     }
 }

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::courtesy;
-use super::{Afterword, ByteStream, CHUNK_BYTES, Item, Pool, channel};
+use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, Pool, channel, producer_went_away};
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
@@ -23,11 +21,17 @@ where
     M: FnOnce(io::Error) -> Error + Send + 'static,
 {
     let (out, output) = channel();
-    let (runtime, unstarted) = (Handle::current(), out.0.clone());
-    let started = courtesy::spawn(move || {
-        // What goes with the input may want the runtime to go.
-        let _entered = runtime.enter();
-        let mut reader = StreamReader::new(input, runtime.clone(), Some(out.0.clone()));
+    let (inward, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let reader_gone = out.0.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            // Either the worker or the reader of its output has gone; the input is dropped with this task.
+            _ = Feeder(inward).pass_on(input) => {}
+            () = reader_gone.closed() => {}
+        }
+    });
+    tokio::task::spawn_blocking(move || {
+        let mut reader = StreamReader::new(receiver);
         let mut writer = StreamWriter::new(out.0);
         let done = work(&mut reader, &mut writer).and_then(|()| writer.flush());
         let last = match done {
@@ -37,27 +41,21 @@ where
         // A reader that has gone wants no last word.
         drop(writer.sender.blocking_send(last));
     });
-    if let Err(error) = started {
-        // There is room: nothing was sent before.
-        drop(unstarted.try_send(Item::Failed(cannot_start(error))));
-    }
     output
 }
 
-/// A stream as a blocking [`Read`], inside [`transform`]. Its thread itself asks for the next chunk, and does what that takes on the way.
+/// A stream as a blocking [`Read`], inside [`transform`].
+#[derive(Debug)]
 pub struct StreamReader {
-    input: ByteStream,
-    runtime: Handle,
-    /// Who reads what is made of it: once that has gone, nothing more is read.
-    output: Option<mpsc::Sender<Item>>,
+    receiver: mpsc::Receiver<Item>,
     chunk: Bytes,
     ended: bool,
     waited: Duration,
 }
 
 impl StreamReader {
-    fn new(input: ByteStream, runtime: Handle, output: Option<mpsc::Sender<Item>>) -> Self {
-        Self { input, runtime, output, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
+    fn new(receiver: mpsc::Receiver<Item>) -> Self {
+        Self { receiver, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
 
     /// How long it has waited for bytes so far.
@@ -69,23 +67,13 @@ impl StreamReader {
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
             let begun = Instant::now();
-            let next = async {
-                match &self.output {
-                    None => Some(self.input.next().await),
-                    Some(output) => tokio::select! {
-                        biased;
-                        () = output.closed() => None,
-                        item = self.input.next() => Some(item),
-                    },
-                }
-            };
-            let item = self.runtime.block_on(next);
+            let item = self.receiver.blocking_recv();
             self.waited += begun.elapsed();
             match item {
-                Some(Some(Ok(chunk))) => self.chunk = chunk,
-                Some(None) => self.ended = true,
-                Some(Some(Err(error))) => return Err(error.into()),
-                None => return Err(nobody_reads()),
+                Some(Item::Chunk(chunk)) => self.chunk = chunk,
+                Some(Item::End) => self.ended = true,
+                Some(Item::Failed(error)) => return Err(error.into()),
+                None => return Err(producer_went_away().into()),
             }
         }
         Ok(())
@@ -149,7 +137,7 @@ impl StreamWriter {
         let begun = Instant::now();
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
         self.waited += begun.elapsed();
-        sent.map_err(|_| nobody_reads())
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
     }
 
     /// Passes on all that `reader` gives, without a copy between, up to its first end: what a decoder reads behind that is another frame.
@@ -208,41 +196,28 @@ where
     let result = Afterword::new();
     let found = result.clone();
     let stream = async_stream::try_stream! {
-        let (tap, tapped) = channel();
-        let (told, heard) = oneshot::channel();
-        let runtime = Handle::current();
-        let started = courtesy::spawn(move || {
-            let mut reader = StreamReader::new(tapped, runtime, None);
-            let done = work(&mut reader).map(|done| (done, reader.ended));
-            // Who no longer listens has gone with the stream.
-            drop(told.send(done));
+        let (tap, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let worker = tokio::task::spawn_blocking(move || {
+            let mut reader = StreamReader::new(receiver);
+            work(&mut reader).map(|done| (done, reader.ended))
         });
-        started.map_err(cannot_start)?;
         while let Some(chunk) = input.next().await {
             let chunk = chunk?;
-            if tap.feed(chunk.clone()).await.is_err() {
+            if tap.send(Item::Chunk(chunk.clone())).await.is_err() {
                 break;
             }
             yield chunk;
         }
         // A worker that has gone needs no end; one that has not seen it went too early.
-        drop(tap.finish().await);
+        drop(tap.send(Item::End).await);
         let unfinished = || Error::new(Stage::Verify, Kind::Failed, subject.clone(), "whoever reads along did not read to the end");
-        let (done, ended) = heard.await.map_err(|error| unfinished().because(error))??;
+        let (done, ended) = worker.await.map_err(|error| unfinished().because(error))??;
         if !ended {
             Err(unfinished())?;
         }
         found.set(done);
     };
     (stream.boxed(), result)
-}
-
-fn nobody_reads() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more")
-}
-
-fn cannot_start(error: io::Error) -> Error {
-    Error::io(Stage::Dump, "", "cannot start a thread", error)
 }
 
 #[cfg(test)]
