@@ -6,6 +6,7 @@ use std::time::Instant;
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
+use super::database::shell;
 use crate::Result;
 
 /// What came of commands that took turns. The first is what a user would run instead.
@@ -34,10 +35,22 @@ struct Cost {
 /// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is what each works on: none, where bytes
 /// are not what it takes its time for.
 pub(crate) fn contest(name: &str, rounds: usize, bytes: u64, commands: &[(&str, String)]) -> Result<Contest> {
+    contest_from("true", name, rounds, bytes, commands)
+}
+
+/// As [`contest`], where each begins from what the shell command `start` makes, which is not counted.
+pub(crate) fn contest_from(
+    start: &str,
+    name: &str,
+    rounds: usize,
+    bytes: u64,
+    commands: &[(&str, String)],
+) -> Result<Contest> {
     let mut costs = vec![Vec::new(); commands.len()];
     // One round for nothing, so that everybody finds the same in memory.
     for round in 0..=rounds {
         for ((_, command), costs) in commands.iter().zip(&mut costs) {
+            shell(start)?;
             let cost = cost(command)?;
             if round > 0 {
                 costs.push(cost);

@@ -1,7 +1,7 @@
 //! What it costs to have a database back: against the pipe of somebody who does it by hand.
 
 use super::Bench;
-use super::contest::{Contest, bytes_of, contest};
+use super::contest::{Contest, bytes_of, contest_from};
 use super::database::{Database, NAME, shell};
 use super::site::{Site, local};
 use crate::Result;
@@ -21,8 +21,9 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 
     let (psql, pg_restore) = (database.program("psql"), database.program("pg_restore"));
     let (to, identity) = (database.connection(), site.path("identity.txt").display().to_string());
-    let anew = format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}'");
-    let made = format!("{anew} -c 'create database {AGAIN} template template0'");
+    // Both ask for a checkpoint; whoever comes next is not to write what came before.
+    let start = format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}' -c checkpoint");
+    let made = format!("{psql} -qXd '{to} dbname=postgres' -c 'create database {AGAIN} template template0'");
     let plain = format!("age -d -i {identity} {}/main/{NAME}/*.dump.zst.age | zstd -dc", near.display());
     let into = format!("-d '{to} dbname={AGAIN}'");
     let scratch = site.folder("scratch")?;
@@ -31,11 +32,12 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let bin_dir = database.bin_dir();
     let restore = |more: &str| {
         format!(
-            "{anew} && PATH={bin_dir}:$PATH {longshore} --quiet --config {config} restore {NAME} --create --to '{to} dbname={AGAIN}' -i {identity} {more} > /dev/null"
+            "PATH={bin_dir}:$PATH {longshore} --quiet --config {config} restore {NAME} --create --to '{to} dbname={AGAIN}' -i {identity} {more} > /dev/null"
         )
     };
     let alike = "--no-analyze --no-compare";
-    let by_stream = contest(
+    let by_stream = contest_from(
+        &start,
         "a database is brought back by one connection",
         bench.rounds,
         database.bytes,
@@ -45,7 +47,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
             ("longshore restore", restore("")),
         ],
     )?;
-    let by_file = contest(
+    let by_file = contest_from(
+        &start,
         "a database is brought back by two connections",
         bench.rounds,
         database.bytes,
