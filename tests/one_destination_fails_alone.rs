@@ -18,6 +18,8 @@ fn one_destination_failing_leaves_the_other_whole() {
     let destinations = report["artifacts"][0]["destinations"].as_array().unwrap();
     assert!(destinations[0]["error"]["message"].as_str().unwrap().contains("no space left"));
     assert!(destinations[1]["error"].is_null());
+    let [warning] = &report["warnings"].as_array().unwrap()[..] else { panic!("{}", report["warnings"]) };
+    assert!(warning.as_str().unwrap().starts_with("destination \"small\" has 1 MiB free, less than the "), "{warning}");
 }
 
 #[test]

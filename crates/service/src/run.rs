@@ -39,9 +39,10 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let verify = judges(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let (destinations, left_out) = claimed_destinations(config, job, &lock).await?;
-    let survey = survey(dumps).await?;
+    // Far destinations are reached while the server is asked; where that fails, nobody waits for them.
+    let (survey, room) = tokio::try_join!(survey(dumps), async { Ok(room(&destinations).await) })?;
     let mut warnings = survey.warnings;
-    warnings.extend(cramped(&destinations, &survey.subjects).await);
+    warnings.extend(cramped(room, &survey.subjects));
 
     let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     watch.planned(&surveyed);
@@ -151,24 +152,28 @@ async fn survey(dumps: Vec<Box<dyn Dump>>) -> Result<Survey> {
     }
 }
 
-/// Destinations whose free space is less than what is to be read. It may still do, since what is shipped is compressed.
-async fn cramped(destinations: &[(Destination, Option<Lock>)], subjects: &[(Arc<dyn Dump>, Surveyed)]) -> Vec<String> {
+/// How many bytes are free in each destination that knows.
+async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
+    let asked = destinations.iter().filter_map(|(destination, _)| {
+        let room = destination.store.room()?;
+        Some(async { (destination.name.as_str(), room.free_bytes().await) })
+    });
+    join_all(asked).await
+}
+
+/// Destinations that have less room than what is to be read. It may still do, since what is shipped is compressed.
+fn cramped(room: Vec<(&str, Result<u64>)>, subjects: &[(Arc<dyn Dump>, Surveyed)]) -> Vec<String> {
     let wanted: u64 = subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum();
-    let mut warnings = Vec::new();
-    for (destination, _) in destinations {
-        let Some(room) = destination.store.room() else { continue };
-        match room.free_bytes().await {
-            Ok(free) if free < wanted => warnings.push(format!(
-                "destination \"{}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
-                destination.name,
-                free >> 20,
-                wanted >> 20
-            )),
-            Ok(_) => {}
-            Err(error) => warnings.push(error.chain()),
-        }
-    }
-    warnings
+    let warn = |(name, free)| match free {
+        Ok(free) if free < wanted => Some(format!(
+            "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
+            free >> 20,
+            wanted >> 20
+        )),
+        Ok(_) => None,
+        Err(error) => Some(Error::chain(&error)),
+    };
+    room.into_iter().filter_map(warn).collect()
 }
 
 /// Puts the page that says how to restore by hand where backups arrived. Backups are good without it, so a failure is a warning.
