@@ -3,7 +3,10 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::support::{Ended, Job, Workshop, files};
+use longshore_testkit::garage::{Garage, Permission};
+use longshore_testkit::sshd::Sshd;
+
+use crate::support::{Ended, Job, Workshop, files, wait_for};
 
 fn signal(process: &Child, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap();
@@ -31,6 +34,36 @@ fn sigterm_ends_the_children_and_leaves_nothing_visible() {
         workshop.wait_for_silence();
         let left = files(&workshop.local());
         assert!(left.iter().all(|file| file.starts_with("main/globals/globals-")), "{left:?}");
+    }
+}
+
+/// What was begun on another machine is taken back there before the program ends.
+#[test]
+fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
+    let workshop = Workshop::new();
+    workshop.make_bulk("bulk", 48);
+    let (hosts, garage) = ([Sshd::start(), Sshd::start()], Garage::start());
+    let slow = "max_rate = '4MiB'";
+    let elsewhere = [
+        ("shell", workshop.on_host("ssh", &hosts[0], slow)),
+        ("sftp", workshop.on_host("sftp", &hosts[1], slow)),
+        ("bucket", workshop.in_bucket(&garage, "acme", Permission::Everything, &format!("{slow}\npart_size = '5MiB'"))),
+    ];
+    let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
+    let more = "compression = { method = 'none' }";
+    workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, more, ..Job::default() });
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let run = workshop.start(&["run"]);
+        wait_for("something half-made everywhere", || {
+            let begun = hosts.iter().all(|host| !files(&host.backups()).is_empty());
+            (begun && garage.has_unfinished_uploads("acme")).then_some(())
+        });
+        signal(&run, name);
+        Ended::of(run.wait_with_output().unwrap()).expect(code).says("interrupted");
+        for host in &hosts {
+            assert_eq!(files(&host.backups()), [""; 0]);
+        }
+        wait_for("the upload to be gone", || (!garage.has_unfinished_uploads("acme")).then_some(()));
     }
 }
 

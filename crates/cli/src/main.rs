@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use longshore_core::aftercare;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,7 +30,7 @@ use crate::args::Args;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
-/// How long what was interrupted may take to clean up.
+/// How long what was interrupted may take to clean up: elsewhere, and then here.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
@@ -56,6 +57,13 @@ fn work(args: Args, output: &Output) -> Exit {
         tokio::select! {
             exit = command::execute(args, output) => exit,
             exit = interrupted() => output.interrupted(&leaves(), exit),
+        }
+    });
+    runtime.block_on(async {
+        // Who asks twice does not want to wait.
+        tokio::select! {
+            _ = tokio::time::timeout(CLEAN_UP, aftercare::done()) => {}
+            _ = interrupted() => {}
         }
     });
     runtime.shutdown_timeout(CLEAN_UP);

@@ -10,6 +10,7 @@
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`adopt`] | dated files of other programs, taken for backups by their names |
 //! | [`draft`] | what files are called until they are whole |
+//! | [`aftercare`] | what is ended or taken back at a destination when nobody waits for it any more |
 //! | [`mark`] | what became known of a backup since: held, verified, damaged |
 //! | [`drill`] | what a restore drill found |
 //! | [`retention`] | which backups to keep, decided with reasons |
@@ -22,6 +23,7 @@
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
 
 pub mod adopt;
+pub mod aftercare;
 pub mod berth;
 pub mod catalog;
 pub mod check;

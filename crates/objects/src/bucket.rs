@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use longshore_core::aftercare::see_through;
 use longshore_core::key::Key;
 use longshore_core::quantity::Span;
 use longshore_core::stage::{Entry, Locks, Ship, Store, Sweep};
@@ -20,7 +21,7 @@ use crate::guard::Guards;
 use crate::leftover::Uploads;
 use crate::lock::{Lock, LockHeaders};
 use crate::place::Place;
-use crate::published::{Published, see_through};
+use crate::published::Published;
 use crate::transfer::Transfer;
 use crate::version::Versions;
 use crate::{list, read, upload};

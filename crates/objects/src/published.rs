@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::aftercare;
 use object_store::path::Path;
-use tokio::runtime::Handle;
 
 use crate::bucket::Backend;
 
@@ -29,22 +28,9 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
-        if !self.kept
-            && let Ok(runtime) = Handle::try_current()
-        {
+        if !self.kept {
             // Credentials that may only write cannot take it back; then it is an artifact without a manifest, which counts as nothing.
-            runtime.spawn(async move { backend.remove(&path).await.ok() });
+            aftercare::see_to(async move { backend.remove(&path).await });
         }
     }
-}
-
-/// Sees `work` through to its end even if the caller goes away, since nobody can tell what a request that was cut has done.
-/// What it results in is then dropped.
-pub(crate) async fn see_through<T: Send + 'static>(
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| {
-        Err(Error::new(Stage::Ship, Kind::Failed, "", "work on an upload was cut").because(error))
-    })
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_core::aftercare::{see_through, see_to};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
-use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::bucket::Backend;
@@ -14,7 +14,7 @@ use crate::gather::{Gather, Part};
 use crate::guard::Guard;
 use crate::look::{Found, Writer};
 use crate::part::MAX_PARTS;
-use crate::published::{Published, see_through};
+use crate::published::Published;
 
 /// How often an upload is asked to go.
 const ABORTS: u32 = 3;
@@ -172,8 +172,8 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let mut parts = std::mem::take(&mut self.parts);
-        if let (Some(upload), Ok(runtime)) = (self.upload.take(), Handle::try_current()) {
-            runtime.spawn(async move {
+        if let Some(upload) = self.upload.take() {
+            see_to(async move {
                 parts.shutdown().await;
                 abort(upload).await;
             });

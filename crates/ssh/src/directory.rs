@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
+use longshore_core::aftercare::see_through;
 use longshore_core::check::Finding;
 use longshore_core::key::Key;
 use longshore_core::meter::{Algorithm, Digest, meter};
@@ -56,7 +57,7 @@ impl Directory {
     pub async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
         let place = Place::of(key);
         let (directory, begun) = (self.clone(), place.clone());
-        let draft = task(async move { Draft::begin(directory, begun).await }).await?;
+        let draft = see_through(async move { Draft::begin(directory, begun).await }).await?;
         let (body, digest) = meter(body, Algorithm::Sha256, |_| {});
         draft.fill(body).await?;
         let digest =
@@ -68,7 +69,7 @@ impl Directory {
     pub async fn publish(&self, place: Place, digest: Digest) -> Result<()> {
         let directory = self.clone();
         // If this future is dropped while it waits, so is what it would have got, which takes the file back.
-        let published = task(async move { Published::make(directory, place, digest).await }).await?;
+        let published = see_through(async move { Published::make(directory, place, digest).await }).await?;
         published.keep();
         Ok(())
     }
@@ -145,12 +146,6 @@ impl Directory {
     fn subject(&self, name: &str) -> String {
         format!("{}/{name}", self.name().trim_end_matches('/'))
     }
-}
-
-/// Works in a task of its own, which goes on when nobody waits for it any more.
-pub async fn task<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(Stage::Ship, Kind::Failed, "", "work on a host was cut").because(error)))
 }
 
 /// The available kilobytes of `df -Pk`, which come before the only number with a percent sign, as bytes.

@@ -121,6 +121,11 @@ impl Garage {
         (0..self.nodes.len()).map(|node| self.folder.path().join(node.to_string()).join("data")).collect()
     }
 
+    /// Whether uploads to a bucket were begun that have neither been completed nor taken back. Nodes hear of that a little later.
+    pub fn has_unfinished_uploads(&self, bucket: &str) -> bool {
+        self.run(&["bucket", "info", bucket]).contains("Unfinished uploads")
+    }
+
     /// What a node has logged.
     pub fn log(&self, node: usize) -> String {
         fs::read_to_string(self.folder.path().join(node.to_string()).join("log")).unwrap_or_default()

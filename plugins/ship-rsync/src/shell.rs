@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 
 use longshore_core::Result;
+use longshore_core::aftercare::see_to;
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::{Directory, Place};
-use tokio::runtime::Handle;
 
 use crate::Destination;
 
@@ -29,8 +29,8 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        if let (Some((directory, place)), Ok(handle)) = (self.0.take(), Handle::try_current()) {
-            handle.spawn(async move { directory.abandon(&place).await.ok() });
+        if let Some((directory, place)) = self.0.take() {
+            see_to(async move { directory.abandon(&place).await });
         }
     }
 }

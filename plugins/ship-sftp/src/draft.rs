@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use longshore_core::aftercare::{see_through, see_to};
 use longshore_core::draft::name;
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
@@ -16,7 +17,6 @@ use openssh_sftp_client::Error as Answer;
 use openssh_sftp_client::file::File;
 use openssh_sftp_client::metadata::Permissions;
 use tokio::io::AsyncSeek;
-use tokio::runtime::Handle;
 
 use crate::failure;
 use crate::link::Link;
@@ -174,7 +174,12 @@ impl Draft {
     /// Removes it, and waits for that; what cannot be removed is found by a sweep.
     pub(crate) async fn abandon(mut self) {
         self.settled = true;
-        tokio::spawn(remove(self.root.clone(), self.path.clone())).await.ok();
+        let (root, path) = (self.root.clone(), self.path.clone());
+        let removed = async {
+            remove(root, path).await;
+            Ok(())
+        };
+        see_through(removed).await.ok();
     }
 
     async fn failure(&self, message: &str, error: Answer) -> Error {
@@ -184,8 +189,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let (false, Ok(handle)) = (self.settled, Handle::try_current()) {
-            handle.spawn(remove(self.root.clone(), self.path.clone()));
+        if !self.settled {
+            see_to(remove(self.root.clone(), self.path.clone()));
         }
     }
 }
@@ -214,8 +219,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if let (false, Ok(handle)) = (self.kept, Handle::try_current()) {
-            handle.spawn(remove(self.root.clone(), self.target.clone()));
+        if !self.kept {
+            see_to(remove(self.root.clone(), self.target.clone()));
         }
     }
 }

@@ -31,12 +31,12 @@ use std::ops::Range;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use longshore_core::aftercare::see_through;
 use longshore_core::key::Key;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_ssh::directory::task;
 
 use crate::draft::Draft;
 use crate::root::Root;
@@ -60,10 +60,10 @@ impl Plugin<dyn Store> for Sftp {
 impl Ship for Account {
     async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
         let (root, key) = (self.root.clone(), key.clone());
-        let mut draft = task(async move { Draft::begin(root, &key).await }).await?;
+        let mut draft = see_through(async move { Draft::begin(root, &key).await }).await?;
         match draft.fill(body).await {
             // If this future is dropped while it waits, so is what it would have got, which takes the file back.
-            Ok(()) => task(draft.publish()).await.map(draft::Published::keep),
+            Ok(()) => see_through(draft.publish()).await.map(draft::Published::keep),
             Err(error) => {
                 draft.abandon().await;
                 Err(error)

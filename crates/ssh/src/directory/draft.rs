@@ -7,13 +7,13 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use longshore_core::aftercare::{see_through, see_to};
 use longshore_core::draft;
 use longshore_core::key::Key;
 use longshore_core::meter::Digest;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Kind, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::Handle;
 
 use super::errand::Script;
 use super::{Directory, failure};
@@ -147,7 +147,11 @@ impl Draft {
         if let Some(running) = self.running.take() {
             let (directory, place) = (self.directory.clone(), self.place.clone());
             // A task that was cut leaves what a sweep finds.
-            tokio::spawn(remove(directory, place, running)).await.ok();
+            let removed = async {
+                remove(directory, place, running).await;
+                Ok(())
+            };
+            see_through(removed).await.ok();
         } else {
             withdraw(&self.directory, &self.place, false).await.ok();
         }
@@ -156,8 +160,8 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let (Some(running), Ok(handle)) = (self.running.take(), Handle::try_current()) {
-            handle.spawn(remove(self.directory.clone(), self.place.clone(), running));
+        if let Some(running) = self.running.take() {
+            see_to(remove(self.directory.clone(), self.place.clone(), running));
         }
     }
 }
@@ -209,8 +213,8 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if let (Some((directory, place)), Ok(handle)) = (self.0.take(), Handle::try_current()) {
-            handle.spawn(async move { withdraw(&directory, &place, true).await.ok() });
+        if let Some((directory, place)) = self.0.take() {
+            see_to(async move { withdraw(&directory, &place, true).await });
         }
     }
 }

@@ -1,0 +1,84 @@
+//! Work at a destination that goes on when nobody waits for it any more: what was begun there is ended, or taken back. A program that
+//! ends waits for it first.
+
+use std::sync::LazyLock;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, Kind, Result, Stage};
+
+/// What is under way in this process. Closed from the beginning, which only means that it may be waited for.
+static UNDER_WAY: LazyLock<TaskTracker> = LazyLock::new(|| {
+    let tracker = TaskTracker::new();
+    tracker.close();
+    tracker
+});
+
+/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. Where no runtime
+/// is left, a later sweep has to do it.
+pub fn see_to<T>(work: impl Future<Output = T> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        UNDER_WAY.spawn_on(async { drop(work.await) }, &runtime);
+    }
+}
+
+/// Sees `work` through to its end even if the caller goes away, since nobody can tell what a request that was cut has done. What it results
+/// in is then dropped.
+pub async fn see_through<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let (tell, heard) = oneshot::channel();
+    // What nobody hears is dropped within this task, and so is what that has seen to.
+    see_to(async { drop(tell.send(work.await)) });
+    let cut = |error| Error::new(Stage::Ship, Kind::Failed, "", "work at a destination was cut").because(error);
+    heard.await.map_err(cut)?
+}
+
+/// Waits until nothing of the kind is under way.
+pub async fn done() {
+    UNDER_WAY.wait().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Takes back what it stands for when it is dropped, which takes a while.
+    struct Begun(Arc<AtomicBool>);
+
+    impl Drop for Begun {
+        fn drop(&mut self) {
+            let taken_back = Arc::clone(&self.0);
+            see_to(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                taken_back.store(true, Ordering::Relaxed);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_ended_and_taken_back() {
+        let taken_back = Arc::new(AtomicBool::new(false));
+        let begun = Begun(Arc::clone(&taken_back));
+        let begin = see_through(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(begun)
+        });
+        // Its caller goes away while it is under way.
+        assert!(tokio::time::timeout(Duration::from_millis(10), begin).await.is_err());
+        assert!(!taken_back.load(Ordering::Relaxed));
+        done().await;
+        assert!(taken_back.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_what_it_results_in() {
+        assert_eq!(see_through(async { Ok(7) }).await.unwrap(), 7);
+        let cut = see_through::<()>(async { panic!("a bug") }).await.unwrap_err();
+        assert!(cut.to_string().contains("was cut"), "{cut}");
+    }
+}
