@@ -47,3 +47,16 @@ fn pg_read_all_data_suffices() {
     let workshop = with_role("grant pg_read_all_data to backup;");
     workshop.longshore(&["run"]).expect(0).keeps_quiet_about("not captured");
 }
+
+#[test]
+fn a_restore_says_what_its_role_may_not_do_and_the_way_out() {
+    let workshop = with_role("grant pg_read_all_data to backup;");
+    workshop.longshore(&["run"]).expect(0);
+    let to = format!("{} dbname=again", workshop.cluster.connection().replace("user=postgres", "user=backup"));
+    let restore = ["restore", "appdb", "--create", "--to", &to];
+    workshop.opening(&restore).expect(2).says("permission denied to create database").says("createdb");
+    workshop.cluster.psql("postgres", "alter role backup createdb;");
+    workshop.opening(&restore).expect(2).says("--no-owner --no-privileges");
+    workshop.opening(&[&restore[..], &["--no-owner", "--no-privileges"]].concat()).expect(0);
+    assert_eq!(workshop.cluster.psql("again", "select sum(n) from t"), "55");
+}

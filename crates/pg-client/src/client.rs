@@ -145,6 +145,9 @@ impl Client {
     }
 }
 
+/// The way out for a role that may not give away what it has made: the words of PostgreSQL up to 15, and since, differ.
+const NO_OWNER: &str = "restore as a role that may act for the owners, or leave them out: --no-owner --no-privileges";
+
 /// What servers and libpq say, in English, of failures whose way out is known. The first that fits is taken.
 const FAILURES: &[(&str, Kind, &str)] = &[
     (
@@ -175,6 +178,13 @@ const FAILURES: &[(&str, Kind, &str)] = &[
         "dump as a role with BYPASSRLS: a role that does not see every row cannot back it up",
     ),
     ("max_locks_per_transaction", Kind::Failed, "raise max_locks_per_transaction on the server"),
+    (
+        "permission denied to create database",
+        Kind::Denied,
+        "let the role make databases (alter role … createdb), or have one made for it and leave --create out",
+    ),
+    ("must be member of role", Kind::Denied, NO_OWNER),
+    ("must be able to SET ROLE", Kind::Denied, NO_OWNER),
     (
         "permission denied",
         Kind::Denied,
