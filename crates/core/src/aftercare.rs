@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -22,6 +22,17 @@ pub fn see_to<T>(work: impl Future<Output = T> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         UNDER_WAY.spawn_on(async { drop(work.await) }, &runtime);
     }
+}
+
+/// As [`see_to`], and waits for it, however it ends: what could not be taken back is found by a sweep.
+pub async fn see_out(work: impl Future<Output = ()> + Send + 'static) {
+    let (under_way, mut ended) = mpsc::channel::<()>(1);
+    see_to(async {
+        work.await;
+        drop(under_way);
+    });
+    // Nothing is ever sent: the channel closes.
+    ended.recv().await;
 }
 
 /// Sees `work` through to its end even if the caller goes away, since nobody can tell what a request that was cut has done. What it results
@@ -73,6 +84,19 @@ mod tests {
         assert!(!taken_back.load(Ordering::Relaxed));
         done().await;
         assert!(taken_back.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_is_waited_for_and_a_panic_there_keeps_nobody_waiting() {
+        let taken_back = Arc::new(AtomicBool::new(false));
+        let done = Arc::clone(&taken_back);
+        see_out(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            done.store(true, Ordering::Relaxed);
+        })
+        .await;
+        assert!(taken_back.load(Ordering::Relaxed));
+        see_out(async { panic!("a bug") }).await;
     }
 
     #[tokio::test]

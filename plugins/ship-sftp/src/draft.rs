@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use longshore_core::aftercare::{see_through, see_to};
+use longshore_core::aftercare::{see_out, see_to};
 use longshore_core::draft::name;
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
@@ -174,12 +174,7 @@ impl Draft {
     /// Removes it, and waits for that; what cannot be removed is found by a sweep.
     pub(crate) async fn abandon(mut self) {
         self.settled = true;
-        let (root, path) = (self.root.clone(), self.path.clone());
-        let removed = async {
-            remove(root, path).await;
-            Ok(())
-        };
-        see_through(removed).await.ok();
+        see_out(remove(self.root.clone(), self.path.clone())).await;
     }
 
     async fn failure(&self, message: &str, error: Answer) -> Error {

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use longshore_core::aftercare::{see_through, see_to};
+use longshore_core::aftercare::{see_out, see_to};
 use longshore_core::draft;
 use longshore_core::key::Key;
 use longshore_core::meter::Digest;
@@ -145,13 +145,7 @@ impl Draft {
     /// Removes it, and waits for that.
     async fn tidy(mut self) {
         if let Some(running) = self.running.take() {
-            let (directory, place) = (self.directory.clone(), self.place.clone());
-            // A task that was cut leaves what a sweep finds.
-            let removed = async {
-                remove(directory, place, running).await;
-                Ok(())
-            };
-            see_through(removed).await.ok();
+            see_out(remove(self.directory.clone(), self.place.clone(), running)).await;
         } else {
             withdraw(&self.directory, &self.place, false).await.ok();
         }
