@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use crate::cluster::folder::Folder;
-use crate::cluster::{cache, free_port, process};
+use crate::cluster::{cache, process};
+use crate::port::free_port;
 use crate::server;
 
 /// The npm package.

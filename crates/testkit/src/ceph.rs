@@ -14,7 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cluster::folder::Folder;
-use crate::cluster::{free_port, process};
+use crate::cluster::process;
+use crate::port::free_port;
 use crate::server;
 
 /// The name of the key that may do everything.

@@ -18,7 +18,6 @@ mod template;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::thread;
@@ -28,6 +27,8 @@ pub use fingerprint::{contents, fingerprint, globals, schema};
 pub use installation::{INSTALLED, Installation, NEWER};
 
 use folder::Folder;
+
+use crate::port::free_port;
 
 /// How long a server may take to answer: much longer than it does, on a machine that does much else.
 const START: Duration = Duration::from_secs(60);
@@ -150,11 +151,6 @@ impl Drop for Cluster {
 /// A value as libpq's keywords take it.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
-    listener.local_addr().expect("a listener has an address").port()
 }
 
 /// Starts a server and waits until it answers; nothing if somebody else has taken the port meanwhile.

@@ -14,7 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cluster::folder::Folder;
-use crate::cluster::{cache, free_port, process};
+use crate::cluster::{cache, process};
+use crate::port::free_port;
 use crate::server;
 
 /// The version that the set-up installs.

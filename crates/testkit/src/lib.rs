@@ -27,6 +27,7 @@ pub mod folder;
 pub mod garage;
 pub mod gcs;
 pub mod memory;
+mod port;
 pub mod proxy;
 pub mod restic;
 pub mod runs;

@@ -15,8 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::free_port;
 use crate::cluster::process::{clean, is_root, run, spawn, stop};
+use crate::port::free_port;
 
 const SSHD: &str = "/usr/sbin/sshd";
 /// How long a server may take to answer: much longer than it does.
