@@ -60,3 +60,15 @@ fn a_restore_says_what_its_role_may_not_do_and_the_way_out() {
     workshop.opening(&[&restore[..], &["--no-owner", "--no-privileges"]].concat()).expect(0);
     assert_eq!(workshop.cluster.psql("again", "select sum(n) from t"), "55");
 }
+
+#[test]
+fn a_drill_says_what_its_role_may_not_do_and_blames_no_backup() {
+    let workshop = with_role("");
+    let connection = workshop.cluster.connection().replace("user=postgres", "user=backup");
+    let more = format!("[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{connection}' }}");
+    let dump = "[{ type = 'pg_dump', databases = ['appdb'] }]";
+    workshop.configure(&Job { dump, more: &more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let drill = workshop.opening(&["drill"]).expect(2).says("permission denied to create database");
+    drill.says("says nothing about the backup").says("drill as a superuser").keeps_quiet_about("--create");
+}

@@ -7,7 +7,7 @@ use longshore_core::stage::ScratchCluster;
 use longshore_core::{Error, Kind, Stage};
 
 /// What servers say where the place is not fit, and the way out.
-const UNFIT: [(&str, &str); 18] = [
+const UNFIT: [(&str, &str); 19] = [
     ("No space left on device", "name a folder with more room: --scratch-dir DIR"),
     ("could not extend file", "name a folder with more room: --scratch-dir DIR"),
     ("could not write to file", "name a folder with more room: --scratch-dir DIR"),
@@ -24,6 +24,7 @@ const UNFIT: [(&str, &str); 18] = [
     ("out of memory", "drill on a host with more memory"),
     ("was ended by signal", "look who ended it, such as the kernel where memory is short (dmesg), and drill again"),
     ("Too many open files", "raise the limit of open files (ulimit -n)"),
+    ("permission denied to create database", PRIVILEGES),
     ("must be member of role", PRIVILEGES),
     ("must be able to SET ROLE", PRIVILEGES),
     ("must be owner of", PRIVILEGES),
