@@ -39,13 +39,11 @@ fn those_that_judge_compress_and_seal_step_back_and_pg_dump_does_not() {
     let held = workshop.hold("bulk", "bulk");
     let run = workshop.start(&["run"]);
     workshop.wait_for_backend("LOCK TABLE%");
-    // One that judges, one that compresses and one that seals. Theirs are still to come: nothing has been read.
-    wait_for("threads that step back", || {
-        let stepped_back = stands(run.id()).into_iter().filter(|stand| *stand != ours).count();
-        (stepped_back >= 3).then_some(())
-    });
+    // One that judges, one that compresses and one that seals. Those that these start are still to come: nothing has been read.
+    let stepped_back = || stands(run.id()).into_iter().filter(|stand| *stand != ours).count();
+    wait_for("threads that step back", || (stepped_back() >= 3).then_some(()));
     workshop.wait_for_backend("LOCK TABLE%");
-    assert_eq!(stands(run.id())[0], ours, "who waits for signals");
+    assert_eq!(stepped_back(), 3, "who reads, ships and waits for signals does not");
     let programs = children(run.id());
     assert!(!programs.is_empty());
     for program in programs {

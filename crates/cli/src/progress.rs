@@ -120,6 +120,8 @@ impl Watch for Lines {
 struct Bars {
     all: MultiProgress,
     known: Mutex<Known>,
+    /// Which parts have come, until they are shown.
+    parts: Mutex<HashMap<Subject, String>>,
 }
 
 #[derive(Default)]
@@ -133,6 +135,10 @@ struct Known {
 impl Bars {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, HashMap<Subject, String>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,8 +166,12 @@ impl Watch for Bars {
     }
 
     fn read(&self, subject: &Subject, bytes: u64) {
+        let part = self.parts().remove(subject);
         let known = self.known();
         if let Some(bar) = known.under_way.get(subject) {
+            if let Some(part) = part {
+                bar.set_prefix(part);
+            }
             bar.inc(bytes);
         }
         if let Some(total) = &known.total {
@@ -184,9 +194,9 @@ impl Watch for Bars {
     }
 
     fn at(&self, subject: &Subject, place: &Place) {
-        if let Some(bar) = self.known().under_way.get(subject) {
-            bar.set_prefix(part(place));
-        }
+        // It is told by a thread that lets others go first: were it to draw, who reads would have to wait for it.
+        let part = part(place);
+        self.parts().insert(subject.clone(), part);
     }
 
     fn ended(&self, artifact: &ArtifactReport) {

@@ -56,7 +56,7 @@ impl Compression {
             let mut tuner = Tuner::new(level);
             let clock = let_others_first(|| {
                 encode(reader, writer, threads, tuner.level(), |bytes, clock| tuner.hear(bytes, clock))
-            })?;
+            })??;
             found.set(tuner.effort(clock));
             Ok(())
         });

@@ -213,7 +213,7 @@ impl Encrypt for Sealing {
             writer.write_all(&head)?;
             let nonce = &head[head.len() - NONCE_BYTES..];
             // Only when this is done it is an age file: without its last chunk it opens nowhere.
-            let_others_first(|| payload::seal(&key, nonce, reader, writer))
+            let_others_first(|| payload::seal(&key, nonce, reader, writer))?
         })
     }
 }

@@ -46,7 +46,9 @@ impl Verify for Reader {
     ) -> Verified {
         let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
         let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
-            let facts = let_others_first(|| read(reader, &label, &*progress))?;
+            let no_thread =
+                |error| Error::io(Stage::Verify, &label, "cannot be judged: there is no thread for it", error);
+            let facts = let_others_first(|| read(reader, &label, &*progress)).map_err(no_thread)??;
             expect(&facts, format, is_database, &label)?;
             findings(&facts, &label)
         });

@@ -2,6 +2,7 @@
 //! processors with it, seldom waits for one. A dump is over when the last row has been read, so this is what makes one fast.
 
 use std::fs;
+use std::io;
 use std::panic;
 use std::thread;
 
@@ -10,26 +11,29 @@ use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 
+/// What such a thread, and those that it starts, are called by `top -H`.
+const NAME: &str = "longshore-work";
+
 /// By how much such a thread is nicer than the process, where nothing better is to be had.
 const NICER: i32 = 10;
 
-/// Does `work` on a thread of its own that lets others go first, and waits for it.
+/// Does `work` on a thread of its own that lets others go first, and waits for it. Fails where no thread is to be had.
 ///
 /// It is for work on bytes of a backup, such as judging, compressing and sealing, and for nothing else: a thread does not get back in line
 /// without privileges, and what it starts stands behind it. To read a dump, to write it and to end its programs is left to others, who do not
 /// have to wait; and who restores is in a hurry.
-pub fn let_others_first<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+pub fn let_others_first<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let polite = scope.spawn(|| {
+        let polite = thread::Builder::new().name(NAME.to_owned()).spawn_scoped(scope, || {
             step_back(competes_within_its_group());
             work()
         });
-        polite.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+        Ok(polite?.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
     })
 }
 
 /// Lets others go before this thread, and tells whether that is allowed. It is a favour to them and no promise: where a sandbox forbids
-/// it, the same bytes come out, only later, so that [`let_others_first`] neither fails nor warns.
+/// it, the same bytes come out, only later, so that [`let_others_first`] neither fails for it nor warns.
 fn step_back(is_grouped: bool) -> bool {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let is_idle = is_grouped && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok();
@@ -78,7 +82,7 @@ mod tests {
     #[test]
     fn work_goes_last_and_whoever_waits_for_it_does_not() {
         let before = courtesy();
-        let (policy, niceness) = let_others_first(courtesy);
+        let (policy, niceness) = let_others_first(courtesy).unwrap();
         if competes_within_its_group() {
             assert_eq!(policy, IDLE);
         } else {
