@@ -1,5 +1,5 @@
 //! Work at a destination that goes on when nobody waits for it any more: what was begun there is ended, or taken back. A program that
-//! ends waits for it first.
+//! ends waits for it first, for as long as it sees fit.
 
 use std::sync::LazyLock;
 
@@ -18,9 +18,9 @@ static UNDER_WAY: LazyLock<TaskTracker> = LazyLock::new(|| {
 
 /// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. Where no runtime
 /// is left, a later sweep has to do it.
-pub fn see_to<T>(work: impl Future<Output = T> + Send + 'static) {
+pub fn see_to(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
-        UNDER_WAY.spawn_on(async { drop(work.await) }, &runtime);
+        UNDER_WAY.spawn_on(work, &runtime);
     }
 }
 
@@ -40,9 +40,15 @@ pub async fn see_out(work: impl Future<Output = ()> + Send + 'static) {
 pub async fn see_through<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let (tell, heard) = oneshot::channel();
     // What nobody hears is dropped within this task, and so is what that has seen to.
-    see_to(async { drop(tell.send(work.await)) });
-    let cut = |error| Error::new(Stage::Ship, Kind::Failed, "", "work at a destination was cut").because(error);
-    heard.await.map_err(cut)?
+    let task = UNDER_WAY.spawn(async { drop(tell.send(work.await)) });
+    if let Ok(result) = heard.await {
+        return result;
+    }
+    let cut = Error::new(Stage::Ship, Kind::Failed, "", "work at a destination was cut");
+    Err(match task.await {
+        Ok(()) => cut,
+        Err(panicked) => cut.because(panicked),
+    })
 }
 
 /// Waits until nothing of the kind is under way.
@@ -103,6 +109,6 @@ mod tests {
     async fn who_waits_hears_what_it_results_in() {
         assert_eq!(see_through(async { Ok(7) }).await.unwrap(), 7);
         let cut = see_through::<()>(async { panic!("a bug") }).await.unwrap_err();
-        assert!(cut.to_string().contains("was cut"), "{cut}");
+        assert!(cut.chain().contains("was cut") && cut.chain().contains("a bug"), "{}", cut.chain());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::aftercare::{see_through, see_to};
+use longshore_core::aftercare::{see_out, see_through, see_to};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions};
@@ -160,23 +160,27 @@ impl Upload {
         Err(error)
     }
 
-    /// Takes it back: first the parts on their way, so that none arrives after it has gone.
-    async fn abort(&mut self) {
-        self.parts.shutdown().await;
-        if let Some(upload) = self.upload.take() {
-            abort(upload).await;
+    /// Takes it back, and waits for that.
+    async fn abort(mut self) {
+        if let Some(removal) = self.removal() {
+            see_out(removal).await;
         }
+    }
+
+    /// What takes it back, unless it has ended: first the parts on their way, so that none arrives after it has gone.
+    fn removal(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let (mut parts, upload) = (std::mem::take(&mut self.parts), self.upload.take()?);
+        Some(async move {
+            parts.shutdown().await;
+            abort(upload).await;
+        })
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let mut parts = std::mem::take(&mut self.parts);
-        if let Some(upload) = self.upload.take() {
-            see_to(async move {
-                parts.shutdown().await;
-                abort(upload).await;
-            });
+        if let Some(removal) = self.removal() {
+            see_to(removal);
         }
     }
 }

@@ -79,9 +79,9 @@ impl Directory {
         self.run(Script::Prepare, &[&place.folder, &place.draft, &place.name]).await.map(drop)
     }
 
-    /// Removes a draft whose writer gives up.
-    pub async fn abandon(&self, place: &Place) -> Result<()> {
-        draft::withdraw(self, place, false).await
+    /// Removes a draft whose writer gives up; one that cannot be removed now is found by a sweep.
+    pub async fn abandon(&self, place: &Place) {
+        draft::remove(self, place).await;
     }
 
     /// Everything in it, in the order of its keys. The list is in memory when it is whole; until then nobody sees it.

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longshore_core::aftercare::see_through;
 use longshore_core::{Error, Kind, Result, Stage};
 use openssh::{ControlPersist, KnownHosts, OwningCommand, Session, SessionBuilder, Stdio};
 use tempfile::TempDir;
@@ -78,13 +79,13 @@ impl Host {
         }
         let reach = self.reach.clone();
         // Whoever asked may go away meanwhile: the connection is made and kept all the same, and so never left behind half made.
-        let connecting = tokio::spawn(async move {
+        see_through(async move {
             let made = connect(&reach).await?;
             let session = Arc::clone(&made.session);
             *connection = Some(made);
             Ok(session)
-        });
-        connecting.await.unwrap_or_else(|error| Err(failure::lost(self.name()).because(error)))
+        })
+        .await
     }
 
     /// Forgets a connection that did not serve, unless another has taken its place. Whoever still uses it keeps it.

@@ -131,6 +131,7 @@ macro_rules! behind_ssh {
             what_cannot_be_read_fails_the_list_and_never_shortens_it,
             a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves_nothing,
             a_connection_that_is_cut_between_two_bodies_is_made_anew,
+            a_writer_that_goes_while_its_last_bytes_are_on_their_way_leaves_nothing,
             a_connection_that_is_cut_while_a_file_is_fetched_is_never_a_clean_end,
             a_file_that_is_cut_while_it_is_read_ends_in_an_error,
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use longshore_core::Result;
-use longshore_core::aftercare::see_to;
+use longshore_core::aftercare::{see_out, see_to};
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::{Directory, Place};
@@ -19,10 +19,10 @@ impl Underway {
         self.0 = None;
     }
 
-    /// Removes it, and waits for that; what cannot be removed is found by a sweep.
+    /// Removes it, and waits for that.
     async fn abandon(mut self) {
         if let Some((directory, place)) = self.0.take() {
-            directory.abandon(&place).await.ok();
+            see_out(async move { directory.abandon(&place).await }).await;
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::running::Running;
 const READY: Duration = Duration::from_secs(120);
 /// After what silence it is asked whether anybody is there who understands.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long a writer that was told to stop may take.
-const GRACE: Duration = Duration::from_secs(30);
+/// How long a writer that was told to stop may take: less than a program that was told to end waits for what it has left.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The word that a host says once it is ready to receive.
 const READY_WORD: &[u8] = b"ready\n";
@@ -50,19 +50,23 @@ impl Place {
     }
 }
 
-/// A file that is being written. Dropping it removes it, by a command of its own that waits for the writer's end.
+/// A file that is being written. Unless it was filled, dropping it removes it.
 pub(super) struct Draft {
     directory: Directory,
     place: Place,
-    /// The writer; none once it has ended well.
+    /// The writer, until its end is waited for.
     running: Option<Running>,
+    /// Whether the writer has said that the file is there.
+    begun: bool,
+    /// Whether somebody else sees to the file.
+    settled: bool,
 }
 
 impl Draft {
     /// Begins a draft of what is to be at `place`, if nothing is there.
     pub(super) async fn begin(directory: Directory, place: Place) -> Result<Self> {
         let running = directory.stream(Script::Receive, &[&place.folder, &place.draft, &place.name]).await?;
-        let mut draft = Self { directory, place, running: Some(running) };
+        let mut draft = Self { directory, place, running: Some(running), begun: false, settled: false };
         let asker = draft.directory.clone();
         let stdout = draft.running.as_mut().and_then(|running| running.stdout.as_mut());
         let mut word = [0; READY_WORD.len()];
@@ -85,25 +89,32 @@ impl Draft {
             error = asked => return Err(error),
         };
         match told {
-            Ok(Ok(_)) if word == READY_WORD => Ok(draft),
-            Ok(Err(_)) => Err(draft.failed().await),
+            Ok(Ok(_)) if word == READY_WORD => {
+                draft.begun = true;
+                Ok(draft)
+            }
+            Ok(Err(_)) => {
+                // It ended without the word, and so has made nothing.
+                let error = draft.failed().await;
+                draft.settled = true;
+                Err(error)
+            }
             // Whoever speaks otherwise, or says nothing, is no shell.
             Ok(Ok(_)) | Err(_) => Err(draft.directory.no_shell("")),
         }
     }
 
-    /// Writes all of `body`. When that fails, the draft is gone before the error is told.
+    /// Writes all of `body`, for [`Published::make`] to see to. When that fails, the draft is gone before the error is told.
     pub(super) async fn fill(mut self, mut body: ByteStream) -> Result<()> {
-        let written = self.write(&mut body).await;
-        let failed = match written {
-            Ok(()) => match self.close().await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            },
-            Err(error) => error,
+        let filled = match self.write(&mut body).await {
+            Ok(()) => self.close().await,
+            Err(error) => Err(error),
         };
-        self.tidy().await;
-        Err(failed)
+        if filled.is_err() {
+            see_out(self.removal()).await;
+        }
+        self.settled = true;
+        filled
     }
 
     async fn write(&mut self, body: &mut ByteStream) -> Result<()> {
@@ -142,32 +153,36 @@ impl Draft {
         }
     }
 
-    /// Removes it, and waits for that.
-    async fn tidy(mut self) {
-        if let Some(running) = self.running.take() {
-            see_out(remove(self.directory.clone(), self.place.clone(), running)).await;
-        } else {
-            withdraw(&self.directory, &self.place, false).await.ok();
+    /// What removes it, by a command of its own.
+    fn removal(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let (directory, place, running) = (self.directory.clone(), self.place.clone(), self.running.take());
+        // A file that is there can go at once, whatever is still on its way to it. One that is not may yet be made.
+        let maker = running.filter(|_| !self.begun);
+        async move {
+            if let Some(maker) = maker {
+                // However it ends, or if it does not.
+                tokio::time::timeout(GRACE, maker.wait()).await.ok();
+            }
+            remove(&directory, &place).await;
         }
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            see_to(remove(self.directory.clone(), self.place.clone(), running));
+        if !self.settled {
+            see_to(self.removal());
         }
     }
 }
 
-/// Removes a draft once its writer has ended. One that cannot be removed now is found by a sweep.
-async fn remove(directory: Directory, place: Place, running: Running) {
-    tokio::time::timeout(GRACE, running.wait()).await.ok();
-    withdraw(&directory, &place, false).await.ok();
+/// Removes a draft; one that cannot be removed now is found by a sweep.
+pub(super) async fn remove(directory: &Directory, place: &Place) {
+    withdraw(directory, place, false).await.ok();
 }
 
 /// Takes back a draft, and the file that it became, if it did.
-pub(super) async fn withdraw(directory: &Directory, place: &Place, published: bool) -> Result<()> {
+async fn withdraw(directory: &Directory, place: &Place, published: bool) -> Result<()> {
     let what = if published { "published" } else { "draft" };
     directory.run(Script::Withdraw, &[&place.folder, &place.draft, &place.name, what]).await.map(drop)
 }
@@ -192,8 +207,7 @@ impl Published {
         match done {
             Ok(_) => Ok(Self(Some((directory, place)))),
             Err(error) => {
-                // What cannot be removed now is found by a sweep.
-                withdraw(&directory, &place, false).await.ok();
+                remove(&directory, &place).await;
                 Err(error)
             }
         }
@@ -208,7 +222,10 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some((directory, place)) = self.0.take() {
-            see_to(async move { withdraw(&directory, &place, true).await });
+            // One that cannot be taken back is whole, and no manifest names it.
+            see_to(async move {
+                withdraw(&directory, &place, true).await.ok();
+            });
         }
     }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use crate::stream::{digest, random, random_bytes};
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_core::Kind;
 use longshore_core::stream::{channel, from_bytes};
+use longshore_core::{Kind, aftercare};
+use serde_json::json;
 
 use super::{Reach, files, key, soon};
+use crate::proxy::{Fault, Proxy, Way};
+use crate::sshd::Sshd;
 
 pub async fn a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves_nothing(reach: &Reach) {
     let (sshd, store) = reach.temporary();
@@ -63,4 +66,28 @@ pub async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error(reach: &Reach)
     fs::File::options().write(true).open(sshd.backups().join("main/appdb.dump")).unwrap().set_len(60 << 20).unwrap();
     let error = digest(fetched).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt, "{}", error.chain());
+}
+
+pub async fn a_writer_that_goes_while_its_last_bytes_are_on_their_way_leaves_nothing(reach: &Reach) {
+    let sshd = Sshd::start();
+    let network = Proxy::start(([127, 0, 0, 1], sshd.port()).into()).await;
+    // Three seconds for a body that is out of its writer's hands at once.
+    network.fault(Way::Up, Fault::Throttle(200_000));
+    let [there, near] = [sshd.port(), network.address().port()].map(|port| port.to_string());
+    let known = sshd.known_hosts().with_file_name("known_network");
+    fs::write(&known, fs::read_to_string(sshd.known_hosts()).unwrap().replace(&there, &near)).unwrap();
+    let store = reach.store(&sshd, json!({"port": network.address().port(), "known_hosts_file": known}));
+    let (key, (feeder, body)) = (key("main/appdb.dump"), channel());
+    let begun = async {
+        feeder.feed(random_bytes(1, 600_000)).await.unwrap();
+        feeder.finish().await.unwrap();
+        soon(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0))).await;
+    };
+    tokio::select! {
+        biased;
+        () = begun => {}
+        result = store.ship(&key, body) => panic!("{result:?}"),
+    }
+    tokio::time::timeout(Duration::from_secs(15), aftercare::done()).await.unwrap();
+    assert!(files(&sshd.backups()).is_empty());
 }
