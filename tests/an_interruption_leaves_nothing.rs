@@ -1,7 +1,9 @@
 //! Whatever moment a run is ended at, no half backup is left, and the next run is whole.
 
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longshore_testkit::garage::{Garage, Permission};
 use longshore_testkit::sshd::Sshd;
@@ -67,6 +69,26 @@ fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
     }
 }
 
+/// A host that has gone silent is waited for, since nobody knows what is there. Who does not want to wait says so.
+#[test]
+fn who_asks_twice_does_not_wait() {
+    let workshop = bulk();
+    let (host, silent) = (Sshd::start(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let [there, here] = [host.port(), silent.local_addr().unwrap().port()].map(|port| format!("port = {port}"));
+    let elsewhere = [("host", workshop.on_host("ssh", &host, "").replace(&there, &here))];
+    let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
+    workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, ..Job::default() });
+    let mut run = workshop.start(&["run"]);
+    let _connection = silent.accept().unwrap();
+    signal(&run, "INT");
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("another signal ends this")));
+    let asked = Instant::now();
+    signal(&run, "INT");
+    Ended::of(run.wait_with_output().unwrap()).expect(130);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
 #[test]
 fn sigterm_while_a_dump_waits_for_a_lock_ends_it_at_once() {
     let workshop = bulk();
@@ -74,7 +96,7 @@ fn sigterm_while_a_dump_waits_for_a_lock_ends_it_at_once() {
     let run = workshop.start(&["run"]);
     workshop.wait_for_backend("LOCK TABLE%");
     signal(&run, "TERM");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     Ended::of(run.wait_with_output().unwrap()).expect(143);
     assert!(begun.elapsed() < Duration::from_secs(10));
     workshop.wait_for_silence();
