@@ -3,12 +3,17 @@
 use std::env;
 use std::fs;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 use longshore_testkit::cluster::{NEWER, cache};
 
 use crate::step::{cargo, step, succeeds};
 use crate::{Result, setup};
+
+/// How many tests nextest runs at once. They wait for servers to start and to end for half of their time, so that there are more than there
+/// are processors.
+const THREADS: &str = "NEXTEST_TEST_THREADS";
 
 /// Sets the machine up, then checks format, lints, documentation and tests, and stops at the first that fails.
 pub(crate) fn run(runner: &[&str]) -> Result<()> {
@@ -22,6 +27,10 @@ pub(crate) fn run(runner: &[&str]) -> Result<()> {
         fs::create_dir_all(&target).map_err(|error| format!("cannot make {}: {error}", target.display()))?;
         println!("==> building in {}, which outlives this checkout", target.display());
         variables.push(("CARGO_TARGET_DIR", target.into_os_string()));
+    }
+    if env::var_os(THREADS).is_none() {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        variables.push((THREADS, (processors * 3).div_ceil(2).to_string().into()));
     }
     let run = |line: &str, adjust: &dyn Fn(&mut Command)| {
         let mut command = cargo();
