@@ -46,6 +46,7 @@ pub(crate) fn contest_from(
     bytes: u64,
     commands: &[(&str, String)],
 ) -> Result<Contest> {
+    let before = ProcessorTime::now()?;
     let mut costs = vec![Vec::new(); commands.len()];
     // One round for nothing, so that everybody finds the same in memory.
     for round in 0..=rounds {
@@ -69,7 +70,38 @@ pub(crate) fn contest_from(
     });
     let contest = Contest { name: name.to_owned(), contestants: contestants.collect() };
     contest.print(bytes);
+    let stolen = ProcessorTime::now()?.stolen_since(&before);
+    if stolen > MUCH_STOLEN {
+        println!(
+            "      others on this host took {:.0} % of the processors: measure again when it is quiet",
+            stolen * 100.0
+        );
+    }
     Ok(contest)
+}
+
+/// How much of the processors others may take from this machine, where it is a guest, before ratios say little.
+const MUCH_STOLEN: f64 = 0.03;
+
+/// What the processors did since they were started, in ticks ([proc_stat(5)](https://man7.org/linux/man-pages/man5/proc_stat.5.html)).
+struct ProcessorTime {
+    all: f64,
+    stolen: f64,
+}
+
+impl ProcessorTime {
+    fn now() -> Result<Self> {
+        let told = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
+        // user, nice, system, idle, iowait, irq, softirq, steal; a guest's time is in the user's.
+        let fields = told.split_whitespace().skip(1).take(8).map(|ticks| ticks.parse().unwrap_or(0.0));
+        let fields: Vec<f64> = fields.collect();
+        Ok(Self { all: fields.iter().sum(), stolen: fields.last().copied().unwrap_or(0.0) })
+    }
+
+    /// Which part of it was taken.
+    fn stolen_since(&self, before: &Self) -> f64 {
+        (self.stolen - before.stolen) / (self.all - before.all).max(1.0)
+    }
 }
 
 impl Contest {

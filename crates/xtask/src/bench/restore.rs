@@ -21,8 +21,9 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 
     let (psql, pg_restore) = (database.program("psql"), database.program("pg_restore"));
     let (to, identity) = (database.connection(), site.path("identity.txt").display().to_string());
-    // Whoever comes next is not to write what came before.
-    let start = format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}' -c checkpoint");
+    // Whoever comes next is not to write what came before: neither the server, nor the kernel for it.
+    let start =
+        format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}' -c checkpoint && sync");
     let made = format!("{psql} -qXd '{to} dbname=postgres' -c 'create database {AGAIN} template template0'");
     let plain = format!("age -d -i {identity} {}/main/{NAME}/*.dump.zst.age | zstd -dc", near.display());
     let into = format!("-d '{to} dbname={AGAIN}'");
