@@ -33,6 +33,14 @@ fn everything_that_fails_has_its_remedy() {
 }
 
 #[test]
+fn of_a_server_that_cannot_be_asked_no_size_is_told() {
+    let workshop = Workshop::new();
+    workshop.longshore(&["check"]).expect(0).says("MiB free; the databases take");
+    workshop.configure_with_connection(&Job::default(), "host=127.0.0.1 port=1 user=postgres");
+    workshop.longshore(&["check"]).expect(2).says("MiB free").keeps_quiet_about("on disk");
+}
+
+#[test]
 fn an_identity_that_opens_nothing_is_found() {
     let workshop = Workshop::new();
     let other = Workshop::new();

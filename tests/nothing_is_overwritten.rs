@@ -55,6 +55,22 @@ fn init_leads_to_a_first_run_and_overwrites_nothing() {
     longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("sound");
 }
 
+#[test]
+fn init_takes_no_recipient_that_seals_nothing_and_names_no_identity_that_it_has_not_made() {
+    let workshop = Workshop::new();
+    let (config, destination) = (workshop.path("etc/config.toml"), workshop.path("backups"));
+    let connection = workshop.cluster.connection();
+    let longshore = |recipient: &str| {
+        let init = ["init", "--connection", &connection, "--destination", destination.to_str().unwrap()];
+        finish(workshop.command().args(init).args(["--recipient", recipient, "--config"]).arg(&config))
+    };
+    longshore("age1typo").expect(1).says("age1typo");
+    assert!(!config.exists() && !destination.exists());
+    std::fs::create_dir(workshop.path("etc")).unwrap();
+    std::fs::write(workshop.path("etc/identity.txt"), "somebody else's").unwrap();
+    longshore(workshop.recipient()).expect(0).keeps_quiet_about("identity");
+}
+
 /// What a person's environment says is not there when cron runs.
 #[test]
 fn init_writes_down_what_the_environment_says() {

@@ -95,7 +95,7 @@ fn a_reader_that_leaves_early_is_no_error() {
 fn completions_and_man_pages_are_made() {
     let workshop = Workshop::new();
     workshop.longshore(&["completions", "bash"]).expect(0).says("_longshore");
-    let man = workshop.make_folder("man");
+    let man = workshop.path("share/man/man1");
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
     assert!(man.join("longshore.1").exists() && man.join("longshore-restore.1").exists());
 }

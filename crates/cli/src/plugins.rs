@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longshore_core::plugin::Cluster;
+use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 pub(crate) use longshore_pg_archive::{Facts, Table};
@@ -62,6 +62,11 @@ pub(crate) fn directory_dump(folder: &Path) -> ByteStream {
 pub(crate) fn new_identity() -> (SecretString, String) {
     let identity = longshore_encrypt_age::generate();
     (identity.file, identity.recipient)
+}
+
+/// That backups can be sealed for recipients.
+pub(crate) fn expect_recipients(recipients: &[String]) -> Result<()> {
+    longshore_encrypt_age::Age::to(recipients).build(&()).map(drop)
 }
 
 /// A cluster that answers.

@@ -128,8 +128,8 @@ fn expect_probe(found: &[u8]) -> Result<()> {
     Err(Error::new(Stage::Ship, Kind::Corrupt, "probe", "other bytes came back than were sent"))
 }
 
-/// About how much a run of these jobs reads, in bytes. A server that cannot be asked was found elsewhere.
-async fn wanted_bytes(jobs: &[&Job]) -> u64 {
+/// About how much a run of these jobs reads, in bytes; nothing where a server cannot be asked, which is found elsewhere.
+async fn wanted_bytes(jobs: &[&Job]) -> Option<u64> {
     async fn of_dump(dump: &dyn Fn(&Site) -> Result<Box<dyn Dump>>, site: &Site) -> Result<u64> {
         let survey = dump(site)?.survey().await?;
         Ok(survey.subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum())
@@ -137,13 +137,13 @@ async fn wanted_bytes(jobs: &[&Job]) -> u64 {
     let mut wanted = 0;
     for job in jobs {
         for dump in &job.dump {
-            wanted += of_dump(&**dump, &job.site).await.unwrap_or(0);
+            wanted += of_dump(&**dump, &job.site).await.ok()?;
         }
     }
-    wanted
+    Some(wanted)
 }
 
-async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: u64) -> Vec<Finding> {
+async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Option<u64>) -> Vec<Finding> {
     let mut findings = store.check().await;
     for finding in &mut findings {
         finding.subject = subject.to_owned();
@@ -155,8 +155,11 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: u64) -> Ve
     if let Some(room) = store.room() {
         findings.push(match room.free_bytes().await {
             Ok(free) => {
-                let message = format!("{} MiB free; the databases take {} MiB on disk", free >> 20, wanted >> 20);
-                if free < wanted {
+                let mut message = format!("{} MiB free", free >> 20);
+                if let Some(wanted) = wanted {
+                    message += &format!("; the databases take {} MiB on disk", wanted >> 20);
+                }
+                if wanted.is_some_and(|wanted| free < wanted) {
                     Finding::warning(
                         subject,
                         message,

@@ -47,6 +47,13 @@ impl Paths {
     }
 }
 
+impl Age {
+    /// What seals for these recipients.
+    pub fn to(recipients: &[String]) -> Self {
+        Self { recipients: recipients.to_vec(), recipients_file: None, passphrase_file: None }
+    }
+}
+
 impl Plugin<dyn Encrypt> for Age {
     const TYPE: &'static str = "age";
 

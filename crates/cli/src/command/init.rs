@@ -21,8 +21,11 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
     refuse_existing(path)?;
-    if args.recipient.is_empty() {
+    let makes_identity = args.recipient.is_empty();
+    if makes_identity {
         refuse_existing(&identity)?;
+    } else {
+        plugins::expect_recipients(&args.recipient)?;
     }
     let found = plugins::find_cluster(args.connection.as_deref()).await?;
     // Names may hold line breaks, which would end the comment that they stand in.
@@ -33,7 +36,7 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     make_folder(folder)?;
     let destination = absolute(&args.destination.unwrap_or_else(usual_destination))?;
     make_folder(&destination)?;
-    let recipients = if args.recipient.is_empty() {
+    let recipients = if makes_identity {
         let (file, recipient) = plugins::new_identity();
         write_new(&identity, file.expose_secret())?;
         output.line(format_args!("made an identity: {}", identity.display()));
@@ -51,7 +54,7 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
         .replace("{databases}", &databases);
     write_new(path, &config)?;
     output.line(format_args!("wrote a configuration: {}", path.display()));
-    if identity.exists() {
+    if makes_identity {
         output.line(format_args!(
             "\nWithout the identity no backup can be opened, and with it every backup can. Copy {} to where\n\
              you keep what must survive this host, then remove it from here: making backups needs only its public half.",

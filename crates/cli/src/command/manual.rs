@@ -17,7 +17,8 @@ pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result
 }
 
 pub(super) fn man(folder: &Path, output: Output) -> Result<Exit> {
-    let written = clap_mangen::generate_to(Args::command(), folder);
+    let made = std::fs::create_dir_all(folder);
+    let written = made.and_then(|()| clap_mangen::generate_to(Args::command(), folder));
     written.map_err(|error| Error::io(Stage::Config, folder.display().to_string(), "cannot write man pages", error))?;
     output.line(format_args!("wrote man pages to {}", folder.display()));
     Ok(Exit::Done)
