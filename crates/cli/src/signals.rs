@@ -68,7 +68,7 @@ pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration
     let deadline = Instant::now() + CLEAN_UP;
     let wait = async {
         if timeout(UNNOTICED, aftercare::done()).await.is_err() {
-            output.note("waiting until what was begun at destinations is taken back; another signal ends this");
+            output.note("waiting until what was begun at destinations is ended or taken back; Ctrl-C ends the wait");
             if timeout_at(deadline, aftercare::done()).await.is_err() {
                 output.warning(
                     "what was begun at a destination may still be there, hidden: a later `longshore prune` removes it",
