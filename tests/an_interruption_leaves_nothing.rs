@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use longshore_testkit::garage::{Garage, Permission};
@@ -37,6 +37,18 @@ fn sigterm_ends_the_children_and_leaves_nothing_visible() {
         let left = files(&workshop.local());
         assert!(left.iter().all(|file| file.starts_with("main/globals/globals-")), "{left:?}");
     }
+}
+
+/// As `nohup longshore restore …` leaves a terminal that is closed.
+#[test]
+fn a_signal_that_it_was_started_to_ignore_ends_nothing() {
+    let workshop = bulk();
+    let mut run = Command::new("env");
+    run.args(["--ignore-signal=HUP", env!("CARGO_BIN_EXE_longshore"), "--config"]).arg(workshop.config_path());
+    let run = run.arg("run").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    workshop.wait_for_backend("COPY%bulk%");
+    signal(&run, "HUP");
+    Ended::of(run.wait_with_output().unwrap()).expect(0);
 }
 
 /// What was begun on another machine is taken back there before the program ends.

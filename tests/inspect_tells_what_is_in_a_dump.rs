@@ -73,7 +73,7 @@ fn a_dump_of_any_format_in_any_wrapping_is_told_apart_and_counted() {
 #[test]
 fn a_dump_on_stdin_and_the_globals_are_judged_too() {
     let workshop = with_shop();
-    let longshore = workshop.command().get_program().to_owned();
+    let longshore = env!("CARGO_BIN_EXE_longshore");
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", "pg_dump -Fc -Z0 \"$db\" | \"$longshore\" inspect --check -"]);
     shell.env("db", format!("{} dbname={SHOP}", workshop.cluster.connection())).env("longshore", longshore);

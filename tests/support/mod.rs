@@ -149,7 +149,9 @@ impl Workshop {
 
     /// The binary, ready to take a verb.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        // Whoever runs the tests may ignore signals.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP,INT", env!("CARGO_BIN_EXE_longshore")]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);

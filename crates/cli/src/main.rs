@@ -20,7 +20,7 @@ mod plugins;
 mod progress;
 mod signals;
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -39,7 +39,8 @@ fn main() -> ExitCode {
         Err(error) => return output::usage(&error).into(),
     };
     let output = Output::new(args.quiet);
-    work(args, &output).into()
+    let worked = panic::catch_unwind(|| work(args, &output));
+    worked.unwrap_or(Exit::Bug).into()
 }
 
 fn work(args: Args, output: &Output) -> Exit {
@@ -58,7 +59,7 @@ fn work(args: Args, output: &Output) -> Exit {
         };
         (exit, signals::clean_up(&mut signals, output).await)
     });
-    runtime.shutdown_timeout(left);
+    signals::shut_down(runtime, left, output);
     match exit {
         Exit::Done if output::was_lost() => Exit::Failed,
         exit => exit,

@@ -1,10 +1,15 @@
 //! Who asks us to end, and what is waited for then.
 
+use std::fs;
+use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
 use longshore_core::aftercare;
 use rustix::process::Signal as Number;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::exit_code::Exit;
@@ -25,9 +30,13 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen; a signal that cannot be listened to does what it does to every program.
+    /// Begins to listen, but not to what we were started to ignore. A signal that cannot be listened to does what it does to every program.
     pub(crate) fn listen() -> Self {
-        let listen = |kind| signal(kind).ok();
+        let ignored = ignored();
+        let listen = |kind: SignalKind| {
+            let bit = 1_u64 << (kind.as_raw_value() - 1);
+            if ignored & bit == 0 { signal(kind).ok() } else { None }
+        };
         Self {
             interrupt: listen(SignalKind::interrupt()),
             terminate: listen(SignalKind::terminate()),
@@ -55,6 +64,14 @@ impl Signals {
     }
 }
 
+/// Which signals this process was started to ignore, a bit each: `nohup` has SIGHUP ignored, and a script what it starts in the background
+/// SIGINT.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
 async fn next(signal: &mut Option<Signal>) {
     match signal {
         // Nothing is heard once there is no runtime, and then nobody waits here.
@@ -66,18 +83,44 @@ async fn next(signal: &mut Option<Signal>) {
 /// Waits until what was begun elsewhere is ended or taken back, and tells how long what is left to do here may take.
 pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
     let deadline = Instant::now() + CLEAN_UP;
-    let wait = async {
-        if timeout(UNNOTICED, aftercare::done()).await.is_err() {
-            output.note("waiting until what was begun at destinations is ended or taken back; Ctrl-C ends the wait");
-            if timeout_at(deadline, aftercare::done()).await.is_err() {
-                output.warning(
-                    "what was begun at a destination may still be there, hidden: a later `longshore prune` removes it",
-                );
-            }
+    if wait(aftercare::done(), deadline, signals, output).await {
+        return deadline.saturating_duration_since(Instant::now());
+    }
+    output.warning(
+        "not all that was begun at destinations has ended: what it leaves there, `longshore prune` removes once it is older than orphan_grace",
+    );
+    Duration::ZERO
+}
+
+/// Ends the runtime, which waits for what nothing can interrupt, such as a write to a disk that hangs.
+pub(crate) fn shut_down(runtime: Runtime, limit: Duration, output: &Output) {
+    let Ok(own) = Builder::new_current_thread().enable_all().build() else {
+        return runtime.shutdown_timeout(limit);
+    };
+    own.block_on(async {
+        let mut signals = Signals::listen();
+        let (ended, end) = oneshot::channel::<()>();
+        thread::spawn(move || {
+            runtime.shutdown_timeout(limit);
+            drop(ended);
+        });
+        // Nothing is ever sent: the channel closes. Whether it did in time, nobody has to know.
+        wait(async { end.await.unwrap_or_default() }, Instant::now() + limit, &mut signals, output).await;
+    });
+}
+
+/// Waits for `work`, and tells whether it was done before the deadline, and before somebody did not want to wait any more.
+async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut Signals, output: &Output) -> bool {
+    let mut work = pin!(work);
+    let done = async {
+        if timeout(UNNOTICED, &mut work).await.is_ok() {
+            return true;
         }
+        output.note("waiting until what was begun is ended or taken back; Ctrl-C ends the wait");
+        timeout_at(deadline, work).await.is_ok()
     };
     tokio::select! {
-        () = wait => deadline.saturating_duration_since(Instant::now()),
-        () = signals.another() => Duration::ZERO,
+        done = done => done,
+        () = signals.another() => false,
     }
 }
