@@ -38,7 +38,7 @@ pub async fn check(
     for job in &jobs {
         findings.extend(of_stages(registry, job, identities).await);
     }
-    let wanted = wanted_bytes(&jobs).await;
+    let wanted = wanted(&jobs).await;
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
         if !shipping.is_empty() {
@@ -128,22 +128,33 @@ fn expect_probe(found: &[u8]) -> Result<()> {
     Err(Error::new(Stage::Ship, Kind::Corrupt, "probe", "other bytes came back than were sent"))
 }
 
-/// About how much a run of these jobs reads, in bytes; nothing where a server cannot be asked, which is found elsewhere.
-async fn wanted_bytes(jobs: &[&Job]) -> Option<u64> {
+/// What a run of these jobs needs.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// About how much it reads, in bytes.
+    bytes: u64,
+    /// Whether that is all. A server that cannot be asked is found elsewhere.
+    is_all: bool,
+}
+
+async fn wanted(jobs: &[&Job]) -> Wanted {
     async fn of_dump(dump: &dyn Fn(&Site) -> Result<Box<dyn Dump>>, site: &Site) -> Result<u64> {
         let survey = dump(site)?.survey().await?;
         Ok(survey.subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum())
     }
-    let mut wanted = 0;
+    let mut wanted = Wanted { bytes: 0, is_all: true };
     for job in jobs {
         for dump in &job.dump {
-            wanted += of_dump(&**dump, &job.site).await.ok()?;
+            match of_dump(&**dump, &job.site).await {
+                Ok(bytes) => wanted.bytes += bytes,
+                Err(_) => wanted.is_all = false,
+            }
         }
     }
-    Some(wanted)
+    wanted
 }
 
-async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Option<u64>) -> Vec<Finding> {
+async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) -> Vec<Finding> {
     let mut findings = store.check().await;
     for finding in &mut findings {
         finding.subject = subject.to_owned();
@@ -156,10 +167,13 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Option<u64
         findings.push(match room.free_bytes().await {
             Ok(free) => {
                 let mut message = format!("{} MiB free", free >> 20);
-                if let Some(wanted) = wanted {
-                    message += &format!("; the databases take {} MiB on disk", wanted >> 20);
+                let size = wanted.bytes >> 20;
+                match wanted {
+                    Wanted { is_all: true, .. } => message += &format!("; the databases take {size} MiB on disk"),
+                    Wanted { bytes: 0, .. } => {}
+                    _ => message += &format!("; the databases that can be asked after take {size} MiB on disk"),
                 }
-                if wanted.is_some_and(|wanted| free < wanted) {
+                if free < wanted.bytes {
                     Finding::warning(
                         subject,
                         message,
