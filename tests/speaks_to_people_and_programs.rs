@@ -1,5 +1,7 @@
 //! People read text, programs read JSON, and both are told by the exit code.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::{Job, Workshop, finish};
 
 #[test]
@@ -97,7 +99,10 @@ fn completions_and_man_pages_are_made() {
     workshop.longshore(&["completions", "bash"]).expect(0).says("_longshore");
     let man = workshop.path("share/man/man1");
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
-    assert!(man.join("longshore.1").exists() && man.join("longshore-restore.1").exists());
+    assert!(man.join("longshore-restore.1").exists());
+    for public in [workshop.path("share"), man.join("longshore.1")] {
+        assert_eq!(public.metadata().unwrap().permissions().mode() & 0o044, 0o044, "{public:?}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result
 }
 
 pub(super) fn man(folder: &Path, output: Output) -> Result<Exit> {
+    // They are everybody's to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let made = std::fs::create_dir_all(folder);
     let written = made.and_then(|()| clap_mangen::generate_to(Args::command(), folder));
     written.map_err(|error| Error::io(Stage::Config, folder.display().to_string(), "cannot write man pages", error))?;
