@@ -269,6 +269,9 @@ pub async fn feed(
 async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io::Result<()> {
     while !chunk.is_empty() {
         let written = pipe.write(chunk).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
         chunk = &chunk[written..];
         if is_wide && !chunk.is_empty() {
             tokio::time::sleep(EMPTYING).await;
@@ -402,8 +405,21 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
         let mut running = shell("exec <&-; exit 0", Pipes::Input);
-        feed(&mut running.stdin, &mut from_bytes(vec![0; 1 << 20]), None).await.unwrap();
+        // More than a pipe takes of somebody who is not there yet.
+        feed(&mut running.stdin, &mut from_bytes(vec![0; 4 * PIPE_BYTES]), None).await.unwrap();
         assert!(running.wait().await.unwrap().status.success());
+    }
+
+    #[tokio::test]
+    async fn a_child_that_takes_its_time_gets_every_byte() {
+        let bytes: Vec<u8> = (0..5 * PIPE_BYTES + 7).map(|at| (at % 251) as u8).collect();
+        let mut running = shell("sleep 0.1; cat", Pipes::Both);
+        let mut stdout = running.stdout.take().unwrap();
+        let (mut passed, mut body) = (Vec::new(), from_bytes(bytes.clone()));
+        let (fed, read) = tokio::join!(feed(&mut running.stdin, &mut body, None), stdout.read_to_end(&mut passed));
+        fed.unwrap();
+        read.unwrap();
+        assert!(passed == bytes && running.wait().await.unwrap().status.success());
     }
 
     #[tokio::test]
