@@ -195,8 +195,8 @@ impl Watch for Bars {
 
     fn at(&self, subject: &Subject, place: &Place) {
         // It is told by a thread that lets others go first: were it to draw, who reads would have to wait for it.
-        let part = part(place);
-        self.parts().insert(subject.clone(), part);
+        let (subject, part) = (subject.clone(), part(place));
+        self.parts().insert(subject, part);
     }
 
     fn ended(&self, artifact: &ArtifactReport) {

@@ -94,7 +94,7 @@ impl Draft {
                 Ok(draft)
             }
             Ok(Err(_)) => {
-                // It ended without the word, and so has made nothing.
+                // It ended without the word, and so has made nothing, unless a connection was cut that very moment: a sweep finds that.
                 let error = draft.failed().await;
                 draft.settled = true;
                 Err(error)
