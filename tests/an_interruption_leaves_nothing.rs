@@ -81,6 +81,19 @@ fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
     }
 }
 
+#[test]
+fn what_cannot_be_taken_back_is_told() {
+    let workshop = bulk();
+    let host = Sshd::start();
+    let elsewhere = [("host", workshop.on_host("ssh", &host, "max_rate = '4MiB'"))];
+    let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
+    workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, ..Job::default() });
+    let run = workshop.start(&["run"]);
+    wait_for("a draft", || (!files(&host.backups()).is_empty()).then_some(()));
+    drop(host);
+    Ended::of(run.wait_with_output().unwrap()).expect(3).says("not taken back").says("orphan_grace");
+}
+
 /// A host that has gone silent is waited for, since nobody knows what is there. Who does not want to wait says so.
 #[test]
 fn who_asks_twice_does_not_wait() {

@@ -17,6 +17,8 @@ use crate::output::Output;
 
 /// How long what was interrupted may take to clean up: elsewhere, and then here.
 const CLEAN_UP: Duration = Duration::from_secs(15);
+/// What becomes of what is left there.
+const SWEPT: &str = "`longshore prune` removes what is left there once it is older than orphan_grace";
 /// After how long we say that we wait.
 const UNNOTICED: Duration = Duration::from_secs(1);
 
@@ -83,13 +85,14 @@ async fn next(signal: &mut Option<Signal>) {
 /// Waits until what was begun elsewhere is ended or taken back, and tells how long what is left to do here may take.
 pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
     let deadline = Instant::now() + CLEAN_UP;
-    if wait(aftercare::done(), deadline, signals, output).await {
-        return deadline.saturating_duration_since(Instant::now());
+    let Some(left) = wait(aftercare::done(), deadline, signals, output).await else {
+        output.warning(format_args!("not all that was begun at destinations has ended; {SWEPT}"));
+        return Duration::ZERO;
+    };
+    for error in left {
+        output.warning(format_args!("not taken back: {}; {SWEPT}", error.chain()));
     }
-    output.warning(
-        "not all that was begun at destinations has ended: what it leaves there, `longshore prune` removes once it is older than orphan_grace",
-    );
-    Duration::ZERO
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// Ends the runtime, which waits for what nothing can interrupt, such as a write to a disk that hangs.
@@ -104,23 +107,35 @@ pub(crate) fn shut_down(runtime: Runtime, limit: Duration, output: &Output) {
             runtime.shutdown_timeout(limit);
             drop(ended);
         });
-        // Nothing is ever sent: the channel closes. Whether it did in time, nobody has to know.
-        wait(async { end.await.unwrap_or_default() }, Instant::now() + limit, &mut signals, output).await;
+        let watched = async {
+            // Nothing is ever sent: the channel closes.
+            end.await.unwrap_or_default();
+        };
+        if wait(watched, Instant::now() + limit, &mut signals, output).await.is_none() {
+            output.warning(
+                "something that nothing can interrupt, such as a write to a disk that hangs, was left to the system",
+            );
+        }
     });
 }
 
-/// Waits for `work`, and tells whether it was done before the deadline, and before somebody did not want to wait any more.
-async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut Signals, output: &Output) -> bool {
+/// Waits for `work`, and gives what it results in, unless the deadline or somebody who does not want to wait any more comes first.
+async fn wait<T>(
+    work: impl Future<Output = T>,
+    deadline: Instant,
+    signals: &mut Signals,
+    output: &Output,
+) -> Option<T> {
     let mut work = pin!(work);
     let done = async {
-        if timeout(UNNOTICED, &mut work).await.is_ok() {
-            return true;
+        if let Ok(done) = timeout(UNNOTICED, &mut work).await {
+            return Some(done);
         }
         output.note("waiting until what was begun is ended or taken back; Ctrl-C ends the wait");
-        timeout_at(deadline, work).await.is_ok()
+        timeout_at(deadline, work).await.ok()
     };
     tokio::select! {
         done = done => done,
-        () = signals.another() => false,
+        () = signals.another() => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Work at a destination that goes on when nobody waits for it any more: what was begun there is ended, or taken back. A program that
 //! ends waits for it first, for as long as it sees fit.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -16,20 +16,29 @@ static UNDER_WAY: LazyLock<TaskTracker> = LazyLock::new(|| {
     tracker
 });
 
-/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. Where no runtime
-/// is left, a later sweep has to do it.
-pub fn see_to(work: impl Future<Output = ()> + Send + 'static) {
+/// What could not be ended or taken back, and why, until somebody asks.
+static LEFT: Mutex<Vec<Error>> = Mutex::new(Vec::new());
+
+/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. [`done`] tells of
+/// its failure. Where no runtime is left, a later sweep has to do it.
+pub fn see_to(work: impl Future<Output = Result<()>> + Send + 'static) {
+    let noted = async {
+        if let Err(error) = work.await {
+            left().push(error);
+        }
+    };
     if let Ok(runtime) = Handle::try_current() {
-        UNDER_WAY.spawn_on(work, &runtime);
+        UNDER_WAY.spawn_on(noted, &runtime);
     }
 }
 
-/// As [`see_to`], and waits for it, however it ends: what could not be taken back is found by a sweep.
-pub async fn see_out(work: impl Future<Output = ()> + Send + 'static) {
+/// As [`see_to`], and waits for it, however it ends.
+pub async fn see_out(work: impl Future<Output = Result<()>> + Send + 'static) {
     let (under_way, mut ended) = mpsc::channel::<()>(1);
     see_to(async {
-        work.await;
+        let result = work.await;
         drop(under_way);
+        result
     });
     // Nothing is ever sent: the channel closes.
     ended.recv().await;
@@ -51,9 +60,14 @@ pub async fn see_through<T: Send + 'static>(work: impl Future<Output = Result<T>
     })
 }
 
-/// Waits until nothing of the kind is under way.
-pub async fn done() {
+/// Waits until nothing of the kind is under way, and tells what could not be ended or taken back.
+pub async fn done() -> Vec<Error> {
     UNDER_WAY.wait().await;
+    std::mem::take(&mut *left())
+}
+
+fn left() -> MutexGuard<'static, Vec<Error>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -73,6 +87,7 @@ mod tests {
             see_to(async move {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 taken_back.store(true, Ordering::Relaxed);
+                Ok(())
             });
         }
     }
@@ -99,10 +114,20 @@ mod tests {
         see_out(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             done.store(true, Ordering::Relaxed);
+            Ok(())
         })
         .await;
         assert!(taken_back.load(Ordering::Relaxed));
         see_out(async { panic!("a bug") }).await;
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_taken_back_is_told() {
+        let denied = Error::new(Stage::Ship, Kind::Denied, "a file that only this test knows", "may not be removed");
+        let told = denied.clone();
+        see_out(async { Err(told) }).await;
+        // Tests of one process share what is left.
+        assert!(done().await.iter().any(|error| error.subject() == denied.subject()));
     }
 
     #[tokio::test]

@@ -30,9 +30,7 @@ impl Drop for Published {
         let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
         if !self.kept {
             // Credentials that may only write cannot take it back; then it is an artifact without a manifest, which counts as nothing.
-            aftercare::see_to(async move {
-                backend.remove(&path).await.ok();
-            });
+            aftercare::see_to(async move { backend.remove(&path).await });
         }
     }
 }

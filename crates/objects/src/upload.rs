@@ -168,11 +168,13 @@ impl Upload {
     }
 
     /// What takes it back, unless it has ended: first the parts on their way, so that none arrives after it has gone.
-    fn removal(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+    fn removal(&mut self) -> Option<impl Future<Output = Result<()>> + Send + 'static> {
         let (mut parts, upload) = (std::mem::take(&mut self.parts), self.upload.take()?);
+        let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
         Some(async move {
             parts.shutdown().await;
-            abort(upload).await;
+            let aborted = abort(upload).await;
+            aborted.map_err(|error| backend.failure(&path, "cannot take back an upload", error))
         })
     }
 }
@@ -186,11 +188,13 @@ impl Drop for Upload {
 }
 
 /// Asks an upload to go. What does not is out of sight, and swept when it is old.
-async fn abort(mut upload: Box<dyn MultipartUpload>) {
-    for attempt in 1..=ABORTS {
-        if upload.abort().await.is_ok() {
-            return;
+async fn abort(mut upload: Box<dyn MultipartUpload>) -> object_store::Result<()> {
+    let mut attempt = 1;
+    loop {
+        match upload.abort().await {
+            Err(_) if attempt < ABORTS => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
+            done => return done,
         }
-        tokio::time::sleep(Duration::from_millis(200) * attempt).await;
+        attempt += 1;
     }
 }

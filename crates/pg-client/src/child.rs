@@ -13,7 +13,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
+use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -95,10 +95,6 @@ impl Running {
             Error::io(Stage::Config, name, format!("cannot start {}", command.as_std().get_program().display()), error)
         })?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        for pipe in [stdin.as_ref().map(AsFd::as_fd), stdout.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
-            // A pipe of the usual size works as well; only more slowly.
-            fcntl_setpipe_size(pipe, PIPE_BYTES).ok();
-        }
         Ok(Self {
             name: name.to_owned(),
             stdin,
@@ -162,7 +158,7 @@ impl Pipe {
     fn of(stdout: ChildStdout) -> io::Result<Self> {
         let file = File::from(stdout.into_owned_fd()?);
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-        Ok(Self { is_wide: is_wide(&file), file })
+        Ok(Self { is_wide: widen(&file), file })
     }
 
     /// Passes on all that is written to it.
@@ -241,7 +237,7 @@ pub async fn feed(
     let Some(pipe) = stdin else {
         return Ok(());
     };
-    let is_wide = is_wide(&*pipe);
+    let is_wide = widen(&*pipe);
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         let write = write_all(pipe, &chunk, is_wide);
@@ -280,9 +276,9 @@ async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io
     Ok(())
 }
 
-/// Whether a pipe could be widened.
-fn is_wide(pipe: impl AsFd) -> bool {
-    fcntl_getpipe_size(pipe).is_ok_and(|bytes| bytes >= PIPE_BYTES)
+/// Widens a pipe, and tells whether that is allowed: one of the usual size works as well, only more slowly.
+fn widen(pipe: impl AsFd) -> bool {
+    fcntl_setpipe_size(pipe, PIPE_BYTES).is_ok_and(|bytes| bytes >= PIPE_BYTES)
 }
 
 impl Ended {

@@ -80,8 +80,8 @@ impl Directory {
     }
 
     /// Removes a draft whose writer gives up; one that cannot be removed now is found by a sweep.
-    pub async fn abandon(&self, place: &Place) {
-        draft::remove(self, place).await;
+    pub async fn abandon(self, place: Place) -> Result<()> {
+        draft::withdraw(self, place, false).await
     }
 
     /// Everything in it, in the order of its keys. The list is in memory when it is whole; until then nobody sees it.

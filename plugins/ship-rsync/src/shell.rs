@@ -22,7 +22,7 @@ impl Underway {
     /// Removes it, and waits for that.
     async fn abandon(mut self) {
         if let Some((directory, place)) = self.0.take() {
-            see_out(async move { directory.abandon(&place).await }).await;
+            see_out(directory.abandon(place)).await;
         }
     }
 }
@@ -30,7 +30,7 @@ impl Underway {
 impl Drop for Underway {
     fn drop(&mut self) {
         if let Some((directory, place)) = self.0.take() {
-            see_to(async move { directory.abandon(&place).await });
+            see_to(directory.abandon(place));
         }
     }
 }

@@ -221,11 +221,9 @@ impl Drop for Published {
 }
 
 /// Removes what nobody waits for, over a new session if need be.
-async fn remove(root: Root, path: PathBuf) {
-    if let Ok(link) = root.stand().await {
-        // What cannot be removed now is found by a sweep.
-        root.remove(&link, &path).await.ok();
-    }
+async fn remove(root: Root, path: PathBuf) -> Result<()> {
+    let link = root.stand().await?;
+    root.remove(&link, &path).await
 }
 
 /// Writes `bytes` at a place of a file.

@@ -154,16 +154,18 @@ impl Draft {
     }
 
     /// What removes it, by a command of its own.
-    fn removal(&mut self) -> impl Future<Output = ()> + Send + 'static {
+    fn removal(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
         let (directory, place, running) = (self.directory.clone(), self.place.clone(), self.running.take());
         // A file that is there can go at once, whatever is still on its way to it. One that is not may yet be made.
         let maker = running.filter(|_| !self.begun);
         async move {
-            if let Some(maker) = maker {
-                // However it ends, or if it does not.
-                tokio::time::timeout(GRACE, maker.wait()).await.ok();
-            }
-            remove(&directory, &place).await;
+            let lost = failure::lost(directory.host.name());
+            let ended = match maker {
+                Some(maker) => tokio::time::timeout(GRACE, maker.wait()).await.unwrap_or(Err(lost)).map(drop),
+                None => Ok(()),
+            };
+            // While nobody knows whether it will still be made, its removal proves nothing.
+            withdraw(directory, place, false).await.and(ended)
         }
     }
 }
@@ -176,13 +178,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes a draft; one that cannot be removed now is found by a sweep.
-pub(super) async fn remove(directory: &Directory, place: &Place) {
-    withdraw(directory, place, false).await.ok();
-}
-
-/// Takes back a draft, and the file that it became, if it did.
-async fn withdraw(directory: &Directory, place: &Place, published: bool) -> Result<()> {
+/// Takes back a draft, and the file that it became, if it did. What cannot be taken back now is found by a sweep.
+pub(super) async fn withdraw(directory: Directory, place: Place, published: bool) -> Result<()> {
     let what = if published { "published" } else { "draft" };
     directory.run(Script::Withdraw, &[&place.folder, &place.draft, &place.name, what]).await.map(drop)
 }
@@ -207,7 +204,7 @@ impl Published {
         match done {
             Ok(_) => Ok(Self(Some((directory, place)))),
             Err(error) => {
-                remove(&directory, &place).await;
+                see_out(withdraw(directory, place, false)).await;
                 Err(error)
             }
         }
@@ -222,10 +219,7 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if let Some((directory, place)) = self.0.take() {
-            // One that cannot be taken back is whole, and no manifest names it.
-            see_to(async move {
-                withdraw(&directory, &place, true).await.ok();
-            });
+            see_to(withdraw(directory, place, true));
         }
     }
 }
