@@ -60,11 +60,11 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
 fn bytes(path: &Path) -> Result<ByteStream> {
     let name = path.display().to_string();
     if path == Path::new("-") {
-        return Ok(read(io::stdin(), name));
+        return Ok(read(|| Ok(io::stdin()), name));
     }
     if !path.is_dir() {
-        let file = File::open(path).map_err(|error| unread(&name, error))?;
-        return Ok(read(file, name));
+        let path = path.to_owned();
+        return Ok(read(|| File::open(path), name));
     }
     if path.join("toc.dat").is_file() {
         return Ok(plugins::directory_dump(path));
@@ -73,14 +73,10 @@ fn bytes(path: &Path) -> Result<ByteStream> {
         .hint("name one file, or the folder that `pg_dump --format=directory` made"))
 }
 
-/// All that a reader gives.
-fn read(mut reader: impl io::Read + Send + 'static, name: String) -> ByteStream {
-    let wrap = move |error| unread(&name, error);
-    stream::transform(stream::from_bytes(""), wrap, move |_, writer| writer.pour(&mut reader))
-}
-
-fn unread(name: &str, error: io::Error) -> Error {
-    Error::io(Stage::Verify, name, "cannot read it", error)
+/// All that a reader gives. It is opened where it is read: one opens a fifo only once somebody writes to it.
+fn read<R: io::Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, name: String) -> ByteStream {
+    let unread = move |error| Error::io(Stage::Verify, &name, "cannot read it", error);
+    stream::transform(stream::from_bytes(""), unread, move |_, writer| writer.pour(&mut open()?))
 }
 
 /// An error about a backup that may have been meant as a file.
