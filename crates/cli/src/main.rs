@@ -49,7 +49,7 @@ fn work(args: Args, output: &Output) -> Exit {
         Err(error) => return output.failure(&format!("cannot start: {error}")),
     };
     let leaves = args.verb.leaves_when_interrupted();
-    let (exit, left) = runtime.block_on(async {
+    let (exit, left, mut signals) = runtime.block_on(async {
         let mut signals = Signals::listen();
         // A bug in it keeps nothing from being cleaned up.
         let executed = AssertUnwindSafe(command::execute(args, output)).catch_unwind();
@@ -57,9 +57,9 @@ fn work(args: Args, output: &Output) -> Exit {
             exit = executed => exit.unwrap_or(Exit::Bug),
             exit = signals.first() => output.interrupted(&leaves(), exit),
         };
-        (exit, signals::clean_up(&mut signals, output).await)
+        (exit, signals::clean_up(&mut signals, output).await, signals)
     });
-    signals::shut_down(runtime, left, output);
+    signals::shut_down(runtime, left, &mut signals, output);
     match exit {
         Exit::Done if output::was_lost() => Exit::Failed,
         exit => exit,

@@ -166,7 +166,8 @@ impl Watch for Bars {
     }
 
     fn read(&self, subject: &Subject, bytes: u64) {
-        let part = self.parts().remove(subject);
+        // Not waited for: who lets others go first may be on hold just where it tells of the next.
+        let part = self.parts.try_lock().ok().and_then(|mut parts| parts.remove(subject));
         let known = self.known();
         if let Some(bar) = known.under_way.get(subject) {
             if let Some(part) = part {
@@ -200,6 +201,7 @@ impl Watch for Bars {
     }
 
     fn ended(&self, artifact: &ArtifactReport) {
+        self.parts().remove(&artifact.subject);
         let mut known = self.known();
         if let Some(bar) = known.under_way.remove(&artifact.subject) {
             bar.finish_and_clear();

@@ -18,7 +18,7 @@ use crate::output::Output;
 /// How long what was interrupted may take to clean up: elsewhere, and then here.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 /// What becomes of what is left there.
-const SWEPT: &str = "`longshore prune` removes what is left there once it is older than orphan_grace";
+const SWEPT: &str = "what is left there and belongs to no backup, `longshore prune` removes after orphan_grace, if the job has a retention policy";
 /// After how long we say that we wait.
 const UNNOTICED: Duration = Duration::from_secs(1);
 
@@ -85,57 +85,52 @@ async fn next(signal: &mut Option<Signal>) {
 /// Waits until what was begun elsewhere is ended or taken back, and tells how long what is left to do here may take.
 pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
     let deadline = Instant::now() + CLEAN_UP;
-    let Some(left) = wait(aftercare::done(), deadline, signals, output).await else {
-        output.warning(format_args!("not all that was begun at destinations has ended; {SWEPT}"));
-        return Duration::ZERO;
-    };
-    for error in left {
+    let ended = wait(aftercare::done(), deadline, signals, output).await;
+    for error in aftercare::failures() {
         output.warning(format_args!("not taken back: {}; {SWEPT}", error.chain()));
     }
-    deadline.saturating_duration_since(Instant::now())
+    if ended {
+        return deadline.saturating_duration_since(Instant::now());
+    }
+    output.warning(format_args!("not all that was begun at destinations has ended; {SWEPT}"));
+    Duration::ZERO
 }
 
 /// Ends the runtime, which waits for what nothing can interrupt, such as a write to a disk that hangs.
-pub(crate) fn shut_down(runtime: Runtime, limit: Duration, output: &Output) {
+pub(crate) fn shut_down(runtime: Runtime, limit: Duration, signals: &mut Signals, output: &Output) {
     let Ok(own) = Builder::new_current_thread().enable_all().build() else {
         return runtime.shutdown_timeout(limit);
     };
-    own.block_on(async {
-        let mut signals = Signals::listen();
-        let (ended, end) = oneshot::channel::<()>();
-        thread::spawn(move || {
-            runtime.shutdown_timeout(limit);
-            drop(ended);
-        });
-        let watched = async {
-            // Nothing is ever sent: the channel closes.
-            end.await.unwrap_or_default();
-        };
-        if wait(watched, Instant::now() + limit, &mut signals, output).await.is_none() {
-            output.warning(
-                "something that nothing can interrupt, such as a write to a disk that hangs, was left to the system",
-            );
-        }
-    });
+    let (ended, end) = oneshot::channel::<()>();
+    let end_it = move || {
+        drop(runtime);
+        drop(ended);
+    };
+    // Without a thread for it, it is dropped, and waited for, here.
+    let ends = thread::Builder::new().spawn(end_it).is_ok();
+    let watched = async {
+        // Nothing is ever sent: the channel closes.
+        end.await.unwrap_or_default();
+    };
+    if ends && !own.block_on(wait(watched, Instant::now() + limit, signals, output)) {
+        output.warning(
+            "something that nothing can interrupt, such as a write to a disk that hangs, was left to the system",
+        );
+    }
 }
 
-/// Waits for `work`, and gives what it results in, unless the deadline or somebody who does not want to wait any more comes first.
-async fn wait<T>(
-    work: impl Future<Output = T>,
-    deadline: Instant,
-    signals: &mut Signals,
-    output: &Output,
-) -> Option<T> {
+/// Waits for `work`, and tells whether it was done before the deadline, and before somebody did not want to wait any more.
+async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut Signals, output: &Output) -> bool {
     let mut work = pin!(work);
     let done = async {
-        if let Ok(done) = timeout(UNNOTICED, &mut work).await {
-            return Some(done);
+        if timeout(UNNOTICED, &mut work).await.is_ok() {
+            return true;
         }
         output.note("waiting until what was begun is ended or taken back; Ctrl-C ends the wait");
-        timeout_at(deadline, work).await.ok()
+        timeout_at(deadline, work).await.is_ok()
     };
     tokio::select! {
         done = done => done,
-        () = signals.another() => None,
+        () = signals.another() => false,
     }
 }

@@ -19,8 +19,8 @@ static UNDER_WAY: LazyLock<TaskTracker> = LazyLock::new(|| {
 /// What could not be ended or taken back, and why, until somebody asks.
 static LEFT: Mutex<Vec<Error>> = Mutex::new(Vec::new());
 
-/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. [`done`] tells of
-/// its failure. Where no runtime is left, a later sweep has to do it.
+/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. [`failures`]
+/// tells of its own. Where no runtime is left, a later sweep has to do it.
 pub fn see_to(work: impl Future<Output = Result<()>> + Send + 'static) {
     let noted = async {
         if let Err(error) = work.await {
@@ -60,9 +60,13 @@ pub async fn see_through<T: Send + 'static>(work: impl Future<Output = Result<T>
     })
 }
 
-/// Waits until nothing of the kind is under way, and tells what could not be ended or taken back.
-pub async fn done() -> Vec<Error> {
+/// Waits until nothing of the kind is under way.
+pub async fn done() {
     UNDER_WAY.wait().await;
+}
+
+/// What could not be ended or taken back since somebody asked last, and why.
+pub fn failures() -> Vec<Error> {
     std::mem::take(&mut *left())
 }
 
@@ -127,7 +131,7 @@ mod tests {
         let told = denied.clone();
         see_out(async { Err(told) }).await;
         // Tests of one process share what is left.
-        assert!(done().await.iter().any(|error| error.subject() == denied.subject()));
+        assert!(failures().iter().any(|error| error.subject() == denied.subject()));
     }
 
     #[tokio::test]

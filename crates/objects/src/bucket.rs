@@ -93,6 +93,14 @@ impl Backend {
         self.lock.as_ref().map(Lock::extensions).unwrap_or_default()
     }
 
+    /// What came of asking an upload to end: one that is not there any more has.
+    pub(crate) fn ended(&self, path: &Path, done: object_store::Result<()>) -> Result<()> {
+        match done.map_err(|error| self.failure(path, "cannot end the upload", error)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
     /// The store said that it had something, and does not.
     pub(crate) fn vanished(&self, path: &Path) -> Error {
         let message = "the store confirmed it, and does not have it";
@@ -127,7 +135,7 @@ impl Ship for Bucket {
             upload::upload(&self.backend, &path, first, body).await?
         };
         if let Err(error) = self.backend.expect_locked(&path).await {
-            self.backend.remove(&path).await.ok();
+            published.take_back().await;
             return Err(error);
         }
         published.keep();

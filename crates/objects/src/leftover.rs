@@ -89,13 +89,7 @@ impl Sweep for Bucket {
             return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, "no upload that is under way"));
         };
         let path: Path = self.backend.place.hidden(name)?;
-        match uploads.aborts.abort_multipart(&path, &id.to_owned()).await {
-            Ok(()) => Ok(()),
-            Err(error) => match self.backend.failure(&path, "cannot end the upload", error) {
-                error if error.kind() == Kind::NotFound => Ok(()),
-                error => Err(error),
-            },
-        }
+        self.backend.ended(&path, uploads.aborts.abort_multipart(&path, &id.to_owned()).await)
     }
 }
 

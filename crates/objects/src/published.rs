@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::aftercare;
+use longshore_core::{Result, aftercare};
 use object_store::path::Path;
 
 use crate::bucket::Backend;
@@ -23,14 +23,24 @@ impl Published {
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
+
+    /// Removes it again, and waits for that.
+    pub(crate) async fn take_back(mut self) {
+        self.kept = true;
+        aftercare::see_out(self.removal()).await;
+    }
+
+    fn removal(&self) -> impl Future<Output = Result<()>> + Send + 'static {
+        let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
+        async move { backend.remove(&path).await }
+    }
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
         if !self.kept {
-            // Credentials that may only write cannot take it back; then it is an artifact without a manifest, which counts as nothing.
-            aftercare::see_to(async move { backend.remove(&path).await });
+            // Credentials that may only write cannot take it back; an artifact is without a manifest then, and counts as nothing.
+            aftercare::see_to(self.removal());
         }
     }
 }

@@ -173,8 +173,7 @@ impl Upload {
         let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
         Some(async move {
             parts.shutdown().await;
-            let aborted = abort(upload).await;
-            aborted.map_err(|error| backend.failure(&path, "cannot take back an upload", error))
+            backend.ended(&path, abort(upload).await)
         })
     }
 }

@@ -165,28 +165,27 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) ->
     findings.push(probed(subject, &*store).await);
     if let Some(room) = store.room() {
         findings.push(match room.free_bytes().await {
-            Ok(free) => {
-                let mut message = format!("{} MiB free", free >> 20);
-                let size = wanted.bytes >> 20;
-                match wanted {
-                    Wanted { is_all: true, .. } => message += &format!("; the databases take {size} MiB on disk"),
-                    Wanted { bytes: 0, .. } => {}
-                    _ => message += &format!("; the databases that can be asked after take {size} MiB on disk"),
-                }
-                if free < wanted.bytes {
-                    Finding::warning(
-                        subject,
-                        message,
-                        "make room, or keep fewer backups: compressed they may fit all the same",
-                    )
-                } else {
-                    Finding::good(subject, message)
-                }
-            }
+            Ok(free) => of_room(subject, free, wanted),
             Err(error) => Finding::failed(subject, &error),
         });
     }
     findings
+}
+
+/// Whether what is wanted has room in `free` bytes.
+fn of_room(subject: &str, free: u64, wanted: Wanted) -> Finding {
+    let size = wanted.bytes >> 20;
+    let takes = match wanted {
+        Wanted { is_all: true, .. } => format!("; the databases take {size} MiB on disk"),
+        Wanted { bytes: 0, .. } => String::new(),
+        _ => format!("; the databases that can be asked after take {size} MiB on disk"),
+    };
+    let message = format!("{} MiB free{takes}", free >> 20);
+    if free < wanted.bytes {
+        Finding::warning(subject, message, "make room, or keep fewer backups: compressed they may fit all the same")
+    } else {
+        Finding::good(subject, message)
+    }
 }
 
 /// Sends a probe and sees what may be done with it. Credentials that may only write are as good as any.
@@ -256,6 +255,19 @@ mod tests {
         );
         store.fault(Operation::Ship, Fault::Deny);
         assert_eq!(probed("disk", &store).await.outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_asked_hides_no_lack_of_room() {
+        let found = |bytes, is_all| {
+            let finding = of_room("disk", 5 << 20, Wanted { bytes, is_all });
+            (finding.outcome, finding.message)
+        };
+        let of_all = "5 MiB free; the databases take 4 MiB on disk".to_owned();
+        let of_some = "5 MiB free; the databases that can be asked after take 6 MiB on disk".to_owned();
+        assert_eq!(found(4 << 20, true), (Outcome::Good, of_all));
+        assert_eq!(found(6 << 20, false), (Outcome::Warning, of_some));
+        assert_eq!(found(0, false), (Outcome::Good, "5 MiB free".to_owned()));
     }
 
     #[tokio::test]

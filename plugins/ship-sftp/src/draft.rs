@@ -119,7 +119,7 @@ impl Draft {
                 self.settled = true;
                 let published = Published { root: self.root.clone(), target: self.target.clone(), kept: false };
                 // Its other name goes last; one that stays is found by a sweep.
-                self.root.remove(&self.link, &self.path).await.ok();
+                see_out(remove(self.root.clone(), self.path.clone())).await;
                 Ok(published)
             }
             Err(error) => {
@@ -155,7 +155,7 @@ impl Draft {
         }
         // What has a journal makes the name durable with this.
         if let Err(error) = self.sync().await {
-            self.root.remove(&self.link, &self.target).await.ok();
+            see_out(remove(self.root.clone(), self.target.clone())).await;
             return Err(error);
         }
         Ok(())

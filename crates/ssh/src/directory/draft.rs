@@ -94,9 +94,9 @@ impl Draft {
                 Ok(draft)
             }
             Ok(Err(_)) => {
-                // It ended without the word, and so has made nothing, unless a connection was cut that very moment: a sweep finds that.
                 let error = draft.failed().await;
-                draft.settled = true;
+                // Who ended without the word has made nothing; of who was cut off nobody knows.
+                draft.settled = error.kind() != Kind::Unavailable;
                 Err(error)
             }
             // Whoever speaks otherwise, or says nothing, is no shell.
@@ -110,10 +110,10 @@ impl Draft {
             Ok(()) => self.close().await,
             Err(error) => Err(error),
         };
+        self.settled = true;
         if filled.is_err() {
             see_out(self.removal()).await;
         }
-        self.settled = true;
         filled
     }
 
@@ -157,15 +157,19 @@ impl Draft {
     fn removal(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
         let (directory, place, running) = (self.directory.clone(), self.place.clone(), self.running.take());
         // A file that is there can go at once, whatever is still on its way to it. One that is not may yet be made.
-        let maker = running.filter(|_| !self.begun);
+        let (begun, maker) = (self.begun, running.filter(|_| !self.begun));
         async move {
             let lost = failure::lost(directory.host.name());
             let ended = match maker {
                 Some(maker) => tokio::time::timeout(GRACE, maker.wait()).await.unwrap_or(Err(lost)).map(drop),
                 None => Ok(()),
             };
-            // While nobody knows whether it will still be made, its removal proves nothing.
-            withdraw(directory, place, false).await.and(ended)
+            match withdraw(directory, place, false).await {
+                // Whom the host lets do nothing, such as an account without a shell, it has let make nothing.
+                Err(error) if !begun && error.kind() == Kind::Denied => Ok(()),
+                // While nobody knows whether it will still be made, its removal proves nothing.
+                withdrawn => withdrawn.and(ended),
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use longshore_core::Kind;
 use longshore_core::stream::{channel, from_bytes};
+use longshore_core::{Kind, aftercare};
 use longshore_testkit::behind_ssh::{files, key, refused, soon};
 use longshore_testkit::sshd::{Account, Sshd};
 use longshore_testkit::stream::{random_bytes, stalls_after};
@@ -24,6 +24,9 @@ async fn an_account_without_a_shell_says_so() {
         assert!(error.to_string().contains("no POSIX shell"), "{error}");
         assert!(error.remedy().unwrap().starts_with("use type = \"sftp\""), "{error:?}");
     }
+    aftercare::done().await;
+    let left = aftercare::failures();
+    assert!(!left.iter().any(|error| error.to_string().contains("no POSIX shell")), "nothing was made: {left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
