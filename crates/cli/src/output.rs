@@ -1,7 +1,9 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::iter::repeat_n;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use longshore_core::Error;
@@ -50,17 +52,25 @@ impl Output {
     /// Rows of the result beneath their headings, each column as wide as it must be. Headings that begin with `>` are of columns of numbers.
     pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
         let plain: Vec<String> = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
-        let width = |column: usize| {
-            let cells = rows.iter().chain([&plain]).filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        let mut widths = vec![0; headings.len()];
+        for row in std::iter::once(&plain).chain(rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(shown(cell).chars().count());
+            }
+        }
         let mut text = String::new();
         for row in std::iter::once(&plain).chain(rows) {
-            for ((cell, &width), heading) in row.iter().zip(&widths).zip(headings) {
-                let cell = printable(cell);
-                text +=
-                    &if heading.starts_with('>') { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
+            for ((cell, width), heading) in row.iter().zip(&widths).zip(headings) {
+                let cell = shown(cell);
+                let blanks = repeat_n(' ', width - cell.chars().count());
+                if heading.starts_with('>') {
+                    text.extend(blanks);
+                    text += &cell;
+                } else {
+                    text += &cell;
+                    text.extend(blanks);
+                }
+                text += "  ";
             }
             text.truncate(text.trim_end_matches(' ').len());
             text.push('\n');
@@ -129,6 +139,12 @@ pub(crate) fn ask(question: &str) -> bool {
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     finish(error.print());
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
+/// A cell as it may be shown; most are as they are.
+fn shown(cell: &str) -> Cow<'_, str> {
+    let is_plain = cell.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain { cell.into() } else { printable(cell).into() }
 }
 
 fn print(text: std::fmt::Arguments<'_>) {
