@@ -116,6 +116,29 @@ fn a_damaged_backup_is_healed_from_a_good_sibling() {
     }
 }
 
+#[test]
+fn a_damaged_source_is_told_and_a_good_one_serves() {
+    let (workshop, far) = with_far_away();
+    std::fs::create_dir(&far).unwrap();
+    let third = workshop.path("third");
+    std::fs::create_dir(&third).unwrap();
+    let local = workshop.local();
+    workshop.configure(&Job { ship: &[("local", &local), ("far", &far), ("third", &third)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let (near, gone) = (artifact(&local.join("main/appdb")), artifact(&third.join("main/appdb")));
+    let whole = std::fs::read(&near).unwrap();
+    let mut bytes = whole.clone();
+    bytes[100] ^= 1;
+    std::fs::write(&near, bytes).unwrap();
+    std::fs::remove_dir_all(third.join("main/appdb")).unwrap();
+    let ended = workshop.longshore(&["sync"]).expect(4);
+    ended.says("\"local\"").says("--repair").says("far");
+    assert_eq!(std::fs::read(&gone).unwrap(), whole);
+    workshop.longshore(&["list"]).expect(4).says("third").says("local (damaged");
+    workshop.longshore(&["sync", "--repair"]).expect(0).says("copied");
+    assert_eq!(std::fs::read(&near).unwrap(), whole);
+}
+
 /// The name of a backup's artifact without what it ends with.
 fn file_stem(artifact: &std::path::Path) -> String {
     artifact.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().0.to_owned()

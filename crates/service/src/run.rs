@@ -302,8 +302,8 @@ async fn catch_up(
     if !artifacts.iter().any(|artifact| arrived(artifact) && behind(artifact)) {
         return left_out;
     }
-    let copies = match sync::catch_up(config, job, run).await {
-        Ok(copies) => copies,
+    let (copies, damaged) = match sync::catch_up(config, job, run).await {
+        Ok(done) => done,
         // The report says already what is missing where.
         Err(_) => return left_out,
     };
@@ -315,6 +315,13 @@ async fn catch_up(
         caught_up.caught_up_from = Some(copied.from);
         artifact.destinations.retain(|at| at.destination != copied.to);
         artifact.destinations.push(caught_up);
+    }
+    for ((destination, name), error) in damaged {
+        let artifact = artifacts.iter_mut().find(|artifact| artifact.name.as_ref() == Some(&name));
+        let mut reports = artifact.into_iter().flat_map(|artifact| &mut artifact.destinations);
+        if let Some(at) = reports.find(|at| at.destination == destination) {
+            at.error = Some(Problem::from(&error));
+        }
     }
     let has_all = |destination: &DestinationReport| {
         let has = |artifact: &ArtifactReport| {

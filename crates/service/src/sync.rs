@@ -54,7 +54,7 @@ pub struct Copied {
     pub name: BackupName,
     /// Where it was to go.
     pub to: String,
-    /// Where it came from, or would come from first.
+    /// Where it came from, or would come from first: the next that has it is asked where one cannot give it.
     pub from: String,
     /// Why.
     pub why: Why,
@@ -122,12 +122,19 @@ pub async fn sync(
     let mut plan = plan(job, &all, &damaged, repair)?;
     plan.hopeless.splice(..0, problems);
     let copies = match mode {
-        Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(0.0, Ok(()))).collect(),
-        Mode::Act => act(config, plan.copies, &progress).await?,
+        Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(None, 0.0, Ok(()))).collect(),
+        Mode::Act => {
+            let (copies, damaged) = act(config, plan.copies, &progress).await?;
+            plan.hopeless.extend(damaged.into_iter().map(|((destination, name), error)| Unhealed {
+                destination,
+                name: Some(name),
+                error: Problem::from(&error),
+                damaged: true,
+            }));
+            plan.hopeless.extend(put_page(&all).await);
+            copies
+        }
     };
-    if mode == Mode::Act {
-        plan.hopeless.extend(put_page(&all).await);
-    }
     Ok(Synced { copies, problems: plan.hopeless })
 }
 
@@ -140,8 +147,9 @@ async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
     join_all(puts).await.into_iter().flatten().collect()
 }
 
-/// Copies what one run of a job brought to one destination and not to another. Whoever asks holds the job's lock.
-pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<Vec<Copied>> {
+/// Copies what one run of a job brought to one destination and not to another, and tells what was found damaged over it. Whoever asks
+/// holds the job's lock.
+pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(Vec<Copied>, Damaged)> {
     let (all, _) = read(config, job).await;
     let mut plan = plan(job, &all, &BTreeMap::new(), Repair::No)?;
     for copies in &mut plan.copies {
@@ -175,8 +183,8 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     (all, problems)
 }
 
-/// The damaged backups, found by reading all: by destination and name, with what is wrong.
-type Damaged = BTreeMap<(String, BackupName), Error>;
+/// The damaged backups, found by reading: by destination and name, with what is wrong.
+pub(crate) type Damaged = BTreeMap<(String, BackupName), Error>;
 
 /// Reads everything: what is damaged, and what could not be read, which may be.
 async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
@@ -221,11 +229,11 @@ struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    fn done(&self, seconds: f64, result: Result<()>) -> Copied {
+    fn done(&self, source: Option<&Catalogued>, seconds: f64, result: Result<()>) -> Copied {
         Copied {
             name: self.backup.name.clone(),
             to: self.to.name.clone(),
-            from: self.from.first().map(|from| from.name.clone()).unwrap_or_default(),
+            from: source.or(self.from.first().copied()).map(|from| from.name.clone()).unwrap_or_default(),
             why: self.why,
             bytes: self.backup.manifest.artifact.sealed.bytes,
             seconds,
@@ -320,8 +328,12 @@ fn of_job<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup>
     at.catalog.series.iter().filter(move |(series, _)| is_of(series)).flat_map(|(_, backups)| backups)
 }
 
-/// Copies, at all destinations side by side, and at each as many at once as it allows.
-async fn act(config: &Config, plans: Vec<Vec<Planned<'_>>>, progress: &Arc<dyn Progress>) -> Result<Vec<Copied>> {
+/// Copies, at all destinations side by side, and at each as many at once as it allows. Tells what was found damaged over it, too.
+async fn act(
+    config: &Config,
+    plans: Vec<Vec<Planned<'_>>>,
+    progress: &Arc<dyn Progress>,
+) -> Result<(Vec<Copied>, Damaged)> {
     let mut work = Vec::new();
     for copies in &plans {
         let Some(first) = copies.first() else { continue };
@@ -333,7 +345,8 @@ async fn act(config: &Config, plans: Vec<Vec<Planned<'_>>>, progress: &Arc<dyn P
                 .collect::<Vec<_>>(),
         );
     }
-    Ok(join_all(work).await.into_iter().flatten().collect())
+    let (copies, damaged): (Vec<_>, Vec<_>) = join_all(work).await.into_iter().flatten().unzip();
+    Ok((copies, damaged.into_iter().flatten().collect()))
 }
 
 /// Puts a good copy in the place of a damaged one, and notes beside it that it is good again: an older note may say otherwise.
@@ -347,9 +360,10 @@ async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progr
     mark(None, "replaced by a good copy").put(&*planned.to.store, name, Says::Verified, time).await.map(drop)
 }
 
-/// Makes one copy, from the next that has it where one fails.
-async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
+/// Makes one copy, from the next that has it where one fails; tells, too, where that was for damage there.
+async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Damaged) {
     let begun = Instant::now();
+    let (mut source, mut damaged) = (None, Damaged::new());
     let to: &dyn Store = &*planned.to.store;
     let mut result =
         Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has it whole"));
@@ -358,16 +372,36 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Copied {
             Why::Missing => copy(&*from.store, to, planned.backup, progress).await,
             Why::Damaged => mend(from, planned, progress).await,
         };
-        if result.is_ok() {
-            break;
+        match &result {
+            Ok(()) => {
+                source = Some(*from);
+                break;
+            }
+            Err(error) if is_damage(error) => {
+                let name = &planned.backup.name;
+                damaged
+                    .extend(blamed(from, name, progress).await.map(|error| ((from.name.clone(), name.clone()), error)));
+            }
+            Err(_) => {}
         }
     }
-    planned.done(begun.elapsed().as_secs_f64(), result)
+    (planned.done(source, begun.elapsed().as_secs_f64(), result), damaged)
+}
+
+/// What is wrong with a backup whose copy did not come out as it should, which may as well be the other destination's fault. It is read
+/// again, and noted.
+async fn blamed(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
+    let own = at.catalog.backups().find(|own| own.name == *name)?;
+    let error = prove(&*at.store, own, progress).await.err().filter(is_damage)?;
+    Some(match note(at, own, Some(&error)).await {
+        Ok(()) => error,
+        Err(unnoted) => error.because(unnoted),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use longshore_testkit::memory::{Fault, Operation};
+    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 
     use super::*;
     use crate::sample::{catalogued, job, with_backup};
@@ -409,7 +443,36 @@ mod tests {
         assert!(!catalogued(&bad).await.catalog.backups().all(Backup::is_good));
         let backup = good_at.catalog.backups().next().unwrap();
         let planned = Planned { backup, why: Why::Damaged, to: &bad_at, from: vec![&good_at] };
-        assert!(one(&planned, &unwatched()).await.error.is_none());
+        let (copied, damaged) = one(&planned, &unwatched()).await;
+        assert!(copied.error.is_none() && damaged.is_empty());
         assert!(catalogued(&bad).await.catalog.backups().all(Backup::is_good));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_is_damaged_is_told_and_noted_and_another_serves() {
+        let ((good, good_at), (bad, _), to) = (with_backup().await, with_backup().await, MemoryStore::new());
+        bad.put(&crate::sample::manifest().artifact.key, "abd");
+        let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
+        let (good_at, bad_at, to_at) =
+            (Catalogued { name: "good".to_owned(), ..good_at }, named("bad", &bad).await, named("to", &to).await);
+        let backup = good_at.catalog.backups().next().unwrap();
+        let planned = Planned { backup, why: Why::Missing, to: &to_at, from: vec![&bad_at, &good_at] };
+        let (copied, damaged) = one(&planned, &unwatched()).await;
+        assert!(copied.error.is_none() && copied.from == "good", "{copied:?}");
+        assert!(damaged.keys().eq([&("bad".to_owned(), backup.name.clone())]), "{damaged:?}");
+        assert!(!catalogued(&bad).await.catalog.backups().any(Backup::is_good));
+        assert!(catalogued(&to).await.catalog.backups().all(Backup::is_good));
+        assert!(catalogued(&good).await.catalog.backups().all(Backup::is_good));
+    }
+
+    #[tokio::test]
+    async fn a_destination_that_damages_what_it_takes_is_no_fault_of_the_source() {
+        let ((_, good_at), to) = (with_backup().await, MemoryStore::new());
+        to.fault(Operation::Ship, Fault::Vanish);
+        let to_at = catalogued(&to).await;
+        let backup = good_at.catalog.backups().next().unwrap();
+        let planned = Planned { backup, why: Why::Missing, to: &to_at, from: vec![&good_at] };
+        let (copied, damaged) = one(&planned, &unwatched()).await;
+        assert!(copied.error.is_some() && damaged.is_empty(), "{copied:?}");
     }
 }
