@@ -129,7 +129,7 @@ fn a_fifo_is_not_waited_for_by_who_asks_twice() {
         signal(&inspect, "INT");
         inspect.try_wait().unwrap()
     });
-    Ended::of(inspect.wait_with_output().unwrap()).expect(130);
+    Ended::of(inspect.wait_with_output().unwrap()).expect(130).says("nothing was changed");
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 

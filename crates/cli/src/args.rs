@@ -75,6 +75,7 @@ impl Verb {
         match self {
             Self::Restore(_) => crate::progress::restore_stands,
             Self::Drill(_) => || "what was made for the drill was removed, and nothing was noted".to_owned(),
+            Self::Inspect(_) | Self::List(_) | Self::Status(_) => || "nothing was changed".to_owned(),
             _ => || "nothing half-made counts as a backup".to_owned(),
         }
     }

@@ -114,7 +114,7 @@ pub(crate) fn shut_down(runtime: Runtime, limit: Duration, signals: &mut Signals
     };
     if ends && !own.block_on(wait(watched, Instant::now() + limit, signals, output)) {
         output.warning(
-            "something that nothing can interrupt, such as a write to a disk that hangs, was left to the system",
+            "something that nothing can interrupt, such as a read or a write of a disk that hangs, was left to the system",
         );
     }
 }

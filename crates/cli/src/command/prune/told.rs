@@ -36,7 +36,7 @@ pub(super) fn afterwards(output: Output, all: &[Pruned]) {
         problems(output, pruned);
         left_alone(output, pruned);
         for series in &pruned.series {
-            if let Some(ended) = series.ended {
+            if let Some(ended) = series.ended.filter(|_| !series.keep.is_empty()) {
                 output.note(format_args!(
                     "{}/{} at \"{}\" no longer grows since {}: its last backups stay until `longshore prune --retired {}/{}`",
                     series.cluster, series.subject, pruned.destination, shown(ended), series.cluster, series.subject
