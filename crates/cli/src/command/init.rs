@@ -31,13 +31,13 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     // Names may hold line breaks, which would end the comment that they stand in.
     let databases: Vec<_> = found.databases.iter().map(|name| format!("\"{}\"", printable(name))).collect();
     let databases = databases.join(", ");
+    output.line(format_args!("found {}: {databases}", found.server));
     // What was given may hold a password; what was found does not.
-    let whence = match (&args.connection, found.connection.as_str()) {
-        (Some(_), _) => String::new(),
-        (None, "") => " where libpq looks first; --connection names another".to_owned(),
-        (None, connection) => format!(" at {connection}; --connection names another"),
-    };
-    output.line(format_args!("found {}{whence}: {databases}", found.server));
+    match (&args.connection, found.connection.as_str()) {
+        (Some(_), _) => {}
+        (None, "") => output.note("it is where libpq looks first; --connection names another"),
+        (None, connection) => output.note(format_args!("it is at {connection}; --connection names another")),
+    }
 
     make_folder(folder)?;
     let destination = absolute(&args.destination.unwrap_or_else(usual_destination))?;
