@@ -129,9 +129,10 @@ impl Stamp {
         if text.len() != STAMP_FORM.len() || !text.bytes().zip(STAMP_FORM.bytes()).all(in_form) {
             return None;
         }
-        let number = |place: Range<usize>| text[place].parse().ok();
-        let date = NaiveDate::from_ymd_opt(text[..4].parse().ok()?, number(5..7)?, number(8..10)?)?;
-        let time = date.and_hms_opt(number(11..13)?, number(13..15)?, number(15..17)?)?;
+        let digits = |place: Range<usize>| text[place].bytes().map(|digit| u32::from(digit - b'0'));
+        let number = |place| digits(place).fold(0, |number, digit| 10 * number + digit);
+        let date = NaiveDate::from_ymd_opt(number(0..4).cast_signed(), number(5..7), number(8..10))?;
+        let time = date.and_hms_opt(number(11..13), number(13..15), number(15..17))?;
         Some(Self(time.and_utc()))
     }
 
