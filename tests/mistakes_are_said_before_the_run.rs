@@ -52,6 +52,8 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         (Job { dump: "[]", ..Job::default() }, "dumps nothing"),
         (Job { dump: "[{ type = 'mysqldump' }]", ..Job::default() }, "\"pg_dump\", \"pg_dumpall\""),
         (Job { more: "retention = 'x'", ..Job::default() }, "no retention \"x\""),
+        (Job { more: "retention = { keep_last = 3 }", ..Job::default() }, "write a policy's name"),
+        (Job { more: "compression = { level = true }", ..Job::default() }, "a level's number or \"auto\""),
         (Job { encrypt: Some("{ type = 'age', recipients = [] }"), ..Job::default() }, "recipient"),
         (Job { dump: "[{ type = 'pg_dump', extra_args = ['--file=x'] }]", ..Job::default() }, "--file"),
         (Job { dump: "[{ type = 'pg_dump', extra_args = ['-C'] }]", ..Job::default() }, "--create"),

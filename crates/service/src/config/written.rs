@@ -142,7 +142,10 @@ fn utc() -> Tz {
 
 /// One policy for all destinations, or one for each.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "write a policy's name, as in \"standard\", or one for each destination, as in { disk = \"standard\" }; the rules stand in [retention.standard]"
+)]
 pub(super) enum Retention {
     Everywhere(String),
     Each(BTreeMap<String, String>),
@@ -161,7 +164,7 @@ pub(super) struct Compressing {
 
 /// `level = 3`, or `level = "auto"`
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "write a level's number or \"auto\"")]
 enum Asked {
     Number(i32),
     Word(String),
