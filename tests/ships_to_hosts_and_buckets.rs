@@ -128,7 +128,11 @@ fn credentials_that_may_only_write_are_enough_to_back_up() {
     workshop.longshore(&["check"]).expect(0).says("offsite");
     workshop.longshore(&["run"]).expect(0);
     workshop.longshore(&["list", "--destination", "offsite"]).expect(2).says("not permitted");
-    workshop.longshore(&["verify", "--destination", "offsite"]).expect(2).says("not permitted");
+    workshop
+        .longshore(&["verify", "--destination", "offsite"])
+        .expect(2)
+        .says("not permitted")
+        .says("error: at \"offsite\"");
 }
 
 #[test]

@@ -36,10 +36,9 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         output.table(&["DESTINATION", "BACKUP", ">READ", "RESULT"], &rows);
         for read in &read {
             if let Some(error) = &read.error {
-                output.problem(
-                    &format!("{} at \"{}\": {}", read.name, read.destination, error.message),
-                    error.hint.as_deref(),
-                );
+                // A destination that cannot be read names no backup.
+                let what = format!("{} at \"{}\"", read.name, read.destination);
+                output.problem(&format!("{}: {}", what.trim_start(), error.message), error.hint.as_deref());
             }
         }
         if let Some(error) = read.iter().find_map(|read| read.unmarked.as_ref()) {
