@@ -7,13 +7,13 @@ use age::armor::ArmoredReader;
 use async_trait::async_trait;
 use longshore_core::plugin::{Identities, Plugin};
 use longshore_core::stage::Decrypt;
-use longshore_core::stream::{ByteStream, StreamWriter, transform};
+use longshore_core::stream::{ByteStream, StreamReader, StreamWriter, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::identity::{self, Identity};
 use crate::passphrase::{Prompt, Prompted};
-use crate::payload::{self, CatchingIdentity, Caught, NONCE_BYTES};
+use crate::payload::{self, CatchingIdentity, Caught, NONCE_BYTES, Source};
 
 /// The settings that open: `type = "age"` and nothing else, for the identities come from whoever restores.
 #[derive(Clone, Default, Deserialize)]
@@ -64,13 +64,17 @@ const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 
 impl KeyRing {
     /// Fails with an [`Error`] where it knows what is wrong; any other failure means damage.
-    fn open(&self, mut ciphertext: impl BufRead + Send, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
-        let mut ciphertext: Box<dyn BufRead + Send> = match ciphertext.fill_buf()?.first() {
+    fn open(&self, ciphertext: &mut StreamReader, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
+        let is_armored = ciphertext.fill_buf()?.first() == Some(&b'-');
+        let mut armored;
+        let ciphertext: &mut (dyn Source + Send) = if is_armored {
             // Not for all: the armor's reader passes binary files on, but in very small pieces.
-            Some(b'-') => Box::new(ArmoredReader::new(ciphertext)),
-            _ => Box::new(ciphertext),
+            armored = ArmoredReader::new(ciphertext);
+            &mut armored
+        } else {
+            ciphertext
         };
-        let head = read_head(&mut *ciphertext)?;
+        let head = read_head(ciphertext)?;
         let decryptor = age::Decryptor::new_buffered(&head[..]).map_err(|error| match error {
             age::DecryptError::UnknownFormat => {
                 damaged(subject).hint("its header names a version of age that is unknown here")

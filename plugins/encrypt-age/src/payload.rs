@@ -6,8 +6,7 @@ mod catch;
 mod lanes;
 mod pieces;
 
-use std::io::{self, BufRead};
-use std::ops::Range;
+use std::io;
 
 use age_core::format::FileKey;
 use age_core::primitives::hkdf;
@@ -18,7 +17,8 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::catch::{CatchingIdentity, CatchingRecipient, Caught};
 use self::lanes::in_lanes;
-use self::pieces::{Form, Piece, Pieces};
+use self::pieces::Pieces;
+pub(crate) use self::pieces::Source;
 
 /// The bytes between header and payload.
 pub(crate) const NONCE_BYTES: usize = 16;
@@ -40,22 +40,18 @@ impl PayloadKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals a chunk in its place: its last bytes are room for the tag.
-    fn seal(&self, number: u64, last: bool, chunk: &mut [u8]) -> io::Result<()> {
-        let (content, room) = chunk.split_at_mut(chunk.len() - TAG_BYTES);
-        let tag = self.0.seal_in_place_separate_tag(nonce(number, last), Aad::empty(), content);
-        room.copy_from_slice(tag.map_err(|_| io::Error::other("cannot seal a chunk"))?.as_ref());
-        Ok(())
+    /// Seals a chunk into `sealed`, which is longer by its tag.
+    fn seal(&self, number: u64, last: bool, content: &[u8], sealed: &mut [u8]) -> io::Result<()> {
+        let (ciphertext, tag) = sealed.split_at_mut(content.len());
+        let done = self.0.seal_out_of_place_scatter(nonce(number, last), Aad::empty(), content, ciphertext, &[], tag);
+        done.map_err(|_| io::Error::other("cannot seal a chunk"))
     }
 
-    /// Opens a chunk in its place, and tells how long its content is.
-    fn open(&self, number: u64, last: bool, chunk: &mut [u8]) -> io::Result<usize> {
-        let content = self.0.open_in_place(nonce(number, last), Aad::empty(), chunk);
-        let length = content.map_err(|_| damaged(number, "is not what was sealed"))?.len();
-        if length == 0 && number > 0 {
-            return Err(damaged(number, "is empty, which only the first one may be"));
-        }
-        Ok(length)
+    /// Opens a chunk into `content`, which is shorter by its tag.
+    fn open(&self, number: u64, last: bool, sealed: &[u8], content: &mut [u8]) -> io::Result<()> {
+        let (ciphertext, tag) = sealed.split_at(content.len());
+        let done = self.0.open_separate_gather(nonce(number, last), Aad::empty(), ciphertext, tag, content);
+        done.map_err(|_| damaged(number, "is not what was sealed"))
     }
 }
 
@@ -75,22 +71,23 @@ fn damaged(chunk: u64, what: &str) -> io::Error {
 pub(crate) fn seal(
     file_key: &FileKey,
     nonce: &[u8],
-    plaintext: impl BufRead + Send,
+    plaintext: &mut (dyn Source + Send),
     sealed: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
     let pool = Pool::default();
     in_lanes(
-        Pieces::new(plaintext, Form::Plain, &pool),
-        |mut piece| {
-            if piece.bytes.is_empty() {
-                // Nothing at all is one empty chunk.
-                piece.bytes.resize(TAG_BYTES, 0);
+        Pieces::new(plaintext, CHUNK_BYTES),
+        |piece| {
+            let mut sealed = pool.take();
+            sealed.resize(piece.len() + piece.chunks.len() * TAG_BYTES, 0);
+            let mut filled = 0;
+            for (number, last, content) in piece.numbered() {
+                let end = filled + content.len() + TAG_BYTES;
+                key.seal(number, last, content, &mut sealed[filled..end])?;
+                filled = end;
             }
-            for (number, last, chunk) in chunks(&piece) {
-                key.seal(number, last, &mut piece.bytes[chunk])?;
-            }
-            Ok(piece.bytes)
+            Ok(sealed)
         },
         |sealed_piece| sealed.pass(pool.lend(sealed_piece)),
     )
@@ -100,39 +97,30 @@ pub(crate) fn seal(
 pub(crate) fn open(
     file_key: &FileKey,
     nonce: &[u8],
-    sealed: impl BufRead + Send,
+    sealed: &mut (dyn Source + Send),
     plaintext: &mut StreamWriter,
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
     let pool = Pool::default();
     in_lanes(
-        Pieces::new(sealed, Form::Sealed, &pool),
-        |mut piece| {
-            if piece.bytes.is_empty() {
-                return Err(damaged(0, "is missing"));
+        Pieces::new(sealed, CHUNK_BYTES + TAG_BYTES),
+        |piece| {
+            let mut opened = pool.take();
+            opened.resize(piece.len(), 0);
+            let mut filled = 0;
+            for (number, last, chunk) in piece.numbered() {
+                let length = chunk.len().checked_sub(TAG_BYTES).ok_or_else(|| damaged(number, "is cut"))?;
+                if length == 0 && number > 0 {
+                    return Err(damaged(number, "is empty, which only the first one may be"));
+                }
+                key.open(number, last, chunk, &mut opened[filled..filled + length])?;
+                filled += length;
             }
-            let mut opened = 0;
-            for (number, last, chunk) in chunks(&piece) {
-                let begin = chunk.start;
-                let length = key.open(number, last, &mut piece.bytes[chunk])?;
-                piece.bytes.copy_within(begin..begin + length, opened);
-                opened += length;
-            }
-            piece.bytes.truncate(opened);
-            Ok(piece.bytes)
+            opened.truncate(filled);
+            Ok(opened)
         },
         |opened_piece| plaintext.pass(pool.lend(opened_piece)),
     )
-}
-
-/// The chunks of a piece: each with its number, whether it is the last of all, and its place in the piece.
-fn chunks(piece: &Piece) -> impl Iterator<Item = (u64, bool, Range<usize>)> + use<> {
-    let (end, first, last) = (piece.bytes.len(), piece.first_chunk, piece.last);
-    let begins = (0..end).step_by(CHUNK_BYTES + TAG_BYTES);
-    (first..).zip(begins).map(move |(number, begin)| {
-        let chunk = begin..end.min(begin + CHUNK_BYTES + TAG_BYTES);
-        (number, last && chunk.end == end, chunk)
-    })
 }
 
 #[cfg(test)]
@@ -150,8 +138,8 @@ mod tests {
         let key = PayloadKey::new(&file_key(), &NONCE).unwrap();
         let mut payload = Vec::new();
         for (number, last, length) in all {
-            let mut chunk = vec![1; length + TAG_BYTES];
-            key.seal(*number, *last, &mut chunk).unwrap();
+            let mut chunk = vec![0; length + TAG_BYTES];
+            key.seal(*number, *last, &vec![1; *length], &mut chunk).unwrap();
             payload.extend(chunk);
         }
         payload
@@ -162,7 +150,7 @@ mod tests {
         use longshore_core::{Error, Stage};
         let wrap = |error| Error::io(Stage::Decrypt, "", "cannot open", error);
         let plaintext =
-            transform(from_bytes(""), wrap, move |_, writer| open(&file_key(), &NONCE, &payload[..], writer));
+            transform(from_bytes(payload), wrap, move |reader, writer| open(&file_key(), &NONCE, reader, writer));
         let opened = collect(plaintext, 1 << 30, Stage::Decrypt, "").await?;
         assert!(opened.iter().all(|byte| *byte == 1));
         Ok(opened.len())

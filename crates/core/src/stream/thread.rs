@@ -63,6 +63,17 @@ impl StreamReader {
         self.waited
     }
 
+    /// The next bytes in a row: as many as are wanted, or all that are left. Copied only where they came in several chunks.
+    pub fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
+        self.fill_buf()?;
+        if self.chunk.len() >= wanted {
+            return Ok(self.chunk.split_to(wanted));
+        }
+        let mut bytes = Vec::with_capacity(wanted);
+        self.take(wanted as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
+
     /// Waits for the next chunk, or the end.
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {

@@ -1,7 +1,7 @@
 //! Work on the pieces of a payload by several threads, whose results come out in order.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead};
+use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -16,8 +16,8 @@ const MAX_WAITING: usize = 2 * MAX_LANES;
 /// Has `work` done on every piece, and gives the results to `done` in the order of the pieces.
 ///
 /// Each thread takes a piece, works on it and passes it on by itself, so that what it has read is still near it when it works on it.
-pub(super) fn in_lanes<R: BufRead + Send>(
-    mut pieces: Pieces<R>,
+pub(super) fn in_lanes(
+    mut pieces: Pieces<'_>,
     work: impl Fn(Piece) -> io::Result<Vec<u8>> + Sync,
     mut done: impl FnMut(Vec<u8>) -> io::Result<()> + Send,
 ) -> io::Result<()> {
@@ -35,14 +35,14 @@ pub(super) fn in_lanes<R: BufRead + Send>(
         done(work(piece)?)?;
     }
     let Some(first) = first else { return Ok(()) };
-    let source = Mutex::new(Source { pieces, first: Some(first), taken: 0 });
+    let queue = Mutex::new(Queue { pieces, first: Some(first), taken: 0 });
     let sink = Sink::new(done);
     thread::scope(|scope| {
         for _ in 0..lanes {
             scope.spawn(|| {
                 let _guard = Guard(&sink);
                 loop {
-                    let taken = held(&source).next();
+                    let taken = held(&queue).next();
                     let Some((turn, piece)) = taken else { break };
                     if !sink.pass(turn, piece.and_then(&work)) {
                         break;
@@ -55,15 +55,15 @@ pub(super) fn in_lanes<R: BufRead + Send>(
 }
 
 /// Where the threads take pieces from.
-struct Source<R> {
-    pieces: Pieces<R>,
+struct Queue<'a> {
+    pieces: Pieces<'a>,
     /// The piece that was looked at first.
     first: Option<Piece>,
     /// How many were taken.
     taken: u64,
 }
 
-impl<R: BufRead> Source<R> {
+impl Queue<'_> {
     /// The next piece, or what kept it from being read, and whose turn it is.
     fn next(&mut self) -> Option<(u64, io::Result<Piece>)> {
         let piece = match self.first.take() {
@@ -148,10 +148,8 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Duration;
 
-    use longshore_core::stream::Pool;
-
     use super::*;
-    use crate::payload::pieces::{Form, PIECE_BYTES};
+    use crate::payload::pieces::PIECE_CHUNKS;
 
     /// How many pieces there are.
     const PIECES: usize = 50;
@@ -161,10 +159,10 @@ mod tests {
         work: impl Fn(u64) -> io::Result<()> + Sync,
         mut done: impl FnMut(usize) -> io::Result<()> + Send,
     ) -> (Vec<u64>, io::Result<()>) {
-        let content = vec![0; PIECES * PIECE_BYTES];
+        let content = [0; PIECES * PIECE_CHUNKS];
         let mut numbers = Vec::new();
         let ended = in_lanes(
-            Pieces::new(&content[..], Form::Sealed, &Pool::default()),
+            Pieces::new(&mut &content[..], 1),
             |piece| work(piece.first_chunk).map(|()| piece.first_chunk.to_be_bytes().to_vec()),
             |result| {
                 numbers.push(u64::from_be_bytes(result.try_into().unwrap()));

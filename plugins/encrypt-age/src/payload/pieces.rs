@@ -1,47 +1,72 @@
 //! A payload cut into pieces of several chunks, of which the last is known to be the last.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
-use longshore_core::stream::Pool;
-
-use super::{CHUNK_BYTES, TAG_BYTES};
+use age::armor::ArmoredReader;
+use bytes::Bytes;
+use longshore_core::stream::StreamReader;
 
 /// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
-const PIECE_CHUNKS: usize = 4;
+pub(super) const PIECE_CHUNKS: usize = 4;
 
-/// What a piece takes that is sealed, or is to be.
-pub(super) const PIECE_BYTES: usize = PIECE_CHUNKS * (CHUNK_BYTES + TAG_BYTES);
-
-/// What is cut into pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Content: every chunk of it is followed by room for its tag.
-    Plain,
-    /// Sealed chunks.
-    Sealed,
+/// What a payload is read from.
+pub(crate) trait Source: BufRead {
+    /// Its next bytes in a row: as many as are wanted, or all that are left.
+    fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(wanted);
+        (&mut *self).take(wanted as u64).read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
 }
+
+impl Source for StreamReader {
+    fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
+        Self::take_bytes(self, wanted)
+    }
+}
+
+impl<R: BufRead> Source for ArmoredReader<R> {}
+
+#[cfg(test)]
+impl Source for &[u8] {}
 
 /// Some chunks of a payload, one after the other.
 pub(super) struct Piece {
     pub(super) first_chunk: u64,
-    pub(super) bytes: Vec<u8>,
+    /// At least one, were it empty.
+    pub(super) chunks: Vec<Bytes>,
     /// Whether nothing comes after it.
     pub(super) last: bool,
 }
 
-/// Reads pieces. There is always one, were it empty.
-pub(super) struct Pieces<R> {
-    reader: R,
-    form: Form,
-    pool: Pool,
+impl Piece {
+    /// Its chunks, each with its number and whether it is the last of all.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, bool, &Bytes)> {
+        let last = self.chunks.len() - 1;
+        self.chunks
+            .iter()
+            .enumerate()
+            .map(move |(place, chunk)| (self.first_chunk + place as u64, self.last && place == last, chunk))
+    }
+
+    /// The bytes of all its chunks.
+    pub(super) fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+/// Reads pieces. There is always one.
+pub(super) struct Pieces<'a> {
+    source: &'a mut (dyn Source + Send),
+    chunk_bytes: usize,
     next_chunk: u64,
     ended: bool,
 }
 
-impl<R: BufRead> Pieces<R> {
-    /// Cuts what `reader` gives into buffers of the pool.
-    pub(super) fn new(reader: R, form: Form, pool: &Pool) -> Self {
-        Self { reader, form, pool: pool.clone(), next_chunk: 0, ended: false }
+impl<'a> Pieces<'a> {
+    /// Cuts what `source` gives into chunks of as many bytes, but for the last one.
+    pub(super) fn new(source: &'a mut (dyn Source + Send), chunk_bytes: usize) -> Self {
+        Self { source, chunk_bytes, next_chunk: 0, ended: false }
     }
 
     /// The next piece, or nothing after the last.
@@ -51,42 +76,15 @@ impl<R: BufRead> Pieces<R> {
         }
         // Whatever fails is the end, too.
         self.ended = true;
-        let bytes = self.read()?;
-        let last = self.reader.fill_buf()?.is_empty();
+        let mut chunks = Vec::with_capacity(PIECE_CHUNKS);
+        let mut last = false;
+        while chunks.len() < PIECE_CHUNKS && !last {
+            chunks.push(self.source.take_bytes(self.chunk_bytes)?);
+            last = self.source.fill_buf()?.is_empty();
+        }
         self.ended = last;
         let first_chunk = self.next_chunk;
         self.next_chunk += PIECE_CHUNKS as u64;
-        Ok(Some(Piece { first_chunk, bytes, last }))
-    }
-
-    /// Reads chunks until the piece is full or nothing more comes.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let (length, room) = match self.form {
-            Form::Plain => (CHUNK_BYTES, TAG_BYTES),
-            Form::Sealed => (CHUNK_BYTES + TAG_BYTES, 0),
-        };
-        let mut piece = self.pool.take();
-        piece.clear();
-        piece.reserve_exact(PIECE_BYTES);
-        for _ in 0..PIECE_CHUNKS {
-            let mut left = length;
-            while left > 0 {
-                let ready = self.reader.fill_buf()?;
-                if ready.is_empty() {
-                    break;
-                }
-                let taken = ready.len().min(left);
-                piece.extend_from_slice(&ready[..taken]);
-                self.reader.consume(taken);
-                left -= taken;
-            }
-            if left < length {
-                piece.resize(piece.len() + room, 0);
-            }
-            if left > 0 {
-                break;
-            }
-        }
-        Ok(piece)
+        Ok(Some(Piece { first_chunk, chunks, last }))
     }
 }
