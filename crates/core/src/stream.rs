@@ -26,8 +26,9 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 /// The size, in bytes, that adapters cut their chunks to.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory.
-pub const CHUNKS_IN_FLIGHT: usize = 8;
+/// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory. Whoever reads takes all that wait at
+/// once, so that whoever writes is woken for all of them and not for each.
+const MAX_WAITING: usize = 4;
 
 /// What a stage says once its stream has ended cleanly: set by the producer before the end, read by the consumer after.
 #[derive(Debug)]
@@ -103,6 +104,7 @@ pub async fn drain(mut stream: ByteStream) -> Result<()> {
     Ok(())
 }
 
+#[derive(Debug)]
 enum Item {
     Chunk(Bytes),
     Failed(Error),
@@ -159,11 +161,16 @@ impl Feeder {
 
 /// A bounded channel whose reading end keeps the promise of a [`ByteStream`].
 pub fn channel() -> (Feeder, ByteStream) {
-    let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-    let stream = stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Item::Chunk(chunk)) => Some((Ok(chunk), Some(receiver))),
+    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let stream = stream::unfold(Some((receiver, Vec::new())), |open| async move {
+        let (mut receiver, mut ready) = open?;
+        if ready.is_empty() {
+            receiver.recv_many(&mut ready, MAX_WAITING).await;
+            // The next one last.
+            ready.reverse();
+        }
+        match ready.pop() {
+            Some(Item::Chunk(chunk)) => Some((Ok(chunk), Some((receiver, ready)))),
             Some(Item::Failed(error)) => Some((Err(error), None)),
             Some(Item::End) => None,
             None => Some((Err(producer_went_away()), None)),

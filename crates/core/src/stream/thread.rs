@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{Afterword, ByteStream, CHUNK_BYTES, CHUNKS_IN_FLIGHT, Feeder, Item, Pool, channel, producer_went_away};
+use super::{Afterword, ByteStream, CHUNK_BYTES, Feeder, Item, MAX_WAITING, Pool, channel, producer_went_away};
 use crate::error::{Error, Kind, Result, Stage};
 
 /// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
@@ -21,7 +21,7 @@ where
     M: FnOnce(io::Error) -> Error + Send + 'static,
 {
     let (out, output) = channel();
-    let (inward, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let (inward, receiver) = mpsc::channel(MAX_WAITING);
     let reader_gone = out.0.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -48,6 +48,8 @@ where
 #[derive(Debug)]
 pub struct StreamReader {
     receiver: mpsc::Receiver<Item>,
+    /// What came together with the chunk, from the end to the next.
+    behind: Vec<Item>,
     chunk: Bytes,
     ended: bool,
     waited: Duration,
@@ -55,7 +57,7 @@ pub struct StreamReader {
 
 impl StreamReader {
     fn new(receiver: mpsc::Receiver<Item>) -> Self {
-        Self { receiver, chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
+        Self { receiver, behind: Vec::new(), chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
 
     /// How long it has waited for bytes so far.
@@ -77,10 +79,13 @@ impl StreamReader {
     /// Waits for the next chunk, or the end.
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
-            let begun = Instant::now();
-            let item = self.receiver.blocking_recv();
-            self.waited += begun.elapsed();
-            match item {
+            if self.behind.is_empty() {
+                let begun = Instant::now();
+                self.receiver.blocking_recv_many(&mut self.behind, MAX_WAITING);
+                self.waited += begun.elapsed();
+                self.behind.reverse();
+            }
+            match self.behind.pop() {
                 Some(Item::Chunk(chunk)) => self.chunk = chunk,
                 Some(Item::End) => self.ended = true,
                 Some(Item::Failed(error)) => return Err(error.into()),
@@ -207,7 +212,7 @@ where
     let result = Afterword::new();
     let found = result.clone();
     let stream = async_stream::try_stream! {
-        let (tap, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let (tap, receiver) = mpsc::channel(MAX_WAITING);
         let worker = tokio::task::spawn_blocking(move || {
             let mut reader = StreamReader::new(receiver);
             work(&mut reader).map(|done| (done, reader.ended))
@@ -233,6 +238,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::super::{collect, failed, from_bytes};
     use super::*;
 
@@ -249,6 +256,49 @@ mod tests {
     async fn a_transform_passes_bytes_and_a_clean_end() {
         let all = collect(shout(from_bytes("hello")), 100, Stage::Dump, "").await.unwrap();
         assert_eq!(all, "HELLO");
+    }
+
+    /// Takes as many bytes in a row as `wanted`, over and over, and tells what it took and how that ended.
+    async fn taken(input: ByteStream, wanted: usize) -> (Vec<Bytes>, Option<Error>) {
+        let wrap = |error| Error::io(Stage::Compress, "", "taking failed", error);
+        let mut output = transform(input, wrap, move |reader, writer| {
+            loop {
+                let bytes = reader.take_bytes(wanted)?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                writer.pass(bytes)?;
+            }
+        });
+        let mut taken = Vec::new();
+        loop {
+            match output.next().await {
+                Some(Ok(bytes)) => taken.push(bytes),
+                Some(Err(error)) => return (taken, Some(error)),
+                None => return (taken, None),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_are_taken_in_a_row_wherever_chunks_end() {
+        let chunk = Bytes::from_static(b"abcdef");
+        let chunks = [chunk.clone(), Bytes::new(), chunk.slice(..1), chunk.slice(1..)];
+        let input = || stream::iter(chunks.clone().map(Ok)).boxed();
+        let (across, ended) = taken(input(), 5).await;
+        assert_eq!((across, ended.is_none()), (vec!["abcde".into(), "fabcd".into(), "ef".into()], true));
+        let (within, _) = taken(input(), 3).await;
+        assert_eq!(within, ["abc", "def", "abc", "def"]);
+        assert_eq!(within[1].as_ptr(), chunk[3..].as_ptr(), "what lies in a row is not copied");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_failure_is_read_before_it() {
+        let lost = || Err(Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost"));
+        let chunks = (0..3 * MAX_WAITING).map(|number| Ok(Bytes::from(vec![number as u8; 2])));
+        let (read, ended) = taken(stream::iter(chunks.chain([lost()])).boxed(), 2).await;
+        assert_eq!(read.len(), 3 * MAX_WAITING);
+        assert_eq!(ended.unwrap().kind(), Kind::Unavailable);
     }
 
     #[tokio::test]
