@@ -8,11 +8,10 @@ use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 
 use crate::child::{Ended, Pipes, Running};
 use crate::conninfo::ConnInfo;
-use crate::tool::{self, Tool, Version};
+use crate::tool::{self, Tool, Toolbox, Version};
 
 /// How long a question to the server may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,7 +25,7 @@ pub struct Client {
     cluster: Cluster,
     conninfo: ConnInfo,
     password: Option<SecretString>,
-    psql: Arc<OnceCell<Tool>>,
+    toolbox: Arc<Toolbox>,
 }
 
 impl Client {
@@ -39,7 +38,8 @@ impl Client {
             conninfo.set("options", &options);
         }
         let password = cluster.password.clone().or_else(|| conninfo.password().cloned());
-        Ok(Self { cluster: cluster.clone(), conninfo, password, psql: Arc::default() })
+        let toolbox = Arc::new(Toolbox::new(cluster.bin_dir.as_deref()));
+        Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox })
     }
 
     /// The cluster's name in the configuration.
@@ -62,12 +62,12 @@ impl Client {
 
     /// Finds a program that can work with a server of this version.
     pub async fn tool(&self, name: &'static str, server: &Version) -> Result<Tool> {
-        tool::find(name, Some(server), self.cluster.bin_dir.as_deref()).await
+        self.toolbox.find(name, Some(server)).await
     }
 
     /// The newest program of this name, for work without a server.
     pub async fn newest_tool(&self, name: &'static str) -> Result<Tool> {
-        tool::find(name, None, self.cluster.bin_dir.as_deref()).await
+        self.toolbox.find(name, None).await
     }
 
     /// A command that connects here. The connection string goes to its argv, the password to its environment alone.
@@ -88,19 +88,14 @@ impl Client {
 
     /// `psql` connected here: no start-up file, and an error ends it with exit status 3.
     pub async fn psql(&self) -> Result<Command> {
-        let psql = self.psql_tool().await?;
+        let psql = self.newest_tool("psql").await?;
         let mut client = self.clone();
         if self.database().is_none() && self.conninfo.get("service").is_none() && !from_environment() {
             client.conninfo.set("dbname", "postgres");
         }
-        let mut command = client.command(psql);
+        let mut command = client.command(&psql);
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
         Ok(command)
-    }
-
-    /// The `psql` that is used.
-    pub async fn psql_tool(&self) -> Result<&Tool> {
-        self.psql.get_or_try_init(|| self.newest_tool("psql")).await
     }
 
     /// The answer to a query that returns one JSON value.

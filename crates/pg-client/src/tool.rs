@@ -1,11 +1,12 @@
 //! Finding PostgreSQL's client programs: a dump program must not be older than its server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 /// Where Debian keeps the programs of every major version, in `15/bin` and the like.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
@@ -76,17 +77,39 @@ impl fmt::Display for Tool {
     }
 }
 
-/// Finds `name` in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
-///
-/// With the version of a server, that of its own major is taken, else that of the nearest newer one, and of it the newest; without, the newest.
-pub async fn find(name: &'static str, server: Option<&Version>, bin_dir: Option<&Path>) -> Result<Tool> {
-    let mut found = Vec::new();
-    for path in candidates(name, bin_dir) {
-        if let Some(version) = version_of(&path).await {
-            found.push(Tool { name, path, version });
-        }
+/// Where programs are looked for, and what was found there: each is asked for its version once.
+#[derive(Debug, Default)]
+pub struct Toolbox {
+    bin_dir: Option<PathBuf>,
+    found: Mutex<BTreeMap<&'static str, Vec<Tool>>>,
+}
+
+impl Toolbox {
+    /// Looks in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
+    pub fn new(bin_dir: Option<&Path>) -> Self {
+        Self { bin_dir: bin_dir.map(Path::to_owned), found: Mutex::default() }
     }
-    choose(found, server).map_err(|found| missing(name, server, bin_dir, &found))
+
+    /// With the version of a server, that of its own major is taken, else that of the nearest newer one, and of it the newest; without, the
+    /// newest.
+    pub async fn find(&self, name: &'static str, server: Option<&Version>) -> Result<Tool> {
+        let bin_dir = self.bin_dir.as_deref();
+        choose(self.all(name).await, server).map_err(|found| missing(name, server, bin_dir, &found))
+    }
+
+    /// All the programs of this name. None is no answer to keep: it may be installed meanwhile.
+    async fn all(&self, name: &'static str) -> Vec<Tool> {
+        let mut known = self.found.lock().await;
+        let found = known.entry(name).or_default();
+        if found.is_empty() {
+            for path in candidates(name, self.bin_dir.as_deref()) {
+                if let Some(version) = version_of(&path).await {
+                    found.push(Tool { name, path, version });
+                }
+            }
+        }
+        found.clone()
+    }
 }
 
 /// The one to use, or, if none will do, all that there are.
@@ -205,8 +228,24 @@ mod tests {
     async fn a_missing_tool_is_said_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let server = Version::parse("17.1").unwrap();
-        let error = find("pg_dump", Some(&server), Some(folder.path())).await.unwrap_err();
+        let toolbox = Toolbox::new(Some(folder.path()));
+        let error = toolbox.find("pg_dump", Some(&server)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.remedy().unwrap().contains("postgresql-client-17"));
+    }
+    #[tokio::test]
+    async fn a_tool_is_asked_for_its_version_once_and_one_that_was_missing_is_looked_for_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, asked) = (folder.path().join("pg_dump"), folder.path().join("asked"));
+        let toolbox = Toolbox::new(Some(folder.path()));
+        toolbox.find("pg_dump", None).await.unwrap_err();
+        let script = format!("#!/bin/sh\necho >> '{}'\necho 'pg_dump (PostgreSQL) 17.4'\n", asked.display());
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        for server in [None, Version::parse("17.1"), Version::parse("16.3")] {
+            assert_eq!(toolbox.find("pg_dump", server.as_ref()).await.unwrap().version.minor, 4);
+        }
+        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "\n");
     }
 }

@@ -42,6 +42,7 @@ use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::{Tool, Version};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 
 use crate::archive::{Create, Ready};
 use crate::landing::Landing;
@@ -56,7 +57,11 @@ impl Plugin<dyn Restore> for PgRestore {
     const TYPE: &'static str = "pg_restore";
 
     fn build(self, target: &Target) -> Result<Box<dyn Restore>> {
-        Ok(Box::new(Restorer { client: Client::new(&target.cluster)?, target: target.clone() }))
+        Ok(Box::new(Restorer {
+            client: Client::new(&target.cluster)?,
+            target: target.clone(),
+            version: OnceCell::new(),
+        }))
     }
 }
 
@@ -64,6 +69,8 @@ impl Plugin<dyn Restore> for PgRestore {
 struct Restorer {
     client: Client,
     target: Target,
+    /// The server's.
+    version: OnceCell<Version>,
 }
 
 impl Restorer {
@@ -72,11 +79,17 @@ impl Restorer {
         self.client.database().unwrap_or(backed_up)
     }
 
+    /// The version of the target's server, which is asked once.
+    async fn version(&self) -> Result<&Version> {
+        let look = async || Server::look(&landing::maintenance(&self.client, "postgres")).await?.version();
+        self.version.get_or_try_init(look).await
+    }
+
     /// A program that reads what `manifest`'s tool wrote and works with the target's server.
     async fn tool(&self, name: &'static str, manifest: &Manifest) -> Result<Tool> {
-        let server = Server::look(&landing::maintenance(&self.client, "postgres")).await?.version()?;
+        let server = self.version().await?;
         let written_by = Version::parse(&manifest.tool.version).filter(|version| version.major > server.major);
-        self.client.tool(name, &written_by.unwrap_or(server)).await
+        self.client.tool(name, written_by.as_ref().unwrap_or(server)).await
     }
 
     /// Restores into a database that is there, or that is made for it.

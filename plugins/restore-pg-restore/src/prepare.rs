@@ -11,7 +11,6 @@ use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
-use longshore_pg_client::server::Server;
 use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
@@ -37,14 +36,14 @@ const SURROUNDINGS: &str = "select json_build_object(
 /// Looks at the target for all that is wanted of it.
 pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
     let client = maintenance(&restorer.client, "postgres");
-    let version = Server::look(&client).await?.version()?;
+    let version = restorer.version().await?;
     let there: Surroundings = client.ask(SURROUNDINGS).await?;
     let mut findings = vec![Finding::good("target", format!("PostgreSQL {version}"))];
     let brings_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
     for wanted in wanted {
         let manifest = wanted.manifest;
         let mut errors: Vec<Error> = Vec::new();
-        errors.extend(too_old(manifest, &version));
+        errors.extend(too_old(manifest, version));
         errors.extend(hindrances(restorer, manifest).await?);
         for error in errors {
             findings.push(Finding::failed(manifest.subject.to_string(), &error));
@@ -81,7 +80,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
         // Roles and tablespaces are looked through, statement by statement.
         let looked_through = matches!(manifest.subject, Subject::Globals | Subject::Roles | Subject::Tablespaces);
         if !looked_through {
-            all.extend(psql::judge(&client.psql_tool().await?.version, manifest).err());
+            all.extend(psql::judge(&client.newest_tool("psql").await?.version, manifest).err());
         }
     }
     match &manifest.subject {

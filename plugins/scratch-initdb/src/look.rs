@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::Site;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::tool::{self, Version};
+use longshore_pg_client::tool::{Toolbox, Version};
 
 use crate::settings::Initdb;
 
@@ -48,7 +48,7 @@ pub(crate) async fn programs(settings: &Initdb, site: &Site, manifests: &[&Manif
     };
     let mut failed = None;
     for bin_dir in bin_dirs {
-        match tool::find("initdb", wanted.as_ref(), bin_dir.as_deref()).await {
+        match Toolbox::new(bin_dir.as_deref()).find("initdb", wanted.as_ref()).await {
             Ok(initdb) => {
                 let postgres = initdb.path.with_file_name("postgres");
                 let (major, version) = (initdb.version.major, initdb.version);
