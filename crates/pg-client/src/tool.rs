@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::join_all;
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
 /// Where Debian keeps the programs of every major version, in `15/bin` and the like.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
@@ -81,7 +83,7 @@ impl fmt::Display for Tool {
 #[derive(Debug, Default)]
 pub struct Toolbox {
     bin_dir: Option<PathBuf>,
-    found: Mutex<BTreeMap<&'static str, Vec<Tool>>>,
+    found: Mutex<BTreeMap<&'static str, Arc<OnceCell<Vec<Tool>>>>>,
 }
 
 impl Toolbox {
@@ -97,18 +99,18 @@ impl Toolbox {
         choose(self.all(name).await, server).map_err(|found| missing(name, server, bin_dir, &found))
     }
 
-    /// All the programs of this name. None is no answer to keep: it may be installed meanwhile.
+    /// All the programs of this name. That there is none, or that one did not answer, is looked at again: it may be on its way here.
     async fn all(&self, name: &'static str) -> Vec<Tool> {
-        let mut known = self.found.lock().await;
-        let found = known.entry(name).or_default();
-        if found.is_empty() {
-            for path in candidates(name, self.bin_dir.as_deref()) {
-                if let Some(version) = version_of(&path).await {
-                    found.push(Tool { name, path, version });
-                }
-            }
-        }
-        found.clone()
+        let cell = Arc::clone(self.found.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+        let look = async || {
+            let paths = candidates(name, self.bin_dir.as_deref());
+            let versions = join_all(paths.iter().map(|path| version_of(path))).await;
+            let is_all = !paths.is_empty() && versions.iter().all(Option::is_some);
+            let tool = |(path, version): (_, Option<_>)| Some(Tool { name, path, version: version? });
+            let found: Vec<_> = paths.into_iter().zip(versions).filter_map(tool).collect();
+            if is_all { Ok(found) } else { Err(found) }
+        };
+        cell.get_or_try_init(look).await.cloned().unwrap_or_else(|found| found)
     }
 }
 
@@ -181,6 +183,10 @@ fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: 
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
     use super::*;
 
     fn tools(versions: &[&str]) -> Vec<Tool> {
@@ -233,19 +239,50 @@ mod tests {
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.remedy().unwrap().contains("postgresql-client-17"));
     }
+
+    /// A program of its own version, which takes its time and counts how often it was asked.
+    fn program(folder: &Path, name: &str, version: &str) -> PathBuf {
+        let (path, asked) = (folder.join(name), folder.join("asked"));
+        let script = format!(
+            "#!/bin/sh\nsleep 0.2\necho {version} >> '{}'\necho '{name} (PostgreSQL) {version}'\n",
+            asked.display()
+        );
+        fs::create_dir_all(folder).unwrap();
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        asked
+    }
+
     #[tokio::test]
     async fn a_tool_is_asked_for_its_version_once_and_one_that_was_missing_is_looked_for_again() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
-        let (path, asked) = (folder.path().join("pg_dump"), folder.path().join("asked"));
         let toolbox = Toolbox::new(Some(folder.path()));
         toolbox.find("pg_dump", None).await.unwrap_err();
-        let script = format!("#!/bin/sh\necho >> '{}'\necho 'pg_dump (PostgreSQL) 17.4'\n", asked.display());
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let asked = program(folder.path(), "pg_dump", "17.4");
         for server in [None, Version::parse("17.1"), Version::parse("16.3")] {
             assert_eq!(toolbox.find("pg_dump", server.as_ref()).await.unwrap().version.minor, 4);
         }
-        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "\n");
+        assert_eq!(fs::read_to_string(asked).unwrap(), "17.4\n");
+    }
+
+    /// A look that is cut leaves nothing behind that passes for all there is.
+    #[tokio::test]
+    async fn a_look_that_is_cut_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        program(folder.path(), "pg_dump", "17.4");
+        let toolbox = Toolbox::new(Some(folder.path()));
+        let cut = tokio::time::timeout(Duration::from_millis(20), toolbox.find("pg_dump", None)).await;
+        assert!(cut.is_err());
+        assert_eq!(toolbox.find("pg_dump", None).await.unwrap().version.major, 17);
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_did_not_answer_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let toolbox = Toolbox::new(Some(folder.path()));
+        fs::write(folder.path().join("pg_dump"), "not yet a program").unwrap();
+        toolbox.find("pg_dump", None).await.unwrap_err();
+        program(folder.path(), "pg_dump", "17.4");
+        assert_eq!(toolbox.find("pg_dump", None).await.unwrap().version.major, 17);
     }
 }
