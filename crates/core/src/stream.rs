@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result, Stage};
 
 pub use courtesy::let_others_first;
 pub use pool::Pool;
-pub use thread::{StreamReader, StreamWriter, alongside, transform};
+pub use thread::{StreamReader, StreamWriter, alongside, gather, transform};
 
 /// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -27,8 +27,8 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory. Whoever reads takes all that wait at
-/// once, so that whoever writes is woken for all of them and not for each.
-const MAX_WAITING: usize = 4;
+/// once, so that whoever writes is woken for all of them and not for each; as many again may then be with the reader.
+pub(crate) const MAX_WAITING: usize = 4;
 
 /// What a stage says once its stream has ended cleanly: set by the producer before the end, read by the consumer after.
 #[derive(Debug)]
@@ -186,6 +186,8 @@ fn producer_went_away() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -196,6 +198,44 @@ mod tests {
         assert_eq!(stream.next().await.unwrap().unwrap(), "half");
         assert!(stream.next().await.unwrap().is_err());
         assert!(stream.next().await.is_none());
+    }
+
+    /// However many of them the reader takes at once.
+    #[tokio::test]
+    async fn chunks_come_in_their_order_and_before_what_ends_the_stream() {
+        for count in [1, MAX_WAITING - 1, MAX_WAITING, MAX_WAITING + 1, 3 * MAX_WAITING] {
+            let chunks: Vec<_> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
+            for ends_well in [true, false] {
+                let (feeder, stream) = channel();
+                let feeding = async {
+                    for chunk in chunks.clone() {
+                        feeder.feed(chunk).await.unwrap();
+                    }
+                    match ends_well {
+                        true => feeder.finish().await.unwrap(),
+                        false => drop(feeder),
+                    }
+                };
+                let ((), read) = tokio::join!(feeding, stream.collect::<Vec<_>>());
+                let (read, ended): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
+                assert_eq!(read.into_iter().map(Result::unwrap).collect::<Vec<_>>(), chunks);
+                assert_eq!(ended.len(), usize::from(!ends_well));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn all_that_waits_is_taken_at_once() {
+        let (feeder, mut stream) = channel();
+        let fill = async |count| {
+            for _ in 0..count {
+                feeder.feed(Bytes::from_static(b"x")).now_or_never().expect("there is room").unwrap();
+            }
+        };
+        fill(MAX_WAITING).await;
+        stream.next().await.unwrap().unwrap();
+        fill(MAX_WAITING).await;
+        assert!(feeder.feed(Bytes::from_static(b"x")).now_or_never().is_none(), "no more than that is held");
     }
 
     #[tokio::test]

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use crate::stream::MAX_WAITING;
+
 /// zstd's own default, where an adaptive level begins.
 const FIRST: i32 = 3;
 /// The bounds of an adaptive level: below, a dump is larger than gzip would make it; above, it costs much for little.
 const BOUNDS: (i32, i32) = (1, 7);
 /// How many bytes pass before the level is thought over again.
 const PERIOD_BYTES: u64 = 16 << 20;
+/// How many chunks come of them, at least: whoever takes them takes several at once, so that one wait is for all of these.
+const PERIOD_CHUNKS: u64 = MAX_WAITING as u64;
 
 /// How hard zstd tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(super) struct Clock {
     pub(super) for_input: Duration,
     /// Compression waited for what comes behind it.
     pub(super) for_output: Duration,
+    /// How many chunks that took.
+    pub(super) chunks: u64,
 }
 
 impl Clock {
@@ -73,7 +79,8 @@ impl Tuner {
     /// Hears of `bytes` more, and says which level is better now, if it is another.
     pub(super) fn hear(&mut self, bytes: u64, now: Clock) -> Option<i32> {
         self.bytes += bytes;
-        if self.asked != Level::Adaptive || self.bytes < PERIOD_BYTES {
+        let is_over = self.bytes >= PERIOD_BYTES && now.chunks - self.last.chunks >= PERIOD_CHUNKS;
+        if self.asked != Level::Adaptive || !is_over {
             return None;
         }
         let most = (now.passed - self.last.passed) / 2;
@@ -108,6 +115,7 @@ mod tests {
             clock.passed += Duration::from_secs(1);
             clock.for_input += Duration::from_millis(*input);
             clock.for_output += Duration::from_millis(*output);
+            clock.chunks += PERIOD_CHUNKS;
             let before = tuner.level();
             let changed = tuner.hear(PERIOD_BYTES, clock);
             assert_eq!(changed, (before != tuner.level()).then(|| tuner.level()));
@@ -145,6 +153,21 @@ mod tests {
     #[test]
     fn a_few_bytes_say_nothing() {
         let mut tuner = Tuner::new(Level::Adaptive);
-        assert_eq!(tuner.hear(1000, Clock { passed: Duration::from_secs(9), ..Clock::default() }), None);
+        let late = Clock { passed: Duration::from_secs(9), chunks: PERIOD_CHUNKS, ..Clock::default() };
+        assert_eq!(tuner.hear(1000, late), None);
+    }
+
+    /// What compresses well: a slow destination takes several chunks at once, and then nothing for long.
+    #[test]
+    fn who_waits_once_for_several_chunks_does_not_hold_the_dump_up() {
+        let (mut tuner, mut clock) = (Tuner::new(Level::Adaptive), Clock::default());
+        for chunk in 1..=9 * PERIOD_CHUNKS {
+            clock.chunks = chunk;
+            let waited = Duration::from_millis(if chunk.is_multiple_of(PERIOD_CHUNKS) { 900 } else { 0 });
+            clock.for_output += waited;
+            clock.passed += waited + Duration::from_millis(10);
+            tuner.hear(PERIOD_BYTES, clock);
+        }
+        assert_eq!(tuner.effort(clock).levels, (3, 7));
     }
 }

@@ -65,15 +65,12 @@ impl StreamReader {
         self.waited
     }
 
-    /// The next bytes in a row: as many as are wanted, or all that are left. Copied only where they came in several chunks.
+    /// The next bytes in a row: as many as are wanted, or all that are left. Not copied where one chunk holds as many.
     pub fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
-        self.fill_buf()?;
-        if self.chunk.len() >= wanted {
+        if self.fill_buf()?.len() >= wanted {
             return Ok(self.chunk.split_to(wanted));
         }
-        let mut bytes = Vec::with_capacity(wanted);
-        self.take(wanted as u64).read_to_end(&mut bytes)?;
-        Ok(bytes.into())
+        gather(self, wanted)
     }
 
     /// Waits for the next chunk, or the end.
@@ -94,6 +91,21 @@ impl StreamReader {
         }
         Ok(())
     }
+}
+
+/// The next bytes of a reader in a row: as many as are wanted, or all that are left.
+pub fn gather(reader: &mut (impl BufRead + ?Sized), wanted: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let ready = reader.fill_buf()?;
+        if ready.is_empty() {
+            break;
+        }
+        let taken = ready.len().min(wanted - bytes.len());
+        bytes.extend_from_slice(&ready[..taken]);
+        reader.consume(taken);
+    }
+    Ok(bytes.into())
 }
 
 impl BufRead for StreamReader {
@@ -127,17 +139,23 @@ pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
     pool: Pool,
     pending: Vec<u8>,
+    passed: u64,
     waited: Duration,
 }
 
 impl StreamWriter {
     fn new(sender: mpsc::Sender<Item>) -> Self {
-        Self { sender, pool: Pool::default(), pending: Vec::new(), waited: Duration::ZERO }
+        Self { sender, pool: Pool::default(), pending: Vec::new(), passed: 0, waited: Duration::ZERO }
     }
 
     /// How long it has waited for somebody to take its bytes so far.
     pub fn waited(&self) -> Duration {
         self.waited
+    }
+
+    /// How many chunks it has passed on so far.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Passes a chunk on as it is, after what was written before.
@@ -153,6 +171,7 @@ impl StreamWriter {
         let begun = Instant::now();
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
         self.waited += begun.elapsed();
+        self.passed += 1;
         sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
     }
 
@@ -295,9 +314,10 @@ mod tests {
     #[tokio::test]
     async fn what_came_before_a_failure_is_read_before_it() {
         let lost = || Err(Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost"));
-        let chunks = (0..3 * MAX_WAITING).map(|number| Ok(Bytes::from(vec![number as u8; 2])));
-        let (read, ended) = taken(stream::iter(chunks.chain([lost()])).boxed(), 2).await;
-        assert_eq!(read.len(), 3 * MAX_WAITING);
+        let chunks: Vec<_> = (10..10 + 3 * MAX_WAITING).map(|number| Bytes::from(number.to_string())).collect();
+        let input = stream::iter(chunks.clone().into_iter().map(Ok).chain([lost()])).boxed();
+        let (read, ended) = taken(input, 2).await;
+        assert_eq!(read, chunks);
         assert_eq!(ended.unwrap().kind(), Kind::Unavailable);
     }
 

@@ -1,10 +1,10 @@
 //! A payload cut into pieces of several chunks, of which the last is known to be the last.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use age::armor::ArmoredReader;
 use bytes::Bytes;
-use longshore_core::stream::StreamReader;
+use longshore_core::stream::{StreamReader, gather};
 
 /// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
 pub(super) const PIECE_CHUNKS: usize = 4;
@@ -13,9 +13,7 @@ pub(super) const PIECE_CHUNKS: usize = 4;
 pub(crate) trait Source: BufRead {
     /// Its next bytes in a row: as many as are wanted, or all that are left.
     fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
-        let mut bytes = Vec::with_capacity(wanted);
-        (&mut *self).take(wanted as u64).read_to_end(&mut bytes)?;
-        Ok(bytes.into())
+        gather(self, wanted)
     }
 }
 

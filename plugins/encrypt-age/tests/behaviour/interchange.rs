@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use longshore_core::Kind;
 use secrecy::ExposeSecret;
 
-use crate::support::{Answers, CHUNK, Folder, noise, open, opener, opener_asking, run, seal, sealer, sealer_for};
+use crate::support::{
+    Answers, CHUNK, Folder, collected, in_chunks, noise, open, opener, opener_asking, run, seal, sealer, sealer_for,
+};
 
 const LENGTHS: [usize; 9] = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 4 * CHUNK - 1, 4 * CHUNK + 1, 3_000_000];
 
@@ -31,6 +33,21 @@ async fn what_age_seals_we_open() {
     for length in LENGTHS {
         let sealed = folder.age_seals(&["-r", &recipient], &noise(length));
         assert!(open(&*opener, &sealed).await.unwrap() == noise(length), "{length} bytes");
+    }
+}
+
+/// Bytes come as they please: in chunks that end elsewhere than age's, and in empty ones.
+#[tokio::test]
+async fn what_comes_in_any_chunks_is_sealed_and_opened() {
+    let folder = Folder::new();
+    let (identity, recipient) = folder.identity("key.txt");
+    let (sealer, opener) = (sealer_for(&recipient), opener(&[&identity]));
+    let plaintext = noise(900_001);
+    for length in [1000, CHUNK - 1, CHUNK + 1, CHUNK + 16, 4 * CHUNK + 7] {
+        let sealed = collected(sealer.encrypt(in_chunks(&plaintext, length), "here")).await;
+        assert!(folder.age_opens(&identity, &sealed) == Ok(plaintext.clone()), "sealed in chunks of {length}");
+        let opened = opener.decrypt(in_chunks(&sealed, length), "here").await.unwrap();
+        assert!(collected(opened).await == plaintext, "opened in chunks of {length}");
     }
 }
 

@@ -6,9 +6,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
 use longshore_core::stage::{Decrypt, Encrypt};
-use longshore_core::stream::{collect, from_bytes};
+use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_core::{Result, Stage};
 use longshore_encrypt_age::{Age, Opener};
 use secrecy::{ExposeSecret, SecretString};
@@ -74,6 +76,17 @@ impl Ask for Answers {
 pub(crate) async fn seal(sealer: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
     let stream = sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb");
     collect(stream, 1 << 30, Stage::Encrypt, "").await.unwrap().to_vec()
+}
+
+/// Bytes on their way in chunks of one length, with an empty one after each.
+pub(crate) fn in_chunks(bytes: &[u8], length: usize) -> ByteStream {
+    let chunks: Vec<_> = bytes.chunks(length).flat_map(|chunk| [chunk.to_vec().into(), Bytes::new()]).collect();
+    stream::iter(chunks).map(Ok).boxed()
+}
+
+/// All that comes.
+pub(crate) async fn collected(stream: ByteStream) -> Vec<u8> {
+    collect(stream, 1 << 30, Stage::Decrypt, "").await.unwrap().to_vec()
 }
 
 /// Opens bytes.
