@@ -343,7 +343,8 @@ async fn listen(mut stderr: impl AsyncRead + Unpin) -> Words {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::stream::{channel, collect, from_bytes};
+    use longshore_core::stream::{channel, collect, failed, from_bytes};
+    use rustix::pipe::fcntl_getpipe_size;
 
     use super::*;
 
@@ -404,6 +405,17 @@ mod tests {
         // More than a pipe takes of somebody who is not there yet.
         feed(&mut running.stdin, &mut from_bytes(vec![0; 4 * PIPE_BYTES]), None).await.unwrap();
         assert!(running.wait().await.unwrap().status.success());
+    }
+
+    #[tokio::test]
+    async fn pipes_are_wide_in_both_directions() {
+        let mut running = shell("cat", Pipes::Both);
+        let pipe = Pipe::of(running.stdout.take().unwrap()).unwrap();
+        assert_eq!(fcntl_getpipe_size(&pipe.file).unwrap(), PIPE_BYTES);
+        // It stays open after a stream that fails.
+        let mut cut = failed(Error::new(Stage::Restore, Kind::Failed, "", "cut"));
+        feed(&mut running.stdin, &mut cut, None).await.unwrap_err();
+        assert_eq!(fcntl_getpipe_size(running.stdin.as_ref().unwrap()).unwrap(), PIPE_BYTES);
     }
 
     #[tokio::test]

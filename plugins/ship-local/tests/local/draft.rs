@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::future::Future;
+use std::io::IoSliceMut;
 use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;
 use std::task::Poll;
@@ -12,8 +13,10 @@ use longshore_core::Kind;
 use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_testkit::stream::{random, random_bytes, stalls_after};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use serde_json::json;
 
-use crate::{files, key, temporary};
+use crate::{files, key, local, temporary};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_refused_before_a_byte_is_read() {
@@ -23,6 +26,24 @@ async fn what_is_there_is_refused_before_a_byte_is_read() {
     let error = without_waiting(store.ship(&key, stalls_after(0))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::AlreadyExists);
     assert!(error.remedy().is_some());
+}
+
+/// Memory is for the database, and not for a backup that nobody reads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_does_not_stay_in_memory() {
+    const MIB: u64 = 1 << 20;
+    // On a disk, which the folder of temporary files may not be.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = local(folder.path(), json!({}));
+    store.ship(&key("main/appdb.dump"), random(1, 96 * MIB)).await.unwrap();
+    let file = File::open(folder.path().join("main/appdb.dump")).unwrap();
+    let is_in_memory = |at: u64| match preadv2(&file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT) {
+        Ok(_) => true,
+        Err(Errno::AGAIN) => false,
+        Err(error) => panic!("cannot tell whether a page is in memory: {error}"),
+    };
+    let in_memory = (0..96).filter(|at| is_in_memory(at * MIB)).count();
+    assert!(in_memory <= 48, "{in_memory} of 96 MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +165,7 @@ async fn a_future_dropped_at_any_moment_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_that_share_a_directory_hear_of_each_other() {
     let (folder, first) = temporary();
-    let second = crate::local(folder.path(), serde_json::json!({}));
+    let second = local(folder.path(), json!({}));
     let holder = longshore_core::lock::Holder {
         work: "run of job nightly".into(),
         since: "2026-06-07T09:15:00Z".parse().unwrap(),
