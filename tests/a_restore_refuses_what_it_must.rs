@@ -160,6 +160,7 @@ fn what_is_asked_for_and_cannot_be_is_not_passed_over() {
     workshop.opening(&["restore", "globals", "--create", "--to", &to]).expect(1).says("--create");
     let twice = ["restore", "one", "--role-map", "a=b", "--role-map", "a=c", "--to", &to];
     workshop.opening(&twice).expect(1).says("cannot become both \"b\" and \"c\"");
+    workshop.opening(&["restore", "--run", "nope", "--to", &to]).expect(2).says("\"nope\"").says("list --json");
 }
 
 #[test]

@@ -85,16 +85,19 @@ fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
     assert_eq!(workshop.cluster.psql("unowned", schemas), format!("my sales of {me}, sales of {me}"));
 
     let nobody = ["--schema", "sales", "--role-map", "clerk=nobody_here"];
-    let unmade = restore(&workshop, "ownerless", &nobody).expect(2);
-    unmade.says("schema that was chosen from cannot be made").says("owned by \"nobody_here\"").says("--no-owner");
-    let made = "select count(*) from pg_database where datname = 'ownerless'";
-    assert_eq!(workshop.cluster.psql("postgres", made), "0");
+    restore(&workshop, "ownerless", &nobody).expect(6).says("does not have the role \"nobody_here\"");
+    let made = "select count(*) from pg_database where datname in ('ownerless', 'ledger')";
+    assert_eq!(workshop.cluster.psql("postgres", made), "1");
 
     // Under its own name, too, where pg_restore would make the database.
     let target = Cluster::start(&Installation::system(), &[]);
-    target.psql("postgres", "create role clerk; create role auditor");
     let to = format!("{} dbname=ledger", target.connection());
-    workshop.opening(&["restore", "ledger", "--create", "--schema", "sales", "--to", &to]).expect(0);
+    let sales = ["restore", "ledger", "--create", "--schema", "sales", "--to", &to];
+    let unmade = workshop.opening(&sales).expect(2);
+    unmade.says("schema that was chosen from cannot be made").says("owned by \"clerk\"").says("--no-owner");
+    assert_eq!(target.psql("postgres", made), "0");
+    target.psql("postgres", "create role clerk; create role auditor");
+    workshop.opening(&sales).expect(0);
     assert_eq!(tables(&target, "ledger"), "sales.lines 50, sales.orders 500");
     // The data alone needs what was made before.
     let data = ["restore", "ledger", "--schema", "hr", "--section", "data", "--append", "--to", &to];

@@ -138,14 +138,14 @@ fn missing(
             .hint("see what is in it: give --list instead of --to");
         findings.push(Finding::failed(&subject, &error));
     }
-    let mut tell = |what: &str, names: Vec<String>, remedy: &str| {
+    let mut tell = |what: &str, names: Vec<String>, is_sure: bool, remedy: &str| {
         if names.is_empty() {
             return;
         }
         let several = if names.len() == 1 { "" } else { "s" };
         let names = names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ");
         let message = format!("the target does not have the {what}{several} {names}");
-        findings.push(if target.selection.is_all() {
+        findings.push(if is_sure {
             let error = Error::new(Stage::Restore, Kind::Refused, &subject, message).hint(remedy);
             Finding::failed(&subject, &error)
         } else {
@@ -153,22 +153,31 @@ fn missing(
             Finding::warning(&subject, message, remedy)
         });
     };
+    let everything = target.selection.is_all();
     let extensions = extensions(facts).into_iter().filter(|name| !there.extensions.contains(name)).collect();
     tell(
         "extension",
         extensions,
+        everything,
         "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
     );
     let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
     if !brings_roles {
-        let roles =
-            needed_roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name)).collect();
+        let needed = needed_roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name));
+        let (asked_for, roles) = needed.partition(|name| target.role_map.values().any(|to| to == name));
+        tell("role", asked_for, true, "make the roles that --role-map names, or name others");
         tell(
             "role",
             roles,
+            everything,
             "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges",
         );
-        tell("tablespace", tablespaces, "restore the globals first with --globals, or make the tablespaces");
+        tell(
+            "tablespace",
+            tablespaces,
+            everything,
+            "restore the globals first with --globals, or make the tablespaces",
+        );
     }
     findings
 }

@@ -282,7 +282,8 @@ fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
         }
     }
     if chosen.is_empty() {
-        return Err(not_found(run, "there is no good backup of a run of that id"));
+        return Err(not_found(run, "there is no good backup of a run of that id")
+            .hint("`longshore list --json` shows the ids of runs"));
     }
     chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());
     Ok(chosen)
