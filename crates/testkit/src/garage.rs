@@ -1,4 +1,4 @@
-//! A throwaway cluster of Garage, a real S3 store: three nodes that keep three copies, up in seconds and gone with the test's process.
+//! A throwaway Garage, a real S3 store: three nodes that keep three copies, or one alone, up in seconds and gone with the test's process.
 //!
 //! It checks signatures and checksums and lists uploads under way. It ignores `If-None-Match` and Object Lock's headers, and a list
 //! may for a moment name what was removed.
@@ -65,15 +65,27 @@ pub enum Permission {
 }
 
 impl Garage {
-    /// Starts three nodes and makes them one cluster.
+    /// Starts three nodes and makes them one cluster, which keeps three copies.
     ///
     /// # Panics
     /// If the program is not there, or with a node's log if that does not answer.
     pub fn start() -> Self {
+        Self::of(3)
+    }
+
+    /// Starts one node, which keeps one copy: where time is measured, three would take it from each other.
+    ///
+    /// # Panics
+    /// As [`Garage::start`].
+    pub fn alone() -> Self {
+        Self::of(1)
+    }
+
+    fn of(copies: usize) -> Self {
         let folder = Folder::new();
         let secret = random_hex(4);
-        let nodes: Vec<_> =
-            (0..3).map(|number| Node::start(&folder.path().join(number.to_string()), &secret)).collect();
+        let start = |number: usize| Node::start(&folder.path().join(number.to_string()), copies, &secret);
+        let nodes: Vec<_> = (0..copies).map(start).collect();
         let garage = Self { nodes, folder };
         let ids: Vec<_> = garage.nodes.iter().map(Node::wait_for_id).collect();
         for id in &ids[1..] {
@@ -87,7 +99,7 @@ impl Garage {
         garage
     }
 
-    /// Where one of its nodes, 0 to 2, answers.
+    /// Where one of its nodes, counted from 0, answers.
     pub fn address(&self, node: usize) -> SocketAddr {
         ([127, 0, 0, 1], self.nodes[node].api).into()
     }
@@ -151,11 +163,11 @@ impl Drop for Garage {
 }
 
 impl Node {
-    fn start(folder: &Path, secret: &str) -> Self {
+    fn start(folder: &Path, copies: usize, secret: &str) -> Self {
         fs::create_dir(folder).unwrap();
         let (api, rpc, config) = (free_port(), free_port(), folder.join("garage.toml"));
         let text = format!(
-            "metadata_dir = \"{place}/meta\"\ndata_dir = \"{place}/data\"\ndb_engine = \"sqlite\"\nreplication_factor = 3\n\
+            "metadata_dir = \"{place}/meta\"\ndata_dir = \"{place}/data\"\ndb_engine = \"sqlite\"\nreplication_factor = {copies}\n\
              consistency_mode = \"consistent\"\nmetadata_fsync = false\ndata_fsync = false\nrpc_bind_addr = \"127.0.0.1:{rpc}\"\n\
              rpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n[s3_api]\ns3_region = \"{REGION}\"\n\
              api_bind_addr = \"127.0.0.1:{api}\"\n",

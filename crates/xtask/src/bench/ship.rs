@@ -19,7 +19,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     setup::for_ship_bench()?;
     let database = Database::make(bench.scale)?;
     let site = Site::make()?;
-    let (garage, sshd) = (Garage::start(), Sshd::start());
+    let (garage, sshd) = (Garage::alone(), Sshd::start());
     let key = garage.bucket(BUCKET, Permission::Everything);
     let place = Place { site: &site, near: site.folder("near")?, garage: &garage, key, sshd: &sshd };
     let [near_alone, everywhere] = place.configure(&database)?;
