@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result, Stage};
 
 pub use courtesy::let_others_first;
 pub use pool::Pool;
-pub use thread::{StreamReader, StreamWriter, alongside, gather, transform};
+pub use thread::{StreamReader, StreamWriter, alongside, take_bytes, transform};
 
 /// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;

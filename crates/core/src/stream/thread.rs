@@ -70,7 +70,7 @@ impl StreamReader {
         if self.fill_buf()?.len() >= wanted {
             return Ok(self.chunk.split_to(wanted));
         }
-        gather(self, wanted)
+        take_bytes(self, wanted)
     }
 
     /// Waits for the next chunk, or the end.
@@ -94,7 +94,7 @@ impl StreamReader {
 }
 
 /// The next bytes of a reader in a row: as many as are wanted, or all that are left.
-pub fn gather(reader: &mut (impl BufRead + ?Sized), wanted: usize) -> io::Result<Bytes> {
+pub fn take_bytes(reader: &mut (impl BufRead + ?Sized), wanted: usize) -> io::Result<Bytes> {
     let mut bytes = Vec::with_capacity(wanted);
     while bytes.len() < wanted {
         let ready = reader.fill_buf()?;

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use age::armor::ArmoredReader;
 use bytes::Bytes;
-use longshore_core::stream::{StreamReader, gather};
+use longshore_core::stream::{StreamReader, take_bytes};
 
 /// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
 pub(super) const PIECE_CHUNKS: usize = 4;
@@ -13,7 +13,7 @@ pub(super) const PIECE_CHUNKS: usize = 4;
 pub(crate) trait Source: BufRead {
     /// Its next bytes in a row: as many as are wanted, or all that are left.
     fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
-        gather(self, wanted)
+        take_bytes(self, wanted)
     }
 }
 
