@@ -9,6 +9,7 @@
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`adopt`] | dated files of other programs, taken for backups by their names |
+//! | [`root`] | the directory that a destination is, and why one is refused |
 //! | [`draft`] | what files are called until they are whole |
 //! | [`aftercare`] | what is ended or taken back at a destination when nobody waits for it any more |
 //! | [`mark`] | what became known of a backup since: held, verified, damaged |
@@ -42,6 +43,7 @@ pub mod plugin;
 pub mod progress;
 pub mod quantity;
 pub mod retention;
+pub mod root;
 pub mod stage;
 pub mod stream;
 pub mod subject;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use longshore_core::key::Key;
+use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::settings::Permissions;
@@ -32,18 +33,12 @@ pub(crate) struct Place {
 impl Root {
     /// Refuses a directory that is not there, or that anybody may write to. Each operation asks: a disk can go at any time.
     pub(crate) fn stand(&self) -> Result<()> {
-        let refused = |message: &str, hint: &str| Err(self.error(Kind::Refused, message).hint(hint));
+        let refused = |unfit: Unfit| Err(unfit.error(&self.path.display().to_string(), self.path.display()));
         match fs::metadata(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => refused(
-                "the directory does not exist, and is not made: its disk may not be mounted",
-                "mount its disk; if it is new, make it: mkdir -p -m 700",
-            ),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => refused(Unfit::Missing),
             Err(error) => Err(failure(&self.path, "cannot look at the directory", error)),
-            Ok(found) if !found.is_dir() => refused("not a directory", "set path to a directory"),
-            Ok(found) if found.mode() & 0o002 != 0 => refused(
-                "everybody may write to the directory, so anybody could remove or replace backups",
-                "take that away (chmod o-w), or set path to a folder in it with mode 700",
-            ),
+            Ok(found) if !found.is_dir() => refused(Unfit::NoDirectory),
+            Ok(found) if found.mode() & 0o002 != 0 => refused(Unfit::Exposed),
             Ok(_) => Ok(()),
         }
     }

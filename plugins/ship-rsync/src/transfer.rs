@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_core::quantity::Size;
+use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::failure;
 use longshore_ssh::host::Host;
@@ -101,8 +102,7 @@ impl Transfer {
     fn failure(&self, subject: &str, code: Option<i32>, said: &str) -> Error {
         let subject = format!("{}/{subject}", self.name().trim_end_matches('/'));
         if said.contains("rrsync error") && said.contains("directory does not exist") {
-            let message = "the directory does not exist, and is not made: its disk may not be mounted";
-            return self.error(Kind::Refused, message).hint("mount its disk on that host").because(said.to_owned());
+            return Unfit::Missing.error(&self.name(), &self.root).because(said.to_owned());
         }
         let absent = ["No such file", "Not a directory"].iter().any(|words| said.contains(words));
         if absent && (code == Some(23) || said.contains("rrsync error")) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::settings::Reach;
 use openssh_sftp_client::Error as Answer;
@@ -50,26 +51,19 @@ impl Root {
             }
             found => (link, found),
         };
-        let refused =
-            |message: &str, hint: &str| Error::new(Stage::Ship, Kind::Refused, self.name(), message).hint(hint);
+        let refused = |unfit: Unfit| Err(unfit.error(&self.name(), self.path.display()));
         let found = match found {
             Ok(found) => found,
             Err(error) if failure::is_absent(&error) => {
-                return Err(refused(
-                    "the directory does not exist, and is not made: its disk may not be mounted",
-                    "mount its disk on that host; if it is new, make it there: mkdir -p -m 700",
-                ));
+                return refused(Unfit::Missing);
             }
             Err(error) => return Err(self.failure(&link, &self.path, "cannot look at the directory", error).await),
         };
         if !found.file_type().is_some_and(|kind| kind.is_dir()) {
-            return Err(refused("not a directory", "set path to a directory"));
+            return refused(Unfit::NoDirectory);
         }
         if found.permissions().is_some_and(|permissions| permissions.write_by_other()) {
-            return Err(refused(
-                "everybody may write to the directory, so anybody could remove or replace backups",
-                "take that away (chmod o-w), or set path to a folder in it with mode 700",
-            ));
+            return refused(Unfit::Exposed);
         }
         Ok(link)
     }

@@ -1,5 +1,6 @@
 //! The scripts, what they answer, and what their exit statuses mean.
 
+use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result};
 
 use super::{Directory, failure};
@@ -93,20 +94,11 @@ impl Directory {
     /// What the end of a script means; `about` is the file that it was about, where it was about one.
     pub(super) fn failure(&self, ended: &Ended, about: Option<&&str>) -> Error {
         let subject = about.map_or_else(|| self.name(), |name| self.subject(name));
-        let of_root = |kind, message: &str, hint: &str| self.error(kind, message).hint(hint);
         let of_file = |kind, message: &str, hint: &str| self.error(kind, message).about(&subject).hint(hint);
         match ended.code {
-            80 => of_root(
-                Kind::Refused,
-                "the directory does not exist, and is not made: its disk may not be mounted",
-                "mount its disk on that host; if it is new, make it there: mkdir -p -m 700",
-            ),
-            81 => of_root(Kind::Refused, "not a directory", "set path to a directory"),
-            82 => of_root(
-                Kind::Refused,
-                "everybody may write to the directory, so anybody could remove or replace backups",
-                "take that away (chmod o-w), or set path to a folder in it with mode 700",
-            ),
+            80 => Unfit::Missing.error(&self.name(), &self.root),
+            81 => Unfit::NoDirectory.error(&self.name(), &self.root),
+            82 => Unfit::Exposed.error(&self.name(), &self.root),
             83 => of_file(
                 Kind::AlreadyExists,
                 "already exists, and nothing is ever overwritten",
@@ -123,11 +115,12 @@ impl Directory {
                 "did not arrive as it was sent, so it was not published",
                 "ship it again; if that happens twice, look at that host's disk and memory",
             ),
-            88 => of_root(
-                Kind::Usage,
-                "the host has none of sha256sum, shasum and openssl, so nobody there can judge what arrives",
-                "install one of them there, or use type \"sftp\"",
-            ),
+            88 => self
+                .error(
+                    Kind::Usage,
+                    "the host has none of sha256sum, shasum and openssl, so nobody there can judge what arrives",
+                )
+                .hint("install one of them there, or use type \"sftp\""),
             89 => failure::there(
                 &subject,
                 "the file system there has no hard links, without which nothing can be published safely",
