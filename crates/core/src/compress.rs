@@ -77,7 +77,7 @@ fn encode(
         passed: begun.elapsed(),
         for_input: reader.waited(),
         for_output: writer.waited(),
-        chunks: writer.passed(),
+        chunks: writer.chunks(),
     };
     let mut encoder = zstd::Encoder::new(writer, level)?;
     encoder.include_checksum(true)?;

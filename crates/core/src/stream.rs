@@ -28,7 +28,7 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory. Whoever reads takes all that wait at
 /// once, so that whoever writes is woken for all of them and not for each; as many again may then be with the reader.
-pub(crate) const MAX_WAITING: usize = 4;
+const MAX_WAITING: usize = 4;
 
 /// What a stage says once its stream has ended cleanly: set by the producer before the end, read by the consumer after.
 #[derive(Debug)]

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use crate::stream::MAX_WAITING;
-
 /// zstd's own default, where an adaptive level begins.
 const FIRST: i32 = 3;
 /// The bounds of an adaptive level: below, a dump is larger than gzip would make it; above, it costs much for little.
 const BOUNDS: (i32, i32) = (1, 7);
 /// How many bytes pass before the level is thought over again.
 const PERIOD_BYTES: u64 = 16 << 20;
-/// How many chunks come of them, at least: whoever takes them takes several at once, so that one wait is for all of these.
-const PERIOD_CHUNKS: u64 = MAX_WAITING as u64;
+/// For how many chunks of output a wait counts, ever less: a destination takes many at once, a disk 32 MiB and a bucket its parts, and then
+/// nothing for long.
+const BURST_CHUNKS: u64 = 256;
 
 /// How hard zstd tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub(super) struct Clock {
     pub(super) for_input: Duration,
     /// Compression waited for what comes behind it.
     pub(super) for_output: Duration,
-    /// How many chunks that took.
+    /// How many chunks compression has passed on.
     pub(super) chunks: u64,
 }
 
@@ -60,6 +59,9 @@ pub(super) struct Tuner {
     effort: (i32, i32),
     bytes: u64,
     last: Clock,
+    /// What passed in the last bursts of output, and how much of it compression waited for what comes behind it.
+    lately: Duration,
+    waited_lately: Duration,
 }
 
 impl Tuner {
@@ -68,7 +70,8 @@ impl Tuner {
             Level::Fixed(level) => level,
             Level::Adaptive => FIRST,
         };
-        Self { asked, level, effort: (level, level), bytes: 0, last: Clock::default() }
+        let (lately, waited_lately) = (Duration::ZERO, Duration::ZERO);
+        Self { asked, level, effort: (level, level), bytes: 0, last: Clock::default(), lately, waited_lately }
     }
 
     /// The level by now.
@@ -79,16 +82,18 @@ impl Tuner {
     /// Hears of `bytes` more, and says which level is better now, if it is another.
     pub(super) fn hear(&mut self, bytes: u64, now: Clock) -> Option<i32> {
         self.bytes += bytes;
-        let is_over = self.bytes >= PERIOD_BYTES && now.chunks - self.last.chunks >= PERIOD_CHUNKS;
-        if self.asked != Level::Adaptive || !is_over {
+        if self.asked != Level::Adaptive || self.bytes < PERIOD_BYTES {
             return None;
         }
-        let most = (now.passed - self.last.passed) / 2;
-        let (output, own) = (now.for_output - self.last.for_output, now.held_up().saturating_sub(self.last.held_up()));
+        let passed = now.passed - self.last.passed;
+        let own = now.held_up().saturating_sub(self.last.held_up());
+        let remembered = 1.0 - ((now.chunks - self.last.chunks) as f64 / BURST_CHUNKS as f64).min(1.0);
+        self.lately = self.lately.mul_f64(remembered) + passed;
+        self.waited_lately = self.waited_lately.mul_f64(remembered) + (now.for_output - self.last.for_output);
         (self.bytes, self.last) = (0, now);
         let better = match () {
-            () if own > most => self.level - 1,
-            () if output > most => self.level + 1,
+            () if self.waited_lately > self.lately / 2 => self.level + 1,
+            () if own > passed / 2 => self.level - 1,
             () => self.level,
         };
         let better = better.clamp(BOUNDS.0, BOUNDS.1);
@@ -115,7 +120,7 @@ mod tests {
             clock.passed += Duration::from_secs(1);
             clock.for_input += Duration::from_millis(*input);
             clock.for_output += Duration::from_millis(*output);
-            clock.chunks += PERIOD_CHUNKS;
+            clock.chunks += 4;
             let before = tuner.level();
             let changed = tuner.hear(PERIOD_BYTES, clock);
             assert_eq!(changed, (before != tuner.level()).then(|| tuner.level()));
@@ -153,21 +158,40 @@ mod tests {
     #[test]
     fn a_few_bytes_say_nothing() {
         let mut tuner = Tuner::new(Level::Adaptive);
-        let late = Clock { passed: Duration::from_secs(9), chunks: PERIOD_CHUNKS, ..Clock::default() };
-        assert_eq!(tuner.hear(1000, late), None);
+        assert_eq!(tuner.hear(1000, Clock { passed: Duration::from_secs(9), ..Clock::default() }), None);
     }
 
-    /// What compresses well: a slow destination takes several chunks at once, and then nothing for long.
+    /// A slow destination takes many chunks at once, and then nothing for long: whoever waits for it does not hold the dump up in between.
     #[test]
-    fn who_waits_once_for_several_chunks_does_not_hold_the_dump_up() {
-        let (mut tuner, mut clock) = (Tuner::new(Level::Adaptive), Clock::default());
-        for chunk in 1..=9 * PERIOD_CHUNKS {
-            clock.chunks = chunk;
-            let waited = Duration::from_millis(if chunk.is_multiple_of(PERIOD_CHUNKS) { 900 } else { 0 });
-            clock.for_output += waited;
-            clock.passed += waited + Duration::from_millis(10);
-            tuner.hear(PERIOD_BYTES, clock);
+    fn a_slow_destination_is_known_by_its_bursts() {
+        for (ratio, burst) in [(64, 4), (4, 4), (12, 128), (4, 128), (2, 128)] {
+            let (mut tuner, mut clock) = (Tuner::new(Level::Adaptive), Clock::default());
+            let chunk_bytes = 256 << 10;
+            for chunk in 1..=20 * BURST_CHUNKS {
+                clock.chunks = chunk;
+                // At 10 MB/s to the destination, where compression could take 200.
+                clock.passed += Duration::from_micros(chunk_bytes * ratio / 200);
+                if chunk.is_multiple_of(burst) {
+                    let waited = Duration::from_micros(burst * chunk_bytes / 10);
+                    (clock.passed, clock.for_output) = (clock.passed + waited, clock.for_output + waited);
+                }
+                tuner.hear(chunk_bytes * ratio, clock);
+                let is_settled = chunk > 4 * BURST_CHUNKS;
+                assert!(!is_settled || tuner.level() == BOUNDS.1, "1:{ratio}, {burst} at once, after {chunk}");
+            }
         }
-        assert_eq!(tuner.effort(clock).levels, (3, 7));
+    }
+
+    #[test]
+    fn a_destination_that_was_slow_is_forgotten() {
+        let (mut tuner, mut clock) = (Tuner::new(Level::Adaptive), Clock::default());
+        for period in 0..60 {
+            clock.passed += Duration::from_secs(1);
+            clock.for_output += Duration::from_millis(if period < 20 { 900 } else { 0 });
+            clock.chunks += 16;
+            tuner.hear(PERIOD_BYTES, clock);
+            assert!(period != 19 || tuner.level() == BOUNDS.1);
+        }
+        assert_eq!(tuner.level(), BOUNDS.0);
     }
 }

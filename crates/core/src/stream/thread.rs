@@ -139,13 +139,13 @@ pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
     pool: Pool,
     pending: Vec<u8>,
-    passed: u64,
+    chunks: u64,
     waited: Duration,
 }
 
 impl StreamWriter {
     fn new(sender: mpsc::Sender<Item>) -> Self {
-        Self { sender, pool: Pool::default(), pending: Vec::new(), passed: 0, waited: Duration::ZERO }
+        Self { sender, pool: Pool::default(), pending: Vec::new(), chunks: 0, waited: Duration::ZERO }
     }
 
     /// How long it has waited for somebody to take its bytes so far.
@@ -154,8 +154,8 @@ impl StreamWriter {
     }
 
     /// How many chunks it has passed on so far.
-    pub fn passed(&self) -> u64 {
-        self.passed
+    pub fn chunks(&self) -> u64 {
+        self.chunks
     }
 
     /// Passes a chunk on as it is, after what was written before.
@@ -171,7 +171,7 @@ impl StreamWriter {
         let begun = Instant::now();
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
         self.waited += begun.elapsed();
-        self.passed += 1;
+        self.chunks += 1;
         sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
     }
 
