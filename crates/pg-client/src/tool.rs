@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -12,6 +14,9 @@ use tokio::sync::OnceCell;
 
 /// Where Debian keeps the programs of every major version, in `15/bin` and the like.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
+
+/// How long a program may take to tell its version.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The variable that holds the passphrase of the identity, which opens backups.
 const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
@@ -79,38 +84,38 @@ impl fmt::Display for Tool {
     }
 }
 
-/// Where programs are looked for, and what was found there: each is asked for its version once.
+/// Where programs are looked for. Each that was found is asked for its version once.
 #[derive(Debug, Default)]
 pub struct Toolbox {
     bin_dir: Option<PathBuf>,
-    found: Mutex<BTreeMap<&'static str, Arc<OnceCell<Vec<Tool>>>>>,
+    versions: Mutex<BTreeMap<PathBuf, Arc<OnceCell<Version>>>>,
 }
 
 impl Toolbox {
     /// Looks in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
     pub fn new(bin_dir: Option<&Path>) -> Self {
-        Self { bin_dir: bin_dir.map(Path::to_owned), found: Mutex::default() }
+        Self { bin_dir: bin_dir.map(Path::to_owned), versions: Mutex::default() }
     }
 
     /// With the version of a server, that of its own major is taken, else that of the nearest newer one, and of it the newest; without, the
     /// newest.
     pub async fn find(&self, name: &'static str, server: Option<&Version>) -> Result<Tool> {
         let bin_dir = self.bin_dir.as_deref();
-        choose(self.all(name).await, server).map_err(|found| missing(name, server, bin_dir, &found))
+        let tools = candidates(name, bin_dir).into_iter().map(|path| async {
+            let version = self.version(&path).await?;
+            Some(Tool { name, path, version })
+        });
+        let found = join_all(tools).await.into_iter().flatten().collect();
+        choose(found, server).map_err(|found| missing(name, server, bin_dir, &found))
     }
 
-    /// All the programs of this name. That there is none, or that one did not answer, is looked at again: it may be on its way here.
-    async fn all(&self, name: &'static str) -> Vec<Tool> {
-        let cell = Arc::clone(self.found.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
-        let look = async || {
-            let paths = candidates(name, self.bin_dir.as_deref());
-            let versions = join_all(paths.iter().map(|path| version_of(path))).await;
-            let is_all = !paths.is_empty() && versions.iter().all(Option::is_some);
-            let tool = |(path, version): (_, Option<_>)| Some(Tool { name, path, version: version? });
-            let found: Vec<_> = paths.into_iter().zip(versions).filter_map(tool).collect();
-            if is_all { Ok(found) } else { Err(found) }
+    /// The version of a program. One that did not answer is asked again the next time: it may be about to be installed.
+    async fn version(&self, path: &Path) -> Option<Version> {
+        let cell = {
+            let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(versions.entry(path.to_owned()).or_default())
         };
-        cell.get_or_try_init(look).await.cloned().unwrap_or_else(|found| found)
+        cell.get_or_try_init(|| async { version_of(path).await.ok_or(()) }).await.ok().cloned()
     }
 }
 
@@ -155,9 +160,12 @@ pub(crate) fn command(path: &Path) -> Command {
     command
 }
 
-/// What the program says of itself; nothing if it cannot be run.
+/// What the program says of itself; nothing if it cannot be run, or says nothing for long.
 async fn version_of(path: &Path) -> Option<Version> {
-    let said = command(path).arg("--version").kill_on_drop(true).output().await.ok()?;
+    let mut asked = command(path);
+    asked.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+    // Why it did not answer is of no use to whoever looks for another.
+    let said = tokio::time::timeout(PATIENCE, asked.output()).await.ok()?.ok()?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     Version::parse(said.split_once(") ")?.1)
@@ -183,9 +191,7 @@ fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: 
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
+    use std::fs;
 
     use super::*;
 
@@ -240,16 +246,18 @@ mod tests {
         assert!(error.remedy().unwrap().contains("postgresql-client-17"));
     }
 
-    /// A program of its own version, which takes its time and counts how often it was asked.
-    fn program(folder: &Path, name: &str, version: &str) -> PathBuf {
-        let (path, asked) = (folder.join(name), folder.join("asked"));
+    /// A `pg_dump` that counts how often it was asked, and answers once `gate` is there.
+    fn program(folder: &Path, gate: &Path) -> PathBuf {
+        let (path, asked) = (folder.join("pg_dump"), folder.join("asked"));
         let script = format!(
-            "#!/bin/sh\nsleep 0.2\necho {version} >> '{}'\necho '{name} (PostgreSQL) {version}'\n",
-            asked.display()
+            "#!/bin/sh\necho >> '{}'\nwhile ! [ -e '{}' ]; do sleep 0.01; done\necho 'pg_dump (PostgreSQL) 17.4'\n",
+            asked.display(),
+            gate.display()
         );
-        fs::create_dir_all(folder).unwrap();
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        // By a child: none that starts meanwhile may hold it open for writing when it is run.
+        let mut writing = std::process::Command::new("sh");
+        writing.args(["-c", "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\""]).arg(&path).arg(script);
+        assert!(writing.status().unwrap().success());
         asked
     }
 
@@ -258,22 +266,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let toolbox = Toolbox::new(Some(folder.path()));
         toolbox.find("pg_dump", None).await.unwrap_err();
-        let asked = program(folder.path(), "pg_dump", "17.4");
-        for server in [None, Version::parse("17.1"), Version::parse("16.3")] {
-            assert_eq!(toolbox.find("pg_dump", server.as_ref()).await.unwrap().version.minor, 4);
-        }
-        assert_eq!(fs::read_to_string(asked).unwrap(), "17.4\n");
-    }
-
-    /// A look that is cut leaves nothing behind that passes for all there is.
-    #[tokio::test]
-    async fn a_look_that_is_cut_is_begun_again() {
-        let folder = tempfile::tempdir().unwrap();
-        program(folder.path(), "pg_dump", "17.4");
-        let toolbox = Toolbox::new(Some(folder.path()));
-        let cut = tokio::time::timeout(Duration::from_millis(20), toolbox.find("pg_dump", None)).await;
-        assert!(cut.is_err());
-        assert_eq!(toolbox.find("pg_dump", None).await.unwrap().version.major, 17);
+        let asked = program(folder.path(), folder.path());
+        let older = Version::parse("16.3");
+        let (one, other) = tokio::join!(toolbox.find("pg_dump", None), toolbox.find("pg_dump", older.as_ref()));
+        assert_eq!((one.unwrap().version.minor, other.unwrap().version.minor), (4, 4));
+        toolbox.find("pg_dump", None).await.unwrap();
+        assert_eq!(fs::read_to_string(asked).unwrap(), "\n");
     }
 
     #[tokio::test]
@@ -282,7 +280,12 @@ mod tests {
         let toolbox = Toolbox::new(Some(folder.path()));
         fs::write(folder.path().join("pg_dump"), "not yet a program").unwrap();
         toolbox.find("pg_dump", None).await.unwrap_err();
-        program(folder.path(), "pg_dump", "17.4");
+        fs::remove_file(folder.path().join("pg_dump")).unwrap();
+        let gate = folder.path().join("gate");
+        program(folder.path(), &gate);
+        let cut = tokio::time::timeout(Duration::from_millis(50), toolbox.find("pg_dump", None)).await;
+        assert!(cut.is_err(), "it was dropped while it was asked");
+        fs::write(gate, "").unwrap();
         assert_eq!(toolbox.find("pg_dump", None).await.unwrap().version.major, 17);
     }
 }
