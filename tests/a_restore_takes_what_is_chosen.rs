@@ -150,6 +150,10 @@ fn roles_have_other_names_where_they_are_mapped() {
     let misspelt = ["--role-map", "clerk=keeper", "--role-map", "clark=keeper"];
     workshop.opening(&[&mapped[..5], &misspelt].concat()).expect(0).says("nothing that is restored names \"clark\"");
     workshop.opening(&[&mapped[..6], &["clerk"]].concat()).expect(1).says("role-map");
+    // What may need a role that nothing was mapped to is only warned of it.
+    let part = format!("{} dbname=part", target.connection());
+    let hr = ["restore", "ledger", "--create", "--schema", "hr", "--to", &part, "--role-map", "clark=clerk"];
+    workshop.opening(&hr).expect(0).says("warning").says("does not have the role \"clerk\"");
 }
 
 #[test]

@@ -138,14 +138,14 @@ fn missing(
             .hint("see what is in it: give --list instead of --to");
         findings.push(Finding::failed(&subject, &error));
     }
-    let mut tell = |what: &str, names: Vec<String>, is_sure: bool, remedy: &str| {
+    let mut tell = |what: &str, names: Vec<String>, is_refused: bool, remedy: &str| {
         if names.is_empty() {
             return;
         }
         let several = if names.len() == 1 { "" } else { "s" };
         let names = names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ");
         let message = format!("the target does not have the {what}{several} {names}");
-        findings.push(if is_sure {
+        findings.push(if is_refused {
             let error = Error::new(Stage::Restore, Kind::Refused, &subject, message).hint(remedy);
             Finding::failed(&subject, &error)
         } else {
@@ -162,13 +162,20 @@ fn missing(
         "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
     );
     let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
+    let (mapped, named): (Vec<_>, Vec<_>) =
+        needed_roles(restorer, facts, there).into_iter().partition(|name| target.role_map.contains_key(name));
+    let absent = |name: &String| !there.roles.contains(name);
+    // The globals that come before may bring them.
+    tell(
+        "role",
+        mapped.iter().map(|name| &target.role_map[name]).filter(|name| absent(name)).cloned().collect(),
+        !brings_roles,
+        "make the roles that --role-map names, or leave out those that what was chosen does not need",
+    );
     if !brings_roles {
-        let needed = needed_roles(restorer, facts, there).into_iter().filter(|name| !there.roles.contains(name));
-        let (asked_for, roles) = needed.partition(|name| target.role_map.values().any(|to| to == name));
-        tell("role", asked_for, true, "make the roles that --role-map names, or name others");
         tell(
             "role",
-            roles,
+            named.into_iter().filter(absent).collect(),
             everything,
             "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges",
         );
@@ -191,19 +198,19 @@ fn extensions(facts: &Facts) -> BTreeSet<String> {
     facts.toc.iter().filter(|line| !line.contains(" COMMENT ")).filter_map(name).collect()
 }
 
-/// The roles that must be there for what is restored, by their names in the target.
+/// The roles that must be there for what is restored, by their names in the backup.
 fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
     let target = &restorer.target;
-    let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &there.roles)).collect();
+    let known = facts.roles.iter().chain(&there.roles).chain(target.role_map.keys()).cloned().collect();
+    let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &known)).collect();
     let others = facts.roles.difference(&owners).cloned().collect();
-    let needed = match (target.owners, target.privileges) {
+    match (target.owners, target.privileges) {
         (Owners::AsDumped, Privileges::AsDumped) if facts.roles.is_empty() => owners,
         (Owners::AsDumped, Privileges::AsDumped) => facts.roles.clone(),
         (Owners::AsDumped, Privileges::Left) => owners,
         (Owners::Restorer, Privileges::AsDumped) => others,
         (Owners::Restorer, Privileges::Left) => BTreeSet::new(),
-    };
-    needed.into_iter().map(|name| target.role_map.get(&name).cloned().unwrap_or(name)).collect()
+    }
 }
 
 /// Who owns an entry of the list, which is its last word unless one of these names ends it, too: a name may hold spaces.
