@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// What the tests and the demo call.
-pub(super) const NEEDED: [Package; 12] = [
+pub(super) const NEEDED: [Package; 13] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -31,6 +31,7 @@ pub(super) const NEEDED: [Package; 12] = [
     Package::new("python3", "python3"), // rrsync is written in it
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
+    Package::new("util-linux-extra", "fincore"), // which tells what of a file is in memory
 ];
 
 /// The second real S3 store that destinations are tested on, besides Garage.

@@ -74,8 +74,7 @@ impl Ask for Answers {
 
 /// Seals bytes.
 pub(crate) async fn seal(sealer: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
-    let stream = sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb");
-    collect(stream, 1 << 30, Stage::Encrypt, "").await.unwrap().to_vec()
+    collected(sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb")).await
 }
 
 /// Bytes on their way in chunks of one length, with an empty one after each.
@@ -86,7 +85,7 @@ pub(crate) fn in_chunks(bytes: &[u8], length: usize) -> ByteStream {
 
 /// All that comes.
 pub(crate) async fn collected(stream: ByteStream) -> Vec<u8> {
-    collect(stream, 1 << 30, Stage::Decrypt, "").await.unwrap().to_vec()
+    collect(stream, 1 << 30, Stage::Ship, "").await.unwrap().to_vec()
 }
 
 /// Opens bytes.
