@@ -169,8 +169,8 @@ mod tests {
             let chunk_bytes = 256 << 10;
             for chunk in 1..=20 * BURST_CHUNKS {
                 clock.chunks = chunk;
-                // At 10 MB/s to the destination, where compression could take 200.
-                clock.passed += Duration::from_micros(chunk_bytes * ratio / 200);
+                // At 10 MB/s to the destination, where compression could take 1000.
+                clock.passed += Duration::from_micros(chunk_bytes * ratio / 1000);
                 if chunk.is_multiple_of(burst) {
                     let waited = Duration::from_micros(burst * chunk_bytes / 10);
                     (clock.passed, clock.for_output) = (clock.passed + waited, clock.for_output + waited);
