@@ -12,6 +12,8 @@ use crate::Result;
 /// Installs what the tests need, every major version of PostgreSQL included; returns the one that is newer than the system's.
 pub(crate) fn for_tests() -> Result<Installation> {
     let system = for_demo()?;
+    debian::ensure_scheduler(&system)?;
+    debian::ensure_german()?;
     debian::ensure(&debian::CEPH)?;
     garage::ensure()?;
     emulator::ensure()?;

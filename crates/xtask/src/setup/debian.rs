@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// What the tests and the demo call.
-pub(super) const NEEDED: [Package; 13] = [
+pub(super) const NEEDED: [Package; 14] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -32,6 +32,7 @@ pub(super) const NEEDED: [Package; 13] = [
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
     Package::new("util-linux-extra", "fincore"), // which tells what of a file is in memory
+    Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
 ];
 
 /// The second real S3 store that destinations are tested on, besides Garage.
@@ -44,6 +45,12 @@ pub(super) const CEPH: [Package; 4] = [
 
 /// What scripts call that Longshore is measured against.
 pub(super) const PEERS: [Package; 1] = [Package::new("rclone", "rclone")];
+
+/// The program that compiles locales, and the package that has it.
+const LOCALES: Package = Package::new("locales", "localedef");
+
+/// The locale of the servers that do not answer in English.
+const GERMAN: &str = "de_DE.UTF-8";
 
 /// What unpacking a PostgreSQL of another Debian release calls.
 pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
@@ -70,8 +77,51 @@ impl Package {
 
 /// Installs those packages whose programs are missing, or tells who must install what.
 pub(super) fn ensure(packages: &[Package]) -> Result<()> {
-    let missing: Vec<&str> =
-        packages.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+    let missing = packages.iter().filter(|package| !package.is_there());
+    install(&missing.map(|package| package.name).collect::<Vec<_>>())
+}
+
+/// Installs the extension that runs jobs inside a server, for the system's PostgreSQL.
+pub(super) fn ensure_scheduler(system: &Installation) -> Result<()> {
+    let library = system.bin_dir.join("../lib/pg_cron.so");
+    if library.exists() {
+        return Ok(());
+    }
+    install(&[&format!("postgresql-{}-cron", system.major)])
+}
+
+/// Compiles the locale that servers speak German by.
+pub(super) fn ensure_german() -> Result<()> {
+    let listed = Command::new("locale").arg("-a").output();
+    let listed = listed.map_err(|error| format!("cannot list the locales (locale -a): {error}"))?;
+    // `locale -a` prints the names of encodings in lower case and without a hyphen.
+    if String::from_utf8_lossy(&listed.stdout).lines().any(|name| name == "de_DE.utf8") {
+        return Ok(());
+    }
+    ensure(&[LOCALES])?;
+    let mut localedef = as_root("localedef").ok_or_else(|| {
+        format!(
+            "locale {GERMAN} is missing, and neither root nor a sudo without password is available\n\
+             hint: localedef -i de_DE -f UTF-8 {GERMAN}"
+        )
+    })?;
+    localedef.args(["-i", "de_DE", "-f", "UTF-8", GERMAN]);
+    step(&format!("localedef {GERMAN}"), &mut localedef)
+}
+
+/// A command that runs as root, if this user may.
+fn as_root(program: &str) -> Option<Command> {
+    if rustix::process::geteuid().is_root() {
+        return Some(Command::new(program));
+    }
+    succeeds(Command::new("sudo").args(["-n", "true"])).then(|| {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", program]);
+        sudo
+    })
+}
+
+fn install(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -82,13 +132,7 @@ pub(super) fn ensure(packages: &[Package]) -> Result<()> {
              hint: install their like, with PostgreSQL's programs at /usr/lib/postgresql/VERSION/bin"
         ));
     }
-    let mut install = if rustix::process::geteuid().is_root() {
-        Command::new("sh")
-    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "sh"]);
-        sudo
-    } else {
+    let Some(mut install) = as_root("sh") else {
         return Err(format!(
             "these packages are missing, and neither root nor a sudo without password is at hand: {names}\n\
              hint: apt-get install --no-install-recommends {names}"
@@ -100,7 +144,7 @@ pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     if missing.contains(&"openssh-server") || missing.contains(&"rsync") {
         println!("    no sshd and no rsync daemon are started with their packages, as Debian otherwise does");
     }
-    install.args(["-c", include_str!("install.sh"), "install.sh"]).args(&missing);
+    install.args(["-c", include_str!("install.sh"), "install.sh"]).args(missing);
     step(&format!("apt-get install {names}"), &mut install)
 }
 
