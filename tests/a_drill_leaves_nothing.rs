@@ -1,7 +1,7 @@
 //! A drill that is ended, at whatever moment and by whatever signal, leaves no server, no folder and no database.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -32,31 +32,42 @@ fn signal(drill: &Child, name: &str) {
 }
 
 /// The one folder of a drill, once it is there.
-fn folder(place: &Path) -> Option<std::path::PathBuf> {
+fn folder(place: &Path) -> Option<PathBuf> {
     fs::read_dir(place).unwrap().flatten().next().map(|entry| entry.path())
 }
 
 /// Finds the folder of a drill, once it has come so far.
-type IsThere = dyn Fn(&Path) -> Option<std::path::PathBuf>;
+type IsThere = dyn Fn(&Path) -> Option<PathBuf> + Sync;
 
-fn ended_by(name: &str) {
+/// A moment of a drill: its name, what is there by then, and the milliseconds since.
+type Moment = (&'static str, &'static IsThere, u64);
+
+fn server(place: &Path) -> Option<PathBuf> {
+    folder(place).filter(|folder| folder.join("data/postmaster.pid").exists())
+}
+
+fn fetched(place: &Path) -> Option<PathBuf> {
+    folder(place).filter(|folder| folder.join("files/artifact").exists())
+}
+
+const MOMENTS: [Moment; 5] = [
+    ("the folder is made", &folder, 0),
+    ("initdb is at work", &folder, 300),
+    ("the server starts", &server, 0),
+    ("a backup is fetched", &fetched, 0),
+    ("it is restored or compared", &fetched, 700),
+];
+
+/// Ends a drill at each of these moments by the signal beside it.
+fn ended(endings: &[(&str, Moment)]) {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 48);
     workshop.longshore(&["run"]).expect(0);
-    let server = |place: &Path| folder(place).filter(|folder| folder.join("data/postmaster.pid").exists());
-    let fetched = |place: &Path| folder(place).filter(|folder| folder.join("files/artifact").exists());
-    let moments: [(&str, &IsThere, u64); 5] = [
-        ("the folder is made", &folder, 0),
-        ("initdb is at work", &folder, 300),
-        ("the server starts", &server, 0),
-        ("a backup is fetched", &fetched, 0),
-        ("it is restored or compared", &fetched, 700),
-    ];
-    for (moment, is_there, milliseconds) in moments {
+    for (name, (moment, is_there, milliseconds)) in endings {
         let place = place();
         let mut drill = start(&workshop, &["--scratch-dir", place.path().to_str().unwrap()]);
         wait_for(moment, || is_there(place.path()));
-        sleep(Duration::from_millis(milliseconds));
+        sleep(Duration::from_millis(*milliseconds));
         signal(&drill, name);
         drill.wait().unwrap();
         wait_for(&format!("nothing to be left after SIG{name} when {moment}"), || {
@@ -70,19 +81,35 @@ fn ended_by(name: &str) {
     );
 }
 
+/// Each moment once, and each signal at least once.
 #[test]
-fn when_it_is_interrupted() {
-    ended_by("INT");
+fn whatever_signal_ends_it_at_whatever_moment() {
+    let [first, initdb, server, fetch, restore] = MOMENTS;
+    ended(&[("INT", first), ("KILL", initdb), ("TERM", server), ("INT", fetch), ("KILL", restore)]);
 }
 
-#[test]
-fn when_it_is_terminated() {
-    ended_by("TERM");
-}
+/// Every signal at every moment.
+mod slow {
+    use super::{MOMENTS, ended};
 
-#[test]
-fn when_it_is_killed() {
-    ended_by("KILL");
+    fn at_each_moment(name: &'static str) {
+        ended(&MOMENTS.map(|moment| (name, moment)));
+    }
+
+    #[test]
+    fn when_it_is_interrupted() {
+        at_each_moment("INT");
+    }
+
+    #[test]
+    fn when_it_is_terminated() {
+        at_each_moment("TERM");
+    }
+
+    #[test]
+    fn when_it_is_killed() {
+        at_each_moment("KILL");
+    }
 }
 
 #[test]

@@ -87,18 +87,23 @@ fn on_postgresql_15() {
 }
 
 #[test]
-fn on_postgresql_16() {
-    everything_in(&Installation::of_major(16));
-}
-
-#[test]
-fn on_postgresql_17() {
-    everything_in(&Installation::of_major(17));
-}
-
-#[test]
 fn on_postgresql_18() {
     everything_in(&Installation::of_major(18));
+}
+
+/// The releases between the oldest and the newest.
+mod slow {
+    use longshore_testkit::cluster::Installation;
+
+    #[test]
+    fn on_postgresql_16() {
+        super::everything_in(&Installation::of_major(16));
+    }
+
+    #[test]
+    fn on_postgresql_17() {
+        super::everything_in(&Installation::of_major(17));
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What every destination must prove, whatever it is made of: one function per behaviour, each with a sentence for a name.
 //!
 //! A plugin's test file says `longshore_testkit::store_conformance!(fixture);`, with an `async fn fixture() -> Fixture` that makes a
-//! destination for one test; that gives one test per behaviour. `huge_conformance!(fixture)` gives the one that takes minutes. Where a destination cannot be had, `fixture` fails saying so.
+//! destination for one test; that gives one test per behaviour. `huge_conformance!(fixture)` gives the one that takes minutes
+//! (in the second tier), with a quick one that stands for it. Where a destination cannot be had, `fixture` fails saying so.
 
 mod claim;
 mod huge;

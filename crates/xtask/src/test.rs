@@ -9,14 +9,15 @@ use std::time::Instant;
 use longshore_testkit::cluster::{NEWER, cache};
 
 use crate::step::{cargo, step, succeeds};
+use crate::tier::{Runner, Tier};
 use crate::{Result, setup};
 
 /// How many tests nextest runs at once. They wait for servers to start and to end for half of their time, so that there are more than there
 /// are processors.
 const THREADS: &str = "NEXTEST_TEST_THREADS";
 
-/// Sets the machine up, then checks format, lints, documentation and tests, and stops at the first that fails.
-pub(crate) fn run(runner: &[&str]) -> Result<()> {
+/// Sets the machine up, then checks format, lints, documentation and the tests of a tier, and stops at the first that fails.
+pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     let start = Instant::now();
     let newer = setup::for_tests()?;
     let mut variables = vec![(NEWER, newer.bin_dir.into_os_string())];
@@ -32,27 +33,25 @@ pub(crate) fn run(runner: &[&str]) -> Result<()> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         variables.push((THREADS, (processors * 3).div_ceil(2).to_string().into()));
     }
-    let run = |line: &str, adjust: &dyn Fn(&mut Command)| {
+    let run = |arguments: &[&str], adjust: &dyn Fn(&mut Command)| {
         let mut command = cargo();
-        command.args(line.split(' ')).envs(variables.clone());
+        command.args(arguments).envs(variables.clone());
         adjust(&mut command);
-        step(&format!("cargo {line}"), &mut command)
+        step(&format!("cargo {}", arguments.join(" ")), &mut command)
     };
-    run("fmt --all --check", &|_| {})?;
-    run("clippy --workspace --all-targets -- -D warnings", &|_| {})?;
-    run("doc --workspace --no-deps", &|doc| {
+    run(&["fmt", "--all", "--check"], &|_| {})?;
+    run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &|_| {})?;
+    run(&["doc", "--workspace", "--no-deps"], &|doc| {
         doc.env("RUSTDOCFLAGS", "-D warnings");
     })?;
-    let tests = if succeeds(cargo().args(["nextest", "--version"])) {
-        "nextest run --workspace"
+    let runner = if succeeds(cargo().args(["nextest", "--version"])) {
+        Runner::Nextest
     } else {
         println!("    cargo-nextest is not installed, so cargo test runs the tests: slower, and they share processes");
-        "test --workspace --all-targets"
+        Runner::Cargo
     };
-    run(tests, &|tests| {
-        tests.args(runner);
-    })?;
-    run("test --doc --workspace", &|_| {})?;
+    run(&tier.arguments(runner, arguments), &|_| {})?;
+    run(&["test", "--doc", "--workspace"], &|_| {})?;
     println!("==> all of it holds, in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -20,13 +20,25 @@ const LIMIT_KIB: u64 = 256 << 10;
 /// How long a huge body may take, there and back: many times as long as it does.
 pub const HUGE_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
+/// The size of a body that is larger than the memory it may take.
+const LARGER_BYTES: u64 = 320 << 20;
+
+/// Proves in seconds that memory does not grow with a body, there and back; what lies past 32 bits it cannot prove.
+pub async fn a_body_larger_than_its_memory_arrives_whole(fixture: &Fixture) {
+    pass(fixture, LARGER_BYTES.min(fixture.scale.huge_bytes)).await;
+}
+
 /// Every byte of it, there and back, in memory that does not grow with it; so does any range of it, past where 32 bits end, too.
 ///
 /// It is removed again. Until then it needs as much disk as it is long, and twice that where it is spooled.
-#[allow(clippy::print_stdout)] // for whoever asks the runner of tests for it
 pub async fn a_body_past_every_limit_arrives_whole_in_little_memory(fixture: &Fixture) {
+    pass(fixture, fixture.scale.huge_bytes).await;
+}
+
+/// Sends a body of this length there and back, whole and in ranges, removes it, and checks the memory that it took.
+#[allow(clippy::print_stdout)] // for whoever asks the runner of tests for it
+async fn pass(fixture: &Fixture, length: u64) {
     let key = key("huge/appdb.dump");
-    let length = fixture.scale.huge_bytes;
     // The peak so far is forgotten; where the kernel does not do that, it counts.
     fs::write("/proc/self/clear_refs", "5").ok();
     let begun = Instant::now();

@@ -36,11 +36,16 @@ macro_rules! store_conformance {
     };
 }
 
-/// The test of a huge body, which takes minutes and gigabytes of disk: runners do one at a time of those that have this name.
+/// The tests of a body that is larger than the memory it may take. One is quick. The other is in the second tier: it takes minutes and
+/// gigabytes of disk, and runners run one at a time of those that have its name.
 #[macro_export]
 macro_rules! huge_conformance {
-    ($make:path) => {
-        $crate::conformance_tests! { $make, a_body_past_every_limit_arrives_whole_in_little_memory }
+    ($make:ident) => {
+        $crate::conformance_tests! { $make, a_body_larger_than_its_memory_arrives_whole }
+
+        mod slow {
+            $crate::conformance_tests! { super::$make, a_body_past_every_limit_arrives_whole_in_little_memory }
+        }
     };
 }
 
