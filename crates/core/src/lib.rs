@@ -34,6 +34,7 @@ pub mod drill;
 pub mod error;
 pub mod fan_out;
 pub mod key;
+pub mod left_out;
 pub mod lock;
 pub mod manifest;
 pub mod mark;

@@ -23,6 +23,7 @@ use crate::compress::Compression;
 use crate::drill::{Comparison, Phase};
 use crate::error::Result;
 use crate::key::Key;
+use crate::left_out::LeftOut;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
 use crate::plugin::Cluster;
@@ -280,9 +281,9 @@ pub trait Restore: Send + Sync {
     /// What is in the plaintext, a line each.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
 
-    /// What of a record a restore brings, where only a part is restored: what the restored database can be held against. Nothing where
-    /// there is nothing to compare.
-    fn brings(&self, details: &Map<String, Value>) -> Option<Map<String, Value>>;
+    /// The part of a record that a restored database can be compared with, where only a part is restored, or `left_out` names what is
+    /// missing. Nothing where there is nothing to compare.
+    fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>>;
 }
 
 /// A backup that is to be restored.
@@ -303,6 +304,10 @@ pub struct Restored {
     pub phases: Vec<Phase>,
     /// The database that it lies in now, where it is one database.
     pub database: Option<String>,
+    /// Deviations from the archive's own way, such as a view that was refreshed with another search_path.
+    pub warnings: Vec<String>,
+    /// Entries that could not be made after the data was restored.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Makes places to restore to, for drills.

@@ -21,6 +21,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
+use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Manifest, Tool};
 use longshore_core::pipeline::{fetch, is_damage, undo};
 use longshore_core::plugin::{Identities, Scripts, Target, TargetDatabase};
@@ -123,6 +124,8 @@ impl Ground<'_> {
 struct Restored {
     started: DateTime<Utc>,
     phases: Vec<Phase>,
+    /// Entries that could not be made after the data was restored.
+    left_out: Vec<LeftOut>,
     error: Option<Error>,
 }
 
@@ -290,12 +293,12 @@ impl Driller<'_> {
     /// Brings one backup home, phase by phase.
     async fn restore(&self, ground: &Ground<'_>, candidate: &Candidate, notes: &mut Vec<String>) -> Restored {
         let started = Utc::now().trunc_subsecs(3);
-        let mut phases = Vec::new();
+        let (mut phases, mut left_out) = (Vec::new(), Vec::new());
         let backup = &candidate.backup;
         let manifest = &backup.manifest;
         if !ground.takes(manifest) {
             notes.push(format!("{}: not restored: the server that the drill borrows keeps its own", manifest.subject));
-            return Restored { started, phases, error: None };
+            return Restored { started, phases, left_out: Vec::new(), error: None };
         }
         let lease = lease(ground.store, &backup.name).await;
         let restored = async {
@@ -314,6 +317,8 @@ impl Driller<'_> {
                 phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
             }
             phases.extend(restored.phases);
+            notes.extend(restored.warnings);
+            left_out = restored.left_out;
             // The folder goes with the drill in any case; the room is wanted now.
             std::fs::remove_file(&file).ok();
             Ok(())
@@ -323,7 +328,7 @@ impl Driller<'_> {
             // It runs out by itself.
             ground.store.remove(&lease).await.ok();
         }
-        Restored { started, phases, error: restored.err() }
+        Restored { started, phases, left_out, error: restored.err() }
     }
 
     /// Holds what was restored against what was recorded, and makes the record.
@@ -365,7 +370,7 @@ impl Driller<'_> {
             }
         } else {
             let begun = Instant::now();
-            self.examine(ground, candidate, &mut drill).await?;
+            self.examine(ground, candidate, &restored.left_out, &mut drill).await?;
             drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
         }
         let different = |comparison: &&Comparison| comparison.outcome == Compared::Different;
@@ -382,9 +387,19 @@ impl Driller<'_> {
     }
 
     /// Compares and asks.
-    async fn examine(&self, ground: &Ground<'_>, candidate: &Candidate, drill: &mut Drill) -> Result<()> {
+    async fn examine(
+        &self,
+        ground: &Ground<'_>,
+        candidate: &Candidate,
+        left_out: &[LeftOut],
+        drill: &mut Drill,
+    ) -> Result<()> {
         let manifest = &candidate.backup.manifest;
-        let details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
+        let mut details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
+        if !left_out.is_empty() {
+            details = self.restorer(ground, manifest)?.brings(&details, left_out).unwrap_or(details);
+            drill.comparisons.extend(left_out.iter().map(not_made));
+        }
         let databases: Vec<(String, String)> = match &manifest.subject {
             Subject::Database { name } => vec![(name.clone(), ground.scratch.database(name))],
             Subject::All | Subject::Schema => databases(ground.examiner).await?,
@@ -417,6 +432,17 @@ fn failed(subject: &Subject, error: &Error) -> Comparison {
         expected: Some("restored".to_owned()),
         found: Some(error.chain()),
         outcome: Compared::Different,
+    }
+}
+
+/// An entry that could not be made, as a comparison.
+fn not_made(left_out: &LeftOut) -> Comparison {
+    Comparison {
+        subject: left_out.entry().to_owned(),
+        aspect: "restore".to_owned(),
+        expected: None,
+        found: None,
+        outcome: Compared::Not(format!("it could not be made here: {}", left_out.why)),
     }
 }
 

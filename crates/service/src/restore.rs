@@ -14,6 +14,7 @@ use longshore_core::check::{self, Finding};
 use longshore_core::drill::{Comparison, Drill, Phase};
 use longshore_core::error::printable;
 use longshore_core::key::{BackupName, Key};
+use longshore_core::left_out::LeftOut;
 use longshore_core::mark::Says;
 use longshore_core::pipeline::{Source, open_from};
 use longshore_core::plugin::{Identities, Target, TargetContent};
@@ -59,6 +60,8 @@ pub struct Outcome {
     pub phases: Vec<Phase>,
     /// What was held against the record of the dump; nothing where that was not wanted, or there is none.
     pub comparisons: Vec<Comparison>,
+    /// Entries that could not be made after the data was restored.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Whether a restored database is held against the record of its dump.
@@ -175,8 +178,9 @@ impl Restorer<'_> {
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
         let mut restored = self.bring(restorer, chosen, record).await;
-        let details = record.and_then(|record| restorer.brings(record));
-        if let (Ok((outcome, Some(database))), Some(details)) = (&mut restored, details) {
+        if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
+            && let Some(details) = restorer.brings(record, &outcome.left_out)
+        {
             self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
@@ -208,8 +212,9 @@ impl Restorer<'_> {
             };
             match (restored.await, damaged.take()) {
                 (Ok(restored), _) => {
-                    let stage::Restored { notes, phases, database } = restored;
-                    return Ok((Outcome { notes, phases, comparisons: Vec::new() }, database));
+                    let stage::Restored { notes, phases, database, warnings, left_out } = restored;
+                    warnings.iter().for_each(|warning| self.watch.warned(warning));
+                    return Ok((Outcome { notes, phases, comparisons: Vec::new(), left_out }, database));
                 }
                 // What the first left in a database that was there is in the way of the next.
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),

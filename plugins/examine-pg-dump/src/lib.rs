@@ -17,6 +17,7 @@ mod tables;
 
 use async_trait::async_trait;
 use longshore_core::drill::{Compared, Comparison};
+use longshore_core::left_out;
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stage::Examine;
@@ -64,7 +65,8 @@ impl Examine for Examiner {
         let found = dump::again(&self.client.to_database(database), database, &recorded).await?;
         let mut all = tables::compare(&recorded, &found);
         all.extend(sequences::compare(&recorded, &found));
-        all.extend(objects::compare(&recorded, &found, manifest));
+        let left_out = details.get(left_out::DETAILS).and_then(|lines| Vec::deserialize(lines).ok());
+        all.extend(objects::compare(&recorded, &found, &left_out.unwrap_or_default(), manifest));
         Ok(all)
     }
 

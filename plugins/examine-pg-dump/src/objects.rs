@@ -61,13 +61,17 @@ struct Object<'a> {
 /// Whose objects there are, by what they are; several may be called the same.
 type Objects<'a> = BTreeMap<Object<'a>, Vec<&'a str>>;
 
-/// Holds what is listed against what was recorded.
-pub(crate) fn compare(recorded: &Facts, found: &Facts, manifest: &Manifest) -> Vec<Comparison> {
+/// Compares the list with the record, but for the lines of what a restore left out.
+pub(crate) fn compare(recorded: &Facts, found: &Facts, left_out: &[String], manifest: &Manifest) -> Vec<Comparison> {
     if !recorded.kind.is_archive() {
         return vec![not("objects", "presence", "a script has no list of what is in it; its tables were compared")];
     }
     let roles: BTreeSet<&str> = recorded.roles.iter().chain(&found.roles).map(String::as_str).collect();
-    let (before, after) = (objects(&recorded.toc, &roles), objects(&found.toc, &roles));
+    let (mut before, mut after) = (objects(&recorded.toc, &roles), objects(&found.toc, &roles));
+    let left_out = objects(left_out, &roles);
+    for objects in [&mut before, &mut after] {
+        objects.retain(|object, _| !left_out.contains_key(object));
+    }
     if !recorded.tables.is_empty() && before.is_empty() {
         return vec![not("objects", "presence", "the backup is of data alone")];
     }

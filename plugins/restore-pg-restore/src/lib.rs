@@ -30,6 +30,7 @@ use async_trait::async_trait;
 use longshore_core::check::Finding;
 use longshore_core::drill::Phase;
 use longshore_core::error::printable;
+use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Plugin, Statistics, Target, TargetContent};
 use longshore_core::stage::{Restore, Restored, Wanted};
@@ -164,7 +165,13 @@ impl Restorer {
         let Subject::Database { name } = &manifest.subject else {
             let begun = Instant::now();
             let notes = script::restore_cluster(self, manifest, plaintext).await?;
-            return Ok(Restored { notes, phases: vec![phase("restore", begun)], database: None });
+            return Ok(Restored {
+                notes,
+                phases: vec![phase("restore", begun)],
+                database: None,
+                left_out: Vec::new(),
+                warnings: Vec::new(),
+            });
         };
         let database = self.database(name);
         // What cannot even be opened must not cost the target what it has.
@@ -195,7 +202,8 @@ impl Restorer {
                     landing::drop(&self.client, &aside).await?;
                 }
                 phases.extend(took);
-                Ok(Restored { notes, phases, database: Some(database.to_owned()) })
+                let database = Some(database.to_owned());
+                Ok(Restored { notes, phases, database, ..Restored::default() })
             }
             Err(error) if landing == Landing::There => Err(unfinished(error, database)),
             Err(error) => {
@@ -249,8 +257,8 @@ impl Restore for Restorer {
         contents::list(&self.client, &self.target, manifest, plaintext).await
     }
 
-    fn brings(&self, details: &Map<String, Value>) -> Option<Map<String, Value>> {
-        selection::brings(&self.target, details)
+    fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
+        selection::brings(&self.target, details, left_out)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use longshore_core::left_out::{self, LeftOut};
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::{Owners, Privileges, Section, Selection, Target, TargetContent};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -100,8 +101,12 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
     tables.chain(selection.schemas.iter().filter(schema).map(|name| format!("schema \"{name}\""))).collect()
 }
 
-/// What of the record a restore brings; nothing where it brings no data, or where there is no record.
-pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Map<String, Value>> {
+/// The part of the record that a restore brings; nothing where it brings no data, or where there is no record.
+pub(crate) fn brings(
+    target: &Target,
+    details: &Map<String, Value>,
+    left_out: &[LeftOut],
+) -> Option<Map<String, Value>> {
     let mut facts = facts(details)?;
     let Selection { tables, schemas, sections, list } = &target.selection;
     let has = |section| sections.is_empty() || sections.contains(&section);
@@ -151,6 +156,10 @@ pub(crate) fn brings(target: &Target, details: &Map<String, Value>) -> Option<Ma
     }
     let mut details = details.clone();
     details.insert(DETAILS.to_owned(), serde_json::to_value(facts).ok()?);
+    if !left_out.is_empty() {
+        let lines = left_out.iter().map(|entry| Value::from(entry.line.as_str())).collect();
+        details.insert(left_out::DETAILS.to_owned(), lines);
+    }
     Some(details)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use longshore_core::drill::Compared;
 use longshore_core::error::printable;
+use longshore_core::left_out::LeftOut;
 use longshore_core::plugin::{
     Cluster, Owners, Privileges, Scripts, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
 };
@@ -93,13 +94,15 @@ fn confirm(args: &Restore, chosen: &[Chosen]) -> Result<()> {
 
 /// Says what became of each, and of all.
 fn tell(output: Output, chosen: &[Chosen], restored: Vec<Restored>) -> Exit {
-    let (mut whole, mut different) = (0, 0);
+    let (mut whole, mut different, mut left_out) = (0, 0, 0);
     let mut worst = Exit::Done;
     for (chosen, restored) in chosen.iter().zip(restored) {
         match restored {
             Ok(outcome) => {
                 whole += 1;
                 outcome.notes.iter().for_each(|note| output.note(note));
+                left_out += outcome.left_out.len();
+                outcome.left_out.iter().for_each(|entry| not_made(output, &chosen.backup.manifest.subject, entry));
                 different += compared(output, chosen, &outcome);
             }
             Err(error) => worst = output.error(&error),
@@ -120,7 +123,18 @@ fn tell(output: Output, chosen: &[Chosen], restored: Vec<Restored>) -> Exit {
             Exit::Partial
         }
     };
-    if different > 0 { Exit::Damaged } else { exit }
+    match exit {
+        _ if different > 0 => Exit::Damaged,
+        Exit::Done if left_out > 0 => Exit::Partial,
+        exit => exit,
+    }
+}
+
+/// Reports an entry that could not be made, with the command that makes it later.
+fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
+    let (entry, why) = (printable(left_out.entry()), printable(&left_out.why));
+    let command = printable(&left_out.command);
+    output.problem(&format!("{subject}: not restored: {entry}: {why}"), Some(&command));
 }
 
 /// Says how what was restored differs from the record of its dump, and returns in how many things.
