@@ -11,13 +11,11 @@ use tokio::process::Command;
 
 use crate::child::{Ended, Pipes, Running};
 use crate::conninfo::ConnInfo;
+use crate::session::{Known, Purpose, Session};
 use crate::tool::{self, Tool, Toolbox, Version};
 
 /// How long a question to the server may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What makes two dumps of the same data the same: a server or a role may be set to something else.
-const OPTIONS: &str = "-c bytea_output=hex";
 
 /// A cluster to connect to.
 #[derive(Debug, Clone)]
@@ -26,20 +24,29 @@ pub struct Client {
     conninfo: ConnInfo,
     password: Option<SecretString>,
     toolbox: Arc<Toolbox>,
+    session: Session,
 }
 
 impl Client {
     /// A client of `cluster`. Connects to nothing yet.
     pub fn new(cluster: &Cluster) -> Result<Self> {
         let mut conninfo = ConnInfo::parse(&cluster.connection)?;
-        if let Some(options) = conninfo.get("options") {
-            // Those of the string beat those of the environment, so ours must stand there, too.
-            let options = format!("{options} {OPTIONS}");
-            conninfo.set("options", &options);
-        }
+        let session = Session::of(&mut conninfo);
         let password = cluster.password.clone().or_else(|| conninfo.password().cloned());
         let toolbox = Arc::new(Toolbox::new(cluster.bin_dir.as_deref()));
-        Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox })
+        Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox, session })
+    }
+
+    /// The same client, whose programs write: their sessions are not read-only by default.
+    #[must_use]
+    pub fn writing(mut self) -> Self {
+        self.session.purpose = Purpose::Write;
+        self
+    }
+
+    /// The settings of its sessions.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// The cluster's name in the configuration.
@@ -71,29 +78,47 @@ impl Client {
     }
 
     /// A command that connects here. The connection string goes to its argv, the password to its environment alone.
+    /// Its sessions have the settings of [`crate::session`], all of them once [`Server::look`](crate::server::Server::look) has seen the server.
     pub fn command(&self, tool: &Tool) -> Command {
+        let purpose = self.session.purpose;
+        self.command_with(tool, |session, conninfo, command| session.set(conninfo, command, purpose))
+    }
+
+    /// A command that connects here, with the options that `set` gives it.
+    fn command_with(&self, tool: &Tool, set: impl FnOnce(&Session, &mut ConnInfo, &mut Command)) -> Command {
         let mut command = plain_command(tool);
+        let mut conninfo = self.conninfo.clone();
+        set(&self.session, &mut conninfo, &mut command);
         if std::env::var_os("PGCONNECT_TIMEOUT").is_none() {
             command.env("PGCONNECT_TIMEOUT", "30");
         }
-        let inherited = std::env::var("PGOPTIONS").unwrap_or_default();
-        command.env("PGOPTIONS", format!("{inherited} {OPTIONS}").trim_start());
-        command.env("PGAPPNAME", "longshore");
+        command.env("PGAPPNAME", "longshore").env("PGCLIENTENCODING", "UTF8");
         if let Some(password) = &self.password {
             command.env("PGPASSWORD", password.expose_secret());
         }
-        command.arg(format!("--dbname={}", self.conninfo)).arg("--no-password");
+        command.arg(format!("--dbname={conninfo}")).arg("--no-password");
         command
     }
 
-    /// `psql` connected here: no start-up file, and an error ends it with exit status 3.
+    /// `psql` connected here: no start-up file, and an error ends it with exit status 3. It speaks UTF-8, and names in
+    /// what it runs are found as the database's own settings say.
     pub async fn psql(&self) -> Result<Command> {
+        if !self.session.is_set_up() {
+            self.session.learn(self.ask(&format!("select {}", Known::sql())).await?);
+        }
+        let purpose = self.session.purpose;
+        self.psql_with(|session, conninfo, command| session.set(conninfo, command, purpose)).await
+    }
+
+    /// `psql` connected here, with the options that `set` gives it.
+    pub(crate) async fn psql_with(&self, set: impl FnOnce(&Session, &mut ConnInfo, &mut Command)) -> Result<Command> {
         let psql = self.newest_tool("psql").await?;
         let mut client = self.clone();
         if self.database().is_none() && self.conninfo.get("service").is_none() && !from_environment() {
             client.conninfo.set("dbname", "postgres");
         }
-        let mut command = client.command(&psql);
+        client.conninfo.set("client_encoding", "UTF8");
+        let mut command = client.command_with(&psql, set);
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
         Ok(command)
     }
@@ -109,9 +134,20 @@ impl Client {
 
     /// Runs SQL, and returns what it prints, unaligned and without headings.
     pub async fn execute(&self, sql: &str) -> Result<String> {
-        let mut command = self.psql().await?;
-        command.args(["--no-align", "--tuples-only", "--command", sql]).env("PGCLIENTENCODING", "UTF8");
-        let mut running = Running::start(command, "psql", Pipes::Output)?;
+        let ask = |session: &Session, conninfo: &mut ConnInfo, command: &mut Command| {
+            session.set(conninfo, command, Purpose::Ask);
+        };
+        let (answer, ended) = self.answer(self.psql_with(ask).await?, &[sql]).await?;
+        if ended.status.success() { Ok(answer) } else { Err(self.failure(Stage::Connect, self.name(), &ended)) }
+    }
+
+    /// Runs SQL by way of psql, each statement a transaction, and returns what it prints and how it ended.
+    pub(crate) async fn answer(&self, mut psql: Command, statements: &[impl AsRef<str>]) -> Result<(String, Ended)> {
+        psql.args(["--no-align", "--tuples-only"]);
+        for statement in statements {
+            psql.args(["--command", statement.as_ref()]);
+        }
+        let mut running = Running::start(psql, "psql", Pipes::Output)?;
         let answered = async {
             let mut answer = Vec::new();
             if let Some(mut stdout) = running.stdout.take() {
@@ -119,14 +155,12 @@ impl Client {
                 let read = stdout.read_to_end(&mut answer).await;
                 read.map_err(|error| Error::io(Stage::Connect, self.name(), "cannot read psql's answer", error))?;
             }
-            let ended = running.wait().await?;
-            if ended.status.success() { Ok(answer) } else { Err(self.failure(Stage::Connect, self.name(), &ended)) }
+            Ok((String::from_utf8_lossy(&answer).into_owned(), running.wait().await?))
         };
-        let answer = tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| {
+        tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| {
             let message = format!("the server did not answer within {} s", PATIENCE.as_secs());
             Err(Error::new(Stage::Connect, Kind::Unavailable, self.name(), message))
-        })?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        })
     }
 
     /// The error of a program that connected here and ended badly, its kind and way out read from its last words.

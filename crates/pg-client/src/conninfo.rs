@@ -52,6 +52,11 @@ impl ConnInfo {
         self.keywords.push((keyword.to_owned(), value.to_owned()));
     }
 
+    /// Removes a keyword.
+    pub(crate) fn remove(&mut self, keyword: &str) {
+        self.keywords.retain(|(name, _)| name != keyword);
+    }
+
     /// The password, if the string held one.
     pub fn password(&self) -> Option<&SecretString> {
         self.password.as_ref()

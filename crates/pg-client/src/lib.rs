@@ -7,6 +7,9 @@
 //! | [`tool`] | finding `pg_dump` and its like |
 //! | [`child`] | a running child: its streams, its last words, its end |
 //! | [`client`] | a cluster that can be asked, and commands that connect to it |
+//! | `session` | the settings that sessions rely on |
+//! | `service_file` | the options that a service of libpq sends |
+//! | [`pooler`] | the proof that a connection passes no connection pooler |
 //! | [`server`] | what a server says of itself, its databases and our role |
 //! | [`argument`] | what a user may add to a command line, and what would break the pipeline |
 //! | [`directory`] | the directory format as one tar stream |
@@ -17,6 +20,9 @@ pub mod child;
 pub mod client;
 pub mod conninfo;
 pub mod directory;
+pub mod pooler;
 pub mod script;
 pub mod server;
+mod service_file;
+mod session;
 pub mod tool;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::client::Client;
 use crate::conninfo::ConnInfo;
+use crate::session::Known;
 use crate::tool::Version;
 
 /// How far the server's clock may be from ours, in seconds, before a check warns.
@@ -32,9 +33,13 @@ pub struct Server {
     pub in_recovery: bool,
     /// Its clock, in seconds since 1970.
     pub clock: f64,
+    /// What decides which settings its sessions are given.
+    session: Known,
 }
 
+/// `$session` stands for [`Known::sql`].
 const SERVER: &str = "select json_build_object(
+    'session', $session,
     'version', current_setting('server_version'),
     'role', current_user,
     'superuser', current_setting('is_superuser') = 'on',
@@ -48,9 +53,11 @@ const SERVER: &str = "select json_build_object(
 const SYSTEM_IDENTIFIER: &str = "select to_json(system_identifier::text) from pg_catalog.pg_control_system()";
 
 impl Server {
-    /// Asks the server who it is.
+    /// Asks the server who it is. All later sessions of `client` are set up for its version.
     pub async fn look(client: &Client) -> Result<Self> {
-        client.ask(SERVER).await
+        let server: Self = client.ask(&SERVER.replace("$session", &Known::sql())).await?;
+        client.session().learn(server.session.clone());
+        Ok(server)
     }
 
     /// Its version.
@@ -202,6 +209,7 @@ mod tests {
             bypasses_row_security: true,
             in_recovery: true,
             clock: 1_000_000.0,
+            session: Known::default(),
         };
         let outcomes = |seconds| {
             let now = UNIX_EPOCH + Duration::from_secs(seconds);

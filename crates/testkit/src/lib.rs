@@ -10,6 +10,7 @@
 //! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | throwaway object stores: two real ones that speak S3, emulators of the others |
 //! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
+//! | [`pgbouncer`], [`session_pool`] | connection poolers of two kinds in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
 //! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
 //! | [`folder`] | what every destination that is a folder of files must prove besides |
@@ -27,12 +28,14 @@ pub mod folder;
 pub mod garage;
 pub mod gcs;
 pub mod memory;
+pub mod pgbouncer;
 mod port;
 pub mod proxy;
 pub mod restic;
 pub mod runs;
 pub mod sample;
 mod server;
+pub mod session_pool;
 pub mod sshd;
 pub mod stage;
 pub mod stream;

@@ -24,6 +24,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, Words};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::pooler::{self, Direct};
 use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
@@ -65,6 +66,7 @@ impl Plugin<dyn Dump> for PgDump {
 impl Dumper {
     async fn known(&self) -> Result<&Known> {
         let look = async || {
+            pooler::refuse(&self.client).await?;
             let server = Server::look(&self.client).await?;
             let databases = databases(&self.client).await?;
             let pg_dump = self.client.tool("pg_dump", &server.version()?).await?;
@@ -98,7 +100,10 @@ impl Dump for Dumper {
             return Err(Error::new(Stage::Dump, Kind::NotFound, label, "the server has no such database"));
         };
         let client = self.client.to_database(&database.name);
+        let direct = Direct::begin(&client).await.map_err(|error| error.about(&label))?;
         let mut command = client.command(pg_dump);
+        // A role or a database may be set to a client encoding that cannot hold every character.
+        command.arg(format!("--encoding={}", database.facts.encoding));
         command.args(arguments::all(&self.settings, &self.site.packing, pg_dump)?);
 
         let remarks = Afterword::new();
@@ -117,7 +122,7 @@ impl Dump for Dumper {
             }
         };
         Ok(Dumped {
-            stream,
+            stream: direct.until_the_end_of(stream),
             format: self.settings.format,
             compression: match self.site.packing {
                 Packing::Pipeline(compression) => compression,

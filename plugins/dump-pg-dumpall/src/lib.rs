@@ -1,5 +1,6 @@
 //! Dumps what belongs to a whole cluster with `pg_dumpall`, as `type = "pg_dumpall"`: above all the globals, without which no database restores.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use longshore_core::{Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::pooler::{self, Direct};
 use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::Tool;
 use serde::Deserialize;
@@ -117,6 +119,7 @@ impl Plugin<dyn Dump> for PgDumpAll {
 impl Dumper {
     async fn known(&self) -> Result<&(Server, Tool)> {
         let look = async || {
+            pooler::refuse(&self.client).await?;
             let server = Server::look(&self.client).await?;
             let pg_dumpall = self.client.tool("pg_dumpall", &server.version()?).await?;
             Ok((server, pg_dumpall))
@@ -171,8 +174,19 @@ impl Dump for Dumper {
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         let (server, pg_dumpall) = self.known().await?;
+        let direct = Direct::begin(&self.client).await?;
         let mut command = self.client.command(pg_dumpall);
         command.args(self.arguments(server));
+        if matches!(self.settings.what, What::Schema | What::All) {
+            // Each database is dumped in the encoding of its session. One that a role or a database is set to
+            // may not hold every character; one for all of them cannot be asked for where they differ.
+            let all = databases(&self.client).await?;
+            let encodings: BTreeSet<_> = all.iter().map(|database| database.facts.encoding.as_str()).collect();
+            match encodings.into_iter().collect::<Vec<_>>()[..] {
+                [encoding] => command.env("PGCLIENTENCODING", encoding),
+                _ => command.env_remove("PGCLIENTENCODING"),
+            };
+        }
         let running = Running::start(command, "pg_dumpall", Pipes::Output)?;
 
         let not_captured = if self.without_passwords(server) { vec![ROLE_PASSWORDS.to_owned()] } else { Vec::new() };
@@ -185,7 +199,7 @@ impl Dump for Dumper {
             move |words| said.set(Remarks { warnings: words.warnings, not_captured }),
         );
         Ok(Dumped {
-            stream,
+            stream: direct.until_the_end_of(stream),
             format: Format::Plain,
             compression: match self.site.packing {
                 Packing::Pipeline(compression) => compression,

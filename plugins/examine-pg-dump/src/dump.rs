@@ -1,6 +1,7 @@
 //! The second dump, read as it comes.
 
 use longshore_core::error::printable;
+use longshore_core::manifest::Manifest;
 use longshore_core::stream::{alongside, drain};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
@@ -8,12 +9,22 @@ use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::Server;
 
+/// The encoding of the database that is asked.
+const ENCODING: &str =
+    "select to_json(pg_encoding_to_char(encoding)) from pg_catalog.pg_database where datname = current_database()";
+
 /// Dumps a database, schema and data, and tells what is in it. Only the reader sees the bytes.
-pub(crate) async fn again(client: &Client, database: &str, recorded: &Facts) -> Result<Facts> {
+pub(crate) async fn again(client: &Client, database: &str, manifest: &Manifest, recorded: &Facts) -> Result<Facts> {
     let server = Server::look(client).await?.version()?;
     let pg_dump = client.tool("pg_dump", &server).await?;
     let mut command = client.command(&pg_dump);
     command.args(["--format=custom", "--compress=0"]);
+    // The one that the backup is in: rows are compared as text.
+    let encoding = match &manifest.database {
+        Some(facts) => facts.encoding.clone(),
+        None => client.ask(ENCODING).await?,
+    };
+    command.arg(format!("--encoding={encoding}"));
     if recorded.tables.iter().any(|table| table.into.is_some()) {
         // Rows that were loaded by way of the root may have come into other partitions: the sum is held against the sum.
         command.arg("--load-via-partition-root");

@@ -62,7 +62,7 @@ impl Examine for Examiner {
             Error::new(Stage::Verify, Kind::Corrupt, manifest.subject.to_string(), message).because(error)
         })?;
         let recorded = of_database(recorded, database, manifest);
-        let found = dump::again(&self.client.to_database(database), database, &recorded).await?;
+        let found = dump::again(&self.client.to_database(database), database, manifest, &recorded).await?;
         let mut all = tables::compare(&recorded, &found);
         all.extend(sequences::compare(&recorded, &found));
         let left_out = details.get(left_out::DETAILS).and_then(|lines| Vec::deserialize(lines).ok());

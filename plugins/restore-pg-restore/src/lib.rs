@@ -39,6 +39,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::pooler;
 use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::{Tool, Version};
 use serde::Deserialize;
@@ -59,7 +60,7 @@ impl Plugin<dyn Restore> for PgRestore {
 
     fn build(self, target: &Target) -> Result<Box<dyn Restore>> {
         Ok(Box::new(Restorer {
-            client: Client::new(&target.cluster)?,
+            client: Client::new(&target.cluster)?.writing(),
             target: target.clone(),
             version: OnceCell::new(),
         }))
@@ -82,7 +83,11 @@ impl Restorer {
 
     /// The version of the target's server, which is asked once.
     async fn version(&self) -> Result<&Version> {
-        let look = async || Server::look(&landing::maintenance(&self.client, "postgres")).await?.version();
+        let look = async || {
+            let client = landing::maintenance(&self.client, "postgres");
+            pooler::refuse(&client).await?;
+            Server::look(&client).await?.version()
+        };
         self.version.get_or_try_init(look).await
     }
 

@@ -19,6 +19,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::directory::{TempDir, private_folder};
+use longshore_pg_client::pooler;
 use longshore_pg_client::tool::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -44,7 +45,7 @@ impl Plugin<dyn Scratch> for Server {
     fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
         let cluster =
             Cluster { name: "scratch".to_owned(), connection: self.connection, password: None, bin_dir: self.bin_dir };
-        let client = Client::new(&cluster)?;
+        let client = Client::new(&cluster)?.writing();
         if client.database().is_some() {
             let message = "names a database, and a drill makes databases of its own";
             return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("leave dbname out"));
@@ -71,6 +72,7 @@ struct Lent {
 
 impl Lender {
     async fn version(&self) -> Result<Version> {
+        pooler::refuse(&self.client).await?;
         longshore_pg_client::server::Server::look(&self.client).await?.version()
     }
 }

@@ -1,0 +1,268 @@
+//! Connection poolers, and the proof that a connection passes none.
+//!
+//! A pooler hands sessions of the server from one client to another: settings of a startup packet or
+//! of a `SET` get lost, or stay for the next client, and a dump then lacks rows and does not fail.
+//! Poolers are recognized by what they do, not by name:
+//!
+//! | sign | found with |
+//! | --- | --- |
+//! | settings of the startup packet are refused | PgBouncer, RDS Proxy |
+//! | settings of the startup packet are not in force | PgBouncer with `ignore_startup_parameters`, PgCat, Supavisor |
+//! | two transactions of a session run in two server processes | transaction pooling under load |
+//! | a new session runs in the server process of an older one | pools that keep settings, such as Pgpool-II |
+//!
+//! A server process starts after its client has begun to connect. By the server's own clock it is
+//! therefore younger than the end of a session before, however slow authentication or the network
+//! is: a server itself shows none of these signs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use longshore_core::stream::ByteStream;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::Deserialize;
+
+use crate::child::Ended;
+use crate::client::Client;
+use crate::session::{PROBE, Session};
+
+/// The number of attempts at a further session, and the time between them: the session before may
+/// still count against a connection limit.
+const ATTEMPTS: usize = 4;
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// The number of times that a session has to begin without settings, and not with them.
+const ROUNDS: usize = 3;
+
+/// The time within which a pooler refuses a session. A server that took longer does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Settings that leave out rows where they are on, and that only a superuser may send.
+const HIDING: [&str; 2] = ["zero_damaged_pages", "ignore_checksum_failure"];
+
+/// The number of transactions that a session is observed for.
+const TRANSACTIONS: usize = 3;
+
+/// A sign of a pooler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    SettingsRefused,
+    SettingsLost,
+    ProcessChanged,
+    ProcessReused,
+}
+
+impl Sign {
+    fn words(self) -> &'static str {
+        match self {
+            Self::SettingsRefused => "settings at the start of a session are refused",
+            Self::SettingsLost => "settings sent at the start of a session are not in force",
+            Self::ProcessChanged => "transactions of one session run in different server processes",
+            Self::ProcessReused => "a new session runs in the server process of an earlier one",
+        }
+    }
+}
+
+/// One transaction, as the server sees its session.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Sight {
+    /// The value of the probe, if the session has it.
+    probe: Option<String>,
+    /// The server process.
+    pid: i64,
+    /// The start of the server process, where our role may see it. Times are in microseconds since 1970.
+    began: Option<i64>,
+    /// The start of the server, which identifies it.
+    server: i64,
+    /// The time of the transaction.
+    clock: i64,
+    /// Settings in force.
+    settings: BTreeMap<String, Option<String>>,
+}
+
+/// The SQL that gives a [`Sight`]. Its names are qualified: the search path is the database's own.
+fn sql<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
+    format!(
+        "select pg_catalog.json_build_object('probe', pg_catalog.current_setting('{PROBE}', true),
+        'pid', pg_catalog.pg_backend_pid(),
+        'began', (select (extract(epoch from backend_start) * 1000000)::pg_catalog.int8
+            from pg_catalog.pg_stat_activity where pid = pg_catalog.pg_backend_pid()),
+        'server', (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,
+        'clock', (extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8,
+        'settings', (select pg_catalog.json_object_agg(name, pg_catalog.current_setting(name, true))
+            from pg_catalog.unnest(array[{}]::pg_catalog.text[]) name))",
+        names.join(", ")
+    )
+}
+
+/// A session that was observed to reach the server itself.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    client: Client,
+    last: Sight,
+}
+
+/// Refuses a connection that passes a pooler, in use or idle.
+pub async fn refuse(client: &Client) -> Result<()> {
+    let last = observe(client, 1).await?;
+    Direct { client: client.clone(), last }.again().await.map(drop)
+}
+
+impl Direct {
+    /// Proves that a session such as those of `client`'s programs reaches the server itself, with all
+    /// settings that were sent.
+    pub async fn begin(client: &Client) -> Result<Self> {
+        let last = observe(client, ATTEMPTS).await?;
+        Ok(Self { client: client.clone(), last })
+    }
+
+    /// Proves the same again, by a new session.
+    pub async fn again(&self) -> Result<Self> {
+        let mut last = observe(&self.client, ATTEMPTS).await?;
+        if is_older(&last, &self.last) && !is_same(&last, &self.last) {
+            // Once, a clock that was set back may be the reason.
+            let before = std::mem::replace(&mut last, observe(&self.client, ATTEMPTS).await?);
+            if is_older(&last, &before) {
+                return Err(pooled(&self.client, Sign::ProcessReused));
+            }
+        }
+        if is_same(&last, &self.last) {
+            return Err(pooled(&self.client, Sign::ProcessReused));
+        }
+        Ok(Self { client: self.client.clone(), last })
+    }
+
+    /// The same stream, which ends cleanly only if the proof holds after it, too.
+    pub fn until_the_end_of(self, mut stream: ByteStream) -> ByteStream {
+        let proved = async_stream::try_stream! {
+            while let Some(chunk) = stream.next().await {
+                yield chunk?;
+            }
+            self.again().await?;
+        };
+        proved.boxed()
+    }
+}
+
+/// Whether two sessions ran in one server process.
+fn is_same(new: &Sight, old: &Sight) -> bool {
+    new.server == old.server && new.pid == old.pid && new.began.is_some() && new.began == old.began
+}
+
+/// Whether the process of a new session is older than the last transaction of the session before.
+fn is_older(new: &Sight, old: &Sight) -> bool {
+    new.server == old.server && new.began.is_some_and(|began| began < old.clock)
+}
+
+/// Opens a session and looks at a few of its transactions, in at most so many attempts.
+async fn observe(client: &Client, attempts: usize) -> Result<Sight> {
+    let session = client.session();
+    let mut attempt = 1;
+    let sights = loop {
+        let begun = Instant::now();
+        let ended = match look(client, session, &session.options()).await? {
+            Ok(sights) => break sights,
+            Err(ended) => ended,
+        };
+        if begun.elapsed() < PATIENCE && settings_are_refused(client, session).await? {
+            return Err(pooled(client, Sign::SettingsRefused));
+        }
+        if attempt >= attempts {
+            return Err(client.failure(Stage::Connect, client.name(), &ended));
+        }
+        attempt += 1;
+        tokio::time::sleep(BETWEEN).await;
+    };
+    let has_probe = |sights: &[Sight]| sights.iter().all(|sight| sight.probe.as_deref() == Some(&*session.nonce));
+    if !has_probe(&sights) {
+        let beating = session.in_connection_string();
+        let is_beaten = look(client, &beating, &session.options()).await?.is_ok_and(|sights| has_probe(&sights));
+        return Err(if is_beaten { unread_service(client) } else { pooled(client, Sign::SettingsLost) });
+    }
+    let Some((first, rest)) = sights.split_first() else {
+        return Err(Error::new(Stage::Connect, Kind::Failed, client.name(), "the server's answer is empty"));
+    };
+    if rest.iter().any(|sight| sight.pid != first.pid || sight.began != first.began) {
+        return Err(pooled(client, Sign::ProcessChanged));
+    }
+    expect_settings(client, first)?;
+    Ok(first.clone())
+}
+
+/// The transactions of one session that starts with `options`; how psql ended, if it failed.
+async fn look(client: &Client, session: &Session, options: &str) -> Result<Result<Vec<Sight>, Ended>> {
+    let command = client.psql_with(|_, conninfo, command| session.put(conninfo, command, options)).await?;
+    let names = session.binding().into_iter().map(|(name, _)| name).chain(HIDING);
+    let (answer, ended) = client.answer(command, &vec![sql(names); TRANSACTIONS]).await?;
+    if !ended.status.success() {
+        return Ok(Err(ended));
+    }
+    let sights: serde_json::Result<_> = answer.lines().map(serde_json::from_str).collect();
+    let unreadable = "the server's answer is not what was asked for";
+    sights.map(Ok).map_err(|error| Error::new(Stage::Connect, Kind::Failed, client.name(), unreadable).because(error))
+}
+
+/// Whether sessions begin without settings of ours and do not begin with one that every server takes.
+async fn settings_are_refused(client: &Client, session: &Session) -> Result<bool> {
+    for round in 0..ROUNDS {
+        if round > 0 {
+            tokio::time::sleep(BETWEEN).await;
+        }
+        if look(client, session, "").await?.is_err() || look(client, session, &session.probe()).await?.is_ok() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Fails if a setting of the session is not as it was sent, or leaves out rows.
+fn expect_settings(client: &Client, sight: &Sight) -> Result<()> {
+    let value = |name: &str| sight.settings.get(name).and_then(Option::as_deref);
+    if let Some(name) = HIDING.into_iter().find(|name| value(name) == Some("on")) {
+        let message =
+            format!("{name} is on for our sessions, so that rows of damaged pages would be left out silently");
+        let hint = format!("reset {name} for the role and the database (alter role …, alter database … reset {name})");
+        return Err(Error::new(Stage::Connect, Kind::Refused, client.name(), message).hint(hint));
+    }
+    let lost = client.session().binding().into_iter().any(|(name, sent)| value(name) != Some(sent));
+    if lost { Err(pooled(client, Sign::SettingsLost)) } else { Ok(()) }
+}
+
+fn pooled(client: &Client, sign: Sign) -> Error {
+    let message = format!("the connection passes a connection pooler: {}", sign.words());
+    Error::new(Stage::Connect, Kind::Refused, client.name(), message).hint(
+        "connect to the server itself, not to PgBouncer or another pooler: its host and port go into `connection`",
+    )
+}
+
+/// The error for options of a service that beat ours and that were not found to be joined with them.
+fn unread_service(client: &Client) -> Error {
+    let message = "the options of the connection service replace the settings that a dump relies on";
+    Error::new(Stage::Connect, Kind::Usage, client.name(), message)
+        .hint("write the service's options into the connection string, too: connection = \"service=… options='…'\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(pid: i64, began: i64, clock: i64) -> Sight {
+        Sight { probe: None, pid, began: Some(began), server: 1, clock, settings: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_process_is_told_from_the_one_before() {
+        let old = sight(7, 100, 200);
+        assert!(is_same(&sight(7, 100, 300), &old) && is_older(&sight(7, 100, 300), &old));
+        assert!(is_older(&sight(8, 150, 300), &old), "idle meanwhile");
+        // The same number again, after all numbers were used.
+        let fresh = sight(7, 201, 300);
+        assert!(!is_same(&fresh, &old) && !is_older(&fresh, &old));
+        let elsewhere = Sight { server: 2, ..sight(7, 100, 300) };
+        assert!(!is_same(&elsewhere, &old) && !is_older(&elsewhere, &old), "clocks of two servers differ");
+        let hidden = Sight { began: None, ..sight(7, 100, 300) };
+        assert!(!is_same(&hidden, &old) && !is_older(&hidden, &old), "no evidence");
+    }
+}

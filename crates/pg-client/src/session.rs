@@ -1,0 +1,281 @@
+//! The settings that sessions of ours, and of the programs that we start, rely on.
+//!
+//! `ALTER ROLE … SET` and `ALTER DATABASE … SET` change every new session, and some of those
+//! settings break a dump or a restore: a `role` that cannot read the tables, a read-only default, a
+//! timeout. Settings in the startup packet (`options`, `PGOPTIONS`) beat them, so that is where ours
+//! are sent. They reach every session of a program, including those that `pg_dumpall` and
+//! `pg_restore --create` open later.
+//!
+//! Options of the user (the connection string, a service file, `PGOPTIONS`) are kept. They beat the
+//! settings of [`YIELDING`], which only bound time or choose rights: a failure is then the worst
+//! that they cause. They do not beat the others, on which the content of a backup depends.
+//!
+//! Some settings are not sent:
+//! - `synchronous_commit`, `session_replication_role`, tablespaces, table access methods and
+//!   preloaded libraries: how a target keeps data is its owner's choice, and pg_dump's scripts set
+//!   those of them that the content depends on.
+//! - `client_encoding` and `TimeZone`: libpq sends them from `PGCLIENTENCODING` and `PGTZ`.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::conninfo::ConnInfo;
+use crate::service_file;
+
+/// A setting and its value, as `current_setting` returns it.
+pub(crate) type Setting = (&'static str, &'static str);
+
+/// The work of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A question of ours, whose names are all PostgreSQL's own.
+    Ask,
+    /// Reading: a dump, or a query of the user.
+    Read,
+    /// Writing: a restore, and all that prepares it.
+    Write,
+}
+
+/// The facts about a server that decide which settings it takes.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Known {
+    /// Those of [`NEWER`] that its version has.
+    settings: BTreeSet<String>,
+    /// Whether the role that logs in is a superuser.
+    superuser: bool,
+}
+
+impl Known {
+    /// The SQL that gives these facts as JSON.
+    pub(crate) fn sql() -> String {
+        let names: Vec<_> = NEWER.iter().map(|(name, _)| format!("'{name}'")).collect();
+        format!(
+            "json_build_object('superuser', (select rolsuper from pg_catalog.pg_roles where rolname = session_user),
+            'settings', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_settings where name in ({})))",
+            names.join(", ")
+        )
+    }
+}
+
+/// The sessions of one client: their options, and how libpq gets them. Clones share what is known of
+/// the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    user: String,
+    place: Place,
+    /// The work of the programs that are started.
+    pub(crate) purpose: Purpose,
+    /// The value of [`PROBE`]: the same in all sessions, and in those of no other client.
+    pub(crate) nonce: Arc<str>,
+    known: Arc<OnceLock<Known>>,
+}
+
+/// The place of the options: libpq reads only the first of these that has any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The connection string, which beats a service file and the environment.
+    ConnectionString,
+    /// `PGOPTIONS`.
+    Environment,
+}
+
+impl Session {
+    /// Takes the options of the user out of a connection string, or finds them where libpq would.
+    pub(crate) fn of(conninfo: &mut ConnInfo) -> Self {
+        let service = conninfo.get("service").map(str::to_owned).or_else(|| std::env::var("PGSERVICE").ok());
+        let of_service = || service_file::options(service.as_deref()?, conninfo.get("servicefile"));
+        let (user, place) = match conninfo.get("options").map(str::to_owned).or_else(of_service) {
+            Some(options) => (options, Place::ConnectionString),
+            None => (std::env::var("PGOPTIONS").unwrap_or_default(), Place::Environment),
+        };
+        conninfo.remove("options");
+        let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        Self { user, place, purpose: Purpose::Read, nonce: nonce.into(), known: Arc::default() }
+    }
+
+    /// Gives a command the options of its sessions.
+    pub(crate) fn set(&self, conninfo: &mut ConnInfo, command: &mut Command, purpose: Purpose) {
+        self.put(conninfo, command, &options(&self.user, purpose, &self.known(), &self.nonce));
+    }
+
+    /// The options of the sessions of programs.
+    pub(crate) fn options(&self) -> String {
+        options(&self.user, self.purpose, &self.known(), &self.nonce)
+    }
+
+    /// The settings that sessions of programs are sure to have.
+    pub(crate) fn binding(&self) -> Vec<Setting> {
+        binding(self.purpose, &self.known())
+    }
+
+    /// The probe alone, as options.
+    pub(crate) fn probe(&self) -> String {
+        option(&(PROBE, &self.nonce))
+    }
+
+    /// Sets up all later sessions for a server, once.
+    pub(crate) fn learn(&self, known: Known) {
+        self.known.get_or_init(|| known);
+    }
+
+    pub(crate) fn is_set_up(&self) -> bool {
+        self.known.get().is_some()
+    }
+
+    fn known(&self) -> Known {
+        self.known.get().cloned().unwrap_or_default()
+    }
+
+    /// Gives a command no options but `options`.
+    pub(crate) fn put(&self, conninfo: &mut ConnInfo, command: &mut Command, options: &str) {
+        match self.place {
+            Place::ConnectionString => {
+                conninfo.set("options", options);
+                command.env_remove("PGOPTIONS");
+            }
+            Place::Environment => {
+                command.env("PGOPTIONS", options);
+            }
+        }
+    }
+
+    /// The same sessions, with the options in the connection string, which nothing beats.
+    pub(crate) fn in_connection_string(&self) -> Self {
+        Self { place: Place::ConnectionString, ..self.clone() }
+    }
+}
+
+/// The name of the setting that shows whether the startup packet's options are in force.
+pub(crate) const PROBE: &str = "longshore.session";
+
+/// Settings that options of the user beat.
+const YIELDING: &[Setting] = &[
+    ("role", "none"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+];
+
+/// Settings of every session, known to every version.
+const BINDING: &[Setting] = &[
+    // An error instead of a part of the rows.
+    ("row_security", "off"),
+    // The same text for the same data.
+    ("bytea_output", "hex"),
+    ("standard_conforming_strings", "on"),
+    ("quote_all_identifiers", "off"),
+    // Off, the element NULL of an array is restored as the text "NULL".
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+    // Serializable sessions are refused by standbys, and fail where others write.
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("exit_on_error", "off"),
+    ("client_min_messages", "warning"),
+    // A library that only some role loads may be missing on another host.
+    ("local_preload_libraries", ""),
+];
+
+/// Settings of every session that only some versions have.
+const NEWER: &[Setting] = &[
+    ("idle_session_timeout", "0"),
+    ("transaction_timeout", "0"),
+    ("createrole_self_grant", ""),
+    ("restrict_nonsystem_relation_kind", ""),
+];
+
+/// Settings that only a superuser may send.
+const SUPERUSER: &[Setting] = &[
+    // On, either leaves out rows of damaged pages.
+    ("zero_damaged_pages", "off"),
+    ("ignore_checksum_failure", "off"),
+    ("temp_file_limit", "-1"),
+];
+
+/// Settings of sessions that write.
+const WRITING: &[Setting] = &[
+    ("default_transaction_read_only", "off"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("xmloption", "content"),
+];
+
+/// Settings of our own questions: functions and formats are PostgreSQL's own.
+const ASKING: &[Setting] = &[
+    ("search_path", "pg_catalog"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("extra_float_digits", "3"),
+];
+
+/// The settings on which content depends, which no option of the user beats.
+fn binding(purpose: Purpose, known: &Known) -> Vec<Setting> {
+    let mut settings = BINDING.to_vec();
+    settings.extend(match purpose {
+        Purpose::Ask => ASKING,
+        Purpose::Read => &[],
+        Purpose::Write => WRITING,
+    });
+    if purpose == Purpose::Ask {
+        settings.push(("default_transaction_read_only", "off"));
+    }
+    if known.superuser {
+        settings.extend(SUPERUSER);
+    }
+    settings
+}
+
+/// The options of a startup packet, those of the user among them, as `PGOPTIONS` takes them.
+fn options(user: &str, purpose: Purpose, known: &Known, nonce: &str) -> String {
+    let newer = NEWER.iter().filter(|(name, _)| known.settings.contains(*name));
+    let mut options: Vec<String> = YIELDING.iter().chain(newer).map(option).collect();
+    if !user.is_empty() {
+        options.push(user.to_owned());
+    }
+    options.extend(binding(purpose, known).iter().map(option));
+    options.push(option(&(PROBE, nonce)));
+    options.join(" ")
+}
+
+/// One setting as an option. A space within it would end it.
+fn option((name, value): &(&str, &str)) -> String {
+    format!("-c {name}={}", value.replace('\\', "\\\\").replace(' ', "\\ "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(options: &str, option: &str) -> Option<usize> {
+        options.find(&format!("-c {option}"))
+    }
+
+    #[test]
+    fn user_options_beat_rights_and_times_alone() {
+        let user = "-c role=owner -c row_security=on";
+        let options = options(user, Purpose::Read, &Known::default(), "x");
+        assert!(place(&options, "role=none") < place(&options, "role=owner"));
+        assert!(place(&options, "row_security=on") < place(&options, "row_security=off"));
+    }
+
+    #[test]
+    fn settings_depend_on_purpose_version_and_role() {
+        let known = Known { settings: ["transaction_timeout".to_owned()].into(), superuser: true };
+        let older = options("", Purpose::Read, &Known::default(), "x");
+        let newer = options("", Purpose::Write, &known, "x");
+        for option in ["transaction_timeout=0", "zero_damaged_pages=off", "default_transaction_read_only=off"] {
+            assert!(place(&older, option).is_none() && place(&newer, option).is_some(), "{option}");
+        }
+        assert!(place(&newer, "idle_session_timeout").is_none());
+        assert!(place(&options("", Purpose::Ask, &known, "x"), "search_path=pg_catalog").is_some());
+    }
+
+    #[test]
+    fn a_space_does_not_end_an_option() {
+        assert_eq!(option(&("a", "read committed")), "-c a=read\\ committed");
+    }
+}

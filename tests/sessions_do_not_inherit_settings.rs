@@ -1,0 +1,251 @@
+//! Sessions rely on nothing that a database or a role is set to: dumps, restores and drills are the same under every setting.
+
+use longshore_testkit::cluster::{Cluster, Installation};
+
+use crate::drills_prove_that_backups_restore::place;
+use crate::support::{Job, Workshop};
+
+/// Values whose text, or whose way back, depends on settings.
+const KINDS: &str =
+    "create table kinds (id int primary key, words text[], raw bytea, day timestamptz, span interval, number float8,
+        name text, document xml);
+    insert into kinds select n, array['a', null, 'NULL'], decode('00ff275c', 'hex'), '2024-03-04 05:06:07+02',
+        '-1 mon 2 days -03:04:05', 0.1 + n, 'Grüße € \\ ''' || n, '<a>x</a><b/>' from generate_series(1, 20000) n;
+    create view named as select id as \"Id\", name from kinds where name <> 'x' and words is not null;
+    create function twice(n int) returns int language sql immutable as 'select 2 * n';
+    create index on kinds (twice(id));
+    alter table kinds enable row level security;
+    create policy own on kinds using (id = 3);";
+
+/// The digest of all values, whatever settings the database has.
+const DIGEST: &str = "set row_security = off; set datestyle = 'ISO'; set intervalstyle = postgres; set timezone = 'UTC'; set search_path = public;
+    set statement_timeout = 0; set bytea_output = hex; set extra_float_digits = 3;
+    select count(*), sum(hashtextextended(k::text, 0)) from kinds k";
+
+/// Settings, most of which break a session that does not set its own.
+const SETTINGS: &[(&str, &str)] = &[
+    ("role", "limited"),
+    ("client_encoding", "LATIN1"),
+    ("statement_timeout", "1ms"),
+    ("lock_timeout", "1ms"),
+    ("idle_in_transaction_session_timeout", "1ms"),
+    ("idle_session_timeout", "200ms"),
+    ("default_transaction_read_only", "on"),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_deferrable", "on"),
+    ("search_path", "nowhere"),
+    ("datestyle", "German, DMY"),
+    ("intervalstyle", "sql_standard"),
+    ("timezone", "Asia/Kolkata"),
+    ("bytea_output", "escape"),
+    ("extra_float_digits", "-15"),
+    ("standard_conforming_strings", "off"),
+    ("backslash_quote", "off"),
+    ("escape_string_warning", "on"),
+    ("quote_all_identifiers", "on"),
+    ("array_nulls", "off"),
+    ("transform_null_equals", "on"),
+    ("exit_on_error", "on"),
+    ("client_min_messages", "debug1"),
+    ("row_security", "on"),
+    ("session_replication_role", "replica"),
+    ("xmloption", "document"),
+    ("xmlbinary", "hex"),
+    ("check_function_bodies", "on"),
+    ("synchronous_commit", "off"),
+    ("application_name", "other"),
+    ("lc_numeric", "C"),
+    ("local_preload_libraries", "nowhere"),
+    ("zero_damaged_pages", "on"),
+];
+
+/// The SQL that sets these of the `subject`, such as `role bk`.
+fn set(subject: &str, settings: &[(&str, &str)]) -> String {
+    settings.iter().map(|(name, value)| format!("alter {subject} set {name} = {};\n", quoted(name, value))).collect()
+}
+
+/// A value as `ALTER … SET` takes it. Lists are several values.
+fn quoted(name: &str, value: &str) -> String {
+    if name == "datestyle" { value.to_owned() } else { format!("'{value}'") }
+}
+
+fn named(names: &[&str]) -> Vec<(&'static str, &'static str)> {
+    SETTINGS.iter().filter(|(name, _)| names.contains(name)).copied().collect()
+}
+
+fn with_roles(cluster: &Cluster) {
+    cluster.psql("postgres", "create role limited; create role bk login superuser;");
+}
+
+fn connection(cluster: &Cluster, user: &str) -> String {
+    cluster.connection().replace("user=postgres", &format!("user={user}"))
+}
+
+#[test]
+fn a_dump_a_restore_and_a_drill_set_their_own() {
+    let workshop = Workshop::new();
+    let cluster = &workshop.cluster;
+    with_roles(cluster);
+    cluster.create_database("shop");
+    cluster.psql("shop", KINDS);
+    let digest = cluster.psql("shop", DIGEST);
+    let of_role = [
+        "role",
+        "client_encoding",
+        "statement_timeout",
+        "default_transaction_isolation",
+        "row_security",
+        "exit_on_error",
+    ];
+    let of_database =
+        ["default_transaction_read_only", "quote_all_identifiers", "search_path", "bytea_output", "lock_timeout"];
+    let of_both = ["array_nulls", "intervalstyle", "datestyle"];
+    cluster.psql("postgres", &set("role bk", &named(&of_role)));
+    cluster.psql("postgres", &set("database shop", &named(&of_database)));
+    cluster.psql("postgres", &set("role bk in database shop", &named(&of_both)));
+    cluster.psql("postgres", &set("role bk", &named(&of_both)));
+    let drill = "[job.nightly.drill]\nscratch = { type = 'initdb' }\n[[job.nightly.drill.query]]\ndatabase = 'shop'\n\
+                 sql = 'select count(*) from public.kinds, pg_sleep(0.1)'\nanswer = '20000'\n";
+    workshop.configure_with_connection(&Job { more: drill, ..Job::default() }, &connection(cluster, "bk"));
+    workshop.longshore(&["check"]).keeps_quiet_about("pooler");
+    workshop.longshore(&["run"]).expect(0);
+
+    let target = Cluster::start(&Installation::system(), &[]);
+    with_roles(&target);
+    target.psql("postgres", &set("role bk", &named(&[&of_role[..], &of_both].concat())));
+    let to = format!("{} dbname=shop", connection(&target, "bk"));
+    workshop
+        .opening(&["restore", "shop", "--create", "--to", &to])
+        .expect(0)
+        .keeps_quiet_about("could not be analyzed");
+    assert_eq!(target.psql("shop", DIGEST), digest);
+    assert_eq!(target.psql("shop", "show default_transaction_read_only"), "on");
+    assert_eq!(target.psql("shop", "select relrowsecurity from pg_class where relname = 'kinds'"), "t");
+
+    let scratch = place();
+    let folder = scratch.path().to_str().unwrap();
+    workshop.opening(&["drill", "--scratch-dir", folder]).expect(0);
+}
+
+#[test]
+fn rows_of_damaged_pages_are_not_left_out_silently() {
+    let workshop = Workshop::new();
+    let cluster = &workshop.cluster;
+    cluster.create_database("shop");
+    cluster.psql("shop", "create table t as select 1 as n;");
+    cluster.psql("postgres", "create role plain login; grant pg_read_all_data to plain;");
+    cluster.psql("postgres", "alter database shop set zero_damaged_pages = on;");
+    let job = Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() };
+    // A superuser's session turns it off.
+    workshop.configure(&job);
+    workshop.longshore(&["run"]).expect(0);
+    workshop.configure_with_connection(&job, &connection(cluster, "plain"));
+    let ended = workshop.longshore(&["run"]);
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+    ended.says("zero_damaged_pages is on");
+}
+
+#[test]
+fn options_of_a_service_join_those_of_a_dump() {
+    let workshop = Workshop::new();
+    let cluster = &workshop.cluster;
+    cluster.create_database("shop");
+    cluster.psql(
+        "postgres",
+        "create role owner; create role bk login; grant owner to bk; grant pg_read_all_data to owner;",
+    );
+    cluster.psql("postgres", "alter role bk noinherit; alter role bk set statement_timeout = '1ms';");
+    cluster.psql("shop", "create table t as select n from generate_series(1, 10000) n;");
+    let service = workshop.path("services.conf");
+    let text =
+        format!("[site]\n{}\ndbname=postgres\noptions=-c role=owner\n", connection(cluster, "bk").replace(' ', "\n"));
+    std::fs::write(&service, text).unwrap();
+    let job = Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() };
+    workshop.configure_with_connection(&job, "service=site");
+    crate::support::finish(workshop.command().arg("run").env("PGSERVICEFILE", &service)).expect(0);
+}
+
+mod slow {
+    use super::*;
+
+    /// A workshop with a database for each setting, in which `kinds` lies.
+    fn with_databases() -> Workshop {
+        let workshop = Workshop::new();
+        with_roles(&workshop.cluster);
+        workshop.cluster.create_database("kinds");
+        workshop.cluster.psql("kinds", KINDS);
+        for (name, _) in SETTINGS {
+            workshop.cluster.psql("postgres", &format!("create database \"of_{name}\" template kinds"));
+        }
+        workshop
+    }
+
+    #[test]
+    fn databases_under_each_setting_are_dumped_and_drilled() {
+        let workshop = with_databases();
+        for (name, value) in SETTINGS {
+            workshop.cluster.psql("postgres", &set(&format!("database \"of_{name}\""), &[(name, value)]));
+        }
+        workshop.configure(&Job::default());
+        workshop.longshore(&["run"]).expect(0);
+        let scratch = place();
+        workshop.opening(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
+    }
+
+    #[test]
+    fn roles_under_each_setting_dump_restore_and_drill() {
+        let workshop = Workshop::new();
+        let target = Cluster::start(&Installation::system(), &[]);
+        with_roles(&workshop.cluster);
+        with_roles(&target);
+        workshop.cluster.create_database("kinds");
+        workshop.cluster.psql("kinds", KINDS);
+        let digest = workshop.cluster.psql("kinds", DIGEST);
+        for (number, (name, value)) in SETTINGS.iter().enumerate() {
+            let role = format!("of_{name}");
+            for cluster in [&workshop.cluster, &target] {
+                cluster.psql(
+                    "postgres",
+                    &format!("create role {role} login superuser; {}", set(&format!("role {role}"), &[(name, value)])),
+                );
+            }
+            let scratch = format!(
+                "[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{}' }}\n",
+                connection(&target, &role)
+            );
+            let job = Job { dump: "[{ type = 'pg_dump', databases = ['kinds'] }]", more: &scratch, ..Job::default() };
+            workshop.configure_with_connection(&job, &connection(&workshop.cluster, &role));
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            workshop.longshore(&["run"]).expect(0);
+            let to = format!("{} dbname=again_{number}", connection(&target, &role));
+            workshop
+                .opening(&["restore", "kinds", "--create", "--to", &to])
+                .expect(0)
+                .keeps_quiet_about("could not be analyzed");
+            assert_eq!(target.psql(&format!("again_{number}"), DIGEST), digest, "{name}");
+            workshop.opening(&["drill"]).expect(0);
+        }
+    }
+
+    #[test]
+    fn roles_in_databases_under_each_setting_dump_and_restore() {
+        let workshop = with_databases();
+        let target = Cluster::start(&Installation::system(), &[]);
+        with_roles(&target);
+        let digest = workshop.cluster.psql("kinds", DIGEST);
+        for (name, value) in SETTINGS {
+            target.create_database(&format!("of_{name}"));
+            for cluster in [&workshop.cluster, &target] {
+                cluster.psql("postgres", &set(&format!("role bk in database \"of_{name}\""), &[(name, value)]));
+            }
+        }
+        workshop.configure_with_connection(&Job::default(), &connection(&workshop.cluster, "bk"));
+        workshop.longshore(&["run"]).expect(0);
+        for (name, _) in SETTINGS {
+            let database = format!("of_{name}");
+            let to = format!("{} dbname={database}", connection(&target, "bk"));
+            workshop.opening(&["restore", &database, "--to", &to]).expect(0).keeps_quiet_about("could not be analyzed");
+            assert_eq!(target.psql(&database, DIGEST), digest, "{name}");
+        }
+    }
+}
