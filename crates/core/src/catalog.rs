@@ -12,6 +12,7 @@ use crate::key::{BackupName, Key, PAGE};
 use crate::manifest::Manifest;
 use crate::mark::{MarkName, Marks};
 use crate::retention::Candidate;
+use crate::run_report::ReportName;
 use crate::stage::{Entry, Store};
 use crate::subject::Subject;
 
@@ -28,6 +29,8 @@ pub struct Catalog {
     /// Keys that no manifest names, and that none of the unreadable can mean: artifacts of runs that were cut off, or what
     /// somebody else put there.
     pub orphans: Vec<Entry>,
+    /// The run reports, and files of their details.
+    pub reports: Vec<Key>,
     /// Files of other programs that are taken for backups, by series, oldest first: none until [`Catalog::adopt`] has looked.
     pub adopted: BTreeMap<Series, Vec<Adopted>>,
     /// The orphans that are left alone then, and why.
@@ -129,6 +132,8 @@ impl Catalog {
         let mut marks = Self::read_marks(store, sizes.keys()).await?;
         let mut unclaimed = sizes;
         unclaimed.retain(|key, _| key.as_str() != PAGE);
+        catalog.reports =
+            unclaimed.extract_if(.., |key, _| ReportName::of(key).is_some()).map(|(key, _)| key).collect();
         for manifests::Read { name, key, manifest } in read.into_iter().flatten() {
             unclaimed.remove(&key);
             match manifest {

@@ -78,6 +78,23 @@ pub enum Kind {
     Failed,
 }
 
+impl Kind {
+    /// The word for it in records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+            Self::Corrupt => "corrupt",
+            Self::Locked => "locked",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// An error of one layer. `Display` shows this layer alone; whoever talks to a person prints the chain and the hint.
 #[derive(Debug, Clone)]
 pub struct Error {

@@ -13,10 +13,12 @@
 //! | [`draft`] | what files are called until they are whole |
 //! | [`aftercare`] | what is ended or taken back at a destination when nobody waits for it any more |
 //! | [`mark`] | what became known of a backup since: held, verified, damaged |
+//! | [`run_report`] | the record that each run of a verb leaves |
 //! | [`drill`] | what a restore drill found |
 //! | [`retention`] | which backups to keep, decided with reasons |
 //! | [`plugin`] | how settings become stages |
 //! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
+//! | [`terms`] | how old a job's backups may be, and when its runs are due |
 //! | [`quantity`] | sizes and times as people write them |
 //! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
 //!
@@ -45,8 +47,10 @@ pub mod progress;
 pub mod quantity;
 pub mod retention;
 pub mod root;
+pub mod run_report;
 pub mod stage;
 pub mod stream;
 pub mod subject;
+pub mod terms;
 
 pub use error::{Error, Kind, Result, Stage};

@@ -88,6 +88,8 @@ pub struct Delivery {
     pub bytes: u64,
     /// How long it took.
     pub took: Duration,
+    /// The digest of its manifest there, if the backup is there.
+    pub manifest: Option<Digest>,
 }
 
 impl Delivery {
@@ -130,7 +132,7 @@ impl Pipeline {
             if let (Err(error), None) = (&result, failure.get()) {
                 progress.gave_up(&destination.name, error);
             }
-            Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed() }
+            Delivery { destination: destination.name.clone(), result, bytes, took: begun.elapsed(), manifest: None }
         });
         let mut deliveries = join_all(ships).await;
         if let Some(error) = failure.get() {
@@ -191,7 +193,9 @@ impl Pipeline {
             if delivery.result.is_ok() {
                 let needs = order.needs.get(&destination.name).cloned().unwrap_or_default();
                 let manifest = Manifest { needs, ..manifest.clone() };
+                delivery.manifest = manifest.to_bytes().ok().map(|bytes| Digest::of(&bytes));
                 delivery.result = record(&*destination.store, &name, manifest, details.as_ref()).await;
+                delivery.manifest.take_if(|_| delivery.result.is_err());
                 delivery.took = begun.elapsed();
             }
         });

@@ -1,0 +1,300 @@
+//! Run reports: the record that each run of a verb that acts leaves, however it ended.
+//!
+//! ```text
+//! <cluster>/runs/<job>/2026-06-07_091500-run-1f0c9a7e.json              the report
+//! <cluster>/runs/<job>/2026-06-07_091500-run-1f0c9a7e.details.json.age  messages of errors
+//! ```
+//!
+//! A report is written once, at the end of its run, and never changed. Four segments tell its key
+//! from those of backups.
+
+mod name;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use self::name::{Id, ReportName};
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::BackupName;
+use crate::meter::Digest;
+use crate::terms::Terms;
+
+/// The format that this program writes, and the newest it reads.
+pub const FORMAT: u32 = 1;
+
+/// The most bytes a report, or its details, may have. A prune that removed 100,000 backups names
+/// them all.
+pub const MAX_REPORT_BYTES: usize = 16 << 20;
+
+/// The report of one run of a verb.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunReport {
+    /// The report's format: 1.
+    pub format: u32,
+    /// The version of Longshore that wrote it.
+    pub longshore: String,
+    /// The report's id, which its name carries.
+    pub id: Id,
+    /// The verb, such as `run` or `drill`.
+    pub verb: String,
+    /// The job, where the verb is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// The job's cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The run id that the backups carry, where a run made any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The host.
+    pub host: String,
+    /// When it began, in UTC.
+    pub begun: DateTime<Utc>,
+    /// When it ended, in UTC; nothing where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<DateTime<Utc>>,
+    /// The exit code; nothing where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The class of the error that ended it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Class>,
+    /// What became of each subject.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<SubjectOutcome>,
+    /// Destinations that took no part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<DestinationOutcome>,
+    /// The backups that were removed, by the destination's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removed: BTreeMap<String, Vec<BackupName>>,
+    /// Other counts, by what they count.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, u64>,
+    /// The digest of the report that this host wrote before, for the same job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+    /// The job's terms, by which any host can judge its backups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+}
+
+/// How a run, or a part of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum Outcome {
+    /// All of it succeeded.
+    Done,
+    /// Some of it succeeded.
+    Partial,
+    /// It failed.
+    Failed,
+    /// A damaged backup, or an unsound dump, was found.
+    Damaged,
+    /// A safety rule forbade it.
+    Refused,
+    /// Another run held the lock.
+    Locked,
+    /// A signal ended it.
+    Interrupted,
+    /// Its process ended without a report: it was killed, or the host went down.
+    Lost,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Damaged => "damaged",
+            Self::Refused => "refused",
+            Self::Locked => "locked",
+            Self::Interrupted => "interrupted",
+            Self::Lost => "lost",
+        })
+    }
+}
+
+/// The class of an error: nothing that names hosts, folders or what is in a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Class {
+    /// The stage in which it arose, such as `connect`.
+    pub stage: String,
+    /// Its kind, such as `unavailable`.
+    pub kind: String,
+}
+
+impl From<&Error> for Class {
+    fn from(error: &Error) -> Self {
+        Self { stage: error.stage().to_string(), kind: error.kind().word().to_owned() }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.stage, self.kind.replace('_', " "))
+    }
+}
+
+/// What became of one subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SubjectOutcome {
+    /// The subject, as it stands in names.
+    pub subject: String,
+    /// The backup, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupName>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The class of the error that ended it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Class>,
+    /// The size of its plaintext in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plaintext_bytes: Option<u64>,
+    /// The size of its artifact in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_bytes: Option<u64>,
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// What could not be captured, such as role passwords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_captured: Vec<String>,
+    /// What became of it at each destination.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<DestinationOutcome>,
+}
+
+/// What became of something at one destination.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DestinationOutcome {
+    /// The destination's name.
+    pub destination: String,
+    /// How it ended there.
+    pub outcome: Outcome,
+    /// How many bytes it took or gave.
+    #[serde(default)]
+    pub bytes: u64,
+    /// The class of the error, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Class>,
+    /// The digest of the manifest that was made there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+}
+
+/// The messages of a run's errors, which may name hosts, folders and tables: sealed where the job
+/// seals its backups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Details {
+    /// The message of the error that ended the run, with its causes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The messages of other errors, by the subject or the destination.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub subjects: BTreeMap<String, Vec<String>>,
+}
+
+impl Details {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The first message.
+    pub fn first(&self) -> Option<String> {
+        let other = || {
+            let (subject, messages) = self.subjects.first_key_value()?;
+            Some(format!("{subject}: {}", messages.first()?))
+        };
+        self.error.clone().or_else(other)
+    }
+}
+
+/// Enough of a report to tell its format.
+#[derive(Deserialize)]
+struct Numbered {
+    format: u32,
+}
+
+impl RunReport {
+    /// Reads a report.
+    pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
+        let wrong = |error: serde_json::Error| {
+            Error::new(Stage::Catalog, Kind::Corrupt, name, "not a run report").because(error)
+        };
+        let Numbered { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+        if format > FORMAT {
+            let message = format!("a run report of format {format}, and this program reads up to {FORMAT}");
+            return Err(Error::new(Stage::Catalog, Kind::Refused, name, message).hint("use a newer version"));
+        }
+        serde_json::from_slice(bytes).map_err(wrong)
+    }
+
+    /// The report as it is stored.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        to_bytes(self, &self.id)
+    }
+}
+
+/// JSON as it is stored.
+fn to_bytes(value: &impl Serialize, id: &Id) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| {
+        Error::new(Stage::Catalog, Kind::Failed, id.to_string(), "cannot write the run report").because(error)
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+impl Details {
+    /// The details of a report as they are stored.
+    pub fn to_bytes(&self, id: &Id) -> Result<Vec<u8>> {
+        to_bytes(self, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_format_1_reads_and_writes_back_the_same() {
+        let text = include_str!("../testdata/run-report-1.json");
+        let report = RunReport::from_bytes("x", text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(report.to_bytes().unwrap()).unwrap(), text);
+    }
+
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(RunReport)).unwrap() + "\n";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/run-report.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(path, &schema).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert_eq!(written, schema, "run the test again with UPDATE_SCHEMA=1 and look at the difference");
+    }
+
+    #[test]
+    fn a_report_from_the_future_is_refused_by_its_number() {
+        let error = RunReport::from_bytes("x", br#"{"format":2,"new":true}"#).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert_eq!(RunReport::from_bytes("x", b"{").unwrap_err().kind(), Kind::Corrupt);
+    }
+}

@@ -1,0 +1,215 @@
+//! The names of run reports.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, Stage};
+use crate::key::{Key, Stamp, encode_name, encode_name_apart};
+
+/// The folder, below the cluster's, that holds the reports of all its jobs.
+const FOLDER: &str = "runs";
+/// The end of a report's key.
+const REPORT: &str = ".json";
+/// The end, before the encryption's, of the key of a report's details.
+const DETAILS: &str = ".details.json";
+/// How many digits tell the runs of one second apart.
+const DIGITS: usize = 8;
+
+/// The id of a run's report: its time, the verb, and digits that tell it from any other of that
+/// second.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub struct Id {
+    /// When the run began.
+    pub time: Stamp,
+    /// The verb.
+    pub verb: String,
+    digits: String,
+}
+
+impl Id {
+    /// The id of a run that began then; `seed` is what no other run has, in hexadecimal. Of one verb,
+    /// ids are in the order of their times, to the millisecond.
+    pub fn new(time: DateTime<Utc>, verb: &str, seed: &str) -> Self {
+        let millis = format!("{:03x}", time.timestamp_subsec_millis().min(999));
+        let digits = millis.chars().chain(seed.chars()).chain(std::iter::repeat('0'));
+        Self { time: Stamp::new(time), verb: verb.to_owned(), digits: digits.take(DIGITS).collect() }
+    }
+
+    /// Reads an id as it stands in a name, such as `2026-06-07_091500-run-1f0c9a7e`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, digits) = text.rsplit_once('-')?;
+        let (time, verb) = rest.rsplit_once('-')?;
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let sound = digits.len() == DIGITS
+            && digits.bytes().all(is_hex)
+            && !verb.is_empty()
+            && verb.bytes().all(|byte| byte.is_ascii_lowercase());
+        sound.then_some(Self { time: Stamp::parse(time)?, verb: verb.to_owned(), digits: digits.to_owned() })
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.time, self.verb, self.digits)
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        let wrong = || Error::new(Stage::Catalog, Kind::Corrupt, &text, "not the id of a run report");
+        Self::parse(&text).ok_or_else(wrong)
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.to_string()
+    }
+}
+
+/// The name of a run report in a destination.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReportName {
+    /// The cluster, as it stands in keys.
+    pub cluster: String,
+    /// The job, as it stands in keys.
+    pub job: String,
+    /// The id.
+    pub id: Id,
+}
+
+impl ReportName {
+    /// The name of the report of a job's run.
+    pub fn new(cluster: &str, job: &str, id: Id) -> Self {
+        Self { cluster: encode_name(cluster), job: segment(job), id }
+    }
+
+    /// The name whose report, or whose details, have this key, if they are such.
+    pub fn of(key: &Key) -> Option<Self> {
+        let [cluster, FOLDER, job, file] = <[&str; 4]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?
+        else {
+            return None;
+        };
+        let (id, end) = file.split_at_checked(file.find('.')?)?;
+        let is_details =
+            end.strip_prefix(DETAILS).is_some_and(|sealing| sealing.is_empty() || sealing.starts_with('.'));
+        let id = Id::parse(id).filter(|_| end == REPORT || is_details)?;
+        Some(Self { cluster: cluster.to_owned(), job: job.to_owned(), id })
+    }
+
+    /// Whether a key of this name is that of the details.
+    pub fn is_details(key: &Key) -> bool {
+        Self::of(key).is_some() && key.file_name().contains(DETAILS)
+    }
+
+    /// Whether it is of this job.
+    pub fn is_of(&self, cluster: &str, job: &str) -> bool {
+        self.cluster == encode_name(cluster) && self.job == segment(job)
+    }
+
+    /// Whether it is of a job of this name, of any cluster.
+    pub fn is_of_job(&self, job: &str) -> bool {
+        self.job == segment(job)
+    }
+
+    /// The report's key.
+    pub fn key(&self) -> Result<Key> {
+        Key::parse(&format!("{self}{REPORT}"))
+    }
+
+    /// The key of the details; `extension` is the encryption's.
+    pub fn details(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{self}{DETAILS}{extension}"))
+    }
+}
+
+impl fmt::Display for ReportName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{FOLDER}/{}/{}", self.cluster, self.job, self.id)
+    }
+}
+
+/// The folder of a job's reports. Beside it lie the files of a database that is called as the
+/// folder of all reports is; no folder is called as one of those.
+fn segment(job: &str) -> String {
+    match job.strip_prefix(FOLDER) {
+        Some(rest) if rest.starts_with('-') => encode_name_apart(job),
+        _ => encode_name(job),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::BackupName;
+    use crate::mark::MarkName;
+
+    fn id(verb: &str) -> Id {
+        Id::new("2026-06-07T09:15:00Z".parse().unwrap(), verb, "1f0c9a7e55")
+    }
+
+    #[test]
+    fn an_id_reads_back_as_it_is_written_and_no_other_way() {
+        assert_eq!(id("run").to_string(), "2026-06-07_091500-run-0001f0c9");
+        let later = Id::new("2026-06-07T09:15:00.999Z".parse().unwrap(), "run", "0");
+        assert_eq!(later.to_string(), "2026-06-07_091500-run-3e700000");
+        assert!(id("run") < later);
+        for verb in ["run", "drill", "unhold"] {
+            assert_eq!(Id::parse(&id(verb).to_string()), Some(id(verb)));
+        }
+        for bad in [
+            "2026-06-07_091500",
+            "2026-06-07_091500-1f0c9a7e",
+            "2026-06-07_091500--1f0c9a7e",
+            "2026-06-07_091500-Run-1f0c9a7e",
+            "2026-06-07_091500-run-1f0c9a7",
+            "2026-06-07_091500-run-1F0C9A7E",
+            "2026-02-30_091500-run-1f0c9a7e",
+        ] {
+            assert_eq!(Id::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_report_is_taken_for_the_file_of_a_backup() {
+        let jobs =
+            ["nightly", "runs", "runs-2026-06-07_091500.json", "runs-", "a.details.json", "globals", "2026-06-07", "0"];
+        for (cluster, job) in jobs.iter().flat_map(|job| [("main", job), ("runs", job), ("ä/b", job)]) {
+            let name = ReportName::new(cluster, job, id("run"));
+            for key in [name.key().unwrap(), name.details("").unwrap(), name.details(".age").unwrap()] {
+                assert_eq!(ReportName::of(&key).as_ref(), Some(&name), "{key}");
+                assert!(name.is_of(cluster, job) && !name.is_of(cluster, "other"));
+                assert_eq!(ReportName::is_details(&key), key != name.key().unwrap(), "{key}");
+                // As every release has read names since the first.
+                let as_backup = (BackupName::of_manifest(&key), BackupName::of_file(&key));
+                assert_eq!((as_backup, MarkName::of(&key), MarkName::of_details(&key)), ((None, None), None, None));
+            }
+            let folder = name.key().unwrap().folder().to_owned();
+            let as_file = Key::parse(&folder).unwrap();
+            assert_eq!((BackupName::of_manifest(&as_file), BackupName::of_file(&as_file)), (None, None), "{folder}");
+        }
+    }
+
+    #[test]
+    fn no_file_of_a_backup_is_taken_for_a_report() {
+        for stranger in [
+            "main/runs/runs-2026-06-07_091500.json",
+            "main/runs/runs-2026-06-07_091500.dump.zst.age",
+            "main/runs/2026-06-07_091500-run-1f0c9a7e.json",
+            "main/runs/nightly/2026-06-07_091500-run-1f0c9a7e.txt",
+            "main/runs/nightly/2026-06-07_091500-run-1f0c9a7e",
+            "main/runs/nightly/2026-06-07_091500-run-1f0c9a7e.details.jsonx",
+            "main/runs/nightly/notes.json",
+            "main/drills/nightly/2026-06-07_091500-run-1f0c9a7e.json",
+            "old/main/runs/nightly/2026-06-07_091500-run-1f0c9a7e.json",
+        ] {
+            assert_eq!(ReportName::of(&Key::parse(stranger).unwrap()), None, "{stranger}");
+        }
+    }
+}

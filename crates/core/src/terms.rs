@@ -1,0 +1,97 @@
+//! The terms of a job: how old its backups may be, when its runs are due, and where its backups
+//! belong.
+
+use std::fmt;
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::Span;
+
+/// The word for [`MaxAge::Unlimited`].
+const NONE: &str = "none";
+
+/// The greatest age that the newest backup of a series may have, such as `"26h"`, or `"none"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
+pub enum MaxAge {
+    /// No backup is ever too old.
+    Unlimited,
+    /// A backup may be this old.
+    Span(Span),
+}
+
+impl MaxAge {
+    /// The age, if there is a limit. An age longer than time is one that no backup reaches.
+    pub fn limit(self) -> Option<TimeDelta> {
+        match self {
+            Self::Unlimited => None,
+            Self::Span(span) => Some(TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX)),
+        }
+    }
+}
+
+impl TryFrom<String> for MaxAge {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == NONE {
+            return Ok(Self::Unlimited);
+        }
+        let span = Span::try_from(text).map_err(|error| format!("{error}, or \"{NONE}\" where no age is too much"))?;
+        Ok(Self::Span(span))
+    }
+}
+
+impl fmt::Display for MaxAge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str(NONE),
+            Self::Span(span) => span.fmt(f),
+        }
+    }
+}
+
+impl From<MaxAge> for String {
+    fn from(age: MaxAge) -> Self {
+        age.to_string()
+    }
+}
+
+/// The terms of a job, as its configuration states them: enough to judge its backups without that
+/// configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Terms {
+    /// The greatest age of the newest backup, such as `26h`, or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<MaxAge>,
+    /// When runs are due: a cron expression of five fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, by its name in the IANA's database; UTC without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// The names of the destinations that the job ships to.
+    #[serde(default)]
+    pub destinations: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_a_span_or_none() {
+        for text in ["26h", "none", "7d"] {
+            assert_eq!(MaxAge::try_from(text.to_owned()).unwrap().to_string(), if text == "7d" { "1w" } else { text });
+        }
+        assert_eq!(MaxAge::try_from("none".to_owned()).unwrap().limit(), None);
+        assert_eq!(MaxAge::try_from("26h".to_owned()).unwrap().limit(), Some(TimeDelta::hours(26)));
+        for bad in ["", "never", "None", "26"] {
+            let error = MaxAge::try_from(bad.to_owned()).unwrap_err();
+            assert!(error.contains("\"none\""), "{bad}: {error}");
+        }
+    }
+}
