@@ -17,6 +17,7 @@ use longshore_core::plugin::{Cluster, Site};
 use longshore_core::quantity::Span;
 use longshore_core::retention::Policy;
 use longshore_core::stage::{Dump, Encrypt, Store, Verify};
+use longshore_core::terms::MaxAge;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 use toml::Spanned;
@@ -54,6 +55,7 @@ pub struct Config {
 }
 
 /// A destination that was read.
+#[derive(Clone)]
 pub struct Destination {
     store: Builder<dyn Store>,
     /// How many artifacts are shipped to it at once, if that is bounded.
@@ -110,7 +112,7 @@ pub struct Job {
     /// How many databases are dumped at once.
     pub parallel: usize,
     /// How old the newest backup of a series may be at each destination.
-    pub max_age: Option<TimeDelta>,
+    pub max_age: Option<MaxAge>,
     /// When whoever runs the job does so.
     pub schedule: Option<Schedule>,
     /// How it is drilled.
@@ -319,8 +321,7 @@ impl Known<'_> {
             retention: self.retention(settings.retention, &settings.ship).map_err(&wrong)?,
             ship: settings.ship,
             parallel,
-            // An age longer than time is one that nothing reaches.
-            max_age: settings.max_age.map(|age| TimeDelta::from_std(age.duration()).unwrap_or(TimeDelta::MAX)),
+            max_age: settings.max_age,
             schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
             drill: drill.map(|drill| drill::drilling(name, drill, registry)).transpose()?.unwrap_or_default(),
         })

@@ -5,6 +5,7 @@
 //! | [`config`] | the TOML file, as written and as resolved; errors that name their place in it |
 //! | [`registry`] | which plugins there are |
 //! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
+//! | [`run_report`] | the record that each run of a verb leaves, here and at destinations |
 //! | [`report`], [`problem`] | what became of a run, and what went wrong in it |
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
@@ -42,6 +43,7 @@ pub mod registry;
 pub mod report;
 pub mod restore;
 pub mod run;
+pub mod run_report;
 #[cfg(test)]
 mod sample;
 pub mod schedule;

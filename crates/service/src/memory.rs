@@ -89,15 +89,19 @@ fn enough(destination: &str, what: &str, there: usize, left: usize) -> Result<()
 }
 
 /// Where it is kept: as configured, or where the system has what programs keep.
-fn state_dir(config: &Config) -> Result<PathBuf> {
+pub(crate) fn usual_state_dir(config: &Config) -> Option<PathBuf> {
     let home = |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
-    let folder = match &config.state_dir {
+    match &config.state_dir {
         Some(configured) => Some(configured.clone()),
         None if rustix::process::geteuid().is_root() => Some(PathBuf::from("/var/lib/longshore")),
         None => home("XDG_STATE_HOME", "longshore").or_else(|| home("HOME", ".local/state/longshore")),
-    };
+    }
+}
+
+/// The same, made if it is missing.
+pub(crate) fn state_dir(config: &Config) -> Result<PathBuf> {
     let hint = "set state_dir in the configuration to a folder that this user can write to";
-    let folder = folder.ok_or_else(|| {
+    let folder = usual_state_dir(config).ok_or_else(|| {
         Error::new(Stage::Retention, Kind::Failed, "", "there is no place to remember anything: HOME is not set")
             .hint(hint)
     })?;

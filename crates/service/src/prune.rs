@@ -27,6 +27,7 @@ use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Adoption, Config, Job};
 use crate::memory::Memory;
 use crate::problem::Problem;
+use crate::run_report;
 use crate::sweep::sweep;
 
 /// Whether to act on a plan or only to show it.
@@ -183,6 +184,11 @@ async fn of_owners(
         error: None,
         refused: false,
     };
+    if request.mode == Mode::Act {
+        for job in owners.iter().filter_map(|owner| owner.job()) {
+            run_report::prune(&*at.store, &at.catalog.reports, &job.site.cluster.name, &job.name).await;
+        }
+    }
     match sweep(at, memory.as_mut(), request.mode, now - config.destination(&at.name)?.orphan_grace).await {
         Ok(swept) => pruned.swept = swept,
         Err(error) => problems.push(Problem::from(&error)),

@@ -5,6 +5,8 @@ use longshore_core::Result;
 use longshore_core::compress::Effort;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::manifest::Verification;
+use longshore_core::meter::Digest;
+use longshore_core::run_report::Class;
 use longshore_core::subject::Subject;
 use serde::Serialize;
 
@@ -57,6 +59,9 @@ pub struct ArtifactReport {
     pub warnings: Vec<String>,
     /// Why the dump failed, if it did: then it is at no destination.
     pub error: Option<Problem>,
+    /// The class of that error.
+    #[serde(skip)]
+    pub class: Option<Class>,
 }
 
 /// What compression cost.
@@ -90,13 +95,27 @@ pub struct DestinationReport {
     pub caught_up_from: Option<String>,
     /// Why it failed, if it did.
     pub error: Option<Problem>,
+    /// The class of that error.
+    #[serde(skip)]
+    pub class: Option<Class>,
+    /// The digest of the manifest that was made there.
+    #[serde(skip)]
+    pub manifest: Option<Digest>,
 }
 
 impl DestinationReport {
     /// The report of a result.
     pub fn new(destination: &str, bytes: u64, seconds: f64, result: &Result<()>) -> Self {
-        let error = result.as_ref().err().map(Problem::from);
-        Self { destination: destination.to_owned(), bytes, seconds, caught_up_from: None, error }
+        let error = result.as_ref().err();
+        Self {
+            destination: destination.to_owned(),
+            bytes,
+            seconds,
+            caught_up_from: None,
+            error: error.map(Problem::from),
+            class: error.map(Class::from),
+            manifest: None,
+        }
     }
 }
 

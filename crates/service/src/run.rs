@@ -15,6 +15,7 @@ use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Delivery, Destination, Order, Pipeline, Shipped};
 use longshore_core::progress::Progress;
 use longshore_core::retention::Regime;
+use longshore_core::run_report::Class;
 use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -262,18 +263,21 @@ fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactRepo
         not_captured: Vec::new(),
         warnings: Vec::new(),
         error: None,
+        class: None,
     };
     let Shipped { name, manifest, remarks, effort, deliveries } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
             report.error = Some(Problem::from(&error));
+            report.class = Some(Class::from(&error));
             return report;
         }
     };
     report.destinations = deliveries
         .iter()
-        .map(|Delivery { destination, result, bytes, took }| {
-            DestinationReport::new(destination, *bytes, took.as_secs_f64(), result)
+        .map(|Delivery { destination, result, bytes, took, manifest }| DestinationReport {
+            manifest: manifest.clone(),
+            ..DestinationReport::new(destination, *bytes, took.as_secs_f64(), result)
         })
         .collect();
     report.compression = effort.map(Compressed::from);
@@ -321,6 +325,7 @@ async fn catch_up(
         let mut reports = artifact.into_iter().flat_map(|artifact| &mut artifact.destinations);
         if let Some(at) = reports.find(|at| at.destination == destination) {
             at.error = Some(Problem::from(&error));
+            at.class = Some(Class::from(&error));
         }
     }
     let has_all = |destination: &DestinationReport| {

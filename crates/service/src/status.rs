@@ -4,16 +4,17 @@ mod drills;
 mod growth;
 mod judge;
 mod report;
+mod runs;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use futures_util::future::join_all;
 use longshore_core::catalog::{Backup, Series};
 use longshore_core::plugin::Identities;
-use longshore_core::quantity::Span;
+use longshore_core::terms::MaxAge;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
@@ -23,11 +24,13 @@ pub use self::report::{
     AtDestination, Attention, Copies, DestinationStatus, DrillTime, Level, Matter, Newest, Proved, RestoreTime,
     SeriesStatus, Size, Status, Tables,
 };
+pub use self::runs::{JobStatus, RunStatus};
 use crate::catalogs::{Catalogued, catalogs};
 use crate::config::Config;
 use crate::problem::Problem;
 use crate::record::record;
 use crate::registry::Registry;
+use crate::run_report::last_runs;
 
 /// The names of the tables that a record of a dump tells, if it is one that does.
 pub type TablesOf<'a> = dyn Fn(&Map<String, Value>) -> Option<BTreeSet<String>> + 'a;
@@ -37,7 +40,7 @@ pub struct Request<'a> {
     /// Only this job's series, whether or not it is configured here.
     pub job: Option<&'a str>,
     /// How old the newest backup of a series may be, where its job does not say.
-    pub max_age: Option<Span>,
+    pub max_age: Option<MaxAge>,
     /// What opens the records that name tables.
     pub identities: &'a Identities,
     /// What reads them.
@@ -47,13 +50,12 @@ pub struct Request<'a> {
 /// Looks at the destinations of one job, or at all. One that cannot be read needs attention itself, and hides no other.
 pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>) -> Result<Status> {
     let now = Utc::now();
-    let max_age = request.max_age.map(|age| TimeDelta::from_std(age.duration()).unwrap_or(TimeDelta::MAX));
-    let terms = Terms { config, job: request.job, max_age, now };
     let (mut read, mut destinations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
+    let want = |series: &Series| request.job.is_none_or(|job| job == series.job);
     for (name, at) in read_all(config, request.job).await? {
         match at {
             Ok(at) => {
-                let (told, more) = destination(&at, &terms).await;
+                let (told, more) = destination(&at, want).await;
                 destinations.push(told);
                 attention.extend(more);
                 read.push(at);
@@ -64,8 +66,15 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
             }
         }
     }
+    let (last_runs, errors) = last_runs(config, registry, request.identities, &read, request.job).await;
+    attention.extend(errors.iter().map(|(name, error)| {
+        let message = format!("a run report cannot be read: {}", error.chain());
+        Attention { destination: name.clone(), ..of_destination(Matter::Unknown, "", message) }
+    }));
+    let terms = Terms { config, job: request.job, max_age: request.max_age, reported: &last_runs, now };
     if let Some(job) = request.job.filter(|job| !config.jobs.contains_key(*job)) {
-        let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job));
+        let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job))
+            || last_runs.keys().any(|(_, known)| known == job);
         if !is_known && read.len() == destinations.len() {
             return Err(Error::new(Stage::Config, Kind::Usage, job, "there is no such job, and no backup of one")
                 .hint("`longshore status` without a job shows all that there is"));
@@ -78,6 +87,8 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
     let seen: Vec<_> = read.iter().map(|at| Seen { name: &at.name, catalog: &at.catalog }).collect();
     let (mut series, found) = judge(&seen, drills, &terms);
     attention.extend(found);
+    let (jobs, found) = runs::jobs(&last_runs, &seen, &terms);
+    attention.extend(found);
     for status in &mut series {
         name_tables(status, &read, registry, request, &mut attention, &terms).await;
     }
@@ -86,7 +97,7 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
             |it: &Attention| (std::cmp::Reverse((it.level, it.matter)), it.destination.clone(), it.series.clone());
         order(one).cmp(&order(other))
     });
-    Ok(Status { time: now, attention, series, destinations })
+    Ok(Status { time: now, attention, jobs, series, destinations })
 }
 
 /// The catalogs of the destinations that a job ships to, if it is known here, or else of all.
@@ -97,7 +108,7 @@ async fn read_all(config: &Config, job: Option<&str>) -> Result<Vec<(String, Res
 }
 
 /// What lies in a destination, and what is the matter with it.
-async fn destination(at: &Catalogued, terms: &Terms<'_>) -> (DestinationStatus, Vec<Attention>) {
+async fn destination(at: &Catalogued, want: impl Fn(&Series) -> bool) -> (DestinationStatus, Vec<Attention>) {
     let mut attention = Vec::new();
     let unreadable = &at.catalog.unreadable;
     if let Some((_, error)) = unreadable.iter().find(|(_, error)| error.kind() == Kind::Corrupt).or(unreadable.first())
@@ -119,7 +130,7 @@ async fn destination(at: &Catalogued, terms: &Terms<'_>) -> (DestinationStatus, 
             Some,
         ),
     };
-    let wanted = || at.catalog.series.iter().filter(|(series, _)| terms.want(series));
+    let wanted = || at.catalog.series.iter().filter(|(series, _)| want(series));
     let backups = || wanted().flat_map(|(_, backups)| backups);
     let told = DestinationStatus {
         name: at.name.clone(),

@@ -11,6 +11,7 @@ use longshore_core::compress::{Compression, Level};
 use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
 use longshore_core::retention::zone;
+use longshore_core::terms::MaxAge;
 use secrecy::SecretString;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
@@ -102,7 +103,7 @@ pub(super) struct Job {
     #[serde(default = "one")]
     pub(super) parallel: usize,
     pub(super) scratch_dir: Option<PathBuf>,
-    pub(super) max_age: Option<Span>,
+    pub(super) max_age: Option<MaxAge>,
     pub(super) schedule: Option<Expression>,
     #[serde(default, deserialize_with = "some_zone")]
     pub(super) timezone: Option<Tz>,

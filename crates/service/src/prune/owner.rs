@@ -27,6 +27,14 @@ impl<'a> Owner<'a> {
         }
     }
 
+    /// The job, if it is one.
+    pub(super) fn job(self) -> Option<&'a Job> {
+        match self {
+            Self::Job(job, _) => Some(job),
+            Self::Adoption(_) => None,
+        }
+    }
+
     /// The policy.
     pub(super) fn policy(self) -> &'a Policy {
         match self {

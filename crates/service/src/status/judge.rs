@@ -3,20 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::mark::Says;
 use longshore_core::quantity::{Span, age};
 use longshore_core::retention::CLOCK_TOLERANCE;
+use longshore_core::terms::{self, MaxAge};
 
 use super::drills::Drills;
 use super::growth;
 use super::report::{AtDestination, Attention, Copies, Level, Matter, Newest, Proved, SeriesStatus, Size, Tables};
 use crate::config::{Config, Job};
 use crate::prune::shown;
+use crate::run_report::{JobKey, LastRuns};
+use crate::schedule::{Expression, Schedule};
 use crate::series::{ended, newest_whole_run};
 
 /// A run is late, and a copy is missing, once they are not there for so long. A run has twice the time besides that its newest backup took.
 const GRACE: TimeDelta = TimeDelta::hours(1);
+
+/// The remedy for a series without terms.
+const UNJUDGED: &str =
+    "nothing limits its age: set max_age or schedule in the job (max_age = \"none\" for no limit), or give --max-age";
 
 /// A destination that could be read.
 #[derive(Clone, Copy)]
@@ -35,7 +43,9 @@ pub(super) struct Terms<'a> {
     /// Only this job.
     pub(super) job: Option<&'a str>,
     /// How old the newest backup may be, where its job does not say.
-    pub(super) max_age: Option<TimeDelta>,
+    pub(super) max_age: Option<MaxAge>,
+    /// The last runs of jobs, whose reports state terms.
+    pub(super) reported: &'a BTreeMap<JobKey, LastRuns>,
     /// The time by this host's clock.
     pub(super) now: DateTime<Utc>,
 }
@@ -56,9 +66,34 @@ impl<'a> Terms<'a> {
         backup.manifest.time.time() <= self.now + CLOCK_TOLERANCE
     }
 
+    /// The terms of a series: as its job is configured here, or else as its last run reported them.
+    fn stated(&self, series: &Series) -> Stated {
+        let job = self.job_of(series).map(|job| Stated { max_age: job.max_age, schedule: job.schedule.clone() });
+        job.filter(|stated| stated.max_age.is_some() || stated.schedule.is_some()).unwrap_or_else(|| {
+            let reported = self.reported.get(&(series.cluster.clone(), series.job.clone()));
+            reported.and_then(LastRuns::terms).map(Stated::from).unwrap_or_default()
+        })
+    }
+
     fn newest(&self, backup: &Backup) -> Newest {
         let time = backup.manifest.time.time();
         Newest { backup: backup.name.clone(), time, age_seconds: (self.now - time).num_seconds() }
+    }
+}
+
+/// The terms that a job states.
+#[derive(Default)]
+struct Stated {
+    max_age: Option<MaxAge>,
+    schedule: Option<Schedule>,
+}
+
+impl From<&terms::Terms> for Stated {
+    fn from(terms: &terms::Terms) -> Self {
+        let expression = terms.schedule.clone().and_then(|text| Expression::try_from(text).ok());
+        let zone = terms.timezone.as_ref().map_or(Some(Tz::UTC), |name| name.parse().ok());
+        let schedule = expression.zip(zone).map(|(expression, zone)| Schedule::new(expression, zone));
+        Self { max_age: terms.max_age, schedule }
     }
 }
 
@@ -113,6 +148,8 @@ pub(super) fn good_once<'a>(places: impl IntoIterator<Item = &'a [Backup]>, now:
 
 /// The oldest that a newest backup may be, and why.
 enum Allowed {
+    /// As old as it is: no limit is wanted.
+    Any,
     /// No older than this.
     Age(TimeDelta),
     /// Made since this run was due.
@@ -125,13 +162,14 @@ struct Case<'a> {
     /// Its backups at each destination that has some.
     places: BTreeMap<&'a str, &'a [Backup]>,
     terms: &'a Terms<'a>,
-    job: Option<&'a Job>,
+    stated: Stated,
     /// The good ones, each once, the oldest first.
     good: Vec<&'a Backup>,
     ended: Option<DateTime<Utc>>,
     copies: Copies,
     /// The destinations that can be read and should have the newest.
     judged: BTreeSet<&'a str>,
+    /// Nothing where no term limits its age.
     allowed: Option<Allowed>,
 }
 
@@ -143,7 +181,7 @@ impl<'a> Case<'a> {
         readable: &BTreeSet<&'a str>,
         terms: &'a Terms<'a>,
     ) -> Self {
-        let job = terms.job_of(series);
+        let (job, stated) = (terms.job_of(series), terms.stated(series));
         let good = good_once(places.values().copied(), terms.now);
         let past = places.values().copied().flatten().filter(|backup| terms.is_past(backup));
         let newest = past.max_by_key(|backup| backup.manifest.time);
@@ -173,21 +211,21 @@ impl<'a> Case<'a> {
         });
         let judged = judged.collect();
         let ended = ended(newest.map(|newest| newest.manifest.time.time()), newest_run);
-        let allowed = allowed(job, good.last().copied(), terms);
-        Self { series, places, terms, job, good, ended, copies, judged, allowed }
+        let allowed = allowed(&stated, good.last().copied(), terms);
+        Self { series, places, terms, stated, good, ended, copies, judged, allowed }
     }
 
     fn status(&self, drills: Vec<super::report::DrillTime>) -> SeriesStatus {
         let names: BTreeSet<&str> = self.places.keys().chain(&self.judged).copied().collect();
         let destinations: Vec<_> = names.into_iter().map(|name| self.at(name)).collect();
-        let max_age = self.job.and_then(|job| job.max_age).or(self.terms.max_age);
-        let schedule = self.job.and_then(|job| job.schedule.as_ref()).filter(|_| self.ended.is_none());
+        let max_age = self.stated.max_age.or(self.terms.max_age);
+        let schedule = self.stated.schedule.as_ref().filter(|_| self.ended.is_none());
         SeriesStatus {
             cluster: self.series.cluster.clone(),
             subject: self.series.subject.segment(),
             job: self.series.job.clone(),
             level: Level::Good,
-            max_age_seconds: max_age.map(|age| age.num_seconds()),
+            max_age_seconds: max_age.and_then(MaxAge::limit).map(|age| age.num_seconds()),
             newest: self.good.last().map(|backup| self.terms.newest(backup)),
             ended: self.ended,
             next_run: schedule.and_then(|schedule| schedule.next(self.terms.now)),
@@ -222,6 +260,7 @@ impl<'a> Case<'a> {
             newest: newest.map(|backup| self.terms.newest(backup)),
             stale: self.allowed.as_ref().filter(|_| is_judged).map(|allowed| {
                 newest.is_none_or(|newest| match allowed {
+                    Allowed::Any => false,
                     Allowed::Age(age) => self.terms.now - newest.manifest.time.time() > *age,
                     Allowed::Since(due) => newest.manifest.time.time() < *due,
                 })
@@ -237,6 +276,9 @@ impl<'a> Case<'a> {
         let mut all = self.damages();
         all.extend(self.stale(status));
         if self.ended.is_none() {
+            if self.allowed.is_none() {
+                all.push(self.finding(Matter::Unjudged, None, UNJUDGED.to_owned()));
+            }
             all.extend(self.missing(status));
             if let Some(size) = status.size.as_ref().filter(|size| size.shrunk) {
                 all.push(self.finding(Matter::Shrunk, None, shrunk(size)));
@@ -296,7 +338,7 @@ impl<'a> Case<'a> {
                 shown(newest.time),
                 Span::new(most.to_std().unwrap_or_default())
             ),
-            None => format!("the newest good backup is {old} old, of {}", shown(newest.time)),
+            Some(Allowed::Any) | None => format!("the newest good backup is {old} old, of {}", shown(newest.time)),
         }
     }
 
@@ -329,14 +371,14 @@ impl<'a> Case<'a> {
 }
 
 /// How old the newest may be: as its job says, or as is asked for; or else it must be of the last run that was due.
-fn allowed(job: Option<&Job>, newest: Option<&Backup>, terms: &Terms<'_>) -> Option<Allowed> {
-    if let Some(age) = job.and_then(|job| job.max_age).or(terms.max_age) {
-        return Some(Allowed::Age(age));
+fn allowed(stated: &Stated, newest: Option<&Backup>, terms: &Terms<'_>) -> Option<Allowed> {
+    if let Some(age) = stated.max_age.or(terms.max_age) {
+        return Some(age.limit().map_or(Allowed::Any, Allowed::Age));
     }
     let took = newest.map_or(TimeDelta::zero(), |newest| newest.manifest.finished - newest.manifest.time.time());
     let grace = GRACE.checked_add(&took).and_then(|grace| grace.checked_add(&took)).unwrap_or(GRACE).max(GRACE);
     let until = terms.now.checked_sub_signed(grace)?;
-    job?.schedule.as_ref()?.last(until).map(Allowed::Since)
+    stated.schedule.as_ref()?.last(until).map(Allowed::Since)
 }
 
 /// What a backup takes, in bytes.

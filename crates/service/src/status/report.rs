@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::key::BackupName;
 use serde::Serialize;
 
+use super::runs::JobStatus;
 use crate::problem::Problem;
 
 /// What there is, and what needs attention.
@@ -13,6 +14,8 @@ pub struct Status {
     pub time: DateTime<Utc>,
     /// What needs attention, the worst first.
     pub attention: Vec<Attention>,
+    /// Every job, with how its last runs ended, in the order of clusters and names.
+    pub jobs: Vec<JobStatus>,
     /// Every series, in the order of clusters, subjects and jobs.
     pub series: Vec<SeriesStatus>,
     /// Every destination, in the order of names.
@@ -32,6 +35,8 @@ impl Status {
 pub enum Level {
     /// It is as it should be.
     Good,
+    /// Nothing states how it should be.
+    Unknown,
     /// A person should look at it.
     Warning,
     /// What is promised does not hold now.
@@ -42,6 +47,8 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Matter {
+    /// No term limits the age of a series: neither its job nor the caller states one.
+    Unjudged,
     /// Something that could not be found out, and that nothing else depends on.
     Unknown,
     /// A destination lacks the newest backup.
@@ -52,20 +59,41 @@ pub enum Matter {
     TablesVanished,
     /// The newest backup is smaller than those before it, by more than a third.
     Shrunk,
+    /// The last run of a job was ended by a signal.
+    RunInterrupted,
+    /// The last run of a job succeeded in part.
+    RunPartial,
     /// A destination, or a record in it, cannot be read.
     Unreadable,
     /// The newest good backup is older than it may be, or there is none.
     Stale,
+    /// The last run of a job ended without a report.
+    RunLost,
+    /// The last run of a job failed, or was refused.
+    RunFailed,
     /// The newest backup is damaged.
     Damaged,
 }
 
 impl Matter {
+    /// Whether it is about the last run of a job.
+    pub fn is_of_run(self) -> bool {
+        matches!(self, Self::RunInterrupted | Self::RunPartial | Self::RunLost | Self::RunFailed)
+    }
+
+    /// Whether it is an alarm: the promise does not hold, or nothing tells that it does.
+    pub fn alarms(self) -> bool {
+        matches!(self, Self::RunInterrupted | Self::RunPartial)
+            || matches!(self.level(), Level::Critical | Level::Unknown)
+    }
+
     /// How bad it is.
     pub fn level(self) -> Level {
         match self {
+            Self::Unjudged => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::Unreadable | Self::Stale | Self::Damaged => Level::Critical,
+            Self::RunInterrupted | Self::RunPartial => Level::Warning,
+            Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed | Self::Damaged => Level::Critical,
         }
     }
 }

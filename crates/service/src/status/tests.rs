@@ -1,6 +1,7 @@
 //! How series are judged, by catalogs, a configuration and a clock reading alone.
 
 use longshore_core::mark::Says;
+use longshore_core::quantity::Span;
 use longshore_core::retention::Policy;
 use longshore_testkit::memory::MemoryStore;
 use tempfile::TempDir;
@@ -33,7 +34,13 @@ impl Case {
 
     async fn judged(&self, now: &str) -> (Vec<SeriesStatus>, Vec<Attention>) {
         let at = catalogued(&self.store).await;
-        let terms = Terms { config: &self.config, job: None, max_age: None, now: now.parse().unwrap() };
+        let terms = Terms {
+            config: &self.config,
+            job: None,
+            max_age: None,
+            reported: &BTreeMap::new(),
+            now: now.parse().unwrap(),
+        };
         judge(&[Seen { name: DESTINATION, catalog: &at.catalog }], drills::Drills::new(), &terms)
     }
 
@@ -44,16 +51,34 @@ impl Case {
     }
 }
 
+/// A limit of 26 hours.
+fn day() -> Option<MaxAge> {
+    Some(MaxAge::Span(Span::try_from("26h".to_owned()).unwrap()))
+}
+
 #[tokio::test]
 async fn an_age_is_too_much_once_it_is_more_than_may_be() {
     let mut case = Case::new(&["2026-05-01_030000"]);
-    case.job().max_age = Some(TimeDelta::hours(26));
+    case.job().max_age = day();
     assert_eq!(case.matters("2026-05-02T05:00:00Z").await, []);
     let stale = case.matters("2026-05-02T05:00:01Z").await;
     assert_eq!(stale.len(), 4);
     assert!(stale.contains(&(Matter::Stale, "main/app".to_owned())));
-    case.job().max_age = None;
-    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "nobody says how old it may be");
+    case.job().max_age = Some(MaxAge::Unlimited);
+    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "none is wanted");
+}
+
+#[tokio::test]
+async fn a_series_without_terms_is_unknown_and_never_good() {
+    let mut case = Case::new(&["2026-05-01_030000"]);
+    let (series, attention) = case.judged("2026-05-01T04:00:00Z").await;
+    assert_eq!((series.len(), attention.len()), (4, 4));
+    assert!(series.iter().all(|series| series.level == Level::Unknown), "{series:?}");
+    assert!(attention.iter().all(|it| it.matter == Matter::Unjudged), "{attention:?}");
+    put_run(&case.store, "2026-05-02_030000", &["app", "crm"]);
+    assert_eq!(case.matters("2026-05-02T04:00:00Z").await.len(), 3, "one has ended");
+    case.job().max_age = Some(MaxAge::Unlimited);
+    assert_eq!(case.matters("2026-05-02T04:00:00Z").await, []);
 }
 
 #[tokio::test]
@@ -75,7 +100,7 @@ async fn a_run_has_an_hour_of_grace_and_twice_the_time_that_it_took() {
 #[tokio::test]
 async fn a_series_has_ended_once_a_whole_run_did_not_make_it() {
     let mut case = Case::new(&["2026-05-01_030000"]);
-    case.job().max_age = Some(TimeDelta::hours(26));
+    case.job().max_age = day();
     put_run_but(&case.store, "2026-05-02_030000", &["app", "crm", "web"], "web");
     assert_eq!(case.matters("2026-05-02T06:00:00Z").await, [(Matter::Stale, "main/web".to_owned())]);
     put_run(&case.store, "2026-05-03_030000", &["app", "crm", "new"]);
@@ -87,7 +112,8 @@ async fn a_series_has_ended_once_a_whole_run_did_not_make_it() {
 
 #[tokio::test]
 async fn what_was_found_damaged_counts_no_more_and_what_was_read_back_since_does() {
-    let case = Case::new(&["2026-05-01_030000", "2026-05-02_030000"]);
+    let mut case = Case::new(&["2026-05-01_030000", "2026-05-02_030000"]);
+    case.job().max_age = Some(MaxAge::Unlimited);
     let mark = |says: Says, time: &str| {
         let key = format!("main/app/app-2026-05-02_030000.{says}.{time}.json");
         case.store.put(&longshore_core::key::Key::parse(&key).unwrap(), "{}");
@@ -110,6 +136,6 @@ async fn a_job_without_a_backup_is_told_where_all_its_destinations_can_be_read()
     let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
     assert!(series.is_empty());
     assert_eq!(attention[0].message, "job \"nightly\" has no backup");
-    let terms = Terms { config: &case.config, job: None, max_age: None, now: Utc::now() };
+    let terms = Terms { config: &case.config, job: None, max_age: None, reported: &BTreeMap::new(), now: Utc::now() };
     assert_eq!(judge(&[], drills::Drills::new(), &terms).1, []);
 }

@@ -1,0 +1,107 @@
+//! Shipping run reports to the destinations of a job: created, never overwritten, with no more than
+//! the right to write.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+use longshore_core::key::Key;
+use longshore_core::pipeline::seal_json;
+use longshore_core::run_report::{Details, Id, ReportName, RunReport};
+use longshore_core::stage::{Encrypt, Store};
+use longshore_core::stream::from_bytes;
+use longshore_core::{Kind, Result};
+
+use super::surplus::prune;
+use crate::config::{Config, Destination, Job};
+use crate::registry::Builder;
+
+/// The destinations that take the reports of a job.
+pub(super) struct Delivery {
+    cluster: String,
+    job: String,
+    /// With each destination, whether reports are pruned there by its backups' retention.
+    destinations: Vec<(String, Destination, bool)>,
+    encrypt: Option<Builder<dyn Encrypt>>,
+}
+
+/// A report that is to be shipped.
+pub(super) struct Letter {
+    pub(super) report: RunReport,
+    /// The report as it is stored here.
+    pub(super) bytes: Vec<u8>,
+    pub(super) details: Details,
+}
+
+impl Delivery {
+    /// The destinations of a job.
+    pub(super) fn of(config: &Config, job: &Job) -> Self {
+        let destination = |name: &String| {
+            let destination = config.destinations.get(name)?.clone();
+            Some((name.clone(), destination, job.retention.contains_key(name)))
+        };
+        Self {
+            cluster: job.site.cluster.name.clone(),
+            job: job.name.clone(),
+            destinations: job.ship.iter().filter_map(destination).collect(),
+            encrypt: job.encrypt.clone(),
+        }
+    }
+
+    /// Ships reports to every destination, and removes what is too much there where nothing else
+    /// does. Returns what failed, by destination.
+    pub(super) async fn deliver(&self, letters: &[Letter], prunes: bool) -> Vec<(String, longshore_core::Error)> {
+        let deliveries = self.destinations.iter().map(async |(name, destination, is_pruned)| {
+            let delivered = async {
+                let store = destination.open()?;
+                for letter in letters {
+                    self.ship(&*store, letter).await?;
+                }
+                if prunes && !is_pruned {
+                    self.prune(&store).await;
+                }
+                Ok(())
+            };
+            let error = delivered.await.err()?;
+            Some((name.clone(), error))
+        });
+        join_all(deliveries).await.into_iter().flatten().collect()
+    }
+
+    async fn ship(&self, store: &dyn Store, letter: &Letter) -> Result<()> {
+        let name = self.name(&letter.report.id);
+        if !letter.details.is_empty() {
+            let (extension, sealed) = self.seal(&letter.details, &name).await?;
+            once(store, &name.details(extension)?, sealed).await?;
+        }
+        once(store, &name.key()?, letter.bytes.clone()).await
+    }
+
+    fn name(&self, id: &Id) -> ReportName {
+        ReportName::new(&self.cluster, &self.job, id.clone())
+    }
+
+    async fn seal(&self, details: &Details, name: &ReportName) -> Result<(&'static str, Vec<u8>)> {
+        let encrypt = self.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?;
+        let json: serde_json::Value = serde_json::from_slice(&details.to_bytes(&name.id)?).unwrap_or_default();
+        let (extension, sealed) = seal_json(encrypt.as_deref(), &json, &name.to_string()).await?;
+        Ok((extension, sealed.to_vec()))
+    }
+
+    /// A destination without a retention policy grows by its backups alone. One that cannot be
+    /// listed, or permits no removal, keeps all.
+    async fn prune(&self, store: &Arc<dyn Store>) {
+        let listed = async { store.list().await?.map_ok(|entry| entry.key).try_collect::<Vec<Key>>().await };
+        if let Ok(keys) = listed.await {
+            prune(&**store, &keys, &self.cluster, &self.job).await;
+        }
+    }
+}
+
+/// Ships what may have been shipped before.
+async fn once(store: &dyn Store, key: &Key, bytes: Vec<u8>) -> Result<()> {
+    match store.ship(key, from_bytes(bytes)).await {
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
+        shipped => shipped,
+    }
+}

@@ -1,0 +1,247 @@
+//! The run reports of this host: `state_dir/runs/`, one file a run, and a mark for each run under
+//! way.
+//!
+//! ```text
+//! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.begun         under way, locked by its process
+//! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.json          the report
+//! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.details.json  messages of its errors
+//! ```
+//! Names begin with the job, or `_` where a verb is about none, and with what tells one
+//! configuration from others of this host.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chrono::Utc;
+use longshore_core::meter::Digest;
+use longshore_core::run_report::{Details, Id, RunReport};
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::surplus::surplus;
+use crate::config::{Config, Job};
+use crate::memory::{state_dir, usual_state_dir};
+
+/// The end of the name of a mark.
+const MARK: &str = ".begun";
+/// The end of the name of a report.
+const REPORT: &str = ".json";
+/// The end of the name of a report's details.
+const DETAILS: &str = ".details.json";
+/// The file that is locked while a report is added.
+const LOCK: &str = ".lock";
+const CANNOT_LIST: &str = "cannot list the run reports";
+/// How old a file that an ended process left half-written must be to be removed.
+const HALF_WRITTEN: Duration = Duration::from_secs(24 * 3600);
+
+/// The reports of one job, or of the verbs that are about none.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// What names begin with.
+    prefix: String,
+    /// The names of all files, in their order, where they were listed before: many jobs share the
+    /// folder.
+    names: Option<Arc<[String]>>,
+}
+
+/// The mark of a run under way. Its lock ends with its process.
+pub(super) struct Mark {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Mark {
+    /// Removes it: the report is where it is to be.
+    pub(super) fn remove(self) {
+        // One that stays is looked at again by the next run, which finds the report.
+        fs::remove_file(&self.path).ok();
+    }
+}
+
+fn prefix(config: &Config, job: Option<&str>) -> String {
+    format!("{}-{}.", job.unwrap_or("_"), config.digest())
+}
+
+impl Folder {
+    /// Opens the folder, made if it is missing.
+    pub(super) fn open(config: &Config, job: Option<&str>) -> Result<Self> {
+        let path = state_dir(config)?.join("runs");
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map_err(|error| failed(&path, "cannot make the folder for run reports", error))?;
+        Ok(Self { path, prefix: prefix(config, job), names: None })
+    }
+
+    /// The folders of these jobs as they are now, for reading alone; none where there is no folder.
+    pub(super) fn look<'a>(config: &Config, jobs: impl Iterator<Item = &'a Job>) -> Result<Vec<(&'a Job, Self)>> {
+        let Some(path) = usual_state_dir(config).map(|state| state.join("runs")) else { return Ok(Vec::new()) };
+        let mut names = match list(&path) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&path, CANNOT_LIST, error)),
+        };
+        names.sort();
+        let names: Arc<[String]> = names.into();
+        let folder = |job: &'a Job| {
+            (job, Self { path: path.clone(), prefix: prefix(config, Some(&job.name)), names: Some(names.clone()) })
+        };
+        Ok(jobs.map(folder).collect())
+    }
+
+    fn file(&self, id: &Id, end: &str) -> PathBuf {
+        self.path.join(format!("{}{id}{end}", self.prefix))
+    }
+
+    /// Marks a run as under way. The mark is the report that the next run finds if this one ends
+    /// without its own.
+    pub(super) fn begin(&self, report: &RunReport) -> Result<Mark> {
+        let path = self.file(&report.id, MARK);
+        let marked = || -> std::io::Result<File> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            // Locked before it has its name, so that no other process finds it unlocked.
+            file.as_file().try_lock()?;
+            file.write_all(&report.to_bytes()?)?;
+            file.as_file().sync_all()?;
+            Ok(file.persist_noclobber(&path)?)
+        };
+        let file = marked().map_err(|error| failed(&path, "cannot mark the run as under way", error))?;
+        Ok(Mark { path, _locked: file })
+    }
+
+    /// The marks of this job: those of ended processes, locked now, and the reports of runs under
+    /// way.
+    pub(super) fn marks(&self) -> Result<(Vec<(Mark, RunReport)>, Vec<RunReport>)> {
+        let (mut ended, mut running) = (Vec::new(), Vec::new());
+        for id in self.ids(MARK)? {
+            let path = self.file(&id, MARK);
+            // One that its own process removed meanwhile, or that cannot be read, tells nothing.
+            let Ok(file) = File::open(&path) else { continue };
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let Ok(report) = RunReport::from_bytes(&path.display().to_string(), &bytes) else { continue };
+            match file.try_lock() {
+                Ok(()) if path.exists() => ended.push((Mark { path, _locked: file }, report)),
+                Ok(()) => {}
+                Err(_) => running.push(report),
+            }
+        }
+        Ok((ended, running))
+    }
+
+    /// Adds a report, with the digest of the one before it, and returns its bytes as they are
+    /// stored. A report that is there already stays.
+    pub(super) fn add(&self, report: &mut RunReport, details: &Details) -> Result<Vec<u8>> {
+        let path = self.file(&report.id, REPORT);
+        let mut added = || -> std::io::Result<Vec<u8>> {
+            let lock = File::create(self.path.join(LOCK))?;
+            lock.lock()?;
+            if path.exists() {
+                return fs::read(&path);
+            }
+            report.previous = self.newest()?.map(fs::read).transpose()?.map(|bytes| Digest::of(&bytes));
+            let bytes = report.to_bytes()?;
+            if !details.is_empty() {
+                self.write(&self.file(&report.id, DETAILS), &details.to_bytes(&report.id)?)?;
+            }
+            self.write(&path, &bytes)?;
+            Ok(bytes)
+        };
+        added().map_err(|error| failed(&path, "cannot write the run report", error))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// The report that was added last: the time in a name is that of the begin.
+    fn newest(&self) -> std::io::Result<Option<PathBuf>> {
+        let mut newest: Option<(SystemTime, PathBuf)> = None;
+        for id in self.ids_in(REPORT)? {
+            let path = self.file(&id, REPORT);
+            let modified = fs::metadata(&path)?.modified()?;
+            newest = newest.max(Some((modified, path)));
+        }
+        Ok(newest.map(|(_, path)| path))
+    }
+
+    /// The ids of all reports, the oldest first.
+    pub(super) fn reports(&self) -> Result<Vec<Id>> {
+        self.ids(REPORT)
+    }
+
+    /// Reads a report, and the details that lie beside it.
+    pub(super) fn read(&self, id: &Id) -> Result<(RunReport, Details)> {
+        let path = self.file(id, REPORT);
+        let bytes = fs::read(&path).map_err(|error| failed(&path, "cannot read the run report", error))?;
+        let report = RunReport::from_bytes(&path.display().to_string(), &bytes)?;
+        let details = fs::read(self.file(id, DETAILS)).ok();
+        let details = details.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok((report, details.unwrap_or_default()))
+    }
+
+    /// Removes reports that are too old or too many, and what ended processes left half-written.
+    pub(super) fn prune(&self) -> Result<()> {
+        let ids = self.ids(REPORT)?;
+        for id in surplus(&ids, Utc::now()) {
+            for end in [REPORT, DETAILS] {
+                remove(&self.file(id, end))?;
+            }
+        }
+        let names = list(&self.path).map_err(|error| failed(&self.path, CANNOT_LIST, error))?;
+        for path in names.iter().filter(|name| name.starts_with(".tmp")).map(|name| self.path.join(name)) {
+            let age = || fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok();
+            if age().is_some_and(|age| age > HALF_WRITTEN) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self, end: &str) -> Result<Vec<Id>> {
+        self.ids_in(end).map_err(|error| failed(&self.path, CANNOT_LIST, error))
+    }
+
+    fn ids_in(&self, end: &str) -> std::io::Result<Vec<Id>> {
+        // The end of details leaves a dot, which no id has.
+        let id = |name: &String| Id::parse(name.strip_prefix(&self.prefix)?.strip_suffix(end)?);
+        let mut ids: Vec<Id> = match &self.names {
+            Some(names) => {
+                let begin = names.partition_point(|name| *name < self.prefix);
+                let own = names[begin..].iter().take_while(|name| name.starts_with(&self.prefix));
+                own.filter_map(id).collect()
+            }
+            None => list(&self.path)?.iter().filter_map(id).collect(),
+        };
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// The names of all files in a folder. One whose name is no text is none of ours.
+fn list(path: &Path) -> std::io::Result<Vec<String>> {
+    let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    Ok(names.collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed(path, "cannot remove the run report", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {
+    let name = path.display().to_string();
+    let error = match Error::carried_by(&error) {
+        Some(carried) => Error::new(Stage::Retention, Kind::Failed, name, message).because(carried.clone()),
+        None => Error::io(Stage::Retention, name, message, error),
+    };
+    error.hint("set state_dir in the configuration to a folder that this user can write to")
+}

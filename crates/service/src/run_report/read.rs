@@ -1,0 +1,227 @@
+//! The last runs of each job: read from this host and from destinations, newest first, and no more
+//! of them than are needed.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use longshore_core::key::Key;
+use longshore_core::plugin::Identities;
+use longshore_core::run_report::{Details, Id, MAX_REPORT_BYTES, Outcome, ReportName, RunReport};
+use longshore_core::stage::Store;
+use longshore_core::stream::collect;
+use longshore_core::terms::Terms;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::folder::Folder;
+use super::under_way::RUN;
+use crate::catalogs::Catalogued;
+use crate::config::Config;
+use crate::registry::Registry;
+
+/// How many reports of a verb are read to find one that did not only meet a lock.
+const TRIES: usize = 8;
+/// How many verbs are looked at at once.
+const AT_ONCE: usize = 16;
+
+/// A report that was found.
+pub(crate) struct Found {
+    /// The report.
+    pub(crate) report: RunReport,
+    /// The messages of its errors, as far as they can be read.
+    pub(crate) details: Details,
+    /// The destination where it was read; nothing where that was this host.
+    pub(crate) destination: Option<String>,
+}
+
+/// The last runs of one job.
+#[derive(Default)]
+pub(crate) struct LastRuns {
+    /// The last run of each verb.
+    pub(crate) verbs: BTreeMap<String, Found>,
+    /// Runs under way on this host.
+    pub(crate) running: Vec<RunReport>,
+}
+
+impl LastRuns {
+    /// The job's terms, as its last run states them, or else the last of any verb.
+    pub(crate) fn terms(&self) -> Option<&Terms> {
+        let newest = self.verbs.values().max_by_key(|found| found.report.begun);
+        let run = self.verbs.get(RUN).or(newest)?;
+        run.report.terms.as_ref()
+    }
+}
+
+/// The cluster and the name of a job.
+pub(crate) type JobKey = (String, String);
+
+/// Where a report lies.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Here(&'a Folder),
+    At(&'a Catalogued),
+}
+
+/// What is known of the reports of one verb of a job, by listings alone.
+#[derive(Default)]
+struct Listed<'a> {
+    places: BTreeMap<Reverse<Id>, Vec<Place<'a>>>,
+    /// Marks of runs whose process ended without a report.
+    lost: BTreeMap<Id, RunReport>,
+}
+
+/// Reads the last runs of all jobs, or of one. A report that cannot be read is returned as an
+/// error, with its destination's name.
+pub(crate) async fn last_runs(
+    config: &Config,
+    registry: &Registry,
+    identities: &Identities,
+    catalogs: &[Catalogued],
+    only: Option<&str>,
+) -> (BTreeMap<JobKey, LastRuns>, Vec<(Option<String>, Error)>) {
+    let (mut all, mut errors) = (BTreeMap::<JobKey, LastRuns>::new(), Vec::new());
+    let mut listed: BTreeMap<(String, String, String), Listed<'_>> = BTreeMap::new();
+    let jobs = config.jobs.values().filter(|job| only.is_none_or(|only| only == job.name));
+    let folders = Folder::look(config, jobs).unwrap_or_else(|error| {
+        errors.push((None, error));
+        Vec::new()
+    });
+    for (job, folder) in &folders {
+        let cluster = &job.site.cluster.name;
+        let verb = |id: &Id| {
+            let ReportName { cluster, job, id } = ReportName::new(cluster, &job.name, id.clone());
+            (cluster, job, id.verb)
+        };
+        match (folder.reports(), folder.marks()) {
+            (Ok(ids), Ok((ended, running))) => {
+                for id in ids {
+                    listed
+                        .entry(verb(&id))
+                        .or_default()
+                        .places
+                        .entry(Reverse(id))
+                        .or_default()
+                        .push(Place::Here(folder));
+                }
+                for (_, report) in ended {
+                    let of_verb = listed.entry(verb(&report.id)).or_default();
+                    // One that was killed while its report was shipped has a report.
+                    if !of_verb.places.contains_key(&Reverse(report.id.clone())) {
+                        of_verb.places.entry(Reverse(report.id.clone())).or_default();
+                        of_verb.lost.insert(report.id.clone(), report);
+                    }
+                }
+                all.entry((cluster.clone(), job.name.clone())).or_default().running = running;
+            }
+            (Err(error), _) | (_, Err(error)) => errors.push((None, error)),
+        }
+    }
+    for at in catalogs {
+        let reports = at.catalog.reports.iter().filter(|key| !ReportName::is_details(key));
+        let names = reports.filter_map(ReportName::of).filter(|name| only.is_none_or(|only| name.is_of_job(only)));
+        for ReportName { cluster, job, id } in names {
+            let of_verb = listed.entry((cluster, job, id.verb.clone())).or_default();
+            of_verb.places.entry(Reverse(id)).or_default().push(Place::At(at));
+        }
+    }
+    let openers = (registry, identities);
+    let reads = listed.into_iter().map(|((cluster, job, _), listed)| newest(cluster, job, listed, openers));
+    let mut reads = stream::iter(reads).buffered(AT_ONCE);
+    while let Some((found, more)) = reads.next().await {
+        errors.extend(more);
+        let Some(found) = found else { continue };
+        let (Some(cluster), Some(job)) = (found.report.cluster.clone(), found.report.job.clone()) else { continue };
+        all.entry((cluster, job)).or_default().verbs.insert(found.report.verb.clone(), found);
+    }
+    (all, errors)
+}
+
+/// The newest report of a verb that did not only meet another run's lock.
+async fn newest(
+    cluster: String,
+    job: String,
+    mut listed: Listed<'_>,
+    openers: (&Registry, &Identities),
+) -> (Option<Found>, Vec<(Option<String>, Error)>) {
+    let mut errors = Vec::new();
+    let mut locked = None;
+    for (Reverse(id), places) in listed.places.into_iter().take(TRIES) {
+        if let Some(report) = listed.lost.remove(&id) {
+            return (Some(Found { report, details: Details::default(), destination: None }), errors);
+        }
+        let name = ReportName { cluster: cluster.clone(), job: job.clone(), id };
+        for place in places {
+            match place.read(&name, openers).await {
+                Ok(found) if found.report.outcome == Outcome::Locked => {
+                    locked.get_or_insert(found);
+                    break;
+                }
+                Ok(found) => return (Some(found), errors),
+                // Removed since it was listed.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => errors.push((place.destination(), error)),
+            }
+        }
+    }
+    (locked, errors)
+}
+
+impl Place<'_> {
+    fn destination(self) -> Option<String> {
+        match self {
+            Self::Here(_) => None,
+            Self::At(at) => Some(at.name.clone()),
+        }
+    }
+
+    async fn read(self, name: &ReportName, openers: (&Registry, &Identities)) -> Result<Found> {
+        let (report, details) = match self {
+            Self::Here(folder) => folder.read(&name.id)?,
+            Self::At(at) => {
+                let key = name.key()?;
+                let report = RunReport::from_bytes(key.as_str(), &fetch(&*at.store, &key).await?)?;
+                // Messages are wanted where something went wrong, and the class tells it without
+                // them.
+                let details = match report.outcome {
+                    Outcome::Done => None,
+                    _ => read_details(at, name, openers).await.ok().flatten(),
+                };
+                (report, details.unwrap_or_default())
+            }
+        };
+        let as_named = match (&report.cluster, &report.job) {
+            (Some(cluster), Some(job)) => ReportName::new(cluster, job, report.id.clone()) == *name,
+            _ => false,
+        };
+        if !as_named {
+            let message = "not the run report that belongs here";
+            return Err(Error::new(Stage::Catalog, Kind::Corrupt, name.to_string(), message));
+        }
+        Ok(Found { report, details, destination: self.destination() })
+    }
+}
+
+async fn fetch(store: &dyn Store, key: &Key) -> Result<Vec<u8>> {
+    let bytes = collect(store.fetch(key, None).await?, MAX_REPORT_BYTES, Stage::Catalog, key.as_str()).await?;
+    Ok(bytes.to_vec())
+}
+
+/// The messages of a report at a destination, if there are any and they can be opened here.
+async fn read_details(
+    at: &Catalogued,
+    name: &ReportName,
+    (registry, identities): (&Registry, &Identities),
+) -> Result<Option<Details>> {
+    let plain = name.details("")?;
+    let Some(key) = at.catalog.reports.iter().find(|key| key.as_str().starts_with(plain.as_str())) else {
+        return Ok(None);
+    };
+    let stream = at.store.fetch(key, None).await?;
+    let opened = match key.as_str().strip_prefix(plain.as_str()).and_then(|sealing| sealing.strip_prefix('.')) {
+        None => stream,
+        Some(_) if identities.is_empty() => return Ok(None),
+        Some(encryption) => registry.decrypt.build(encryption, identities)?.decrypt(stream, key.as_str()).await?,
+    };
+    let bytes = collect(opened, MAX_REPORT_BYTES, Stage::Catalog, key.as_str()).await?;
+    Ok(serde_json::from_slice(&bytes).ok())
+}

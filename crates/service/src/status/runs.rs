@@ -1,0 +1,182 @@
+//! The last runs of each job, as status shows them, and what of them needs attention.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use longshore_core::quantity::age;
+use longshore_core::run_report::{DestinationOutcome, Outcome, RunReport};
+use serde::Serialize;
+
+use super::judge::{Seen, Terms};
+use super::report::{Attention, Matter};
+use crate::run_report::{Found, JobKey, LastRuns, RUN};
+
+/// A backup that is newer than the last report by more than this is of a run that left no report
+/// here.
+const SLACK: TimeDelta = TimeDelta::minutes(2);
+/// How many subjects that failed are named.
+const NAMED: usize = 3;
+
+/// A job, and how its last runs ended.
+#[derive(Debug, Serialize)]
+pub struct JobStatus {
+    /// The cluster.
+    pub cluster: String,
+    /// The job.
+    pub job: String,
+    /// The last run; nothing where none is reported.
+    pub last_run: Option<RunStatus>,
+    /// When the run began that is under way on this host.
+    pub running_since: Option<DateTime<Utc>>,
+    /// The last run of each other verb.
+    pub others: Vec<RunStatus>,
+}
+
+/// How a run of a verb ended.
+#[derive(Debug, Serialize)]
+pub struct RunStatus {
+    /// The report's id.
+    pub id: String,
+    /// The verb.
+    pub verb: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The host.
+    pub host: String,
+    /// When it began.
+    pub begun: DateTime<Utc>,
+    /// When it ended.
+    pub ended: Option<DateTime<Utc>>,
+    /// Since then, or since it began, in seconds.
+    pub age_seconds: i64,
+    /// The exit code.
+    pub exit_code: Option<u8>,
+    /// Why it did not succeed, as far as that can be read here.
+    pub reason: Option<String>,
+    /// The destination where its report was read; nothing where that was this host.
+    pub destination: Option<String>,
+}
+
+impl RunStatus {
+    fn new(found: &Found, now: DateTime<Utc>) -> Self {
+        let Found { report, destination, .. } = found;
+        Self {
+            id: report.id.to_string(),
+            verb: report.verb.clone(),
+            outcome: report.outcome,
+            host: report.host.clone(),
+            begun: report.begun,
+            ended: report.ended,
+            age_seconds: (now - report.ended.unwrap_or(report.begun)).num_seconds(),
+            exit_code: report.exit_code,
+            reason: reason(found),
+            destination: destination.clone(),
+        }
+    }
+
+    /// How long ago it ended, or began.
+    pub fn age(&self) -> String {
+        age(TimeDelta::seconds(self.age_seconds.max(0)))
+    }
+
+    /// What is the matter with it, if anything is, in words.
+    fn matter(&self) -> Option<(Matter, String)> {
+        let (ago, reason) = (self.age(), self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default());
+        match self.outcome {
+            Outcome::Done | Outcome::Locked => None,
+            Outcome::Partial => Some((Matter::RunPartial, format!("last run was partial {ago} ago{reason}"))),
+            Outcome::Interrupted => Some((Matter::RunInterrupted, format!("last run was interrupted {ago} ago"))),
+            Outcome::Failed | Outcome::Damaged => {
+                Some((Matter::RunFailed, format!("last run failed {ago} ago{reason}")))
+            }
+            Outcome::Refused => Some((Matter::RunFailed, format!("last run failed {ago} ago, refused{reason}"))),
+            Outcome::Lost => Some((
+                Matter::RunLost,
+                format!("last run was lost: begun {ago} ago, it was killed, or its host went down"),
+            )),
+        }
+    }
+}
+
+/// Why a run did not succeed: the message of its error where that can be read, or else its class.
+fn reason(found: &Found) -> Option<String> {
+    let Found { report, details, .. } = found;
+    if matches!(report.outcome, Outcome::Done | Outcome::Lost) {
+        return None;
+    }
+    let class = || report.error.as_ref().map(ToString::to_string);
+    details.first().or_else(class).or_else(|| failures(report))
+}
+
+/// The subjects and destinations that failed, with the classes of their errors.
+fn failures(report: &RunReport) -> Option<String> {
+    let class = |at: &DestinationOutcome| at.error.as_ref().map(|class| format!(" ({class})")).unwrap_or_default();
+    let subjects = report.subjects.iter().filter_map(|subject| match (&subject.error, subject.outcome) {
+        (_, Outcome::Done) => None,
+        (Some(class), _) => Some(format!("{} ({class})", subject.subject)),
+        (None, _) => {
+            let failed = subject.destinations.iter().filter(|at| at.outcome != Outcome::Done);
+            let places = failed.map(|at| format!("{}{}", at.destination, class(at))).collect::<Vec<_>>();
+            Some(match places.is_empty() {
+                true => subject.subject.clone(),
+                false => format!("{} at {}", subject.subject, places.join(", ")),
+            })
+        }
+    });
+    let left_out = report.left_out.iter().map(|at| format!("{}{}", at.destination, class(at)));
+    let all: Vec<_> = subjects.chain(left_out).collect();
+    let more = all.len().saturating_sub(NAMED);
+    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match more {
+        0 => (!all.is_empty()).then_some(named),
+        more => Some(format!("{named} and {more} more")),
+    }
+}
+
+/// The jobs that are asked about, and what of their last runs needs attention.
+pub(super) fn jobs(
+    found: &BTreeMap<JobKey, LastRuns>,
+    seen: &[Seen<'_>],
+    terms: &Terms<'_>,
+) -> (Vec<JobStatus>, Vec<Attention>) {
+    let configured = terms.config.jobs.values().filter(|job| terms.job.is_none_or(|only| only == job.name));
+    let configured = configured.map(|job| (job.site.cluster.name.clone(), job.name.clone()));
+    let keys: std::collections::BTreeSet<JobKey> = found.keys().cloned().chain(configured).collect();
+    let nothing = LastRuns::default();
+    let (mut jobs, mut attention) = (Vec::new(), Vec::new());
+    for key in keys {
+        let runs = found.get(&key).unwrap_or(&nothing);
+        let (cluster, job) = key;
+        let status = |found: &Found| RunStatus::new(found, terms.now);
+        let last_run = runs.verbs.get(RUN).map(status);
+        let is_newest =
+            |run: &RunStatus| newest_backup(seen, &cluster, &job) <= Some(run.ended.unwrap_or(run.begun) + SLACK);
+        if let Some((matter, message)) = last_run.as_ref().filter(|run| is_newest(run)).and_then(RunStatus::matter) {
+            let level = matter.level();
+            attention.push(Attention {
+                level,
+                matter,
+                series: None,
+                job: Some(job.clone()),
+                destination: None,
+                message,
+            });
+        }
+        let of_run = runs.running.iter().filter(|report| report.verb == RUN);
+        jobs.push(JobStatus {
+            cluster,
+            job,
+            last_run,
+            running_since: of_run.map(|report| report.begun).max(),
+            others: runs.verbs.values().filter(|found| found.report.verb != RUN).map(status).collect(),
+        });
+    }
+    (jobs, attention)
+}
+
+/// When the newest backup of a job was made.
+fn newest_backup(seen: &[Seen<'_>], cluster: &str, job: &str) -> Option<DateTime<Utc>> {
+    let series = seen.iter().flat_map(|at| &at.catalog.series);
+    let of_job = series.filter(|(series, _)| series.cluster == cluster && series.job == job);
+    of_job.filter_map(|(_, backups)| backups.last()).map(|backup| backup.manifest.time.time()).max()
+}
