@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use longshore_core::quantity::{Size, Span};
+use longshore_core::terms::MaxAge;
 
 /// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
 #[derive(Debug, Parser)]
@@ -69,7 +70,43 @@ pub(crate) enum Verb {
     },
 }
 
+/// A verb that acts, and leaves a run report.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    /// The verb.
+    pub(crate) verb: &'static str,
+    /// The job that it is about.
+    pub(crate) job: OfJob,
+}
+
+/// The job that a verb is about.
+#[derive(Debug)]
+pub(crate) enum OfJob {
+    /// This one, or the only one there is.
+    Needed(Option<String>),
+    /// This one, if it is known here; none without.
+    Named(Option<String>),
+}
+
 impl Verb {
+    /// What a run report tells of it, if it acts as it was asked to.
+    pub(crate) fn acting(&self) -> Option<Acting> {
+        let (verb, job) = match self {
+            Self::Run(run) => ("run", OfJob::Needed(run.job.clone())),
+            Self::Drill(drill) => ("drill", OfJob::Needed(drill.job.clone())),
+            Self::Sync(sync) if !sync.dry_run => ("sync", OfJob::Needed(sync.job.clone())),
+            Self::Prune(prune) if !prune.dry_run && !prune.explain => ("prune", OfJob::Named(prune.job.clone())),
+            Self::Restore(restore) if !restore.list => ("restore", OfJob::Named(restore.job.clone())),
+            Self::Verify(_) => ("verify", OfJob::Named(None)),
+            Self::Hold(_) => ("hold", OfJob::Named(None)),
+            Self::Unhold(_) => ("unhold", OfJob::Named(None)),
+            Self::Sync(_) | Self::Prune(_) | Self::Restore(_) => return None,
+            Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
+            Self::Retention(_) | Self::Completions { .. } | Self::Man { .. } => return None,
+        };
+        Some(Acting { verb, job })
+    }
+
     /// In what state an interruption leaves things, for a person.
     pub(crate) fn leaves_when_interrupted(&self) -> fn() -> String {
         match self {
@@ -128,16 +165,18 @@ pub(crate) struct List {
 }
 
 /// What the exit codes of `status` mean.
-const STATUS_HELP: &str = "Exit codes: 0 nothing is stale, 2 no destination can be read, 3 something is stale or a destination cannot be\n\
-    read, 4 a newest backup is damaged. With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
+const STATUS_HELP: &str = "Exit codes: 0 nothing is stale, 2 no destination can be read, 3 a job's last run did not succeed, something is\n\
+    stale or has no terms, or a destination cannot be read, 4 a newest backup is damaged. With --nagios: 0 OK, 1 WARNING,\n\
+    2 CRITICAL, 3 UNKNOWN.";
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Status {
     /// Only this job's series; the job may be another host's.
     pub(crate) job: Option<String>,
-    /// How old the newest backup of a series may be where its job does not say, such as 26h.
-    #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
-    pub(crate) max_age: Option<Span>,
+    /// How old the newest backup of a series may be where its job does not say, such as 26h; "none"
+    /// for no limit.
+    #[arg(long, value_name = "TIME", value_parser = quantity::<MaxAge>)]
+    pub(crate) max_age: Option<MaxAge>,
     /// Print one line as monitoring plugins do, with their exit codes.
     #[arg(long, conflicts_with = "json")]
     pub(crate) nagios: bool,

@@ -29,18 +29,26 @@ use crate::ask::{self, Person};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
+use crate::recorder::Recorder;
 
 /// What every verb but a few needs.
 struct Context {
     config: Config,
     registry: Registry,
     output: Output,
+    recorder: Recorder,
 }
 
 /// Does what the command line says.
-pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
+pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) -> Exit {
     let path = args.config.unwrap_or_else(usual_config);
-    let context = || Context::new(&path, *output);
+    let acting = args.verb.acting();
+    let context = || {
+        let context = Context::new(&path, *output, recorder.clone())?;
+        // Whatever ends a verb that acts from here on, a report tells it.
+        acting.iter().for_each(|acting| recorder.begin(&context.config, acting));
+        Ok(context)
+    };
     let asking = |password: &Password, job: Option<&str>| context()?.with_password(password, job);
     let done = match args.verb {
         Verb::Init(init) => init::init(&path, init, *output).await,
@@ -62,14 +70,17 @@ pub(crate) async fn execute(args: Args, output: &Output) -> Exit {
         Verb::Completions { shell } => manual::completions(shell, *output),
         Verb::Man { folder } => manual::man(&folder, *output),
     };
-    done.unwrap_or_else(|error| output.error(&error))
+    done.unwrap_or_else(|error| {
+        recorder.failed(&error);
+        output.error(&error)
+    })
 }
 
 impl Context {
-    fn new(path: &std::path::Path, output: Output) -> Result<Self> {
+    fn new(path: &std::path::Path, output: Output, recorder: Recorder) -> Result<Self> {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
-        Ok(Self { config, registry, output })
+        Ok(Self { config, registry, output, recorder })
     }
 
     /// Asks for the password of the server that the job uses, or all jobs, where that is wanted.

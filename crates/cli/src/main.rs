@@ -7,6 +7,7 @@
 //! | `plugins.rs` | the only place that names a plugin |
 //! | `output.rs` | the only place that prints |
 //! | `progress.rs` | bars on a terminal, lines elsewhere |
+//! | `recorder.rs` | the run report of the verb that is executed |
 //! | `ask.rs` | secrets from a terminal or the environment |
 //! | `signals.rs` | who asks us to end, and what is waited for then |
 //! | `exit_code.rs` | what a program that called us is told |
@@ -18,6 +19,7 @@ mod exit_code;
 mod output;
 mod plugins;
 mod progress;
+mod recorder;
 mod signals;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -29,6 +31,7 @@ use futures_util::FutureExt;
 use crate::args::Args;
 use crate::exit_code::Exit;
 use crate::output::Output;
+use crate::recorder::Recorder;
 use crate::signals::Signals;
 
 fn main() -> ExitCode {
@@ -49,14 +52,16 @@ fn work(args: Args, output: &Output) -> Exit {
         Err(error) => return output.failure(&format!("cannot start: {error}")),
     };
     let leaves = args.verb.leaves_when_interrupted();
+    let recorder = Recorder::default();
     let (exit, left, mut signals) = runtime.block_on(async {
         let mut signals = Signals::listen();
         // A bug in it keeps nothing from being cleaned up.
-        let executed = AssertUnwindSafe(command::execute(args, output)).catch_unwind();
+        let executed = AssertUnwindSafe(command::execute(args, output, &recorder)).catch_unwind();
         let exit = tokio::select! {
             exit = executed => exit.unwrap_or(Exit::Bug),
             exit = signals.first() => output.interrupted(&leaves(), exit),
         };
+        recorder.end(exit, &mut signals, output).await;
         (exit, signals::clean_up(&mut signals, output).await, signals)
     });
     signals::shut_down(runtime, left, &mut signals, output);

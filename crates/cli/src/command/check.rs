@@ -8,7 +8,7 @@ use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 
 pub(super) async fn check(context: &Context, args: &Check) -> Result<Exit> {
-    let Context { config, registry, output } = context;
+    let Context { config, registry, output, .. } = context;
     let identities = identities(&args.identity);
     let findings = longshore_service::check::check(config, registry, args.job.as_deref(), &identities).await?;
     if args.json.json {

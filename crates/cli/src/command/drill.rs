@@ -20,7 +20,7 @@ use crate::output::Output;
 const SHOWN: usize = 20;
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
-    let Context { config, registry, output } = context;
+    let Context { config, registry, output, recorder } = context;
     // Made first: a page that cannot be written is to be known before an hour of work.
     let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
     let identities = identities(&args.identity);
@@ -39,6 +39,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         at: args.at.as_deref().map(moment).transpose()?,
     };
     let report = driller.drill(&wish, &|what| output.note(what)).await?;
+    recorder.made(&report);
     if let Some(page) = page {
         page.finish(&page::page(&report))?;
     }

@@ -12,11 +12,13 @@ pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
     let until = args.until.as_deref().map(moment).transpose()?;
     let wish = Wish::Hold { until, why: args.why.clone() };
     let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &wish).await?;
+    context.recorder.made(marked.as_slice());
     Ok(tell(context, &marked, "held", args.json.json))
 }
 
 pub(super) async fn unhold(context: &Context, args: &Unhold) -> Result<Exit> {
     let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &Wish::Release).await?;
+    context.recorder.made(marked.as_slice());
     Ok(tell(context, &marked, "released", args.json.json))
 }
 

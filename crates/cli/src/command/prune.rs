@@ -13,7 +13,7 @@ use crate::command::Context;
 use crate::exit_code::Exit;
 
 pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
-    let Context { config, output, .. } = context;
+    let Context { config, output, recorder, .. } = context;
     let request = Request {
         job: args.job.as_deref(),
         destination: args.destination.as_deref(),
@@ -22,6 +22,7 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
         retire: args.retired.as_deref(),
     };
     let pruned = longshore_service::prune::prune(config, &request).await?;
+    recorder.made(pruned.as_slice());
     if args.json.json {
         output.json(&pruned);
     } else if args.explain {

@@ -14,6 +14,7 @@ use longshore_service::catalogs::moment;
 use longshore_service::restore::{
     Choice, Chosen, Compare, Globals, Outcome, Restored, Restorer, What, choose, contents, save,
 };
+use longshore_service::run_report::Made;
 
 use crate::args::{self, Restore};
 use crate::ask::types;
@@ -24,7 +25,7 @@ use crate::plugins::database_of;
 use crate::progress::restore_watcher;
 
 pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
-    let Context { config, registry, output } = context;
+    let Context { config, registry, output, recorder } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
         let message = "several connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)
@@ -69,7 +70,9 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         compare: if args.no_compare { Compare::Nothing } else { Compare::Recorded },
         watch: restore_watcher(*output, &chosen),
     };
-    let exit = tell(*output, &chosen, restorer.restore(&chosen).await?);
+    let restored = restorer.restore(&chosen).await?;
+    recorder.made(Made::restored(&chosen, &restored));
+    let exit = tell(*output, &chosen, restored);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
 

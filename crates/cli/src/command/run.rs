@@ -11,9 +11,10 @@ use crate::output::Output;
 use crate::progress;
 
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
-    let Context { config, registry, output } = context;
+    let Context { config, registry, output, recorder } = context;
     let job = config.job(args.job.as_deref())?;
     let report = longshore_service::run::run(config, registry, job, progress::watcher(*output)).await?;
+    recorder.made(&report);
     if args.json.json {
         output.json(&report);
     } else {

@@ -6,7 +6,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use longshore_core::Result;
-use longshore_service::status::{Level, Matter, Request, Status, status as look};
+use longshore_service::status::{Matter, Request, Status, status as look};
 use serde_json::{Map, Value};
 
 use crate::args::Status as Arguments;
@@ -59,5 +59,5 @@ fn exit(status: &Status) -> Exit {
     if status.attention.iter().any(|it| it.matter == Matter::Damaged) {
         return Exit::Damaged;
     }
-    if status.level() == Level::Critical { Exit::Partial } else { Exit::Done }
+    if status.attention.iter().any(|it| it.matter.alarms()) { Exit::Partial } else { Exit::Done }
 }

@@ -11,13 +11,14 @@ use crate::output::Output;
 use crate::progress;
 
 pub(super) async fn sync(context: &Context, args: &Sync) -> Result<Exit> {
-    let Context { config, output, .. } = context;
+    let Context { config, output, recorder, .. } = context;
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Act };
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let counter = progress::counter(*output);
     let synced = bring(config, config.job(args.job.as_deref())?, repair, mode, counter.clone()).await;
     counter.finish();
     let synced = synced?;
+    recorder.made(&synced);
     if args.json.json {
         output.json(&synced);
     } else {

@@ -12,7 +12,7 @@ use crate::exit_code::Exit;
 use crate::progress;
 
 pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
-    let Context { config, registry, output } = context;
+    let Context { config, registry, output, recorder } = context;
     let which = match &args.backup {
         Some(words) => Which::Named(words.clone()),
         None if args.all => Which::All,
@@ -29,6 +29,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     };
     let read = reader.read(&which, args.destination.as_deref()).await?;
     counter.finish();
+    recorder.made(read.as_slice());
     if args.json.json {
         output.json(&read);
     } else {

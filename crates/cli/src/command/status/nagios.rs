@@ -26,6 +26,7 @@ fn state(status: &Status) -> Plugin {
     }
     match status.level() {
         Level::Good => Plugin::Ok,
+        Level::Unknown => Plugin::Unknown,
         Level::Warning => Plugin::Warning,
         Level::Critical => Plugin::Critical,
     }

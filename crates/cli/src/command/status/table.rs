@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
 use longshore_core::quantity::age;
-use longshore_service::status::{AtDestination, Attention, Level, Newest, Proved, SeriesStatus, Status};
+use longshore_core::run_report::Outcome;
+use longshore_service::status::{
+    AtDestination, Attention, JobStatus, Level, Newest, Proved, RunStatus, SeriesStatus, Status,
+};
 
 use crate::output::Output;
 
@@ -25,18 +28,8 @@ pub(super) fn show(output: Output, status: &Status) {
         series(output, &status.series);
         output.line("");
     }
+    jobs(output, &status.jobs);
     destinations(output, status);
-    let unjudged = status.series.iter().filter(|series| series.ended.is_none() && unjudged(series)).count();
-    if unjudged > 0 {
-        output.note(format_args!(
-            "nobody says how old the newest of {unjudged} series may be: set max_age in the job, or give --max-age"
-        ));
-    }
-}
-
-/// Whether nothing was held against a series' age.
-fn unjudged(series: &SeriesStatus) -> bool {
-    series.newest.is_some() && series.destinations.iter().all(|at| at.stale.is_none())
 }
 
 /// What something is about, in words.
@@ -45,6 +38,7 @@ pub(super) fn about(attention: &Attention) -> String {
         (Some(series), Some(destination)) => format!("{series} at {destination}"),
         (Some(series), None) => series.clone(),
         (None, Some(destination)) => destination.clone(),
+        (None, None) if attention.matter.is_of_run() => attention.job.clone().unwrap_or_default(),
         (None, None) => String::new(),
     }
 }
@@ -85,6 +79,7 @@ fn attention(output: Output, status: &Status) {
 fn word(level: Level) -> &'static str {
     match level {
         Level::Good => "good",
+        Level::Unknown => "unknown",
         Level::Warning => "warning",
         Level::Critical => "CRITICAL",
     }
@@ -170,6 +165,30 @@ fn lasting(seconds: f64) -> String {
 /// How much more it is than usual, in percent.
 fn trend(now: f64, usual: f64) -> Option<String> {
     (usual > 0.0).then(|| format!("{:+.0} %", (now / usual - 1.0) * 100.0))
+}
+
+/// A line for each job: how its last run ended.
+fn jobs(output: Output, jobs: &[JobStatus]) {
+    let shown = jobs.iter().filter(|job| job.last_run.is_some() || job.running_since.is_some());
+    let rows: Vec<_> = shown.map(job).collect();
+    if !rows.is_empty() {
+        output.table(&["JOB", "LAST RUN", ">ENDED", "HOST", "NOW"], &rows);
+        output.line("");
+    }
+}
+
+fn job(job: &JobStatus) -> Vec<String> {
+    let last = |cell: fn(&RunStatus) -> String| job.last_run.as_ref().map_or_else(|| "-".to_owned(), cell);
+    vec![
+        job.job.clone(),
+        last(|run| match run.outcome {
+            Outcome::Done => "done".to_owned(),
+            other => other.to_string().to_uppercase(),
+        }),
+        last(|run| format!("{} ago", run.age())),
+        last(|run| run.host.clone()),
+        job.running_since.map_or_else(String::new, |since| format!("running since {}", since.format("%Y-%m-%d %H:%M"))),
+    ]
 }
 
 fn destinations(output: Output, status: &Status) {
