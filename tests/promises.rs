@@ -32,6 +32,7 @@ mod nothing_is_overwritten;
 mod one_destination_fails_alone;
 mod only_one_runs;
 mod retention_keeps_what_it_must;
+mod run_reports_tell_how_runs_ended;
 mod seals_with_every_kind_of_key;
 mod secrets_stay_secret;
 mod sessions_do_not_inherit_settings;

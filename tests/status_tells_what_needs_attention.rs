@@ -6,7 +6,7 @@ use longshore_core::key::{BackupName, Stamp};
 use longshore_core::mark::{MarkName, Says};
 
 use crate::support::fleet::{Fleet, Made, NIGHTLY};
-use crate::support::{Job, Workshop};
+use crate::support::{Job, Workshop, finish};
 
 /// The matters of what needs attention.
 fn matters(status: &serde_json::Value) -> Vec<String> {
@@ -45,6 +45,7 @@ fn what_a_run_made_is_fresh_and_its_copies_space_and_next_run_are_told() {
 #[test]
 fn tables_that_vanished_are_counted_and_named_to_whoever_has_the_key() {
     let workshop = Workshop::new();
+    workshop.configure(&Job { more: "max_age = 'none'", ..Job::default() });
     workshop.cluster.create_database("shop");
     workshop.cluster.psql("shop", "create table orders (); create table customers ()");
     workshop.longshore(&["run"]).expect(0);
@@ -54,6 +55,37 @@ fn tables_that_vanished_are_counted_and_named_to_whoever_has_the_key() {
     counted.keeps_quiet_about("customers");
     workshop.opening(&["status"]).expect(0).says("tables vanished: 1, before 2: public.customers");
     workshop.longshore(&["status", "--nagios"]).expect(1).says("WARNING - main/shop: tables vanished");
+}
+
+#[test]
+fn what_init_writes_alarms_after_two_days() {
+    let (workshop, fleet) = (Workshop::new(), Fleet::new(""));
+    let (config, destination) = (workshop.path("etc/config.toml"), fleet.path("disk"));
+    let longshore = |arguments: &[&str]| finish(workshop.command().args(arguments).arg("--config").arg(&config));
+    let connection = workshop.cluster.connection();
+    longshore(&["init", "--connection", &connection, "--destination", destination.to_str().unwrap()]).expect(0);
+    longshore(&["status"]).expect(3).says("job \"nightly\" has no backup");
+    fleet.make(&Made { hours: 48, at: &["disk"], ..Made::default() });
+    longshore(&["status"]).expect(3).says("CRITICAL  main/shop").says("max_age is 26h");
+    longshore(&["status", "--nagios"]).expect(2).says("CRITICAL - main/shop");
+    fleet.make(&Made { hours: 24, at: &["disk"], ..Made::default() });
+    longshore(&["status"]).expect(0).says("03:00");
+}
+
+#[test]
+fn a_series_without_terms_is_unknown_and_alarms() {
+    let fleet = Fleet::new(NIGHTLY);
+    fleet.make(&Made::default());
+    fleet.longshore(&["status"]).expect(3).says("unknown  main/shop").says("nothing limits its age");
+    let (status, code) = fleet.status(&[]);
+    assert_eq!((matters(&status), code), (vec!["unjudged".to_owned()], Some(3)));
+    assert_eq!(status["series"][0]["level"], "unknown");
+    fleet.longshore(&["status", "--nagios"]).expect(3).says("UNKNOWN - main/shop: nothing limits its age");
+    fleet.configure(&format!("{NIGHTLY}max_age = 'none'"));
+    fleet.longshore(&["status"]).expect(0);
+    fleet.longshore(&["status", "--nagios"]).expect(0).says("OK - 1 series");
+    fleet.configure(&format!("{NIGHTLY}max_age = 'never'"));
+    fleet.longshore(&["status"]).expect(1).says("is not a length of time").says("\"none\"");
 }
 
 #[test]
@@ -69,7 +101,8 @@ fn what_is_older_than_it_may_be_is_stale_where_it_is() {
     assert_eq!((stale(0), stale(1)), (&false.into(), &true.into()));
     // A day is enough for another, who asks so.
     fleet.configure(NIGHTLY);
-    fleet.longshore(&["status"]).expect(0).says("the newest backup").says("is not there").says("--max-age");
+    fleet.longshore(&["status"]).expect(3).says("the newest backup").says("is not there").says("--max-age");
+    fleet.longshore(&["status", "--max-age", "none"]).expect(0).says("is not there").keeps_quiet_about("--max-age");
     fleet.longshore(&["status", "--max-age", "1h"]).expect(3).says("max_age is 1h");
 }
 
@@ -89,7 +122,7 @@ fn a_run_that_did_not_come_is_late_by_its_schedule() {
 
 #[test]
 fn a_destination_that_is_away_is_told_and_hides_no_other() {
-    let fleet = Fleet::new(NIGHTLY);
+    let fleet = Fleet::new(&format!("{NIGHTLY}max_age = 'none'"));
     fleet.make(&Made::default());
     std::fs::remove_dir_all(fleet.path("nas")).unwrap();
     fleet.longshore(&["status"]).expect(3).says("CANNOT BE READ").says("main/shop").says("1 of 2").says("hint:");
@@ -117,7 +150,7 @@ fn a_newest_backup_that_is_damaged_is_told_and_counts_for_nothing() {
 
 #[test]
 fn a_dump_that_shrank_by_more_than_a_third_and_lost_tables_is_a_warning() {
-    let fleet = Fleet::new(NIGHTLY);
+    let fleet = Fleet::new(&format!("{NIGHTLY}max_age = 'none'"));
     for hours in [50, 40, 30, 20] {
         fleet.make(&Made { hours, ..Made::default() });
     }
@@ -132,7 +165,7 @@ fn a_dump_that_shrank_by_more_than_a_third_and_lost_tables_is_a_warning() {
 
 #[test]
 fn the_restore_time_is_that_of_the_last_drill_with_its_trend() {
-    let fleet = Fleet::new(NIGHTLY);
+    let fleet = Fleet::new(&format!("{NIGHTLY}max_age = 'none'"));
     for (hours, seconds) in [(30, 200.0), (20, 240.0), (2, 300.0)] {
         let name = fleet.make(&Made { hours, ..Made::default() });
         drilled(&fleet, &name, hours, seconds);
@@ -177,7 +210,8 @@ fn any_host_that_can_read_sees_the_whole_fleet_without_a_job() {
     let fleet = Fleet::new("");
     fleet.make(&Made { hours: 30, ..Made::default() });
     fleet.make(&Made { database: "crm", at: &["disk"], run_backups: 2, ..Made::default() });
-    fleet.longshore(&["status"]).expect(0).says("main/crm").says("main/shop").says("nobody says how old");
+    fleet.longshore(&["status"]).expect(3).says("main/crm").says("main/shop").says("nothing limits its age");
+    fleet.longshore(&["status", "--max-age", "none"]).expect(0).says("main/crm").says("main/shop");
     fleet.longshore(&["status", "nightly", "--max-age", "26h"]).expect(3).says("main/shop").says("max_age is 26h");
     fleet.longshore(&["status", "weekly"]).expect(1).says("there is no such job");
     fleet.longshore(&["list"]).expect(0).says("main/crm");

@@ -271,7 +271,8 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// All files below a folder, hidden ones too, by their path within it. Locks, which say nothing of backups, are left out.
+/// All files below a folder, hidden ones too, by their path within it. Locks and run reports, which
+/// say nothing of backups, are left out.
 pub(crate) fn files(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -280,6 +281,7 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
                 walk(&path, root, found);
             } else if path.file_name() != Some("RESTORE.md".as_ref())
                 && path.extension().is_none_or(|extension| extension != "lock")
+                && !is_run_report(path.strip_prefix(root).unwrap())
             {
                 found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
@@ -289,6 +291,12 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
     walk(folder, folder, &mut found);
     found.sort();
     found
+}
+
+/// Whether a path within a destination is that of a run report or of its details.
+fn is_run_report(path: &Path) -> bool {
+    let key = longshore_core::key::Key::parse(path.to_str().unwrap());
+    key.is_ok_and(|key| longshore_core::run_report::ReportName::of(&key).is_some())
 }
 
 /// The one artifact below a folder.
