@@ -7,6 +7,8 @@ mod support;
 
 mod a_drill_finds_sabotage;
 mod a_drill_leaves_nothing;
+mod a_drill_takes_any_cluster;
+mod a_drill_touches_nothing_outside;
 mod a_failed_dump_leaves_nothing;
 mod a_policy_is_tried_before_it_is_trusted;
 mod a_pooler_is_refused;

@@ -313,9 +313,9 @@ pub struct Restored {
 /// Makes places to restore to, for drills.
 #[async_trait]
 pub trait Scratch: Check {
-    /// Makes a place that takes these backups. A place that cannot be had here (a release or an extension that is not installed, no
+    /// Makes a place that takes these backups, and stands in for what their run does not bring. A place that cannot be had here (a release or an extension that is not installed, no
     /// room) is an error with the way out, and says nothing about the backups.
-    async fn make(&self, manifests: &[&Manifest]) -> Result<Box<dyn ScratchCluster>>;
+    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>>;
 }
 
 /// A cluster, or a part of one, that is there for one drill. Dropping it removes what was made for it, too, as far as that can be done
@@ -342,6 +342,11 @@ pub trait ScratchCluster: Send + Sync {
 
     /// Whether it takes roles and tablespaces; if not, they must be there.
     fn takes_globals(&self) -> bool;
+
+    /// Warnings for the owner before anything is restored, such as what the place could not be kept from.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// A private folder for what cannot be a stream.
     fn folder(&self) -> &Path;

@@ -17,11 +17,13 @@
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
 //! | `header`, `toc`, `copy` | what archives begin with |
 //! | `sql` | the words of SQL, and the roles and sequences in it |
+//! | `active` | objects that act beyond their database once they are restored |
 //! | [`offsets`] | where each table's data is, for archives that do not say it |
 //! | [`rewrite`] | archives whose roles have other names |
 //! | `decode` | what is compressed inside |
 //! | `rows`, `statements`, `large_objects` | the data itself |
 
+mod active;
 mod copy;
 mod custom;
 mod decode;
@@ -45,6 +47,7 @@ mod toc;
 
 use std::io::BufRead;
 
+pub use active::Active;
 pub use error::{Error, Result, Trouble};
 pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table, Written};
 

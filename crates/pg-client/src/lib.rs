@@ -4,6 +4,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`conninfo`] | libpq's connection strings, taken apart so that no secret reaches argv |
+//! | [`database`] | the statement that makes a database as another one was |
 //! | [`tool`] | finding `pg_dump` and its like |
 //! | [`child`] | a running child: its streams, its last words, its end |
 //! | [`client`] | a cluster that can be asked, and commands that connect to it |
@@ -19,6 +20,7 @@ pub mod argument;
 pub mod child;
 pub mod client;
 pub mod conninfo;
+pub mod database;
 pub mod directory;
 pub mod pooler;
 pub mod script;

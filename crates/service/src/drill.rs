@@ -56,6 +56,8 @@ pub struct Report {
     pub drills: Vec<Drill>,
     /// What its owner should hear.
     pub notes: Vec<String>,
+    /// Warnings of the place to restore to, given before anything was restored.
+    pub warnings: Vec<String>,
     /// What kept a backup from being drilled here, if anything did.
     pub unfit: Vec<Problem>,
     /// Why what was found could not be noted beside the backups, if so.
@@ -103,6 +105,13 @@ struct Candidate {
     details: Result<Option<Map<String, Value>>>,
 }
 
+impl Candidate {
+    /// The backup as a restore takes it.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { manifest: &self.backup.manifest, details: self.details.as_ref().ok().and_then(Option::as_ref) }
+    }
+}
+
 /// Where, and with what, backups are drilled.
 struct Ground<'a> {
     job: &'a Job,
@@ -139,8 +148,8 @@ impl Driller<'_> {
 
         began("making a place to restore to");
         let begun = Instant::now();
-        let manifests: Vec<&Manifest> = candidates.iter().map(|candidate| &*candidate.backup.manifest).collect();
-        let scratch = self.scratch(job)?.make(&manifests).await?;
+        let wanted: Vec<Wanted<'_>> = candidates.iter().map(Candidate::wanted).collect();
+        let scratch = self.scratch(job)?.make(&wanted).await?;
         let scratch_seconds = seconds(begun);
         let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;
         let ground = Ground {
@@ -158,10 +167,15 @@ impl Driller<'_> {
             scratch_seconds,
             drills: Vec::new(),
             notes: warnings,
+            warnings: Vec::new(),
             unfit: Vec::new(),
             unmarked: Vec::new(),
             left: None,
         };
+        for warning in scratch.warnings() {
+            began(&warning);
+            report.warnings.push(warning);
+        }
         let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
         let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
         for question in job.drill.questions.iter().filter(|_| !whole) {
@@ -261,10 +275,7 @@ impl Driller<'_> {
 
     /// Looks whether the place takes what is to be restored, before a byte of it is fetched.
     async fn prepare(&self, ground: &Ground<'_>, candidates: &[Candidate]) -> Result<()> {
-        let wanted = candidates.iter().map(|candidate| Wanted {
-            manifest: &candidate.backup.manifest,
-            details: candidate.details.as_ref().ok().and_then(Option::as_ref),
-        });
+        let wanted = candidates.iter().map(Candidate::wanted);
         let databases = wanted.filter(|wanted| ground.takes(wanted.manifest)).collect::<Vec<_>>();
         // Where databases have other names, each has a target of its own.
         let targets: Vec<&[Wanted<'_>]> = match ground.scratch.takes_globals() {

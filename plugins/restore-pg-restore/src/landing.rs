@@ -206,18 +206,7 @@ impl Drop for Guard {
 
 /// Makes a database of the encoding and locale that the backup's had.
 pub(crate) async fn make(client: &Client, database: &str, facts: Option<&DatabaseFacts>) -> Result<()> {
-    let mut statement = format!("create database {} template template0", identifier(database));
-    if let Some(facts) = facts {
-        let DatabaseFacts { encoding, collate, ctype, locale_provider, locale } = facts;
-        statement +=
-            &format!(" encoding {} lc_collate {} lc_ctype {}", literal(encoding), literal(collate), literal(ctype));
-        let locale = locale.as_deref().map(literal).unwrap_or_default();
-        match locale_provider.as_str() {
-            "icu" => statement += &format!(" locale_provider icu icu_locale {locale}"),
-            "builtin" => statement += &format!(" locale_provider builtin builtin_locale {locale}"),
-            _ => {}
-        }
-    }
+    let statement = longshore_pg_client::database::create(database, facts);
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 

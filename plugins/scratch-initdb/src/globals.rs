@@ -35,12 +35,20 @@ pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteS
         }
     };
     let rest = text.split_off(end).freeze();
-    let text = String::from_utf8(text.into()).map_err(|error| {
-        Error::new(Stage::Restore, Kind::Corrupt, subject, "the globals are not UTF-8").because(error)
-    })?;
-    let (text, notes) = fitted(&text);
+    let (text, notes) = fitted_bytes(&text);
     let rest = stream::from_bytes(rest).chain(plaintext);
     Ok((stream::from_bytes(text).chain(rest).boxed(), notes))
+}
+
+/// The script in whichever encoding it is: a server's encodings all have ASCII's letters as they are.
+fn fitted_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
+    if let Ok(script) = std::str::from_utf8(script) {
+        let (text, notes) = fitted(script);
+        return (text.into_bytes(), notes);
+    }
+    let letters: String = script.iter().map(|byte| char::from(*byte)).collect();
+    let (text, notes) = fitted(&letters);
+    (text.chars().filter_map(|letter| u8::try_from(letter).ok()).collect(), notes)
 }
 
 /// The script, its statements changed where they only fit another host.
@@ -92,6 +100,14 @@ mod tests {
              GRANT app TO web WITH INHERIT TRUE;\nGRANT app TO api GRANTED BY postgres;\n"
         );
         assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn a_script_keeps_its_encoding() {
+        let script = b"CREATE ROLE \"J\xfcrgen\";\nCREATE TABLESPACE t OWNER \"J\xfcrgen\" LOCATION '/srv';\n";
+        let (text, notes) = fitted_bytes(script);
+        assert_eq!(text, b"CREATE ROLE \"J\xfcrgen\";\nCREATE TABLESPACE t OWNER \"J\xfcrgen\" LOCATION '';\n");
+        assert_eq!(notes.len(), 1);
     }
 
     #[tokio::test]

@@ -4,28 +4,47 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `settings.rs` | the settings |
+//! | `configuration.rs` | the settings of the server |
 //! | `look.rs` | what there is to make it with: programs, room, the user to run as |
+//! | `encoding.rs` | the encoding and locale of the cluster itself |
+//! | `isolation.rs` | the namespaces that the server runs in |
+//! | `mask.rs` | the folders and sockets that are hidden from it |
+//! | `exposure.rs` | the decision about a server that cannot be isolated |
+//! | `stand_in.rs` | roles and tablespaces of a run without globals |
 //! | `supervisor.rs` | the shell that runs initdb and the server, and that removes all when we are gone |
 //! | `globals.rs` | what of a cluster's globals only fits the host that they come from |
 
+mod configuration;
+mod encoding;
+mod exposure;
 mod globals;
+mod isolation;
 mod look;
+mod mask;
 mod settings;
+mod stand_in;
 mod supervisor;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin, Site};
-use longshore_core::stage::{Scratch, ScratchCluster};
+use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::Active;
+use longshore_pg_client::client::Client;
+use longshore_pg_client::conninfo::ConnInfo;
 
-use crate::look::Programs;
+use crate::configuration::Configuration;
+pub use crate::configuration::LOG_LINE_PREFIX;
+use crate::isolation::Isolation;
+use crate::look::{Programs, User};
 pub use crate::settings::Initdb;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Launch, Supervisor};
 
 /// Who owns the cluster: as on most hosts, so that what belongs to the cluster itself has the same owner here.
 const SUPERUSER: &str = "postgres";
@@ -54,29 +73,82 @@ struct Made {
     version: String,
     cluster: Cluster,
     files: PathBuf,
+    warnings: Vec<String>,
 }
 
 #[async_trait]
 impl Scratch for Maker {
-    async fn make(&self, manifests: &[&Manifest]) -> Result<Box<dyn ScratchCluster>> {
-        let programs = look::programs(&self.settings, &self.site, manifests).await?;
+    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
+        let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
+        let programs = look::programs(&self.settings, &self.site, &manifests).await?;
         let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        look::room(&parent, manifests)?;
+        look::room(&parent, &manifests)?;
+        // Folders are hidden by their own paths, not by those of links to them.
+        let parent = parent.canonicalize().unwrap_or(parent);
         let user = look::user(&self.settings)?;
         let folder = supervisor::name(&parent);
         let socket = folder.join("socket");
         look::socket(&socket)?;
-        let commands = self.commands(&programs, &folder, manifests);
-        let supervisor = Supervisor::start(folder.clone(), user, &commands).await?;
+        let Configuration { settings, overridden } =
+            configuration::settle(&self.settings.settings, &socket, programs.major);
+        let isolation = self.isolation(&programs, user.as_ref()).await;
+        let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, exposure::facts(wanted)?)));
+        let active: Vec<_> = active.map(|(subject, facts)| (subject, Active::of(&facts))).collect();
+        let mut warnings: Vec<String> =
+            exposure::judge(self.settings.isolation, &isolation, &active)?.into_iter().collect();
+        warnings.extend(overridden);
+        let command = commands(&programs, &folder, &manifests, &settings).line();
+        let launch = Launch {
+            words: isolation.wrap(Some(&folder), user.as_ref(), &command),
+            environment: isolation.environment(&folder.join("data")),
+        };
+        let supervisor = Supervisor::start(folder.clone(), user, launch).await?;
         let cluster = Cluster {
             name: "scratch".to_owned(),
             connection: format!("host='{}' port={PORT} user={SUPERUSER}", quoted(&socket)).into(),
             password: None,
             bin_dir: programs.bin_dir.clone(),
         };
-        let files = folder.join("files");
-        let (description, version) = (programs.description(), programs.version.to_string());
-        Ok(Box::new(Made { supervisor, description, version, cluster, files }))
+        let client = Client::new(&cluster)?;
+        encoding::fit(&client.to_database("template1"), &manifests).await?;
+        warnings.extend(stand_in::make(&client.to_database("template1"), wanted).await?);
+        Ok(Box::new(Made {
+            supervisor,
+            description: format!("{}, {}", programs.description(), isolation.description()),
+            version: programs.version.to_string(),
+            cluster,
+            files: folder.join("files"),
+            warnings,
+        }))
+    }
+}
+
+impl Maker {
+    /// The way in which a server is kept from this host.
+    async fn isolation(&self, programs: &Programs, user: Option<&User>) -> Isolation {
+        if self.settings.isolation == settings::Isolation::None {
+            return Isolation::Missing("isolation = \"none\"".to_owned());
+        }
+        isolation::find(user, &self.needed(programs), &self.known_sockets()).await
+    }
+
+    /// Folders that the server needs: those of its programs, and those that its settings name.
+    fn needed(&self, programs: &Programs) -> Vec<PathBuf> {
+        let installed = programs.postgres.canonicalize().unwrap_or_else(|_| programs.postgres.clone());
+        let folders = [&programs.postgres, &installed].into_iter().filter_map(|path| Some(path.parent()?.parent()?));
+        let words = self.settings.settings.values().flat_map(|value| value.split([',', ':', ' ', '\'', '"']));
+        let named = words.filter(|word| word.starts_with('/') && word.len() > 1).map(PathBuf::from);
+        folders.filter(|folder| *folder != Path::new("/")).map(Path::to_owned).chain(named).collect()
+    }
+
+    /// Folders of sockets that the job or the environment names.
+    fn known_sockets(&self) -> BTreeSet<PathBuf> {
+        let named = ConnInfo::parse(&self.site.cluster.connection).ok();
+        let named = named.and_then(|conninfo| conninfo.get("host").map(str::to_owned));
+        let hosts = named.into_iter().chain(std::env::var("PGHOST").ok());
+        let all: Vec<String> =
+            hosts.flat_map(|hosts| hosts.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
+        all.into_iter().filter(|host| host.starts_with('/')).map(PathBuf::from).collect()
     }
 }
 
@@ -86,75 +158,63 @@ struct Commands {
     postgres: Vec<String>,
 }
 
-impl Maker {
-    fn commands(&self, programs: &Programs, folder: &Path, manifests: &[&Manifest]) -> Commands {
-        let data = folder.join("data").display().to_string();
-        let mut initdb = vec![programs.initdb.display().to_string()];
-        initdb.push(format!("--pgdata={data}"));
-        initdb.extend([format!("--username={SUPERUSER}"), "--auth=trust".to_owned(), "--no-sync".to_owned()]);
-        // What is restored into `postgres` or `template1` finds them as they were; every other database brings its own.
-        let facts = manifests.iter().find_map(|manifest| manifest.database.as_ref());
-        match facts {
-            None => initdb.extend(["--encoding=UTF8".to_owned(), "--locale=C".to_owned()]),
-            Some(facts) => {
-                initdb.push(format!("--encoding={}", facts.encoding));
-                initdb.push(format!("--lc-collate={}", facts.collate));
-                initdb.push(format!("--lc-ctype={}", facts.ctype));
-                initdb.extend(["messages", "monetary", "numeric", "time"].map(|of| format!("--lc-{of}=C")));
-                match (facts.locale_provider.as_str(), &facts.locale) {
-                    ("icu", Some(locale)) => {
-                        initdb.extend(["--locale-provider=icu".to_owned(), format!("--icu-locale={locale}")]);
-                    }
-                    ("builtin", Some(locale)) => {
-                        initdb.extend(["--locale-provider=builtin".to_owned(), format!("--builtin-locale={locale}")]);
-                    }
-                    // Before PostgreSQL 15 there is no such option, and nothing else to choose.
-                    _ if programs.major >= 15 => initdb.push("--locale-provider=libc".to_owned()),
-                    _ => {}
+impl Commands {
+    /// Both as a line of a shell, which does not become the last of them: a first process of its namespace that is a
+    /// server would take the end of another's child for one of its own.
+    fn line(&self) -> String {
+        format!("{} && {}; exit $?", supervisor::line(&self.initdb), supervisor::line(&self.postgres))
+    }
+}
+
+fn commands(programs: &Programs, folder: &Path, manifests: &[&Manifest], settings: &[(String, String)]) -> Commands {
+    let data = folder.join("data").display().to_string();
+    let mut initdb = vec![programs.initdb.display().to_string()];
+    initdb.push(format!("--pgdata={data}"));
+    initdb.extend([format!("--username={SUPERUSER}"), "--auth=trust".to_owned(), "--no-sync".to_owned()]);
+    match encoding::of_cluster(manifests) {
+        None => initdb.extend(["--encoding=UTF8".to_owned(), "--locale=C".to_owned()]),
+        Some(facts) => {
+            initdb.push(format!("--encoding={}", facts.encoding));
+            initdb.push(format!("--lc-collate={}", facts.collate));
+            initdb.push(format!("--lc-ctype={}", facts.ctype));
+            initdb.extend(["messages", "monetary", "numeric", "time"].map(|of| format!("--lc-{of}=C")));
+            match (facts.locale_provider.as_str(), &facts.locale) {
+                ("icu", Some(locale)) => {
+                    initdb.extend(["--locale-provider=icu".to_owned(), format!("--icu-locale={locale}")]);
                 }
+                ("builtin", Some(locale)) => {
+                    initdb.extend(["--locale-provider=builtin".to_owned(), format!("--builtin-locale={locale}")]);
+                }
+                // Before PostgreSQL 15 there is no such option, and nothing else to choose.
+                _ if programs.major >= 15 => initdb.push("--locale-provider=libc".to_owned()),
+                _ => {}
             }
         }
-        let mut postgres = vec![programs.postgres.display().to_string(), "-D".to_owned(), data];
-        let socket = folder.join("socket").display().to_string().replace('"', "\"\"");
-        let ours = [
-            ("listen_addresses", String::new()),
-            ("port", PORT.to_string()),
-            ("unix_socket_directories", format!("\"{socket}\"")),
-            ("unix_socket_permissions", "0700".to_owned()),
-            // Nothing of it outlives the drill, so nothing needs to reach a disk.
-            ("fsync", "off".to_owned()),
-            ("synchronous_commit", "off".to_owned()),
-            ("full_page_writes", "off".to_owned()),
-            ("wal_level", "minimal".to_owned()),
-            ("max_wal_senders", "0".to_owned()),
-            ("max_wal_size", "8GB".to_owned()),
-            ("checkpoint_timeout", "1d".to_owned()),
-            ("autovacuum", "off".to_owned()),
-            ("maintenance_work_mem", "256MB".to_owned()),
-            // pg_dump locks every table at once.
-            ("max_locks_per_transaction", "1024".to_owned()),
-            ("logging_collector", "off".to_owned()),
-            ("lc_messages", "C".to_owned()),
-            // Tablespaces lie within the cluster: the folders that they have at home are not here.
-            ("allow_in_place_tablespaces", "on".to_owned()),
-        ];
-        let settings = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
-        for (name, value) in settings.chain(self.settings.settings.clone()) {
-            postgres.extend(["-c".to_owned(), format!("{name}={value}")]);
-        }
-        Commands { initdb, postgres }
     }
+    let mut postgres = vec![programs.postgres.display().to_string(), "-D".to_owned(), data];
+    for (name, value) in settings {
+        postgres.extend(["-c".to_owned(), format!("{name}={value}")]);
+    }
+    Commands { initdb, postgres }
 }
 
 #[async_trait]
 impl Check for Maker {
     async fn check(&self) -> Vec<Finding> {
         let found = async {
-            look::user(&self.settings)?;
-            look::programs(&self.settings, &self.site, &[]).await
+            let user = look::user(&self.settings)?;
+            let programs = look::programs(&self.settings, &self.site, &[]).await?;
+            let isolation = self.isolation(&programs, user.as_ref()).await;
+            Ok((programs, isolation))
         };
         vec![match found.await {
-            Ok(programs) => Finding::good("drill", format!("{} can be made here", programs.description())),
+            Ok((programs, isolation)) => {
+                let message = format!("{} can be made here, {}", programs.description(), isolation.description());
+                match isolation {
+                    Isolation::Namespaces(_) => Finding::good("drill", message),
+                    Isolation::Missing(_) => Finding::warning("drill", message, exposure::REMEDY),
+                }
+            }
             Err(error) => Finding::failed("drill", &error),
         }]
     }
@@ -180,6 +240,10 @@ impl ScratchCluster for Made {
 
     fn takes_globals(&self) -> bool {
         true
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     fn folder(&self) -> &Path {

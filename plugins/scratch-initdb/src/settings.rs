@@ -16,4 +16,18 @@ pub struct Initdb {
     /// Settings of the server, such as `shared_preload_libraries` of an extension that needs it.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, String>,
+    /// How the server is kept from the host.
+    #[serde(default)]
+    pub(crate) isolation: Isolation,
+}
+
+/// The isolation that is wanted of a drill's server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Isolation {
+    /// Namespaces. Where the host permits none, a backup that may connect to another server is refused.
+    #[default]
+    Namespaces,
+    /// None: the backups are trusted with whatever they reach.
+    None,
 }

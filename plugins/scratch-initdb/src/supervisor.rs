@@ -1,6 +1,7 @@
 //! The shell that runs initdb and the server. It holds on to a pipe of ours: when that closes, because we have ended it or have been killed,
 //! it stops what it runs and removes the folder.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::Commands;
+use crate::configuration::LOG_LINE_PREFIX;
 use crate::look::User;
 
 /// How long initdb and the start of the server may take together.
@@ -22,16 +23,21 @@ const END: Duration = Duration::from_secs(120);
 /// How many of the log's last lines are shown where the cluster could not be made.
 const LAST_LINES: usize = 8;
 
-/// What the shell does. `$1` is the folder, `$2` whom the server's folders are to belong to, if anybody else.
+/// What the shell does. `$1` is the folder, `$2` whom the server's folders are to belong to, if anybody else; the rest
+/// runs initdb and the server.
 ///
 /// initdb and the server are a session of their own, so that one signal ends all of them; signals that are meant for us do not hinder the
 /// shell in cleaning up, nor does a pipe that nobody reads any more.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
-mkdir -m 711 -- "$1" || exit 1
-mkdir -m 700 -- "$1/data" "$1/socket" "$1/files" || exit 1
-if [ -n "$2" ]; then chown -- "$2" "$1/data" "$1/socket" || exit 1; fi
-setsid sh -c "$3" </dev/null >"$1/log" 2>&1 &
+folder=$1
+owner=$2
+shift 2
+mkdir -m 711 -- "$folder" || exit 1
+mkdir -m 700 -- "$folder/data" "$folder/socket" "$folder/files" || exit 1
+if [ -n "$owner" ]; then chown -- "$owner" "$folder/data" "$folder/socket" || exit 1; fi
+umask 077
+setsid sh -c '"$@"; echo longshore: ended' longshore-drill "$@" </dev/null >"$folder/log" 2>&1 &
 running=$!
 echo made
 cat >/dev/null
@@ -44,11 +50,18 @@ done
 kill -KILL "-$running" 2>/dev/null
 wait "$running"
 for _ in 1 2 3 4 5; do
-  rm -rf -- "$1" && break
+  rm -rf -- "$folder" && break
   sleep 0.2
 done
-[ ! -e "$1" ]
+[ ! -e "$folder" ]
 "#;
+
+/// The words that run initdb and the server as their user, and the environment of both.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) words: Vec<String>,
+    pub(crate) environment: Vec<(String, OsString)>,
+}
 
 /// A folder with a cluster in it, and the shell that keeps it.
 #[derive(Debug)]
@@ -67,23 +80,17 @@ pub(crate) fn name(parent: &Path) -> PathBuf {
 
 impl Supervisor {
     /// Makes a cluster in `folder`, which must not be there, and waits until it answers.
-    pub(crate) async fn start(folder: PathBuf, user: Option<User>, commands: &Commands) -> Result<Self> {
-        let supervisor = Self::begin(folder, user.as_ref(), commands)?;
+    pub(crate) async fn start(folder: PathBuf, user: Option<User>, launch: Launch) -> Result<Self> {
+        let supervisor = Self::begin(folder, user.as_ref(), launch)?;
         supervisor.ready().await?;
         Ok(supervisor)
     }
 
-    fn begin(folder: PathBuf, user: Option<&User>, commands: &Commands) -> Result<Self> {
+    fn begin(folder: PathBuf, user: Option<&User>, launch: Launch) -> Result<Self> {
         let owner = user.map_or_else(String::new, |User { uid, gid }| format!("{uid}:{gid}"));
         let mut shell = Command::new("sh");
-        for (name, _) in std::env::vars_os() {
-            // Neither secrets of ours nor another server's settings are the cluster's business.
-            if ["PG", "LONGSHORE_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-                shell.env_remove(name);
-            }
-        }
-        shell.args(["-c", SCRIPT, "longshore-drill"]).arg(&folder).arg(owner).arg(script(commands, user));
-        shell.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
+        shell.args(["-c", SCRIPT, "longshore-drill"]).arg(&folder).arg(owner).args(launch.words);
+        shell.env_clear().envs(launch.environment).current_dir("/");
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
         let (pipe, told) = (shell.stdin.take(), shell.stdout.take());
@@ -121,7 +128,7 @@ impl Supervisor {
     /// Why it could not be made, with what initdb or the server said, and the way out where that is known.
     fn failed(&self, message: &str) -> Error {
         let log = self.log();
-        let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").collect();
+        let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(message_of).collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
         let hint = if last.contains("invalid locale name") || last.contains("not a valid ICU locale") {
             "install the locale that the backup's databases have (Debian: dpkg-reconfigure locales), or drill where it is"
@@ -162,21 +169,18 @@ impl Drop for Supervisor {
     }
 }
 
-/// What runs in the cluster's session: initdb, then the server, each as its user.
-fn script(commands: &Commands, user: Option<&User>) -> String {
-    let switch = user.map(|User { uid, gid }| {
-        [
-            "setpriv".to_owned(),
-            format!("--reuid={uid}"),
-            format!("--regid={gid}"),
-            "--clear-groups".to_owned(),
-            "--".to_owned(),
-        ]
-    });
-    let line = |command: &[String]| {
-        switch.iter().flatten().chain(command).map(|word| word_of_shell(word)).collect::<Vec<_>>().join(" ")
-    };
-    format!("{} && {}; echo longshore: ended", line(&commands.initdb), line(&commands.postgres))
+/// The message of a line of the log, without the prefix that the server's lines have.
+fn message_of(line: &str) -> &str {
+    let prefixes = LOG_LINE_PREFIX.matches('\t').count();
+    match line.splitn(prefixes + 1, '\t').collect::<Vec<_>>()[..] {
+        [state, .., message] if state.len() == 5 => message,
+        _ => line,
+    }
+}
+
+/// A command line as a shell reads it.
+pub(crate) fn line(command: &[String]) -> String {
+    command.iter().map(|word| word_of_shell(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A word that no shell takes apart.
@@ -189,13 +193,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_that_fails_shows_its_message_alone() {
+        assert_eq!(message_of("42704\t\tFATAL:  no such locale"), "FATAL:  no such locale");
+        assert_eq!(message_of("initdb: error: no\tsuch locale"), "initdb: error: no\tsuch locale");
+        assert_eq!(message_of("\tcontinued"), "\tcontinued");
+    }
+
+    #[test]
     fn no_shell_takes_a_path_apart() {
-        let commands = Commands { initdb: vec!["/a b/it's".into()], postgres: vec!["$(touch /x)".into()] };
-        let script = script(&commands, Some(&User { uid: 1, gid: 2 }));
-        assert!(
-            script.contains(r"'setpriv' '--reuid=1' '--regid=2' '--clear-groups' '--' '/a b/it'\''s' && "),
-            "{script}"
-        );
-        assert!(script.contains("'$(touch /x)'; echo"), "{script}");
+        let words = ["/a b/it's", "$(touch /x)"].map(str::to_owned);
+        assert_eq!(line(&words), r"'/a b/it'\''s' '$(touch /x)'");
     }
 }

@@ -3,8 +3,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `exposure.rs` | the decision about backups that act beyond their database |
 //! | `sweeper.rs` | the shell that drops the databases, and removes the folder, when we are done, or gone |
 
+mod exposure;
 mod sweeper;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin, Site};
-use longshore_core::stage::{Scratch, ScratchCluster};
+use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
@@ -37,6 +39,20 @@ pub struct Server {
     connection: SecretString,
     /// Where PostgreSQL's client programs are, if they are not to be looked for.
     bin_dir: Option<PathBuf>,
+    /// What is done about backups that may connect to another server.
+    #[serde(default)]
+    isolation: Isolation,
+}
+
+/// The isolation that is wanted of a drill. A server that is there cannot be isolated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Isolation {
+    /// A backup that may connect to another server is refused.
+    #[default]
+    Namespaces,
+    /// None: the backups are trusted with whatever they reach.
+    None,
 }
 
 impl Plugin<dyn Scratch> for Server {
@@ -50,7 +66,8 @@ impl Plugin<dyn Scratch> for Server {
             let message = "names a database, and a drill makes databases of its own";
             return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("leave dbname out"));
         }
-        Ok(Box::new(Lender { cluster, client, scratch_dir: site.scratch_dir.clone() }))
+        let isolation = self.isolation;
+        Ok(Box::new(Lender { cluster, client, scratch_dir: site.scratch_dir.clone(), isolation }))
     }
 }
 
@@ -59,6 +76,7 @@ struct Lender {
     cluster: Cluster,
     client: Client,
     scratch_dir: Option<PathBuf>,
+    isolation: Isolation,
 }
 
 /// What was lent.
@@ -68,6 +86,7 @@ struct Lent {
     prefix: String,
     files: TempDir,
     sweeper: Sweeper,
+    warnings: Vec<String>,
 }
 
 impl Lender {
@@ -79,8 +98,10 @@ impl Lender {
 
 #[async_trait]
 impl Scratch for Lender {
-    async fn make(&self, manifests: &[&Manifest]) -> Result<Box<dyn ScratchCluster>> {
+    async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
+        let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
         let version = self.version().await?;
+        let warnings = exposure::judge(self.isolation, wanted)?.into_iter().collect();
         if let Some(whole) =
             manifests.iter().find(|manifest| matches!(manifest.subject, Subject::All | Subject::Schema))
         {
@@ -98,7 +119,7 @@ impl Scratch for Lender {
         let files = private_folder(Some(&parent), Stage::Drill)?;
         let prefix = sweeper::prefix();
         let sweeper = Sweeper::start(&self.client, &prefix, files.path(), &version).await?;
-        Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper }))
+        Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper, warnings }))
     }
 }
 
@@ -106,7 +127,10 @@ impl Scratch for Lender {
 impl Check for Lender {
     async fn check(&self) -> Vec<Finding> {
         vec![match self.version().await {
-            Ok(version) => Finding::good("drill", format!("PostgreSQL {version} answers, and can be drilled in")),
+            Ok(version) => Finding::good(
+                "drill",
+                format!("PostgreSQL {version} answers, and can be drilled in; it is not isolated"),
+            ),
             Err(error) => Finding::failed("drill", &error),
         }]
     }
@@ -141,6 +165,10 @@ impl ScratchCluster for Lent {
 
     fn takes_globals(&self) -> bool {
         false
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     fn folder(&self) -> &Path {

@@ -1,0 +1,150 @@
+//! Objects of an archive that act beyond their database once they are restored.
+
+use std::collections::BTreeSet;
+
+use crate::Facts;
+
+/// Extensions that run jobs by themselves.
+const SCHEDULERS: [&str; 5] = ["pg_cron", "pg_timetable", "pgagent", "pg_partman", "timescaledb"];
+
+/// Extensions that connect to other servers, foreign data wrappers among them.
+const CLIENTS: [&str; 19] = [
+    "clickhouse_fdw",
+    "citus",
+    "dblink",
+    "http",
+    "jdbc_fdw",
+    "mongo_fdw",
+    "mysql_fdw",
+    "ogr_fdw",
+    "oracle_fdw",
+    "pg_net",
+    "pglogical",
+    "plproxy",
+    "postgres_fdw",
+    "redis_fdw",
+    "sqlite_fdw",
+    "tds_fdw",
+    "wrappers",
+    "aws_s3",
+    "aws_lambda",
+];
+
+/// Objects of one archive that act beyond their database, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Active {
+    /// Extensions that run jobs by themselves.
+    pub schedulers: BTreeSet<String>,
+    /// Extensions that connect to other servers.
+    pub clients: BTreeSet<String>,
+    /// Foreign servers.
+    pub servers: BTreeSet<String>,
+    /// User mappings, which may hold passwords, such as `app SERVER far`.
+    pub user_mappings: BTreeSet<String>,
+    /// Subscriptions of logical replication.
+    pub subscriptions: BTreeSet<String>,
+    /// Event triggers, login triggers among them.
+    pub event_triggers: BTreeSet<String>,
+    /// Materialized views, whose queries a restore runs.
+    pub refreshed: BTreeSet<String>,
+}
+
+impl Active {
+    /// Finds them in the record of an archive. A script's record has its extensions alone.
+    pub fn of(facts: &Facts) -> Self {
+        let extensions = |known: &[&str]| {
+            let named = facts.extensions.iter().filter(|name| known.contains(&name.as_str()));
+            named.cloned().collect()
+        };
+        let entries = |kind: &str| {
+            let entries = facts.toc.iter().filter_map(|line| description(line)?.strip_prefix(kind));
+            entries.map(|named| without_owner(named, facts).to_owned()).collect()
+        };
+        Self {
+            schedulers: extensions(&SCHEDULERS),
+            clients: extensions(&CLIENTS),
+            servers: entries("SERVER - "),
+            user_mappings: entries("USER MAPPING - USER MAPPING "),
+            subscriptions: entries("SUBSCRIPTION - "),
+            event_triggers: entries("EVENT TRIGGER - "),
+            refreshed: entries("MATERIALIZED VIEW DATA "),
+        }
+    }
+
+    /// Whether a restore alone may connect to another server: a materialized view that it refreshes may read from one.
+    pub fn may_connect(&self) -> bool {
+        !self.refreshed.is_empty() && !(self.clients.is_empty() && self.servers.is_empty())
+    }
+
+    /// All of them in words, a kind each, such as `foreign servers "far"`.
+    pub fn phrases(&self) -> Vec<String> {
+        let kinds = [
+            ("schedulers", &self.schedulers),
+            ("extensions that connect to other servers", &self.clients),
+            ("foreign servers", &self.servers),
+            ("user mappings", &self.user_mappings),
+            ("subscriptions", &self.subscriptions),
+            ("event triggers", &self.event_triggers),
+        ];
+        let quoted =
+            |names: &BTreeSet<String>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let there = kinds.iter().filter(|(_, names)| !names.is_empty());
+        there.map(|(kind, names)| format!("{kind} {}", quoted(names))).collect()
+    }
+}
+
+/// An entry of a list without its numbers: kind, schema, name, owner.
+fn description(line: &str) -> Option<&str> {
+    line.splitn(4, ' ').nth(3)
+}
+
+/// A name without the owner after it, which is one word unless it is known to hold spaces.
+fn without_owner<'a>(named: &'a str, facts: &Facts) -> &'a str {
+    let spaced = facts.roles.iter().filter(|role| role.contains(' '));
+    let known = spaced.filter_map(|role| named.strip_suffix(role.as_str())?.strip_suffix(' ')).next();
+    known.or_else(|| Some(named.rsplit_once(' ')?.0)).unwrap_or(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(toc: &[&str], extensions: &[&str]) -> Facts {
+        let script = b"--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+        let mut facts = crate::read(&script[..], &mut |_| ()).unwrap();
+        facts.toc = toc.iter().map(|line| (*line).to_owned()).collect();
+        facts.extensions = extensions.iter().map(|name| (*name).to_owned()).collect();
+        facts.roles = ["old owner".to_owned()].into();
+        facts
+    }
+
+    #[test]
+    fn an_archive_tells_what_acts() {
+        let toc = [
+            "3390; 1417 16390 SERVER - far postgres",
+            "3391; 0 0 ACL - FOREIGN SERVER far postgres",
+            "3392; 1418 16391 USER MAPPING - USER MAPPING app SERVER far old owner",
+            "3393; 6100 16392 SUBSCRIPTION - from shop postgres",
+            "3394; 3466 16393 EVENT TRIGGER - audit postgres",
+            "3395; 0 16394 MATERIALIZED VIEW DATA public totals app",
+        ];
+        let active = Active::of(&facts(&toc, &["pg_cron", "postgres_fdw", "pgcrypto"]));
+        assert!(active.may_connect());
+        assert_eq!(active.refreshed, ["public totals".to_owned()].into());
+        let expected = [
+            "schedulers \"pg_cron\"",
+            "extensions that connect to other servers \"postgres_fdw\"",
+            "foreign servers \"far\"",
+            "user mappings \"app SERVER far\"",
+            "subscriptions \"from shop\"",
+            "event triggers \"audit\"",
+        ];
+        assert_eq!(active.phrases(), expected);
+    }
+
+    #[test]
+    fn a_restore_that_refreshes_nothing_connects_nowhere() {
+        assert!(!Active::of(&facts(&["1; 1417 2 SERVER - far postgres"], &["dblink"])).may_connect());
+        assert!(!Active::of(&facts(&["1; 0 2 MATERIALIZED VIEW DATA public totals app"], &[])).may_connect());
+    }
+}

@@ -1,0 +1,109 @@
+//! The settings of a scratch cluster's server: defaults, those of the job, and those that no job may change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::PORT;
+
+/// What begins each line of the server's log, as `log_line_prefix` has it: the SQLSTATE and the application's name, each
+/// ended by a tab. Neither can hold a tab.
+pub const LOG_LINE_PREFIX: &str = "%e\t%a\t";
+
+/// Settings that a job may change.
+const DEFAULTS: [(&str, &str); 14] = [
+    // Nothing in the cluster outlives the drill, so nothing needs to reach a disk.
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("wal_level", "minimal"),
+    ("max_wal_senders", "0"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "1d"),
+    ("autovacuum", "off"),
+    ("maintenance_work_mem", "256MB"),
+    // pg_dump locks every table at once.
+    ("max_locks_per_transaction", "1024"),
+    ("lc_messages", "C"),
+    // Tablespaces lie within the cluster: the folders that they have at home are not here.
+    ("allow_in_place_tablespaces", "on"),
+    // No worker is there to help.
+    ("max_parallel_workers_per_gather", "0"),
+    ("max_parallel_maintenance_workers", "0"),
+];
+
+/// Settings that a job cannot change: without them, what was restored acts on its own, or the log cannot be read.
+const FORCED: [(&str, &str); 10] = [
+    ("listen_addresses", ""),
+    ("unix_socket_permissions", "0700"),
+    // No background worker starts: no scheduler, whichever extension brings it, and no subscription.
+    ("max_worker_processes", "0"),
+    ("max_logical_replication_workers", "0"),
+    // No trigger of what was restored fires, event triggers included.
+    ("session_replication_role", "replica"),
+    ("archive_mode", "off"),
+    ("logging_collector", "off"),
+    ("log_destination", "stderr"),
+    ("log_line_prefix", LOG_LINE_PREFIX),
+    ("log_error_verbosity", "default"),
+];
+
+/// The first release that knows `event_triggers`, which silences login triggers, too.
+const EVENT_TRIGGERS_SINCE: u32 = 17;
+
+/// The settings of one server, in the order in which it takes them.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// Names and values; a later one beats an earlier one.
+    pub(crate) settings: Vec<(String, String)>,
+    /// The job's settings that were overridden.
+    pub(crate) overridden: Vec<String>,
+}
+
+/// Settles what a server of release `major`, whose socket is made in `socket`, is started with.
+pub(crate) fn settle(chosen: &BTreeMap<String, String>, socket: &Path, major: u32) -> Configuration {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let socket = socket.display().to_string().replace('"', "\"\"");
+    let mut forced: Vec<(String, String)> = FORCED.iter().map(owned).collect();
+    forced.push(("port".to_owned(), PORT.to_string()));
+    forced.push(("unix_socket_directories".to_owned(), format!("\"{socket}\"")));
+    if major >= EVENT_TRIGGERS_SINCE {
+        forced.push(("event_triggers".to_owned(), "off".to_owned()));
+    }
+    let overridden = chosen.iter().filter_map(|(name, value)| {
+        // The server takes a name in any case, and with hyphens.
+        let plain = name.to_lowercase().replace('-', "_");
+        let (_, wins) = forced.iter().find(|(name, _)| *name == plain)?;
+        (wins != value).then(|| format!("{name} of scratch is \"{wins}\" in a drill, whatever settings say"))
+    });
+    let overridden = overridden.collect();
+    let mut settings: Vec<(String, String)> = DEFAULTS.iter().map(owned).collect();
+    settings.extend(chosen.clone());
+    settings.extend(forced);
+    Configuration { settings, overridden }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_cannot_start_what_acts_on_its_own() {
+        let chosen = [("Max-Worker-Processes", "8"), ("work_mem", "64MB"), ("fsync", "on"), ("archive_mode", "off")];
+        let chosen = chosen.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let Configuration { settings, overridden } = settle(&chosen, Path::new("/x/\"socket"), 17);
+        let last = |wanted: &str| {
+            let named = settings.iter().filter(|(name, _)| name.to_lowercase().replace('-', "_") == wanted);
+            named.last().map(|(_, value)| value.as_str()).unwrap()
+        };
+        assert_eq!(last("max_worker_processes"), "0");
+        assert_eq!((last("work_mem"), last("fsync"), last("event_triggers")), ("64MB", "on", "off"));
+        assert_eq!(last("unix_socket_directories"), "\"/x/\"\"socket\"");
+        assert_eq!(overridden, ["Max-Worker-Processes of scratch is \"0\" in a drill, whatever settings say"]);
+    }
+
+    #[test]
+    fn an_older_server_is_given_no_setting_it_does_not_know() {
+        let Configuration { settings, .. } = settle(&BTreeMap::new(), Path::new("/x"), 16);
+        assert!(!settings.iter().any(|(name, _)| name == "event_triggers"));
+    }
+}

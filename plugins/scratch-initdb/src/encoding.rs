@@ -1,0 +1,69 @@
+//! The encoding and locale of the cluster itself: what is restored into `template1` and `postgres` finds them as they
+//! were, whichever encodings the other databases have.
+
+use longshore_core::Result;
+use longshore_core::manifest::{DatabaseFacts, Manifest};
+use longshore_core::subject::Subject;
+use longshore_pg_client::client::Client;
+use longshore_pg_client::database::create;
+
+/// The databases that initdb makes and a backup may bring, the first of which decides.
+const MADE: [&str; 2] = ["template1", "postgres"];
+
+/// The facts that the cluster is made with.
+pub(crate) fn of_cluster<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
+    let made = MADE.iter().find_map(|name| of(manifests, name));
+    made.or_else(|| manifests.iter().find_map(|manifest| manifest.database.as_ref()))
+}
+
+fn of<'a>(manifests: &[&'a Manifest], name: &str) -> Option<&'a DatabaseFacts> {
+    let manifest = manifests.iter().find(|manifest| manifest.subject == Subject::database(name))?;
+    manifest.database.as_ref()
+}
+
+/// The facts that `postgres` is to be made anew with, where those of the cluster are others.
+fn of_postgres<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
+    of(manifests, "postgres").filter(|facts| of_cluster(manifests) != Some(facts))
+}
+
+/// Makes `postgres` anew where it was unlike `template1`. `client` is connected to `template1`.
+pub(crate) async fn fit(client: &Client, manifests: &[&Manifest]) -> Result<()> {
+    if let Some(facts) = of_postgres(manifests) {
+        client.execute("drop database postgres").await?;
+        client.execute(&create("postgres", Some(facts))).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(name: &str, encoding: &str) -> Manifest {
+        let text = include_str!("../../../crates/core/testdata/manifest-1.json");
+        let mut manifest: Manifest = serde_json::from_str(text).unwrap();
+        manifest.subject = Subject::database(name);
+        manifest.database = Some(DatabaseFacts {
+            encoding: encoding.to_owned(),
+            collate: "C".to_owned(),
+            ctype: "C".to_owned(),
+            locale_provider: "libc".to_owned(),
+            locale: None,
+        });
+        manifest
+    }
+
+    #[test]
+    fn a_cluster_has_the_encoding_of_what_cannot_bring_its_own() {
+        let (app, postgres, template1) =
+            (manifest("app", "LATIN1"), manifest("postgres", "UTF8"), manifest("template1", "SQL_ASCII"));
+        let encoding = |facts: Option<&DatabaseFacts>| facts.map(|facts| facts.encoding.clone());
+        assert_eq!(encoding(of_cluster(&[&app, &postgres])).as_deref(), Some("UTF8"));
+        assert_eq!(of_postgres(&[&app, &postgres]), None);
+        let all = [&app, &postgres, &template1];
+        assert_eq!(encoding(of_cluster(&all)).as_deref(), Some("SQL_ASCII"));
+        assert_eq!(encoding(of_postgres(&all)).as_deref(), Some("UTF8"));
+        assert_eq!(encoding(of_cluster(&[&app])).as_deref(), Some("LATIN1"));
+        assert_eq!(of_cluster(&[]), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! The decision about a drill whose server cannot be kept from the host.
+
+use longshore_core::stage::Wanted;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::{Active, Facts};
+use serde::Deserialize;
+
+use crate::isolation::Isolation;
+use crate::settings;
+
+/// Under which key of the details the facts of a dump are.
+const DETAILS: &str = "archive";
+
+/// The way out where a host permits no namespaces.
+pub(crate) const REMEDY: &str = "permit namespaces: run the drill as root, or allow user namespaces to its user; in a \
+     container, add the capability SYS_ADMIN. To accept it: scratch = { type = \"initdb\", isolation = \"none\" }";
+
+/// The record of a backup's dump, where there is one that can be read.
+pub(crate) fn facts(wanted: &Wanted<'_>) -> Option<Facts> {
+    Facts::deserialize(wanted.details?.get(DETAILS)?).ok()
+}
+
+/// Refuses backups that may connect to another server on their own, unless the server is isolated or the job accepts
+/// that; otherwise returns the warning that is due.
+pub(crate) fn judge(
+    accepted: settings::Isolation,
+    isolation: &Isolation,
+    backups: &[(&Subject, Active)],
+) -> Result<Option<String>> {
+    let Isolation::Missing(why) = isolation else { return Ok(None) };
+    if accepted == settings::Isolation::Namespaces
+        && let Some((subject, active)) = backups.iter().find(|(_, active)| active.may_connect())
+    {
+        let message =
+            format!("may connect to another server while it is restored, and the drill is not isolated: {why}");
+        let error = Error::new(Stage::Drill, Kind::Refused, subject.to_string(), message).hint(REMEDY);
+        return Err(error.because(active.phrases().join("; ")));
+    }
+    let phrases = backups.iter().filter_map(|(subject, active)| {
+        let phrases = active.phrases();
+        (!phrases.is_empty()).then(|| format!("; {subject} holds {}", phrases.join(", ")))
+    });
+    let phrases = phrases.collect::<String>();
+    Ok(Some(format!("warning: the drill's server is not isolated from this host and its network: {why}{phrases}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::Masks;
+
+    fn active(servers: &[&str], refreshed: &[&str]) -> Active {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Active { servers: names(servers), refreshed: names(refreshed), ..Active::default() }
+    }
+
+    #[test]
+    fn a_backup_that_may_connect_is_refused_unless_isolated() {
+        let subject = Subject::database("app");
+        let backups = [(&subject, active(&["far"], &["public totals"]))];
+        let missing = Isolation::Missing("unshare failed".to_owned());
+        let error = judge(settings::Isolation::Namespaces, &missing, &backups).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.chain().contains("unshare failed") && error.chain().contains("\"far\""), "{}", error.chain());
+        let warning = judge(settings::Isolation::None, &missing, &backups).unwrap().unwrap();
+        assert!(warning.contains("unshare failed") && warning.contains("holds foreign servers \"far\""), "{warning}");
+        let isolated = Isolation::Namespaces(Masks::default());
+        assert_eq!(judge(settings::Isolation::Namespaces, &isolated, &backups).unwrap(), None);
+    }
+
+    #[test]
+    fn a_backup_that_stays_at_home_is_drilled_with_a_warning() {
+        let subject = Subject::database("app");
+        let missing = Isolation::Missing("unshare failed".to_owned());
+        for active in [active(&["far"], &[]), active(&[], &["public totals"])] {
+            let warning = judge(settings::Isolation::Namespaces, &missing, &[(&subject, active)]).unwrap();
+            assert!(warning.unwrap().starts_with("warning: the drill's server is not isolated"));
+        }
+    }
+}

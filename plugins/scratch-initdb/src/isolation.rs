@@ -1,0 +1,251 @@
+//! The server of a drill in namespaces of its own: no network, no process, no socket and no shared memory of the host
+//! but its own. The mounts vanish with the last process in them.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::look::User;
+use crate::mask::Masks;
+
+/// How long a host may take to try out a namespace.
+const TRIAL: Duration = Duration::from_secs(20);
+
+/// The variables that a server keeps of our environment: where its libraries and its locales are. Passwords are in
+/// none of them.
+const KEPT: [&str; 14] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LOCPATH",
+    "LOCALE_ARCHIVE",
+    "LOCALE_ARCHIVE_2_27",
+    "ICU_DATA",
+    "TZDIR",
+    "PROJ_DATA",
+    "PROJ_LIB",
+    "GDAL_DATA",
+    "JAVA_HOME",
+    "PERL5LIB",
+    "PYTHONHOME",
+    "PYTHONPATH",
+];
+
+/// Where there is nothing.
+const NOWHERE: &str = "/nonexistent";
+
+/// Prepares the namespaces, which `unshare` has made, and becomes the server's user. `$1` is the drill's folder, or
+/// nothing in a trial; `$2` the number of folders to hide; `$3` what to run; then come the folders, the sockets to
+/// hide, `--`, and the words that switch to the server's user.
+///
+/// The folder keeps its place by its inode: its path leads elsewhere once a folder above it is hidden.
+const PREPARE: &str = r#"
+umask 022
+folder=$1
+hidden=$2
+command=$3
+shift 3
+if [ -n "$folder" ]; then cd -- "$folder" || exit 1; fi
+while [ "$1" != -- ]; do
+  if [ "$hidden" -gt 0 ]; then
+    hidden=$((hidden - 1))
+    if [ -d "$1" ]; then
+      mount -n -t tmpfs -o mode=1777 tmpfs "$1" || exit 1
+      case $folder/ in "$1"/*)
+        mkdir -p -- "$folder" && mount -n -c --bind . "$folder" && cd -- "$folder" || exit 1
+      esac
+    fi
+  elif [ -S "$1" ]; then
+    mount -n --bind /dev/null "$1" || exit 1
+  fi
+  shift
+done
+shift
+# A container may forbid it; other processes are out of reach of signals all the same.
+mount -n -t proc proc /proc 2>/dev/null
+exec "$@" sh -c "$command"
+"#;
+
+/// The way in which the server of a drill is kept from the host.
+#[derive(Debug, Clone)]
+pub(crate) enum Isolation {
+    /// In namespaces, in which these are hidden.
+    Namespaces(Masks),
+    /// Not at all, for this reason.
+    Missing(String),
+}
+
+impl Isolation {
+    /// The command line that runs `command`, a line of a shell, as the server's user. `folder` is the drill's, and
+    /// nothing in a trial.
+    pub(crate) fn wrap(&self, folder: Option<&Path>, user: Option<&User>, command: &str) -> Vec<String> {
+        let switch = switch(self, user);
+        let Self::Namespaces(masks) = self else {
+            return switch.into_iter().chain(["sh", "-c", command].map(str::to_owned)).collect();
+        };
+        let mut words: Vec<String> = vec!["unshare".to_owned()];
+        if user.is_none() {
+            // Only the root of a user namespace may make the others.
+            words.extend(["--user", "--map-root-user"].map(str::to_owned));
+        }
+        words.extend(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned));
+        words.extend(["sh", "-c", PREPARE, "longshore-drill"].map(str::to_owned));
+        words.push(folder.map(|folder| folder.display().to_string()).unwrap_or_default());
+        words.push(masks.folders.len().to_string());
+        words.push(command.to_owned());
+        words.extend(masks.folders.iter().chain(&masks.sockets).map(|path| path.display().to_string()));
+        words.push("--".to_owned());
+        words.extend(switch);
+        words
+    }
+
+    /// In words, as they follow the description of a server.
+    pub(crate) fn description(&self) -> String {
+        match self {
+            Self::Namespaces(_) => "in namespaces of its own, without a network".to_owned(),
+            Self::Missing(why) => format!("not isolated: {why}"),
+        }
+    }
+
+    /// The server's environment: nothing of ours that may hold a secret, and nothing that leads libpq to another
+    /// server's password.
+    pub(crate) fn environment(&self, home: &Path) -> Vec<(String, OsString)> {
+        let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
+        let mut all: Vec<_> = kept.collect();
+        let mut set = |name: &str, value: &str| all.push((name.to_owned(), value.into()));
+        set("LC_ALL", "C");
+        set("TZ", "UTC");
+        for name in ["PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR"] {
+            set(name, NOWHERE);
+        }
+        if let Self::Missing(_) = self {
+            // What a connection from within does not name itself makes it fail.
+            set("PGHOST", NOWHERE);
+            set("PGREQUIREPEER", "longshore-drill");
+            set("PGSSLMODE", "verify-full");
+            set("PGSSLROOTCERT", NOWHERE);
+        }
+        all.push(("HOME".to_owned(), home.into()));
+        all
+    }
+}
+
+/// The words that become the server's user.
+fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
+    match (user, isolation) {
+        (Some(User { uid, gid }), _) => vec![
+            "setpriv".to_owned(),
+            format!("--reuid={uid}"),
+            format!("--regid={gid}"),
+            "--clear-groups".to_owned(),
+            "--inh-caps=-all".to_owned(),
+            "--no-new-privs".to_owned(),
+            "--".to_owned(),
+        ],
+        (None, Isolation::Missing(_)) => Vec::new(),
+        (None, Isolation::Namespaces(_)) => {
+            // PostgreSQL refuses to run as root, the root of a user namespace included.
+            let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            vec![
+                "unshare".to_owned(),
+                "--user".to_owned(),
+                format!("--map-user={uid}"),
+                format!("--map-group={gid}"),
+                "--".to_owned(),
+            ]
+        }
+    }
+}
+
+/// Tries out what this host permits, and hides the sockets that are there now. `needed` are the folders that the server
+/// needs, `sockets` those that are known to hold another server's socket.
+pub(crate) async fn find(user: Option<&User>, needed: &[PathBuf], sockets: &BTreeSet<PathBuf>) -> Isolation {
+    let isolation = Isolation::Namespaces(Masks::find(needed, sockets));
+    let words = isolation.wrap(None, user, "exit 0");
+    match try_out(&words, isolation.environment(Path::new(NOWHERE))).await {
+        Ok(()) => isolation,
+        Err(why) => Isolation::Missing(why),
+    }
+}
+
+/// Runs nothing at all in namespaces, or returns why that cannot be done.
+async fn try_out(words: &[String], environment: Vec<(String, OsString)>) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]).env_clear().envs(environment);
+    command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+    let ended = match tokio::time::timeout(TRIAL, command.output()).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(error)) => return Err(format!("unshare (util-linux) cannot be run: {error}")),
+        Err(_) => return Err(format!("unshare did not end within {} s", TRIAL.as_secs())),
+    };
+    if ended.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("unshare ended without a word");
+    Err(format!("this host permits no namespaces ({})", longshore_core::error::printable(last.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(isolation: &Isolation, folder: Option<&Path>, user: Option<&User>, command: &str) -> (i32, String) {
+        let words = isolation.wrap(folder, user, command);
+        let ended = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+        (ended.status.code().unwrap(), told)
+    }
+
+    #[tokio::test]
+    async fn a_server_sees_its_own_folder_and_no_socket() {
+        let user = rustix::process::geteuid().is_root().then_some(User { uid: 65534, gid: 65534 });
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("it's here");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("kept"), "").unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&folder, open).unwrap();
+        std::fs::write(place.path().join("hidden"), "").unwrap();
+        let elsewhere = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+        let other = elsewhere.path().join("other.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&other).unwrap();
+        let isolation = find(user.as_ref(), &[], &BTreeSet::new()).await;
+        let Isolation::Namespaces(masks) = &isolation else { panic!("{isolation:?}") };
+        assert!(masks.sockets.contains(&other.canonicalize().unwrap()), "{masks:?}");
+        let command = format!(
+            "ls -a '{0}'; ls '{1}'; [ -S '{2}' ] && echo SOCKET; cat /proc/net/route; id -u",
+            place.path().display(),
+            folder.display().to_string().replace('\'', r"'\''"),
+            other.display()
+        );
+        let (code, told) = run(&isolation, Some(&folder), user.as_ref(), &command);
+        assert!(told.contains("kept") && !told.contains("hidden") && !told.contains("SOCKET"), "{told}");
+        assert_eq!(told.lines().filter(|line| line.contains("00000000")).count(), 0, "no route: {told}");
+        let uid = user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
+        assert_eq!((code, told.lines().last()), (0, Some(uid.to_string().as_str())), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_permits_no_namespace_says_why() {
+        let words = Isolation::Missing("unused".to_owned()).wrap(None, None, "exit 3");
+        assert_eq!(words, ["sh", "-c", "exit 3"]);
+        let failing = |script: &str| ["sh", "-c", script].map(str::to_owned);
+        let why = try_out(&failing("echo 'unshare: Operation not permitted' >&2; exit 1"), Vec::new()).await;
+        assert_eq!(why.unwrap_err(), "this host permits no namespaces (unshare: Operation not permitted)");
+        let why = try_out(&["/nonexistent/unshare".to_owned()], Vec::new()).await.unwrap_err();
+        assert!(why.contains("unshare (util-linux) cannot be run"), "{why}");
+    }
+
+    #[test]
+    fn no_secret_of_ours_reaches_the_server() {
+        let isolation = Isolation::Missing("a test".to_owned());
+        let environment = isolation.environment(Path::new("/home"));
+        let value = |wanted: &str| environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        assert_eq!(value("HOME"), Some("/home".into()));
+        assert_eq!(value("PGPASSFILE"), Some(NOWHERE.into()));
+        assert_eq!(value("PGPASSWORD"), None);
+        assert!(environment.len() <= KEPT.len() + 10, "{environment:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! The folders and sockets of the host that are hidden from the server of a drill: a socket with a path is reached from
+//! any network namespace.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders in which servers make sockets, now or later; and `/dev/shm`, for shared memory that goes with the drill.
+const USUAL: [&str; 6] = ["/run", "/run/postgresql", "/var/run/postgresql", "/tmp", "/var/tmp", "/dev/shm"];
+
+/// Folders of programs, libraries and locales. What lies in them, or above them, stays visible.
+const PROGRAMS: [&str; 10] =
+    ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/nix", "/opt", "/proc", "/run/current-system"];
+
+/// The sockets that the kernel knows, of this network namespace.
+const SOCKETS: &str = "/proc/net/unix";
+
+/// The mounts that are visible here.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// The name of a server's socket begins with this.
+const SERVER_SOCKET: &str = ".s.PGSQL.";
+
+/// What is hidden.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Masks {
+    /// Folders, all of which is hidden. None is within another.
+    pub(crate) folders: Vec<PathBuf>,
+    /// Sockets in other folders.
+    pub(crate) sockets: Vec<PathBuf>,
+}
+
+impl Masks {
+    /// Looks for all sockets of this host, with those of `known` folders.
+    pub(crate) fn find(needed: &[PathBuf], known: &BTreeSet<PathBuf>) -> Self {
+        let mut sockets = bound(&fs::read_to_string(SOCKETS).unwrap_or_default());
+        // A volume that several containers share brings sockets of another network namespace.
+        for folder in known.iter().cloned().chain(mounted(&fs::read_to_string(MOUNTS).unwrap_or_default())) {
+            sockets.extend(servers(&folder));
+        }
+        let sockets = sockets.iter().filter_map(|path| real(path)).collect();
+        let usual = USUAL.iter().map(Path::new).chain(known.iter().map(PathBuf::as_path));
+        let usual = usual.filter_map(|path| path.canonicalize().ok()).filter(|path| path.is_dir()).collect();
+        let needed = PROGRAMS.iter().map(PathBuf::from).chain(needed.iter().cloned());
+        let needed = needed.flat_map(|path| [path.canonicalize().ok(), Some(path)]).flatten();
+        Self::choose(usual, sockets, &needed.filter(|path| path.exists()).collect())
+    }
+
+    /// Chooses which folders are hidden as a whole, given those that usually hold sockets, and which sockets alone.
+    fn choose(usual: BTreeSet<PathBuf>, sockets: BTreeSet<PathBuf>, needed: &BTreeSet<PathBuf>) -> Self {
+        let holds_or_is_in = |folder: &Path, one: &PathBuf| one.starts_with(folder) || folder.starts_with(one);
+        let may_be_hidden = |folder: &Path| !needed.iter().any(|one| holds_or_is_in(folder, one));
+        // A server that starts later makes its socket where one is now.
+        let of_servers = sockets.iter().filter(|socket| is_servers(socket)).filter_map(|socket| socket.parent());
+        let candidates = usual.iter().map(PathBuf::as_path).chain(of_servers).collect::<BTreeSet<_>>();
+        let mut folders: Vec<PathBuf> = Vec::new();
+        // In this order, a folder comes before those in it.
+        for candidate in candidates.into_iter().filter(|candidate| may_be_hidden(candidate)) {
+            if !folders.iter().any(|folder| candidate.starts_with(folder)) {
+                folders.push(candidate.to_owned());
+            }
+        }
+        let sockets = sockets.into_iter().filter(|socket| !folders.iter().any(|folder| socket.starts_with(folder)));
+        Self { sockets: sockets.collect(), folders }
+    }
+}
+
+fn is_servers(socket: &Path) -> bool {
+    socket.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SERVER_SOCKET))
+}
+
+/// The paths of sockets in the kernel's list.
+fn bound(list: &str) -> BTreeSet<PathBuf> {
+    let path = |line: &str| {
+        let at = line.find(" /")?;
+        Some(PathBuf::from(&line[at + 1..]))
+    };
+    list.lines().filter_map(path).collect()
+}
+
+/// The mount points in the kernel's list, but for the root and what holds no sockets.
+fn mounted(list: &str) -> BTreeSet<PathBuf> {
+    let point = |line: &str| {
+        let point = line.split(' ').nth(4)?.replace("\\040", " ");
+        let is_systems = ["/proc", "/sys"].iter().any(|system| Path::new(&point).starts_with(system));
+        (point != "/" && !is_systems).then(|| PathBuf::from(point))
+    };
+    list.lines().filter_map(point).collect()
+}
+
+/// The servers' sockets in a folder.
+fn servers(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| is_servers(path) && path.extension() != Some("lock".as_ref()))
+        .collect()
+}
+
+/// A socket's path without links, if it can be reached at all.
+fn real(socket: &Path) -> Option<PathBuf> {
+    Some(socket.parent()?.canonicalize().ok()?.join(socket.file_name()?)).filter(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths<const N: usize>(texts: [&str; N]) -> BTreeSet<PathBuf> {
+        texts.into_iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn folders_of_servers_are_hidden_and_programs_stay() {
+        let sockets = paths([
+            "/run/docker.sock",
+            "/srv/pg/.s.PGSQL.5433",
+            "/srv/app/app.sock",
+            "/usr/local/pgsql/.s.PGSQL.5434",
+            "/tmp/ssh-x/agent.1",
+        ]);
+        let usual = paths(["/run", "/run/postgresql", "/tmp"]);
+        let masks = Masks::choose(usual.clone(), sockets.clone(), &paths(["/usr", "/etc"]));
+        assert_eq!(masks.folders, [Path::new("/run"), Path::new("/srv/pg"), Path::new("/tmp")]);
+        let left = ["/srv/app/app.sock", "/usr/local/pgsql/.s.PGSQL.5434"];
+        assert_eq!(masks.sockets, left.map(PathBuf::from));
+        // Where programs lie in /run, its sockets are hidden one by one.
+        let masks = Masks::choose(usual, sockets, &paths(["/usr", "/run/current-system"]));
+        assert_eq!(masks.folders, ["/run/postgresql", "/srv/pg", "/tmp"].map(PathBuf::from));
+        assert!(masks.sockets.contains(&PathBuf::from("/run/docker.sock")), "{masks:?}");
+    }
+
+    #[test]
+    fn the_lists_of_the_kernel_are_read() {
+        let list = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+             000000009e73e2ab: 00000002 00000000 00010000 0001 01 73080 /run/a b/.s.PGSQL.5432\n\
+             00000000ddb60a61: 00000003 00000000 00000000 0001 03  1210\n\
+             00000000ddb60a62: 00000003 00000000 00000000 0001 03  1211 @/abstract\n";
+        assert_eq!(bound(list), paths(["/run/a b/.s.PGSQL.5432"]));
+        let list = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n\
+             30 27 254:0 /x /a\\040volume rw - ext4 /dev/vda rw\n";
+        assert_eq!(mounted(list), paths(["/a volume"]));
+    }
+}

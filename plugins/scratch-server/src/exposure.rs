@@ -1,0 +1,56 @@
+//! The decision about backups that act beyond their database, in a server that cannot be kept from anything.
+
+use longshore_core::stage::Wanted;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::{Active, Facts};
+use serde::Deserialize;
+
+use crate::Isolation;
+
+/// Under which key of the details the facts of a dump are.
+const DETAILS: &str = "archive";
+
+/// Refuses backups that may connect to another server on their own, unless the job accepts that; otherwise returns the
+/// warning that is due.
+pub(crate) fn judge(accepted: Isolation, wanted: &[Wanted<'_>]) -> Result<Option<String>> {
+    let facts = |wanted: &Wanted<'_>| Facts::deserialize(wanted.details?.get(DETAILS)?).ok();
+    let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, Active::of(&facts(wanted)?))));
+    decide(accepted, &active.collect::<Vec<_>>())
+}
+
+fn decide(accepted: Isolation, backups: &[(&Subject, Active)]) -> Result<Option<String>> {
+    if accepted == Isolation::Namespaces
+        && let Some((subject, active)) = backups.iter().find(|(_, active)| active.may_connect())
+    {
+        let message = "may connect to another server while it is restored, and a server that is there is not isolated";
+        let error = Error::new(Stage::Drill, Kind::Refused, subject.to_string(), message).hint(
+            "drill in a cluster made for it: scratch = { type = \"initdb\" }. To accept it: isolation = \"none\" of scratch",
+        );
+        return Err(error.because(active.phrases().join("; ")));
+    }
+    let phrases = backups.iter().map(|(subject, active)| (subject, active.phrases()));
+    let phrases = phrases.filter(|(_, phrases)| !phrases.is_empty());
+    let phrases: Vec<_> = phrases.map(|(subject, phrases)| format!("{subject} holds {}", phrases.join(", "))).collect();
+    Ok((!phrases.is_empty())
+        .then(|| format!("warning: the drill's server is not isolated from its network: {}", phrases.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_that_may_connect_is_refused_unless_accepted() {
+        let subject = Subject::database("app");
+        let servers = ["far".to_owned()].into();
+        let mut active = Active { servers, ..Active::default() };
+        let warning = decide(Isolation::Namespaces, &[(&subject, active.clone())]).unwrap().unwrap();
+        assert!(warning.contains("holds foreign servers \"far\""), "{warning}");
+        active.refreshed.insert("public totals".to_owned());
+        let error = decide(Isolation::Namespaces, &[(&subject, active.clone())]).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(decide(Isolation::None, &[(&subject, active)]).unwrap().is_some());
+        assert_eq!(decide(Isolation::Namespaces, &[(&subject, Active::default())]).unwrap(), None);
+    }
+}

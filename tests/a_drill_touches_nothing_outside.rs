@@ -1,0 +1,251 @@
+//! A drill's server reaches no other server, and nothing in it acts on its own: no scheduler, subscription, foreign
+//! server or trigger.
+
+use std::fs;
+use std::process::Command;
+
+use longshore_testkit::cluster::{Cluster, Installation};
+use serde_json::Value;
+
+use crate::drills_prove_that_backups_restore::{place, with};
+use crate::support::{Job, Workshop, finish};
+
+/// Answers by which way a connection string leads to a server, if at all.
+const REACH: &str = "create extension dblink; create extension postgres_fdw;
+    create function reach(target text) returns text language plpgsql as $$
+    begin
+      perform public.dblink_connect('probe', target);
+      perform public.dblink_disconnect('probe');
+      return 'reached';
+    exception when others then return 'out of reach';
+    end $$;";
+
+/// Objects that would act in the drill's cluster, and leave a trace in a table.
+const ACTING: &str = "create table audit (what text); insert into audit values ('by hand');
+    create function note() returns event_trigger language plpgsql as
+      $$ begin insert into public.audit values ('by itself'); end $$;
+    create function count_up() returns trigger language plpgsql as
+      $$ begin insert into public.audit values ('a row'); return new; end $$;
+    create table orders (n int primary key); insert into orders select generate_series(1, 10);
+    create trigger counting after insert on orders for each row execute function count_up();
+    create materialized view totals as select count(*) from orders;
+    create event trigger noting on ddl_command_end execute function note();";
+
+/// A table of a query and of its answer.
+fn question(sql: &str, answer: &str) -> String {
+    format!("[[job.nightly.drill.query]]\ndatabase = 'shop'\nsql = \"{sql}\"\nanswer = '{answer}'\n")
+}
+
+/// The ways that lead to a cluster: TCP, and the folder of its socket.
+fn ways(cluster: &Cluster) -> [String; 2] {
+    [cluster.tcp_connection(), cluster.connection()].map(|way| format!("{way} dbname=shop connect_timeout=5"))
+}
+
+/// A source in which all of it is, and questions to a drill of it.
+fn acting(installation: &Installation) -> (Workshop, String) {
+    let workshop = Workshop::with_cluster(Cluster::start(installation, &[]));
+    let source = &workshop.cluster;
+    source.create_database("shop");
+    source.psql("shop", REACH);
+    source.psql("shop", ACTING);
+    let [tcp, socket] = ways(source);
+    source.psql(
+        "shop",
+        &format!("create materialized view ways as select reach('{tcp}') tcp, reach('{socket}') socket;"),
+    );
+    assert_eq!(source.psql("shop", "select * from ways"), "reached|reached", "the ways lead to the source");
+    source.psql(
+        "shop",
+        &format!(
+            "create server far foreign data wrapper postgres_fdw options (host '127.0.0.1', port '{}', dbname 'shop');
+             create user mapping for postgres server far options (user 'postgres', password 'sesame');
+             create subscription following connection '{tcp}' publication news with (connect = false, slot_name = 'none');
+             alter table audit owner to postgres; delete from audit where what <> 'by hand';",
+            source.port()
+        ),
+    );
+    let questions = [
+        question("select tcp || ', ' || socket from ways", "out of reach, out of reach"),
+        question(&format!("select reach('{tcp}')"), "out of reach"),
+        question(&format!("select reach('{socket}')"), "out of reach"),
+        question("select count(*) from audit", "1"),
+        question("select count(*) from pg_stat_activity where backend_type ~ 'cron|replication'", "0"),
+        question("select count(*) from pg_foreign_server, pg_subscription, pg_event_trigger", "1"),
+    ];
+    (workshop, questions.concat())
+}
+
+/// Drills the usual job, and returns its report.
+fn drilled(workshop: &Workshop, installation: &Installation) -> Value {
+    let scratch = place();
+    let mut drill = workshop.command();
+    drill.env("PATH", with(installation)).args(["drill", "--json", "--scratch-dir"]).arg(scratch.path());
+    let ended = finish(drill.arg("--identity").arg(workshop.identity())).expect(0);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+/// The record of the database.
+fn of_shop(report: &Value) -> &Value {
+    let drills = report["drills"].as_array().unwrap();
+    drills.iter().find(|drill| drill["backup"].as_str().unwrap().contains("/shop/")).unwrap()
+}
+
+#[test]
+fn a_restored_database_acts_on_nothing() {
+    let installation = Installation::system();
+    let (workshop, questions) = acting(&installation);
+    workshop.configure(&Job { more: &format!("[job.nightly.drill]\n{questions}"), ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let report = drilled(&workshop, &installation);
+    let drill = of_shop(&report);
+    assert_eq!(drill["verdict"], "good", "{drill:#}");
+    assert_eq!(drill["answers"].as_array().unwrap().len(), 6, "{drill:#}");
+    assert!(drill["scratch"].as_str().unwrap().contains("in namespaces of its own"), "{drill:#}");
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 0, "{report:#}");
+}
+
+#[test]
+fn a_scheduler_starts_no_job() {
+    let installation = Installation::system();
+    let preload = ["shared_preload_libraries=pg_cron", "cron.database_name=shop"];
+    let workshop = Workshop::with_cluster(Cluster::start(&installation, &preload));
+    workshop.cluster.create_database("shop");
+    workshop.cluster.psql("shop", "create extension pg_cron; select cron.schedule('each', '* * * * *', 'select 1');");
+    let more = format!(
+        "[job.nightly.drill]\nscratch = {{ type = 'initdb', settings = {{ shared_preload_libraries = 'pg_cron', \
+         'cron.database_name' = 'shop', max_worker_processes = '8' }} }}\n{}{}",
+        question("select count(*) from cron.job where active", "1"),
+        question("select count(*) from pg_stat_activity where backend_type ~ 'cron'", "0"),
+    );
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", more: &more, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let report = drilled(&workshop, &installation);
+    let answers = of_shop(&report)["answers"].as_array().unwrap().clone();
+    assert!(answers.len() == 2 && answers.iter().all(|answer| answer["good"] == true), "{report:#}");
+    assert!(report["warnings"].to_string().contains("max_worker_processes of scratch is"), "{report:#}");
+}
+
+#[test]
+fn an_ordinary_user_drills_in_isolation() {
+    let installation = Installation::system();
+    let (workshop, questions) = acting(&installation);
+    workshop.configure(&Job { more: &format!("[job.nightly.drill]\n{questions}"), ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    if !rustix::process::geteuid().is_root() {
+        assert_eq!(of_shop(&drilled(&workshop, &installation))["verdict"], "good");
+        return;
+    }
+    // A checkout may be in a folder that only root enters.
+    let binary = workshop.path("longshore");
+    fs::copy(env!("CARGO_BIN_EXE_longshore"), &binary).unwrap();
+    let folder = workshop.path("");
+    assert!(Command::new("chown").args(["-R", "postgres"]).arg(&folder).status().unwrap().success());
+    let mut drill = Command::new("setpriv");
+    drill.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]).arg(&binary);
+    drill.env("HOME", &folder).arg("--config").arg(workshop.config_path());
+    drill.args(["drill", "--json", "--scratch-dir"]).arg(workshop.make_folder("scratch"));
+    assert!(Command::new("chown").args(["-R", "postgres"]).arg(&folder).status().unwrap().success());
+    let ended = finish(drill.arg("--identity").arg(workshop.identity())).expect(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let drill = of_shop(&report);
+    assert_eq!(drill["verdict"], "good", "{drill:#}");
+    assert!(drill["scratch"].as_str().unwrap().contains("in namespaces of its own"), "{drill:#}");
+}
+
+#[test]
+fn a_drill_without_isolation_warns_or_refuses() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("shop");
+    let none = "[job.nightly.drill]\nscratch = { type = 'initdb', isolation = 'none' }";
+    let dump = "[{ type = 'pg_dump', databases = ['shop'] }]";
+    workshop.configure(&Job { dump, more: none, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let scratch = place();
+    let scratch_dir = scratch.path().to_str().unwrap();
+    let drill = ["drill", "--scratch-dir", scratch_dir];
+    workshop.opening(&drill).expect(0).says("warning: the drill's server is not isolated");
+    workshop.longshore(&["check"]).says("not isolated: isolation = \"none\"");
+    // A server that is there cannot be isolated: what connects on its own is refused.
+    let source = &workshop.cluster;
+    source.psql("shop", "create extension postgres_fdw; create server far foreign data wrapper postgres_fdw;");
+    source.psql("shop", "create materialized view few as select 1;");
+    let server = Cluster::start(&Installation::system(), &[]);
+    for (isolation, code) in [("", 6), (", isolation = 'none'", 0)] {
+        let connection = server.connection();
+        let more =
+            format!("[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{connection}'{isolation} }}");
+        workshop.configure(&Job { dump, more: &more, ..Job::default() });
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        workshop.longshore(&["run"]).expect(0);
+        workshop.opening(&["drill"]).expect(code).says("foreign servers \"far\"");
+    }
+}
+
+mod slow {
+    use super::*;
+
+    /// A trigger that leaves a trace of each login.
+    const LOGINS: &str = "create table logins (at timestamptz default now());
+        create function welcome() returns event_trigger language plpgsql as
+          $$ begin insert into public.logins default values; end $$;
+        create event trigger welcoming on login execute function welcome();
+        alter event trigger welcoming enable always;";
+
+    #[test]
+    fn no_trigger_fires_in_a_drill_of_any_release() {
+        for major in [16, 17, 18] {
+            let installation = Installation::of_major(major);
+            let workshop = Workshop::with_cluster(Cluster::start(&installation, &[]));
+            let source = &workshop.cluster;
+            source.create_database("shop");
+            source.psql("shop", ACTING);
+            let [tcp, _] = ways(source);
+            source.psql(
+                "shop",
+                &format!(
+                    "create subscription following connection '{tcp}' publication news
+                       with (connect = false, slot_name = 'none');
+                     delete from audit where what <> 'by hand';"
+                ),
+            );
+            if major >= 17 {
+                source.psql("shop", LOGINS);
+            }
+            let questions = [
+                question("select count(*) from audit", "1"),
+                question("select count(*) from pg_stat_activity where backend_type ~ 'replication'", "0"),
+            ];
+            let bin_dir = format!("bin_dir = '{}'", installation.bin_dir.display());
+            let more = format!("[job.nightly.drill]\n{}", questions.concat());
+            workshop.configure(&Job { cluster: &bin_dir, more: &more, ..Job::default() });
+            workshop.longshore(&["run"]).expect(0);
+            let report = drilled(&workshop, &installation);
+            assert_eq!(of_shop(&report)["verdict"], "good", "{major}: {report:#}");
+        }
+    }
+
+    #[test]
+    fn a_job_of_the_source_runs_once_while_a_drill_lasts() {
+        let installation = Installation::system();
+        let preload = ["shared_preload_libraries=pg_cron", "cron.database_name=shop", "cron.host=127.0.0.1"];
+        let workshop = Workshop::with_cluster(Cluster::start(&installation, &preload));
+        let source = &workshop.cluster;
+        source.create_database("shop");
+        source.psql(
+            "shop",
+            "create extension pg_cron; create table hit (at timestamptz default now());
+             select cron.schedule('each', '* * * * *', 'insert into hit default values');",
+        );
+        let more = format!(
+            "[job.nightly.drill]\nscratch = {{ type = 'initdb', settings = {{ shared_preload_libraries = 'pg_cron', \
+             'cron.database_name' = 'shop', 'cron.host' = '127.0.0.1' }} }}\n{}",
+            question("select count(*) >= 0 from pg_sleep(130)", "t"),
+        );
+        let dump = "[{ type = 'pg_dump', databases = ['shop'] }]";
+        workshop.configure(&Job { dump, more: &more, ..Job::default() });
+        workshop.longshore(&["run"]).expect(0);
+        drilled(&workshop, &installation);
+        let runs = "select count(*) from hit group by date_trunc('minute', at) order by 1 desc limit 1";
+        assert_eq!(source.psql("shop", runs), "1");
+    }
+}
