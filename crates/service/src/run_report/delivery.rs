@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use longshore_core::key::Key;
 use longshore_core::pipeline::seal_json;
+use longshore_core::retention::Policy;
 use longshore_core::run_report::{Details, Id, ReportName, RunReport};
 use longshore_core::stage::{Encrypt, Store};
 use longshore_core::stream::from_bytes;
@@ -20,8 +21,9 @@ use crate::registry::Builder;
 pub(super) struct Delivery {
     cluster: String,
     job: String,
-    /// With each destination, whether reports are pruned there by its backups' retention.
-    destinations: Vec<(String, Destination, bool)>,
+    /// With each destination, the policy there: where it locks what it takes, it locks reports, too,
+    /// and where backups are pruned, so are reports.
+    destinations: Vec<(String, Destination, Option<Policy>)>,
     encrypt: Option<Builder<dyn Encrypt>>,
 }
 
@@ -38,7 +40,7 @@ impl Delivery {
     pub(super) fn of(config: &Config, job: &Job) -> Self {
         let destination = |name: &String| {
             let destination = config.destinations.get(name)?.clone();
-            Some((name.clone(), destination, job.retention.contains_key(name)))
+            Some((name.clone(), destination, job.retention.get(name).cloned()))
         };
         Self {
             cluster: job.site.cluster.name.clone(),
@@ -51,13 +53,13 @@ impl Delivery {
     /// Ships reports to every destination, and removes what is too much there where nothing else
     /// does. Returns what failed, by destination.
     pub(super) async fn deliver(&self, letters: &[Letter], prunes: bool) -> Vec<(String, longshore_core::Error)> {
-        let deliveries = self.destinations.iter().map(async |(name, destination, is_pruned)| {
+        let deliveries = self.destinations.iter().map(async |(name, destination, policy)| {
             let delivered = async {
-                let store = destination.open()?;
+                let store = destination.open_under(name, policy.as_ref())?;
                 for letter in letters {
                     self.ship(&*store, letter).await?;
                 }
-                if prunes && !is_pruned {
+                if prunes && policy.is_none() {
                     self.prune(&store).await;
                 }
                 Ok(())

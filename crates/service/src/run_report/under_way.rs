@@ -122,7 +122,8 @@ impl UnderWay {
         if let Some(delivery) = self.delivery.take() {
             // What is wrong with a destination was told by the run itself, if it met it.
             let is_told = |error: &Error| {
-                self.report.outcome != Outcome::Done && matches!(error.kind(), Kind::Unavailable | Kind::NotFound)
+                self.report.outcome != Outcome::Done
+                    && matches!(error.kind(), Kind::Unavailable | Kind::NotFound | Kind::Usage)
             };
             for (name, error) in delivery.deliver(&letters, self.report.verb == RUN).await {
                 if !is_told(&error) {
