@@ -217,6 +217,10 @@ fn the_identity_comes_from_a_command_for_the_drill_alone() {
 #[test]
 fn of_scripts_and_whole_clusters_what_can_be_compared_is() {
     let workshop = small(&Job::default());
+    // psql reads lines, and these values have ends of lines in them.
+    let ends =
+        r"create table ends as select unnest(array[E'a\rb', E'a\r\nb', E'a\nb', E'\r', E'a\r', E'\n\r']) as text";
+    workshop.cluster.psql("shop", ends);
     for dump in [
         "[{ type = 'pg_dumpall', what = 'all' }]",
         "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['shop'], format = 'plain' }]",
@@ -227,6 +231,7 @@ fn of_scripts_and_whole_clusters_what_can_be_compared_is() {
         let report: Value = serde_json::from_str(&ended.stdout).unwrap();
         let told = report["drills"].to_string();
         assert!(told.contains("table public.<b>orders") && told.contains("a script has no list"), "{told}");
+        assert!(told.contains("table public.ends") && !told.contains(r#""outcome":"different""#), "{told}");
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
 }

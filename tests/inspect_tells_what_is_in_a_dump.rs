@@ -52,7 +52,11 @@ fn a_dump_of_any_format_in_any_wrapping_is_told_apart_and_counted() {
             "f=$out.d/$(printf %0120d 0)/d; mkdir -p $f; pg_dump -Fd -f $f \"$db\"; tar -C $out.d -cf $out .",
             vec![],
         ),
-        ("repacked.tar", "mkdir $out.d; pg_dump -Ft \"$db\" | tar -C $out.d -x; tar -C $out.d -cf $out .", vec![]),
+        (
+            "repacked.tar",
+            "mkdir $out.d; cd $out.d; pg_dump -Ft \"$db\" > t; tar -xf t; tar --format=ustar -cf $out $(tar -tf t)",
+            vec![],
+        ),
         ("padded.sql.gz", "{ pg_dump \"$db\" | gzip; head -c 9999 /dev/zero; } > $out", vec!["gzip"]),
         ("longer.sql", "{ pg_dump \"$db\"; echo; echo; } > $out", vec![]),
     ];
@@ -68,6 +72,47 @@ fn a_dump_of_any_format_in_any_wrapping_is_told_apart_and_counted() {
     }
     let customer = tables.unwrap().into_iter().find(|table| table["name"] == "customer").unwrap();
     assert_eq!(customer["rows"].to_string(), count.trim());
+}
+
+#[test]
+fn a_tar_that_pg_restore_refuses_is_not_called_sound() {
+    let workshop = with_shop();
+    let unpacked = "mkdir $out.d; cd $out.d; pg_dump -Ft \"$db\" > ../t.tar; tar -xf ../t.tar";
+    for (name, pack) in [
+        ("folder.tar", "tar -cf $out ."),
+        ("last.tar", "tar -cf $out $(ls | grep -v toc.dat) toc.dat"),
+        ("reversed.tar", "tar -cf $out toc.dat $(ls -r | grep -v toc.dat)"),
+        ("old.tar", "tar --format=v7 -cf $out $(tar -tf ../t.tar)"),
+        ("reversed.pax.tar", "tar --format=pax -cf $out toc.dat $(ls -r | grep -v toc.dat)"),
+    ] {
+        let path = by_hand(&workshop, name, &format!("{unpacked}; {pack}"));
+        let pg_restore = Command::new(workshop.cluster.bin_dir().join("pg_restore")).arg("-f-").arg(&path).output();
+        assert!(!pg_restore.unwrap().status.success(), "{name}");
+        let told = workshop.longshore(&["inspect", "--check", path.to_str().unwrap()]).expect(1);
+        told.says("pg_restore cannot read it").says("hint: unpack it, and pack its files again");
+    }
+}
+
+#[test]
+fn a_script_that_was_converted_is_named_with_the_way_back() {
+    let workshop = with_shop();
+    for (name, convert, named, way_back) in [
+        ("crlf.sql", "sed 's/$/\\r/'", "carriage return (CRLF)", "sed 's/\\r$//' FILE"),
+        ("bom.sql", "sed '1s/^/\\xef\\xbb\\xbf/'", "byte order mark (BOM)", "tail -c +4 FILE"),
+        ("utf16.sql", "sed 's/$/\\r/' | iconv -t UTF-16", "UTF-16", "iconv -f UTF-16"),
+        ("utf16.sql.gz", "sed 's/$/\\r/' | iconv -t UTF-16LE | gzip", "UTF-16", "iconv -f UTF-16"),
+    ] {
+        let path = by_hand(&workshop, name, &format!("pg_dump \"$db\" | {convert} > $out"));
+        let told = workshop.longshore(&["inspect", "--check", path.to_str().unwrap()]).expect(1);
+        told.says(named).says(way_back);
+    }
+    let path = by_hand(&workshop, "terminal.dump", "pg_dump -Fc \"$db\" | sed 's/$/\\r/' > $out");
+    workshop.longshore(&["inspect", path.to_str().unwrap()]).expect(4).says("docker exec");
+    // The way back leads back.
+    let undo = "pg_dump \"$db\" > $out.before; sed 's/$/\\r/' $out.before | iconv -t UTF-16 > $out.after; \
+                iconv -f UTF-16 -t UTF-8 $out.after | sed 's/\\r$//' > $out; cmp $out $out.before";
+    let path = by_hand(&workshop, "back.sql", undo);
+    workshop.longshore(&["inspect", "--check", path.to_str().unwrap()]).expect(0);
 }
 
 #[test]

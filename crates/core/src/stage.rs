@@ -88,6 +88,10 @@ pub struct Remarks {
     pub not_captured: Vec<String>,
 }
 
+/// The way out where a dump is of a form that the judge does not know.
+pub const JUDGED_BY_OTHERS: &str =
+    "a newer Longshore may know it; until then, verify = [{ type = \"pg_restore\" }] asks PostgreSQL's own program";
+
 /// Judges bytes as they pass.
 pub trait Verify: Check {
     /// Passes the same bytes on, and fails the stream, with an error of kind [`Corrupt`](crate::error::Kind::Corrupt), if they are unsound. The stream ends cleanly only

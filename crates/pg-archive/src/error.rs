@@ -14,6 +14,8 @@ pub struct Error {
     pub place: String,
     /// What was expected there, and what was found.
     pub message: String,
+    /// What to do about it, where the bytes show it.
+    pub remedy: Option<String>,
     source: Option<io::Error>,
 }
 
@@ -37,7 +39,14 @@ impl Error {
     /// Damage.
     pub(crate) fn damaged(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
         let (place, message) = (abbreviated(place.into(), 200), abbreviated(message.into(), 600));
-        Self { trouble: Trouble::Damaged, offset, place, message, source: None }
+        Self { trouble: Trouble::Damaged, offset, place, message, remedy: None, source: None }
+    }
+
+    /// The same error with what to do about it.
+    #[must_use]
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
     }
 
     /// Something that only another version knows.

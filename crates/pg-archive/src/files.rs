@@ -11,6 +11,7 @@ mod found;
 mod list;
 mod members;
 mod name;
+mod order;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::files::found::Found;
 use crate::files::list::List;
 use crate::files::members::{Kind, Members};
 use crate::files::name::Name;
+use crate::files::order::Order;
 use crate::files::script::Script;
 use crate::input::Input;
 use crate::large_objects::LargeObject;
@@ -42,7 +44,14 @@ const FOLLOW_LINKS: &str = "is a link, which is not followed here; pack what it 
 pub(crate) fn read<R: BufRead>(input: Input<R>, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
     let progress = Progress { watch, done: 0, of: None, within_large_objects: false };
     let members = Members::new(input);
-    let mut files = Files { members, progress, folder: Folder::default(), contents: None, found: Found::default() };
+    let mut files = Files {
+        members,
+        progress,
+        folder: Folder::default(),
+        contents: None,
+        found: Found::default(),
+        order: Order::default(),
+    };
     while let Some((kind, path)) = files.members.next()? {
         files.member(kind, &path)?;
     }
@@ -56,6 +65,7 @@ struct Files<'a, R> {
     folder: Folder,
     contents: Option<Contents>,
     found: Found,
+    order: Order,
 }
 
 impl<R: BufRead> Files<'_, R> {
@@ -64,7 +74,11 @@ impl<R: BufRead> Files<'_, R> {
         let bytes = self.members.offset();
         let has_script = self.found.script.is_some();
         if let Some(contents) = self.contents {
+            let order = self.order.judge(&contents, self.members.has_magic(), bytes);
             let mut facts = self.found.facts(contents, bytes)?;
+            if facts.kind == facts::Kind::Tar {
+                order?;
+            }
             facts.others = self.folder.others();
             if has_script && facts.kind == facts::Kind::Directory {
                 facts.others.add(b"restore.sql");
@@ -84,6 +98,10 @@ impl<R: BufRead> Files<'_, R> {
 
     /// Judges what is of the dump, and walks over what is not.
     fn member(&mut self, kind: Kind, path: &[u8]) -> Result<()> {
+        if self.members.is_extended() {
+            self.order.add_extension();
+        }
+        self.order.add(path);
         match (kind, Name::parse(folder::name(path))) {
             (Kind::File, Some(file)) => {
                 let name = self.folder.file(path).map_err(|flaw| self.members.unsupported(flaw))?;

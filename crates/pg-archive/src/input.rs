@@ -26,6 +26,26 @@ impl<R: BufRead> Input<R> {
         Self { offset, ..Self::new(inner) }
     }
 
+    /// Takes the first bytes, as many as there are up to `length`.
+    pub(crate) fn head(&mut self, length: usize) -> Result<Vec<u8>> {
+        let mut head = Vec::with_capacity(length);
+        while head.len() < length {
+            let at_hand = self.fill("beginning of the archive")?;
+            let taken = at_hand.len().min(length - head.len());
+            if taken == 0 {
+                break;
+            }
+            head.extend_from_slice(&at_hand[..taken]);
+            self.consume(taken);
+        }
+        Ok(head)
+    }
+
+    /// Returns what the bytes come from, at the place that was reached.
+    pub(crate) fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// How many bytes were read.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

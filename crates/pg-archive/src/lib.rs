@@ -21,9 +21,11 @@
 //! | [`offsets`] | where each table's data is, for archives that do not say it |
 //! | [`rewrite`] | archives whose roles have other names |
 //! | `decode` | what is compressed inside |
+//! | [`conversion`] | what editors, shells and terminals make of a dump |
 //! | `rows`, `statements`, `large_objects` | the data itself |
 
 mod active;
+pub mod conversion;
 mod copy;
 mod custom;
 mod decode;
@@ -45,7 +47,7 @@ mod table;
 mod text;
 mod toc;
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor, Read};
 
 pub use active::Active;
 pub use error::{Error, Result, Trouble};
@@ -59,8 +61,13 @@ use crate::input::Input;
 /// Facts mean that the archive is whole: whatever its form lets one judge was judged. What it does not let one judge is a changed
 /// letter inside of SQL or of an uncompressed value; only a digest from when it was made tells that.
 pub fn read<R: BufRead>(inner: R, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
-    let mut input = Input::new(inner);
-    // All that a first piece holds is enough to tell the forms apart, were it one byte: no two begin with the same.
+    let mut begun = Input::new(inner);
+    let head = begun.head(conversion::HEAD_BYTES)?;
+    if let Some(conversion) = conversion::Conversion::of(&head) {
+        return Err(conversion.error(0));
+    }
+    let mut input = Input::new(Cursor::new(head).chain(begun.into_inner()));
+    // No two forms begin with the same byte.
     match input.fill("beginning of the archive")?.first() {
         None => Err(Error::damaged(0, "beginning of the archive", "there is nothing at all")),
         Some(b'P') => {

@@ -25,6 +25,23 @@ pub(crate) struct Rows {
     begun: Option<Begun>,
     /// How many bytes came after the row that ends the data.
     after_end: Option<usize>,
+    /// How many bytes came in earlier pieces.
+    earlier_bytes: u64,
+    carriage_return: CarriageReturn,
+}
+
+/// The first carriage return, which COPY writes as `\r`: a server refuses one in a row, and takes one at its end for a part of the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CarriageReturn {
+    None,
+    /// The last byte of an earlier piece, in this row.
+    Last {
+        row: u64,
+    },
+    /// So many bytes into the data, before a line feed.
+    LineEnd {
+        at: u64,
+    },
 }
 
 /// A row that is not whole yet.
@@ -71,6 +88,16 @@ impl Rows {
             multiset: Multiset::default(),
             begun: None,
             after_end: None,
+            earlier_bytes: 0,
+            carriage_return: CarriageReturn::None,
+        }
+    }
+
+    /// How far into the data the first row ends with a carriage return and a line feed, where that is what is wrong with it.
+    pub(crate) fn line_end(&self) -> Option<u64> {
+        match self.carriage_return {
+            CarriageReturn::LineEnd { at } => Some(at),
+            _ => None,
         }
     }
 
@@ -95,6 +122,10 @@ impl Rows {
         if self.has_ended() {
             return Ok(piece);
         }
+        if let (CarriageReturn::Last { row }, Some(next)) = (self.carriage_return, piece.first()) {
+            self.earlier_bytes -= 1;
+            self.carriage_return(row, 0, Some(next))?;
+        }
         let before = self.rows;
         let judged = self.judge(piece);
         let passed = match &judged {
@@ -104,11 +135,27 @@ impl Rows {
                 memchr::memchr_iter(b'\n', piece).nth((self.rows - before) as usize).map_or(piece.len(), |at| at + 1)
             }
         };
-        self.text.push(&piece[..passed]).map_err(|invalid| {
-            let row = before + memchr::memchr_iter(b'\n', &piece[..invalid.at]).count() as u64 + 1;
-            format!("{invalid} in row {row}")
-        })?;
+        let row = |at: usize| before + memchr::memchr_iter(b'\n', &piece[..at]).count() as u64 + 1;
+        let flawless = memchr::memchr(b'\r', &piece[..passed]).unwrap_or(passed);
+        self.text.push(&piece[..flawless]).map_err(|invalid| format!("{invalid} in row {}", row(invalid.at)))?;
+        if flawless < passed {
+            self.carriage_return(row(flawless), flawless, piece.get(flawless + 1))?;
+        }
+        self.earlier_bytes += piece.len() as u64;
         judged
+    }
+
+    /// Judges a carriage return in a row by the byte that follows it, where that is known.
+    fn carriage_return(&mut self, row: u64, at: usize, next: Option<&u8>) -> Result<(), Flaw> {
+        match next {
+            None => self.carriage_return = CarriageReturn::Last { row },
+            Some(b'\n') => {
+                self.carriage_return = CarriageReturn::LineEnd { at: self.earlier_bytes + at as u64 };
+                return Err(format!("row {row} ends with a carriage return and a line feed (CRLF)"));
+            }
+            Some(_) => return Err(format!("row {row} holds a carriage return, which COPY writes as \\r")),
+        }
+        Ok(())
     }
 
     /// Judges the rows of a piece as rows, not as text, and returns what comes after the one that ends the data.
@@ -283,9 +330,14 @@ mod tests {
             (b"1\t2\n\\.\n1\t2\n\\.\n\n\n", "more after the mark"),
             (b"1\t\0\n\\.\n\n\n", "zero byte"),
             (b"1\t\xff\n\\.\n\n\n", "UTF-8"),
+            (b"1\t2\n3\ta\rb\n\\.\n\n\n", "row 2 holds a carriage return"),
+            (b"1\t2\n3\ta\r\n\\.\n\n\n", "row 2 ends with a carriage return and a line feed"),
+            (b"1\t2\n\\.\r\n\n\n", "row 2 ends with a carriage return and a line feed"),
         ] {
-            let found = judged(&[data], Some(2)).err().unwrap();
-            assert!(found.contains(flaw), "{found}");
+            for cut in 0..data.len() {
+                let found = judged(&[&data[..cut], &data[cut..]], Some(2)).err().unwrap();
+                assert!(found.contains(flaw), "{cut}: {found}");
+            }
         }
     }
 

@@ -25,6 +25,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
+use crate::conversion::Conversion;
 use crate::copy::Copy;
 use crate::error::{Error, Result};
 use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table};
@@ -130,6 +131,13 @@ impl<R: BufRead> Script<'_, R> {
                 return Err(Error::damaged(at, SCRIPT, invalid));
             }
             let step = step.map_err(|snag| Error::damaged(self.lexer.began(), SCRIPT, snag.flaw))?;
+            // Between statements, and at the end of a comment, pg_dump writes none.
+            if let Some(at) = memchr::memchr(b'\r', &piece[..step.blank]) {
+                return Err(Conversion::CarriageReturns.error(offset + at as u64));
+            }
+            if step.ended == Some(Token::Comment) && self.lexer.text().ends_with(b"\r\n") {
+                return Err(Conversion::CarriageReturns.error(offset + step.bytes as u64 - 2));
+            }
             if let Some(section) = self.section.as_mut().filter(|_| !step.is_comment) {
                 section.push(piece);
             }
@@ -327,7 +335,11 @@ impl<R: BufRead> Script<'_, R> {
         let place = format!("data of table {name}");
         (self.watch)(&Place { name, done: self.tables.len() as u64, of: None });
         let at = self.input.offset();
-        if self.input.byte(&place, "its rows")? != b'\n' {
+        let byte = self.input.byte(&place, "its rows")?;
+        if byte == b'\r' {
+            return Err(Conversion::CarriageReturns.error(at));
+        }
+        if byte != b'\n' {
             return Err(Error::damaged(at, place, "a line feed was expected behind the COPY statement"));
         }
         let first = self.input.offset();
@@ -344,7 +356,15 @@ impl<R: BufRead> Script<'_, R> {
                 return Err(Error::damaged(began, place, message));
             }
             // Where it stands depends on how the bytes came; where the data begins does not.
-            let rest = rows.rows_of(piece).map_err(|flaw| Error::damaged(first, &*place, flaw))?;
+            let rest = match rows.rows_of(piece) {
+                Ok(rest) => rest,
+                Err(flaw) => {
+                    return Err(match rows.line_end() {
+                        Some(at) => Conversion::CarriageReturns.error(first + at),
+                        None => Error::damaged(first, &*place, flaw),
+                    });
+                }
+            };
             let taken = piece.len() - rest.len();
             self.input.consume(taken);
         }

@@ -10,6 +10,7 @@ use longshore_core::manifest::{Format, Verification};
 use longshore_core::pipeline::open;
 use longshore_core::plugin::Identities;
 use longshore_core::progress::Progress;
+use longshore_core::stage::JUDGED_BY_OTHERS;
 use longshore_core::stream::{ByteStream, drain};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -88,7 +89,12 @@ impl Inspector<'_> {
             format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
         let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
         let judged = self.judge(&subject, format, unwrapped.stream).await;
-        let (verified, details) = judged.map_err(|error| error.about(name))?;
+        let (verified, details) = judged.map_err(|error| match error.about(name) {
+            error if error.kind() == Kind::Corrupt && foreign::passed_a_terminal(&unwrapped.head) => {
+                error.hint(foreign::TERMINAL)
+            }
+            error => error,
+        })?;
         Ok(Inspected {
             name: name.to_owned(),
             destination: None,
@@ -150,7 +156,10 @@ impl Inspector<'_> {
         let progress = Arc::clone(&self.progress);
         let verified = judge.verify(subject, format, plaintext, &self.progress);
         drain(counted(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
-            (Stage::Verify, Kind::Usage) => error.hint(KNOWN),
+            // What was done to the dump has a way out of its own.
+            (Stage::Verify, Kind::Usage) if error.remedy().is_none_or(|remedy| remedy == JUDGED_BY_OTHERS) => {
+                error.hint(KNOWN)
+            }
             _ => error,
         })?;
         Ok(match verified.findings.get() {

@@ -9,6 +9,7 @@ use longshore_core::plugin::Scripts;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::conversion::Conversion;
 use longshore_pg_client::child::{Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::script::{identifier_after, statements};
@@ -43,11 +44,22 @@ pub(crate) async fn restore_database(
 ) -> Result<()> {
     let label = manifest.subject.to_string();
     let head = plaintext.next().await.transpose()?.unwrap_or_default();
+    as_written(&head, &label)?;
     // pg_dump --create has a script leave the database that it was begun in, and its transaction with it.
     let leaves = [&b"\n\\connect "[..], b"\nCREATE DATABASE "].iter().any(|sign| find(&head, sign).is_some());
     let effect = if leaves { Effect::Part } else { Effect::None };
     let whole = stream::from_bytes(head).chain(plaintext).boxed();
     run(restorer, client, &label, ended(whole, "-- PostgreSQL database dump complete", &label), effect).await
+}
+
+/// Refuses a script that was converted after pg_dump wrote it: psql would take it, and make other functions and comments of it.
+fn as_written(head: &[u8], subject: &str) -> Result<()> {
+    match Conversion::of(head) {
+        None => Ok(()),
+        Some(conversion) => {
+            Err(Error::new(Stage::Restore, Kind::Refused, subject, conversion.message()).hint(conversion.remedy()))
+        }
+    }
 }
 
 /// Runs a script by way of `client`. The first statement that fails ends it.
@@ -148,6 +160,7 @@ async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteSt
             Some(chunk) => text.extend_from_slice(&chunk?),
             None => break text.len(),
         }
+        as_written(&text, subject)?;
         if text.len() > MAX_GLOBALS_BYTES {
             let message = format!("the globals are larger than {MAX_GLOBALS_BYTES} bytes");
             return Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message));
@@ -226,6 +239,14 @@ mod tests {
             };
             assert_eq!((error.kind(), bytes <= 8000 - END_BYTES), (Kind::Corrupt, true));
         }
+    }
+
+    #[tokio::test]
+    async fn a_script_with_changed_line_ends_is_refused() {
+        let script = "--\r\n-- PostgreSQL database cluster dump\r\n--\r\n\r\nCREATE ROLE app;\r\n";
+        let error = globals(stream::from_bytes(script), "globals").await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("carriage return") && error.remedy().unwrap().contains("sed"), "{error:?}");
     }
 
     #[tokio::test]

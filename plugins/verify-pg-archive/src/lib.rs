@@ -10,7 +10,7 @@ use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Verification};
 use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
-use longshore_core::stage::{Findings, Verified, Verify};
+use longshore_core::stage::{Findings, JUDGED_BY_OTHERS, Verified, Verify};
 use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -73,8 +73,7 @@ fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
     let failed = |kind| Error::new(Stage::Verify, kind, subject, printable(&error.to_string()));
     match error.trouble {
         Trouble::Damaged => failed(Kind::Corrupt),
-        Trouble::Unsupported => failed(Kind::Usage)
-            .hint("a newer Longshore may know it; until then, verify = [{ type = \"pg_restore\" }] asks PostgreSQL's own program"),
+        Trouble::Unsupported => failed(Kind::Usage).hint(error.remedy.as_deref().unwrap_or(JUDGED_BY_OTHERS)),
         Trouble::Unread | Trouble::Unwritten => failed(Kind::Failed),
     }
 }
@@ -163,6 +162,19 @@ mod tests {
         let error = judged(Format::Custom, from_bytes(archive)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("pg_restore"));
+    }
+
+    #[tokio::test]
+    async fn a_converted_script_is_named_with_the_way_back() {
+        for (script, name, way_back) in [
+            (SCRIPT.replace('\n', "\r\n").into_bytes(), "carriage return", "sed"),
+            ([b"\xef\xbb\xbf", SCRIPT.as_bytes()].concat(), "byte order mark", "tail -c +4"),
+            (SCRIPT.encode_utf16().flat_map(u16::to_le_bytes).collect(), "UTF-16", "iconv"),
+        ] {
+            let error = judged(Format::Plain, from_bytes(script)).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.to_string().contains(name) && error.remedy().unwrap().contains(way_back), "{error:?}");
+        }
     }
 
     #[tokio::test]

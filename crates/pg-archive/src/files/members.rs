@@ -18,6 +18,10 @@ const BLOCK_BYTES: usize = 512;
 /// The kind of member that is the name of the tar: `tar --label` writes it.
 const LABEL: u8 = b'V';
 
+/// Where in a header it says what kind of tar it is, and the words that pg_restore knows: POSIX, GNU, and pg_dump before 9.3.
+const MAGIC_AT: usize = 257;
+const MAGICS: [&[u8]; 3] = [b"ustar\x0000", b"ustar  \0", b"ustar00\0"];
+
 const PLACE: &str = "tar header";
 pub(super) const PACK_ANEW: &str = "pack it with: tar --format=gnu -C FOLDER -cf FILE .";
 
@@ -41,16 +45,37 @@ pub(crate) struct Members<R> {
     padding: usize,
     ahead: Ahead,
     one_frame: bool,
+    has_magic: bool,
+    is_extended: bool,
 }
 
 impl<R: BufRead> Members<R> {
     pub(crate) fn new(input: Input<R>) -> Self {
-        Self { input, place: PLACE.to_owned(), left: 0, padding: 0, ahead: Ahead::default(), one_frame: false }
+        Self {
+            input,
+            place: PLACE.to_owned(),
+            left: 0,
+            padding: 0,
+            ahead: Ahead::default(),
+            one_frame: false,
+            has_magic: false,
+            is_extended: false,
+        }
     }
 
     /// How many bytes were read.
     pub(crate) fn offset(&self) -> u64 {
         self.input.offset()
+    }
+
+    /// Whether the first header says what kind of tar this is, in the words that pg_restore knows.
+    pub(crate) fn has_magic(&self) -> bool {
+        self.has_magic
+    }
+
+    /// Whether a header of its own says more of the member that was begun.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.is_extended
     }
 
     /// How many bytes of the content come yet.
@@ -98,10 +123,17 @@ impl<R: BufRead> Members<R> {
 
     /// Begins the next member: what it is, and its path. Nothing at the end, behind which only zero bytes are.
     pub(crate) fn next(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
+        self.is_extended = false;
         loop {
             self.end_member()?;
             let Some(header) = self.header()? else { return Ok(None) };
-            match header.entry_type() {
+            let kind = header.entry_type();
+            self.is_extended |= kind.as_byte() == LABEL
+                || matches!(
+                    kind,
+                    EntryType::XHeader | EntryType::XGlobalHeader | EntryType::GNULongName | EntryType::GNULongLink
+                );
+            match kind {
                 EntryType::XHeader => self.pax(About::Next)?,
                 EntryType::XGlobalHeader => self.pax(About::AllThatFollow)?,
                 EntryType::GNULongName => self.long_name()?,
@@ -183,6 +215,9 @@ impl<R: BufRead> Members<R> {
                 return Err(unknown());
             }
             return Err(Error::damaged(at, PLACE, "its checksum is not that of its bytes"));
+        }
+        if at == 0 {
+            self.has_magic = MAGICS.contains(&&bytes[MAGIC_AT..MAGIC_AT + 8]);
         }
         self.place = format!("file \"{}\"", header.path_bytes().escape_ascii());
         // A label has no content, and says no size.

@@ -2,6 +2,7 @@
 
 mod beside;
 mod kinds;
+mod order;
 
 use std::io::Write;
 

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use crate::conversion::Conversion;
 use crate::error::{Error, Result};
 use crate::facts::Kind;
 use crate::input::Input;
@@ -36,6 +37,9 @@ impl Frame {
                 found.push(input.byte("beginning of the script", "its first lines")?);
                 if database.as_bytes().starts_with(&found) || cluster.as_bytes().starts_with(&found) {
                     continue;
+                }
+                if found.ends_with(b"\r") {
+                    return Err(Conversion::CarriageReturns.error(input.offset() - 1));
                 }
                 let message = "this is not a dump of pg_dump or pg_dumpall: it does not begin as those do";
                 return Err(Error::unsupported(0, "beginning of the script", message));
@@ -110,7 +114,11 @@ pub(crate) fn end<R: BufRead>(input: &mut Input<R>, tail: &str) -> Result<()> {
     const PLACE: &str = "end of the script";
     for expected in tail.bytes() {
         let at = input.offset();
-        if input.byte(PLACE, "the rest of its last lines")? != expected {
+        let byte = input.byte(PLACE, "the rest of its last lines")?;
+        if byte == b'\r' {
+            return Err(Conversion::CarriageReturns.error(at));
+        }
+        if byte != expected {
             let message = format!("behind its completion mark the script goes on otherwise than with {tail:?}");
             return Err(Error::damaged(at, PLACE, message));
         }

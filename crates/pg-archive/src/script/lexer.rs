@@ -41,6 +41,8 @@ pub(crate) struct Snag {
 /// What was taken off the front of a piece.
 pub(crate) struct Step {
     pub(crate) bytes: usize,
+    /// How many of them are blank, before anything begins.
+    pub(crate) blank: usize,
     /// What has ended with these bytes; a statement may be the last of many INSERT statements, each on a line of its own.
     pub(crate) ended: Option<Token>,
     /// Whether they are of a comment outside of statements, and of nothing else.
@@ -178,12 +180,14 @@ impl Lexer {
     /// Takes bytes off the front of a piece that begins at `offset`: to the next end of something, or all of them.
     pub(crate) fn step(&mut self, piece: &[u8], offset: u64) -> Result<Step, Snag> {
         let mut at = 0;
+        let mut blank = 0;
         if self.state == State::Between {
             at = piece.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(piece.len());
             self.pass(&piece[..at]);
+            blank = at;
             // A comment begins a step of its own.
             if at == piece.len() || (at > 0 && piece[at] == b'-') {
-                return Ok(Step { bytes: at, ended: None, is_comment: false });
+                return Ok(Step { bytes: at, blank, ended: None, is_comment: false });
             }
             self.begin(piece[at], offset + at as u64);
         }
@@ -216,7 +220,7 @@ impl Lexer {
         let is_comment = ended == Some(Token::Comment)
             || self.state == State::Comment
             || (self.state == State::Dash && self.hidden_since == self.began);
-        Ok(Step { bytes: at, ended, is_comment })
+        Ok(Step { bytes: at, blank, ended, is_comment })
     }
 
     /// Remembers the last bytes of these.

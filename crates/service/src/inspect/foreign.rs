@@ -10,12 +10,39 @@ pub(super) fn foreign(head: &[u8], name: &str) -> Option<Error> {
         let message = "a toc.dat: the list of what is in a directory dump, without the files that hold it";
         return refused(message.to_owned(), "give the folder that it is in".to_owned());
     }
-    let (what, command) = maker(head)?;
+    let Some((what, command)) = maker(head) else {
+        let bytes = preceding(head)?;
+        let message = format!("{bytes} bytes precede the dump, as a warning does that was written into it");
+        return refused(message, format!("take them off: tail -c +{} FILE | longshore inspect -", bytes + 1));
+    };
     refused(
         format!("{what}, which is not undone here"),
         format!("unpack it on the way: {command} | longshore inspect -"),
     )
 }
+
+/// How many bytes precede an archive or a script, if any do.
+fn preceding(head: &[u8]) -> Option<usize> {
+    const BEGINNINGS: [&[u8]; 3] =
+        [b"PGDMP\x01", b"--\n-- PostgreSQL database dump\n", b"--\n-- PostgreSQL database cluster dump\n"];
+    // A byte order mark has a way out of its own.
+    if head.starts_with(&[0xef, 0xbb, 0xbf]) {
+        return None;
+    }
+    let find = |beginning: &[u8]| head.windows(beginning.len()).position(|window| window == beginning);
+    BEGINNINGS.into_iter().filter_map(find).min().filter(|bytes| *bytes > 0)
+}
+
+/// Whether the first bytes of an archive are as a terminal leaves them, with a carriage return before each line feed.
+pub(super) fn passed_a_terminal(head: &[u8]) -> bool {
+    let is_changed = |at: usize| at > 0 && head[at - 1] == b'\r';
+    let mut feeds = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).peekable();
+    head.starts_with(b"PGDMP") && feeds.peek().is_some() && feeds.all(is_changed)
+}
+
+/// The way out for an archive that a terminal changed.
+pub(super) const TERMINAL: &str = "each line feed in it follows a carriage return, as a terminal writes them, which no archive survives: \
+                                   dump again without one (`docker exec` without -t), or with `pg_dump --file`";
 
 /// What the bytes were made by, and the command that undoes it.
 fn maker(head: &[u8]) -> Option<(&'static str, &'static str)> {
@@ -51,6 +78,7 @@ mod tests {
             (b"\x89LZO\0\r\n\x1a\n", "lzop", "lzop -dc"),
             (b"\x02\x21\x4c\x18", "LZ4", "lz4 -dc"),
             (b"PK\x03\x04\x14", "zip", "unzip -p"),
+            (b"PK\x03\x04\x14 stored as it is: PGDMP\x01", "zip", "unzip -p"),
             (b"7z\xbc\xaf\x27\x1c\0", "7z", "7z x -so"),
             (b"-----BEGIN PGP MESSAGE-----\n", "OpenPGP", "gpg --decrypt"),
             (b"\x85\x01\x0c\x03", "OpenPGP", "gpg --decrypt"),
@@ -66,6 +94,26 @@ mod tests {
     }
 
     #[test]
+    fn what_precedes_a_dump_is_counted() {
+        for (head, bytes) in [
+            (&b"pg_dump: warning: x\n--\n-- PostgreSQL database dump\n--\n"[..], 20),
+            (b"Unable to use a TTY\r\nPGDMP\x01\x0e", 21),
+        ] {
+            let error = foreign(head, "x").unwrap();
+            assert!(error.to_string().contains(&format!("{bytes} bytes precede the dump")), "{error}");
+            assert!(error.remedy().unwrap().contains(&format!("tail -c +{} FILE", bytes + 1)));
+        }
+    }
+
+    #[test]
+    fn an_archive_that_passed_a_terminal_is_known() {
+        assert!(passed_a_terminal(b"PGDMP\x01\x0eSET client_encoding = 'UTF8';\r\n"));
+        for head in [&b"PGDMP\x01\x0e"[..], b"PGDMP;\n", b"PGDMP;\r\n;\n", b"--\r\n"] {
+            assert!(!passed_a_terminal(head), "{head:?}");
+        }
+    }
+
+    #[test]
     fn what_may_be_a_dump_is_not_judged_by_its_first_bytes() {
         for head in [
             &b""[..],
@@ -75,6 +123,7 @@ mod tests {
             b"toc.dat\0",
             b"BZh/toc.dat\0",
             b"PK/toc.dat\0",
+            b"\xef\xbb\xbf--\n-- PostgreSQL database dump\n",
             "Ä.sql".as_bytes(),
         ] {
             assert!(foreign(head, "x").is_none(), "{head:?}");

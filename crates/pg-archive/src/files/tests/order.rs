@@ -1,0 +1,104 @@
+//! Tars of pg_dump's that were packed anew: what pg_restore makes of each order was tried with PostgreSQL 15 to 18.
+
+use super::*;
+
+/// The members of a tar of pg_dump's, in this order.
+fn in_order(names: &[&str]) -> Members {
+    let members = tar_format();
+    let find = |name: &&str| members.iter().find(|(known, _)| known == name).unwrap().clone();
+    names.iter().map(find).collect()
+}
+
+#[test]
+fn an_order_that_pg_restore_reads_is_sound() {
+    for names in [
+        ["toc.dat", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "restore.sql"],
+        // As an alphabet has it.
+        ["toc.dat", "2.dat", "3.dat", "blobs_5.toc", "blob_7.dat", "blob_8.dat", "restore.sql"],
+        ["toc.dat", "2.dat", "3.dat", "restore.sql", "blob_8.dat", "blob_7.dat", "blobs_5.toc"],
+        ["toc.dat", "restore.sql", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc"],
+    ] {
+        let facts = judged(&pack(&in_order(&names))).unwrap_or_else(|error| panic!("{names:?}: {error}"));
+        assert_eq!(facts.kind, Kind::Tar);
+    }
+}
+
+#[test]
+fn an_order_that_pg_restore_fails_on_is_not_sound() {
+    for (names, expected) in [
+        (
+            ["2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "restore.sql", "toc.dat"],
+            "toc.dat is not the first member",
+        ),
+        (
+            ["toc.dat", "3.dat", "2.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "restore.sql"],
+            "3.dat precedes 2.dat",
+        ),
+        (
+            ["restore.sql", "toc.dat", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc"],
+            "toc.dat is not the first member",
+        ),
+        // pg_restore ends well on these, without large objects.
+        (
+            ["toc.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "2.dat", "3.dat", "restore.sql"],
+            "large objects precede 2.dat",
+        ),
+        (
+            ["toc.dat", "2.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "3.dat", "restore.sql"],
+            "large objects precede 3.dat",
+        ),
+        (
+            ["toc.dat", "2.dat", "3.dat", "blob_7.dat", "restore.sql", "blob_8.dat", "blobs_5.toc"],
+            "another file is among the large objects",
+        ),
+    ] {
+        let error = judged(&pack(&in_order(&names))).unwrap_err();
+        assert_eq!(error.trouble, Trouble::Unsupported, "{names:?}: {error}");
+        assert!(error.message.contains(expected), "{names:?}: {error}");
+        let way_out = "toc.dat 2.dat 3.dat blob_*.dat blobs*.toc restore.sql";
+        assert!(error.remedy.as_ref().unwrap().contains(way_out), "{error:?}");
+    }
+}
+
+#[test]
+fn a_tar_whose_files_are_in_a_folder_is_not_sound() {
+    for folder in ["./", "dump/"] {
+        let mut members = tar_format();
+        members.iter_mut().for_each(|(name, _)| name.insert_str(0, folder));
+        unsupported(&pack(&members), "the files are in a folder");
+    }
+}
+
+/// pg_restore takes them for members that end the large objects, and ends well with the first of these alone.
+#[test]
+fn a_tar_with_pax_headers_among_large_objects_is_not_sound() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in tar_format() {
+        if name == "blob_8.dat" {
+            append(&mut tar, EntryType::XHeader, b"PaxHeaders/blob_8.dat", kinds::pax("mtime=1.5").as_bytes());
+        }
+        append(&mut tar, EntryType::Regular, name.as_bytes(), &content);
+    }
+    unsupported(&tar.into_inner().unwrap(), "another file is among the large objects");
+}
+
+#[test]
+fn a_tar_of_the_oldest_kind_is_not_sound() {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in tar_format() {
+        let mut header = Header::new_old();
+        header.set_path(&name).unwrap();
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        tar.append(&header, &content[..]).unwrap();
+    }
+    unsupported(&tar.into_inner().unwrap(), "headers are those of the oldest tars");
+}
+
+/// A folder is packed in any order, and unpacked before it is restored.
+#[test]
+fn a_packed_directory_is_sound_in_any_order() {
+    let mut members = directory();
+    members.reverse();
+    assert_eq!(judged(&pack(&members)).unwrap().kind, Kind::Directory);
+}
