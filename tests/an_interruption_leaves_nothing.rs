@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -95,17 +96,26 @@ fn what_cannot_be_taken_back_is_told() {
     Ended::of(run.wait_with_output().unwrap()).expect(3).says("not taken back").says("orphan_grace");
 }
 
-/// A host that has gone silent is waited for, since nobody knows what is there. Who does not want to wait says so.
+/// A store that was sent something and has gone silent is waited for, since nobody knows what it did. A second signal ends the wait.
 #[test]
 fn who_asks_twice_does_not_wait() {
     let workshop = bulk();
-    let (host, silent) = (Sshd::start(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let [there, here] = [host.port(), silent.local_addr().unwrap().port()].map(|port| format!("port = {port}"));
-    let elsewhere = [("host", workshop.on_host("ssh", &host, "").replace(&there, &here))];
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let secret = workshop.path("secret");
+    fs::write(&secret, "secret\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let store = format!(
+        "type = 's3'\nbucket = 'acme'\nregion = 'here'\nendpoint = 'http://{}'\nallow_http = true\n\
+         access_key_id = 'id'\nsecret_access_key_file = '{}'",
+        silent.local_addr().unwrap(),
+        secret.display()
+    );
     let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
-    workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, ..Job::default() });
+    workshop.configure(&Job { dump, ship: &[], elsewhere: &[("store", store)], ..Job::default() });
     let mut run = workshop.start(&["run"]);
     let _connection = silent.accept().unwrap();
+    // The request follows the connection.
+    std::thread::sleep(Duration::from_millis(500));
     signal(&run, "INT");
     let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("Ctrl-C ends the wait")));
@@ -113,6 +123,26 @@ fn who_asks_twice_does_not_wait() {
     signal(&run, "INT");
     Ended::of(run.wait_with_output().unwrap()).expect(130);
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+/// Nothing was begun there yet.
+#[test]
+fn a_host_that_is_silent_from_the_start_is_not_waited_for() {
+    let workshop = Workshop::new();
+    let (host, silent) = (Sshd::start(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let [there, here] = [host.port(), silent.local_addr().unwrap().port()].map(|port| format!("port = {port}"));
+    for kind in ["ssh", "sftp", "rsync"] {
+        let elsewhere = [("host", workshop.on_host(kind, &host, "").replace(&there, &here))];
+        workshop.configure(&Job { ship: &[], elsewhere: &elsewhere, ..Job::default() });
+        for verb in ["list", "status", "verify"] {
+            let look = workshop.start(&[verb]);
+            let _connection = silent.accept().unwrap();
+            let asked = Instant::now();
+            signal(&look, "TERM");
+            Ended::of(look.wait_with_output().unwrap()).expect(143);
+            assert!(asked.elapsed() < Duration::from_secs(3), "{kind} {verb}: {:?}", asked.elapsed());
+        }
+    }
 }
 
 /// Nobody may ever write to it, and nothing has to be taken back.

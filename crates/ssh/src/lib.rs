@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`settings`](mod@settings) | how a host is reached: settings that all of these plugins have |
 //! | [`host`] | a host: connected when it is first needed, once for all, and anew when the connection has died |
+//! | `master` | the `ssh` that makes the connection |
 //! | [`running`] | a command that runs there: its streams, its last words, its end |
 //! | [`words`] | lines that a shell takes apart as they were meant |
 //! | [`failure`] | what `ssh` says, and what it means |
@@ -13,6 +14,7 @@
 pub mod directory;
 pub mod failure;
 pub mod host;
+mod master;
 pub mod running;
 pub mod settings;
 pub mod words;

@@ -1,0 +1,111 @@
+//! The `ssh` that makes a host's connection and holds it for all others. It ends with its caller, unless it has connected.
+
+use std::ffi::OsString;
+use std::process::Stdio;
+use std::time::Duration;
+
+use longshore_core::{Error, Kind, Result, Stage};
+use openssh::Session;
+use tokio::process::Command;
+
+use crate::failure;
+use crate::settings::Reach;
+
+/// How often a silent host is asked for a sign of life; the third that fails to come ends the connection.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept should this process die without closing it.
+const IDLE: Duration = Duration::from_secs(30);
+/// How much longer than the connection itself proving who one is may take.
+const PROOF: Duration = Duration::from_secs(60);
+
+/// Connects. Its socket is in a private folder: one that others share would be swept by whoever comes next.
+///
+/// ssh goes into the background once it is connected. Until then it is a child of ours, which is killed where the caller goes away:
+/// a host that is silent keeps nobody waiting.
+pub(crate) async fn connect(reach: &Reach) -> Result<Session> {
+    let sockets = tempfile::Builder::new().prefix("longshore-ssh-").tempdir();
+    let sockets = sockets
+        .map_err(|error| Error::io(Stage::Ship, &reach.host, "cannot make a folder for the connection", error))?;
+    // These are the names that the crate knows them by.
+    let log = sockets.path().join("log");
+    let mut ssh = Command::new("ssh");
+    ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    ssh.arg("-E").arg(&log).arg("-S").arg(sockets.path().join("master")).args(["-M", "-f", "-N"]);
+    ssh.args(["-o", &format!("ControlPersist={}s", IDLE.as_secs())]).args(options(reach)).arg(&reach.host);
+    let ended = tokio::time::timeout(reach.connect_timeout + PROOF, ssh.status()).await;
+    let ended = ended.map_err(|_| failure::connecting(&reach.host, "timed out"))?;
+    if ended.map_err(|error| unstarted(reach, error))?.success() {
+        return Ok(Session::new_native_mux(sockets));
+    }
+    let said = std::fs::read(&log).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    Err(failure::connecting(&reach.host, said.strip_prefix("ssh: ").unwrap_or(&said)))
+}
+
+/// The options with which ssh reaches the host.
+pub(crate) fn options(reach: &Reach) -> Vec<OsString> {
+    let mut options = vec![
+        "BatchMode=yes".to_owned(),
+        "StrictHostKeyChecking=yes".to_owned(),
+        format!("ConnectTimeout={}", reach.connect_timeout.as_secs()),
+        format!("ServerAliveInterval={}", SIGN_OF_LIFE.as_secs()),
+    ];
+    options.extend(reach.known_hosts_file.iter().map(|file| format!("UserKnownHostsFile={}", file.display())));
+    options.extend(reach.identity_file.iter().map(|_| "IdentitiesOnly=yes".to_owned()));
+    let mut words: Vec<OsString> =
+        options.into_iter().flat_map(|option| ["-o".to_owned(), option]).map(OsString::from).collect();
+    let files = [("-i", &reach.identity_file), ("-F", &reach.config_file)];
+    words.extend(files.into_iter().filter_map(|(letter, file)| Some([letter.into(), file.clone()?.into()])).flatten());
+    words.extend(reach.port.iter().flat_map(|port| ["-p".into(), port.to_string().into()]));
+    if !reach.jump.is_empty() {
+        words.extend(["-J".into(), reach.jump.join(",").into()]);
+    }
+    words
+}
+
+fn unstarted(reach: &Reach, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return Error::new(Stage::Config, Kind::Usage, "ssh", "cannot start ssh: it is not installed")
+            .hint("install OpenSSH's client (Debian: openssh-client)")
+            .because(error);
+    }
+    Error::io(Stage::Ship, &reach.host, "cannot start ssh", error).hint("see whether ssh can be run on this host")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_host_is_left_at_once_and_no_ssh_stays() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let reach = Reach {
+            host: "127.0.0.1".to_owned(),
+            port: Some(port),
+            identity_file: None,
+            known_hosts_file: None,
+            config_file: None,
+            jump: Vec::new(),
+            connect_timeout: Duration::from_secs(60),
+        };
+        let left = tokio::time::timeout(Duration::from_secs(1), connect(&reach)).await;
+        assert!(left.is_err(), "it does not answer");
+        let words = format!("\0-p\0{port}\0");
+        let is_left = || {
+            let processes = std::fs::read_dir("/proc").unwrap().flatten();
+            processes
+                .map(|process| std::fs::read(process.path().join("cmdline")).unwrap_or_default())
+                .any(|line| line.windows(words.len()).any(|window| window == words.as_bytes()))
+        };
+        for _ in 0..50 {
+            if !is_left() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("ssh is still at work");
+    }
+}
