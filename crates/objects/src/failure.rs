@@ -145,9 +145,8 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
             Kind::Usage => named(kind, message).hint(words.address),
             Kind::Unavailable if answer.is_about_changed_bytes() => named(kind, message)
                 .hint("bytes were changed on the way, however often they were sent: look at the network, and at this host's memory"),
-            Kind::Unavailable => {
-                named(kind, message).hint("the store is in trouble, or wants fewer requests: try later")
-            }
+            Kind::Unavailable => named(kind, &format!("the store is unavailable: {message}"))
+                .hint("the store is in trouble, or wants fewer requests: try later"),
             _ => named(kind, message),
         };
         return failed.because(answer);
@@ -163,6 +162,10 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
         .because(innermost);
     }
     match chain(&error).find_map(|error| error.downcast_ref::<HttpError>()) {
+        // What was to be done there is of no interest then.
+        Some(error) if error.kind() == HttpErrorKind::Connect => {
+            named(Kind::Unavailable, "the store cannot be reached").hint(words.address).because(innermost)
+        }
         Some(_) => named(Kind::Unavailable, message).hint(words.address).because(innermost),
         None if told.iter().any(|told| told.contains("without LOCATION")) => {
             named(Kind::Usage, message).hint(words.address).because(innermost)

@@ -106,7 +106,9 @@ impl Backend {
 
     /// Whether the store refused to write over what is there.
     fn refused(&self, path: &Path, done: object_store::Result<()>) -> Result<bool> {
-        match done.map_err(|error| self.failure(path, "cannot try out whether the store overwrites", error)) {
+        match done.map_err(|error| {
+            self.failure(path, "cannot write the object by which it is tried out whether the store overwrites", error)
+        }) {
             Ok(()) => Ok(false),
             Err(error) if error.kind() == Kind::AlreadyExists => Ok(true),
             Err(error) => Err(error),

@@ -21,6 +21,7 @@
 //! | `remove.rs`, `version.rs` | an object taken away, with every version of it; what keeps it |
 //! | `lock.rs`, `lock_trial.rs` | locks: asked for with each object, told of it, and tried out |
 //! | `failure.rs` | what an answer means, and the way out |
+//! | `foreign.rs` | names in a listing that are not read |
 //! | `place.rs` | where the destination is, and what its settings are called |
 //! | `check.rs` | what would fail at 3 a.m. |
 //! | `settings.rs`, `secret.rs` | settings that all of them have, and what they come to; secrets in files |
@@ -29,6 +30,7 @@ mod ask;
 mod bucket;
 mod check;
 mod failure;
+mod foreign;
 mod gather;
 mod guard;
 mod leftover;

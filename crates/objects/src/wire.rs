@@ -16,6 +16,7 @@ use object_store::client::{
 };
 
 use crate::failure::says_changed;
+use crate::foreign::{lists, without_foreign};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -112,6 +113,11 @@ impl HttpService for Line {
         let unsigned = |error| HttpError::new(HttpErrorKind::Unknown, error);
         self.wire.dress.dress(&mut request).await.map_err(unsigned)?;
         let Some(limit) = self.limit(&request) else {
+            if lists(&request) {
+                let (parts, body) = self.asking.execute(request).await?.into_parts();
+                let page = without_foreign(body.bytes().await?);
+                return Ok(HttpResponse::from_parts(parts, page.into()));
+            }
             let asks_of_object = *request.method() == Method::HEAD;
             let mut answer = self.asking.execute(request).await?;
             if asks_of_object {

@@ -30,6 +30,26 @@ async fn is_nothing(store: &dyn Store, name: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_passes_over_names_that_no_key_has() {
+    let server = Server::start().await;
+    let store = server.s3(json!({ "prefix": "p" }));
+    store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
+    for name in ["p/a//b", "p/main//x.dump", "p//", "p/folder/", "p/../x", "p/z/./x"] {
+        server.put_foreign(name);
+    }
+    let listed: Vec<_> = store.list().await.unwrap().map(|entry| entry.unwrap().key.to_string()).collect().await;
+    assert_eq!(listed, ["main/x.dump"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_is_said_to_be_down() {
+    let store = s3("127.0.0.1:1".parse().unwrap(), OWNER.0, OWNER.1, json!({ "retries": 0 }));
+    let error = store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
+    assert!(error.to_string().ends_with("the store cannot be reached"), "{error}");
+    assert!(!error.chain().contains("overwrite") && error.chain().contains("refused"), "{}", error.chain());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection_is_unavailable() {
     let store = s3("127.0.0.1:1".parse().unwrap(), OWNER.0, OWNER.1, json!({ "retries": 1 }));
     let key = key("main/x.dump");

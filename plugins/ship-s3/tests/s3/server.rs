@@ -105,6 +105,11 @@ impl Server {
         self.seen.lock().unwrap().iter().filter(|request| request.operation == operation).cloned().collect()
     }
 
+    /// Puts an object there that no client of ours would.
+    pub(crate) fn put_foreign(&self, name: &str) {
+        self.shelf.put_foreign(name);
+    }
+
     /// Parts of uploads that were neither completed nor aborted.
     pub(crate) fn parts(&self) -> usize {
         self.shelf.parts()

@@ -49,6 +49,11 @@ impl Object {
 }
 
 impl Shelf {
+    /// Puts an object there that no client of ours would.
+    pub(crate) fn put_foreign(&self, name: &str) {
+        self.inner().objects.insert(name.to_owned(), Object::new(Bytes::from_static(b"x"), None));
+    }
+
     /// How many parts there are of uploads that were neither completed nor aborted.
     pub(crate) fn parts(&self) -> usize {
         self.inner().uploads.values().map(|upload| upload.parts.len()).sum()

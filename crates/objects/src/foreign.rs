@@ -1,0 +1,94 @@
+//! Names in a listing that no object of Longshore's has, and that `object_store` fails on: one of them would fail the whole page.
+//!
+//! S3, GCS and Azure list objects as XML, in an element for each. Those whose names have empty segments, begin or end with a slash, or hold
+//! control characters are taken out before it is parsed.
+
+use bytes::Bytes;
+use http::Method;
+use memchr::memmem;
+use object_store::client::HttpRequest;
+use object_store::path::Path;
+
+/// An object's element, and that of its name, in S3's and GCS's language and in Azure's.
+const ELEMENTS: [(&str, &str); 2] = [("Contents", "Key"), ("Blob", "Name")];
+
+/// Whether a request lists objects.
+pub(crate) fn lists(request: &HttpRequest) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    *request.method() == Method::GET && query.split('&').any(|pair| pair == "list-type=2" || pair == "comp=list")
+}
+
+/// Returns a page of a listing without the objects whose names are not read.
+pub(crate) fn without_foreign(page: Bytes) -> Bytes {
+    ELEMENTS.into_iter().fold(page, |page, (object, name)| without(page, object, name))
+}
+
+fn without(page: Bytes, object: &str, name: &str) -> Bytes {
+    let (begin, end) = (format!("<{object}>"), format!("</{object}>"));
+    let mut kept = Vec::new();
+    let (mut rest, mut passed) = (&page[..], 0);
+    while let Some(at) = memmem::find(rest, begin.as_bytes())
+        && let Some(length) = memmem::find(&rest[at..], end.as_bytes())
+    {
+        let after = at + length + end.len();
+        if is_foreign(&rest[at..after], name) {
+            kept.extend_from_slice(&page[passed..page.len() - rest.len() + at]);
+            passed = page.len() - rest.len() + after;
+        }
+        rest = &rest[after..];
+    }
+    if passed == 0 {
+        return page;
+    }
+    kept.extend_from_slice(&page[passed..]);
+    kept.into()
+}
+
+/// Whether an object's name is none that is read as it is written.
+fn is_foreign(object: &[u8], name: &str) -> bool {
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    let Some(start) = memmem::find(object, begin.as_bytes()).map(|at| at + begin.len()) else { return false };
+    let Some(length) = memmem::find(&object[start..], end.as_bytes()) else { return false };
+    let Ok(text) = std::str::from_utf8(&object[start..start + length]) else { return true };
+    let Ok(text) = quick_xml::escape::unescape(text) else { return true };
+    !Path::parse(&*text).is_ok_and(|path| path.as_ref() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(object: &str, name: &str, names: &[&str]) -> String {
+        let objects: String =
+            names.iter().map(|key| format!("<{object}><{name}>{key}</{name}><Size>1</Size></{object}>")).collect();
+        format!("<?xml version=\"1.0\"?><Result><Name>acme</Name>{objects}<IsTruncated>false</IsTruncated></Result>")
+    }
+
+    #[test]
+    fn a_page_loses_the_names_that_are_not_read() {
+        for (object, name) in ELEMENTS {
+            let ours = ["main/a.json", "main/a%2Fb/x.dump", "main/x&amp;y", "ä"];
+            let whole = Bytes::from(page(object, name, &ours));
+            assert_eq!(without_foreign(whole.clone()), whole);
+            let mixed = [
+                "a//b",
+                "main/a.json",
+                "/main/b",
+                "main/a%2Fb/x.dump",
+                "main/x&amp;y",
+                "folder/",
+                "../x",
+                "ä",
+                "x/&#10;",
+            ];
+            assert_eq!(without_foreign(page(object, name, &mixed).into()), whole, "{object}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_stays_as_it_is() {
+        for text in ["", "<Contents>", "<Contents><Key>a//b</Contents>", "<Error><Code>NoSuchBucket</Code></Error>"] {
+            assert_eq!(without_foreign(Bytes::from(text)), text);
+        }
+    }
+}
