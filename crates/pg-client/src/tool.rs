@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -102,21 +103,36 @@ impl Toolbox {
     pub async fn find(&self, name: &'static str, server: Option<&Version>) -> Result<Tool> {
         let bin_dir = self.bin_dir.as_deref();
         let tools = candidates(name, bin_dir).into_iter().map(|path| async {
-            let version = self.version(&path).await?;
-            Some(Tool { name, path, version })
+            match self.version(&path).await {
+                Ok(version) => Ok(Tool { name, path, version }),
+                Err(why) => Err(Broken { path, why }),
+            }
         });
-        let found = join_all(tools).await.into_iter().flatten().collect();
-        choose(found, server).map_err(|found| missing(name, server, bin_dir, &found))
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
+        for tool in join_all(tools).await {
+            match tool {
+                Ok(tool) => found.push(tool),
+                Err(tool) => broken.push(tool),
+            }
+        }
+        choose(found, server).map_err(|found| missing(name, server, bin_dir, &found, &broken))
     }
 
     /// The version of a program. One that did not answer is asked again the next time: it may be about to be installed.
-    async fn version(&self, path: &Path) -> Option<Version> {
+    async fn version(&self, path: &Path) -> Result<Version, String> {
         let cell = {
             let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(versions.entry(path.to_owned()).or_default())
         };
-        cell.get_or_try_init(|| async { version_of(path).await.ok_or(()) }).await.ok().cloned()
+        cell.get_or_try_init(|| version_of(path)).await.cloned()
     }
+}
+
+/// A program that is there and cannot be used, and why.
+#[derive(Debug)]
+struct Broken {
+    path: PathBuf,
+    why: String,
 }
 
 /// The one to use, or, if none will do, all that there are.
@@ -160,18 +176,35 @@ pub(crate) fn command(path: &Path) -> Command {
     command
 }
 
-/// What the program says of itself; nothing if it cannot be run, or says nothing for long.
-async fn version_of(path: &Path) -> Option<Version> {
+/// What the program says of itself, or why it says nothing.
+async fn version_of(path: &Path) -> Result<Version, String> {
     let mut asked = command(path);
     asked.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
-    // Why it did not answer is of no use to whoever looks for another.
-    let said = tokio::time::timeout(PATIENCE, asked.output()).await.ok()?.ok()?;
+    let answer = tokio::time::timeout(PATIENCE, asked.output()).await;
+    let answer = answer.map_err(|_| format!("did not tell its version within {} s", PATIENCE.as_secs()))?;
+    let output = answer.map_err(|error| error.to_string())?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    Version::parse(said.split_once(") ")?.1)
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.split_once(") ").and_then(|(_, version)| Version::parse(version)).ok_or_else(|| {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let words = words.trim().lines().next_back().unwrap_or_default();
+        format!(
+            "--version ended with {}{}{}",
+            output.status,
+            if words.is_empty() { "" } else { ": " },
+            printable(words)
+        )
+    })
 }
 
-fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool]) -> Error {
+fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool], broken: &[Broken]) -> Error {
+    // One that is there is rather to be mended than another to be installed.
+    if let ([], [Broken { path, why }, ..]) = (found, broken) {
+        let message = format!("{} cannot be run", path.display());
+        return Error::new(Stage::Config, Kind::Failed, name, message)
+            .hint("see whether it is executable and its libraries are installed: run it with --version by hand")
+            .because(why.clone());
+    }
     let place = bin_dir
         .map_or_else(|| "on PATH or below /usr/lib/postgresql".to_owned(), |dir| format!("in {}", dir.display()));
     let Some(server) = server else {
@@ -244,6 +277,32 @@ mod tests {
         let error = toolbox.find("pg_dump", Some(&server)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound);
         assert!(error.remedy().unwrap().contains("postgresql-client-17"));
+    }
+
+    #[tokio::test]
+    async fn a_tool_that_cannot_run_is_named_with_the_reason() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pg_dump");
+        for (script, mode, reason) in [
+            ("#!/bin/sh\nexit 0\n", 0o600, "Permission denied"),
+            ("#!/nowhere/sh\n", 0o700, "No such file"),
+            (
+                "#!/bin/sh\necho 'error while loading libpq.so.5' >&2; exit 127\n",
+                0o700,
+                "exit status: 127: error while",
+            ),
+        ] {
+            // By a child: none that starts meanwhile may hold it open for writing when it is run.
+            let mut writing = std::process::Command::new("sh");
+            writing.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(&path).arg(script);
+            assert!(writing.status().unwrap().success());
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Toolbox::new(Some(folder.path())).find("pg_dump", None).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Failed);
+            assert!(error.to_string().contains(&format!("{} cannot be run", path.display())), "{error}");
+            assert!(error.chain().contains(reason), "{}", error.chain());
+        }
     }
 
     /// A `pg_dump` that counts how often it was asked, and answers once `gate` is there.
