@@ -24,6 +24,7 @@
 //! | `lock` | one run of a job at a time |
 //! | `memory` | what is remembered from one prune to the next |
 //! | `fault` | a mistake in the configuration, and its place in the file |
+//! | `suggestion` | the name that a person may have meant |
 //! | [`watch`] | who is told how far the work is |
 
 mod by_hand;
@@ -50,6 +51,7 @@ pub mod schedule;
 mod series;
 pub mod simulate;
 pub mod status;
+mod suggestion;
 pub mod sweep;
 pub mod sync;
 pub mod verify;

@@ -9,7 +9,8 @@ use longshore_core::{Error, Kind, Result, Stage};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
+use crate::suggestion::nearest;
 
 /// Settings that were read, ready to be built any number of times.
 pub type Builder<S> = Arc<dyn Fn(&<S as Joint>::Context) -> Result<Box<S>> + Send + Sync>;
@@ -41,14 +42,21 @@ impl<S: Joint + ?Sized + 'static> Shelf<S> {
         let span = settings.span();
         let known = || self.readers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::Table(mut table) = settings.into_inner() else {
-            return Err(Fault::at(span, format!("must be a table with a type, which is one of {}", known())));
+            return Err(Fault::at(span, format!("a table with a type was expected; known types are {}", known())));
         };
         let Some(name) = table.remove("type") else {
-            return Err(Fault::at(span, format!("has no type; it is one of {}", known())));
+            return Err(Fault::at(span, format!("type is missing; known types are {}", known())));
         };
-        let reader = name.get_ref().as_str().and_then(|name| self.readers.get(name));
-        let Some(reader) = reader else {
-            return Err(Fault::at(name.span(), format!("is no type that there is; it is one of {}", known())));
+        let Some(written) = name.get_ref().as_str() else {
+            return Err(Fault::at(name.span(), format!("type must be a string, which is one of {}", known())));
+        };
+        let Some(reader) = self.readers.get(written) else {
+            let meant = match nearest(written, self.readers.keys().copied()) {
+                Some(name) => format!("did you mean \"{name}\"? known are"),
+                None => "known are".to_owned(),
+            };
+            let message = format!("type {} is unknown; {meant} {}", fault::shown(written), known());
+            return Err(Fault::at(name.span(), message));
         };
         reader(Spanned::new(span, DeValue::Table(table)))
     }
@@ -89,4 +97,49 @@ pub struct Registry {
     pub examine: Shelf<dyn Examine>,
     /// The type that asks them.
     pub default_examine: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::plugin::Site;
+
+    use super::*;
+
+    /// Is never built.
+    #[derive(Debug, Clone, serde::Deserialize)]
+    struct Local {}
+
+    impl Plugin<dyn Verify> for Local {
+        const TYPE: &'static str = "local";
+
+        fn build(self, _: &Site) -> Result<Box<dyn Verify>> {
+            Err(Error::new(Stage::Config, Kind::Refused, "local", "is never built"))
+        }
+    }
+
+    fn fault(settings: &str) -> String {
+        let mut shelf = Shelf::<dyn Verify>::default();
+        shelf.add::<Local>();
+        let text = format!("it = {settings}");
+        let mut table = DeTable::parse(&text).unwrap().into_inner();
+        let it = table.remove("it").unwrap();
+        match shelf.read(it) {
+            Ok(_) => panic!("{settings} is read"),
+            Err(fault) => fault.message().to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_with_the_nearest_that_is_known() {
+        for (settings, message) in [
+            ("{ type = 'lcoal' }", "type \"lcoal\" is unknown; did you mean \"local\"? known are \"local\""),
+            ("{ type = 'tape' }", "type \"tape\" is unknown; known are \"local\""),
+            ("{ type = 'postgresql://u:x@h' }", "type \"…\" is unknown; known are \"local\""),
+            ("{ type = 7 }", "type must be a string, which is one of \"local\""),
+            ("{ path = '/' }", "type is missing; known types are \"local\""),
+            ("'local'", "a table with a type was expected; known types are \"local\""),
+        ] {
+            assert_eq!(fault(settings), message);
+        }
+    }
 }

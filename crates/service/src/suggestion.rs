@@ -1,0 +1,34 @@
+//! The name that a person may have meant.
+
+/// Returns the known name that is nearest to what was written, if one is near.
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = written.to_lowercase();
+    // A typing error in a short word, two in a longer one.
+    let limit = 1 + written.chars().count() / 5;
+    let rank = |name: &'a str| {
+        let other = name.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&lower, &other);
+        let begins = lower.len() >= 2 && other.starts_with(&lower);
+        (distance <= limit || begins).then_some((distance.min(limit + 1), name))
+    };
+    known.into_iter().filter(|name| *name != written).filter_map(rank).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_the_name_that_was_meant() {
+        let known = ["appdb", "globals", "nightly", "app-prod", "postgres"];
+        let found = |written| nearest(written, known);
+        assert_eq!(found("apdb"), Some("appdb"));
+        assert_eq!(found("appbd"), Some("appdb"), "two letters the other way round");
+        assert_eq!(found("Nightly"), Some("nightly"));
+        assert_eq!(found("postgers"), Some("postgres"));
+        assert_eq!(found("glob"), Some("globals"), "the beginning");
+        for far in ["nosuch", "x", "", "warehouse"] {
+            assert_eq!(found(far), None, "{far}");
+        }
+    }
+}
