@@ -167,6 +167,30 @@ fn prune_sweeps_what_interrupted_writers_left_long_ago() {
     assert_eq!(left.map(|path| path.exists()), [false, true]);
 }
 
+/// What killed runs left is nobody's wish, whatever is to be kept.
+#[test]
+fn a_job_without_retention_sweeps_what_killed_runs_left() {
+    let workshop = Workshop::new();
+    let sshd = Sshd::start();
+    let dump = "[{ type = 'pg_dumpall' }]";
+    let elsewhere = [("host", workshop.on_host("sftp", &sshd, ""))];
+    workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let leave = |name: &str, date: &str| {
+        let path = sshd.backups().join(format!("main/globals/.longshore-{name}.partial"));
+        fs::write(&path, "half").unwrap();
+        assert!(std::process::Command::new("touch").args(["--date", date]).arg(&path).status().unwrap().success());
+        path
+    };
+    let (old, young) = (leave("old", "3 days ago"), leave("young", "now"));
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    workshop.longshore(&["run"]).expect(0);
+    assert_eq!((old.exists(), young.exists()), (false, true));
+    let old = leave("old", "3 days ago");
+    workshop.longshore(&["prune"]).expect(0).says("longshore-old.partial").keeps_quiet_about("young");
+    assert_eq!((old.exists(), young.exists()), (false, true));
+}
+
 /// rsync needs a file. What lies in the spool while it is sent is sealed.
 #[test]
 fn no_plaintext_lies_on_any_disk_while_it_is_shipped() {

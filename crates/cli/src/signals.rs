@@ -18,7 +18,8 @@ use crate::output::Output;
 /// How long what was interrupted may take to clean up: elsewhere, and then here.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 /// What becomes of what is left there.
-const SWEPT: &str = "what is left there and belongs to no backup, `longshore prune` removes after orphan_grace, if the job has a retention policy";
+const SWEPT: &str =
+    "what is left there and belongs to no backup, `longshore prune` and the runs to come remove after orphan_grace";
 /// After how long we say that we wait.
 const UNNOTICED: Duration = Duration::from_secs(1);
 

@@ -75,6 +75,12 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
             .chain(adoptions.iter().filter(|it| it.destination == destination).map(|it| Owner::Adoption(it)))
             .collect();
         if owners.is_empty() {
+            // Where no policy decides, what killed runs left goes all the same.
+            let ships = jobs.iter().any(|job| job.ship.contains(&destination));
+            if let (true, None, Ok(at)) = (ships, request.retire, at) {
+                let swept = sweep_alone(config, &at, request.mode).await;
+                all.extend(swept.unwrap_or_else(|error| Some(failed(&destination, &error))));
+            }
             continue;
         }
         let pruned = async {
@@ -130,6 +136,26 @@ pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
         error: Some(error.into()),
         refused: error.kind() == Kind::Refused,
     }
+}
+
+/// Removes what killed runs left at a destination where no policy decides, and nothing else. Returns nothing if nothing was left.
+pub(crate) async fn sweep_alone(config: &Config, at: &Catalogued, mode: Mode) -> Result<Option<Pruned>> {
+    // Only files in sight need to be remembered until they are old enough.
+    let mut memory = match at.catalog.orphans.is_empty() {
+        true => None,
+        false => Some(Memory::of(config, &at.name)?),
+    };
+    let before = Utc::now() - config.destination(&at.name)?.orphan_grace;
+    let swept = sweep(at, memory.as_mut(), mode, before).await?;
+    if let (Some(memory), Mode::Act) = (&memory, mode) {
+        memory.keep()?;
+    }
+    if swept.is_empty() {
+        return Ok(None);
+    }
+    let destination = at.name.clone();
+    let (series, not_adopted, problems) = (Vec::new(), Vec::new(), Vec::new());
+    Ok(Some(Pruned { destination, series, not_adopted, swept, problems, error: None, refused: false }))
 }
 
 /// Prunes the series of some jobs at one destination, each as its regime says.

@@ -43,7 +43,8 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     // Far destinations are reached while the server is asked; where that fails, nobody waits for them.
     let (survey, room) = tokio::try_join!(survey(dumps), async { Ok(room(&destinations).await) })?;
     let mut warnings = survey.warnings;
-    warnings.extend(cramped(room, &survey.subjects));
+    let (cramped, unknown_room) = cramped(room, &survey.subjects);
+    warnings.extend(cramped);
 
     let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     watch.planned(&surveyed);
@@ -64,9 +65,16 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
     let parallel = bounds.chain([job.parallel]).min().unwrap_or(1);
     let mut artifacts = under_way.copy_all(survey.subjects, parallel).await;
+    // Of a destination that took nothing, its copies say why.
+    let took = |name: &str| {
+        let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
+        all.any(|at| at.destination == name && at.error.is_none())
+    };
+    warnings.extend(unknown_room.into_iter().filter(|(name, _)| took(name)).map(|(_, error)| error.chain()));
     warnings.extend(put_page(&destinations, &artifacts).await);
     let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
-    let pruned = let_go(config, job, &destinations, &artifacts).await;
+    let (pruned, unswept) = let_go(config, job, &destinations, &artifacts).await;
+    warnings.extend(unswept);
     Ok(Report {
         job: job.name.clone(),
         run: under_way.run,
@@ -162,19 +170,26 @@ async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result
     join_all(asked).await
 }
 
-/// Destinations that have less room than what is to be read. It may still do, since what is shipped is compressed.
-fn cramped(room: Vec<(&str, Result<u64>)>, subjects: &[(Arc<dyn Dump>, Surveyed)]) -> Vec<String> {
+/// Warnings of destinations that have less room than what is to be read, and those that did not tell. It may still do, since what is
+/// shipped is compressed.
+fn cramped<'a>(
+    room: Vec<(&'a str, Result<u64>)>,
+    subjects: &[(Arc<dyn Dump>, Surveyed)],
+) -> (Vec<String>, Vec<(&'a str, Error)>) {
     let wanted: u64 = subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum();
-    let warn = |(name, free)| match free {
-        Ok(free) if free < wanted => Some(format!(
-            "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
-            free >> 20,
-            wanted >> 20
-        )),
-        Ok(_) => None,
-        Err(error) => Some(Error::chain(&error)),
-    };
-    room.into_iter().filter_map(warn).collect()
+    let (mut warnings, mut unknown) = (Vec::new(), Vec::new());
+    for (name, free) in room {
+        match free {
+            Ok(free) if free < wanted => warnings.push(format!(
+                "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
+                free >> 20,
+                wanted >> 20
+            )),
+            Ok(_) => {}
+            Err(error) => unknown.push((name, error)),
+        }
+    }
+    (warnings, unknown)
 }
 
 /// Puts the page that says how to restore by hand where backups arrived. Backups are good without it, so a failure is a warning.
@@ -337,18 +352,16 @@ async fn catch_up(
     left_out.into_iter().filter(|destination| !has_all(destination)).collect()
 }
 
-/// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own.
+/// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own. Where no policy decides,
+/// what killed runs left goes; a failure of that is a warning, for nobody has asked for it.
 async fn let_go(
     config: &Config,
     job: &Job,
     destinations: &[(Destination, Option<Lock>)],
     artifacts: &[ArtifactReport],
-) -> Vec<Pruned> {
-    let mut all = Vec::new();
+) -> (Vec<Pruned>, Vec<String>) {
+    let (mut all, mut warnings) = (Vec::new(), Vec::new());
     for (destination, _) in destinations {
-        let Some(policy) = job.retention.get(&destination.name) else {
-            continue;
-        };
         let arrived = |artifact: &&ArtifactReport| {
             artifact.outcome() != Outcome::Failed
                 && artifact.destinations.iter().any(|at| at.destination == destination.name && at.error.is_none())
@@ -357,10 +370,22 @@ async fn let_go(
         if fresh.is_empty() {
             continue;
         }
-        let pruned = async {
+        let catalogued = async {
             let store = Arc::clone(&destination.store);
             let catalog = Catalog::read(&*store).await?;
-            let at = Catalogued { name: destination.name.clone(), store, catalog };
+            Ok::<_, Error>(Catalogued { name: destination.name.clone(), store, catalog })
+        };
+        let Some(policy) = job.retention.get(&destination.name) else {
+            match async { prune::sweep_alone(config, &catalogued.await?, Mode::Act).await }.await {
+                Ok(swept) => all.extend(swept),
+                // Credentials that may only write find nothing to sweep.
+                Err(error) if error.kind() == Kind::Denied => {}
+                Err(error) => warnings.push(error.chain()),
+            }
+            continue;
+        };
+        let pruned = async {
+            let at = catalogued.await?;
             let regime = |series: &Series| match fresh.contains(&series.subject) {
                 true => Regime::Policy,
                 false => Regime::LeaveAlone,
@@ -376,5 +401,5 @@ async fn let_go(
         };
         all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
     }
-    all
+    (all, warnings)
 }
