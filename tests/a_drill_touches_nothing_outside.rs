@@ -168,7 +168,12 @@ fn a_drill_without_isolation_warns_or_refuses() {
     // A server that is there cannot be isolated: what connects on its own is refused.
     let source = &workshop.cluster;
     source.psql("shop", "create extension postgres_fdw; create server far foreign data wrapper postgres_fdw;");
-    source.psql("shop", "create materialized view few as select 1;");
+    source.psql(
+        "shop",
+        "create materialized view few as select 1;
+         create subscription \"Fol low\" connection 'host=127.0.0.1 port=1' publication p
+           with (connect = false, slot_name = 'kept');",
+    );
     let server = Cluster::start(&Installation::system(), &[]);
     for (isolation, code) in [("", 6), (", isolation = 'none'", 0)] {
         let connection = server.connection();
@@ -178,6 +183,8 @@ fn a_drill_without_isolation_warns_or_refuses() {
         std::thread::sleep(std::time::Duration::from_millis(1100));
         workshop.longshore(&["run"]).expect(0);
         workshop.opening(&["drill"]).expect(code).says("foreign servers \"far\"");
+        let left = "select count(*) from pg_database where datname like 'longshore%'";
+        assert_eq!(server.psql("postgres", left), "0", "a subscription keeps no database");
     }
 }
 

@@ -18,18 +18,21 @@ const END: Duration = Duration::from_secs(120);
 /// The first release that drops a database that somebody is still connected to.
 const FORCE_SINCE: u32 = 13;
 
-/// What the shell does: `$1` is what psql is to do, `$2` the folder, the rest is psql, connected. A connection that was just cut may hold the
+/// What the shell does: `$1` prints what psql is to do first, `$2` is what it is to do, `$3` the folder, the rest is psql,
+/// connected. A connection that was just cut may hold the
 /// server up once; and where we did not say that all is done, the server may still be making a database that nobody waits for any more.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
-sql=$1
-folder=$2
-shift 2
+first=$1
+sql=$2
+folder=$3
+shift 3
 echo ready
 looks=3
 told=$(cat)
 [ "$told" = done ] && looks=1
 for _ in 1 2 3 4 5 6 7; do
+  printf '%s\n' "$first" | "$@" --no-align --tuples-only | "$@" >/dev/null
   printf '%s\n' "$sql" | "$@" >/dev/null && looks=$((looks - 1))
   [ "$told" = done ] || rm -rf -- "$folder"
   [ "$looks" = 0 ] && exit 0
@@ -37,6 +40,17 @@ for _ in 1 2 3 4 5 6 7; do
 done
 exit 1
 "#;
+
+/// The commands that drop the subscriptions of databases whose names begin with a prefix, which could not be dropped
+/// else. Each is parted from its slot first: to drop it with its slot would act on the publisher.
+fn subscriptions(prefix: &str) -> String {
+    format!(
+        "select pg_catalog.format(E'\\\\connect %I\\nalter subscription %I disable;\\nalter subscription %2$I set (slot_name = none);\\ndrop subscription %2$I;', datname, subname) \
+         from pg_catalog.pg_subscription join pg_catalog.pg_database on pg_database.oid = subdbid \
+         where pg_catalog.starts_with(datname::text, {}) and datname !~ '[[:cntrl:]]';",
+        literal(prefix)
+    )
+}
 
 /// A shell that waits for our end.
 #[derive(Debug)]
@@ -64,7 +78,11 @@ impl Sweeper {
         let psql = client.psql().await?;
         let psql = psql.as_std();
         let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT, "longshore-drill", &sql]).arg(folder).arg(psql.get_program()).args(psql.get_args());
+        shell
+            .args(["-c", SCRIPT, "longshore-drill", &subscriptions(prefix), &sql])
+            .arg(folder)
+            .arg(psql.get_program())
+            .args(psql.get_args());
         for (name, value) in psql.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
