@@ -8,9 +8,9 @@ use crate::support::{Job, Workshop};
 /// Values whose text, or whose way back, depends on settings.
 const KINDS: &str =
     "create table kinds (id int primary key, words text[], raw bytea, day timestamptz, span interval, number float8,
-        name text, document xml);
+        name text, document xml, price money);
     insert into kinds select n, array['a', null, 'NULL'], decode('00ff275c', 'hex'), '2024-03-04 05:06:07+02',
-        '-1 mon 2 days -03:04:05', 0.1 + n, 'Grüße € \\ ''' || n, '<a>x</a><b/>' from generate_series(1, 20000) n;
+        '-1 mon 2 days -03:04:05', 0.1 + n, 'Grüße € \\ ''' || n, '<a>x</a><b/>', n::numeric::money from generate_series(1, 20000) n;
     create view named as select id as \"Id\", name from kinds where name <> 'x' and words is not null;
     create function twice(n int) returns int language sql immutable as 'select 2 * n';
     create index on kinds (twice(id));
@@ -19,7 +19,7 @@ const KINDS: &str =
 
 /// The digest of all values, whatever settings the database has.
 const DIGEST: &str = "set row_security = off; set datestyle = 'ISO'; set intervalstyle = postgres; set timezone = 'UTC'; set search_path = public;
-    set statement_timeout = 0; set bytea_output = hex; set extra_float_digits = 3;
+    set statement_timeout = 0; set bytea_output = hex; set lc_monetary = 'C'; set extra_float_digits = 3;
     select count(*), sum(hashtextextended(k::text, 0)) from kinds k";
 
 /// Settings, most of which break a session that does not set its own.
@@ -55,6 +55,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("synchronous_commit", "off"),
     ("application_name", "other"),
     ("lc_numeric", "C"),
+    ("lc_monetary", "de_DE.UTF-8"),
     ("local_preload_libraries", "nowhere"),
     ("zero_damaged_pages", "on"),
 ];
@@ -125,6 +126,21 @@ fn a_dump_a_restore_and_a_drill_set_their_own() {
     let scratch = place();
     let folder = scratch.path().to_str().unwrap();
     workshop.opening(&["drill", "--scratch-dir", folder]).expect(0);
+}
+
+#[test]
+fn money_is_restored_in_the_locale_that_it_was_dumped_in() {
+    let workshop = Workshop::with_cluster(Cluster::start(&Installation::system(), &["lc_monetary=de_DE.UTF-8"]));
+    workshop.cluster.create_database("shop");
+    workshop.cluster.psql("shop", "create table price as select '1234,56'::money as amount;");
+    assert_eq!(workshop.cluster.psql("shop", "select amount from price"), "1.234,56 €");
+    workshop.configure(&Job::default());
+    workshop.longshore(&["run"]).expect(0);
+    let target = Cluster::start(&Installation::system(), &["lc_monetary=C"]);
+    workshop.opening(&["restore", "shop", "--create", "--to", &target.connection()]).expect(0);
+    assert_eq!(target.psql("shop", "select amount from price"), "$1,234.56");
+    let scratch = place();
+    workshop.opening(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
 }
 
 #[test]

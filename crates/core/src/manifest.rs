@@ -104,6 +104,9 @@ pub struct DatabaseFacts {
     /// The provider's own locale, where the provider is not `libc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
+    /// `LC_MONETARY` of the dump's session, where the database has values of type `money`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monetary: Option<String>,
 }
 
 /// A program and its version.

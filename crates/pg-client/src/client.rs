@@ -44,6 +44,13 @@ impl Client {
         self
     }
 
+    /// The same client, whose programs read and write money in a locale.
+    pub(crate) fn with_money(&self, locale: &str) -> Self {
+        let mut client = self.clone();
+        client.session.money = Some(locale.into());
+        client
+    }
+
     /// The settings of its sessions.
     pub(crate) fn session(&self) -> &Session {
         &self.session

@@ -8,7 +8,7 @@ use crate::server::{identifier, literal};
 pub fn create(database: &str, facts: Option<&DatabaseFacts>) -> String {
     let mut statement = format!("create database {} template template0", identifier(database));
     if let Some(facts) = facts {
-        let DatabaseFacts { encoding, collate, ctype, locale_provider, locale } = facts;
+        let DatabaseFacts { encoding, collate, ctype, locale_provider, locale, monetary: _ } = facts;
         let locale = locale.as_deref().map(literal).unwrap_or_default();
         statement +=
             &format!(" encoding {} lc_collate {} lc_ctype {}", literal(encoding), literal(collate), literal(ctype));
@@ -33,6 +33,7 @@ mod tests {
             ctype: "it's".to_owned(),
             locale_provider: "icu".to_owned(),
             locale: Some("de".to_owned()),
+            monetary: None,
         };
         let statement = create("a\"b", Some(&facts));
         assert!(

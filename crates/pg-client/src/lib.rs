@@ -10,6 +10,7 @@
 //! | [`client`] | a cluster that can be asked, and commands that connect to it |
 //! | `session` | the settings that sessions rely on |
 //! | `service_file` | the options that a service of libpq sends |
+//! | [`money`] | the locale that values of type money are written in |
 //! | [`pooler`] | the proof that a connection passes no connection pooler |
 //! | [`server`] | what a server says of itself, its databases and our role |
 //! | [`argument`] | what a user may add to a command line, and what would break the pipeline |
@@ -22,6 +23,7 @@ pub mod client;
 pub mod conninfo;
 pub mod database;
 pub mod directory;
+pub mod money;
 pub mod pooler;
 pub mod script;
 pub mod server;

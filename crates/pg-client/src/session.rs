@@ -69,6 +69,8 @@ pub(crate) struct Session {
     place: Place,
     /// The work of the programs that are started.
     pub(crate) purpose: Purpose,
+    /// The `lc_monetary` of programs, if it is not the server's own.
+    pub(crate) money: Option<Arc<str>>,
     /// The value of [`PROBE`]: the same in all sessions, and in those of no other client.
     pub(crate) nonce: Arc<str>,
     known: Arc<OnceLock<Known>>,
@@ -94,17 +96,24 @@ impl Session {
         };
         conninfo.remove("options");
         let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        Self { user, place, purpose: Purpose::Read, nonce: nonce.into(), known: Arc::default() }
+        Self { user, place, purpose: Purpose::Read, money: None, nonce: nonce.into(), known: Arc::default() }
     }
 
     /// Gives a command the options of its sessions.
     pub(crate) fn set(&self, conninfo: &mut ConnInfo, command: &mut Command, purpose: Purpose) {
-        self.put(conninfo, command, &options(&self.user, purpose, &self.known(), &self.nonce));
+        self.put(conninfo, command, &options(&self.user(), purpose, &self.known(), &self.nonce));
     }
 
     /// The options of the sessions of programs.
     pub(crate) fn options(&self) -> String {
-        options(&self.user, self.purpose, &self.known(), &self.nonce)
+        options(&self.user(), self.purpose, &self.known(), &self.nonce)
+    }
+
+    /// The options of the user, and the locale of money.
+    fn user(&self) -> String {
+        let money = self.money.as_deref().map(|locale| option(&("lc_monetary", locale)));
+        let parts = [Some(self.user.clone()).filter(|user| !user.is_empty()), money];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     /// The settings that sessions of programs are sure to have.
@@ -124,6 +133,11 @@ impl Session {
 
     pub(crate) fn is_set_up(&self) -> bool {
         self.known.get().is_some()
+    }
+
+    /// Whether the sessions of programs only read, and have all settings that the server takes.
+    pub(crate) fn is_set_up_to_read(&self) -> bool {
+        self.is_set_up() && self.purpose == Purpose::Read
     }
 
     fn known(&self) -> Known {

@@ -16,7 +16,7 @@ mod settings;
 
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
-use longshore_core::manifest::Format;
+use longshore_core::manifest::{DatabaseFacts, Format};
 use longshore_core::plugin::{Packing, Plugin, Site};
 use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
 use longshore_core::stream::Afterword;
@@ -24,6 +24,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, Words};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::money;
 use longshore_pg_client::pooler::{self, Direct};
 use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
@@ -101,6 +102,7 @@ impl Dump for Dumper {
         };
         let client = self.client.to_database(&database.name);
         let direct = Direct::begin(&client).await.map_err(|error| error.about(&label))?;
+        let monetary = money::locale(&client).await.map_err(|error| error.about(&label))?;
         let mut command = client.command(pg_dump);
         // A role or a database may be set to a client encoding that cannot hold every character.
         command.arg(format!("--encoding={}", database.facts.encoding));
@@ -129,7 +131,7 @@ impl Dump for Dumper {
                 Packing::Tool { .. } => Compression::None,
             },
             tool: pg_dump.into(),
-            database: Some(database.facts.clone()),
+            database: Some(DatabaseFacts { monetary, ..database.facts.clone() }),
             remarks,
         })
     }

@@ -116,6 +116,7 @@ mod tests {
             ctype: "C".into(),
             locale_provider: "libc".into(),
             locale: None,
+            monetary: None,
         };
         Database { name: name.into(), allows_connections, invalid: false, template, bytes: Some(1), facts }
     }

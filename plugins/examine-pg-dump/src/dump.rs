@@ -7,6 +7,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::money;
 use longshore_pg_client::server::Server;
 
 /// The encoding of the database that is asked.
@@ -17,7 +18,7 @@ const ENCODING: &str =
 pub(crate) async fn again(client: &Client, database: &str, manifest: &Manifest, recorded: &Facts) -> Result<Facts> {
     let server = Server::look(client).await?.version()?;
     let pg_dump = client.tool("pg_dump", &server).await?;
-    let mut command = client.command(&pg_dump);
+    let mut command = money::as_dumped(client, manifest.database.as_ref()).await?.command(&pg_dump);
     command.args(["--format=custom", "--compress=0"]);
     // The one that the backup is in: rows are compared as text.
     let encoding = match &manifest.database {

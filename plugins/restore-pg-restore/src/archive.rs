@@ -16,8 +16,10 @@ use longshore_pg_archive::offsets;
 use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::directory::{self, TempDir};
+use longshore_pg_client::money;
 use tokio::process::Command;
 
+use crate::landing::maintenance;
 use crate::patience::{self, Taken};
 use crate::selection::ListFile;
 use crate::{Restorer, phase, roles};
@@ -101,6 +103,7 @@ pub(crate) async fn restore(
 ) -> Result<Vec<Phase>> {
     let work = Work {
         restorer,
+        client: money::as_dumped(&maintenance(&restorer.client, database), manifest.database.as_ref()).await?,
         database,
         manifest,
         pg_restore: restorer.tool("pg_restore", manifest).await?,
@@ -130,6 +133,7 @@ pub(crate) async fn restore(
 /// An archive on its way into a database.
 struct Work<'a> {
     restorer: &'a Restorer,
+    client: Client,
     database: &'a str,
     manifest: &'a Manifest,
     pg_restore: longshore_pg_client::tool::Tool,
@@ -140,8 +144,8 @@ impl Work<'_> {
     /// pg_restore as it is called for all forms, and whom it connects as.
     fn command(&self, create: Create, sections: &[Section]) -> (Client, Command) {
         let client = match create {
-            Create::Database => crate::landing::maintenance(&self.restorer.client, self.database),
-            Create::Content => self.restorer.client.to_database(self.database),
+            Create::Database => maintenance(&self.client, self.database),
+            Create::Content => self.client.to_database(self.database),
         };
         let mut command = client.command(&self.pg_restore);
         command.arg("--exit-on-error");

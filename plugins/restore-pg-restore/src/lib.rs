@@ -39,6 +39,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::money;
 use longshore_pg_client::pooler;
 use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::{Tool, Version};
@@ -119,7 +120,8 @@ impl Restorer {
         let mut notes = schema::make(&self.client.to_database(database), &schemas).await?;
         let begun = Instant::now();
         let phases = if plain {
-            let client = self.client.to_database(database);
+            let client = landing::maintenance(&self.client, database);
+            let client = money::as_dumped(&client, manifest.database.as_ref()).await?.to_database(database);
             script::restore_database(self, &client, manifest, ready.into_stream()).await?;
             vec![phase("restore", begun)]
         } else {

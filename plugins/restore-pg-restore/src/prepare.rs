@@ -11,6 +11,7 @@ use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
+use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
@@ -93,6 +94,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
                 all.extend(restorer.tool("pg_restore", manifest).await.err());
             }
             let database = restorer.database(name);
+            all.extend(money::as_dumped(&maintenance(client, database), manifest.database.as_ref()).await.err());
             match landing::look(client, target, database).await {
                 Ok(landing) => {
                     if let Some(facts) = &manifest.database {

@@ -49,6 +49,7 @@ mod tests {
             ctype: "C".to_owned(),
             locale_provider: "libc".to_owned(),
             locale: None,
+            monetary: None,
         });
         manifest
     }
