@@ -20,6 +20,7 @@
 //! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
 //! | [`terms`] | how old a job's backups may be, and when its runs are due |
 //! | [`quantity`] | sizes and times as people write them |
+//! | [`credential`] | secrets that the service manager hands over |
 //! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
 //!
 //! There is no configuration format, no command line, no SDK and no child process in here.
@@ -31,6 +32,7 @@ pub mod berth;
 pub mod catalog;
 pub mod check;
 pub mod compress;
+pub mod credential;
 pub mod draft;
 pub mod drill;
 pub mod error;

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, credential};
 use secrecy::SecretString;
 
 /// The most bytes that a file of secrets may have.
@@ -13,6 +13,7 @@ const LIMIT_BYTES: u64 = 1 << 20;
 
 /// Reads a secret from a file that not everybody may read; the end of its line is not part of it.
 pub fn secret(path: &Path) -> Result<SecretString> {
+    let path = &*credential::file(path)?;
     let unfit = |kind, message: &str, hint: &str| {
         Err(Error::new(Stage::Config, kind, path.display().to_string(), message).hint(hint))
     };

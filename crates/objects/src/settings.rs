@@ -121,8 +121,8 @@ impl Reach {
     /// What every client is made with.
     pub fn options(&self) -> Result<ClientOptions> {
         let options = wire::options(self.timeout.duration()).with_allow_http(self.allow_http);
-        match &self.ca_file {
-            Some(path) => trust(options, path),
+        match longshore_core::credential::optional(self.ca_file.as_ref())? {
+            Some(path) => trust(options, &path),
             None => Ok(options),
         }
     }

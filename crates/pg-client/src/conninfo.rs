@@ -4,6 +4,7 @@
 //! kept apart and passed by environment.
 
 use std::fmt;
+use std::path::Path;
 
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +18,9 @@ pub struct ConnInfo {
 
 /// The settings that are secret and that libpq reads from no environment variable.
 const SECRET_KEYWORDS: [&str; 2] = ["sslpassword", "oauth_client_secret"];
+
+/// The settings that name files of secrets, for which a credential of the service manager may stand.
+const FILE_KEYWORDS: [&str; 4] = ["passfile", "sslcert", "sslkey", "sslrootcert"];
 
 impl ConnInfo {
     /// Takes a connection string apart. Errors never quote it, since it may hold a secret.
@@ -35,6 +39,10 @@ impl ConnInfo {
             }
             match keyword.as_str() {
                 "password" => all.password = Some(value.into()),
+                keyword if FILE_KEYWORDS.contains(&keyword) => {
+                    let file = longshore_core::credential::file(Path::new(&value))?;
+                    all.set(keyword, &file.to_string_lossy());
+                }
                 _ => all.set(&keyword, &value),
             }
         }
@@ -212,6 +220,17 @@ mod tests {
             assert_eq!(info.password().unwrap().expose_secret(), "hunter2");
             assert!(!format!("{info} {info:?}").contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn a_credential_is_no_path_of_this_process() {
+        assert_eq!(
+            parse("passfile=/etc/pgpass sslrootcert=system").to_string(),
+            "passfile='/etc/pgpass' sslrootcert='system'"
+        );
+        // No test is started by a service manager that hands over credentials.
+        let error = ConnInfo::parse(&"passfile=credential:pgpass".to_owned().into()).unwrap_err();
+        assert!(error.remedy().unwrap().contains("LoadCredential=pgpass:"), "{error:?}");
     }
 
     #[test]

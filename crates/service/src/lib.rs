@@ -23,6 +23,7 @@
 //! | `record` | what was recorded of a backup while it was dumped |
 //! | `lock` | one run of a job at a time |
 //! | `memory` | what is remembered from one prune to the next |
+//! | `place` | where Longshore keeps its own files on this host |
 //! | `fault` | a mistake in the configuration, and its place in the file |
 //! | `suggestion` | the name that a person may have meant |
 //! | [`watch`] | who is told how far the work is |
@@ -37,6 +38,7 @@ pub mod hold;
 pub mod inspect;
 mod lock;
 mod memory;
+mod place;
 pub mod problem;
 pub mod prune;
 mod record;

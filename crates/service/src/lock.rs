@@ -11,6 +11,7 @@ use longshore_core::lock::{self, Holder, Lock};
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
+use crate::place;
 
 /// The lock of a job, and the time that its run carries.
 pub(crate) struct JobLock {
@@ -40,20 +41,15 @@ impl JobLock {
     }
 }
 
-/// Where locks are: as configured, or in the place that the system has for what ends with a boot. Nobody else may write there.
+/// Makes the folder for locks, where no other user may write.
 fn lock_dir(config: &Config) -> Result<PathBuf> {
     let user = rustix::process::geteuid();
-    let folder = match (&config.lock_dir, std::env::var_os("XDG_RUNTIME_DIR")) {
-        (Some(configured), _) => configured.clone(),
-        (None, _) if user.is_root() => PathBuf::from("/run/longshore"),
-        (None, Some(runtime)) => PathBuf::from(runtime).join("longshore"),
-        (None, None) => PathBuf::from(format!("/tmp/longshore-{}", user.as_raw())),
-    };
+    let folder = place::lock_dir(config);
     let name = folder.display().to_string();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(|error| {
         Error::io(Stage::Lock, &name, "cannot make the folder for locks", error)
-            .hint("set lock_dir in the configuration")
+            .hint("set lock_dir in the configuration, or RuntimeDirectory=longshore in the unit")
     })?;
     let metadata = fs::metadata(&folder).map_err(|error| Error::io(Stage::Lock, &name, "cannot look at it", error))?;
     if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {

@@ -12,6 +12,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::place;
 
 /// What is remembered of one destination.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -88,20 +89,11 @@ fn enough(destination: &str, what: &str, there: usize, left: usize) -> Result<()
     ))
 }
 
-/// Where it is kept: as configured, or where the system has what programs keep.
-pub(crate) fn usual_state_dir(config: &Config) -> Option<PathBuf> {
-    let home = |variable: &str, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
-    match &config.state_dir {
-        Some(configured) => Some(configured.clone()),
-        None if rustix::process::geteuid().is_root() => Some(PathBuf::from("/var/lib/longshore")),
-        None => home("XDG_STATE_HOME", "longshore").or_else(|| home("HOME", ".local/state/longshore")),
-    }
-}
-
-/// The same, made if it is missing.
+/// Makes the folder for what outlasts a run.
 pub(crate) fn state_dir(config: &Config) -> Result<PathBuf> {
-    let hint = "set state_dir in the configuration to a folder that this user can write to";
-    let folder = usual_state_dir(config).ok_or_else(|| {
+    let hint = "set state_dir in the configuration to a folder that this user can write to, or StateDirectory=longshore in \
+                the unit";
+    let folder = place::state_dir(config).ok_or_else(|| {
         Error::new(Stage::Retention, Kind::Failed, "", "there is no place to remember anything: HOME is not set")
             .hint(hint)
     })?;

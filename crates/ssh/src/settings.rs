@@ -37,9 +37,9 @@ macro_rules! settings {
                 let reach = $crate::settings::Reach {
                     host: self.host.clone(),
                     port: self.port,
-                    identity_file: self.identity_file.clone(),
-                    known_hosts_file: self.known_hosts_file.clone(),
-                    config_file: self.config_file.clone(),
+                    identity_file: longshore_core::credential::optional(self.identity_file.as_ref())?,
+                    known_hosts_file: longshore_core::credential::optional(self.known_hosts_file.as_ref())?,
+                    config_file: longshore_core::credential::optional(self.config_file.as_ref())?,
                     jump: self.jump.clone(),
                     connect_timeout: self.connect_timeout.map_or($crate::settings::CONNECT_TIMEOUT, |span| span.duration()),
                 };

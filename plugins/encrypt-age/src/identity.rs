@@ -10,7 +10,7 @@ use std::sync::Arc;
 use age::armor::ArmoredReader;
 use age::ssh::UnsupportedKey;
 use longshore_core::plugin::{Ask, IdentityText};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, credential};
 use secrecy::{ExposeSecret, SecretBox};
 
 use crate::ask::{self, Asking};
@@ -39,6 +39,7 @@ pub(crate) enum Worker {
 
 /// Reads the identities in a file, asking for its passphrase if it has one.
 pub(crate) fn read_file(path: &Path, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>> {
+    let path = &*credential::file(path)?;
     let file = File { name: path.display().to_string(), ask };
     let content = secret_file::read(path, Readers::Any)
         .map_err(|error| Error::io(Stage::Decrypt, &file.name, "cannot read the identity file", error))?;

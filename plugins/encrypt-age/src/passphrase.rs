@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use age::scrypt;
 use age_core::format::{FileKey, Stanza};
-use longshore_core::Result;
 use longshore_core::plugin::Ask;
+use longshore_core::{Result, credential};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::ask;
@@ -22,6 +22,7 @@ const MAX_WORK_FACTOR: u8 = 22;
 
 /// Reads the passphrase in a file: its first line.
 pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
+    let path = &*credential::file(path)?;
     let name = path.display().to_string();
     let content = secret_file::read(path, Readers::NotOthers).map_err(|error| {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;

@@ -101,6 +101,7 @@ impl Recipient {
 
 /// Reads a file of recipients, one a line, as `age -R` does.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<Recipient>> {
+    let path = &*longshore_core::credential::file(path)?;
     let name = path.display();
     let text = fs::read_to_string(path)
         .map_err(|error| refused(&name.to_string(), "cannot read the file of recipients").because(error))?;

@@ -34,7 +34,7 @@ impl Plugin<dyn Store> for Gcs {
         let (wire, options) = (reach.wire(Arc::new(Plain)), reach.options()?);
         let unfit = |error| place.unfit(error);
         let client = wire.connect(&options).map_err(unfit)?;
-        let mut builder = match &self.service_account_file {
+        let mut builder = match longshore_core::credential::optional(self.service_account_file.as_ref())? {
             Some(file) => {
                 GoogleCloudStorageBuilder::new().with_service_account_path(file.to_string_lossy().into_owned())
             }

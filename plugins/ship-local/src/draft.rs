@@ -115,7 +115,12 @@ impl Draft {
     /// Gives the file the mode and the owner that it is to have; until now they were the writer's own.
     fn dress(&self) -> Result<()> {
         let (file, permissions) = (self.file.as_file(), self.root.permissions);
-        fchown(file, permissions.owner, permissions.group)
+        // A sandbox may forbid chown altogether, so it is called only where an owner or a group is set.
+        let owned = match (permissions.owner, permissions.group) {
+            (None, None) => Ok(()),
+            (owner, group) => fchown(file, owner, group),
+        };
+        owned
             .and_then(|()| file.set_permissions(fs::Permissions::from_mode(permissions.file)))
             .map_err(|error| self.failure("cannot set the file's mode and owner", error))
     }

@@ -75,7 +75,9 @@ impl Root {
 
     fn dress(&self, folder: &Path) -> io::Result<()> {
         let Permissions { dir, owner, group, .. } = self.permissions;
-        chown(folder, owner, group)?;
+        if owner.is_some() || group.is_some() {
+            chown(folder, owner, group)?;
+        }
         fs::set_permissions(folder, fs::Permissions::from_mode(dir))
     }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, credential};
 use longshore_objects::secret;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use secrecy::ExposeSecret;
@@ -43,7 +43,10 @@ fn found(settings: &S3) -> Result<(AmazonS3Builder, Option<Profile>)> {
     if in_environment && !named {
         return Ok((environment, None));
     }
-    let profile = profile::read(settings.credentials_file.as_deref(), settings.profile.as_deref())?;
+    let profile = profile::read(
+        credential::optional(settings.credentials_file.as_ref())?.as_deref(),
+        settings.profile.as_deref(),
+    )?;
     match profile {
         Some(profile) if profile.secret_access_key.is_some() || named => {
             let builder = if named { AmazonS3Builder::new() } else { environment };

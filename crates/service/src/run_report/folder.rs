@@ -23,7 +23,8 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use super::surplus::surplus;
 use crate::config::{Config, Job};
-use crate::memory::{state_dir, usual_state_dir};
+use crate::memory::state_dir;
+use crate::place;
 
 /// The end of the name of a mark.
 const MARK: &str = ".begun";
@@ -76,7 +77,7 @@ impl Folder {
 
     /// The folders of these jobs as they are now, for reading alone; none where there is no folder.
     pub(super) fn look<'a>(config: &Config, jobs: impl Iterator<Item = &'a Job>) -> Result<Vec<(&'a Job, Self)>> {
-        let Some(path) = usual_state_dir(config).map(|state| state.join("runs")) else { return Ok(Vec::new()) };
+        let Some(path) = place::state_dir(config).map(|state| state.join("runs")) else { return Ok(Vec::new()) };
         let mut names = match list(&path) {
             Ok(names) => names,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

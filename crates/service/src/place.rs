@@ -1,0 +1,117 @@
+//! Where Longshore keeps its own files on this host.
+
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Uid;
+
+use crate::config::Config;
+
+/// Returns the folder for locks: the configured one, else the place that the system has for what ends with a boot.
+pub(crate) fn lock_dir(config: &Config) -> PathBuf {
+    config.lock_dir.clone().unwrap_or_else(|| Host::this().lock_dir())
+}
+
+/// Returns the folder for what outlasts a run: the configured one, else the place that the system has for that. `None` where
+/// the user has no home either.
+pub(crate) fn state_dir(config: &Config) -> Option<PathBuf> {
+    config.state_dir.clone().or_else(|| Host::this().state_dir())
+}
+
+/// What decides about the usual places.
+struct Host<'a> {
+    user: Uid,
+    variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Whether a folder is there and belongs to the user.
+    is_own: &'a dyn Fn(&Path) -> bool,
+}
+
+impl Host<'_> {
+    fn this() -> Self {
+        Host {
+            user: rustix::process::geteuid(),
+            variable: &|name| std::env::var_os(name).filter(|value| !value.is_empty()),
+            is_own: &|folder| {
+                let found = folder.metadata();
+                found.is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw())
+            },
+        }
+    }
+
+    /// systemd's `RuntimeDirectory=`, else `/run/longshore`, else the session's own folder, else one in `/tmp`.
+    fn lock_dir(&self) -> PathBuf {
+        self.of_unit("RUNTIME_DIRECTORY")
+            .or_else(|| self.of_system("/run/longshore"))
+            .or_else(|| self.below("XDG_RUNTIME_DIR", "longshore"))
+            .unwrap_or_else(|| PathBuf::from(format!("/tmp/longshore-{}", self.user.as_raw())))
+    }
+
+    /// systemd's `StateDirectory=`, else `/var/lib/longshore`, else the user's own folder.
+    fn state_dir(&self) -> Option<PathBuf> {
+        self.of_unit("STATE_DIRECTORY")
+            .or_else(|| self.of_system("/var/lib/longshore"))
+            .or_else(|| self.below("XDG_STATE_HOME", "longshore"))
+            .or_else(|| self.below("HOME", ".local/state/longshore"))
+    }
+
+    /// The first of the folders that systemd made for the unit; it separates several by colons.
+    fn of_unit(&self, variable: &str) -> Option<PathBuf> {
+        let all = (self.variable)(variable)?;
+        let first = PathBuf::from(all.to_string_lossy().split(':').next()?.to_owned());
+        first.is_absolute().then_some(first)
+    }
+
+    /// The system's folder for root, and for the user that it was made for: a run by hand then meets the locks of the unit.
+    fn of_system(&self, folder: &str) -> Option<PathBuf> {
+        let folder = PathBuf::from(folder);
+        (self.user.is_root() || (self.is_own)(&folder)).then_some(folder)
+    }
+
+    fn below(&self, variable: &str, name: &str) -> Option<PathBuf> {
+        Some(PathBuf::from((self.variable)(variable)?).join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The folders for locks and for state, of a user with these variables and this folder of the system.
+    fn places(user: u32, variables: &[(&str, &str)], own: &str) -> (String, String) {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name)?;
+            Some(OsString::from(found.1))
+        };
+        let is_own = |folder: &Path| folder == Path::new(own);
+        let host = Host { user: Uid::from_raw(user), variable: &variable, is_own: &is_own };
+        let shown = |folder: PathBuf| folder.display().to_string();
+        (shown(host.lock_dir()), host.state_dir().map(shown).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_unit_uses_the_directories_that_systemd_made() {
+        let unit = [
+            ("RUNTIME_DIRECTORY", "/run/backups:/run/other"),
+            ("STATE_DIRECTORY", "/var/lib/private/backups:/var/lib/other"),
+            ("XDG_RUNTIME_DIR", "/run/user/26"),
+            ("XDG_STATE_HOME", "/home/pg/state"),
+            ("HOME", "/home/pg"),
+        ];
+        let expected = ("/run/backups".to_owned(), "/var/lib/private/backups".to_owned());
+        assert_eq!(places(26, &unit, ""), expected);
+        assert_eq!(places(0, &unit, ""), expected);
+    }
+
+    #[test]
+    fn a_user_without_a_unit_uses_the_usual_directories() {
+        let session = [("XDG_RUNTIME_DIR", "/run/user/26"), ("XDG_STATE_HOME", "/state"), ("HOME", "/home/pg")];
+        let two = |lock: &str, state: &str| (lock.to_owned(), state.to_owned());
+        assert_eq!(places(0, &session, ""), two("/run/longshore", "/var/lib/longshore"));
+        assert_eq!(places(26, &session, ""), two("/run/user/26/longshore", "/state/longshore"));
+        assert_eq!(places(26, &session, "/run/longshore"), two("/run/longshore", "/state/longshore"));
+        assert_eq!(places(26, &session, "/var/lib/longshore").1, "/var/lib/longshore");
+        assert_eq!(places(26, &session[2..], ""), two("/tmp/longshore-26", "/home/pg/.local/state/longshore"));
+        assert_eq!(places(26, &[("RUNTIME_DIRECTORY", "relative")], ""), two("/tmp/longshore-26", ""));
+    }
+}
