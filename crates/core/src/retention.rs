@@ -38,6 +38,11 @@
 //! Refused are a policy without rules, and, for a series, a clock that is behind its newest good backup by more than
 //! [`CLOCK_TOLERANCE`].
 //!
+//! # By hand
+//!
+//! [`plan_one`] decides for one backup that a person names: the rules count for nothing, and what never goes stays, but for damaged
+//! backups and those dated in the future, at which that person has looked.
+//!
 //! # Other tools
 //!
 //! Where restic's `forget` has a rule of the same name, the same backups are kept, with these exceptions. Newer versions of restic also
@@ -47,12 +52,14 @@
 
 mod calendar;
 mod need;
+mod one;
 mod order;
 mod plan;
 mod policy;
 mod reason;
 
 pub use calendar::{Ago, Every, Period};
+pub use one::plan_one;
 pub use plan::{CLOCK_TOLERANCE, Candidate, Circumstances, Decision, Fate, History, Hold, Plan, Regime, plan};
 pub use policy::{Count, Policy, zone};
-pub use reason::{Cause, Reason};
+pub use reason::{Cause, Reason, in_words};

@@ -1,6 +1,6 @@
 //! Who needs whom, by places instead of names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::plan::Candidate;
 use crate::key::BackupName;
@@ -16,7 +16,10 @@ pub(super) struct Needs<'a> {
 
 impl<'a> Needs<'a> {
     /// The needs of these histories. What is needed and is not there is left out.
-    pub(super) fn of_all(histories: &[&[&'a Candidate]], outside: &'a BTreeMap<BackupName, BackupName>) -> Self {
+    pub(super) fn of_all(
+        histories: &[&[&'a Candidate]],
+        outside: &'a BTreeMap<BackupName, BTreeSet<BackupName>>,
+    ) -> Self {
         let all = || histories.iter().flat_map(|backups| *backups);
         // Many need few: a table of these alone is quick to ask.
         let needed = all().flat_map(|backup| &backup.needs).chain(outside.keys());
@@ -34,7 +37,10 @@ impl<'a> Needs<'a> {
         let of = |backup: &&Candidate| backup.needs.iter().filter_map(find).collect();
         Self {
             of: histories.iter().map(|backups| backups.iter().map(of).collect()).collect(),
-            outside: outside.iter().filter_map(|(name, by)| Some((find(name)?, by))).collect(),
+            outside: outside
+                .iter()
+                .flat_map(|(name, by)| find(name).into_iter().flat_map(|place| by.iter().map(move |by| (place, by))))
+                .collect(),
         }
     }
 
@@ -43,7 +49,7 @@ impl<'a> Needs<'a> {
         &self.of[history][place]
     }
 
-    /// What is needed from outside, each with one that needs it.
+    /// What is needed from outside, once for each that needs it.
     pub(super) fn outside(&self) -> impl Iterator<Item = (Place, &'a BackupName)> {
         self.outside.iter().copied()
     }

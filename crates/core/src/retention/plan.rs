@@ -1,6 +1,6 @@
 //! The plan: for every backup of a job at a destination, whether it stays, and why.
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -74,8 +74,8 @@ pub enum Regime {
 pub struct Circumstances<'a> {
     /// The time by this host's clock.
     pub now: DateTime<Utc>,
-    /// What backups outside the plan need, each with one that needs it.
-    pub needed: &'a BTreeMap<BackupName, BackupName>,
+    /// What backups outside the plan need, each with those that need it.
+    pub needed: &'a BTreeMap<BackupName, BTreeSet<BackupName>>,
     /// Whether a person has said that this host's clock is right, whatever the backups' dates say.
     pub trust_clock: bool,
 }
@@ -219,7 +219,7 @@ fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) ->
     )
 }
 
-fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
+pub(super) fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
     backup.time > now + CLOCK_TOLERANCE
 }
 
@@ -245,7 +245,12 @@ fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, 
 }
 
 /// Why a backup stays whatever the policy's rules count.
-fn exempt(policy: &Policy, backup: &Candidate, regime: Regime, now: DateTime<Utc>) -> impl Iterator<Item = Reason> {
+pub(super) fn exempt(
+    policy: &Policy,
+    backup: &Candidate,
+    regime: Regime,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = Reason> {
     let ahead = |until: &DateTime<Utc>| *until > now;
     // An age longer than time is one that nothing reaches.
     let young = policy.min_age.map(|age| {
@@ -309,22 +314,26 @@ fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(
 
 /// Keeps what kept backups need, and what those need in turn; and what is needed in a circle, since there is no order to remove it in.
 fn keep_what_is_needed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order) {
-    let mut needed: HashMap<Place, &BackupName> = needs.outside().collect();
-    let mut fresh: Vec<Place> = needs.outside().map(|(place, _)| place).chain(order.circular()).collect();
+    let mut needed: HashMap<Place, BTreeSet<&BackupName>> = HashMap::new();
+    for (place, by) in needs.outside() {
+        needed.entry(place).or_default().insert(by);
+    }
+    let mut fresh: Vec<Place> = needed.keys().copied().chain(order.circular()).collect();
     for (history, judged) in judged.iter().enumerate() {
         let kept = judged.reasons.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
         fresh.extend(kept.map(|(place, _)| (history, place)));
     }
+    let mut known: HashSet<Place> = fresh.iter().copied().collect();
     while let Some((history, place)) = fresh.pop() {
         for need in needs.of((history, place)) {
-            needed.entry(*need).or_insert_with(|| {
+            needed.entry(*need).or_default().insert(&judged[history].newest_first[place].name);
+            if known.insert(*need) {
                 fresh.push(*need);
-                &judged[history].newest_first[place].name
-            });
+            }
         }
     }
     for ((history, place), by) in needed {
-        judged[history].reasons[place].push(Reason::NeededBy(by.clone()));
+        judged[history].reasons[place].extend(by.into_iter().cloned().map(Reason::NeededBy));
     }
 }
 

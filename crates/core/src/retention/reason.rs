@@ -14,6 +14,8 @@ use crate::key::BackupName;
 pub enum Reason {
     /// It is one of the newest good backups of its series, which nothing removes: `min_keep` of them.
     Newest,
+    /// Without it, fewer than `min_keep` good backups of its series would be left.
+    LastGood,
     /// It is the newest that was read back whole from where it lies.
     NewestVerified,
     /// It is the newest that was restored in a drill from where it lies.
@@ -72,6 +74,7 @@ impl fmt::Display for Reason {
         let day = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         match self {
             Self::Newest => f.write_str("newest"),
+            Self::LastGood => f.write_str("among the last good backups of its series"),
             Self::NewestVerified => f.write_str("newest verified"),
             Self::NewestDrilled => f.write_str("newest drilled"),
             Self::Last => f.write_str("last"),
@@ -95,6 +98,28 @@ impl fmt::Display for Reason {
     }
 }
 
+/// How many backups that need one are named.
+const NAMED: usize = 3;
+
+/// Returns reasons on one line: those that need a backup together, a few by name and of more how many.
+pub fn in_words(reasons: &[Reason]) -> String {
+    let is_need = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
+    let mut words: Vec<String> = reasons.iter().filter(|reason| !is_need(reason)).map(Reason::to_string).collect();
+    let needing: Vec<&str> = reasons
+        .iter()
+        .filter_map(|reason| match reason {
+            Reason::NeededBy(name) => Some(name.file_name()),
+            _ => None,
+        })
+        .collect();
+    match needing.len() {
+        0 => {}
+        all if all <= NAMED => words.push(format!("needed by {}", needing.join(", "))),
+        all => words.push(format!("needed by {} and {} more", needing[..NAMED - 1].join(", "), all + 1 - NAMED)),
+    }
+    words.join(", ")
+}
+
 /// Why a backup goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,6 +130,8 @@ pub enum Cause {
     TotalSize,
     /// A person said that its series is retired.
     Retired,
+    /// A person removes it, and no other.
+    ByHand,
 }
 
 impl fmt::Display for Cause {
@@ -113,6 +140,7 @@ impl fmt::Display for Cause {
             Self::NoRule => "no rule keeps it",
             Self::TotalSize => "max_total_size: the oldest beyond what must stay",
             Self::Retired => "its series is retired",
+            Self::ByHand => "removed by hand",
         })
     }
 }

@@ -17,18 +17,6 @@ enum Expected {
     Goes(Cause),
 }
 
-impl Expected {
-    /// Whether this is it. Of all that need a backup, any one is named.
-    fn is_met_by(&self, found: &Self) -> bool {
-        let (Self::Stays(expected), Self::Stays(found)) = (self, found) else { return self == found };
-        let needed = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
-        let of = |reasons: &BTreeSet<Reason>| reasons.iter().filter(needed).count();
-        found.is_subset(expected)
-            && of(found) == of(expected).min(1)
-            && expected.len() - of(expected) == found.len() - of(found)
-    }
-}
-
 /// What must come of all of a world's backups, if as many may go as must.
 struct Model<'a> {
     world: &'a World,
@@ -158,8 +146,8 @@ impl<'a> Model<'a> {
             if self.circular.contains(&backup.name) {
                 staying.entry(&backup.name).or_default();
             }
-            if let Some(by) = self.world.needed.get(&backup.name) {
-                staying.entry(&backup.name).or_default().insert(Reason::NeededBy(by.clone()));
+            if let Some(all) = self.world.needed.get(&backup.name) {
+                staying.entry(&backup.name).or_default().extend(all.iter().cloned().map(Reason::NeededBy));
             }
         }
         loop {
@@ -238,7 +226,7 @@ fn equals_the_model(world: &World) -> Result<(), String> {
             Fate::Remove(cause) => Expected::Goes(*cause),
         };
         let expected = expected.remove(&decision.name);
-        if !expected.as_ref().is_some_and(|expected| expected.is_met_by(&found)) {
+        if expected.as_ref() != Some(&found) {
             return Err(format!("{}: {found:?}, and the model says {expected:?}", decision.name));
         }
     }

@@ -1,6 +1,6 @@
 //! Random histories: what a job's backups at a destination might be, and a policy for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     pub(crate) histories: Vec<History>,
     pub(crate) now: DateTime<Utc>,
-    pub(crate) needed: BTreeMap<BackupName, BackupName>,
+    pub(crate) needed: BTreeMap<BackupName, BTreeSet<BackupName>>,
     pub(crate) trust_clock: bool,
 }
 
@@ -164,7 +164,7 @@ impl World {
         if chance.happens(20) {
             for _ in 0..chance.below(3) {
                 let needed = if names.is_empty() { name("lost", 2) } else { chance.one_of(&names).clone() };
-                self.needed.insert(needed, name("outside", chance.between(1, 3)));
+                self.needed.entry(needed).or_default().insert(name("outside", chance.between(1, 3)));
             }
         }
         for history in &mut self.histories {
