@@ -14,6 +14,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::{Config, Destination};
+use crate::suggestion;
 
 /// A destination whose catalog was read.
 pub struct Catalogued {
@@ -95,6 +96,25 @@ pub(crate) fn adopted<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, wo
     )))
 }
 
+/// The error that no backup is called so, with the name that is nearest.
+pub fn unknown<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
+    let all = catalogs.into_iter().map(|at| &at.catalog);
+    let mut known = BTreeSet::new();
+    for catalog in all {
+        for series in catalog.series.keys().chain(catalog.adopted.keys()) {
+            let subject = series.subject.segment();
+            known.insert(format!("{}/{subject}", series.cluster));
+            known.extend([subject, series.subject.to_string()]);
+        }
+        if words.contains("-20") {
+            let names = catalog.backups().map(|backup| &backup.name);
+            known.extend(names.flat_map(|name| [name.as_str().to_owned(), name.file_name().to_owned()]));
+        }
+    }
+    let hint = suggestion::hint(words, known.iter().map(String::as_str), "`longshore list` shows what there is");
+    Error::new(Stage::Config, Kind::NotFound, words, "no backup of that name").hint(hint)
+}
+
 /// Whether `words` mean this file: its name, its database, or its cluster and database.
 pub fn means_adopted(words: &str, file: &Adopted) -> bool {
     let Series { cluster, subject, .. } = &file.series;
@@ -115,10 +135,7 @@ pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> 
     };
     let series: BTreeSet<_> = chosen.iter().map(|backup| Series::of(&backup.manifest)).collect();
     let Some(newest) = chosen.into_iter().max_by_key(|backup| backup.manifest.time) else {
-        return Err(adopted(catalogs, words).unwrap_or_else(|| {
-            Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                .hint("`longshore list` shows what there is")
-        }));
+        return Err(adopted(catalogs, words).unwrap_or_else(|| unknown(catalogs, words)));
     };
     if series.len() > 1 {
         let all: Vec<_> = series

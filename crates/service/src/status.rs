@@ -31,6 +31,7 @@ use crate::problem::Problem;
 use crate::record::record;
 use crate::registry::Registry;
 use crate::run_report::last_runs;
+use crate::suggestion;
 
 /// The names of the tables that a record of a dump tells, if it is one that does.
 pub type TablesOf<'a> = dyn Fn(&Map<String, Value>) -> Option<BTreeSet<String>> + 'a;
@@ -76,8 +77,11 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
         let is_known = read.iter().any(|at| at.catalog.series.keys().any(|series| series.job == job))
             || last_runs.keys().any(|(_, known)| known == job);
         if !is_known && read.len() == destinations.len() {
+            let known = read.iter().flat_map(|at| at.catalog.series.keys()).map(|series| series.job.as_str());
+            let known = known.chain(config.jobs.keys().map(String::as_str));
+            let all = "`longshore status` without a job shows all that there is";
             return Err(Error::new(Stage::Config, Kind::Usage, job, "there is no such job, and no backup of one")
-                .hint("`longshore status` without a job shows all that there is"));
+                .hint(suggestion::hint(job, known, all)));
         }
     }
     let (drills, errors) = drills(&read, |series| terms.want(series)).await;

@@ -14,6 +14,14 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     known.into_iter().filter(|name| *name != written).filter_map(rank).min().map(|(_, name)| name)
 }
 
+/// Returns the hint for a name that is not known: the nearest of the known ones, and else `otherwise`.
+pub(crate) fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
+    match nearest(written, known) {
+        Some(name) => format!("did you mean \"{name}\"? {otherwise}"),
+        None => otherwise.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +38,7 @@ mod tests {
         for far in ["nosuch", "x", "", "warehouse"] {
             assert_eq!(found(far), None, "{far}");
         }
+        assert_eq!(hint("apdb", known, "more"), "did you mean \"appdb\"? more");
+        assert_eq!(hint("nosuch", known, "more"), "more");
     }
 }

@@ -20,7 +20,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{Catalogued, adopted, catalogs, means};
+use crate::catalogs::{Catalogued, adopted, catalogs, means, unknown};
 use crate::config::{Config, Job};
 use crate::hold::mark;
 use crate::problem::Problem;
@@ -146,11 +146,8 @@ impl Reader<'_> {
         let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
         match which {
             Which::Named(words) if all.is_empty() => {
-                let read = catalogs.iter().filter_map(|(_, at)| at.as_ref().ok());
-                Err(adopted(read, words).unwrap_or_else(|| {
-                    Error::new(Stage::Catalog, Kind::NotFound, words, "no backup of that name")
-                        .hint("`longshore list` shows what there is")
-                }))
+                let read = || catalogs.iter().filter_map(|(_, at)| at.as_ref().ok());
+                Err(adopted(read(), words).unwrap_or_else(|| unknown(read(), words)))
             }
             _ => Ok(all),
         }
@@ -161,10 +158,19 @@ impl Reader<'_> {
         // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| unread(&at.name, key.as_str(), error)).collect();
-        let reads = chosen(at, which).into_iter().map(async |backup| self.one(at, backup).await);
+        let backups = chosen(at, which);
+        self.progress.planned(backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add));
+        let reads = backups.into_iter().map(async |backup| self.one(at, backup).await);
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
         all.extend(read.into_iter().flatten());
         all
+    }
+
+    /// How many bytes a read-back of a backup counts: of plaintext where that is decoded, else of what lies there.
+    fn bytes(&self, backup: &Backup) -> u64 {
+        let artifact = &backup.manifest.artifact;
+        let is_opened = artifact.encryption.is_none() || !self.identities.is_empty();
+        if is_opened { artifact.plaintext.bytes } else { artifact.sealed.bytes }
     }
 
     /// What became of one backup's read-back, or nothing if the backup is no more.

@@ -12,8 +12,9 @@ use longshore_core::retention::CLOCK_TOLERANCE;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::catalogs::{Catalogued, adopted, fastest, means};
+use crate::catalogs::{Catalogued, adopted, fastest, means, unknown};
 use crate::config::Config;
+use crate::suggestion;
 
 /// Which backups to bring home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +167,16 @@ fn not_found(subject: &str, message: &str) -> Error {
     Error::new(Stage::Catalog, Kind::NotFound, subject, message).hint("`longshore list` shows what there is")
 }
 
+/// An error that no backup is of this job, with the name that is nearest.
+fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
+    let jobs: BTreeSet<&str> = all(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
+    Error::new(Stage::Config, Kind::NotFound, job, "there is no backup of a job of that name").hint(suggestion::hint(
+        job,
+        jobs,
+        "`longshore list` shows what there is",
+    ))
+}
+
 /// An error that words mean more than one thing, unless they do not.
 fn unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
     if meanings.len() < 2 {
@@ -189,7 +200,13 @@ fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Optio
     // Two jobs may dump one database, but not the same of it.
     unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "say which job made it, with --job: ")?;
     if candidates.is_empty() {
-        let none = || not_found(words, "there is no good backup of it");
+        let none = || match all(catalogs).any(|(_, backup)| means(words, backup)) {
+            true if job.is_some_and(|job| !all(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
+                unknown_job(catalogs, job.unwrap_or_default())
+            }
+            true => not_found(words, "there is no good backup of it"),
+            false => unknown(catalogs, words),
+        };
         return Err(adopted(catalogs, words).unwrap_or_else(none));
     }
     let early_enough =
