@@ -1,6 +1,7 @@
 //! Letting go of what no rule keeps: per series and destination, the manifest first, so that a backup ends before its bytes do.
 
 mod decide;
+mod one;
 mod owner;
 mod removable;
 mod remove;
@@ -19,6 +20,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 pub(crate) use self::decide::would_go;
 use self::decide::{Decided, decide};
+pub use self::one::{One, remove_one};
 use self::owner::Owner;
 use self::remove::remove;
 pub use self::report::{Kept, NotAdopted, Pruned, Removed, SeriesPruned};
@@ -267,6 +269,7 @@ impl Decided<'_> {
                     Owner::Job(job, _) => {
                         format!("job \"{}\" made its newest backup in its newest run: the series still grows", job.name)
                     }
+                    Owner::Person(..) => continue,
                     Owner::Adoption(_) => "its newest file is not old: the series may still grow".to_owned(),
                 };
                 return Err(Error::new(Stage::Retention, Kind::Refused, name, message)
@@ -311,7 +314,7 @@ impl Decided<'_> {
                     Fate::Keep(reasons) => pruned.keep.push(Kept { name, bytes, time, reasons: reasons.clone() }),
                     Fate::Remove(cause) => {
                         pruned.failed.extend(failures.get(&name).map(|problem| (name.clone(), problem.clone())));
-                        pruned.remove.push(Removed { name, bytes, time, cause: *cause });
+                        pruned.remove.push(Removed { name, bytes, time, cause: *cause, why: None });
                     }
                 }
             }

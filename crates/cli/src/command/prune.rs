@@ -7,7 +7,7 @@ mod told;
 use longshore_core::Result;
 use longshore_service::prune::{Despite, Mode, Pruned, Request};
 
-pub(super) use self::told::tell;
+pub(super) use self::told::{show, tell};
 use crate::args::{Prune, Rule};
 use crate::command::Context;
 use crate::exit_code::Exit;
@@ -33,7 +33,8 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
     Ok(exit(&pruned))
 }
 
-fn exit(all: &[Pruned]) -> Exit {
+/// How a prune ended.
+pub(super) fn exit(all: &[Pruned]) -> Exit {
     let failed = all.iter().filter(|pruned| !pruned.succeeded()).count();
     if failed == 0 {
         Exit::Done

@@ -33,6 +33,9 @@ pub(super) struct Decided<'a> {
 /// Until when a store keeps backups from removal, for those that it was asked about.
 type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
 
+/// What is needed, each with those that need it.
+pub(super) type Needed = BTreeMap<BackupName, BTreeSet<BackupName>>;
+
 /// Decides for the series of a job. What the plan would remove, the store is asked about: what it has locked stays.
 pub(super) async fn decide<'a>(
     at: &'a Catalogued,
@@ -77,7 +80,7 @@ fn by_plan<'a>(
 ) -> Result<Decided<'a>> {
     let mut needed = needed_by_unreadable(catalog);
     for backup in catalog.series.iter().filter(|(series, _)| !owner.makes(series)).flat_map(|(_, backups)| backups) {
-        needed.extend(backup.manifest.needs.iter().map(|need| (need.clone(), backup.name.clone())));
+        note_needs(&mut needed, backup);
     }
     let (mut series, mut histories) = (Vec::new(), Vec::new());
     for (own, backups) in owner.series(catalog) {
@@ -114,8 +117,22 @@ pub(crate) fn would_go<'a>(
     Ok(decided.plan.removed().map(|decision| decision.name.clone()).collect())
 }
 
+/// What any backup at a destination needs, and what those may need whose manifests cannot be read.
+pub(super) fn needed(catalog: &Catalog) -> Needed {
+    let mut needed = needed_by_unreadable(catalog);
+    catalog.backups().for_each(|backup| note_needs(&mut needed, backup));
+    needed
+}
+
+/// Adds what a backup needs.
+fn note_needs(needed: &mut Needed, backup: &Backup) {
+    for need in &backup.manifest.needs {
+        needed.entry(need.clone()).or_default().insert(backup.name.clone());
+    }
+}
+
 /// What lies beside a manifest that cannot be read, of the same cluster and time: nobody knows what that one needs.
-fn needed_by_unreadable(catalog: &Catalog) -> BTreeMap<BackupName, BackupName> {
+fn needed_by_unreadable(catalog: &Catalog) -> Needed {
     let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key));
     let beside = |name: BackupName| {
         let same = |backup: &&Backup| {
@@ -127,5 +144,9 @@ fn needed_by_unreadable(catalog: &Catalog) -> BTreeMap<BackupName, BackupName> {
         let found: Vec<_> = catalog.backups().filter(same).map(|backup| (backup.name.clone(), name.clone())).collect();
         found
     };
-    unreadable.flat_map(beside).collect()
+    let mut needed = Needed::new();
+    for (name, by) in unreadable.flat_map(beside) {
+        needed.entry(name).or_default().insert(by);
+    }
+    needed
 }

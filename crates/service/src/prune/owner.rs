@@ -16,6 +16,8 @@ const REST: TimeDelta = TimeDelta::days(35);
 pub(super) enum Owner<'a> {
     Job(&'a Job, &'a Policy),
     Adoption(&'a Adoption),
+    /// A person, who removes one backup of this job.
+    Person(&'a str, &'a Policy),
 }
 
 impl<'a> Owner<'a> {
@@ -23,6 +25,7 @@ impl<'a> Owner<'a> {
     pub(super) fn name(self) -> &'a str {
         match self {
             Self::Job(job, _) => &job.name,
+            Self::Person(job, _) => job,
             Self::Adoption(adoption) => &adoption.adopt.name,
         }
     }
@@ -38,7 +41,7 @@ impl<'a> Owner<'a> {
     /// The policy.
     pub(super) fn policy(self) -> &'a Policy {
         match self {
-            Self::Job(_, policy) => policy,
+            Self::Job(_, policy) | Self::Person(_, policy) => policy,
             Self::Adoption(adoption) => &adoption.policy,
         }
     }
@@ -47,7 +50,7 @@ impl<'a> Owner<'a> {
     pub(super) fn makes(self, series: &Series) -> bool {
         match self {
             Self::Job(job, _) => series.job == job.name && series.cluster == job.site.cluster.name,
-            Self::Adoption(_) => false,
+            Self::Adoption(_) | Self::Person(..) => false,
         }
     }
 
@@ -58,6 +61,7 @@ impl<'a> Owner<'a> {
                 let own = catalog.series.iter().filter(|(series, _)| self.makes(series));
                 own.map(|(series, backups)| (series, backups.iter().map(Removable::Backup).collect())).collect()
             }
+            Self::Person(..) => Vec::new(),
             Self::Adoption(adoption) => {
                 let own = catalog.adopted.iter().filter(|(series, _)| series.job == adoption.adopt.name);
                 own.map(|(series, files)| (series, files.iter().map(Removable::Adopted).collect())).collect()
@@ -74,7 +78,7 @@ impl<'a> Owner<'a> {
     ) -> Vec<Option<DateTime<Utc>>> {
         let made = || catalog.series.iter().filter(|(series, _)| self.makes(series)).flat_map(|(_, backups)| backups);
         let since = match self {
-            Self::Job(..) => series::newest_whole_run(made()),
+            Self::Job(..) | Self::Person(..) => series::newest_whole_run(made()),
             Self::Adoption(_) => Some(now - REST),
         };
         let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();

@@ -93,6 +93,9 @@ pub struct Removed {
     pub time: DateTime<Utc>,
     /// Why.
     pub cause: Cause,
+    /// What a person gave as the reason, who removed it by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A time zone by its name in the IANA's database.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use indicatif::HumanBytes;
 use longshore_core::key::BackupName;
-use longshore_core::retention::Reason;
+use longshore_core::retention::{Reason, in_words};
 use longshore_service::prune::{Pruned, SeriesPruned};
 use longshore_service::sweep::Swept;
 
@@ -77,7 +77,7 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
     output.line(format_args!("\n{}\n", totals(&rows)));
 }
 
-/// Every backup of a series, newest first.
+/// Every backup of a series, oldest first, as in every list.
 fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
     let keep = series.keep.iter().map(|kept| Row {
         name: &kept.name,
@@ -87,7 +87,7 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
             true => Day::Alarming,
             false => Day::Kept,
         },
-        why: kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        why: in_words(&kept.reasons),
     });
     let remove = series.remove.iter().map(|removed| Row {
         name: &removed.name,
@@ -97,7 +97,7 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
         why: removed.cause.to_string(),
     });
     let mut all: Vec<_> = keep.chain(remove).collect();
-    all.sort_by(|one, other| (other.time, other.name).cmp(&(one.time, one.name)));
+    all.sort_by(|one, other| (one.time, one.name).cmp(&(other.time, other.name)));
     all
 }
 
@@ -137,7 +137,13 @@ mod tests {
             policy: Policy::default().to_string(),
             timezone: Policy::default().timezone,
             keep: vec![kept(third, vec![Reason::Newest, Reason::Last]), kept(first, vec![Reason::NotGood])],
-            remove: vec![Removed { name: name(second), bytes: 512, time: time(second), cause: Cause::NoRule }],
+            remove: vec![Removed {
+                name: name(second),
+                bytes: 512,
+                time: time(second),
+                cause: Cause::NoRule,
+                why: None,
+            }],
             failed: Vec::new(),
             refused: None,
             ended: None,
@@ -147,9 +153,9 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (time(third), Day::Kept, "newest, last"),
-                (time(second), Day::Goes, "no rule keeps it"),
                 (time(first), Day::Alarming, "damaged: look at it with `longshore verify`"),
+                (time(second), Day::Goes, "no rule keeps it"),
+                (time(third), Day::Kept, "newest, last"),
             ]
         );
         assert_eq!(totals(&rows), "2 stay (2.00 KiB), 1 go (512 B)");

@@ -1,12 +1,14 @@
 //! What a prune has to tell: every decision in one table, and whatever went wrong.
 
+use longshore_core::error::printable;
+use longshore_core::retention::in_words;
 use longshore_service::prune::{Mode, Pruned, SeriesPruned, shown};
 use longshore_service::sweep::Swept;
 
 use crate::output::Output;
 
-/// Every backup, newest first, with why it is kept or goes.
-pub(super) fn show(output: Output, all: &[Pruned], mode: Mode) {
+/// Every backup, oldest first, with why it is kept or goes.
+pub(in crate::command) fn show(output: Output, all: &[Pruned], mode: Mode) {
     let mut rows = Vec::new();
     for pruned in all {
         for series in &pruned.series {
@@ -68,18 +70,19 @@ pub(super) fn why_swept(swept: &Swept) -> String {
     }
 }
 
-/// What is decided for each backup of a series, newest first: its name, the decision, and why.
+/// What is decided for each backup of a series, oldest first: its name, the decision, and why.
 fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
-    let keep = series.keep.iter().map(|kept| {
-        let reasons = kept.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
-    });
+    let keep = series
+        .keep
+        .iter()
+        .map(|kept| (kept.time, vec![kept.name.to_string(), "keep".to_owned(), in_words(&kept.reasons)]));
     let remove = series.remove.iter().map(|removed| {
         let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
-        (removed.time, vec![removed.name.to_string(), done(failed, mode), removed.cause.to_string()])
+        let why = removed.why.as_ref().map_or_else(String::new, |why| format!(": {}", printable(why)));
+        (removed.time, vec![removed.name.to_string(), done(failed, mode), format!("{}{why}", removed.cause)])
     });
     let mut all: Vec<_> = keep.chain(remove).collect();
-    all.sort_by(|(one, _), (other, _)| other.cmp(one));
+    all.sort_by(|(one, _), (other, _)| one.cmp(other));
     all.into_iter().map(|(_, row)| row).collect()
 }
 

@@ -1,0 +1,52 @@
+//! `longshore remove`: remove one backup by hand.
+
+use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_service::prune::{Mode, One, Pruned, remove_one};
+
+use crate::args::Remove;
+use crate::ask::types;
+use crate::command::{Context, prune};
+use crate::exit_code::Exit;
+
+pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
+    let Context { config, output, .. } = context;
+    if args.why.trim().is_empty() {
+        return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("write a reason"));
+    }
+    let one = One { name: &args.backup, destination: args.destination.as_deref(), why: &args.why, mode: Mode::DryRun };
+    // What would become of it is known before the question, so that a refusal asks nothing.
+    let planned = remove_one(config, &one).await?;
+    let goes = planned.iter().any(|pruned| pruned.series.iter().any(|series| !series.remove.is_empty()));
+    let (removed, mode) = match args.dry_run || !goes {
+        true => (planned, Mode::DryRun),
+        false => {
+            confirm(args, &planned)?;
+            (remove_one(config, &One { mode: Mode::Act, ..one }).await?, Mode::Act)
+        }
+    };
+    if args.json.json {
+        output.json(&removed);
+    } else {
+        prune::show(*output, &removed, mode);
+    }
+    Ok(prune::exit(&removed))
+}
+
+/// Has the person at the terminal type `yes`, unless --yes is given.
+fn confirm(args: &Remove, planned: &[Pruned]) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    let from = |pruned: &Pruned| {
+        let name = pruned.series.iter().flat_map(|series| &series.remove).map(|removed| removed.name.to_string());
+        Some(format!("{} from \"{}\"", name.last()?, pruned.destination))
+    };
+    let all: Vec<_> = planned.iter().filter_map(from).collect();
+    if types(&format!("type yes to remove {}", all.join(", ")), "yes") {
+        return Ok(());
+    }
+    let message = "removes a backup for good, and that was not confirmed";
+    Err(Error::new(Stage::Retention, Kind::Refused, printable(&args.backup), message)
+        .hint("type yes on a terminal, or give --yes"))
+}

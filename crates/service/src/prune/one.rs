@@ -1,0 +1,176 @@
+//! Removing one backup by hand, within the floors, holds, locks and needs that bind a prune.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use longshore_core::catalog::{Backup, Series};
+use longshore_core::key::BackupName;
+use longshore_core::retention::{Circumstances, Fate, Policy, Reason, Regime, in_words, plan_one};
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::decide::{Decided, needed};
+use super::owner::Owner;
+use super::remove::remove;
+use super::{Mode, Pruned, failed};
+use crate::catalogs::{Catalogued, adopted, catalogs, unknown};
+use crate::config::Config;
+use crate::memory::Memory;
+use crate::problem::Problem;
+
+/// One backup that a person wants removed.
+#[derive(Debug, Clone, Copy)]
+pub struct One<'a> {
+    /// Its name, in full or without the folders.
+    pub name: &'a str,
+    /// The only destination to remove it from; all without.
+    pub destination: Option<&'a str>,
+    /// The reason, for the report.
+    pub why: &'a str,
+    /// Whether to remove it or to show what would become of it.
+    pub mode: Mode,
+}
+
+/// Removes a backup from every destination that has it, or from one.
+///
+/// # Errors
+///
+/// Fails if no destination, or more than one series, has a backup of that name.
+pub async fn remove_one(config: &Config, one: &One<'_>) -> Result<Vec<Pruned>> {
+    let read = catalogs(config, one.destination).await?;
+    let name = named(&read, one.name)?;
+    // A job that is not configured here has no terms but those that hold for all.
+    let floors = Policy::default();
+    let mut all = Vec::new();
+    for (destination, at) in read {
+        let pruned = match &at {
+            Err(error) => failed(&destination, error),
+            Ok(at) => {
+                let Some(backup) = at.catalog.backups().find(|backup| backup.name == name) else { continue };
+                at_destination(config, &floors, at, backup, one)
+                    .await
+                    .unwrap_or_else(|error| failed(&destination, &error))
+            }
+        };
+        all.push(pruned);
+    }
+    Ok(all)
+}
+
+/// The one name that words mean: nothing but a name, since "the newest of a series" is another backup after each run.
+fn named(read: &[(String, Result<Catalogued>)], words: &str) -> Result<BackupName> {
+    let readable: Vec<&Catalogued> = read.iter().filter_map(|(_, at)| at.as_ref().ok()).collect();
+    let all = || readable.iter().flat_map(|at| at.catalog.backups());
+    let mut names: Vec<&BackupName> = all().map(|backup| &backup.name).filter(|name| name.as_str() == words).collect();
+    if names.is_empty() {
+        names = all().map(|backup| &backup.name).filter(|name| name.file_name() == words).collect();
+    }
+    names.sort_unstable();
+    names.dedup();
+    match names[..] {
+        [name] => Ok(name.clone()),
+        [] if all().any(|backup| crate::catalogs::means(words, backup)) => {
+            Err(Error::new(Stage::Config, Kind::Usage, words, "a series, and not the name of one backup")
+                .hint(format!("name one of those that `longshore list {words} --all` shows")))
+        }
+        [] => Err(adopted(readable.iter().copied(), words).unwrap_or_else(|| {
+            match read.iter().find_map(|(_, at)| at.as_ref().err()) {
+                // The backup may be at the destination that did not answer.
+                Some(error) => error.clone(),
+                None => unknown(readable.iter().copied(), words),
+            }
+        })),
+        _ => {
+            let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+            Err(Error::new(Stage::Config, Kind::Usage, words, "the name of more than one backup")
+                .hint(format!("write the whole name: {}", names.join(", "))))
+        }
+    }
+}
+
+async fn at_destination(
+    config: &Config,
+    floors: &Policy,
+    at: &Catalogued,
+    backup: &Backup,
+    one: &One<'_>,
+) -> Result<Pruned> {
+    let mut memory = Memory::of(config, &at.name)?;
+    // In a listing that is too short, what needs the backup may be missing.
+    memory.compare(&at.name, at.catalog.backups().count() + at.catalog.unreadable.len())?;
+    let decided = decide(config, floors, at, backup).await?;
+    let mut pruned = Pruned {
+        destination: at.name.clone(),
+        series: Vec::new(),
+        not_adopted: Vec::new(),
+        swept: Vec::new(),
+        problems: Vec::new(),
+        error: None,
+        refused: false,
+    };
+    let failures = match one.mode {
+        Mode::Act => remove(at, std::slice::from_ref(&decided)).await,
+        Mode::DryRun => BTreeMap::new(),
+    };
+    pruned.series = decided.series(&failures);
+    for series in &mut pruned.series {
+        series.keep.retain(|kept| kept.name == backup.name);
+        series.ended = None;
+        for removed in &mut series.remove {
+            removed.why = Some(one.why.to_owned());
+        }
+        let gone = series.remove.len() - series.failed.len();
+        if one.mode == Mode::Act && gone > 0 {
+            memory.backups = memory.backups.saturating_sub(gone);
+            pruned.problems.extend(memory.keep().err().as_ref().map(Problem::from));
+        }
+    }
+    Ok(pruned)
+}
+
+/// Decides for one backup; what its store has locked is known here.
+async fn decide<'a>(
+    config: &'a Config,
+    floors: &'a Policy,
+    at: &'a Catalogued,
+    backup: &'a Backup,
+) -> Result<Decided<'a>> {
+    let own = Series::of(&backup.manifest);
+    let (series, backups) = at.catalog.series.get_key_value(&own).ok_or_else(|| {
+        Error::new(Stage::Catalog, Kind::NotFound, backup.name.as_str(), "its series is not in the catalog")
+    })?;
+    let job = config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster);
+    let policy = job.and_then(|job| job.retention.get(&at.name)).unwrap_or(floors);
+    let mut candidates: Vec<_> = backups.iter().map(Backup::candidate).collect();
+    if let Some(store) = at.store.locks() {
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.name == backup.name) {
+            for key in backup.manifest.keys()? {
+                candidate.locked_until = candidate.locked_until.max(store.locked_until(&key).await?);
+            }
+        }
+    }
+    let needed = needed(&at.catalog);
+    let circumstances = Circumstances { now: Utc::now(), needed: &needed, trust_clock: true };
+    let mut plan = plan_one(policy, &candidates, &backup.name, circumstances);
+    let fate = plan.decisions.iter().flatten().find(|decision| decision.name == backup.name);
+    if let Some(Fate::Keep(reasons)) = fate.map(|decision| &decision.fate) {
+        plan.refused.push((0, refusal(backup, reasons)));
+    }
+    let owner = Owner::Person(&series.job, policy);
+    Ok(Decided { owner, series: vec![(series, Regime::LeaveAlone)], ended: vec![None], plan })
+}
+
+/// Why a backup is not removed, and what would have to be done first.
+fn refusal(backup: &Backup, reasons: &[Reason]) -> Error {
+    let hint = match reasons.first() {
+        Some(Reason::Held { .. }) => format!("`longshore unhold {}` ends the hold", backup.name),
+        Some(Reason::LastGood) => "make another backup first".to_owned(),
+        Some(Reason::NewestVerified) => "verify another backup of the series first".to_owned(),
+        Some(Reason::NewestDrilled) => "drill another backup of the series first".to_owned(),
+        Some(Reason::NeededBy(_)) => "remove the backups that need it first".to_owned(),
+        Some(Reason::Restoring { .. }) => "wait until it is restored".to_owned(),
+        Some(Reason::Young { .. }) => "wait, or lower min_age in the policy".to_owned(),
+        _ => "wait until then".to_owned(),
+    };
+    let message = format!("must stay: {}", in_words(reasons));
+    Error::new(Stage::Retention, Kind::Refused, backup.name.as_str(), message).hint(hint)
+}

@@ -1,0 +1,126 @@
+//! What `remove` promises: one backup goes by hand, within what binds a prune.
+
+use super::*;
+use crate::prune::{One, remove_one};
+
+const ONE: One<'static> = One { name: "", destination: None, why: "a test", mode: Mode::Act };
+
+impl Prune {
+    async fn remove(&self, name: &str) -> Pruned {
+        remove_one(&self.config, &One { name, ..ONE }).await.unwrap().remove(0)
+    }
+
+    async fn refusal(&self, name: &str) -> String {
+        let kept = self.store.keys();
+        let pruned = self.remove(name).await;
+        assert!(pruned.was_refused() && !pruned.succeeded(), "{pruned:?}");
+        assert_eq!(self.store.keys(), kept);
+        let problem = pruned.series[0].refused.clone().unwrap();
+        format!("{} hint: {}", problem.message, problem.hint.unwrap())
+    }
+}
+
+/// With three days of backups, of a policy whose rules would keep all.
+fn three() -> Prune {
+    Prune::with_days(Policy { keep_last: Count::All, ..Policy::default() }, 1..=3)
+}
+
+#[tokio::test]
+async fn remove_takes_one_backup_with_its_manifest_first() {
+    let prune = three();
+    let shown = remove_one(&prune.config, &One { name: "app-2026-05-02_030000", mode: Mode::DryRun, ..ONE }).await;
+    assert_eq!(prune.store.removed(), []);
+    let pruned = prune.remove("app-2026-05-02_030000").await;
+    assert!(pruned.succeeded(), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["01", "03"]);
+    assert_eq!(prune.days("app-prod").await.len(), 3);
+    assert_eq!(prune.store.removed()[0].as_str(), "main/app/app-2026-05-02_030000.json");
+    let report = serde_json::to_value(&pruned).unwrap();
+    assert_eq!(report["series"][0]["remove"][0]["why"], "a test");
+    assert_eq!(report["series"][0]["remove"][0]["cause"], "by_hand");
+    assert_eq!(serde_json::to_value(&shown.unwrap()[0].series).unwrap(), report["series"]);
+    // A prune that follows finds no listing that is too short.
+    prune.remove("app-2026-05-01_030000").await;
+    assert!(prune.prune(&ACT).await.succeeded());
+}
+
+#[tokio::test]
+async fn remove_leaves_the_last_good_backups() {
+    let prune = three();
+    prune.remove("app-2026-05-01_030000").await;
+    prune.remove("app-2026-05-03_030000").await;
+    let refusal = prune.refusal("app-2026-05-02_030000").await;
+    assert!(refusal.contains("among the last good backups") && refusal.contains("make another"), "{refusal}");
+    let two = Prune::with_days(Policy { min_keep: 2.try_into().unwrap(), ..last(1) }, 1..=3);
+    two.remove("app-2026-05-01_030000").await;
+    assert!(two.refusal("app-2026-05-02_030000").await.contains("among the last good backups"));
+}
+
+#[tokio::test]
+async fn remove_takes_damaged_backups_and_counts_none_as_good() {
+    let prune = three();
+    for day in [2, 3] {
+        prune.store.lose(&name("app", day).artifact(".dump.zst.age").unwrap());
+    }
+    assert!(prune.refusal("app-2026-05-01_030000").await.contains("among the last good backups"));
+    assert!(prune.remove("app-2026-05-02_030000").await.succeeded());
+    assert_eq!(prune.days("app").await, ["01", "03"]);
+}
+
+#[tokio::test]
+async fn remove_leaves_what_is_held_or_needed() {
+    let prune = three();
+    let why = Wish::Hold { until: None, why: "the audit".to_owned() };
+    hold(&prune.config, "app-2026-05-02_030000", None, &why).await.unwrap();
+    let refusal = prune.refusal("app-2026-05-02_030000").await;
+    assert!(refusal.contains("held: the audit") && refusal.contains("longshore unhold"), "{refusal}");
+    let refusal = prune.refusal("globals-2026-05-01_030000").await;
+    assert!(refusal.contains("needed by app-2026-05-01_030000, app-prod-2026-05-01_030000"), "{refusal}");
+    prune.remove("app-2026-05-01_030000").await;
+    prune.remove("app-prod-2026-05-01_030000").await;
+    assert!(prune.remove("globals-2026-05-01_030000").await.succeeded());
+}
+
+#[tokio::test]
+async fn remove_counts_what_is_needed_by_other_jobs() {
+    let prune = Prune::new(last(9));
+    let databases: Vec<String> = (0..5).map(|number| format!("db{number}")).collect();
+    let databases: Vec<&str> = databases.iter().map(String::as_str).collect();
+    for day in 1..=2 {
+        put_run(&prune.store, &time(day), &databases);
+    }
+    let mut other = prune.config;
+    other.jobs.clear();
+    let prune = Prune { config: other, ..prune };
+    let refusal = prune.refusal("globals-2026-05-01_030000").await;
+    assert!(refusal.contains("needed by db0-2026-05-01_030000, db1-2026-05-01_030000 and 3 more"), "{refusal}");
+}
+
+#[tokio::test]
+async fn remove_leaves_the_only_verified_and_drilled_backup() {
+    let prune = three();
+    for says in [Says::Verified, Says::Drilled] {
+        Mark::default().put(&prune.store, &name("app", 2), says, Utc::now()).await.unwrap();
+    }
+    let refusal = prune.refusal("app-2026-05-02_030000").await;
+    assert!(refusal.contains("newest verified, newest drilled"), "{refusal}");
+}
+
+#[tokio::test]
+async fn remove_leaves_what_the_store_locks() {
+    let prune = three();
+    prune.store.lock(&name("app", 2).artifact(".dump.zst.age").unwrap(), Utc::now() + TimeDelta::days(3));
+    assert!(prune.refusal("app-2026-05-02_030000").await.contains("retained by the store until"));
+}
+
+#[tokio::test]
+async fn remove_takes_no_name_but_a_backups() {
+    let prune = three();
+    let error = async |name| remove_one(&prune.config, &One { name, ..ONE }).await.unwrap_err();
+    assert!(error("app").await.to_string().contains("a series"));
+    let unknown = error("app-2026-05-02_030001").await;
+    assert!(unknown.remedy().unwrap().contains("did you mean \"app-2026-05-02_030000\"?"), "{unknown:?}");
+    assert!(error("nosuch").await.to_string().contains("no backup of that name"));
+    prune.store.fault(Operation::List, Fault::Deny);
+    assert_eq!(error("nosuch").await.kind(), Kind::Denied, "the backup may be there");
+}
