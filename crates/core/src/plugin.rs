@@ -112,6 +112,9 @@ pub struct Identities {
     pub ask: Arc<dyn Ask>,
 }
 
+/// The hint of errors that nothing was given that opens a backup.
+pub const GIVE_IDENTITY: &str = "give an identity that opens it: --identity FILE, or [identity] in the configuration";
+
 impl Identities {
     /// Whether there is nothing that could open anything.
     pub fn is_empty(&self) -> bool {

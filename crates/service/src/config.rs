@@ -2,6 +2,7 @@
 
 mod adopt;
 mod drill;
+mod identity;
 mod written;
 
 use std::collections::BTreeMap;
@@ -25,9 +26,11 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 pub use self::adopt::Adoption;
 pub use self::drill::{Drilling, Expects, Question};
+pub use self::identity::{IdentityCommand, IdentitySource};
 use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
+use crate::suggestion;
 
 /// More dumps at once than this are no faster: each takes a connection of the server and processes of this host.
 const MAX_PARALLEL: usize = 64;
@@ -44,6 +47,8 @@ pub struct Config {
     pub lock_dir: Option<PathBuf>,
     /// Where what is remembered from one prune to the next is kept, if not in the usual place.
     pub state_dir: Option<PathBuf>,
+    /// What opens backups, where the command line names nothing.
+    pub identity: IdentitySource,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
     /// Retention policies by name.
@@ -151,10 +156,18 @@ impl Config {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
-        let mut sections = ["cluster", "destination", "retention", "adopt", "job"].map(|name| top.remove(name));
-        let [clusters, destinations, policies, adoptions, jobs] = &mut sections;
+        let mut sections =
+            ["cluster", "destination", "retention", "adopt", "job", "identity"].map(|name| top.remove(name));
+        let [clusters, destinations, policies, adoptions, jobs, identity] = &mut sections;
         let settings: written::Top = read(Spanned::new(whole.clone(), DeValue::Table(top)))?;
 
+        let identity = match identity.take() {
+            None => IdentitySource::default(),
+            Some(table) => {
+                let span = table.span();
+                read::<identity::Written>(table)?.resolve().map_err(|message| Fault::at(span, message))?
+            }
+        };
         let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
         let destinations = section(destinations.take(), |name, value| destination(name, value, registry))?;
         let policies = section(policies.take(), |name, value| {
@@ -180,6 +193,7 @@ impl Config {
             path: path.to_owned(),
             lock_dir: settings.lock_dir,
             state_dir: settings.state_dir,
+            identity,
             destinations,
             policies,
             adoptions,
@@ -199,7 +213,7 @@ impl Config {
             let error = Error::new(Stage::Config, Kind::Usage, subject, message);
             match self.jobs.is_empty() {
                 true => error.hint(format!("add a table [job.NAME] to {}", self.path.display())),
-                false => error.hint(format!("the jobs are {}", list(self.jobs.keys()))),
+                false => error.hint(known(subject, "jobs", self.jobs.keys())),
             }
         };
         match name {
@@ -212,16 +226,22 @@ impl Config {
     /// A retention policy.
     pub fn policy(&self, name: &str) -> Result<&Policy> {
         self.policies.get(name).ok_or_else(|| {
-            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy")
-                .hint(format!("the policies are {}", list(self.policies.keys())))
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy").hint(known(
+                name,
+                "policies",
+                self.policies.keys(),
+            ))
         })
     }
 
     /// A destination.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).ok_or_else(|| {
-            Error::new(Stage::Config, Kind::Usage, name, "there is no such destination")
-                .hint(format!("the destinations are {}", list(self.destinations.keys())))
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such destination").hint(known(
+                name,
+                "destinations",
+                self.destinations.keys(),
+            ))
         })
     }
 }
@@ -353,12 +373,21 @@ impl Known<'_> {
     }
 }
 
+/// The hint for a name that is none of these.
+fn known<'a>(written: &str, what: &str, names: impl Iterator<Item = &'a String> + Clone) -> String {
+    let all = format!("the {what} are {}", list(names.clone()));
+    suggestion::hint(written, names.map(String::as_str), &all)
+}
+
 /// Where a name leads, or what there is instead.
 fn lead<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
     all.get(name).ok_or_else(|| match all.is_empty() {
         true if is_plain(name) => format!("there is no {what} {}: add a table [{what}.{name}]", shown(name)),
         true => format!("there is no {what} {}: add a table [{what}.NAME]", shown(name)),
-        false => format!("there is no {what} {}; there is {}", shown(name), list(all.keys())),
+        false => match suggestion::nearest(name, all.keys().map(String::as_str)) {
+            Some(near) => format!("there is no {what} {}; did you mean \"{near}\"?", shown(name)),
+            None => format!("there is no {what} {}; there is {}", shown(name), list(all.keys())),
+        },
     })
 }
 

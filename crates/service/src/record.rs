@@ -2,7 +2,7 @@
 
 use longshore_core::catalog::Backup;
 use longshore_core::meter::expect;
-use longshore_core::plugin::Identities;
+use longshore_core::plugin::{GIVE_IDENTITY, Identities};
 use longshore_core::stage::Store;
 use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -30,7 +30,7 @@ pub(crate) async fn record(
         (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
             let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
-            return Err(error.hint("give an identity that opens it: --identity FILE"));
+            return Err(error.hint(GIVE_IDENTITY));
         }
     };
     let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::key::Key;
 use crate::manifest::Manifest;
 use crate::meter::expect;
+use crate::plugin::GIVE_IDENTITY;
 use crate::progress::Progress;
 use crate::stage::{Decrypt, Findings, Store, Verify};
 use crate::stream::{ByteStream, drain};
@@ -110,7 +111,7 @@ pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn 
         (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
             let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
-            return Err(error.hint("give an identity that opens it: --identity FILE"));
+            return Err(error.hint(GIVE_IDENTITY));
         }
     };
     let plain = match artifact.compression.as_deref() {

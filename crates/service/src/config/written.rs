@@ -28,6 +28,8 @@ const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
 pub(super) struct Top {
     pub(super) lock_dir: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
+    #[serde(rename = "identity")]
+    _identity: Option<IgnoredAny>,
     #[serde(rename = "cluster")]
     _cluster: Option<IgnoredAny>,
     #[serde(rename = "destination")]

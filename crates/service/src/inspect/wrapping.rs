@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 use longshore_core::compress::{decompress, gunzip, unlz4};
-use longshore_core::plugin::Identities;
+use longshore_core::plugin::{GIVE_IDENTITY, Identities};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -48,7 +48,7 @@ pub(super) async fn unwrap(
             "lz4" => unlz4(stream, name),
             sealing if identities.is_empty() => {
                 let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("sealed with {sealing}"));
-                return Err(error.hint("give an identity that opens it: --identity FILE"));
+                return Err(error.hint(GIVE_IDENTITY));
             }
             sealing => registry.decrypt.build(sealing, identities)?.decrypt(stream, name).await?,
         };

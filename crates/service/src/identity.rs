@@ -1,0 +1,105 @@
+//! What opens backups, where the command line names nothing: files, or what a command prints, which is kept in memory and nowhere
+//! else.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use longshore_core::plugin::{Identities, IdentityText};
+use longshore_core::{Error, Kind, Result, Stage};
+use secrecy::SecretString;
+use tokio::process::Command;
+
+use crate::config::{Config, Drilling, IdentityCommand, IdentitySource};
+
+/// The most bytes that an identity may have.
+const MAX_IDENTITY_BYTES: usize = 1 << 20;
+
+/// The name that `init` gives an identity file, beside the configuration.
+const BESIDE: &str = "identity.txt";
+
+/// Returns what was given, or else what `[identity]` of the configuration names.
+///
+/// # Errors
+///
+/// Fails if the command that prints the identity fails.
+pub async fn identities(given: &Identities, config: &Config) -> Result<Identities> {
+    of_source(given, &config.identity).await
+}
+
+/// Returns what was given, or else what the job names for its drills, or else what the configuration names for all verbs.
+pub(crate) async fn for_drill(given: &Identities, drilling: &Drilling, config: &Config) -> Result<Identities> {
+    let own = IdentitySource {
+        file: drilling.identity.clone().into_iter().collect(),
+        command: drilling.identity_command.clone().map(IdentityCommand::Shell),
+        name: "identity_command",
+    };
+    of_source(given, if own.is_empty() { &config.identity } else { &own }).await
+}
+
+/// Returns the identity file beside the configuration, if one is there.
+pub fn beside(config: &Config) -> Option<PathBuf> {
+    let folder = config.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.join(BESIDE)).filter(|file| file.is_file())
+}
+
+async fn of_source(given: &Identities, source: &IdentitySource) -> Result<Identities> {
+    let mut all = given.clone();
+    if all.is_empty() {
+        all.files.extend(source.file.iter().cloned());
+        if let Some(command) = &source.command {
+            all.texts.push(printed(command, source.name).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// What a command prints. It may ask a person, so it has our standard input and error.
+async fn printed(command: &IdentityCommand, name: &str) -> Result<IdentityText> {
+    let failed = |message: String| {
+        Error::new(Stage::Decrypt, Kind::Denied, name, message)
+            .hint("try it in a shell: it must print the identity, such as AGE-SECRET-KEY-1…, and exit with 0")
+    };
+    let mut child = match command {
+        IdentityCommand::Shell(script) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            shell
+        }
+        IdentityCommand::Words(words) => {
+            let mut child = Command::new(words.first().map_or("", String::as_str));
+            child.args(words.iter().skip(1));
+            child
+        }
+    };
+    child.stdout(Stdio::piped()).kill_on_drop(true);
+    let child = child.spawn().map_err(|error| Error::io(Stage::Decrypt, name, "cannot be run", error))?;
+    let ended = child.wait_with_output().await;
+    let ended = ended.map_err(|error| Error::io(Stage::Decrypt, name, "its output cannot be read", error))?;
+    if !ended.status.success() {
+        return Err(failed(format!("ended with {}", ended.status)));
+    }
+    if ended.stdout.len() > MAX_IDENTITY_BYTES {
+        return Err(failed("prints more than any identity is".to_owned()));
+    }
+    let text = String::from_utf8(ended.stdout).map_err(|_| failed("prints no text".to_owned()))?;
+    Ok(IdentityText { name: name.to_owned(), text: SecretString::from(text) })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_said_without_what_it_printed() {
+        let shell = |script: &str| IdentityCommand::Shell(script.to_owned());
+        let words = |words: &[&str]| IdentityCommand::Words(words.iter().map(|word| (*word).to_owned()).collect());
+        let text = async |command| printed(&command, "command").await.unwrap().text.expose_secret().to_owned();
+        assert_eq!(text(shell("printf AGE-SECRET")).await, "AGE-SECRET");
+        assert_eq!(text(words(&["printf", "%s", "AGE $HOME"])).await, "AGE $HOME", "no shell reads it");
+        let error = printed(&shell("echo AGE-SECRET; exit 3"), "command").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied);
+        assert!(!error.chain().contains("AGE-SECRET") && error.chain().contains('3'), "{error}");
+    }
+}
