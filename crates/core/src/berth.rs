@@ -7,6 +7,7 @@ mod patience;
 mod resume;
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +138,10 @@ impl Ship for Berth {
 
     fn at_once(&self) -> Option<usize> {
         self.store.at_once()
+    }
+
+    fn folder(&self) -> Option<PathBuf> {
+        self.store.folder()
     }
 }
 

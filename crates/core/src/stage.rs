@@ -9,7 +9,7 @@
 //! option of a trait; what only some can do (locking, telling free space) is a trait of its own that they offer.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -41,6 +41,11 @@ pub trait Dump: Check {
     /// Begins the copy of one subject. The stream ends cleanly only if the whole subject was read: a child's exit status,
     /// its signals and its lost connections are the stream's error. Dropping the stream ends whatever feeds it.
     async fn dump(&self, subject: &Subject) -> Result<Dumped>;
+
+    /// Returns the server's data directory, where the server is on this host and lets its directory be known.
+    async fn data_directory(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// What a [`Dump`] found to copy, and where.
@@ -171,6 +176,11 @@ pub trait Ship: Check {
 
     /// How many bodies it takes at once, where more would wait for one another.
     fn at_once(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the folder of this host that it is, if it is one.
+    fn folder(&self) -> Option<PathBuf> {
         None
     }
 

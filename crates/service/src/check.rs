@@ -1,5 +1,7 @@
 //! What would fail at 3 a.m., found now: every stage looks ahead, and every destination takes, gives back and lets go of a probe.
 
+mod advice;
+
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -50,6 +52,7 @@ pub async fn check(
             }
         }
     }
+    findings.extend(advice::advise(config, &jobs).await);
     // Two stages that look at one server find the same twice.
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));

@@ -77,8 +77,17 @@ impl Dumper {
     }
 }
 
+/// The data directory of a server that is on this host. A role that may not read the setting gets an error.
+const DATA_DIRECTORY: &str = "select coalesce(to_json(case when inet_server_addr() is null
+    or inet_server_addr() <<= '127.0.0.0/8' or inet_server_addr() = '::1'
+    then current_setting('data_directory') end), 'null')";
+
 #[async_trait]
 impl Dump for Dumper {
+    async fn data_directory(&self) -> Option<std::path::PathBuf> {
+        self.client.ask(DATA_DIRECTORY).await.ok().flatten()
+    }
+
     async fn survey(&self) -> Result<Survey> {
         let Known { server, databases, pg_dump } = self.known().await?;
         arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;

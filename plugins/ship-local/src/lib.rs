@@ -79,6 +79,10 @@ impl Ship for Directory {
     fn room(&self) -> Option<&dyn Room> {
         Some(self)
     }
+
+    fn folder(&self) -> Option<std::path::PathBuf> {
+        Some(self.root.path.clone())
+    }
 }
 
 #[async_trait]

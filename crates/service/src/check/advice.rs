@@ -1,0 +1,170 @@
+//! What works tonight and is no help on the day of the loss: one destination, on the database's own disk, an identity on this
+//! host, no drill.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use futures_util::TryStreamExt;
+use longshore_core::check::Finding;
+use longshore_core::mark::{MarkName, Says};
+use longshore_core::stage::Store;
+use longshore_core::{Kind, Result};
+
+use crate::config::{Config, Job};
+use crate::identity::beside;
+
+/// Looks at the jobs for what they have to survive.
+pub(super) async fn advise(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for job in jobs {
+        findings.extend(of_number(job));
+        findings.extend(of_data_directory(config, job).await);
+        findings.extend(of_drills(config, job).await);
+    }
+    findings.extend(of_identities(config, jobs));
+    findings
+}
+
+/// Warns of a job that ships to one destination alone.
+fn of_number(job: &Job) -> Option<Finding> {
+    let [only] = job.ship.as_slice() else { return None };
+    Some(Finding::warning(
+        format!("job {}", job.name),
+        format!("ships to \"{only}\" alone: its loss is the loss of all backups"),
+        "add a destination on another host, and name it in ship",
+    ))
+}
+
+/// Warns of destinations on the file system that the databases are on.
+async fn of_data_directory(config: &Config, job: &Job) -> Vec<Finding> {
+    let mut directories: BTreeSet<PathBuf> = BTreeSet::new();
+    for dump in &job.dump {
+        // A dump that cannot be built, or a server that does not answer, is found elsewhere.
+        let Ok(dump) = dump(&job.site) else { continue };
+        directories.extend(dump.data_directory().await);
+    }
+    let mut findings = Vec::new();
+    for name in &job.ship {
+        let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
+        let Some(folder) = store.folder() else { continue };
+        if directories.iter().any(|directory| is_on_one_file_system(&folder, directory)) {
+            let message = "lies on the file system of the data directory: what destroys that destroys both";
+            let remedy = "mount another disk there, or ship to another host as well";
+            findings.push(Finding::warning(format!("destination {name}"), message, remedy));
+        }
+    }
+    findings
+}
+
+fn is_on_one_file_system(one: &Path, other: &Path) -> bool {
+    // A folder that does not exist yet will lie where the nearest one above it does.
+    let device = |path: &Path| path.ancestors().find_map(|path| path.metadata().ok()).map(|found| found.dev());
+    other.exists() && device(one).is_some_and(|found| Some(found) == device(other))
+}
+
+/// Warns of a cluster of which no destination knows a drill. Where none may be listed, another host sees to it.
+async fn of_drills(config: &Config, job: &Job) -> Option<Finding> {
+    let mut listed = false;
+    for name in &job.ship {
+        let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
+        match has_drill(&*store, &job.site.cluster.name).await {
+            Ok(true) => return None,
+            Ok(false) => listed = true,
+            Err(error) if error.kind() == Kind::Denied => {}
+            // That a destination cannot be listed is found elsewhere.
+            Err(_) => return None,
+        }
+    }
+    listed.then(|| {
+        Finding::warning(
+            format!("job {}", job.name),
+            "was never drilled: nothing has shown yet that its backups can be restored",
+            format!("`longshore drill {}` restores the newest run into a scratch cluster", job.name),
+        )
+    })
+}
+
+async fn has_drill(store: &dyn Store, cluster: &str) -> Result<bool> {
+    let mut entries = store.list().await?;
+    let folder = format!("{cluster}/");
+    while let Some(entry) = entries.try_next().await? {
+        let drilled = MarkName::of(&entry.key).is_some_and(|mark| mark.says == Says::Drilled);
+        if drilled && entry.key.as_str().starts_with(&folder) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Warns of identities on the host that makes the backups.
+fn of_identities(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
+    let sealing = jobs.iter().any(|job| job.encrypt.is_some());
+    let named = jobs
+        .iter()
+        .filter_map(|job| job.drill.identity.as_deref())
+        .chain(config.identity.file.iter().map(PathBuf::as_path));
+    let files: BTreeSet<PathBuf> = named.map(Path::to_owned).chain(beside(config)).collect();
+    let warn = |file: &PathBuf| {
+        let message =
+            format!("{} lies on this host: whoever takes the host over can open every backup", file.display());
+        let remedy =
+            "keep it where it survives this host, and remove it from here: making backups needs recipients alone";
+        Finding::warning("identity", message, remedy)
+    };
+    files.iter().filter(|file| sealing && file.is_file()).map(warn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use longshore_core::key::{BackupName, Stamp};
+    use longshore_core::mark::Mark;
+    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
+
+    use super::*;
+    use crate::sample::{config, put_run};
+
+    #[tokio::test]
+    async fn check_warns_of_one_destination_and_no_drill() {
+        let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
+        let config = config(folder.path(), &store, None);
+        let jobs: Vec<&Job> = config.jobs.values().collect();
+        put_run(&store, "2026-05-01_030000", &["app"]);
+        let advised = async || {
+            let found = advise(&config, &jobs).await;
+            found.into_iter().map(|finding| finding.message).collect::<Vec<_>>().join("\n")
+        };
+        let found = advised().await;
+        assert!(found.contains("ships to \"memory\" alone") && found.contains("never drilled"), "{found}");
+        let app = BackupName::new("main", "app", Stamp::parse("2026-05-01_030000").unwrap()).unwrap();
+        Mark::default().put(&store, &app, Says::Drilled, Utc::now()).await.unwrap();
+        assert!(!advised().await.contains("never drilled"));
+        store.fault(Operation::List, Fault::Deny);
+        assert!(!advised().await.contains("never drilled"), "a host that may only write cannot know");
+    }
+
+    #[test]
+    fn check_warns_of_an_identity_on_this_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path(), &MemoryStore::new(), None);
+        let found = |config: &Config| {
+            let mut jobs: Vec<Job> = vec![crate::sample::job(None)];
+            jobs[0].encrypt = Some(std::sync::Arc::new(|_| unreachable!()));
+            of_identities(config, &jobs.iter().collect::<Vec<_>>()).len()
+        };
+        assert_eq!(found(&config), 0);
+        std::fs::write(folder.path().join("identity.txt"), "").unwrap();
+        assert_eq!(found(&config), 1);
+        config.path = folder.path().join("elsewhere/config.toml");
+        assert_eq!(found(&config), 0);
+    }
+
+    #[test]
+    fn a_folder_beside_the_data_is_on_its_file_system() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(is_on_one_file_system(&folder.path().join("not/yet"), folder.path()));
+        assert!(!is_on_one_file_system(folder.path(), Path::new("/proc")));
+        assert!(!is_on_one_file_system(folder.path(), &folder.path().join("no data directory")));
+    }
+}
