@@ -109,3 +109,33 @@ fn a_databases_name_cannot_break_the_configuration_that_init_writes() {
     }
     longshore(&["check"]).expect(0);
 }
+
+#[test]
+fn init_writes_every_destination_that_is_asked_for() {
+    let workshop = Workshop::new();
+    let (config, backups) = (workshop.path("etc/config.toml"), workshop.path("backups").display().to_string());
+    let connection = workshop.cluster.connection();
+    let init = ["init", "--connection", &connection, "--destination", &backups];
+    let ship = ["--ship", "ssh://backup@backup1.example.net/srv/backups", "--ship", "s3://acme/postgresql"];
+    let ended = finish(workshop.command().args(init).args(ship).arg("--config").arg(&config)).expect(0);
+    ended.says("ssh://backup@backup1.example.net/srv/backups").says("s3://acme/postgresql");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let read: toml::Table = written.parse().unwrap();
+    let destinations = read["destination"].as_table().unwrap();
+    assert_eq!(destinations.keys().collect::<Vec<_>>(), ["local", "s3", "ssh"]);
+    assert_eq!(destinations["ssh"]["host"].as_str(), Some("backup@backup1.example.net"));
+    assert!(written.contains("# secret_access_key_file = "), "{written}");
+    let ship: Vec<_> = read["job"]["nightly"]["ship"].as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+    assert_eq!(ship, ["local", "ssh", "s3"]);
+    finish(
+        workshop
+            .command()
+            .args(["retention", "simulate", "--policy", "standard", "--every", "1d", "--for", "9d"])
+            .arg("--config")
+            .arg(&config),
+    )
+    .expect(0);
+    let mut again = workshop.command();
+    let refused = ["--ship", "ftp://host/x", "--config"];
+    finish(again.args(init).args(refused).arg(workshop.path("other/config.toml"))).expect(1).says("ssh://USER@HOST");
+}

@@ -42,3 +42,11 @@ pub(crate) fn password() -> Result<SecretString> {
             .hint("put the password into ~/.pgpass (mode 600) or PGPASSWORD")
     })
 }
+
+/// The number from 1 to `most` that a person types at the terminal.
+pub(crate) fn number(question: &str, most: usize) -> Option<usize> {
+    let mut answer = String::new();
+    let is_read =
+        crate::output::ask(&format!("{question} (1 to {most})")) && std::io::stdin().read_line(&mut answer).is_ok();
+    answer.trim().parse().ok().filter(|number| is_read && (1..=most).contains(number))
+}

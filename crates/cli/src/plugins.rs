@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
-use longshore_core::{Error, Kind, Result, Stage};
 pub(crate) use longshore_pg_archive::{Facts, Table};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
-use longshore_pg_client::server::{Server, databases, local_connections};
+use longshore_pg_client::server::{Server, databases};
 use longshore_service::registry::Registry;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -77,25 +77,22 @@ pub(crate) struct Found {
     pub(crate) server: String,
     /// Its databases, templates left out.
     pub(crate) databases: Vec<String>,
+    /// What tells it from any other server of this host, by whatever socket it was reached.
+    pub(crate) start: String,
 }
 
-/// The cluster at `connection`, or else the first that answers on a local socket.
-pub(crate) async fn find_cluster(connection: Option<&str>) -> Result<Found> {
-    let candidates = connection.map_or_else(local_connections, |connection| vec![connection.to_owned()]);
-    let mut failed = None;
-    for connection in candidates {
-        match look(&connection).await {
-            Ok(found) => return Ok(found),
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    Err(failed.unwrap_or_else(|| {
-        Error::new(Stage::Config, Kind::NotFound, "cluster", "no PostgreSQL server answers here")
-            .hint("say how to reach it: longshore init --connection \"host=db1 user=backup\"")
-    }))
+/// How the environment says that a server is reached; empty where it says nothing.
+pub(crate) fn connection_of_environment() -> String {
+    longshore_pg_client::server::of_environment()
 }
 
-async fn look(connection: &str) -> Result<Found> {
+/// The sockets of this host's servers, each with the ways to try, the likeliest first.
+pub(crate) fn local_sockets() -> Vec<(String, Vec<String>)> {
+    longshore_pg_client::server::local_sockets()
+}
+
+/// Looks at the server that a connection string leads to.
+pub(crate) async fn look(connection: &str) -> Result<Found> {
     let cluster =
         Cluster { name: "main".to_owned(), connection: connection.to_owned().into(), password: None, bin_dir: None };
     let client = Client::new(&cluster)?;
@@ -105,6 +102,7 @@ async fn look(connection: &str) -> Result<Found> {
         connection: connection.to_owned(),
         server: format!("PostgreSQL {}", server.version()?),
         databases: databases.map(|database| database.name).collect(),
+        start: client.ask("select to_json(pg_postmaster_start_time()::text || ' ' || current_setting('port'))").await?,
     })
 }
 

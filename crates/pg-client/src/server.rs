@@ -149,25 +149,26 @@ pub fn literal(text: &str) -> String {
 /// Where servers' sockets are, on Debian and as PostgreSQL is built by default.
 const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// How to reach a server of this machine, the likeliest first: as the environment says, then by every socket that there is, as
-/// ourselves and as `postgres`.
-pub fn local_connections() -> Vec<String> {
-    let mut connections = vec![of_environment()];
+/// Returns the sockets of this machine's servers, each as a connection string, with those to try: as this user, and as
+/// `postgres`.
+pub fn local_sockets() -> Vec<(String, Vec<String>)> {
+    let mut sockets = Vec::new();
     for folder in SOCKET_DIRS {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut ports: Vec<u16> =
             files.filter_map(|file| file.file_name().to_str()?.strip_prefix(".s.PGSQL.")?.parse().ok()).collect();
         ports.sort_unstable();
-        for port in ports {
-            connections.push(format!("host={folder} port={port}"));
-            connections.push(format!("host={folder} port={port} user=postgres"));
-        }
+        sockets.extend(ports.into_iter().map(|port| {
+            let socket = format!("host={folder} port={port}");
+            let ways = vec![socket.clone(), format!("{socket} user=postgres")];
+            (socket, ways)
+        }));
     }
-    connections
+    sockets
 }
 
 /// Where the environment says that the server is, in so many words: whoever runs later, such as cron, may have another environment.
-fn of_environment() -> String {
+pub fn of_environment() -> String {
     let mut said = ConnInfo::default();
     for (variable, keyword) in REACH {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {

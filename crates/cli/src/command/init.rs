@@ -1,5 +1,8 @@
 //! `longshore init`: from nothing to a first run.
 
+mod cluster;
+mod ship;
+
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -9,6 +12,7 @@ use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::ExposeSecret;
 
+use self::ship::{Ship, quoted};
 use crate::args::Init;
 use crate::exit_code::Exit;
 use crate::output::Output;
@@ -17,31 +21,27 @@ use crate::plugins;
 /// The configuration that is written, with places to fill in.
 const TEMPLATE: &str = include_str!("init.toml");
 
-pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit> {
+/// Writes the configuration at `path`, which is where longshore looks by itself or not.
+pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
-    refuse_existing(path)?;
+    refuse_existing(path, "name another file with --config FILE, or move this one away")?;
     let makes_identity = args.recipient.is_empty();
     if makes_identity {
-        refuse_existing(&identity)?;
+        let way_out = "give --recipient with the public key of an identity that you keep, or move this file away";
+        refuse_existing(&identity, way_out)?;
     } else {
         plugins::expect_recipients(&args.recipient)?;
     }
-    let found = plugins::find_cluster(args.connection.as_deref()).await?;
+    let ships = ships(&args)?;
+    let found = cluster::find(args.connection.as_deref(), output).await?;
     // Names may hold line breaks, which would end the comment that they stand in.
     let databases: Vec<_> = found.databases.iter().map(|name| format!("\"{}\"", printable(name))).collect();
     let databases = databases.join(", ");
     output.line(format_args!("found {}: {databases}", found.server));
-    // What was given may hold a password; what was found does not.
-    match (&args.connection, found.connection.as_str()) {
-        (Some(_), _) => {}
-        (None, "") => output.note("it is where libpq looks first; --connection names another"),
-        (None, connection) => output.note(format_args!("it is at {connection}; --connection names another")),
-    }
 
     make_folder(folder)?;
-    let destination = absolute(&args.destination.unwrap_or_else(usual_destination))?;
-    make_folder(&destination)?;
+    ships.iter().filter_map(|ship| ship.folder.as_deref()).try_for_each(make_folder)?;
     let recipients = if makes_identity {
         let (file, recipient) = plugins::new_identity();
         write_new(&identity, file.expose_secret())?;
@@ -54,7 +54,8 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
     let config = TEMPLATE
         .replace("{server}", &found.server)
         .replace("{connection}", &quoted(&found.connection))
-        .replace("{path}", &quoted(&destination.display().to_string()))
+        .replace("{destinations}", &ships.iter().map(Ship::table).collect::<Vec<_>>().join("\n"))
+        .replace("{ship}", &ships.iter().map(|ship| quoted(&ship.name)).collect::<Vec<_>>().join(", "))
         .replace("{recipients}", &recipients)
         // Last, since a database may be named like one of the places.
         .replace("{databases}", &databases);
@@ -67,21 +68,36 @@ pub(super) async fn init(path: &Path, args: Init, output: Output) -> Result<Exit
             identity.display()
         ));
     }
-    let config = path.display();
-    output.line(format_args!("ships to {}", destination.display()));
-    output.line(format_args!(
-        "\nNext: `longshore --config {config} check`, then `longshore --config {config} run nightly`"
-    ));
+    for ship in &ships {
+        output.line(format_args!("ships to {} ([destination.{}])", ship.place(), ship.name));
+    }
+    if ships.iter().any(|ship| ship.folder.is_none()) {
+        output.line("\nSee that the credentials named in the configuration are there: `check` tries them.");
+    }
+    let config = if is_usual { String::new() } else { format!(" --config {}", path.display()) };
+    output.line(format_args!("\nNext: `longshore{config} check`, then `longshore{config} run nightly`"));
     Ok(Exit::Done)
 }
 
-fn refuse_existing(path: &Path) -> Result<()> {
+/// The destinations that are asked for, or else a folder of this host.
+fn ships(args: &Init) -> Result<Vec<Ship>> {
+    let folder = args.destination.as_deref().map(Ship::local);
+    let mut ships =
+        folder.into_iter().chain(args.ship.iter().map(|text| Ship::parse(text))).collect::<Result<Vec<_>>>()?;
+    if ships.is_empty() {
+        ships.push(Ship::local(&usual_destination())?);
+    }
+    Ship::name_apart(&mut ships);
+    Ok(ships)
+}
+
+fn refuse_existing(path: &Path, way_out: &str) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
     let name = path.display().to_string();
     Err(Error::new(Stage::Config, Kind::AlreadyExists, name, "is there already, and nothing is ever overwritten")
-        .hint("name another file with --config FILE, or move this one away"))
+        .hint(way_out))
 }
 
 /// Makes a folder for its owner alone, unless it is there.
@@ -99,19 +115,9 @@ fn write_new(path: &Path, content: &str) -> Result<()> {
     written.map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot write it", error))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path)
-        .map_err(|error| Error::io(Stage::Config, path.display().to_string(), "not a path that can be used", error))
-}
-
 fn usual_destination() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/backups/postgresql");
     }
     PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join("longshore-backups")
-}
-
-/// Text as a TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }

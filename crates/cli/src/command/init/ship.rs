@@ -1,0 +1,227 @@
+//! Destinations as they are written on a command line: a folder, or an address such as `ssh://backup@host/srv/backups`.
+
+use std::path::{Path, PathBuf};
+
+use longshore_core::{Error, Kind, Result, Stage};
+
+/// A destination to write into the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ship {
+    /// Its name there, which is that of its type until another has it.
+    pub(super) name: String,
+    /// The settings, by name and value.
+    settings: Vec<(&'static str, String)>,
+    /// What a person should know, and settings to fill in.
+    comments: &'static str,
+    /// The folder of this host that it is, if it is one.
+    pub(super) folder: Option<PathBuf>,
+}
+
+const LOCAL: &str = "A folder of this host. A backup beside its database dies with it: ship to another host, too.";
+const SSH: &str = "The folder must be there. ssh decides which key to use, unless one is named here:
+identity_file = \"/etc/longshore/id_ed25519\"";
+const RSYNC: &str = "The folder must be there. Ciphertext waits in spool_dir until it arrived whole.
+identity_file = \"/etc/longshore/id_ed25519\"
+spool_dir = \"/var/spool/longshore\"";
+const S3: &str = "The bucket must be there. Credentials: AWS_* variables, ~/.aws/credentials, the host's own, or these two, where the
+secret stands in a file of its own, mode 600 (\"credential:s3\" takes it from systemd's LoadCredential=s3:…):
+access_key_id = \"…\"
+secret_access_key_file = \"/etc/longshore/s3-secret\"
+region = \"eu-central-1\"
+A store other than Amazon's:
+endpoint = \"https://s3.example.net\"";
+const GCS: &str = "The bucket must be there. Credentials: GOOGLE_APPLICATION_CREDENTIALS, the instance's own, or a key of a service account:
+service_account_file = \"/etc/longshore/google.json\"";
+const AZURE: &str =
+    "The container must be there. Credentials: AZURE_* variables, the host's managed identity, or a file with a key:
+access_key_file = \"/etc/longshore/azure-key\"";
+
+/// The addresses that are understood, for hints.
+const KNOWN: &str = "write a folder of this host, ssh://USER@HOST/FOLDER, sftp://…, rsync://…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, \
+                     or az://ACCOUNT/CONTAINER/PREFIX";
+
+impl Ship {
+    /// Reads a folder or an address. An error never quotes an address that may hold a password.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let Some((scheme, rest)) = text.split_once("://") else { return Self::local(Path::new(text)) };
+        let wrong = |message: &str| Error::new(Stage::Config, Kind::Usage, format!("--ship {scheme}://…"), message);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+            return Err(wrong("there is a password in the address, which would be written into the configuration")
+                .hint("leave it out: the configuration names files and variables for secrets"));
+        }
+        if rest.contains(['?', '#']) || rest.contains(char::is_whitespace) {
+            return Err(wrong("an address without parameters is wanted")
+                .hint("leave out what follows \"?\" or \"#\", and add settings to the configuration that is written"));
+        }
+        let needs = |what: &str| wrong(&format!("there is no {what} in the address")).hint(KNOWN);
+        let prefix = |path: &str| path.trim_matches('/').to_owned();
+        let mut settings = Vec::new();
+        let comments = match scheme {
+            "file" => return Self::local(Path::new(rest)),
+            "ssh" | "sftp" | "rsync" => {
+                let (host, port) = host(authority).ok_or_else(|| wrong("the port is no number").hint(KNOWN))?;
+                if host.rsplit('@').next().is_none_or(str::is_empty) {
+                    return Err(needs("host"));
+                }
+                if prefix(path).is_empty() {
+                    return Err(needs("folder"));
+                }
+                settings
+                    .extend([("host", quoted(host)), ("path", quoted(&format!("/{}", path.trim_end_matches('/'))))]);
+                settings.extend(port.map(|port| ("port", port.to_string())));
+                if scheme == "rsync" { RSYNC } else { SSH }
+            }
+            "s3" | "gs" | "gcs" => {
+                if authority.is_empty() {
+                    return Err(needs("bucket"));
+                }
+                settings.push(("bucket", quoted(authority)));
+                settings
+                    .extend(Some(prefix(path)).filter(|path| !path.is_empty()).map(|path| ("prefix", quoted(&path))));
+                if scheme == "s3" { S3 } else { GCS }
+            }
+            "az" | "azure" => {
+                let path = prefix(path);
+                let (container, below) = path.split_once('/').unwrap_or((&path, ""));
+                if authority.is_empty() || container.is_empty() {
+                    return Err(needs("account and container"));
+                }
+                settings.extend([("account", quoted(authority)), ("container", quoted(container))]);
+                settings.extend(Some(below).filter(|below| !below.is_empty()).map(|below| ("prefix", quoted(below))));
+                AZURE
+            }
+            _ => return Err(wrong("no destination is addressed so").hint(KNOWN)),
+        };
+        let name = match scheme {
+            "gs" => "gcs",
+            "az" => "azure",
+            scheme => scheme,
+        };
+        settings.insert(0, ("type", quoted(name)));
+        Ok(Self { name: name.to_owned(), settings, comments, folder: None })
+    }
+
+    /// A folder of this host.
+    pub(super) fn local(folder: &Path) -> Result<Self> {
+        let subject = || folder.display().to_string();
+        let folder = std::path::absolute(folder)
+            .map_err(|error| Error::io(Stage::Config, subject(), "not a path that can be used", error))?;
+        let settings = vec![("type", quoted("local")), ("path", quoted(&folder.display().to_string()))];
+        Ok(Self { name: "local".to_owned(), settings, comments: LOCAL, folder: Some(folder) })
+    }
+
+    /// Gives every destination a name of its own.
+    pub(super) fn name_apart(all: &mut [Self]) {
+        for place in 1..all.len() {
+            let (before, rest) = all.split_at_mut(place);
+            let ship = &mut rest[0];
+            let own = ship.name.clone();
+            let mut number = 1;
+            while before.iter().any(|other| other.name == ship.name) {
+                number += 1;
+                ship.name = format!("{own}-{number}");
+            }
+        }
+    }
+
+    /// The table of the configuration.
+    pub(super) fn table(&self) -> String {
+        let mut table = format!("[destination.{}]\n", self.name);
+        for (setting, value) in &self.settings {
+            table += &format!("{setting} = {value}\n");
+        }
+        for line in self.comments.lines() {
+            table += &format!("# {line}\n");
+        }
+        table
+    }
+
+    /// Where it is, for a person.
+    pub(super) fn place(&self) -> String {
+        let value = |wanted: &str| {
+            let found = self.settings.iter().find(|(setting, _)| *setting == wanted)?;
+            toml::from_str::<toml::Table>(&format!("it = {}", found.1)).ok()?.get("it")?.as_str().map(str::to_owned)
+        };
+        let parts = ["host", "account", "bucket", "container", "path", "prefix"].into_iter().filter_map(value);
+        let place = parts.reduce(|all, part| format!("{}/{}", all, part.trim_start_matches('/'))).unwrap_or_default();
+        if self.folder.is_some() { place } else { format!("{}://{place}", value("type").unwrap_or_default()) }
+    }
+}
+
+/// The host, with its user, and the port.
+fn host(authority: &str) -> Option<(&str, Option<u16>)> {
+    match authority.rsplit_once(':') {
+        // An IPv6 address in brackets has colons of its own.
+        Some((host, port)) if !port.ends_with(']') => Some((host, Some(port.parse().ok()?))),
+        _ => Some((authority, None)),
+    }
+}
+
+/// Text as a TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> toml::Table {
+        let table: toml::Table = toml::from_str(&Ship::parse(text).unwrap().table()).unwrap();
+        let (_, destinations) = table.into_iter().next().unwrap();
+        destinations.as_table().unwrap().values().next().unwrap().as_table().unwrap().clone()
+    }
+
+    #[test]
+    fn an_address_becomes_settings() {
+        let read = |text: &str| serde_json::to_value(settings(text)).unwrap();
+        let all = [
+            ("/srv/backups", serde_json::json!({ "type": "local", "path": "/srv/backups" })),
+            (
+                "ssh://backup@host.example:2222/srv/backups/",
+                serde_json::json!({ "type": "ssh", "host": "backup@host.example", "port": 2222, "path": "/srv/backups" }),
+            ),
+            ("sftp://vault/b", serde_json::json!({ "type": "sftp", "host": "vault", "path": "/b" })),
+            ("rsync://[::1]/b", serde_json::json!({ "type": "rsync", "host": "[::1]", "path": "/b" })),
+            ("s3://acme/pg/main/", serde_json::json!({ "type": "s3", "bucket": "acme", "prefix": "pg/main" })),
+            ("s3://acme", serde_json::json!({ "type": "s3", "bucket": "acme" })),
+            ("gs://acme/pg", serde_json::json!({ "type": "gcs", "bucket": "acme", "prefix": "pg" })),
+            (
+                "az://account/box/pg",
+                serde_json::json!({ "type": "azure", "account": "account", "container": "box", "prefix": "pg" }),
+            ),
+        ];
+        for (text, expected) in all {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_names_no_place_is_an_error() {
+        for text in
+            ["ssh://host", "ssh:///srv", "s3://", "az://account", "ftp://host/x", "ssh://host:x/srv", "s3://b?x=y"]
+        {
+            let error = Ship::parse(text).unwrap_err();
+            assert!(error.kind() == Kind::Usage && error.remedy().is_some(), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_unquoted() {
+        for text in ["ssh://user:hunter2@host/srv", "s3://KEY:hunter2@bucket/x"] {
+            let error = Ship::parse(text).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn destinations_of_one_type_have_names_of_their_own() {
+        let mut all: Vec<_> =
+            ["/a", "ssh://a/b", "/c", "/d"].into_iter().map(|text| Ship::parse(text).unwrap()).collect();
+        Ship::name_apart(&mut all);
+        let names: Vec<_> = all.iter().map(|ship| ship.name.as_str()).collect();
+        assert_eq!(names, ["local", "ssh", "local-2", "local-3"]);
+        assert_eq!((all[0].place(), all[1].place()), ("/a".to_owned(), "ssh://a/b".to_owned()));
+    }
+}
