@@ -43,8 +43,11 @@ fn adopted_files_are_listed_unverified_and_pruned_by_the_policy() {
     let workshop = with_files(&adopting(), &FILES);
     workshop.longshore(&["run"]).expect(0);
     let ours: Vec<_> = files(&workshop.local()).into_iter().filter(|name| name.starts_with("main/")).collect();
-    let list =
-        workshop.longshore(&["list"]).expect(0).says("adopted, unverified").says("app-prod-2025-06-05_091500.dump");
+    let list = workshop
+        .longshore(&["list", "--all"])
+        .expect(0)
+        .says("adopted, unverified")
+        .says("app-prod-2025-06-05_091500.dump");
     assert!(!list.stdout.contains("notes.txt") && !list.stdout.contains("02-30"), "{}", list.stdout);
     let line = &workshop.json(&["list", "old/app-prod", "--json"])[0];
     assert_eq!((&line["adopted"], &line["bytes"], &line["job"]), (&true.into(), &6.into(), &"old".into()));

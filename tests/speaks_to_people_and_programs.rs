@@ -40,7 +40,7 @@ fn a_destination_describes_itself_to_any_host() {
     let config = config.replace("job.nightly", "job.other").replace("connection", "bin_dir = '/nowhere'\nconnection");
     std::fs::write(&elsewhere, config).unwrap();
     let mut list = workshop.command();
-    finish(list.args(["list", "--config"]).arg(&elsewhere)).expect(0).says("main/appdb/appdb-");
+    finish(list.args(["list", "--all", "--config"]).arg(&elsewhere)).expect(0).says("main/appdb/appdb-");
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let mut restore = workshop.command();
     restore.args(["restore", "appdb", "--create", "--to", &to, "--config"]).arg(&elsewhere);
