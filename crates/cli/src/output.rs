@@ -1,16 +1,24 @@
 //! The only place that prints: results on stdout, everything else on stderr.
 
-use std::borrow::Cow;
+mod colour;
+mod table;
+
 use std::fmt::Display;
-use std::io::{self, Write};
-use std::iter::repeat_n;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use longshore_core::Error;
-use longshore_core::error::printable;
+use longshore_core::plugin::GIVE_IDENTITY;
 use serde::Serialize;
 
+pub(crate) use self::colour::Colour;
+use self::colour::{BAD, DOUBTFUL, HINT};
 use crate::exit_code::Exit;
+
+/// A terminal is taken for no narrower than this.
+const NARROW: usize = 40;
 
 /// Where a verb says what it has to say.
 #[derive(Debug, Clone, Copy)]
@@ -49,33 +57,18 @@ impl Output {
         finish(io::stdout().write_all(bytes));
     }
 
-    /// Rows of the result beneath their headings, each column as wide as it must be. Headings that begin with `>` are of columns of numbers.
+    /// Rows of the result beneath their headings, each column as wide as it must be and none wider than the terminal lets it.
+    /// Headings that begin with `>` are of columns of numbers, and with `?` of columns that a narrow terminal does without.
     pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
-        let plain: Vec<String> = headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect();
-        let mut widths = vec![0; headings.len()];
-        for row in std::iter::once(&plain).chain(rows) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(shown(cell).chars().count());
-            }
+        self.line(table::render(headings, rows, width()).trim_end_matches('\n'));
+    }
+
+    /// A line that begins with a state, in its colour.
+    pub(crate) fn state(self, state: &str, rest: impl Display) {
+        match colour::of_state("STATE", state) {
+            Some(style) => self.line(format_args!("{style}{state}{style:#}{rest}")),
+            None => self.line(format_args!("{state}{rest}")),
         }
-        let mut text = String::new();
-        for row in std::iter::once(&plain).chain(rows) {
-            for ((cell, width), heading) in row.iter().zip(&widths).zip(headings) {
-                let cell = shown(cell);
-                let blanks = repeat_n(' ', width - cell.chars().count());
-                if heading.starts_with('>') {
-                    text.extend(blanks);
-                    text += &cell;
-                } else {
-                    text += &cell;
-                    text.extend(blanks);
-                }
-                text += "  ";
-            }
-            text.truncate(text.trim_end_matches(' ').len());
-            text.push('\n');
-        }
-        self.line(text.trim_end_matches('\n'));
     }
 
     /// Something to know, unless it is unwanted.
@@ -87,12 +80,12 @@ impl Output {
 
     /// Something to act on.
     pub(crate) fn warning(self, warning: impl Display) {
-        say(format_args!("warning: {warning}\n"));
+        say(format_args!("{DOUBTFUL}warning:{DOUBTFUL:#} {warning}\n"));
     }
 
     /// An error, layer by layer, and the way out.
     pub(crate) fn error(self, error: &Error) -> Exit {
-        let mut text = format!("error: {error}\n");
+        let mut text = format!("{BAD}error:{BAD:#} {error}\n");
         let mut next = std::error::Error::source(error);
         while let Some(cause) = next {
             let cause_text = cause.to_string();
@@ -101,8 +94,8 @@ impl Output {
             }
             next = cause.source();
         }
-        if let Some(hint) = error.remedy() {
-            text += &format!("hint: {hint}\n");
+        if let Some(hint) = error.remedy().map(remedy) {
+            text += &format!("{HINT}hint:{HINT:#} {hint}\n");
         }
         say(format_args!("{text}"));
         Exit::from(error)
@@ -110,9 +103,9 @@ impl Output {
 
     /// An error that is only words.
     pub(crate) fn problem(self, message: &str, hint: Option<&str>) {
-        say(format_args!("error: {message}\n"));
-        if let Some(hint) = hint {
-            say(format_args!("hint: {hint}\n"));
+        say(format_args!("{BAD}error:{BAD:#} {message}\n"));
+        if let Some(hint) = hint.map(remedy) {
+            say(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
         }
     }
 
@@ -129,6 +122,21 @@ impl Output {
     }
 }
 
+/// The identity file that a person may have meant to give.
+static IDENTITY: OnceLock<String> = OnceLock::new();
+
+/// Makes hints that an identity is missing name this file, if there is one.
+pub(crate) fn suggest_identity(file: Option<PathBuf>) {
+    if let Some(file) = file {
+        IDENTITY.get_or_init(|| format!("try the identity beside the configuration: --identity {}", file.display()));
+    }
+}
+
+/// The hint to show for one that an error has.
+fn remedy(hint: &str) -> &str {
+    if hint == GIVE_IDENTITY { IDENTITY.get().map_or(hint, String::as_str) } else { hint }
+}
+
 /// A question to whoever sits at the terminal; whether it could be put.
 pub(crate) fn ask(question: &str) -> bool {
     let mut stderr = io::stderr();
@@ -141,18 +149,20 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
-/// A cell as it may be shown; most are as they are.
-fn shown(cell: &str) -> Cow<'_, str> {
-    let is_plain = cell.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if is_plain { cell.into() } else { printable(cell).into() }
+/// The columns of the terminal that the result goes to, if it is one.
+fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0).max(NARROW))
 }
 
 fn print(text: std::fmt::Arguments<'_>) {
-    finish(io::stdout().write_fmt(text));
+    finish(anstream::stdout().write_fmt(text));
 }
 
 fn say(text: std::fmt::Arguments<'_>) {
-    finish(io::stderr().write_fmt(text));
+    finish(anstream::stderr().write_fmt(text));
 }
 
 /// Whether something that should have been printed was not.

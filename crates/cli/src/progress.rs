@@ -30,7 +30,7 @@ pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
     }
 }
 
-/// A bar for a read of unknown length, or nothing where that is unwanted.
+/// A bar for what is read, or nothing where that is unwanted. It knows its end once something is planned.
 pub(crate) fn counter(output: Output) -> Arc<Counter> {
     if output.is_quiet() || !std::io::stderr().is_terminal() {
         return Arc::new(Counter(ProgressBar::hidden()));
@@ -48,9 +48,23 @@ impl Counter {
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }
+
+    /// Prints something above the bar.
+    pub(crate) fn above(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
 }
 
 impl Progress for Counter {
+    fn planned(&self, bytes: u64) {
+        if self.0.length().is_none() {
+            self.0.set_length(0);
+            self.0.set_prefix("read");
+            self.0.set_style(bar_style());
+        }
+        self.0.inc_length(bytes);
+    }
+
     fn read(&self, bytes: u64) {
         self.0.inc(bytes);
     }
@@ -145,7 +159,7 @@ impl Bars {
 impl Watch for Bars {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
-        let total = self.all.add(ProgressBar::new(bytes).with_message("total").with_style(bar_style()));
+        let total = self.all.add(ProgressBar::new(bytes).with_prefix("total").with_style(bar_style()));
         total.enable_steady_tick(TICK);
         let mut known = self.known();
         known.total = Some(total);
@@ -157,11 +171,10 @@ impl Watch for Bars {
         let mut known = self.known();
         let bar = match known.estimates.get(subject).copied().flatten() {
             Some(bytes) => ProgressBar::new(bytes).with_style(bar_style()),
-            None => {
-                ProgressBar::new_spinner().with_style(style("{spinner} {msg:20} {bytes}, {bytes_per_sec} {prefix}"))
-            }
+            None => ProgressBar::new_spinner()
+                .with_style(style("{spinner} {prefix:16!} {bytes}, {bytes_per_sec} {wide_msg}")),
         };
-        let bar = self.all.insert(0, bar.with_message(subject.to_string()));
+        let bar = self.all.insert(0, bar.with_prefix(subject.to_string()));
         known.under_way.insert(subject.clone(), bar);
     }
 
@@ -171,7 +184,7 @@ impl Watch for Bars {
         let known = self.known();
         if let Some(bar) = known.under_way.get(subject) {
             if let Some(part) = part {
-                bar.set_prefix(part);
+                bar.set_message(part);
             }
             bar.inc(bytes);
         }
@@ -183,8 +196,8 @@ impl Watch for Bars {
     fn shipped(&self, _: &Subject, destination: &str, bytes: u64) {
         let mut known = self.known();
         let bar = known.destinations.entry(destination.to_owned()).or_insert_with(|| {
-            let bar = ProgressBar::new_spinner().with_style(style("  → {msg:18} {bytes}, {bytes_per_sec}"));
-            self.all.add(bar.with_message(destination.to_owned()))
+            let bar = ProgressBar::new_spinner().with_style(style("  → {prefix:14!} {bytes}, {bytes_per_sec}"));
+            self.all.add(bar.with_prefix(destination.to_owned()))
         });
         bar.inc(bytes);
     }
@@ -221,8 +234,9 @@ impl Watch for Bars {
     }
 }
 
+/// A bar that fits 80 columns; what does not fit of its message, or of the name before it, is cut.
 fn bar_style() -> ProgressStyle {
-    style("{spinner} {msg:20} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {prefix}")
+    style("{spinner} {prefix:16!} [{bar:10}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}")
 }
 
 /// A style; were its template wrong, the plain one.

@@ -107,7 +107,11 @@ impl Watch for Shown {
         self.say(format!("{name} from \"{}\": {}{estimate}", chosen.destination, HumanBytes(bytes)));
         let bar = match &self.all {
             Some(all) => {
-                let bar = all.add(ProgressBar::new(bytes).with_style(bar_style()).with_message(name.to_string()));
+                let bar = all.add(
+                    ProgressBar::new(bytes)
+                        .with_style(bar_style())
+                        .with_prefix(chosen.backup.manifest.subject.to_string()),
+                );
                 bar.enable_steady_tick(TICK);
                 bar
             }
@@ -123,7 +127,7 @@ impl Watch for Shown {
         at.read += bytes;
         at.bar.set_position(at.read.min(at.of));
         if at.read >= at.of {
-            at.bar.set_message(format!("{backup}: all read, indexes and statistics"));
+            at.bar.set_message("all read, indexes and statistics");
         }
         if self.all.is_none() && at.said.elapsed() >= LINES {
             at.said = Instant::now();
