@@ -1,11 +1,20 @@
 //! What can be said on the command line.
 
+mod list;
+mod remove;
+mod retention;
+
 use std::path::PathBuf;
 
-use chrono::NaiveDate;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
-use longshore_core::quantity::{Size, Span};
+use longshore_core::quantity::Span;
 use longshore_core::terms::MaxAge;
+
+pub(crate) use self::list::{List, State};
+use self::remove::REMOVE_HELP;
+pub(crate) use self::remove::Remove;
+pub(crate) use self::retention::{Retention, Simulate};
+use crate::output::Colour;
 
 /// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
 #[derive(Debug, Parser)]
@@ -21,6 +30,9 @@ pub(crate) struct Args {
     /// Neither progress nor notes; results and errors alone.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are honoured.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Colour,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -48,6 +60,9 @@ pub(crate) enum Verb {
     Drill(Drill),
     /// Remove what the retention policy does not keep.
     Prune(Prune),
+    /// Remove one backup by hand, from every destination that has it.
+    #[command(after_help = REMOVE_HELP)]
+    Remove(Remove),
     /// Try retention policies before they are trusted.
     #[command(subcommand)]
     Retention(Retention),
@@ -100,7 +115,8 @@ impl Verb {
             Self::Verify(_) => ("verify", OfJob::Named(None)),
             Self::Hold(_) => ("hold", OfJob::Named(None)),
             Self::Unhold(_) => ("unhold", OfJob::Named(None)),
-            Self::Sync(_) | Self::Prune(_) | Self::Restore(_) => return None,
+            Self::Remove(remove) if !remove.dry_run => ("remove", OfJob::Named(None)),
+            Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
             Self::Retention(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
@@ -123,7 +139,11 @@ pub(crate) struct Init {
     /// How to reach the cluster: libpq's keywords, URI or service. Without it, the local sockets are tried.
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) connection: Option<String>,
-    /// The folder to ship to, made if it is missing.
+    /// Where to ship to: a folder, made if it is missing, or ssh://USER@HOST/FOLDER, sftp://, rsync://, s3://BUCKET/PREFIX,
+    /// gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX. May be given more than once.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) ship: Vec<String>,
+    /// A folder to ship to, as --ship DIR.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) destination: Option<PathBuf>,
     /// Seal to this age recipient instead of making an identity here.
@@ -153,17 +173,6 @@ pub(crate) struct Run {
     pub(crate) json: Json,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct List {
-    /// Only this subject (a database, globals, or CLUSTER/SUBJECT).
-    pub(crate) subject: Option<String>,
-    /// Only what lies in this destination.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) destination: Option<String>,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
 /// What the exit codes of `status` mean.
 const STATUS_HELP: &str = "Exit codes: 0 nothing is stale, 2 no destination can be read, 3 a job's last run did not succeed, something is\n\
     stale or has no terms, or a destination cannot be read, 4 a newest backup is damaged. With --nagios: 0 OK, 1 WARNING,\n\
@@ -182,6 +191,8 @@ pub(crate) struct Status {
     pub(crate) nagios: bool,
     #[command(flatten)]
     pub(crate) identity: Identity,
+    #[command(flatten)]
+    pub(crate) local: Local,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -378,39 +389,6 @@ pub(crate) struct Prune {
     pub(crate) json: Json,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Retention {
-    /// Show what a policy would keep, over time and on a day, were there a run every so often. Touches no destination.
-    Simulate(Simulate),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct Simulate {
-    /// The policy's name in the configuration.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) policy: String,
-    /// How long after each run the next is, such as 6h or 1d.
-    #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
-    pub(crate) every: Span,
-    /// For how long there are runs, such as 90d or 3y; a year has 365 days.
-    #[arg(long = "for", value_name = "TIME", value_parser = quantity::<Span>)]
-    pub(crate) lasting: Span,
-    /// The day of the first run, in UTC. Today without it.
-    #[arg(long, value_name = "DATE")]
-    pub(crate) start: Option<NaiveDate>,
-    /// What each backup takes, such as 10GB or 256MiB.
-    #[arg(long, value_name = "SIZE", value_parser = quantity::<Size>)]
-    pub(crate) size: Option<Size>,
-    /// Show what there is at the end of this day, in UTC, instead of the last.
-    #[arg(long, value_name = "DATE")]
-    pub(crate) on: Option<NaiveDate>,
-    /// Draw it into this new file, too.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) svg: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) json: Json,
-}
-
 /// A size or a length of time, written as in the configuration.
 fn quantity<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
     T::try_from(text.to_owned())
@@ -501,6 +479,13 @@ pub(crate) struct Password {
     /// Ask for the server's password on the terminal.
     #[arg(long)]
     pub(crate) ask_password: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Local {
+    /// Show times in the time zone of this host, or of TZ where that is set [default: UTC].
+    #[arg(long)]
+    pub(crate) local: bool,
 }
 
 #[derive(Debug, ClapArgs)]

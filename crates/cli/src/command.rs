@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod manual;
 mod prune;
+mod remove;
 mod restore;
 mod retention;
 mod run;
@@ -27,7 +28,7 @@ use secrecy::SecretString;
 use crate::args::{Args, Identity, Password, Verb};
 use crate::ask::{self, Person};
 use crate::exit_code::Exit;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::plugins;
 use crate::recorder::Recorder;
 
@@ -42,6 +43,7 @@ struct Context {
 /// Does what the command line says.
 pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) -> Exit {
     let path = args.config.unwrap_or_else(usual_config);
+    let is_usual = path == usual_config() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
     let acting = args.verb.acting();
     let context = || {
         let context = Context::new(&path, *output, recorder.clone())?;
@@ -51,7 +53,7 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) ->
     };
     let asking = |password: &Password, job: Option<&str>| context()?.with_password(password, job);
     let done = match args.verb {
-        Verb::Init(init) => init::init(&path, init, *output).await,
+        Verb::Init(init) => init::init(&path, is_usual, init, *output).await,
         Verb::Check(check) => {
             async { check::check(&asking(&check.password, check.job.as_deref())?, &check).await }.await
         }
@@ -63,6 +65,7 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) ->
         Verb::Restore(restore) => async { restore::restore(&context()?, *restore).await }.await,
         Verb::Drill(drill) => async { drill::drill(&context()?, &drill).await }.await,
         Verb::Prune(prune) => async { prune::prune(&context()?, &prune).await }.await,
+        Verb::Remove(remove) => async { remove::remove(&context()?, &remove).await }.await,
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
@@ -80,6 +83,7 @@ impl Context {
     fn new(path: &std::path::Path, output: Output, recorder: Recorder) -> Result<Self> {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
+        output::suggest_identity(longshore_service::identity::beside(&config));
         Ok(Self { config, registry, output, recorder })
     }
 
@@ -113,8 +117,13 @@ fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
     password.filter(|password| password.ask_password).map(|_| ask::password()).transpose()
 }
 
-/// What opens backups, and the person who knows its passphrase.
-fn identities(identity: &Identity) -> Identities {
+/// What opens backups: what the command line names, or else the configuration.
+async fn identities(identity: &Identity, config: &Config) -> Result<Identities> {
+    longshore_service::identity::identities(&given(identity), config).await
+}
+
+/// What the command line names to open backups with, and the person who knows its passphrase.
+fn given(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
     Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(Person) }
 }

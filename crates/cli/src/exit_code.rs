@@ -7,9 +7,10 @@ use longshore_core::{Error, Kind, Stage};
 use longshore_service::report::Outcome;
 
 /// The exit codes, as the README lists them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All of it succeeded.
+    #[default]
     Done = 0,
     /// What was asked for, or the configuration, cannot work.
     Usage = 1,

@@ -10,6 +10,7 @@
 //! | `recorder.rs` | the run report of the verb that is executed |
 //! | `ask.rs` | secrets from a terminal or the environment |
 //! | `signals.rs` | who asks us to end, and what is waited for then |
+//! | `zone.rs` | the time zone that times are shown in |
 //! | `exit_code.rs` | what a program that called us is told |
 
 mod args;
@@ -21,6 +22,7 @@ mod plugins;
 mod progress;
 mod recorder;
 mod signals;
+mod zone;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return output::usage(&error).into(),
     };
+    args.color.apply();
     let output = Output::new(args.quiet);
     let worked = panic::catch_unwind(|| work(args, &output));
     worked.unwrap_or(Exit::Bug).into()

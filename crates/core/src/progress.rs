@@ -6,6 +6,9 @@ use crate::error::Error;
 
 /// Told how far a stream is, from several tasks at once. It must not wait.
 pub trait Progress: Send + Sync {
+    /// So many more bytes are to be read.
+    fn planned(&self, _bytes: u64) {}
+
     /// So many more bytes were read.
     fn read(&self, bytes: u64);
 

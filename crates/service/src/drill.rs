@@ -8,13 +8,13 @@
 //! | `question.rs` | the owner's own questions |
 
 mod choice;
-mod identity;
 mod judgement;
 mod question;
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -24,7 +24,8 @@ use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Manifest, Tool};
 use longshore_core::pipeline::{fetch, is_damage, undo};
-use longshore_core::plugin::{Identities, Scripts, Target, TargetDatabase};
+use longshore_core::plugin::{GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
+use longshore_core::progress::Progress;
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
 use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
 use longshore_core::subject::Subject;
@@ -36,6 +37,8 @@ pub use self::choice::Wish;
 use self::choice::{Choice, choose};
 use crate::config::{Config, Job};
 use crate::hold::author;
+use crate::identity::for_drill;
+use crate::inspect::counted;
 use crate::problem::Problem;
 use crate::record::record;
 use crate::registry::Registry;
@@ -96,6 +99,8 @@ pub struct Driller<'a> {
     pub scripts: Scripts,
     /// Where the place to restore to is made, if not where the job says.
     pub scratch_dir: Option<&'a Path>,
+    /// Hears how much was restored.
+    pub progress: Arc<dyn Progress>,
 }
 
 /// One backup under drill.
@@ -143,7 +148,7 @@ impl Driller<'_> {
     pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
         let job = self.config.job(wish.job.as_deref())?;
         let Choice { destination, store, backups, warnings } = choose(self.config, job, wish).await?;
-        let identities = identity::identities(self.identities, &job.drill).await?;
+        let identities = for_drill(self.identities, &job.drill, self.config).await?;
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
         began("making a place to restore to");
@@ -214,9 +219,7 @@ impl Driller<'_> {
         for backup in backups {
             if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
                 let message = format!("sealed with {encryption}");
-                return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(
-                    "give an identity that opens it: --identity FILE, or identity or identity_command in [job.NAME.drill]",
-                ));
+                return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(GIVE_IDENTITY));
             }
             let details = match record(self.registry, identities, store, &backup).await {
                 Err(error) if !is_damage(&error) => return Err(error),
@@ -236,6 +239,8 @@ impl Driller<'_> {
         began: &(dyn Fn(&str) + Sync),
     ) -> Result<()> {
         self.prepare(ground, &candidates).await?;
+        let bytes = candidates.iter().map(|candidate| candidate.backup.manifest.artifact.plaintext.bytes);
+        self.progress.planned(bytes.fold(0, u64::saturating_add));
         let mut restored = Vec::new();
         for candidate in candidates {
             began(&format!("restoring {} from \"{}\"", candidate.backup.name, ground.destination));
@@ -319,6 +324,7 @@ impl Driller<'_> {
             let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
             let begun = Instant::now();
             let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
+            let plaintext = counted(plaintext, Arc::clone(&self.progress));
             let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
             notes.extend(told);
             // All of it is wanted: nothing is chosen by what was recorded.

@@ -169,7 +169,8 @@ impl Inspector<'_> {
     }
 }
 
-fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
+/// Tells of every byte that passes.
+pub(crate) fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
     use futures_util::StreamExt;
     stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }

@@ -15,6 +15,7 @@
 //! | [`schedule`] | when runs are due |
 //! | `series` | which series no longer grow |
 //! | [`drill`] | proving that backups can be restored, by restoring them |
+//! | [`identity`] | what opens backups, where the command line names nothing |
 //! | [`hold`] | exempting a backup from letting go |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod drill;
 mod fault;
 pub mod hold;
+pub mod identity;
 pub mod inspect;
 mod lock;
 mod memory;

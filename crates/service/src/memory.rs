@@ -85,7 +85,8 @@ fn enough(destination: &str, what: &str, there: usize, left: usize) -> Result<()
     }
     let message = format!("there are {there} {what}, where the last prune left {left}");
     Err(Error::new(Stage::Retention, Kind::Refused, destination, message).hint(
-        "find out where they went; if it is as it should be, say so once with `longshore prune --despite listing`",
+        "find out where they went: `longshore sync` copies them back from another destination; if this one was made anew, \
+         or they may be gone, say so once with `longshore prune --despite listing`",
     ))
 }
 

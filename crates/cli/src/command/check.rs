@@ -9,20 +9,20 @@ use crate::exit_code::Exit;
 
 pub(super) async fn check(context: &Context, args: &Check) -> Result<Exit> {
     let Context { config, registry, output, .. } = context;
-    let identities = identities(&args.identity);
+    let identities = identities(&args.identity, config).await?;
     let findings = longshore_service::check::check(config, registry, args.job.as_deref(), &identities).await?;
     if args.json.json {
         output.json(&findings);
     } else {
         for finding in &findings {
-            let sign = match finding.outcome {
-                Outcome::Good => "ok     ",
-                Outcome::Warning => "warning",
-                Outcome::Failed => "FAILED ",
+            let (sign, gap) = match finding.outcome {
+                Outcome::Good => ("ok", "       "),
+                Outcome::Warning => ("warning", "  "),
+                Outcome::Failed => ("FAILED", "   "),
             };
             // Causes may have several lines; the first column stays the sign's.
             let message = finding.message.replace('\n', "\n           ");
-            output.line(format_args!("{sign}  {}: {message}", finding.subject));
+            output.state(sign, format_args!("{gap}{}: {message}", finding.subject));
             if let Some(remedy) = &finding.remedy {
                 output.line(format_args!("         → {remedy}"));
             }

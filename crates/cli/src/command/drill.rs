@@ -12,9 +12,10 @@ use longshore_service::catalogs::moment;
 use longshore_service::drill::{Driller, Report, Wish};
 
 use crate::args;
-use crate::command::{Context, identities};
+use crate::command::{Context, given};
 use crate::exit_code::Exit;
 use crate::output::Output;
+use crate::progress;
 
 /// How many comparisons are shown that are not as recorded; the record has all.
 const SHOWN: usize = 20;
@@ -23,7 +24,9 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     let Context { config, registry, output, recorder } = context;
     // Made first: a page that cannot be written is to be known before an hour of work.
     let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
-    let identities = identities(&args.identity);
+    // A job may name others for its drills, which go before those of the configuration.
+    let identities = given(&args.identity);
+    let counter = progress::counter(*output);
     let driller = Driller {
         config,
         registry,
@@ -31,6 +34,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         jobs: args.jobs,
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         scratch_dir: args.scratch_dir.as_deref(),
+        progress: counter.clone(),
     };
     let wish = Wish {
         job: args.job.clone(),
@@ -38,7 +42,9 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         backup: args.backup.clone(),
         at: args.at.as_deref().map(moment).transpose()?,
     };
-    let report = driller.drill(&wish, &|what| output.note(what)).await?;
+    let drilled = driller.drill(&wish, &|what| counter.above(|| output.note(what))).await;
+    counter.finish();
+    let report = drilled?;
     recorder.made(&report);
     if let Some(page) = page {
         page.finish(&page::page(&report))?;

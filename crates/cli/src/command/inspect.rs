@@ -12,7 +12,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::inspect::{Depth, From, Inspected, Inspector, clock};
 
 use crate::args::Inspect;
-use crate::command::{Context, identities};
+use crate::command::{Context, given, identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins::{self, Facts, Table};
@@ -20,17 +20,20 @@ use crate::progress;
 
 pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &Inspect, output: Output) -> Result<Exit> {
     let registry = plugins::registry();
-    let identities = identities(&args.identity);
     let counter = progress::counter(output);
-    let inspector = Inspector { registry: &registry, identities: &identities, progress: counter.clone() };
+    let progress = counter.clone();
     let path = Path::new(&args.what);
     let is_file = args.destination.is_none() && (args.what == "-" || path.exists());
     let inspected = async {
         if is_file {
+            let identities = given(&args.identity);
+            let inspector = Inspector { registry: &registry, identities: &identities, progress };
             return inspector.file(&args.what, bytes(path)?).await;
         }
         let context = context().map_err(|error| neither_file_nor_configuration(error, args))?;
         let depth = if args.check { Depth::Everything } else { Depth::Record };
+        let identities = identities(&args.identity, &context.config).await?;
+        let inspector = Inspector { registry: &registry, identities: &identities, progress };
         let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), depth).await;
         let (inspected, warnings) = found.map_err(|error| not_a_file(error, &args.what))?;
         warnings.iter().for_each(|warning| output.warning(warning));
@@ -83,7 +86,8 @@ fn read<R: io::Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, name
 fn not_a_file(error: Error, what: &str) -> Error {
     if error.kind() == Kind::NotFound {
         let what = printable(what);
-        let hint = format!("there is no file \"{what}\" here, either; `longshore list` shows the backups");
+        let known = error.remedy().unwrap_or("`longshore list` shows the backups");
+        let hint = format!("{known}; there is no file \"{what}\" here, either");
         return error.hint(hint);
     }
     error

@@ -10,7 +10,7 @@ use crate::command::{Context, prune};
 use crate::exit_code::Exit;
 
 pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
-    let Context { config, output, .. } = context;
+    let Context { config, output, recorder, .. } = context;
     if args.why.trim().is_empty() {
         return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("write a reason"));
     }
@@ -25,6 +25,7 @@ pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
             (remove_one(config, &One { mode: Mode::Act, ..one }).await?, Mode::Act)
         }
     };
+    recorder.made(&removed[..]);
     if args.json.json {
         output.json(&removed);
     } else {

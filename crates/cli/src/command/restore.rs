@@ -35,7 +35,7 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         let message = "writes to a new file, which must be named";
         return Err(Error::new(Stage::Config, Kind::Usage, "--output", message).hint("name it ./- if that is its name"));
     }
-    let identities = identities(&args.identity);
+    let identities = identities(&args.identity, config).await?;
     let Choice { backups: chosen, missing, warnings } = choose(config, &what(&args)?, args.from.as_deref()).await?;
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);

@@ -14,6 +14,7 @@ use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
+use crate::zone::Zone;
 
 pub(super) async fn status(
     context: impl FnOnce() -> Result<Context>,
@@ -22,7 +23,7 @@ pub(super) async fn status(
 ) -> Result<Exit> {
     let looked = async {
         let Context { config, registry, .. } = context()?;
-        let identities = identities(&args.identity);
+        let identities = identities(&args.identity, &config).await?;
         let request =
             Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &tables };
         look(&config, &registry, &request).await
@@ -37,7 +38,7 @@ pub(super) async fn status(
             return Ok(Exit::Failed);
         }
     } else {
-        table::show(output, &status);
+        table::show(output, &status, Zone::of(args.local.local));
     }
     Ok(exit(&status))
 }

@@ -18,7 +18,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         None if args.all => Which::All,
         None => args.percent.and_then(Percent::new).map_or(Which::Newest, Which::Sample),
     };
-    let identities = identities(&args.identity);
+    let identities = identities(&args.identity, config).await?;
     let counter = progress::counter(*output);
     let reader = Reader {
         config,

@@ -34,7 +34,7 @@ impl<'a> Owner<'a> {
     pub(super) fn job(self) -> Option<&'a Job> {
         match self {
             Self::Job(job, _) => Some(job),
-            Self::Adoption(_) => None,
+            Self::Adoption(_) | Self::Person(..) => None,
         }
     }
 

@@ -11,7 +11,11 @@ use longshore_service::status::{
 };
 
 use crate::output::Output;
+use crate::zone::Zone;
 
+/// Restores that are quicker, and dumps that are smaller, vary by themselves.
+const NOISE_SECONDS: f64 = 5.0;
+const NOISE_BYTES: f64 = 1_048_576.0;
 /// As many destinations have a column each; more would not fit, and what is wrong at one is said above.
 const COLUMNS: usize = 6;
 /// So many of a kind are said one by one.
@@ -20,12 +24,12 @@ const SAID: usize = 10;
 const NAMED: usize = 3;
 
 /// Shows it all.
-pub(super) fn show(output: Output, status: &Status) {
+pub(super) fn show(output: Output, status: &Status, zone: Zone) {
     attention(output, status);
     if status.series.is_empty() {
         output.note("no backups");
     } else {
-        series(output, &status.series);
+        series(output, &status.series, zone);
         output.line("");
     }
     jobs(output, &status.jobs);
@@ -86,17 +90,19 @@ fn word(level: Level) -> &'static str {
 }
 
 /// A line for each series; columns in which nothing stands are left out.
-fn series(output: Output, all: &[SeriesStatus]) {
+fn series(output: Output, all: &[SeriesStatus], zone: Zone) {
     let names: BTreeSet<&str> =
         all.iter().flat_map(|series| &series.destinations).map(|at| at.destination.as_str()).collect();
     let columns = if (2..=COLUMNS).contains(&names.len()) { names } else { BTreeSet::new() };
     let mut headings = vec!["SERIES".to_owned(), "JOB".to_owned(), "STATE".to_owned(), ">NEWEST".to_owned()];
     headings.extend(columns.iter().map(|name| format!(">{name}")));
-    let rest = [">COPIES", ">VERIFIED", ">DRILLED", ">RESTORE", ">TREND", ">SIZE", ">TREND", "NEXT RUN (UTC)"];
+    let next_run = format!("?NEXT RUN ({})", zone.name());
+    let rest =
+        [">COPIES", "?>VERIFIED", "?>DRILLED", "?>RESTORE", "?>RESTORE ±", ">SIZE", "?>SIZE ±", next_run.as_str()];
     headings.extend(rest.map(str::to_owned));
-    let mut rows: Vec<_> = all.iter().map(|series| row(series, &columns)).collect();
+    let mut rows: Vec<_> = all.iter().map(|series| row(series, &columns, zone)).collect();
     let several = all.iter().any(|series| series.job != all[0].job);
-    let optional = |heading: &str| [">RESTORE", ">TREND", "NEXT RUN (UTC)"].contains(&heading);
+    let optional = |heading: &str| ["?>RESTORE", "?>RESTORE ±", "?>SIZE ±", next_run.as_str()].contains(&heading);
     for place in (0..headings.len()).rev() {
         let is_empty = optional(&headings[place]) && rows.iter().all(|row| row[place].is_empty());
         if is_empty || headings[place] == "JOB" && !several {
@@ -108,7 +114,7 @@ fn series(output: Output, all: &[SeriesStatus]) {
     output.table(&headings, &rows);
 }
 
-fn row(series: &SeriesStatus, columns: &BTreeSet<&str>) -> Vec<String> {
+fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: Zone) -> Vec<String> {
     let state = match series.level {
         Level::Good if series.ended.is_some() => "ended",
         level => word(level),
@@ -130,10 +136,10 @@ fn row(series: &SeriesStatus, columns: &BTreeSet<&str>) -> Vec<String> {
         proved(series, |at| at.verified.as_ref()),
         proved(series, |at| at.drilled.as_ref()),
         restore.map(|restore| lasting(restore.seconds)).unwrap_or_default(),
-        restore.and_then(|restore| trend(restore.seconds, restore.median_seconds?)).unwrap_or_default(),
+        restore.and_then(|restore| trend(restore.seconds, restore.median_seconds?, NOISE_SECONDS)).unwrap_or_default(),
         size.map_or_else(|| "-".to_owned(), |size| HumanBytes(size.plaintext_bytes).to_string()),
-        size.and_then(|size| trend(size.plaintext_bytes as f64, usual? as f64)).unwrap_or_default(),
-        series.next_run.map(|next| next.format("%Y-%m-%d %H:%M").to_string()).unwrap_or_default(),
+        size.and_then(|size| trend(size.plaintext_bytes as f64, usual? as f64, NOISE_BYTES)).unwrap_or_default(),
+        series.next_run.map(|next| zone.minute(next)).unwrap_or_default(),
     ]);
     row
 }
@@ -162,9 +168,9 @@ fn lasting(seconds: f64) -> String {
     age(TimeDelta::seconds(seconds.round() as i64))
 }
 
-/// How much more it is than usual, in percent.
-fn trend(now: f64, usual: f64) -> Option<String> {
-    (usual > 0.0).then(|| format!("{:+.0} %", (now / usual - 1.0) * 100.0))
+/// How much more it is than usual, in percent; nothing where both are less than what varies by itself.
+fn trend(now: f64, usual: f64, noise: f64) -> Option<String> {
+    (usual > 0.0 && now.max(usual) >= noise).then(|| format!("{:+.0} %", (now / usual - 1.0) * 100.0))
 }
 
 /// A line for each job: how its last run ended.
