@@ -3,17 +3,16 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `choice.rs` | which backups, from which destination |
-//! | `identity.rs` | what opens them, for the drill alone |
+//! | `artifact.rs` | the sealed bytes in a file of the drill's own |
 //! | `judgement.rs` | whether the backup is bad or the place is not fit |
 //! | `question.rs` | the owner's own questions |
 
+mod artifact;
 mod choice;
 mod judgement;
 mod question;
 
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,16 +22,16 @@ use longshore_core::check::Outcome;
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Manifest, Tool};
-use longshore_core::pipeline::{fetch, is_damage, undo};
+use longshore_core::pipeline::{is_damage, undo};
 use longshore_core::plugin::{GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::progress::Progress;
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
-use longshore_core::stream::{ByteStream, drain, from_bytes, transform};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use self::artifact::{read, save};
 pub use self::choice::Wish;
 use self::choice::{Choice, choose};
 use crate::config::{Config, Job};
@@ -319,7 +318,7 @@ impl Driller<'_> {
         let lease = lease(ground.store, &backup.name).await;
         let restored = async {
             let begun = Instant::now();
-            let file = save(ground, manifest).await?;
+            let file = save(ground.store, manifest, ground.scratch.folder()).await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
             let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
             let begun = Instant::now();
@@ -477,28 +476,6 @@ async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()>
         }
     };
     drill.put(ground.store, encrypt.as_deref(), time).await.map(drop)
-}
-
-/// Fetches the sealed bytes into the private folder.
-async fn save(ground: &Ground<'_>, manifest: &Manifest) -> Result<PathBuf> {
-    let path = ground.scratch.folder().join("artifact");
-    let name = path.display().to_string();
-    // Of a backup before it that failed.
-    std::fs::remove_file(&path).ok();
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    let mut file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot make the file", error))?;
-    let sealed = fetch(ground.store, manifest).await?;
-    let wrap = move |error| Error::io(Stage::Drill, name, "cannot write the file", error);
-    drain(transform(sealed, wrap, move |reader, _| io::copy(reader, &mut file).map(drop))).await?;
-    Ok(path)
-}
-
-/// The bytes of a file.
-fn read(path: PathBuf) -> ByteStream {
-    let name = path.display().to_string();
-    let wrap = move |error| Error::io(Stage::Drill, name, "cannot read the file", error);
-    transform(from_bytes(""), wrap, move |_, writer| io::copy(&mut std::fs::File::open(path)?, writer).map(drop))
 }
 
 fn seconds(since: Instant) -> f64 {
