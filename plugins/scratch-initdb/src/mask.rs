@@ -18,6 +18,9 @@ const SOCKETS: &str = "/proc/net/unix";
 /// The mounts that are visible here.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
+/// The file systems of a host itself.
+const LOCAL: [&str; 9] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs", "zfs"];
+
 /// The name of a server's socket begins with this.
 const SERVER_SOCKET: &str = ".s.PGSQL.";
 
@@ -78,12 +81,14 @@ fn bound(list: &str) -> BTreeSet<PathBuf> {
     list.lines().filter_map(path).collect()
 }
 
-/// The mount points in the kernel's list, but for the root and what holds no sockets.
+/// The mount points in the kernel's list that may hold a server's socket. Those of other file systems are not looked into:
+/// a host that is gone would hold the look up.
 fn mounted(list: &str) -> BTreeSet<PathBuf> {
     let point = |line: &str| {
-        let point = line.split(' ').nth(4)?.replace("\\040", " ");
-        let is_systems = ["/proc", "/sys"].iter().any(|system| Path::new(&point).starts_with(system));
-        (point != "/" && !is_systems).then(|| PathBuf::from(point))
+        let (mount, source) = line.split_once(" - ")?;
+        let point = mount.split(' ').nth(4)?.replace("\\040", " ");
+        let is_local = LOCAL.contains(&source.split(' ').next()?);
+        (point != "/" && is_local).then(|| PathBuf::from(point))
     };
     list.lines().filter_map(point).collect()
 }
@@ -138,7 +143,7 @@ mod tests {
              00000000ddb60a62: 00000003 00000000 00000000 0001 03  1211 @/abstract\n";
         assert_eq!(bound(list), paths(["/run/a b/.s.PGSQL.5432"]));
         let list = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n\
-             30 27 254:0 /x /a\\040volume rw - ext4 /dev/vda rw\n";
+             30 27 254:0 /x /a\\040volume rw - ext4 /dev/vda rw\n31 27 0:40 / /net rw - nfs4 gone:/ rw\n";
         assert_eq!(mounted(list), paths(["/a volume"]));
     }
 }
