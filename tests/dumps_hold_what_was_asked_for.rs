@@ -124,7 +124,10 @@ fn a_database_whose_removal_was_interrupted_is_left_out() {
         workshop.cluster.create_database(name);
     }
     workshop.cluster.psql("postgres", "update pg_database set datconnlimit = -2 where datname = 'wreck'");
-    workshop.longshore(&["run"]).expect(0).says("\"wreck\" is left out: a DROP DATABASE of it was interrupted");
+    workshop
+        .longshore(&["run"])
+        .expect(0)
+        .says("not captured: database \"wreck\": a DROP DATABASE of it was interrupted");
     let backups = workshop.json(&["list", "--json"]);
     assert_eq!(backups.as_array().unwrap().len(), 3, "appdb, postgres and the globals: {backups}");
 }

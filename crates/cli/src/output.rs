@@ -83,6 +83,11 @@ impl Output {
         say(format_args!("{DOUBTFUL}warning:{DOUBTFUL:#} {warning}\n"));
     }
 
+    /// The way out of what a warning said.
+    pub(crate) fn hint(self, hint: impl Display) {
+        say(format_args!("hint: {hint}\n"));
+    }
+
     /// An error, layer by layer, and the way out.
     pub(crate) fn error(self, error: &Error) -> Exit {
         let mut text = format!("{BAD}error:{BAD:#} {error}\n");

@@ -3,6 +3,8 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore, Scratch, Examine |
+//! | [`survey`] | what a run would copy, leave out and need |
+//! | [`standby`] | pausing the replay of a standby, and its conflicts |
 //! | [`stream`] | the stream between stages and its promise, with adapters |
 //! | [`meter`], [`compress`], [`fan_out`] | what happens to bytes between the joints |
 //! | [`progress`] | how far it is, for whoever watches |
@@ -51,8 +53,10 @@ pub mod retention;
 pub mod root;
 pub mod run_report;
 pub mod stage;
+pub mod standby;
 pub mod stream;
 pub mod subject;
+pub mod survey;
 pub mod terms;
 
 pub use error::{Error, Kind, Result, Stage};

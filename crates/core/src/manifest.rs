@@ -53,6 +53,9 @@ pub struct Manifest {
     /// What could not be captured, such as role passwords.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_captured: Vec<String>,
+    /// Parts of the cluster that no backup of the run contains, such as databases that allow no connections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run_not_captured: Vec<String>,
     /// What the program that made the dump warned of. Where the backup is sealed, that travels in the details, since it names tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -259,11 +262,11 @@ impl Manifest {
 
     /// Gives back the room that its lists have for more: a catalog keeps thousands of manifests.
     fn shrink(&mut self) {
-        let Self { verified, not_captured, warnings, needs, shipments, recipients, .. } = self;
+        let Self { verified, not_captured, run_not_captured, warnings, needs, shipments, recipients, .. } = self;
         verified.shrink_to_fit();
         needs.shrink_to_fit();
         shipments.shrink_to_fit();
-        [not_captured, warnings, recipients].into_iter().for_each(Vec::shrink_to_fit);
+        [not_captured, run_not_captured, warnings, recipients].into_iter().for_each(Vec::shrink_to_fit);
     }
 
     /// Reads the manifest that lies under `key`. It must be of a format this program knows, and be the one that belongs there.

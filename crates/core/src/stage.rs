@@ -25,12 +25,15 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::left_out::LeftOut;
 use crate::lock::{Holder, Lock};
-use crate::manifest::{DatabaseFacts, Format, Manifest, Server, Tool, Verification};
+use crate::manifest::{DatabaseFacts, Format, Manifest, Tool, Verification};
 use crate::plugin::Cluster;
 use crate::progress::Progress;
 use crate::quantity::Span;
+use crate::standby::Standby;
 use crate::stream::{Afterword, ByteStream};
 use crate::subject::Subject;
+use crate::survey::Requirements;
+pub use crate::survey::{Survey, Surveyed};
 
 /// Reads from a cluster.
 #[async_trait]
@@ -46,26 +49,17 @@ pub trait Dump: Check {
     async fn data_directory(&self) -> Option<PathBuf> {
         None
     }
-}
 
-/// What a [`Dump`] found to copy, and where.
-#[derive(Debug, Clone)]
-pub struct Survey {
-    /// The server that would be read.
-    pub server: Server,
-    /// What would be copied, in the order in which to do it.
-    pub subjects: Vec<Surveyed>,
-    /// What its owner should hear, such as a pattern that matches nothing.
-    pub warnings: Vec<String>,
-}
+    /// Returns the features that a place to restore to must have. Looks into every database that would be copied, so an
+    /// error is one of a database that cannot be reached.
+    async fn requirements(&self) -> Result<Requirements> {
+        Ok(Requirements::default())
+    }
 
-/// One subject that a survey found.
-#[derive(Debug, Clone)]
-pub struct Surveyed {
-    /// What it is.
-    pub subject: Subject,
-    /// About how much there is to read, in bytes: a database's size on disk, for progress and free space.
-    pub estimated_bytes: Option<u64>,
+    /// Returns the server as a standby, whose replay can be paused, where the stage can do that.
+    fn standby(&self) -> Option<&dyn Standby> {
+        None
+    }
 }
 
 /// A dump under way.
@@ -330,6 +324,12 @@ pub trait Scratch: Check {
     /// Makes a place that takes these backups, and stands in for what their run does not bring. A place that cannot be had here (a release or an extension that is not installed, no
     /// room) is an error with the way out, and says nothing about the backups.
     async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>>;
+
+    /// Looks for features of the source that the place lacks, where that can be seen before it is made.
+    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+        let _ = requirements;
+        Vec::new()
+    }
 }
 
 /// A cluster, or a part of one, that is there for one drill. Dropping it removes what was made for it, too, as far as that can be done

@@ -13,6 +13,8 @@
 //! | [`money`] | the locale that values of type money are written in |
 //! | [`pooler`] | the proof that a connection passes no connection pooler |
 //! | [`server`] | what a server says of itself, its databases and our role |
+//! | [`limits`] | the connections that a server grants our role |
+//! | [`standby`] | a standby's replay, and its conflicts with dumps |
 //! | [`argument`] | what a user may add to a command line, and what would break the pipeline |
 //! | [`directory`] | the directory format as one tar stream |
 //! | [`script`] | plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement |
@@ -23,10 +25,12 @@ pub mod client;
 pub mod conninfo;
 pub mod database;
 pub mod directory;
+pub mod limits;
 pub mod money;
 pub mod pooler;
 pub mod script;
 pub mod server;
 mod service_file;
 mod session;
+pub mod standby;
 pub mod tool;

@@ -105,6 +105,12 @@ pub struct Database {
     pub name: String,
     /// Whether anyone may connect to it.
     pub allows_connections: bool,
+    /// Whether the role has the CONNECT privilege.
+    pub may_connect: bool,
+    /// How many connections it takes at once; negative: no limit of its own.
+    pub connection_limit: i64,
+    /// How many connections to it there are.
+    pub sessions: i64,
     /// Whether a `DROP DATABASE` of it was interrupted: nothing can be done with it but to drop it again.
     pub invalid: bool,
     /// Whether it is a template.
@@ -120,6 +126,11 @@ pub struct Database {
 const DATABASES: &str = "select coalesce(json_agg(json_build_object(
     'name', datname,
     'allows_connections', datallowconn,
+    'may_connect', has_database_privilege(session_user, oid, 'connect'),
+    'connection_limit', datconnlimit,
+    'sessions', (select count(*) from pg_catalog.pg_stat_activity a where a.datid = d.oid and a.usesysid is not null
+        and a.pid <> pg_backend_pid()
+        and (a.usename = session_user and a.backend_start > clock_timestamp() - interval '2 seconds') is not true),
     'invalid', datconnlimit = -2,
     'template', datistemplate,
     'bytes', case when has_database_privilege(oid, 'connect') or pg_has_role('pg_read_all_stats', 'usage') then pg_database_size(oid) end,
@@ -133,6 +144,22 @@ const DATABASES: &str = "select coalesce(json_agg(json_build_object(
 /// All databases of the server, by name.
 pub async fn databases(client: &Client) -> Result<Vec<Database>> {
     client.ask(DATABASES).await
+}
+
+// A table, a function or the like that is not PostgreSQL's own, by the ids that pg_dump tells them by.
+const OWN_OBJECTS: &str =
+    "select to_json(exists (select from pg_catalog.pg_class where oid >= 16384 and relpersistence <> 't'
+        and relnamespace <> 'pg_toast'::regnamespace)
+    or exists (select from pg_catalog.pg_namespace where oid >= 16384 and nspname !~ '^pg_(toast_)?temp_')
+    or exists (select from pg_catalog.pg_proc where oid >= 16384)
+    or exists (select from pg_catalog.pg_type where oid >= 16384 and typtype in ('d', 'e', 'r'))
+    or exists (select from pg_catalog.pg_extension where oid >= 16384)
+    or exists (select from pg_catalog.pg_largeobject_metadata)
+    or exists (select from pg_catalog.pg_foreign_data_wrapper where oid >= 16384))";
+
+/// Returns whether the database that `client` connects to has objects of its own, such as tables: a new one has none.
+pub async fn has_own_objects(client: &Client) -> Result<bool> {
+    client.ask(OWN_OBJECTS).await
 }
 
 /// A name as SQL's identifier, always quoted.

@@ -104,6 +104,8 @@ pub struct Job {
     pub name: String,
     /// Where it works.
     pub site: Site,
+    /// Whether a standby's replay is paused while it dumps.
+    pub pause_replay: bool,
     /// What it dumps.
     pub dump: Vec<Builder<dyn Dump>>,
     /// Who judges; the default where the job names nobody.
@@ -335,6 +337,7 @@ impl Known<'_> {
                 packing: settings.compression.resolve().map_err(|message| wrong(format!("compression: {message}")))?,
                 scratch_dir: settings.scratch_dir,
             },
+            pause_replay: cluster.pause_replay,
             dump,
             verify,
             encrypt,

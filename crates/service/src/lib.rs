@@ -6,6 +6,8 @@
 //! | [`registry`] | which plugins there are |
 //! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
 //! | [`run_report`] | the record that each run of a verb leaves, here and at destinations |
+//! | `survey` | the look at the server before a run and in a check |
+//! | `pause` | a standby's replay, paused while a run dumps |
 //! | [`report`], [`problem`] | what became of a run, and what went wrong in it |
 //! | [`check`] | what would fail at 3 a.m. |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
@@ -40,6 +42,7 @@ pub mod identity;
 pub mod inspect;
 mod lock;
 mod memory;
+mod pause;
 mod place;
 pub mod problem;
 pub mod prune;
@@ -56,6 +59,7 @@ mod series;
 pub mod simulate;
 pub mod status;
 mod suggestion;
+mod survey;
 pub mod sweep;
 pub mod sync;
 pub mod verify;

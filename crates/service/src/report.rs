@@ -8,6 +8,7 @@ use longshore_core::manifest::Verification;
 use longshore_core::meter::Digest;
 use longshore_core::run_report::Class;
 use longshore_core::subject::Subject;
+use longshore_core::survey::NotCaptured;
 use serde::Serialize;
 
 use crate::problem::Problem;
@@ -28,6 +29,8 @@ pub struct Report {
     pub artifacts: Vec<ArtifactReport>,
     /// Destinations that could not take part from the start.
     pub left_out: Vec<DestinationReport>,
+    /// Parts of the cluster that no backup of the run contains.
+    pub not_captured: Vec<NotCaptured>,
     /// What its owner should hear.
     pub warnings: Vec<String>,
     /// What retention did.

@@ -1,5 +1,7 @@
 //! One run of a job: look, copy globals first, then databases in parallel, then let go of what the policy does not keep.
 
+mod conflict;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +12,7 @@ use futures_util::future::join_all;
 use longshore_core::catalog::{Catalog, Series};
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::lock::Lock;
-use longshore_core::manifest::{Cluster, Server};
+use longshore_core::manifest::Cluster;
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Delivery, Destination, Order, Pipeline, Shipped};
 use longshore_core::progress::Progress;
@@ -18,16 +20,19 @@ use longshore_core::retention::Regime;
 use longshore_core::run_report::Class;
 use longshore_core::stage::{Dump, Surveyed};
 use longshore_core::subject::Subject;
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::survey::Connections;
+use longshore_core::{Error, Kind, Result};
 
 use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::lock::JobLock;
+use crate::pause;
 use crate::problem::Problem;
 use crate::prune::{self, Despite, Mode, Pruned, Request};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, Compressed, DestinationReport, Outcome, Report};
+use crate::survey::{JobSurvey, Parallel, survey};
 use crate::sync;
 use crate::verify::judges;
 use crate::watch::{Watch, Watched};
@@ -36,17 +41,26 @@ use crate::watch::{Watch, Watched};
 pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
     let lock = JobLock::take(config, &job.name).await?;
     // All that can be wrong with the settings is found before anything is read or written.
-    let dumps: Vec<_> = job.dump.iter().map(|dump| dump(&job.site)).collect::<Result<_>>()?;
+    let dumps: Vec<Arc<dyn Dump>> =
+        job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
     let verify = judges(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let (destinations, left_out) = claimed_destinations(config, job, &lock).await?;
     // Far destinations are reached while the server is asked; where that fails, nobody waits for them.
-    let (survey, room) = tokio::try_join!(survey(dumps), async { Ok(room(&destinations).await) })?;
-    let mut warnings = survey.warnings;
-    let (cramped, unknown_room) = cramped(room, &survey.subjects);
+    let (survey, room) = tokio::try_join!(survey(&dumps), async { Ok(room(&destinations).await) })?;
+    // An artifact goes to all at once, so the least of them bounds how many are under way.
+    let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
+    let parallel = survey.parallel(bounds.chain([job.parallel]).min().unwrap_or(1));
+    let JobSurvey { server, subjects, missing, not_captured, is_standby, mut warnings, .. } = survey;
+    let (cramped, unknown_room) = cramped(room, &subjects);
     warnings.extend(cramped);
+    match &parallel {
+        Parallel::AsSet(_) => {}
+        Parallel::Fewer(_, why) => warnings.push(why.clone()),
+        Parallel::TooFew(connections) => warnings.push(too_few(connections)),
+    }
 
-    let surveyed: Vec<_> = survey.subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
+    let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
     watch.planned(&surveyed);
     let under_way = RunUnderWay {
         pipeline: Pipeline {
@@ -56,15 +70,28 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
         },
         job: job.name.clone(),
         run: run_id(&lock, job),
-        run_backups: surveyed.len().try_into().unwrap_or(u32::MAX),
+        run_backups: (surveyed.len() + missing.len()).try_into().unwrap_or(u32::MAX),
+        run_not_captured: not_captured.iter().map(|left| left.what.clone()).collect(),
         time: lock.time,
-        cluster: Cluster { name: job.site.cluster.name.clone(), server: survey.server },
+        cluster: Cluster { name: job.site.cluster.name.clone(), server },
+        is_standby,
         watch,
     };
-    // An artifact goes to all at once, so the least of them bounds how many are under way.
-    let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
-    let parallel = bounds.chain([job.parallel]).min().unwrap_or(1);
-    let mut artifacts = under_way.copy_all(survey.subjects, parallel).await;
+    let mut artifacts = under_way.report_missing(missing);
+    let pause = match dumps.first().filter(|_| is_standby) {
+        Some(dump) => {
+            let (pause, more) = pause::begin(config, job, dump).await?;
+            warnings.extend(more);
+            pause
+        }
+        None => None,
+    };
+    artifacts.extend(under_way.copy_all(subjects, parallel.number()).await);
+    if let Some(pause) = pause
+        && let Err(error) = pause.finish().await
+    {
+        warnings.push(Error::chain(&error));
+    }
     // Of a destination that took nothing, its copies say why.
     let took = |name: &str| {
         let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
@@ -82,6 +109,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
         finished: Utc::now(),
         artifacts,
         left_out,
+        not_captured,
         warnings,
         pruned,
     })
@@ -124,43 +152,6 @@ async fn claimed_destinations(
     Ok((ready, left_out.collect()))
 }
 
-/// What all dump stages of a job found.
-struct Survey {
-    server: Server,
-    subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
-    warnings: Vec<String>,
-}
-
-/// Looks at the server with every dump stage. What belongs to the whole cluster comes first.
-async fn survey(dumps: Vec<Box<dyn Dump>>) -> Result<Survey> {
-    let mut server = None;
-    let mut subjects: Vec<(Arc<dyn Dump>, Surveyed)> = Vec::new();
-    let mut warnings = Vec::new();
-    let mut seen = BTreeSet::new();
-    for dump in dumps {
-        let dump: Arc<dyn Dump> = Arc::from(dump);
-        let survey = dump.survey().await?;
-        server = Some(survey.server);
-        warnings.extend(survey.warnings);
-        for surveyed in survey.subjects {
-            if !seen.insert(surveyed.subject.clone()) {
-                let subject = surveyed.subject.to_string();
-                let message = "two entries of dump would copy it, and both copies would bear one name";
-                return Err(Error::new(Stage::Config, Kind::Usage, subject, message)
-                    .hint("exclude it from one of them, or put them into two jobs"));
-            }
-            subjects.push((Arc::clone(&dump), surveyed));
-        }
-    }
-    subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
-    match server {
-        Some(server) if !subjects.is_empty() => Ok(Survey { server, subjects, warnings }),
-        _ => Err(Error::new(Stage::Dump, Kind::Failed, "", "there is nothing to dump: no database matches")
-            .because(warnings.join("; "))
-            .hint("look at databases and exclude")),
-    }
-}
-
 /// How many bytes are free in each destination that knows.
 async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
     let asked = destinations.iter().filter_map(|(destination, _)| {
@@ -192,6 +183,11 @@ fn cramped<'a>(
     (warnings, unknown)
 }
 
+/// That a run takes more connections than it can have. It begins all the same: sessions may end in time.
+fn too_few(connections: &Connections) -> String {
+    format!("{}: a run takes {}; {}", connections.limit, connections.needed(1), connections.remedy)
+}
+
 /// Puts the page that says how to restore by hand where backups arrived. Backups are good without it, so a failure is a warning.
 async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<String> {
     let arrived = |name: &str| {
@@ -212,12 +208,20 @@ struct RunUnderWay {
     job: String,
     run: String,
     run_backups: u32,
+    run_not_captured: Vec<String>,
     time: Stamp,
     cluster: Cluster,
+    is_standby: bool,
     watch: Arc<dyn Watch>,
 }
 
 impl RunUnderWay {
+    /// Reports the subjects that the settings name and that cannot be copied.
+    fn report_missing(&self, missing: Vec<(Subject, Error)>) -> Vec<ArtifactReport> {
+        let reports = missing.into_iter().map(|(subject, error)| report(&subject, Err(error), 0.0));
+        reports.inspect(|report| self.watch.ended(report)).collect()
+    }
+
     /// Copies everything: first, one by one, what databases need; then databases, several at once.
     async fn copy_all(&self, subjects: Vec<(Arc<dyn Dump>, Surveyed)>, parallel: usize) -> Vec<ArtifactReport> {
         let (databases, cluster_wide): (Vec<_>, Vec<_>) =
@@ -248,6 +252,7 @@ impl RunUnderWay {
             job: self.job.clone(),
             run: self.run.clone(),
             run_backups: self.run_backups,
+            run_not_captured: self.run_not_captured.clone(),
             time: self.time,
             cluster: self.cluster.clone(),
             subject,
@@ -255,19 +260,23 @@ impl RunUnderWay {
         };
         let watched = Watched { watch: Arc::clone(&self.watch), subject: order.subject.clone() };
         let progress: Arc<dyn Progress> = Arc::new(watched);
-        let shipped = async {
+        let attempt = async || {
             let dumped = dump.dump(&order.subject).await?;
             self.pipeline.back_up(&order, dumped, &progress).await
         };
-        let report = report(&order, shipped.await, begun.elapsed().as_secs_f64());
+        let shipped = match (&order.subject, dump.standby().filter(|_| self.is_standby)) {
+            (Subject::Database { name }, Some(standby)) => conflict::retried(standby, name, attempt).await,
+            _ => attempt().await,
+        };
+        let report = report(&order.subject, shipped, begun.elapsed().as_secs_f64());
         self.watch.ended(&report);
         report
     }
 }
 
-fn report(order: &Order, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
+fn report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
     let mut report = ArtifactReport {
-        subject: order.subject.clone(),
+        subject: subject.clone(),
         name: None,
         plaintext_bytes: 0,
         sealed_bytes: 0,

@@ -45,6 +45,17 @@ pub(crate) fn put_run(store: &MemoryStore, time: &str, databases: &[&str]) -> Ve
 
 /// Puts what a run made there that was to make these databases, and failed with one.
 pub(crate) fn put_run_but(store: &MemoryStore, time: &str, databases: &[&str], failed: &str) -> Vec<BackupName> {
+    put_run_with(store, time, databases, failed, |_| {})
+}
+
+/// The same, each manifest changed before it is put.
+pub(crate) fn put_run_with(
+    store: &MemoryStore,
+    time: &str,
+    databases: &[&str],
+    failed: &str,
+    change: impl Fn(&mut Manifest),
+) -> Vec<BackupName> {
     let subjects = [Subject::Globals].into_iter().chain(databases.iter().map(|name| Subject::database(*name)));
     let mut names: Vec<BackupName> = Vec::new();
     for subject in subjects.filter(|subject| *subject != Subject::database(failed)) {
@@ -57,6 +68,7 @@ pub(crate) fn put_run_but(store: &MemoryStore, time: &str, databases: &[&str], f
         let name = manifest.name().unwrap();
         manifest.artifact.key = name.artifact(".dump.zst.age").unwrap();
         manifest.details = None;
+        change(&mut manifest);
         put(store, &manifest);
         names.push(name);
     }
@@ -71,6 +83,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
     Job {
         name: manifest.job,
         site,
+        pause_replay: false,
         dump: Vec::new(),
         verify: None,
         encrypt: None,

@@ -31,6 +31,7 @@ pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
         job: job.to_owned(),
         run: format!("{time}-test"),
         run_backups: 1,
+        run_not_captured: Vec::new(),
         time: Stamp::parse(time).unwrap(),
         cluster: Cluster { name: "main".to_owned(), server },
         subject: subject.clone(),
@@ -97,7 +98,15 @@ impl Dump for FakeDump {
     async fn survey(&self) -> Result<Survey> {
         let subjects =
             self.subjects.iter().map(|(subject, _)| Surveyed { subject: subject.clone(), estimated_bytes: None });
-        Ok(Survey { server: server(), subjects: subjects.collect(), warnings: Vec::new() })
+        Ok(Survey {
+            server: server(),
+            subjects: subjects.collect(),
+            missing: Vec::new(),
+            not_captured: Vec::new(),
+            connections: None,
+            is_standby: false,
+            warnings: Vec::new(),
+        })
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {

@@ -6,31 +6,38 @@
 //! | `select.rs` | which databases the patterns mean |
 //! | `arguments.rs` | pg_dump's command line |
 //! | `directory.rs` | formats that need room on disk: the directory format, packed as one tar stream, and pg_dump's tar |
+//! | `inside.rs` | looks into databases: templates, extensions, tables that a standby has no rows of |
 //! | `look.rs` | what would fail at 3 a.m. |
 
 mod arguments;
 mod directory;
+mod inside;
 mod look;
 mod select;
 mod settings;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longshore_core::compress::Compression;
 use longshore_core::manifest::{DatabaseFacts, Format};
 use longshore_core::plugin::{Packing, Plugin, Site};
 use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::standby::Standby;
 use longshore_core::stream::Afterword;
 use longshore_core::subject::Subject;
+use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, Words};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::limits::Limits;
 use longshore_pg_client::money;
 use longshore_pg_client::pooler::{self, Direct};
 use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
 
-use crate::select::{Selected, Selection};
+use crate::select::{Look, Selected, Selection};
 pub use crate::settings::PgDump;
 
 /// A `pg_dump` stage: its settings, and the server once it was looked at.
@@ -46,6 +53,9 @@ struct Dumper {
 struct Known {
     server: Server,
     databases: Vec<Database>,
+    /// Templates that were looked into, by name.
+    looks: BTreeMap<String, Look>,
+    limits: Limits,
     pg_dump: Tool,
 }
 
@@ -71,9 +81,24 @@ impl Dumper {
             let server = Server::look(&self.client).await?;
             let databases = databases(&self.client).await?;
             let pg_dump = self.client.tool("pg_dump", &server.version()?).await?;
-            Ok(Known { server, databases, pg_dump })
+            let mut looks = BTreeMap::new();
+            for template in self.selection.templates(&databases, &server) {
+                looks.insert(template.name.clone(), inside::template(&self.client, &template.name).await);
+            }
+            let limits = Limits::look(&self.client).await?;
+            Ok(Known { server, databases, looks, limits, pg_dump })
         };
         self.server.get_or_try_init(look).await
+    }
+
+    /// The databases that the settings mean.
+    fn selected<'a>(&self, known: &'a Known) -> Selected<'a> {
+        self.selection.choose(&known.databases, &known.server, |name| known.looks.get(name).cloned())
+    }
+
+    /// How many connections one dump holds: one, and with several jobs one for each job besides.
+    fn connections_each(&self) -> u32 {
+        if self.settings.jobs > 1 { self.settings.jobs.saturating_add(1) } else { 1 }
     }
 }
 
@@ -89,21 +114,27 @@ impl Dump for Dumper {
     }
 
     async fn survey(&self) -> Result<Survey> {
-        let Known { server, databases, pg_dump } = self.known().await?;
+        let known = self.known().await?;
+        let Known { server, limits, pg_dump, .. } = known;
         arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;
-        let Selected { databases, missing, mut warnings } = self.selection.choose(databases);
-        if let Some(missing) = missing.into_iter().next() {
-            return Err(missing);
-        }
+        let Selected { databases, missing, not_captured, mut warnings } = self.selected(known);
         warnings.extend(pg_dump.warning(&server.version()?));
         let subjects = databases
             .iter()
             .map(|database| Surveyed { subject: Subject::database(&database.name), estimated_bytes: database.bytes });
-        Ok(Survey { server: server.record(&self.client).await?, subjects: subjects.collect(), warnings })
+        Ok(Survey {
+            server: server.record(&self.client).await?,
+            subjects: subjects.collect(),
+            missing,
+            not_captured,
+            connections: Some(limits.connections(self.connections_each())),
+            is_standby: server.in_recovery,
+            warnings,
+        })
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
-        let Known { databases, pg_dump, .. } = self.known().await?;
+        let Known { server, databases, pg_dump, .. } = self.known().await?;
         let label = subject.to_string();
         let database = databases.iter().find(|database| Subject::database(&database.name) == *subject);
         let Some(database) = database else {
@@ -119,7 +150,13 @@ impl Dump for Dumper {
 
         let remarks = Afterword::new();
         let said = remarks.clone();
-        let not_captured = self.settings.leaves_out();
+        let mut not_captured = self.settings.leaves_out();
+        if server.in_recovery {
+            not_captured.extend(inside::unlogged(&client).await?.not_captured());
+        }
+        if self.settings.format == Format::Plain {
+            not_captured.extend(inside::properties(&client).await?);
+        }
         let success = move |words: Words| said.set(Remarks { warnings: words.warnings, not_captured });
         let failure = move |ended: &_| client.failure(Stage::Dump, &label, ended);
         let stream = match self.settings.format {
@@ -143,5 +180,15 @@ impl Dump for Dumper {
             database: Some(DatabaseFacts { monetary, ..database.facts.clone() }),
             remarks,
         })
+    }
+
+    async fn requirements(&self) -> Result<Requirements> {
+        let known = self.known().await?;
+        let names = self.selected(known).databases.into_iter().map(|database| database.name.clone()).collect();
+        inside::requirements(&self.client, &known.server, names, known.limits.connections(1).copies()).await
+    }
+
+    fn standby(&self) -> Option<&dyn Standby> {
+        Some(&self.client)
     }
 }

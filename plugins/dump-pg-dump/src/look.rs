@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::manifest::Format;
 use longshore_core::{Error, Kind, Stage};
+use longshore_pg_client::server::{Database, identifier};
 
 use crate::{Dumper, Known, arguments, directory};
 
@@ -13,16 +14,17 @@ use crate::{Dumper, Known, arguments, directory};
 impl Check for Dumper {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.client.name());
-        let Known { server, databases, pg_dump } = match self.known().await {
+        let known = match self.known().await {
             Ok(known) => known,
             Err(error) => return vec![Finding::failed(subject, &error)],
         };
+        let Known { server, pg_dump, .. } = known;
         let mut findings = server.findings(&self.client, SystemTime::now());
 
         if let Err(error) = arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version) {
             findings.push(Finding::failed("compression", &error));
         }
-        let selected = self.selection.choose(databases);
+        let selected = self.selected(known);
         let bytes: u64 = selected.databases.iter().filter_map(|database| database.bytes).sum();
         let found = format!("{} to dump, {} MiB on disk", selected.databases.len(), bytes >> 20);
         if selected.databases.is_empty() {
@@ -31,9 +33,8 @@ impl Check for Dumper {
         } else {
             findings.push(Finding::good("databases", found));
         }
-        findings.extend(selected.missing.iter().map(|error| Finding::failed("databases", error)));
-        for warning in selected.warnings {
-            findings.push(Finding::warning("databases", warning, "correct the pattern, or remove it"));
+        for database in selected.databases {
+            findings.extend(slots(database, server.superuser, self.connections_each()));
         }
 
         findings.push(Finding::good("pg_dump", pg_dump.to_string()));
@@ -72,5 +73,59 @@ impl Check for Dumper {
             ));
         }
         findings
+    }
+}
+
+/// Looks whether the limit of one database leaves enough connections for its dump.
+fn slots(database: &Database, superuser: bool, each: u32) -> Option<Finding> {
+    let Database { name, connection_limit: limit, sessions, .. } = database;
+    let needed = i64::from(each) + 1;
+    if superuser || *limit < 0 || limit - sessions >= needed {
+        return None;
+    }
+    let in_use = if *sessions > 0 { format!(", {sessions} in use") } else { String::new() };
+    let message = format!("connection limit {limit}{in_use}, and a dump of it takes {needed}: the dump and a question");
+    let error = Error::new(Stage::Dump, Kind::Failed, name, message)
+        .hint(format!("raise the limit: alter database {} connection limit …", identifier(name)));
+    Some(Finding::failed("databases", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+    use longshore_core::manifest::DatabaseFacts;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_that_leaves_no_room_for_a_dump_is_found() {
+        let found = |connection_limit, sessions, superuser, each| {
+            let facts = DatabaseFacts {
+                encoding: "UTF8".into(),
+                collate: "C".into(),
+                ctype: "C".into(),
+                locale_provider: "libc".into(),
+                locale: None,
+                monetary: None,
+            };
+            let database = Database {
+                name: "app".into(),
+                allows_connections: true,
+                may_connect: true,
+                connection_limit,
+                sessions,
+                invalid: false,
+                template: false,
+                bytes: None,
+                facts,
+            };
+            slots(&database, superuser, each).map(|finding| finding.outcome)
+        };
+        assert_eq!(found(-1, 90, false, 1), None);
+        assert_eq!(found(2, 0, false, 1), None);
+        assert_eq!(found(1, 0, false, 1), Some(Outcome::Failed));
+        assert_eq!(found(5, 4, false, 1), Some(Outcome::Failed));
+        assert_eq!(found(5, 0, false, 5), Some(Outcome::Failed));
+        assert_eq!(found(1, 0, true, 1), None);
     }
 }

@@ -1,8 +1,10 @@
-//! Which databases the patterns mean.
+//! Which databases the patterns mean, and which of them cannot be dumped.
 
 use globset::{Glob, GlobMatcher};
+use longshore_core::subject::Subject;
+use longshore_core::survey::NotCaptured;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::server::{Database, identifier};
+use longshore_pg_client::server::{Database, Server, identifier};
 
 /// Patterns of databases to take and to leave.
 pub(crate) struct Selection {
@@ -15,9 +17,22 @@ pub(crate) struct Selected<'a> {
     /// The databases to dump.
     pub(crate) databases: Vec<&'a Database>,
     /// The databases that were asked for by name and cannot be dumped: a run without them is no backup of what was asked for.
-    pub(crate) missing: Vec<Error>,
+    pub(crate) missing: Vec<(Subject, Error)>,
+    /// The databases that a pattern takes in and that cannot be dumped.
+    pub(crate) not_captured: Vec<NotCaptured>,
     /// What its owner should hear.
     pub(crate) warnings: Vec<String>,
+}
+
+/// A look into a template: an ordinary database is dumped whatever is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// The template has objects of its own, such as tables.
+    OwnObjects,
+    /// It holds only what every new database holds.
+    Empty,
+    /// It could not be looked into, for this reason.
+    Failed(String),
 }
 
 impl Selection {
@@ -25,68 +40,155 @@ impl Selection {
         Ok(Self { include: globs("databases", include)?, exclude: globs("exclude", exclude)? })
     }
 
-    /// Chooses among a server's databases. A template is taken only if a pattern is its very name; what allows no connections, or whose
-    /// removal was interrupted, never.
-    pub(crate) fn choose<'a>(&self, all: &'a [Database]) -> Selected<'a> {
-        let named = |name: &str| self.include.iter().any(|pattern| pattern.glob().glob() == name);
-        let eligible = |database: &&Database| {
-            database.allows_connections && !database.invalid && (!database.template || named(&database.name))
-        };
-        let included = |database: &&Database| matches(&self.include, &database.name);
-        let databases: Vec<_> = all
-            .iter()
-            .filter(eligible)
-            .filter(included)
-            .filter(|database| !matches(&self.exclude, &database.name))
-            .collect();
+    /// Returns the templates whose content decides about them, as far as the role can connect to them.
+    pub(crate) fn templates<'a>(&'a self, all: &'a [Database], role: &'a Server) -> impl Iterator<Item = &'a Database> {
+        all.iter().filter(|database| {
+            database.template
+                && database.name != "template0"
+                && matches(&self.include, &database.name)
+                && !self.names(&database.name)
+                && !matches(&self.exclude, &database.name)
+                && obstacle(database, role).is_none()
+        })
+    }
 
-        let mut warnings = Vec::new();
-        let mut missing = Vec::new();
+    /// Chooses among a server's databases. Of the templates those with objects of their own are dumped; template0 and
+    /// template1, which every cluster has, only if a pattern is their very name.
+    pub(crate) fn choose<'a>(
+        &self,
+        all: &'a [Database],
+        role: &Server,
+        look: impl Fn(&str) -> Option<Look>,
+    ) -> Selected<'a> {
+        let mut selected =
+            Selected { databases: Vec::new(), missing: Vec::new(), not_captured: Vec::new(), warnings: Vec::new() };
+        for database in all {
+            let name = &database.name;
+            if !matches(&self.include, name) || matches(&self.exclude, name) {
+                continue;
+            }
+            let not_captured = |reason: &str, remedy: &str| {
+                NotCaptured::database(name, reason, format!("{remedy}, or leave it out: exclude = [{}]", pattern(name)))
+            };
+            match (obstacle(database, role), self.names(name)) {
+                (Some(obstacle), true) => {
+                    selected.missing.push((Subject::database(name), obstacle.error(name)));
+                }
+                (None, true) => selected.databases.push(database),
+                // Every cluster has it, and nothing is ever in it.
+                (_, false) if name == "template0" => {}
+                (Some(Obstacle { reason, remedy, .. }), false) => {
+                    selected.not_captured.push(not_captured(&reason, &remedy));
+                }
+                (None, false) if !database.template => selected.databases.push(database),
+                (None, false) => match look(name) {
+                    Some(Look::OwnObjects) if name == "template1" => {
+                        let remedy = format!("dump it by its name: databases = [{}, \"template1\"]", self.written());
+                        selected.not_captured.push(not_captured("has objects of its own", &remedy));
+                    }
+                    Some(Look::OwnObjects) => selected.databases.push(database),
+                    Some(Look::Failed(reason)) => {
+                        selected.not_captured.push(not_captured(&reason, "let the role connect to it"));
+                    }
+                    Some(Look::Empty) | None => {}
+                },
+            }
+        }
+        self.unmatched(all, &mut selected);
+        selected
+    }
+
+    /// Adds the patterns that lead nowhere: a name is an error, another pattern a warning.
+    fn unmatched(&self, all: &[Database], selected: &mut Selected<'_>) {
         for pattern in &self.include {
             let name = pattern.glob().glob();
-            if all.iter().filter(eligible).any(|database| pattern.is_match(&database.name)) {
+            if all.iter().any(|database| pattern.is_match(&database.name)) {
                 continue;
             }
             if is_name(name) {
-                missing.push(missed(name, all));
+                let there = all.iter().filter(|database| !database.template).map(|database| database.name.as_str());
+                let there = there.collect::<Vec<_>>().join(", ");
+                let error = Error::new(Stage::Dump, Kind::NotFound, name, "the server has no such database")
+                    .hint(format!("correct databases; the server has: {there}"));
+                selected.missing.push((Subject::database(name), error));
             } else {
-                warnings.push(format!("databases: \"{}\" matches no database that can be dumped", pattern.glob()));
+                selected.warnings.push(format!("databases: \"{name}\" matches no database"));
             }
         }
         for pattern in &self.exclude {
             if !all.iter().any(|database| pattern.is_match(&database.name)) {
-                warnings.push(format!("exclude: \"{}\" matches no database", pattern.glob()));
+                selected.warnings.push(format!("exclude: \"{}\" matches no database", pattern.glob()));
             }
         }
-        let invalid = all.iter().filter(|database| database.invalid).filter(included);
-        for database in invalid.filter(|database| !matches(&self.exclude, &database.name) && !named(&database.name)) {
-            warnings.push(format!("\"{}\" is left out: {INTERRUPTED}", database.name));
-        }
-        Selected { databases, missing, warnings }
+    }
+
+    /// Whether a pattern is this very name.
+    fn names(&self, name: &str) -> bool {
+        self.include.iter().any(|pattern| pattern.glob().glob() == name)
+    }
+
+    /// The patterns to take, as they stand in the configuration.
+    fn written(&self) -> String {
+        self.include.iter().map(|pattern| format!("\"{}\"", pattern.glob())).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// What is amiss with an invalid database, and the way out.
-const INTERRUPTED: &str = "a DROP DATABASE of it was interrupted, and all that can be done is to drop it again";
+/// A reason for which a database cannot be dumped.
+struct Obstacle {
+    kind: Kind,
+    reason: String,
+    remedy: String,
+}
+
+impl Obstacle {
+    /// The error that a database was asked for by its name.
+    fn error(self, name: &str) -> Error {
+        let Self { kind, reason, remedy } = self;
+        Error::new(Stage::Dump, kind, name, reason).hint(format!("{remedy}, or take it out of databases"))
+    }
+}
+
+/// Looks for a reason for which our role cannot dump a database.
+fn obstacle(database: &Database, role: &Server) -> Option<Obstacle> {
+    let name = identifier(&database.name);
+    let found = |kind, reason: &str, remedy: String| Some(Obstacle { kind, reason: reason.to_owned(), remedy });
+    if database.invalid {
+        let reason = "a DROP DATABASE of it was interrupted, and all that can be done is to drop it again";
+        return found(Kind::NotFound, reason, format!("drop it: drop database {name}"));
+    }
+    if !database.allows_connections {
+        let remedy = format!("alter database {name} allow_connections true");
+        return found(Kind::NotFound, "allows no connections", remedy);
+    }
+    if !database.may_connect {
+        let reason = format!("role {} has no CONNECT privilege", role.role);
+        return found(Kind::Denied, &reason, format!("grant connect on database {name} to {}", identifier(&role.role)));
+    }
+    if database.connection_limit == 0 && !role.superuser {
+        let remedy = format!("alter database {name} connection limit -1");
+        return found(Kind::Denied, "its connection limit is 0", remedy);
+    }
+    None
+}
+
+/// A database's name as a pattern that matches nothing else, in TOML.
+fn pattern(name: &str) -> String {
+    let mut pattern = String::from("\"");
+    for char in name.chars() {
+        match char {
+            '*' | '?' | '[' | ']' | '{' | '}' => pattern.extend(['[', char, ']']),
+            '\\' => pattern.push_str("[\\\\]"),
+            '"' => pattern.push_str("\\\""),
+            char if char.is_control() => pattern.push_str(&format!("\\u{:04X}", u32::from(char))),
+            char => pattern.push(char),
+        }
+    }
+    pattern + "\""
+}
 
 /// Whether a pattern can mean nothing but the database of that name.
 fn is_name(pattern: &str) -> bool {
     !pattern.contains(['*', '?', '[', ']', '{', '}', '\\'])
-}
-
-/// The error that a database was asked for by its name, and cannot be dumped.
-fn missed(name: &str, all: &[Database]) -> Error {
-    let error = |message: &str| Error::new(Stage::Dump, Kind::NotFound, name, message);
-    match all.iter().find(|database| database.name == name) {
-        Some(database) if database.invalid => error(INTERRUPTED).hint("drop it, or take it out of databases"),
-        Some(_) => error("the database allows no connections, so it cannot be dumped")
-            .hint(format!("alter database {} allow_connections true, or take it out of databases", identifier(name))),
-        None => {
-            let there = all.iter().filter(|database| !database.template).map(|database| database.name.as_str());
-            let there = there.collect::<Vec<_>>().join(", ");
-            error("the server has no such database").hint(format!("correct databases; the server has: {there}"))
-        }
-    }
 }
 
 fn matches(patterns: &[GlobMatcher], name: &str) -> bool {
@@ -104,97 +206,4 @@ fn globs(setting: &str, patterns: &[String]) -> Result<Vec<GlobMatcher>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use longshore_core::manifest::DatabaseFacts;
-
-    use super::*;
-
-    fn database(name: &str, template: bool, allows_connections: bool) -> Database {
-        let facts = DatabaseFacts {
-            encoding: "UTF8".into(),
-            collate: "C".into(),
-            ctype: "C".into(),
-            locale_provider: "libc".into(),
-            locale: None,
-            monetary: None,
-        };
-        Database { name: name.into(), allows_connections, invalid: false, template, bytes: Some(1), facts }
-    }
-
-    /// The names chosen, the warnings, and the errors.
-    fn chosen(include: &[&str], exclude: &[&str]) -> (Vec<String>, Vec<String>, Vec<Error>) {
-        let all = [
-            database("app", false, true),
-            database("app-prod", false, true),
-            database("scratch_1", false, true),
-            database("a/b", false, true),
-            database("retired", false, false),
-            Database { invalid: true, ..database("wreck", false, true) },
-            database("template0", true, false),
-            database("template1", true, true),
-        ];
-        let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>();
-        let selected = Selection::new(&owned(include), &owned(exclude)).unwrap().choose(&all);
-        let names = selected.databases.iter().map(|database| database.name.clone());
-        (names.collect(), selected.warnings, selected.missing)
-    }
-
-    fn choose(include: &[&str], exclude: &[&str]) -> (Vec<String>, Vec<String>) {
-        let (names, warnings, missing) = chosen(include, exclude);
-        assert!(missing.is_empty(), "{missing:?}");
-        (names, warnings)
-    }
-
-    #[test]
-    fn all_means_all_that_can_be_dumped_but_templates() {
-        assert_eq!(
-            choose(&["*"], &["scratch_*", "wreck"]),
-            (vec!["app".into(), "app-prod".into(), "a/b".into()], vec![])
-        );
-    }
-
-    #[test]
-    fn a_name_means_that_database_and_no_other() {
-        assert_eq!(choose(&["app"], &[]).0, ["app"]);
-    }
-
-    #[test]
-    fn a_template_is_dumped_only_if_it_is_named() {
-        assert_eq!(choose(&["template1"], &[]).0, ["template1"]);
-        assert!(choose(&["template*"], &[]).0.is_empty());
-    }
-
-    #[test]
-    fn a_pattern_that_matches_nothing_is_said() {
-        let (_, warnings) = choose(&["app", "shop_*", "retire?"], &["old", "wreck"]);
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
-        assert!(warnings[0].contains("shop_*") && warnings[1].contains("retire?") && warnings[2].contains("old"));
-    }
-
-    #[test]
-    fn a_name_that_is_not_there_is_an_error_that_tells_which_are() {
-        let (names, _, missing) = chosen(&["app", "shop"], &[]);
-        assert_eq!(names, ["app"]);
-        assert_eq!((missing.len(), missing[0].kind(), missing[0].subject()), (1, Kind::NotFound, "shop"));
-        assert!(missing[0].remedy().unwrap().contains("app, app-prod"), "{missing:?}");
-    }
-
-    #[test]
-    fn a_named_database_that_cannot_be_dumped_is_an_error() {
-        let (_, _, missing) = chosen(&["app", "retired", "wreck"], &[]);
-        assert!(missing[0].to_string().contains("allows no connections"), "{missing:?}");
-        assert!(missing[1].to_string().contains("interrupted"), "{missing:?}");
-    }
-
-    #[test]
-    fn a_database_whose_removal_was_interrupted_is_left_out_and_said() {
-        let (names, warnings) = choose(&["*"], &[]);
-        assert!(!names.contains(&"wreck".to_owned()));
-        assert!(warnings.len() == 1 && warnings[0].contains("\"wreck\" is left out"), "{warnings:?}");
-    }
-
-    #[test]
-    fn what_is_not_a_pattern_is_refused() {
-        assert_eq!(Selection::new(&["a[".into()], &[]).err().unwrap().kind(), Kind::Usage);
-    }
-}
+mod tests;

@@ -10,7 +10,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgDump {
-    /// Patterns of the databases to dump: `*`, `?`, `[…]` and `{a,b}`. A template is dumped only if it is named as it is.
+    /// Patterns of the databases to dump: `*`, `?`, `[…]` and `{a,b}`. Of the templates, those with objects of their own are dumped;
+    /// `template0` and `template1` only by their names.
     pub databases: Vec<String>,
     /// Patterns of the databases to leave out.
     pub exclude: Vec<String>,

@@ -9,14 +9,17 @@ use longshore_core::compress::Compression;
 use longshore_core::manifest::Format;
 use longshore_core::plugin::{Packing, Plugin, Site};
 use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
+use longshore_core::standby::Standby;
 use longshore_core::stream::Afterword;
 use longshore_core::subject::Subject;
+use longshore_core::survey::NotCaptured;
 use longshore_core::{Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::limits::Limits;
 use longshore_pg_client::pooler::{self, Direct};
-use longshore_pg_client::server::{Server, databases};
+use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -70,6 +73,13 @@ const RESERVED: [Reserved; 10] = [
 
 /// The name, in reports and manifests, of what a role without rights on `pg_authid` cannot see.
 const ROLE_PASSWORDS: &str = "role passwords";
+
+const SETTINGS_OF_ALL_ROLES: &str = "select coalesce(json_agg(split_part(setting, '=', 1) order by setting), '[]')
+    from pg_catalog.pg_db_role_setting, unnest(setconfig) setting where setrole = 0 and setdatabase = 0";
+
+fn cannot_read_passwords(server: &Server) -> String {
+    format!("role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured", server.role)
+}
 
 impl What {
     fn subject(self) -> Subject {
@@ -132,12 +142,38 @@ impl Dumper {
         self.settings.what.has_roles() && (self.settings.no_role_passwords || !server.reads_passwords)
     }
 
+    fn dumps_databases(&self) -> bool {
+        matches!(self.settings.what, What::Schema | What::All)
+    }
+
+    /// A database that pg_dumpall passes over without a word.
+    fn left_out(&self, database: &Database) -> Option<NotCaptured> {
+        let reason = match database {
+            Database { name, .. } if name == "template0" => return None,
+            Database { invalid: true, .. } => "a DROP DATABASE of it was interrupted",
+            Database { allows_connections: false, .. } => "allows no connections",
+            _ => return None,
+        };
+        let excluded = format!("--exclude-database={}", database.name);
+        let remedy = format!("leave it out: extra_args = [{excluded:?}]");
+        (!self.settings.extra_args.contains(&excluded)).then(|| NotCaptured::database(&database.name, reason, remedy))
+    }
+
+    /// The settings of `ALTER ROLE ALL SET`, which no program of PostgreSQL dumps. Their values stay on the server.
+    async fn settings_of_all_roles(&self) -> Result<Option<String>> {
+        if !self.settings.what.has_roles() {
+            return Ok(None);
+        }
+        let names: Vec<String> = self.client.ask(SETTINGS_OF_ALL_ROLES).await?;
+        Ok((!names.is_empty()).then(|| format!("settings of ALTER ROLE ALL: {}", names.join(", "))))
+    }
+
     fn arguments(&self, server: &Server) -> Vec<String> {
         let mut arguments: Vec<String> = self.settings.what.argument().map(str::to_owned).into_iter().collect();
         if self.without_passwords(server) {
             arguments.push("--no-role-passwords".to_owned());
         }
-        if matches!(self.settings.what, What::Schema | What::All) {
+        if self.dumps_databases() {
             let timeout = self.settings.lock_wait_timeout.as_deref().unwrap_or("60s");
             arguments.push(format!("--lock-wait-timeout={timeout}"));
         } else {
@@ -155,19 +191,26 @@ impl Dump for Dumper {
         let (server, _) = self.known().await?;
         let mut warnings = Vec::new();
         if self.without_passwords(server) && !self.settings.no_role_passwords {
-            warnings.push(format!(
-                "role {} may not read pg_authid: {} holds no {ROLE_PASSWORDS}",
-                server.role,
-                self.settings.what.subject()
-            ));
+            warnings.push(cannot_read_passwords(server));
         }
-        let estimated_bytes = match self.settings.what {
-            What::All => Some(databases(&self.client).await?.iter().filter_map(|database| database.bytes).sum()),
-            _ => None,
-        };
+        let (mut estimated_bytes, mut not_captured) = (None, Vec::new());
+        if self.dumps_databases() {
+            let databases = databases(&self.client).await?;
+            not_captured.extend(databases.iter().filter_map(|database| self.left_out(database)));
+            if self.settings.what == What::All {
+                estimated_bytes = Some(databases.iter().filter_map(|database| database.bytes).sum());
+            }
+        }
+        // It connects once, and runs a pg_dump for one database after the other.
+        let each = if self.dumps_databases() { 2 } else { 1 };
+        let limits = Limits::look(&self.client).await?;
         Ok(Survey {
             server: server.record(&self.client).await?,
             subjects: vec![Surveyed { subject: self.settings.what.subject(), estimated_bytes }],
+            missing: Vec::new(),
+            not_captured,
+            connections: Some(limits.connections(each)),
+            is_standby: server.in_recovery,
             warnings,
         })
     }
@@ -175,6 +218,9 @@ impl Dump for Dumper {
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
         let (server, pg_dumpall) = self.known().await?;
         let direct = Direct::begin(&self.client).await?;
+        let mut not_captured =
+            if self.without_passwords(server) { vec![ROLE_PASSWORDS.to_owned()] } else { Vec::new() };
+        not_captured.extend(self.settings_of_all_roles().await?);
         let mut command = self.client.command(pg_dumpall);
         command.args(self.arguments(server));
         if matches!(self.settings.what, What::Schema | What::All) {
@@ -189,7 +235,6 @@ impl Dump for Dumper {
         }
         let running = Running::start(command, "pg_dumpall", Pipes::Output)?;
 
-        let not_captured = if self.without_passwords(server) { vec![ROLE_PASSWORDS.to_owned()] } else { Vec::new() };
         let remarks = Afterword::new();
         let said = remarks.clone();
         let client = self.client.clone();
@@ -211,6 +256,10 @@ impl Dump for Dumper {
             remarks,
         })
     }
+
+    fn standby(&self) -> Option<&dyn Standby> {
+        Some(&self.client)
+    }
 }
 
 #[async_trait]
@@ -226,9 +275,18 @@ impl Check for Dumper {
         if self.without_passwords(server) && !self.settings.no_role_passwords {
             findings.push(Finding::warning(
                 &subject,
-                format!("role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured", server.role),
+                cannot_read_passwords(server),
                 format!("grant pg_read_all_data to \"{}\", or set passwords anew after a restore", server.role),
             ));
+        }
+        match self.settings_of_all_roles().await {
+            Ok(Some(what)) => findings.push(Finding::warning(
+                "pg_dumpall",
+                format!("not captured: {what}"),
+                "keep the statements elsewhere, and run them after a restore",
+            )),
+            Ok(None) => {}
+            Err(error) => findings.push(Finding::failed(subject, &error)),
         }
         findings
     }

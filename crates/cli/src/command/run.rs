@@ -30,6 +30,10 @@ fn show(output: Output, report: &Report) {
     for warning in &report.warnings {
         output.warning(warning);
     }
+    for left in &report.not_captured {
+        output.warning(left);
+        output.hint(&left.remedy);
+    }
     for left_out in &report.left_out {
         if let Some(error) = &left_out.error {
             output.problem(

@@ -52,6 +52,8 @@ pub struct Order {
     pub run: String,
     /// How many backups the run is to make.
     pub run_backups: u32,
+    /// Parts of the cluster that no backup of the run contains.
+    pub run_not_captured: Vec<String>,
     /// The run's one time.
     pub time: Stamp,
     /// The cluster that is read.
@@ -170,6 +172,7 @@ impl Pipeline {
             details: None,
             verified: findings.iter().map(|finding| finding.verification.clone()).collect(),
             not_captured: remarks.not_captured.clone(),
+            run_not_captured: order.run_not_captured.clone(),
             // Warnings name tables, so they are the plaintext's business.
             warnings: if self.encrypt.is_none() { remarks.warnings.clone() } else { Vec::new() },
             needs: Vec::new(),

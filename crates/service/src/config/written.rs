@@ -49,6 +49,8 @@ pub(super) struct Cluster {
     #[serde(default = "nothing")]
     pub(super) connection: SecretString,
     pub(super) bin_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) pause_replay: bool,
 }
 
 /// `[destination.NAME]`, as far as it is the same for all.

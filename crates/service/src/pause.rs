@@ -1,0 +1,333 @@
+//! A standby's replay, paused while a run dumps. The pause is recorded on this host before it begins, so that the pause of a
+//! run that was killed is found and ended, and no other pause ever is.
+//!
+//! A record belongs to one server process, since a pause does not outlive it. Each run that uses a pause holds a shared lock,
+//! which ends with its process: the last run to let go of it resumes replay.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use longshore_core::aftercare;
+use longshore_core::check::Finding;
+use longshore_core::meter::Digest;
+use longshore_core::stage::Dump;
+use longshore_core::standby::{Paused, Replay, Standby};
+use longshore_core::{Error, Kind, Result, Stage};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Job};
+use crate::memory::state_dir;
+use crate::place;
+
+/// The folder of records, in the folder for what this host remembers.
+const FOLDER: &str = "replay";
+/// How long replay may take to catch up after a pause that a killed run left.
+const CATCH_UP: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How many times replay is resumed where that fails.
+const ATTEMPTS: u32 = 3;
+
+/// The record of a pause.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// The cluster's name in the configuration.
+    cluster: String,
+    /// The server process, as [`Replay::server`] has it.
+    server: String,
+    /// The job whose run began the pause.
+    job: String,
+    /// The process of that run.
+    process: u32,
+    /// When it began.
+    since: DateTime<Utc>,
+}
+
+/// The files of one server's pause.
+struct Files {
+    folder: PathBuf,
+    record: PathBuf,
+    users: PathBuf,
+}
+
+impl Files {
+    fn of(folder: &Path, server: &str) -> Self {
+        let digest = Digest::of(server.as_bytes());
+        let file = |extension: &str| folder.join(format!("{}.{extension}", &digest.hex()[..16]));
+        Self { folder: folder.to_owned(), record: file("json"), users: file("users") }
+    }
+
+    /// Waits for the lock under which pauses of this host begin and end.
+    async fn exclusive(&self) -> Result<File> {
+        let path = self.folder.join("lock");
+        let waited = tokio::task::spawn_blocking(move || {
+            let file = open(&path)?;
+            file.lock().map_err(|error| failed(&path, "cannot lock it", error))?;
+            Ok(file)
+        });
+        waited.await.map_err(|error| {
+            Error::new(Stage::Lock, Kind::Failed, "replay", "cannot wait for the lock of pauses").because(error)
+        })?
+    }
+
+    /// Returns the record, if there is one. One that cannot be read is a record, too: it was written by us.
+    fn recorded(&self) -> Result<Option<Record>> {
+        let bytes = match fs::read(&self.record) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&self.record, "cannot read the record of a pause", error)),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            failed(&self.record, "not a record of a pause", error.into())
+                .hint("look whether replay is paused, resume it if so, and remove the file")
+        })
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
+        let written = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            serde_json::to_writer(&mut file, record)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&self.record)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        written().map_err(|error| failed(&self.record, "cannot record a pause", error))
+    }
+
+    fn forget(&self) -> Result<()> {
+        match fs::remove_file(&self.record) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed(&self.record, "cannot remove the record of a pause", error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(|error| failed(path, "cannot open it", error))
+}
+
+fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {
+    Error::io(Stage::Lock, path.display().to_string(), message, error)
+}
+
+/// Takes the lock for itself alone; false: a run that lives holds it.
+fn alone(users: &File, path: &Path) -> Result<bool> {
+    match users.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(failed(path, "cannot lock it", error)),
+    }
+}
+
+fn folder(config: &Config) -> Result<PathBuf> {
+    let folder = state_dir(config)?.join(FOLDER);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| failed(&folder, "cannot make the folder for records of pauses", error))?;
+    Ok(folder)
+}
+
+/// Whether a pause of any server is recorded.
+fn is_any_recorded(config: &Config) -> bool {
+    let folder = place::state_dir(config).map(|folder| folder.join(FOLDER));
+    let entries = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "json"))
+}
+
+/// A pause that a run uses. Dropping it ends the use, and the pause with the last one.
+pub(crate) struct Pause(Option<Use>);
+
+struct Use {
+    dump: Arc<dyn Dump>,
+    files: Files,
+    users: File,
+}
+
+impl Pause {
+    /// Ends the use, and resumes replay if no other run uses the pause.
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        match self.0.take() {
+            Some(used) => aftercare::see_through(used.end()).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        if let Some(used) = self.0.take() {
+            aftercare::see_to(used.end());
+        }
+    }
+}
+
+impl Use {
+    async fn end(self) -> Result<()> {
+        let Self { dump, files, users } = self;
+        let Some(standby) = dump.standby() else { return Ok(()) };
+        let _exclusive = files.exclusive().await?;
+        users.unlock().map_err(|error| failed(&files.users, "cannot unlock it", error))?;
+        if alone(&users, &files.users)? && files.record.exists() {
+            resume(standby).await?;
+            files.forget()?;
+        }
+        Ok(())
+    }
+}
+
+async fn resume(standby: &dyn Standby) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match standby.resume().await {
+            Err(_) if attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => {
+                let message = "replay could not be resumed after the pause of a run";
+                return Err(Error::new(Stage::Dump, error.kind(), "replay", message)
+                    .because(error)
+                    .hint("resume it: select pg_wal_replay_resume(); the next run tries it, too"));
+            }
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Pauses the replay of the standby that a job dumps, if its cluster says so, and first ends a pause that a killed run left.
+/// Returns what its owner should hear, too.
+pub(crate) async fn begin(config: &Config, job: &Job, dump: &Arc<dyn Dump>) -> Result<(Option<Pause>, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let Some(standby) = dump.standby() else { return Ok((None, warnings)) };
+    if !job.pause_replay && !is_any_recorded(config) {
+        return Ok((None, warnings));
+    }
+    let Some(replay) = standby.look().await? else { return Ok((None, warnings)) };
+    let files = Files::of(&folder(config)?, &replay.server);
+    let exclusive = files.exclusive().await?;
+    let users = open(&files.users)?;
+    let is_alone = alone(&users, &files.users)?;
+    if is_alone && let Some(record) = files.recorded()? {
+        end_left(standby, &files, &record, job.pause_replay, &mut warnings).await?;
+    }
+    if !job.pause_replay {
+        return Ok((None, warnings));
+    }
+    let replay = standby.look().await?.unwrap_or(replay);
+    if replay.paused && !files.record.exists() {
+        warnings.push("the standby's replay is paused, and not by this host: it is left as it is".to_owned());
+        return Ok((None, warnings));
+    }
+    if !replay.paused && !replay.may_pause {
+        return Err(may_not_pause(&job.site.cluster.name));
+    }
+    users.unlock().map_err(|error| failed(&files.users, "cannot unlock it", error))?;
+    users.lock_shared().map_err(|error| failed(&files.users, "cannot lock it", error))?;
+    if !files.record.exists() {
+        files.write(&Record {
+            cluster: job.site.cluster.name.clone(),
+            server: replay.server,
+            job: job.name.clone(),
+            process: std::process::id(),
+            since: Utc::now(),
+        })?;
+    }
+    // From here on, whatever ends the run ends its use.
+    let pause = Pause(Some(Use { dump: Arc::clone(dump), files, users }));
+    if !replay.paused && standby.pause().await? == Paused::Requested {
+        warnings.push("the standby's replay was asked to pause, and has not come to a stop yet".to_owned());
+    }
+    drop(exclusive);
+    Ok((Some(pause), warnings))
+}
+
+/// Ends a pause that a run left which was killed. Where another follows, replay catches up first: a dump of old data is no use.
+async fn end_left(
+    standby: &dyn Standby,
+    files: &Files,
+    record: &Record,
+    catch_up: bool,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    resume(standby).await?;
+    files.forget()?;
+    warnings.push(format!("the standby's replay was {}: it was resumed", left(record)));
+    let begun = Instant::now();
+    while catch_up && begun.elapsed() < CATCH_UP {
+        if standby.look().await?.is_none_or(|replay| replay.caught_up) {
+            break;
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// That a pause was left, by which run.
+fn left(record: &Record) -> String {
+    let since = record.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!(
+        "left paused by a run of job \"{}\" (process {}, since {since}), which has ended",
+        record.job, record.process
+    )
+}
+
+fn may_not_pause(cluster: &str) -> Error {
+    let message = "pause_replay is set, and the role may not pause replay";
+    Error::new(Stage::Config, Kind::Denied, cluster, message).hint(
+        "on the primary, in the database that the connection leads to: grant execute on function pg_wal_replay_pause(), \
+         pg_wal_replay_resume() to the role",
+    )
+}
+
+/// Looks at the replay of the standby that a job dumps: whether it can be paused, cancels dumps, or was left paused.
+pub(crate) async fn findings(config: &Config, job: &Job, dump: &dyn Dump) -> Vec<Finding> {
+    let subject = format!("cluster {}", job.site.cluster.name);
+    let Some(standby) = dump.standby() else { return Vec::new() };
+    let found = async {
+        let Some(replay) = standby.look().await? else {
+            let message = "no standby now: pause_replay has nothing to pause";
+            return Ok(job.pause_replay.then(|| Finding::good(&subject, message)).into_iter().collect());
+        };
+        let mut findings = vec![match job.pause_replay {
+            false => standby.settings().await?,
+            true if !replay.may_pause => Finding::failed(&subject, &may_not_pause(&job.site.cluster.name)),
+            true => Finding::good(&subject, "the standby's replay is paused while a dump lasts"),
+        }];
+        findings.extend(of_pause(config, &replay, &subject)?);
+        Ok::<_, Error>(findings)
+    };
+    found.await.unwrap_or_else(|error| vec![Finding::failed(&subject, &error)])
+}
+
+/// The finding of a pause that no run uses.
+fn of_pause(config: &Config, replay: &Replay, subject: &str) -> Result<Option<Finding>> {
+    if !replay.paused {
+        return Ok(None);
+    }
+    let resume = "resume it: select pg_wal_replay_resume()";
+    let files = Files::of(&place::state_dir(config).unwrap_or_default().join(FOLDER), &replay.server);
+    let Some(record) = files.recorded()? else {
+        let message = "the standby's replay is paused, and not by this host: a dump is as old as the pause";
+        return Ok(Some(Finding::warning(subject, message, resume)));
+    };
+    let users = open(&files.users)?;
+    if !alone(&users, &files.users)? {
+        return Ok(Some(Finding::good(subject, "the standby's replay is paused by a run that is under way")));
+    }
+    let message = format!("the standby's replay was {}", left(&record));
+    Ok(Some(Finding::warning(subject, message, format!("{resume}, or run the job, which does"))))
+}
+
+#[cfg(test)]
+mod tests;

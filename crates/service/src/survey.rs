@@ -1,0 +1,165 @@
+//! The survey of a job: all its dump stages look at the server, before a run and in a check.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use longshore_core::manifest::Server;
+use longshore_core::stage::Dump;
+use longshore_core::subject::Subject;
+use longshore_core::survey::{Connections, NotCaptured, Surveyed};
+use longshore_core::{Error, Kind, Result, Stage};
+
+/// The result of the look of all dump stages of a job.
+pub(crate) struct JobSurvey {
+    pub(crate) server: Server,
+    pub(crate) subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
+    pub(crate) missing: Vec<(Subject, Error)>,
+    pub(crate) not_captured: Vec<NotCaptured>,
+    pub(crate) connections: Option<Connections>,
+    pub(crate) is_standby: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Looks at the server with every dump stage. What belongs to the whole cluster comes first.
+pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
+    let mut server = None;
+    let mut subjects: Vec<(Arc<dyn Dump>, Surveyed)> = Vec::new();
+    let (mut missing, mut not_captured, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut connections: Option<Connections> = None;
+    let mut is_standby = false;
+    let mut seen = BTreeSet::new();
+    for dump in dumps {
+        let survey = dump.survey().await?;
+        server = Some(survey.server);
+        missing.extend(survey.missing);
+        not_captured.extend(survey.not_captured);
+        warnings.extend(survey.warnings);
+        is_standby |= survey.is_standby;
+        connections = match (connections, survey.connections) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
+        for surveyed in survey.subjects {
+            if !seen.insert(surveyed.subject.clone()) {
+                let subject = surveyed.subject.to_string();
+                let message = "two entries of dump would copy it, and both copies would bear one name";
+                return Err(Error::new(Stage::Config, Kind::Usage, subject, message)
+                    .hint("exclude it from one of them, or put them into two jobs"));
+            }
+            subjects.push((Arc::clone(dump), surveyed));
+        }
+    }
+    // A database that one stage passes over and another dumps is captured.
+    not_captured.retain(|left: &NotCaptured| left.subject.as_ref().is_none_or(|subject| !seen.contains(subject)));
+    not_captured.dedup();
+    subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
+    match server {
+        Some(server) if !subjects.is_empty() => {
+            Ok(JobSurvey { server, subjects, missing, not_captured, connections, is_standby, warnings })
+        }
+        _ => Err(nothing_to_dump(missing, &not_captured, warnings)),
+    }
+}
+
+/// The error that a run would copy nothing.
+fn nothing_to_dump(missing: Vec<(Subject, Error)>, not_captured: &[NotCaptured], warnings: Vec<String>) -> Error {
+    if let Some((_, error)) = missing.into_iter().next() {
+        return error;
+    }
+    let reasons: Vec<_> = warnings.into_iter().chain(not_captured.iter().map(ToString::to_string)).collect();
+    Error::new(Stage::Dump, Kind::Failed, "", "there is nothing to dump: no database matches")
+        .because(reasons.join("; "))
+        .hint("look at databases and exclude")
+}
+
+/// The number of databases that are dumped at once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Parallel {
+    /// As many as the settings say.
+    AsSet(usize),
+    /// As many as connections permit, with the limit.
+    Fewer(usize, String),
+    /// One, although connections do not permit that either.
+    TooFew(Box<Connections>),
+}
+
+impl Parallel {
+    /// The number.
+    pub(crate) fn number(&self) -> usize {
+        match self {
+            Self::AsSet(number) | Self::Fewer(number, _) => *number,
+            Self::TooFew(_) => 1,
+        }
+    }
+}
+
+impl JobSurvey {
+    /// Decides how many databases are dumped at once, where the settings permit `wanted`.
+    pub(crate) fn parallel(&self, wanted: usize) -> Parallel {
+        let databases = self.subjects.iter().filter(|(_, surveyed)| surveyed.subject.is_database()).count();
+        let wanted = wanted.min(databases).max(1);
+        let Some(connections) = &self.connections else { return Parallel::AsSet(wanted) };
+        match connections.copies() {
+            0 => Parallel::TooFew(Box::new(connections.clone())),
+            copies if copies < wanted => Parallel::Fewer(
+                copies,
+                format!(
+                    "{}: {copies} of {wanted} databases are dumped at once, since {wanted} would take {} connections",
+                    connections.limit,
+                    connections.needed(wanted)
+                ),
+            ),
+            _ => Parallel::AsSet(wanted),
+        }
+    }
+
+    /// About how much there is to read, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_testkit::stage::{Content, FakeDump};
+
+    use super::*;
+
+    async fn surveyed(free: Option<u32>) -> JobSurvey {
+        let databases = ["a", "b", "c"].map(|name| (Subject::database(name), Content::FailsAfter(0)));
+        let globals = (Subject::Globals, Content::FailsAfter(0));
+        let dump: Arc<dyn Dump> = Arc::new(FakeDump::new(databases.into_iter().chain([globals])));
+        let mut survey = survey(&[dump]).await.unwrap();
+        survey.connections =
+            free.map(|free| Connections { each: 1, free, limit: "limit".to_owned(), remedy: "raise it".to_owned() });
+        survey
+    }
+
+    #[tokio::test]
+    async fn fewer_databases_are_dumped_at_once_where_connections_are_few() {
+        assert_eq!(surveyed(None).await.parallel(4), Parallel::AsSet(3));
+        assert_eq!(surveyed(Some(4)).await.parallel(8), Parallel::AsSet(3));
+        assert_eq!(surveyed(Some(2)).await.parallel(1), Parallel::AsSet(1));
+        let fewer = surveyed(Some(3)).await.parallel(8);
+        assert_eq!(fewer.number(), 2);
+        assert!(matches!(&fewer, Parallel::Fewer(_, why) if why.contains("would take 4 connections")), "{fewer:?}");
+        let too_few = surveyed(Some(1)).await.parallel(8);
+        assert!(too_few.number() == 1 && matches!(too_few, Parallel::TooFew(_)), "{too_few:?}");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_two_stages_copy_is_refused() {
+        let dump = || Arc::new(FakeDump::new([(Subject::database("a"), Content::FailsAfter(0))])) as Arc<dyn Dump>;
+        assert_eq!(survey(&[dump(), dump()]).await.err().unwrap().kind(), Kind::Usage);
+    }
+
+    #[tokio::test]
+    async fn a_run_without_subjects_fails_with_the_first_missing_one() {
+        let error = Error::new(Stage::Dump, Kind::NotFound, "shop", "the server has no such database");
+        let missing = nothing_to_dump(vec![(Subject::database("shop"), error)], &[], Vec::new());
+        assert_eq!(missing.subject(), "shop");
+        let left = NotCaptured::database("old", "allows no connections", "exclude it");
+        let nothing = nothing_to_dump(Vec::new(), &[left], Vec::new());
+        assert!(nothing.chain().contains("database \"old\": allows no connections"), "{}", nothing.chain());
+    }
+}

@@ -1,0 +1,116 @@
+//! Looks into databases, each over a connection of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_core::Result;
+use longshore_core::survey::Requirements;
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::{Server, has_own_objects};
+use serde::Deserialize;
+
+use crate::select::Look;
+
+/// How many databases are looked into at once.
+const AT_ONCE: usize = 4;
+
+/// Looks for objects of its own in a template. One that cannot be reached is a result, too.
+pub(crate) async fn template(client: &Client, name: &str) -> Look {
+    match has_own_objects(&client.to_database(name)).await {
+        Ok(true) => Look::OwnObjects,
+        Ok(false) => Look::Empty,
+        Err(error) => Look::Failed(format!("is a template that cannot be looked into: {error}")),
+    }
+}
+
+/// The relations whose content is on the primary alone: pg_dump leaves that out on a standby.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct Unlogged {
+    tables: u64,
+    sequences: u64,
+}
+
+const UNLOGGED: &str = "select json_build_object(
+    'tables', count(*) filter (where relkind = 'r'), 'sequences', count(*) filter (where relkind = 'S'))
+    from pg_catalog.pg_class where relpersistence = 'u'";
+
+/// Counts the unlogged relations of the database that `client` connects to.
+pub(crate) async fn unlogged(client: &Client) -> Result<Unlogged> {
+    client.ask(UNLOGGED).await
+}
+
+impl Unlogged {
+    /// The parts that a dump of a standby lacks. They are counted, not named: names are the plaintext's business.
+    pub(crate) fn not_captured(&self) -> Vec<String> {
+        let told = |count: u64, content: &str, one: &str, several: &str| {
+            let what = if count == 1 { one } else { several };
+            (count > 0).then(|| format!("{content} of {count} unlogged {what}, which a standby does not have"))
+        };
+        let tables = told(self.tables, "rows", "table", "tables");
+        tables.into_iter().chain(told(self.sequences, "values", "sequence", "sequences")).collect()
+    }
+}
+
+const PROPERTIES: &str = "select json_build_array(
+    exists (select from pg_catalog.pg_db_role_setting s where s.setdatabase = d.oid),
+    d.datacl is not null,
+    pg_catalog.shobj_description(d.oid, 'pg_database') is not null)
+    from pg_catalog.pg_database d where d.datname = current_database()";
+
+/// The properties of a database that a plain script does not make: only an archive contains them.
+pub(crate) async fn properties(client: &Client) -> Result<Vec<String>> {
+    let (settings, privileges, comment): (bool, bool, bool) = client.ask(PROPERTIES).await?;
+    let found = [(settings, "settings"), (privileges, "privileges"), (comment, "the comment")];
+    let found: Vec<_> = found.into_iter().filter(|(is_set, _)| *is_set).map(|(_, what)| what).collect();
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![format!("{} of the database itself, which format = \"plain\" leaves out", found.join(" and "))])
+}
+
+const EXTENSIONS: &str =
+    "select coalesce(json_agg(extname), '[]') from pg_catalog.pg_extension where extname <> 'plpgsql'";
+
+// Before PostgreSQL 10 there is no such role, and only a superuser may read the setting.
+const PRELOAD_LIBRARIES: &str = "select coalesce(to_json(case when current_setting('is_superuser') = 'on'
+    or exists (select from pg_catalog.pg_roles r where r.rolname = 'pg_read_all_settings' and pg_has_role(r.oid, 'usage'))
+    then regexp_split_to_array(replace(current_setting('shared_preload_libraries'), '\"', ''), ' *, *') end), 'null')";
+
+/// Returns the features that a place must have to take these databases.
+pub(crate) async fn requirements(
+    client: &Client,
+    server: &Server,
+    names: Vec<String>,
+    connections: usize,
+) -> Result<Requirements> {
+    let preload_libraries: Option<Vec<String>> = client.ask(PRELOAD_LIBRARIES).await?;
+    let looks = names.into_iter().map(|name| {
+        let client = client.to_database(&name);
+        async move {
+            let extensions: Result<Vec<String>> = client.ask(EXTENSIONS).await;
+            extensions.map(|extensions| (name.clone(), extensions)).map_err(|error| error.about(name))
+        }
+    });
+    let looks: Vec<_> =
+        futures_util::stream::iter(looks).buffer_unordered(connections.clamp(1, AT_ONCE)).try_collect().await?;
+    let mut extensions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, found) in looks {
+        for extension in found {
+            extensions.entry(extension).or_default().insert(name.clone());
+        }
+    }
+    Ok(Requirements { server_version: server.version()?.to_string(), extensions, preload_libraries })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_a_standby_lacks_are_counted() {
+        assert!(Unlogged::default().not_captured().is_empty());
+        let both = Unlogged { tables: 1, sequences: 2 }.not_captured();
+        assert_eq!(both[0], "rows of 1 unlogged table, which a standby does not have");
+        assert_eq!(both[1], "values of 2 unlogged sequences, which a standby does not have");
+    }
+}
