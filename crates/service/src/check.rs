@@ -1,6 +1,7 @@
 //! What would fail at 3 a.m., found now: every stage looks ahead, and every destination takes, gives back and lets go of a probe.
 
 mod advice;
+mod server;
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use futures_util::StreamExt;
 use longshore_core::check::{Finding, Outcome};
 use longshore_core::key::{Key, Stamp};
 use longshore_core::meter::Digest;
-use longshore_core::plugin::{Identities, Site};
-use longshore_core::stage::{Dump, Encrypt, Store};
+use longshore_core::plugin::Identities;
+use longshore_core::stage::{Encrypt, Store};
 use longshore_core::stream::{collect, from_bytes};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -37,10 +38,16 @@ pub async fn check(
         let message = "there is no job: this host can look at backups and bring them back, and makes none";
         findings.push(Finding::warning("configuration", message, "add a table [job.NAME] if it should"));
     }
+    let mut wanted = Wanted { bytes: 0, is_all: true };
     for job in &jobs {
+        let (found, bytes) = server::of_server(config, job).await;
+        findings.extend(found);
+        match bytes {
+            Some(bytes) => wanted.bytes += bytes,
+            None => wanted.is_all = false,
+        }
         findings.extend(of_stages(registry, job, identities).await);
     }
-    let wanted = wanted(&jobs).await;
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
         if !shipping.is_empty() {
@@ -61,12 +68,6 @@ pub async fn check(
 
 async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for dump in &job.dump {
-        match dump(&job.site) {
-            Ok(dump) => findings.extend(dump.check().await),
-            Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
-        }
-    }
     match judges(registry, Some(job), &job.site) {
         Ok(judges) if judges.is_empty() => findings.push(Finding::warning(
             format!("job {}", job.name),
@@ -81,12 +82,6 @@ async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> V
         Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
     }
     findings.extend(of_sealing(registry, job, identities).await);
-    match job.drill.scratch.as_ref().map(|scratch| scratch(&job.site)) {
-        Some(Ok(scratch)) => findings.extend(scratch.check().await),
-        Some(Err(error)) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
-        // Who names no place may drill elsewhere.
-        None => {}
-    }
     for destination in job.ship.iter().filter(|name| !job.retention.contains_key(*name)) {
         findings.push(Finding::warning(
             format!("job {}", job.name),
@@ -138,23 +133,6 @@ struct Wanted {
     bytes: u64,
     /// Whether that is all. A server that cannot be asked is found elsewhere.
     is_all: bool,
-}
-
-async fn wanted(jobs: &[&Job]) -> Wanted {
-    async fn of_dump(dump: &dyn Fn(&Site) -> Result<Box<dyn Dump>>, site: &Site) -> Result<u64> {
-        let survey = dump(site)?.survey().await?;
-        Ok(survey.subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum())
-    }
-    let mut wanted = Wanted { bytes: 0, is_all: true };
-    for job in jobs {
-        for dump in &job.dump {
-            match of_dump(&**dump, &job.site).await {
-                Ok(bytes) => wanted.bytes += bytes,
-                Err(_) => wanted.is_all = false,
-            }
-        }
-    }
-    wanted
 }
 
 async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) -> Vec<Finding> {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `configuration.rs` | the settings of the server |
+//! | `lacks.rs` | what of the source a cluster made here would lack |
 //! | `look.rs` | what there is to make it with: programs, room, the user to run as |
 //! | `encoding.rs` | the encoding and locale of the cluster itself |
 //! | `isolation.rs` | the namespaces that the server runs in |
@@ -19,6 +20,7 @@ mod encoding;
 mod exposure;
 mod globals;
 mod isolation;
+mod lacks;
 mod look;
 mod mask;
 mod settings;
@@ -34,10 +36,12 @@ use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin, Site};
 use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::stream::ByteStream;
+use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Active;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
+use longshore_pg_client::tool::Version;
 
 use crate::configuration::Configuration;
 pub use crate::configuration::LOG_LINE_PREFIX;
@@ -120,6 +124,14 @@ impl Scratch for Maker {
             files: folder.join("files"),
             warnings,
         }))
+    }
+
+    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+        let source = Version::parse(&requirements.server_version);
+        match look::programs_for(&self.settings, &self.site, source).await {
+            Ok(programs) => lacks::findings(&self.settings, &programs, requirements),
+            Err(error) => vec![Finding::failed("drill", &error)],
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Programs {
     /// Where they were looked for, if not everywhere.
     pub(crate) bin_dir: Option<PathBuf>,
     pub(crate) version: Version,
-    wanted: Option<Version>,
+    pub(crate) wanted: Option<Version>,
 }
 
 impl Programs {
@@ -39,7 +39,11 @@ impl Programs {
 /// Finds the programs of the release that the backups come from, else of the nearest newer one.
 pub(crate) async fn programs(settings: &Initdb, site: &Site, manifests: &[&Manifest]) -> Result<Programs> {
     let sources = manifests.iter().filter_map(|manifest| Version::parse(&manifest.cluster.server.server_version));
-    let wanted = sources.max();
+    programs_for(settings, site, sources.max()).await
+}
+
+/// Finds the programs of this release, else of the nearest newer one.
+pub(crate) async fn programs_for(settings: &Initdb, site: &Site, wanted: Option<Version>) -> Result<Programs> {
     let bin_dirs = match (&settings.bin_dir, &site.cluster.bin_dir) {
         (Some(bin_dir), _) => vec![Some(bin_dir.clone())],
         // A folder of client programs alone is no reason not to look elsewhere.

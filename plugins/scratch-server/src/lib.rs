@@ -9,14 +9,16 @@
 mod exposure;
 mod sweeper;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use longshore_core::check::{Check, Finding};
+use longshore_core::check::{Check, Finding, Outcome};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin, Site};
 use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::subject::Subject;
+use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
@@ -121,7 +123,27 @@ impl Scratch for Lender {
         let sweeper = Sweeper::start(&self.client, &prefix, files.path(), &version).await?;
         Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper, warnings }))
     }
+
+    async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
+        let installed: Vec<String> = match self.client.ask(INSTALLED).await {
+            Ok(installed) => installed,
+            Err(error) => return vec![Finding::failed("drill", &error)],
+        };
+        let missing = requirements.extensions.iter().filter(|(name, _)| !installed.contains(name));
+        let finding = |(name, databases): (&String, &BTreeSet<String>)| {
+            let databases = databases.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+            Finding {
+                outcome: Outcome::Failed,
+                subject: "drill".to_owned(),
+                message: format!("extension {name} of {databases} is not installed in the server to drill in"),
+                remedy: Some(format!("install {name} on that server, or drill where it is")),
+            }
+        };
+        missing.map(finding).collect()
+    }
 }
+
+const INSTALLED: &str = "select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions";
 
 #[async_trait]
 impl Check for Lender {

@@ -1,0 +1,103 @@
+//! The server that a job reads, surveyed as its run would, and the place of its drill, looked at for what the server has.
+
+use std::sync::Arc;
+
+use longshore_core::check::{Finding, Outcome};
+use longshore_core::stage::Dump;
+use longshore_core::survey::Requirements;
+
+use crate::config::{Config, Job};
+use crate::pause;
+use crate::survey::{JobSurvey, Parallel, survey};
+
+/// Looks at the server as the job's run would, and at the place of its drill. Returns how much a run reads, too, in bytes,
+/// where that is known.
+pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Option<u64>) {
+    let subject = format!("job {}", job.name);
+    let mut findings = Vec::new();
+    let mut dumps: Vec<Arc<dyn Dump>> = Vec::new();
+    for dump in &job.dump {
+        match dump(&job.site) {
+            Ok(dump) => {
+                findings.extend(dump.check().await);
+                dumps.push(Arc::from(dump));
+            }
+            Err(error) => findings.push(Finding::failed(&subject, &error)),
+        }
+    }
+    let surveyed = survey(&dumps).await;
+    let bytes = surveyed.as_ref().ok().map(JobSurvey::bytes);
+    let is_whole = dumps.len() == job.dump.len();
+    match surveyed {
+        Ok(survey) => {
+            let found = of_survey(job, &survey);
+            // What a stage finds in its own check, it may warn of in its survey, too.
+            let is_new = |finding: &Finding| findings.iter().all(|known| known.message != finding.message);
+            let found: Vec<_> = found.into_iter().filter(is_new).collect();
+            findings.extend(found);
+        }
+        // A stage that cannot be made, or reach its server, has said so.
+        Err(_) if findings.iter().any(|finding| finding.outcome == Outcome::Failed) => {}
+        Err(error) => findings.push(Finding::failed(&subject, &error)),
+    }
+    if let (Some(dump), Some(_)) = (dumps.first(), bytes) {
+        findings.extend(pause::findings(config, job, &**dump).await);
+    }
+    let mut requirements = Some(Requirements::default());
+    for dump in dumps.iter().filter(|_| bytes.is_some()) {
+        match dump.requirements().await {
+            Ok(more) => {
+                if let Some(known) = requirements.as_mut() {
+                    known.extend(more);
+                }
+            }
+            Err(error) => {
+                findings.push(Finding::failed("databases", &error));
+                requirements = None;
+            }
+        }
+    }
+    findings.extend(of_scratch(job, requirements.filter(|_| bytes.is_some()).as_ref()).await);
+    (findings, bytes.filter(|_| is_whole))
+}
+
+/// The findings of a survey: what a run would not capture, and what would stand in its way.
+fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
+    let mut findings: Vec<_> = survey.missing.iter().map(|(_, error)| Finding::failed("databases", error)).collect();
+    for left in &survey.not_captured {
+        findings.push(Finding::warning("databases", left.to_string(), left.remedy.clone()));
+    }
+    for warning in &survey.warnings {
+        findings.push(Finding::warning("databases", warning.clone(), "look at databases and exclude of the job"));
+    }
+    match survey.parallel(job.parallel) {
+        Parallel::AsSet(_) => {}
+        Parallel::Fewer(_, why) => {
+            let remedy = survey.connections.as_ref().map(|connections| connections.remedy.clone()).unwrap_or_default();
+            findings.push(Finding::warning("connections", why, remedy));
+        }
+        Parallel::TooFew(connections) => findings.push(Finding {
+            outcome: Outcome::Failed,
+            subject: "connections".to_owned(),
+            message: format!("{}, and a run takes {}", connections.limit, connections.needed(1)),
+            remedy: Some(connections.remedy),
+        }),
+    }
+    findings
+}
+
+/// Looks at the place of the job's drill. A job that names none may be drilled elsewhere.
+async fn of_scratch(job: &Job, requirements: Option<&Requirements>) -> Vec<Finding> {
+    let Some(scratch) = &job.drill.scratch else { return Vec::new() };
+    let scratch = match scratch(&job.site) {
+        Ok(scratch) => scratch,
+        Err(error) => return vec![Finding::failed(format!("job {}", job.name), &error)],
+    };
+    let mut findings = scratch.check().await;
+    if let (Some(requirements), true) =
+        (requirements, findings.iter().all(|finding| finding.outcome != Outcome::Failed))
+    {
+        findings.extend(scratch.lacks(requirements).await);
+    }
+    findings
+}
