@@ -3,6 +3,7 @@
 mod drills;
 mod growth;
 mod judge;
+mod not_captured;
 mod report;
 mod runs;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 use self::drills::drills;
 use self::judge::{Seen, Terms, good_once, judge, vanished};
+pub use self::not_captured::NotCaptured;
 pub use self::report::{
     AtDestination, Attention, Copies, DestinationStatus, DrillTime, Level, Matter, Newest, Proved, RestoreTime,
     SeriesStatus, Size, Status, Tables,
@@ -101,7 +103,9 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
             |it: &Attention| (std::cmp::Reverse((it.level, it.matter)), it.destination.clone(), it.series.clone());
         order(one).cmp(&order(other))
     });
-    Ok(Status { time: now, attention, jobs, series, destinations })
+    let all = read.iter().flat_map(|at| &at.catalog.series).filter(|(series, _)| terms.want(series));
+    let not_captured = not_captured::not_captured(all.map(|(series, backups)| (series, backups.as_slice())));
+    Ok(Status { time: now, attention, jobs, not_captured, series, destinations })
 }
 
 /// The catalogs of the destinations that a job ships to, if it is known here, or else of all.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::key::BackupName;
 use serde::Serialize;
 
+use super::not_captured::NotCaptured;
 use super::runs::JobStatus;
 use crate::problem::Problem;
 
@@ -16,6 +17,8 @@ pub struct Status {
     pub attention: Vec<Attention>,
     /// Every job, with how its last runs ended, in the order of clusters and names.
     pub jobs: Vec<JobStatus>,
+    /// What the newest run of each job left out.
+    pub not_captured: Vec<NotCaptured>,
     /// Every series, in the order of clusters, subjects and jobs.
     pub series: Vec<SeriesStatus>,
     /// Every destination, in the order of names.

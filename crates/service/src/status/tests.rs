@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::judge::{Seen, Terms, judge};
 use super::*;
-use crate::sample::{DESTINATION, catalogued, config, put_run, put_run_but};
+use crate::sample::{DESTINATION, catalogued, config, put_run, put_run_but, put_run_with};
 use crate::schedule::{Expression, Schedule};
 
 /// A destination with runs of two databases at these times, a job that ships there, and a clock.
@@ -138,4 +138,23 @@ async fn a_job_without_a_backup_is_told_where_all_its_destinations_can_be_read()
     assert_eq!(attention[0].message, "job \"nightly\" has no backup");
     let terms = Terms { config: &case.config, job: None, max_age: None, reported: &BTreeMap::new(), now: Utc::now() };
     assert_eq!(judge(&[], drills::Drills::new(), &terms).1, []);
+}
+
+#[tokio::test]
+async fn the_newest_run_tells_what_is_not_captured() {
+    let store = MemoryStore::new();
+    put_run_with(&store, "2026-05-01_030000", &["app", "old"], "", |manifest| {
+        manifest.run_not_captured = vec!["database \"x\": allows no connections".to_owned()];
+    });
+    put_run_with(&store, "2026-05-02_030000", &["app"], "", |manifest| {
+        manifest.run_not_captured = vec!["database \"y\": allows no connections".to_owned()];
+        manifest.not_captured = if manifest.subject.is_database() { vec!["rows".to_owned()] } else { Vec::new() };
+    });
+    let at = catalogued(&store).await;
+    let all = at.catalog.series.iter().map(|(series, backups)| (series, backups.as_slice()));
+    // Two destinations have the same.
+    let found = not_captured::not_captured(all.clone().chain(all));
+    let found: Vec<_> = found.into_iter().map(|left| (left.subject, left.parts)).collect();
+    let of_run = vec!["database \"y\": allows no connections".to_owned()];
+    assert_eq!(found, [(None, of_run), (Some("app".to_owned()), vec!["rows".to_owned()])]);
 }

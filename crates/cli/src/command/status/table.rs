@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use indicatif::HumanBytes;
+use longshore_core::error::printable;
 use longshore_core::quantity::age;
 use longshore_core::run_report::Outcome;
 use longshore_service::status::{
@@ -34,6 +35,12 @@ pub(super) fn show(output: Output, status: &Status, zone: Zone) {
     }
     jobs(output, &status.jobs);
     destinations(output, status);
+    for left in &status.not_captured {
+        let subject = left.subject.as_ref().map_or_else(String::new, |subject| format!("/{}", printable(subject)));
+        for part in &left.parts {
+            output.line(format_args!("not captured of {}{subject} by job {}: {part}", left.cluster, left.job));
+        }
+    }
 }
 
 /// What something is about, in words.
