@@ -56,6 +56,8 @@ pub struct Report {
     pub scratch_seconds: f64,
     /// The records, a backup each.
     pub drills: Vec<Drill>,
+    /// That the run made fewer backups than it was to make, if so: a drill of it proves only a part.
+    pub missing: Option<String>,
     /// What its owner should hear.
     pub notes: Vec<String>,
     /// Warnings of the place to restore to, given before anything was restored.
@@ -146,7 +148,7 @@ impl Driller<'_> {
     /// Drills what is wished. `began` hears what is done next. What was made for it is removed whatever comes of it.
     pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
         let job = self.config.job(wish.job.as_deref())?;
-        let Choice { destination, store, backups, warnings } = choose(self.config, job, wish).await?;
+        let Choice { destination, store, backups, missing, warnings } = choose(self.config, job, wish).await?;
         let identities = for_drill(self.identities, &job.drill, self.config).await?;
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
@@ -170,6 +172,7 @@ impl Driller<'_> {
             destination: destination.clone(),
             scratch_seconds,
             drills: Vec::new(),
+            missing,
             notes: warnings,
             warnings: Vec::new(),
             unfit: Vec::new(),
@@ -434,7 +437,7 @@ impl Driller<'_> {
 
 /// All databases of a cluster that was restored from one script.
 async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
-    let query = "select datname from pg_catalog.pg_database where datallowconn and not datistemplate order by datname";
+    let query = "select datname from pg_catalog.pg_database where datallowconn and datname not in ('template0', 'template1') order by datname";
     let rows = examiner.ask("postgres", query).await?;
     let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
     Ok(names.map(|name| (name.clone(), name)).collect())

@@ -52,6 +52,23 @@ impl Cluster {
     pub fn start(installation: &Installation, settings: &[&str]) -> Self {
         let folder = Folder::new();
         template::copy(installation, &folder.data());
+        Self::start_in(installation, folder, settings)
+    }
+
+    /// Starts a standby of this cluster: a copy that replays its WAL, with settings of its own.
+    ///
+    /// # Panics
+    /// With the program's messages, if there is no copy to be had, or with the server's log, if that does not start.
+    pub fn start_standby(&self, settings: &[&str]) -> Self {
+        let folder = Folder::new();
+        let mut copy = process::as_server_user(&self.installation.program("pg_basebackup"));
+        copy.arg("-D").arg(folder.data()).args(["-d", &self.connection()]);
+        copy.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
+        process::run(copy);
+        Self::start_in(&self.installation, folder, settings)
+    }
+
+    fn start_in(installation: &Installation, folder: Folder, settings: &[&str]) -> Self {
         for _ in 0..10 {
             let port = free_port();
             if let Some(server) = start_server(installation, &folder, port, settings) {

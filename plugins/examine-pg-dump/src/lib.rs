@@ -67,6 +67,11 @@ impl Examine for Examiner {
         all.extend(sequences::compare(&recorded, &found));
         let left_out = details.get(left_out::DETAILS).and_then(|lines| Vec::deserialize(lines).ok());
         all.extend(objects::compare(&recorded, &found, &left_out.unwrap_or_default(), manifest));
+        if all.is_empty() {
+            // That a database is as empty as it was is a result, too.
+            let subject = format!("database {database}");
+            all.push(compared(&subject, "tables", &recorded.tables.len(), &found.tables.len()));
+        }
         Ok(all)
     }
 

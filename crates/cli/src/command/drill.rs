@@ -67,6 +67,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         Verdict::Damaged | Verdict::Unrestorable => Exit::Damaged,
         Verdict::Unfit => Exit::Failed,
         Verdict::Good if report.left.is_some() => Exit::Failed,
+        Verdict::Good if report.missing.is_some() => Exit::Partial,
         Verdict::Good => Exit::Done,
     })
 }

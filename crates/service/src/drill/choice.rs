@@ -32,6 +32,8 @@ pub(super) struct Choice {
     pub(super) destination: String,
     pub(super) store: Arc<dyn Store>,
     pub(super) backups: Vec<Backup>,
+    /// That there are fewer backups of the run than it was to make.
+    pub(super) missing: Option<String>,
     /// What its owner should hear.
     pub(super) warnings: Vec<String>,
 }
@@ -56,12 +58,12 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         return Err(Error::new(Stage::Catalog, Kind::NotFound, &job.name, message)
             .hint("`longshore list` shows what there is; `longshore verify` tells which are good"));
     };
-    if let Some(backup) = backups.first().filter(|backup| backups.len() < backup.manifest.run_backups as usize)
-        && wish.backup.is_none()
-    {
+    let partial = backups.first().filter(|backup| backups.len() < backup.manifest.run_backups as usize);
+    let missing = partial.filter(|_| wish.backup.is_none()).map(|backup| {
         let planned = backup.manifest.run_backups;
-        warnings.push(format!("the run was to make {planned} backups, of which {} are there and good", backups.len()));
-    }
+        format!("the run was to make {planned} backups, of which {} are there and good", backups.len())
+    });
+    warnings.extend(missing.clone());
     if let Some(warning) = backups.first().and_then(|oldest| passed_over(at, job, wish, oldest)) {
         warnings.push(warning);
     }
@@ -80,7 +82,7 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         warnings.push(message);
         backups.retain(|backup| !of_database(backup));
     }
-    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, warnings })
+    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, missing, warnings })
 }
 
 fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
