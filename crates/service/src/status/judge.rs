@@ -258,12 +258,12 @@ impl<'a> Case<'a> {
             backups: backups.len(),
             bytes: backups.iter().fold(0, |sum: u64, backup| sum.saturating_add(bytes(backup))),
             newest: newest.map(|backup| self.terms.newest(backup)),
-            stale: self.allowed.as_ref().filter(|_| is_judged).map(|allowed| {
-                newest.is_none_or(|newest| match allowed {
-                    Allowed::Any => false,
-                    Allowed::Age(age) => self.terms.now - newest.manifest.time.time() > *age,
-                    Allowed::Since(due) => newest.manifest.time.time() < *due,
-                })
+            stale: self.allowed.as_ref().filter(|_| is_judged).map(|allowed| match (allowed, newest) {
+                // No age is too much, and a copy that is missing is reported as such.
+                (Allowed::Any, _) => false,
+                (_, None) => true,
+                (Allowed::Age(age), Some(newest)) => self.terms.now - newest.manifest.time.time() > *age,
+                (Allowed::Since(due), Some(newest)) => newest.manifest.time.time() < *due,
             }),
             damaged: past().next().filter(|backup| !backup.is_good()).map(|backup| self.terms.newest(backup)),
             verified: proved(Says::Verified, |backup| backup.marks.verified()),
