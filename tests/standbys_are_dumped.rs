@@ -12,7 +12,7 @@ fn pair() -> (Cluster, Workshop) {
     primary.create_database("app");
     primary.psql(
         "app",
-        "create table bulk as select i, md5(i::text) || md5((-i)::text) noise from generate_series(1, 60000) i;
+        "create table bulk as select i, md5(i::text) || md5((-i)::text) noise from generate_series(1, 400000) i;
          create table aside as select 1 i; create unlogged table fleeting as select generate_series(1, 9) i;",
     );
     let workshop = Workshop::with_cluster(primary.start_standby(&["max_standby_streaming_delay=0"]));
@@ -27,7 +27,7 @@ fn configure(workshop: &Workshop, cluster: &str, terms: &str) {
 
 const PAUSING: &str = "pause_replay = true";
 /// So slow that a run lasts for two or three seconds.
-const SLOW: &str = "max_rate = '1MiB'";
+const SLOW: &str = "max_rate = '6MiB'";
 
 fn is_paused(workshop: &Workshop) -> bool {
     workshop.cluster.psql("postgres", "select pg_is_wal_replay_paused()") == "t"
