@@ -57,6 +57,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         extensions: toc.mentions.extensions,
         roles: toc.mentions.roles,
         tablespaces: toc.mentions.tablespaces,
+        database_tablespace: toc.mentions.database_tablespace,
         bytes: input.offset(),
         others: Others::default(),
     })

@@ -31,6 +31,9 @@ pub struct Facts {
     /// The tablespaces that it puts things into, other than the database's own.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tablespaces: BTreeSet<String>,
+    /// The database's own tablespace, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_tablespace: Option<String>,
     /// How many entries its TOC has of each kind, such as `TABLE` or `FK CONSTRAINT`. Nothing for a script.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub objects: BTreeMap<String, u64>,

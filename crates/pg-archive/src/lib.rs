@@ -18,6 +18,7 @@
 //! | `header`, `toc`, `copy` | what archives begin with |
 //! | `sql` | the words of SQL, and the roles and sequences in it |
 //! | `active` | objects that act beyond their database once they are restored |
+//! | [`outline`] | the head of an archive, from which all but the data can be restored |
 //! | [`offsets`] | where each table's data is, for archives that do not say it |
 //! | [`rewrite`] | archives whose roles have other names |
 //! | `decode` | what is compressed inside |
@@ -38,6 +39,7 @@ mod input;
 mod large_objects;
 mod lines;
 pub mod offsets;
+pub mod outline;
 pub mod rewrite;
 mod rows;
 mod script;

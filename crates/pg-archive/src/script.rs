@@ -82,6 +82,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         extensions,
         roles,
         tablespaces,
+        database_tablespace: None,
         objects: BTreeMap::new(),
         toc: Vec::new(),
         toc_entries: 0,

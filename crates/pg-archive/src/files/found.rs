@@ -114,6 +114,7 @@ impl Found {
             extensions: contents.toc.mentions.extensions,
             roles: contents.toc.mentions.roles,
             tablespaces: contents.toc.mentions.tablespaces,
+            database_tablespace: contents.toc.mentions.database_tablespace,
             bytes,
             others: Others::default(),
         })

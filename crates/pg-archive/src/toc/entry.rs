@@ -1,5 +1,7 @@
 //! One entry of the TOC.
 
+use std::ops::Range;
+
 use crate::copy::Copy;
 
 /// One entry; of the SQL it carries, only what matters for judging it.
@@ -11,7 +13,12 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(super) schema: Option<String>,
-    pub(super) owner: String,
+    pub(crate) owner: String,
+    pub(crate) tablespace: String,
+    /// Its section as the TOC numbers them: 1 for none, 2 to 4 for before, with and after the data.
+    pub(crate) section: i32,
+    /// The offsets between which its SQL is.
+    pub(crate) definition: Range<u64>,
     pub(super) has_definition: bool,
     /// Whether its SQL says that its rows are loaded into the table of its COPY statement, a partitioned one.
     pub(super) goes_to_root: bool,
@@ -79,12 +86,15 @@ impl Entry {
             "SEQUENCE SET" | "BLOB" | "BLOB METADATA" | "STATISTICS DATA" => true,
             _ => self.data != Data::Nowhere || self.has_definition,
         };
+        shown.then(|| self.list_line())
+    }
+
+    /// The line that `pg_restore --list` prints for it where it shows it.
+    pub(crate) fn list_line(&self) -> String {
         let one_line = |text: &str| text.replace(['\n', '\r'], " ");
         let schema = self.schema.as_deref().map_or_else(|| "-".to_owned(), one_line);
-        shown.then(|| {
-            let (name, owner) = (one_line(&self.name), one_line(&self.owner));
-            let Self { id, catalog, oid, description, .. } = self;
-            format!("{id}; {catalog} {oid} {description} {schema} {name} {owner}")
-        })
+        let (name, owner) = (one_line(&self.name), one_line(&self.owner));
+        let Self { id, catalog, oid, description, .. } = self;
+        format!("{id}; {catalog} {oid} {description} {schema} {name} {owner}")
     }
 }

@@ -12,13 +12,15 @@ pub(crate) struct Mentions {
     pub(crate) extensions: BTreeSet<String>,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) tablespaces: BTreeSet<String>,
+    /// The database's own.
+    pub(crate) database_tablespace: Option<String>,
     /// What a backslash does in a string of theirs.
     pub(super) strings: Option<Strings>,
 }
 
 /// Whether the SQL of this kind of entry says more than its other fields, and so is looked at.
 pub(super) fn speaks(description: &str) -> bool {
-    matches!(description, "SEQUENCE SET" | "STDSTRINGS") || names_roles(description)
+    matches!(description, "DATABASE" | "SEQUENCE SET" | "STDSTRINGS") || names_roles(description)
 }
 
 /// Whether the SQL of this kind of entry may name roles.
@@ -28,7 +30,7 @@ pub(crate) fn names_roles(description: &str) -> bool {
 
 impl Mentions {
     /// How strings are written. Before PostgreSQL 8.1 nobody said it, and a backslash hid the next byte.
-    pub(super) fn strings(&self) -> Strings {
+    pub(crate) fn strings(&self) -> Strings {
         self.strings.unwrap_or(Strings::Escaped)
     }
 
@@ -45,6 +47,10 @@ impl Mentions {
                 let on = sql.starts_with(b"SET standard_conforming_strings = 'on'");
                 self.strings = Some(if on { Strings::Standard } else { Strings::Escaped });
                 Ok(0)
+            }
+            "DATABASE" => {
+                self.database_tablespace = tablespace(&String::from_utf8_lossy(sql));
+                Ok(self.database_tablespace.as_ref().map_or(0, String::len))
             }
             "SEQUENCE SET" => {
                 let set = SetValue::parse(&String::from_utf8_lossy(sql), self.strings());
@@ -77,4 +83,27 @@ fn noted(names: &mut BTreeSet<String>, name: &str) -> usize {
     }
     names.insert(name.to_owned());
     size_of::<String>() + name.len()
+}
+
+/// The tablespace of a CREATE DATABASE, which is the last that pg_dump writes of it.
+fn tablespace(sql: &str) -> Option<String> {
+    let (_, name) = sql.trim_end().strip_suffix(';')?.rsplit_once(" TABLESPACE = ")?;
+    Some(match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_names_its_own_tablespace() {
+        let of =
+            |rest: &str| tablespace(&format!("CREATE DATABASE d WITH TEMPLATE = template0 ENCODING = 'UTF8'{rest};\n"));
+        assert_eq!(of(""), None);
+        assert_eq!(of(" TABLESPACE = ts1"), Some("ts1".to_owned()));
+        assert_eq!(of(" TABLESPACE = \"TS \"\"two\""), Some("TS \"two".to_owned()));
+    }
 }

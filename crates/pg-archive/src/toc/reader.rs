@@ -79,15 +79,17 @@ impl<'a, R: BufRead> Reader<'a, R> {
         let oid = self.oid("its OID")?;
         let name = self.name("its name")?.unwrap_or_default();
         let description = self.name("its kind")?.unwrap_or_default();
+        let mut section = 1;
         if self.version >= WITH_SECTION {
             let at = self.input.offset();
-            let section = self.int("its section")?;
+            section = self.int("its section")?;
             if !(1..=4).contains(&section) {
                 return Err(self.damaged(at, format!("is of section {section}, where 1 to 4 was expected")));
             }
         }
         let sql_at = self.input.offset();
         let definition = self.definition(&description)?;
+        let ends = self.input.offset();
         self.sql("its DROP statement", |_, _| ())?;
         let copy = self.copy(had_dumper)?;
         let schema = self.name("its schema")?;
@@ -141,6 +143,9 @@ impl<'a, R: BufRead> Reader<'a, R> {
             description,
             schema,
             owner,
+            tablespace,
+            section,
+            definition: ends - definition.bytes..ends,
             has_definition,
             goes_to_root,
             at: began,

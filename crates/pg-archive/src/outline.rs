@@ -1,0 +1,241 @@
+//! The head of an archive: what each entry of its TOC is, and the place of its SQL.
+//!
+//! An entry without data can be restored from the head alone, since `pg_restore` reads no further for it. [`head`] cuts the head off,
+//! for the custom format, the `toc.dat` of a directory, and a tar.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::header::{Header, WITH_SECTION};
+use crate::input::Input;
+use crate::sql::roles;
+use crate::toc::{Entry, Toc, names_roles};
+
+/// The size of a block of a tar in bytes.
+const TAR_BLOCK_BYTES: usize = 512;
+/// The name of a tar's first file, which holds the TOC.
+const TAR_TOC: &[u8] = b"toc.dat\0";
+
+/// The table of contents of an archive, with the bytes that it was read from.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// The entries, in the archive's order.
+    pub items: Vec<Item>,
+    /// The encoding of the SQL, such as `UTF8`.
+    pub encoding: String,
+    /// An archive that consists of its head alone, which `pg_restore` takes.
+    pub head: Vec<u8>,
+}
+
+/// An entry of the table of contents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Item {
+    /// Its id.
+    pub id: i32,
+    /// Its kind, such as `TABLE DATA` or `EVENT TRIGGER`.
+    pub kind: String,
+    /// The schema that it is in, if it is in one.
+    pub schema: Option<String>,
+    /// Its name; of a comment or privilege that of its object, such as `TABLE orders`.
+    pub name: String,
+    /// The role that owns it; empty where none does.
+    pub owner: String,
+    /// The tablespace that it is in; empty where it is the database's.
+    pub tablespace: String,
+    /// The roles that its SQL names, apart from the owner.
+    pub roles: Vec<String>,
+    /// Its place in time.
+    pub section: Section,
+    /// Its line in `pg_restore --list`.
+    pub line: String,
+    definition: Range<usize>,
+}
+
+/// The part of a restore that an entry belongs to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Section {
+    /// Before the data.
+    #[default]
+    PreData,
+    /// The data.
+    Data,
+    /// After the data.
+    PostData,
+}
+
+impl Item {
+    /// The place of its SQL in the head.
+    pub fn definition(&self) -> Range<usize> {
+        self.definition.clone()
+    }
+}
+
+impl Outline {
+    /// The SQL of an entry, in the archive's encoding.
+    pub fn definition(&self, item: &Item) -> &[u8] {
+        self.head.get(item.definition.clone()).unwrap_or_default()
+    }
+}
+
+/// Reads the table of contents from the first bytes of an archive. Nothing where the bytes end before it does.
+pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
+    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
+    match read(BufReader::new(source)) {
+        Ok(read) => Ok(read.within(bytes, begins)),
+        Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A table of contents without its bytes.
+struct Found {
+    toc: Toc,
+    bytes: usize,
+}
+
+fn read(inner: impl BufRead) -> Result<Found> {
+    let mut input = Input::new(inner);
+    let header = Header::read(&mut input)?;
+    if header.version < WITH_SECTION {
+        let message = "its entries do not say which section they belong to, as since PostgreSQL 8.4";
+        return Err(Error::unsupported(5, "header", message));
+    }
+    let toc = Toc::read(&mut input, &header)?;
+    Ok(Found { bytes: usize::try_from(input.offset()).unwrap_or(usize::MAX), toc })
+}
+
+impl Found {
+    /// The outline, if all of the head is among `bytes`; the archive begins `begins` bytes behind their start.
+    fn within(self, bytes: &[u8], begins: usize) -> Option<Outline> {
+        let ends = begins + self.bytes;
+        let mut head = bytes.get(..ends)?.to_vec();
+        if begins > 0 {
+            // The rest of the block, and two that are empty, end a tar.
+            head.resize(ends.next_multiple_of(TAR_BLOCK_BYTES) + 2 * TAR_BLOCK_BYTES, 0);
+        }
+        let mut section = Section::PreData;
+        let mut items = Vec::with_capacity(self.toc.entries.len());
+        let mut encoding = String::new();
+        for entry in &self.toc.entries {
+            section = section_of(entry).unwrap_or(section);
+            let place = |at: u64| begins + usize::try_from(at).unwrap_or(usize::MAX);
+            let definition = place(entry.definition.start)..place(entry.definition.end);
+            let sql = head.get(definition.clone()).unwrap_or_default();
+            if entry.description == "ENCODING" {
+                encoding = String::from_utf8_lossy(sql).split('\'').nth(1).unwrap_or_default().to_owned();
+            }
+            let roles = match names_roles(&entry.description) {
+                true => roles(sql, self.toc.mentions.strings()),
+                false => Vec::new(),
+            };
+            items.push(Item {
+                id: entry.id,
+                kind: entry.description.clone(),
+                schema: entry.schema().map(str::to_owned),
+                name: entry.name.clone(),
+                owner: entry.owner.clone(),
+                tablespace: entry.tablespace.clone(),
+                roles: roles.into_iter().map(|role| String::from_utf8_lossy(&role.name).into_owned()).collect(),
+                section,
+                line: entry.list_line(),
+                definition,
+            });
+        }
+        Some(Outline { items, encoding, head })
+    }
+}
+
+/// The section of an entry; nothing where it takes that of the entry before it, as comments and privileges do.
+fn section_of(entry: &Entry) -> Option<Section> {
+    match entry.section {
+        2 => Some(Section::PreData),
+        3 => Some(Section::Data),
+        4 => Some(Section::PostData),
+        _ => None,
+    }
+}
+
+/// Bytes whose end is not the end of what they are a part of.
+struct Cut<'a> {
+    bytes: &'a [u8],
+}
+
+impl Read for Cut<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.bytes.read(buffer)? {
+            0 if !buffer.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            length => Ok(length),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(number: i32) -> Vec<u8> {
+        [&[0][..], &number.to_le_bytes()].concat()
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [int(text.len() as i32), text.as_bytes().to_vec()].concat()
+    }
+
+    const NULL: [u8; 5] = [1, 1, 0, 0, 0];
+
+    fn entry(id: i32, kind: &str, name: &str, section: i32, sql: &str) -> Vec<u8> {
+        let no_data = [&[3][..], &[0; 8]].concat();
+        let head = [int(id), int(0), text("0"), text("0"), text(name), text(kind), int(section), text(sql)].concat();
+        let fields = [text(""), NULL.to_vec(), text("public"), NULL.to_vec(), NULL.to_vec()].concat();
+        [head, fields, text("app"), text("false"), NULL.to_vec(), no_data].concat()
+    }
+
+    /// An archive of the custom format, version 1.14, with bytes behind its TOC.
+    fn archive() -> Vec<u8> {
+        let header = [&b"PGDMP"[..], &[1, 14, 0, 4, 8, 1]].concat();
+        let created = [0, 0, 0, 1, 0, 125, 0].map(int).concat();
+        let origin = [text("d"), text("15.1"), text("15.1")].concat();
+        let entries = [
+            entry(1, "ENCODING", "ENCODING", 2, "SET client_encoding = 'LATIN1';\n"),
+            entry(7, "VIEW", "v", 2, "CREATE VIEW public.v AS SELECT 1;\n"),
+            entry(9, "ACL", "TABLE v", 1, "GRANT SELECT ON TABLE public.v TO bob;\n"),
+            entry(8, "INDEX", "i", 4, "CREATE INDEX i ON public.t (a);\n"),
+        ];
+        [header, int(0), created, origin, int(4), entries.concat(), b"data".to_vec()].concat()
+    }
+
+    #[test]
+    fn a_head_is_known_as_soon_as_it_is_there() {
+        let bytes = archive();
+        for length in 0..bytes.len() - 4 {
+            assert!(head(&bytes[..length]).unwrap().is_none(), "{length}");
+        }
+        let outline = head(&bytes).unwrap().unwrap();
+        assert_eq!((outline.encoding.as_str(), &outline.head[..]), ("LATIN1", &bytes[..bytes.len() - 4]));
+        let acl = &outline.items[2];
+        assert_eq!(outline.definition(acl), b"GRANT SELECT ON TABLE public.v TO bob;\n");
+        assert_eq!((acl.roles.as_slice(), acl.section), (&["bob".to_owned()][..], Section::PreData));
+        assert_eq!(acl.line, "9; 0 0 ACL public TABLE v app");
+        assert_eq!(outline.items[3].section, Section::PostData);
+    }
+
+    #[test]
+    fn a_tars_head_is_a_tar_of_its_own() {
+        let toc = archive();
+        let toc = &toc[..toc.len() - 4];
+        let mut block = [0; TAR_BLOCK_BYTES];
+        block[..TAR_TOC.len()].copy_from_slice(TAR_TOC);
+        let padding = vec![0; toc.len().next_multiple_of(TAR_BLOCK_BYTES) - toc.len()];
+        let whole = [&block[..], toc, &padding, b"the next file"].concat();
+        let outline = head(&whole).unwrap().unwrap();
+        assert_eq!(outline.definition(&outline.items[1]), b"CREATE VIEW public.v AS SELECT 1;\n");
+        assert!(outline.head.starts_with(&whole[..whole.len() - 13]) && outline.head.ends_with(&[0; 1024]));
+    }
+
+    #[test]
+    fn what_is_no_archive_is_an_error() {
+        assert!(head(b"CREATE TABLE t ();").is_err());
+    }
+}
