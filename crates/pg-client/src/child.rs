@@ -1,6 +1,7 @@
 //! A running child: in a process group of its own, its last words kept, its end awaited, and never left behind.
 
-use std::collections::VecDeque;
+mod words;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -15,16 +16,13 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-/// How many of a child's last lines are kept as the cause of its failure.
-const LAST_LINES: usize = 20;
-/// How many of its warnings are kept for the report.
-const MAX_WARNINGS: usize = 100;
-/// The most bytes of one line that are kept.
-const MAX_LINE_BYTES: usize = 1000;
+pub use self::words::Words;
+use self::words::listen;
+
 /// How long a child that was asked to end may take.
 const GRACE: Duration = Duration::from_secs(5);
 /// The size to which a child's pipe is widened, in bytes: fewer switches between it and us.
@@ -48,14 +46,6 @@ pub struct Running {
     /// Its standard output, if it was asked for.
     pub stdout: Option<ChildStdout>,
     words: Option<JoinHandle<Words>>,
-}
-
-/// What a child wrote to standard error.
-#[derive(Debug, Clone, Default)]
-pub struct Words {
-    last: VecDeque<String>,
-    /// Lines that hold a warning.
-    pub warnings: Vec<String>,
 }
 
 /// How a child ended.
@@ -295,56 +285,15 @@ impl Ended {
     /// The error that it ended badly, its last lines as the cause.
     pub fn error(&self, stage: Stage, kind: Kind, subject: &str) -> Error {
         let error = Error::new(stage, kind, subject, self.in_words());
-        if self.words.last.is_empty() { error } else { error.because(self.words.last_lines()) }
+        if self.words.is_empty() { error } else { error.because(self.words.last_lines()) }
     }
-}
-
-impl Words {
-    /// Its last lines.
-    pub fn last_lines(&self) -> String {
-        self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
-    }
-
-    fn hear(&mut self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line).trim_end().to_owned();
-        if line.is_empty() {
-            return;
-        }
-        if line.contains("warning:") && self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(line.clone());
-        }
-        if self.last.len() == LAST_LINES {
-            self.last.pop_front();
-        }
-        self.last.push_back(line);
-    }
-}
-
-/// Listens to standard error until it is closed. However much is said, little is kept.
-async fn listen(mut stderr: impl AsyncRead + Unpin) -> Words {
-    let mut words = Words::default();
-    let mut line = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-        for byte in &buffer[..length] {
-            match byte {
-                b'\n' => {
-                    words.hear(&line);
-                    line.clear();
-                }
-                _ if line.len() < MAX_LINE_BYTES => line.push(*byte),
-                _ => {}
-            }
-        }
-    }
-    words.hear(&line);
-    words
 }
 
 #[cfg(test)]
 mod tests {
     use longshore_core::stream::{channel, collect, failed, from_bytes};
     use rustix::pipe::fcntl_getpipe_size;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 
@@ -458,13 +407,5 @@ mod tests {
         let process = format!("/proc/{}", running.child.id().unwrap());
         assert!(running.wait_at_most(Duration::from_millis(50)).await.unwrap().is_none());
         assert!(!std::path::Path::new(&process).exists());
-    }
-
-    #[tokio::test]
-    async fn warnings_are_kept_and_floods_are_not() {
-        let script = "echo 'pg_dump: warning: circular' >&2; yes noise | head -n 100000 >&2";
-        let ended = shell(script, Pipes::Neither).wait().await.unwrap();
-        assert_eq!(ended.words.warnings, ["pg_dump: warning: circular"]);
-        assert_eq!(ended.words.last.len(), LAST_LINES);
     }
 }
