@@ -171,8 +171,19 @@ pub struct Target {
     pub statistics: Statistics,
     /// Which scripts are run.
     pub scripts: Scripts,
+    /// The schemas in which functions look for what they name without one.
+    pub search_path: SearchPath,
     /// How long a program may take no byte while the server shows no work, before it is given up.
     pub stall_timeout: Duration,
+}
+
+/// The schemas in which functions look, during a restore, for what they name without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchPath {
+    /// PostgreSQL's own alone: what others put into a database is not called by accident.
+    Empty,
+    /// Those of the database or the role.
+    Own,
 }
 
 /// How long a restore may stall where nothing is set. An index that is built is work, however long it takes.
@@ -193,6 +204,7 @@ impl Target {
             role_map: BTreeMap::new(),
             statistics: Statistics::Gathered,
             scripts: Scripts::Harmless,
+            search_path: SearchPath::Empty,
             stall_timeout: RESTORE_STALL_TIMEOUT,
         }
     }

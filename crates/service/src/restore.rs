@@ -123,6 +123,23 @@ impl Restorer<'_> {
     /// hinders no other, but without what belongs to the whole cluster none is tried.
     pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<Restored>> {
         let restorer = restorer(self.registry, self.target)?;
+        let records = self.records(chosen).await?;
+        let findings = restorer.prepare(&wanted(chosen, &records)).await?;
+        expect_fit(&findings)?;
+        let warnings: BTreeSet<_> =
+            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(said).collect();
+        warnings.iter().for_each(|warning| self.watch.warned(warning));
+        self.all(&*restorer, chosen, &records).await
+    }
+
+    /// Looks at the target as a restore would, and restores nothing.
+    pub async fn plan(&self, chosen: &[Chosen]) -> Result<Vec<Finding>> {
+        let records = self.records(chosen).await?;
+        restorer(self.registry, self.target)?.prepare(&wanted(chosen, &records)).await
+    }
+
+    /// The record of each backup, where it has one that can be read.
+    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<Option<Map<String, Value>>>> {
         let mut records = Vec::new();
         for chosen in chosen {
             crate::verify::opener(self.registry, self.identities, &chosen.backup)?;
@@ -137,21 +154,21 @@ impl Restorer<'_> {
                 None
             }));
         }
-        let wanted: Vec<_> = chosen
-            .iter()
-            .zip(&records)
-            .map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.as_ref() })
-            .collect();
-        let findings = restorer.prepare(&wanted).await?;
-        expect_fit(&findings)?;
-        let warnings: BTreeSet<_> =
-            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(said).collect();
-        warnings.iter().for_each(|warning| self.watch.warned(warning));
+        Ok(records)
+    }
+
+    /// Restores all, globals first.
+    async fn all(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &[Chosen],
+        records: &[Option<Map<String, Value>>],
+    ) -> Result<Vec<Restored>> {
         let (databases, globals): (Vec<_>, Vec<_>) =
-            chosen.iter().zip(&records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
+            chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
         let mut all = Vec::new();
         for (chosen, _) in globals {
-            let restored = self.one(&*restorer, chosen, None).await;
+            let restored = self.one(restorer, chosen, None).await;
             let goes_on = restored.is_ok();
             all.push(restored);
             if !goes_on {
@@ -162,7 +179,7 @@ impl Restorer<'_> {
         let restores = databases.into_iter().enumerate();
         let restores: Vec<_> = restores
             .map(|(place, (chosen, record))| {
-                let restored = self.one(&*restorer, chosen, record.as_ref());
+                let restored = self.one(restorer, chosen, record.as_ref());
                 async move { (place, restored.await) }
             })
             .collect();
@@ -258,6 +275,12 @@ impl Restorer<'_> {
             restores: false,
         });
     }
+}
+
+/// What is to be restored, with what was recorded of it.
+fn wanted<'a>(chosen: &'a [Chosen], records: &'a [Option<Map<String, Value>>]) -> Vec<Wanted<'a>> {
+    let all = chosen.iter().zip(records);
+    all.map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.as_ref() }).collect()
 }
 
 /// A finding and its way out on one line.

@@ -38,7 +38,7 @@ pub(crate) async fn list(
 }
 
 /// Feeds a child and takes its output line by line.
-async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
+pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
     let output = running.into_stream(move |ended| ended.error(Stage::Restore, Kind::Corrupt, &subject), |_| {});

@@ -156,16 +156,16 @@ pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
-/// Whether a restore failed because somebody made the database in the moment before it did: then it is not ours to drop.
-pub(crate) fn is_anothers(error: &Error, database: &str) -> bool {
-    error.chain().contains(&format!("database \"{database}\" already exists"))
-}
-
 /// Leaves the target as it was before a restore that failed: without the database that it made, and with the one that was there.
 pub(crate) async fn undo(client: &Client, database: &str, aside: Option<&str>) -> Result<()> {
     // The session of a program that was ended may linger for a moment.
     let statement = format!("drop database if exists {} with (force)", identifier(database));
     maintenance(client, database).execute(&statement).await?;
+    put_back(client, database, aside).await
+}
+
+/// Gives a database that was set aside its name again.
+pub(crate) async fn put_back(client: &Client, database: &str, aside: Option<&str>) -> Result<()> {
     match aside {
         Some(aside) => rename(client, aside, database).await,
         None => Ok(()),
@@ -202,12 +202,6 @@ impl Drop for Guard {
             command.status().ok();
         }
     }
-}
-
-/// Makes a database of the encoding and locale that the backup's had.
-pub(crate) async fn make(client: &Client, database: &str, facts: Option<&DatabaseFacts>) -> Result<()> {
-    let statement = longshore_pg_client::database::create(database, facts);
-    maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
 /// A client of a database that every cluster has, and that is not the one to restore into.

@@ -3,8 +3,19 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `prepare.rs` | a look at the target before a byte is fetched |
+//! | `rights.rs` | the role's rights, compared with those that the backup needs |
+//! | `preload.rs` | extensions whose library the server must load |
+//! | `active.rs` | what acts by itself once it is restored |
+//! | `occupied.rs` | what keeps a database from being dropped |
 //! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
+//! | `bring.rs` | one backup into its database: looked at, made, filled, undone |
+//! | `database.rs` | a database made as its archive describes it |
+//! | `head.rs` | the archive's table of contents, read before anything is touched |
+//! | `plan.rs` | the order of a restore: the data first |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
+//! | `foreign_keys.rs` | rows that were loaded while triggers were disabled |
+//! | `later.rs` | what comes after the data: what fails is left out and named |
+//! | `attempt.rs` | statements that may fail, and the server's error codes |
 //! | `selection.rs` | what of an archive is restored |
 //! | `schema.rs` | the schemas that what was chosen lies in |
 //! | `roles.rs` | archives under other roles |
@@ -13,12 +24,23 @@
 //! | `patience.rs` | giving up what stalls |
 //! | `contents.rs` | what is in a backup |
 
+mod active;
 mod archive;
+mod attempt;
+mod bring;
 mod contents;
+mod database;
+mod foreign_keys;
+mod head;
 mod landing;
+mod later;
+mod occupied;
 mod patience;
+mod plan;
+mod preload;
 mod prepare;
 mod psql;
+mod rights;
 mod roles;
 mod schema;
 mod script;
@@ -31,15 +53,14 @@ use longshore_core::check::Finding;
 use longshore_core::drill::Phase;
 use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
-use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Plugin, Statistics, Target, TargetContent};
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::{Plugin, Statistics, Target};
 use longshore_core::stage::{Restore, Restored, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running};
 use longshore_pg_client::client::Client;
-use longshore_pg_client::money;
 use longshore_pg_client::pooler;
 use longshore_pg_client::server::{Server, databases};
 use longshore_pg_client::tool::{Tool, Version};
@@ -47,8 +68,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-use crate::archive::{Create, Ready};
-use crate::landing::Landing;
 use crate::patience::Taken;
 
 /// Restores with PostgreSQL's own programs. It has no settings: all it needs is the target.
@@ -99,46 +118,6 @@ impl Restorer {
         self.client.tool(name, written_by.as_ref().unwrap_or(server)).await
     }
 
-    /// Restores into a database that is there, or that is made for it.
-    async fn fill(
-        &self,
-        wanted: Wanted<'_>,
-        database: &str,
-        landing: Landing,
-        ready: Ready,
-    ) -> Result<(Vec<String>, Vec<Phase>)> {
-        let manifest = wanted.manifest;
-        let schemas = schema::needed(&self.target, wanted);
-        let made = landing != Landing::There;
-        let plain = manifest.artifact.format == Format::Plain;
-        // pg_restore makes a database of the same name with all its properties; another name is ours to make, and one that needs schemas
-        // before.
-        let by_archive = made && !plain && schemas.is_empty() && manifest.subject == Subject::database(database);
-        if made && !by_archive {
-            landing::make(&self.client, database, manifest.database.as_ref()).await?;
-        }
-        let mut notes = schema::make(&self.client.to_database(database), &schemas).await?;
-        let begun = Instant::now();
-        let phases = if plain {
-            let client = landing::maintenance(&self.client, database);
-            let client = money::as_dumped(&client, manifest.database.as_ref()).await?.to_database(database);
-            script::restore_database(self, &client, manifest, ready.into_stream()).await?;
-            vec![phase("restore", begun)]
-        } else {
-            let create = if by_archive { Create::Database } else { Create::Content };
-            archive::restore(self, database, create, manifest, ready).await?
-        };
-        if by_archive || self.target.content == TargetContent::Append {
-            return Ok((notes, phases));
-        }
-        notes.push(format!(
-            "database \"{}\": its own owner, privileges and settings are not restored, only what is in it; they are where \
-             pg_restore makes it anew under its own name",
-            printable(database)
-        ));
-        Ok((notes, phases))
-    }
-
     /// Gathers the planner's statistics, which no dump brings.
     async fn analyze(&self, database: &str) -> Result<Phase> {
         let begun = Instant::now();
@@ -164,64 +143,6 @@ impl Restorer {
             }
             _ => Vec::new(),
         })
-    }
-
-    /// Fills the database that a backup is restored into, or the whole cluster.
-    async fn bring(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
-        let manifest = wanted.manifest;
-        let Subject::Database { name } = &manifest.subject else {
-            let begun = Instant::now();
-            let notes = script::restore_cluster(self, manifest, plaintext).await?;
-            return Ok(Restored {
-                notes,
-                phases: vec![phase("restore", begun)],
-                database: None,
-                left_out: Vec::new(),
-                warnings: Vec::new(),
-            });
-        };
-        let database = self.database(name);
-        // What cannot even be opened must not cost the target what it has.
-        let begun = Instant::now();
-        let ready = archive::make_ready(&self.target, manifest, plaintext).await?;
-        let mut phases = Vec::new();
-        if matches!(ready, Ready::Folder(_)) {
-            phases.push(phase("decrypt", begun));
-        }
-        let landing = landing::look(&self.client, &self.target, database).await?;
-        let aside = match landing {
-            Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
-            Landing::There | Landing::ToBeMade => None,
-        };
-        let guard = match landing {
-            Landing::There => None,
-            Landing::ToBeMade | Landing::ToBeReplaced => {
-                Some(landing::Guard::over(&self.client, database, aside.as_deref()).await?)
-            }
-        };
-        let filled = self.fill(wanted, database, landing, ready).await;
-        if let Some(guard) = guard {
-            guard.dismiss();
-        }
-        match filled {
-            Ok((notes, took)) => {
-                if let Some(aside) = aside {
-                    landing::drop(&self.client, &aside).await?;
-                }
-                phases.extend(took);
-                let database = Some(database.to_owned());
-                Ok(Restored { notes, phases, database, ..Restored::default() })
-            }
-            Err(error) if landing == Landing::There => Err(unfinished(error, database)),
-            Err(error) => {
-                if landing::is_anothers(&error, database) {
-                    // Somebody else made it meanwhile; what was set aside is named in the hint.
-                    return Err(unfinished(error, aside.as_deref().unwrap_or(database)));
-                }
-                let undone = landing::undo(&self.client, database, aside.as_deref()).await;
-                Err(if undone.is_ok() { error } else { unfinished(error, aside.as_deref().unwrap_or(database)) })
-            }
-        }
     }
 }
 
@@ -267,13 +188,4 @@ impl Restore for Restorer {
     fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
         selection::brings(&self.target, details, left_out)
     }
-}
-
-/// Says in what state a failed restore leaves a database.
-fn unfinished(error: Error, database: &str) -> Error {
-    if error.remedy().is_some() {
-        return error;
-    }
-    let name = printable(database);
-    error.hint(format!("look at database \"{name}\": it may hold a part of the backup, or what was there before"))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Privileges, Scripts};
+use longshore_core::plugin::{Owners, Privileges, Scripts, TargetContent};
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -16,7 +16,9 @@ use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
 use crate::landing::{self, Landing, maintenance};
-use crate::{Restorer, archive, psql, roles, selection};
+use crate::preload::Loaded;
+use crate::rights::{Needs, Rights};
+use crate::{Restorer, active, archive, occupied, psql, roles, selection};
 
 /// What a target has.
 #[derive(Debug, Deserialize)]
@@ -39,18 +41,35 @@ pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<V
     let client = maintenance(&restorer.client, "postgres");
     let version = restorer.version().await?;
     let there: Surroundings = client.ask(SURROUNDINGS).await?;
+    let rights = Rights::look(&client, version).await?;
+    let loaded = Loaded::look(&client).await?;
     let mut findings = vec![Finding::good("target", format!("PostgreSQL {version}"))];
     let brings_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
     for wanted in wanted {
         let manifest = wanted.manifest;
         let mut errors: Vec<Error> = Vec::new();
         errors.extend(too_old(manifest, version));
-        errors.extend(hindrances(restorer, manifest).await?);
+        let (landing, hindrances) = hindrances(restorer, manifest).await?;
+        errors.extend(hindrances);
+        let subject = manifest.subject.to_string();
         for error in errors {
-            findings.push(Finding::failed(manifest.subject.to_string(), &error));
+            findings.push(Finding::failed(&subject, &error));
         }
-        if let Some(facts) = wanted.details.and_then(selection::facts) {
-            findings.extend(missing(restorer, manifest, &facts, &there, brings_roles));
+        let Some(facts) = wanted.details.and_then(selection::facts) else {
+            findings.extend(rights.findings(&subject, &Needs::default(), landing, false));
+            continue;
+        };
+        let chosen = Chosen::new(restorer, manifest, &facts, landing);
+        findings.extend(missing(restorer, manifest, &facts, &chosen, &there, brings_roles));
+        let is_whole = restorer.target.selection.is_all();
+        findings.extend(rights.findings(&subject, &chosen.needs(restorer, &facts, &there), landing, is_whole));
+        findings.extend(loaded.findings(&subject, chosen.database, &chosen.extensions, is_whole));
+        findings.extend(active::findings(&subject, &chosen.lines, &chosen.extensions));
+        if restorer.target.content == TargetContent::Append && !rights.superuser && !chosen.defines_tables() {
+            let message =
+                "rows are added to tables whose foreign keys and triggers act on them, in no order that suits them";
+            let remedy = "restore as a superuser, who may disable them (--disable-triggers of pg_restore)";
+            findings.push(Finding::warning(&subject, message, remedy));
         }
     }
     findings.extend(unnamed(restorer, wanted));
@@ -72,10 +91,11 @@ fn too_old(manifest: &Manifest, target: &Version) -> Option<Error> {
     })
 }
 
-/// What of the target, or of the programs here, stands in the way of one backup. What was asked for wrongly, and a target that cannot be
-/// looked at, are errors.
-async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Error>> {
+/// The database that one backup is restored into, and what of the target, or of the programs here, stands in the way of it. What was
+/// asked for wrongly, and a target that cannot be looked at, are errors.
+async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<Landing>, Vec<Error>)> {
     let mut all = Vec::new();
+    let mut found = None;
     let (client, target) = (&restorer.client, &restorer.target);
     if manifest.artifact.format == Format::Plain && target.scripts == Scripts::Harmless {
         // Roles and tablespaces are looked through, statement by statement.
@@ -97,6 +117,10 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
             all.extend(money::as_dumped(&maintenance(client, database), manifest.database.as_ref()).await.err());
             match landing::look(client, target, database).await {
                 Ok(landing) => {
+                    found = Some(landing);
+                    if landing == Landing::ToBeReplaced {
+                        all.extend(occupied::hindrances(&maintenance(client, database), database).await?);
+                    }
                     if let Some(facts) = &manifest.database {
                         all.extend(landing::misfit(client, landing, database, facts).await?);
                     }
@@ -121,7 +145,114 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<Vec<Erro
         }
         Subject::Globals | Subject::Roles | Subject::Tablespaces => {}
     }
-    Ok(all)
+    Ok((found, all))
+}
+
+/// The part of a backup that is wanted, as its record tells.
+struct Chosen<'a> {
+    /// The database that it is restored into.
+    database: &'a str,
+    /// Its lines of the archive's list.
+    lines: Vec<&'a str>,
+    extensions: BTreeSet<String>,
+    /// The tablespace of the database itself, where that is made as it was.
+    tablespace: Option<&'a str>,
+}
+
+impl<'a> Chosen<'a> {
+    fn new(restorer: &'a Restorer, manifest: &'a Manifest, facts: &'a Facts, landing: Option<Landing>) -> Self {
+        let name = match &manifest.subject {
+            Subject::Database { name } => name.as_str(),
+            _ => "",
+        };
+        let database = restorer.database(name);
+        let lines = selection::lines(&restorer.target.selection, facts);
+        let made = matches!(landing, Some(Landing::ToBeMade | Landing::ToBeReplaced));
+        let tablespace = facts.database_tablespace.as_deref().filter(|_| made && database == name);
+        let is_all = restorer.target.selection.is_all();
+        let extensions = match is_all {
+            true => extensions(facts),
+            false => named(&lines, "EXTENSION").into_iter().collect(),
+        };
+        Self { database, lines, extensions, tablespace }
+    }
+
+    /// Whether it makes the tables that it fills.
+    fn defines_tables(&self) -> bool {
+        self.lines.iter().any(|line| kind_is(line, "TABLE"))
+    }
+
+    /// What of it needs rights.
+    fn needs<'n>(&'n self, restorer: &'n Restorer, facts: &'n Facts, there: &'n Surroundings) -> Needs<'n> {
+        let target = &restorer.target;
+        let mut needs = Needs { extensions: self.extensions.iter().map(String::as_str).collect(), ..Needs::default() };
+        needs.tablespaces = facts.tablespaces.iter().map(String::as_str).chain(self.tablespace).collect();
+        needs.tablespaces.retain(|name| there.tablespaces.contains(*name));
+        let chosen = |kind: &&String| self.lines.iter().any(|line| kind_is(line, kind));
+        needs.kinds = facts.objects.keys().filter(chosen).map(String::as_str).collect();
+        if target.owners == Owners::AsDumped {
+            let owners = facts.roles.iter().filter(|role| self.owns(role));
+            let mapped = |role: &'n String| target.role_map.get(role).unwrap_or(role).as_str();
+            needs.owners = owners.map(mapped).filter(|role| there.roles.contains(*role)).collect();
+        }
+        needs
+    }
+
+    /// Whether a role owns something without which nothing is restored. Those of PostgreSQL's own are what every database has.
+    fn owns(&self, role: &str) -> bool {
+        let ending = format!(" {role}");
+        let is_main = |line: &&str| !LATER.iter().any(|kind| kind_is(line, kind));
+        !role.starts_with("pg_") && self.lines.iter().filter(|line| is_main(line)).any(|line| line.ends_with(&ending))
+    }
+}
+
+/// Kinds of entries that fail alone, or that have the owner of their table.
+const LATER: [&str; 26] = [
+    "ACL",
+    "CHECK CONSTRAINT",
+    "COMMENT",
+    "CONSTRAINT",
+    "DEFAULT",
+    "DEFAULT ACL",
+    "EVENT TRIGGER",
+    "FK CONSTRAINT",
+    "INDEX",
+    "INDEX ATTACH",
+    "MATERIALIZED VIEW DATA",
+    "POLICY",
+    "PUBLICATION",
+    "PUBLICATION TABLE",
+    "PUBLICATION TABLES IN SCHEMA",
+    "ROW SECURITY",
+    "RULE",
+    "SECURITY LABEL",
+    "SEQUENCE OWNED BY",
+    "SEQUENCE SET",
+    "STATISTICS DATA",
+    "SUBSCRIPTION",
+    "SUBSCRIPTION TABLE",
+    "TABLE ATTACH",
+    "TABLE DATA",
+    "TRIGGER",
+];
+
+/// Whether a line of a list is of an entry of this kind.
+fn kind_is(line: &str, kind: &str) -> bool {
+    let rest = line.splitn(4, ' ').nth(3).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(' '));
+    // `TABLE DATA public t app` is no table: a schema of the name DATA is none that a dump brings along by chance.
+    rest.is_some_and(|rest| {
+        !["DATA ", "ATTACH ", "ACL ", "TABLE ", "TABLES "].iter().any(|more| rest.starts_with(more))
+    })
+}
+
+/// The names of the entries of a kind that are in no schema.
+pub(crate) fn named(lines: &[&str], kind: &str) -> Vec<String> {
+    let begins = format!("{kind} - ");
+    let name = |line: &&str| {
+        let rest = line.splitn(4, ' ').nth(3)?.strip_prefix(&begins)?;
+        Some(rest.rsplit_once(' ').map_or(rest, |(name, _)| name).to_owned())
+    };
+    lines.iter().filter_map(name).collect()
 }
 
 /// What the archive needs and the target does not have, as far as its record tells.
@@ -129,6 +260,7 @@ fn missing(
     restorer: &Restorer,
     manifest: &Manifest,
     facts: &Facts,
+    chosen: &Chosen<'_>,
     there: &Surroundings,
     brings_roles: bool,
 ) -> Vec<Finding> {
@@ -156,14 +288,16 @@ fn missing(
         });
     };
     let everything = target.selection.is_all();
-    let extensions = extensions(facts).into_iter().filter(|name| !there.extensions.contains(name)).collect();
+    let extensions = chosen.extensions.iter().filter(|name| !there.extensions.contains(*name)).cloned().collect();
     tell(
         "extension",
         extensions,
         everything,
         "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
     );
-    let tablespaces = facts.tablespaces.iter().filter(|name| !there.tablespaces.contains(*name)).cloned().collect();
+    let tablespaces = facts.tablespaces.iter().map(String::as_str).chain(chosen.tablespace);
+    let tablespaces: BTreeSet<_> = tablespaces.filter(|name| !there.tablespaces.contains(*name)).collect();
+    let tablespaces = tablespaces.into_iter().map(str::to_owned).collect();
     let (mapped, named): (Vec<_>, Vec<_>) =
         needed_roles(restorer, facts, there).into_iter().partition(|name| target.role_map.contains_key(name));
     let absent = |name: &String| !there.roles.contains(name);
@@ -175,12 +309,12 @@ fn missing(
         "make the roles that --role-map names, or leave out those that what was chosen does not need",
     );
     if !brings_roles {
-        tell(
-            "role",
-            named.into_iter().filter(absent).collect(),
-            everything,
-            "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges",
-        );
+        let (owners, others): (Vec<_>, Vec<_>) =
+            named.into_iter().filter(absent).partition(|role| facts.roles.is_empty() || chosen.owns(role));
+        let remedy = "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges";
+        tell("role", owners, everything, remedy);
+        // Only what is granted to them is left out.
+        tell("role", others, false, remedy);
         tell(
             "tablespace",
             tablespaces,

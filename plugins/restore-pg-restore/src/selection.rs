@@ -50,8 +50,8 @@ pub(crate) struct ListFile(Option<TempDir>);
 
 impl ListFile {
     /// Writes it, if there is one.
-    pub(crate) fn write(target: &Target) -> Result<Self> {
-        let Some(list) = &target.selection.list else { return Ok(Self(None)) };
+    pub(crate) fn write(target: &Target, list: Option<&str>) -> Result<Self> {
+        let Some(list) = list else { return Ok(Self(None)) };
         // It names tables, and holds none of their data.
         let place = target.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let folder = directory::private_folder(Some(&place), Stage::Restore)?;
@@ -60,21 +60,44 @@ impl ListFile {
         Ok(Self(Some(folder)))
     }
 
-    /// Tells pg_restore what is wanted, but for the sections.
-    pub(crate) fn tell(&self, command: &mut Command, target: &Target) {
+    /// Names it to pg_restore.
+    pub(crate) fn name(&self, command: &mut Command) {
         if let Some(folder) = &self.0 {
             command.arg("--use-list").arg(folder.path().join("list"));
         }
-        let Selection { tables, schemas, .. } = &target.selection;
-        command.args(tables.iter().map(|table| format!("--table={table}")));
-        command.args(schemas.iter().map(|schema| format!("--schema={schema}")));
-        if target.owners == Owners::Restorer {
-            command.arg("--no-owner");
-        }
-        if target.privileges == Privileges::Left {
-            command.arg("--no-privileges");
-        }
     }
+}
+
+/// Has pg_restore choose what is wanted, but for a list.
+pub(crate) fn choose(command: &mut Command, target: &Target) {
+    let Selection { tables, schemas, sections, .. } = &target.selection;
+    command.args(tables.iter().map(|table| format!("--table={table}")));
+    command.args(schemas.iter().map(|schema| format!("--schema={schema}")));
+    command.args(sections.iter().map(|section| format!("--section={}", section.name())));
+    choose_roles(command, target);
+}
+
+/// Has pg_restore leave out owners and privileges that are not wanted.
+pub(crate) fn choose_roles(command: &mut Command, target: &Target) {
+    if target.owners == Owners::Restorer {
+        command.arg("--no-owner");
+    }
+    if target.privileges == Privileges::Left {
+        command.arg("--no-privileges");
+    }
+}
+
+/// The lines of the archive's list that are wanted, as far as that can be told: of tables and schemas that are chosen by name, none that
+/// is in no schema.
+pub(crate) fn lines<'a>(selection: &Selection, facts: &'a Facts) -> Vec<&'a str> {
+    let Selection { tables, schemas, list, .. } = selection;
+    let listed: Option<BTreeSet<&str>> = list.as_deref().map(|list| list.lines().filter_map(id).collect());
+    let by_name = !tables.is_empty() || !schemas.is_empty();
+    let is_wanted = |line: &&str| {
+        let in_schema = !line.splitn(4, ' ').nth(3).is_some_and(|rest| rest.contains(" - "));
+        listed.as_ref().is_none_or(|listed| id(line).is_some_and(|id| listed.contains(id))) && (!by_name || in_schema)
+    };
+    facts.toc.iter().map(String::as_str).filter(is_wanted).collect()
 }
 
 /// What was asked for by name and is not in the archive.
@@ -164,7 +187,7 @@ pub(crate) fn brings(
 }
 
 /// The id that a line of a list begins with, unless it is a comment.
-fn id(line: &str) -> Option<&str> {
+pub(crate) fn id(line: &str) -> Option<&str> {
     let id = line.trim_start().split_once(';')?.0;
     (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
 }

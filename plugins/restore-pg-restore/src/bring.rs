@@ -1,0 +1,158 @@
+//! One backup into its database: looked at, made, filled, and undone where that fails.
+
+use std::time::Instant;
+
+use longshore_core::drill::Phase;
+use longshore_core::error::printable;
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::plugin::TargetContent;
+use longshore_core::stage::{Restored, Wanted};
+use longshore_core::stream::ByteStream;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result};
+use longshore_pg_archive::outline::Outline;
+use longshore_pg_client::money;
+
+use crate::archive::Ready;
+use crate::landing::Landing;
+use crate::{Restorer, archive, database, landing, phase, schema, script};
+
+/// A database that is made for a restore.
+enum Make {
+    /// As the archive describes it, with its owner and settings.
+    AsArchived,
+    /// With the encoding and locale that were recorded.
+    AsRecorded,
+}
+
+impl Restorer {
+    /// Fills the database that a backup is restored into, or the whole cluster.
+    pub(crate) async fn bring(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
+        let manifest = wanted.manifest;
+        let Subject::Database { name } = &manifest.subject else {
+            let begun = Instant::now();
+            let notes = script::restore_cluster(self, manifest, plaintext).await?;
+            return Ok(Restored { notes, phases: vec![phase("restore", begun)], ..Restored::default() });
+        };
+        let database = self.database(name);
+        // What cannot even be opened must not cost the target what it has.
+        let begun = Instant::now();
+        let ready = archive::make_ready(&self.target, manifest, plaintext).await?;
+        let mut phases = Vec::new();
+        if ready.is_in_files() {
+            phases.push(phase("decrypt", begun));
+        }
+        let landing = landing::look(&self.client, &self.target, database).await?;
+        let aside = match landing {
+            Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
+            Landing::There | Landing::ToBeMade => None,
+        };
+        let aside = aside.as_deref();
+        let guard = match landing {
+            Landing::There => None,
+            Landing::ToBeMade | Landing::ToBeReplaced => {
+                Some(landing::Guard::over(&self.client, database, aside).await?)
+            }
+        };
+        let made = match landing {
+            Landing::There => Ok(()),
+            Landing::ToBeMade | Landing::ToBeReplaced => self.make(wanted, database, ready.outline()).await,
+        };
+        let is_made = made.is_ok() && landing != Landing::There;
+        let filled = match made {
+            Ok(()) => self.fill(wanted, database, landing, ready).await,
+            Err(error) => Err(error),
+        };
+        if let Some(guard) = guard {
+            guard.dismiss();
+        }
+        match filled {
+            Ok(mut restored) => {
+                if let Some(aside) = aside {
+                    landing::drop(&self.client, aside).await?;
+                }
+                phases.append(&mut restored.phases);
+                Ok(Restored { phases, database: Some(database.to_owned()), ..restored })
+            }
+            Err(error) if landing == Landing::There => Err(unfinished(error, database)),
+            Err(error) => {
+                let undone = match is_made {
+                    true => landing::undo(&self.client, database, aside).await,
+                    // A database of this name is another's.
+                    false => landing::put_back(&self.client, database, aside).await,
+                };
+                Err(if undone.is_ok() { error } else { unfinished(error, aside.unwrap_or(database)) })
+            }
+        }
+    }
+
+    /// The way in which the database is made.
+    fn make_as(&self, wanted: Wanted<'_>, database: &str, outline: Option<&Outline>) -> Make {
+        // Another name is ours to make, and a database that needs schemas before.
+        let same = wanted.manifest.subject == Subject::database(database);
+        match outline.is_some_and(database::is_described) && same && schema::needed(&self.target, wanted).is_empty() {
+            true => Make::AsArchived,
+            false => Make::AsRecorded,
+        }
+    }
+
+    /// Makes the database. Where that fails, there is none of ours.
+    async fn make(&self, wanted: Wanted<'_>, name: &str, outline: Option<&Outline>) -> Result<()> {
+        let subject = wanted.manifest.subject.to_string();
+        match (self.make_as(wanted, name, outline), outline) {
+            (Make::AsArchived, Some(outline)) => database::create(self, name, &subject, outline).await,
+            _ => {
+                let statement = longshore_pg_client::database::create(name, wanted.manifest.database.as_ref());
+                database::execute_create(self, name, &subject, "UTF8", statement.into_bytes()).await
+            }
+        }
+    }
+
+    /// Restores into a database that is there, or that was made for it.
+    async fn fill(&self, wanted: Wanted<'_>, database: &str, landing: Landing, ready: Ready) -> Result<Restored> {
+        let manifest = wanted.manifest;
+        let schemas = schema::needed(&self.target, wanted);
+        let as_archived =
+            landing != Landing::There && matches!(self.make_as(wanted, database, ready.outline()), Make::AsArchived);
+        let mut notes = schema::make(&self.client.to_database(database), &schemas).await?;
+        let mut restored = if manifest.artifact.format == Format::Plain {
+            self.run_script(database, manifest, ready).await?
+        } else {
+            archive::restore(self, database, as_archived, manifest, ready).await?
+        };
+        if !as_archived && self.target.content != TargetContent::Append {
+            notes.push(format!(
+                "database \"{}\": its own owner, privileges and settings are not restored, only what is in it; they are where \
+                 pg_restore makes it anew under its own name",
+                printable(database)
+            ));
+        }
+        notes.append(&mut restored.notes);
+        Ok(Restored { notes, ..restored })
+    }
+
+    async fn run_script(&self, database: &str, manifest: &Manifest, ready: Ready) -> Result<Restored> {
+        let begun = Instant::now();
+        let client = landing::maintenance(&self.client, database);
+        let client = money::as_dumped(&client, manifest.database.as_ref()).await?.to_database(database);
+        let restored = script::restore_database(self, &client, manifest, ready.into_stream()).await;
+        restored.map_err(|error| match error.remedy() {
+            None if error.kind() == Kind::Failed => error.hint(
+                "a script is restored as a whole or not at all: to restore the rest of it, write it to a file with --output, \
+                 take out the statement that failed, and run it with psql",
+            ),
+            _ => error,
+        })?;
+        let phases: Vec<Phase> = vec![phase("restore", begun)];
+        Ok(Restored { phases, ..Restored::default() })
+    }
+}
+
+/// Says in what state a failed restore leaves a database.
+fn unfinished(error: Error, database: &str) -> Error {
+    if error.remedy().is_some() {
+        return error;
+    }
+    let name = printable(database);
+    error.hint(format!("look at database \"{name}\": it may hold a part of the backup, or what was there before"))
+}

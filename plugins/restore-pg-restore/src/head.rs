@@ -1,0 +1,111 @@
+//! The head of an archive, read before anything of the target is touched.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use futures_util::StreamExt;
+use longshore_core::error::printable;
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::plugin::{SearchPath, Target};
+use longshore_core::stream::{self, ByteStream, CHUNK_BYTES};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::Trouble;
+use longshore_pg_archive::outline::{self, Outline};
+
+/// The most bytes that the table of contents may have: that of a million tables has fewer.
+const MAX_HEAD_BYTES: usize = 1 << 29;
+
+/// The command by which an archive empties the search_path, and one of the same length that lasts no longer than itself.
+const EMPTIES: (&[u8], &[u8]) = (b"'search_path', '', false)", b"'search_path', '', true )");
+
+/// Has an archive leave the search_path of the session as it is. Returns the place of the change and its bytes.
+pub(crate) fn keep_search_path(outline: &mut Outline) -> Option<(usize, &'static [u8])> {
+    let item = outline.items.iter().find(|item| item.kind == "SEARCHPATH")?.clone();
+    let sql = outline.definition(&item);
+    let at = sql.windows(EMPTIES.0.len()).position(|window| window == EMPTIES.0)?;
+    let begins = item.definition().start + at;
+    outline.head[begins..begins + EMPTIES.1.len()].copy_from_slice(EMPTIES.1);
+    Some((begins, EMPTIES.1))
+}
+
+/// Reads the head of a stream, and returns the stream as `target` wants it. Nothing where the archive is of a version that is not known
+/// here: pg_restore may know it.
+pub(crate) async fn of_stream(
+    plaintext: ByteStream,
+    target: &Target,
+    manifest: &Manifest,
+) -> Result<(Option<Outline>, ByteStream)> {
+    let mut plaintext = plaintext.fuse();
+    let mut bytes = Vec::new();
+    let mut tried = 0;
+    let mut outline = loop {
+        let next = plaintext.next().await.transpose()?;
+        let is_end = next.is_none();
+        bytes.extend_from_slice(&next.unwrap_or_default());
+        // Each attempt begins anew, so the next waits until there is twice as much.
+        if is_end || bytes.len() >= 2 * tried {
+            tried = bytes.len();
+            match read(&bytes, manifest)? {
+                Attempt::Whole(outline) => break outline,
+                Attempt::Cut if is_end => break None,
+                Attempt::Cut => {}
+            }
+        }
+    };
+    if let (SearchPath::Own, Some(outline)) = (target.search_path, &mut outline)
+        && let Some((at, patch)) = keep_search_path(outline)
+    {
+        bytes[at..at + patch.len()].copy_from_slice(patch);
+    }
+    Ok((outline, stream::from_bytes(bytes).chain(plaintext).boxed()))
+}
+
+/// Reads the head of an archive in files, a file of the custom format or a directory, and makes them as `target` wants them.
+pub(crate) fn of_files(dump: &Path, target: &Target, manifest: &Manifest) -> Result<Option<Outline>> {
+    let path = if manifest.artifact.format == Format::Directory { dump.join("toc.dat") } else { dump.to_owned() };
+    let failed = |error| Error::io(Stage::Restore, path.display().to_string(), "cannot read the archive", error);
+    let mut file = File::options().read(true).write(true).open(&path).map_err(failed)?;
+    let (mut bytes, mut wanted) = (Vec::new(), CHUNK_BYTES);
+    let mut outline = loop {
+        let missing = (wanted - bytes.len()) as u64;
+        let is_end = io::copy(&mut (&mut file).take(missing), &mut bytes).map_err(failed)? < missing;
+        match read(&bytes, manifest)? {
+            Attempt::Whole(outline) => break outline,
+            Attempt::Cut if is_end => return Ok(None),
+            Attempt::Cut => wanted *= 2,
+        }
+    };
+    if let (SearchPath::Own, Some(outline)) = (target.search_path, &mut outline)
+        && let Some((at, patch)) = keep_search_path(outline)
+    {
+        file.write_all_at(patch, at as u64).map_err(failed)?;
+    }
+    Ok(outline)
+}
+
+/// What bytes from the beginning of an archive give.
+enum Attempt {
+    /// The outline; nothing where the version is not known.
+    Whole(Option<Outline>),
+    /// The bytes end within the head.
+    Cut,
+}
+
+fn read(bytes: &[u8], manifest: &Manifest) -> Result<Attempt> {
+    let subject = manifest.subject.to_string();
+    match outline::head(bytes) {
+        Ok(Some(outline)) => Ok(Attempt::Whole(Some(outline))),
+        Ok(None) if bytes.len() > MAX_HEAD_BYTES => {
+            let message = format!("its table of contents is larger than {} MiB", MAX_HEAD_BYTES >> 20);
+            Err(Error::new(Stage::Restore, Kind::Failed, subject, message))
+        }
+        Ok(None) => Ok(Attempt::Cut),
+        Err(error) if error.trouble == Trouble::Damaged => {
+            let message = "its table of contents is damaged";
+            Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message).because(printable(&error.to_string())))
+        }
+        Err(_) => Ok(Attempt::Whole(None)),
+    }
+}

@@ -1,0 +1,88 @@
+//! Users of a database that is to be dropped: sessions, prepared transactions, replication slots, subscriptions.
+
+use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::server::literal;
+use serde::Deserialize;
+
+/// Everything that keeps a database from being dropped.
+#[derive(Debug, Default, Deserialize)]
+struct Users {
+    /// Each as its role, its application and its address.
+    sessions: Vec<String>,
+    prepared: Vec<String>,
+    slots: Vec<String>,
+    subscriptions: Vec<String>,
+}
+
+/// The reasons why a database cannot be dropped.
+pub(crate) async fn hindrances(client: &Client, database: &str) -> Result<Vec<Error>> {
+    let name = literal(database);
+    let users = format!(
+        "select json_build_object(
+        'sessions', (select coalesce(json_agg(distinct concat_ws(' ', usename, nullif(application_name, ''),
+                coalesce(host(client_addr), 'local'))), '[]') from pg_catalog.pg_stat_activity
+            where datname = {name} and pid <> pg_backend_pid() and application_name <> 'longshore'
+            and backend_type is distinct from 'autovacuum worker'),
+        'prepared', (select coalesce(json_agg(gid), '[]') from pg_catalog.pg_prepared_xacts where database = {name}),
+        'slots', (select coalesce(json_agg(slot_name), '[]') from pg_catalog.pg_replication_slots
+            where database = {name} and not temporary),
+        'subscriptions', (select coalesce(json_agg(subname), '[]') from pg_catalog.pg_subscription s
+            join pg_catalog.pg_database d on d.oid = s.subdbid where datname = {name}))"
+    );
+    Ok(client.ask::<Users>(&users).await?.hindrances(database))
+}
+
+impl Users {
+    fn hindrances(&self, database: &str) -> Vec<Error> {
+        let kinds = [
+            (
+                &self.sessions,
+                "sessions are connected to the database that --clean drops",
+                "stop what connects, or keep it out: alter database … with allow_connections false, then pg_terminate_backend",
+            ),
+            (
+                &self.prepared,
+                "the database that --clean drops has prepared transactions",
+                "commit or roll them back in it: commit prepared '…', rollback prepared '…'",
+            ),
+            (
+                &self.slots,
+                "the database that --clean drops has logical replication slots",
+                "drop them, if none reads from them any more: select pg_drop_replication_slot('…')",
+            ),
+            (
+                &self.subscriptions,
+                "the database that --clean drops has subscriptions",
+                "drop them in it: drop subscription …",
+            ),
+        ];
+        let named = |names: &[String]| names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
+        let kinds = kinds.into_iter().filter(|(names, ..)| !names.is_empty());
+        kinds
+            .map(|(names, message, hint)| {
+                let message = format!("{message}: {}", named(names));
+                Error::new(Stage::Restore, Kind::Refused, database, message).hint(hint)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_of_a_database_is_named() {
+        let of = |name: &str| vec![name.to_owned()];
+        let users =
+            Users { sessions: of("app psql local"), prepared: of("gid"), slots: of("slot"), subscriptions: of("sub") };
+        let said: Vec<_> = users.hindrances("appdb").iter().map(Error::chain).collect();
+        assert_eq!(said.len(), 4);
+        for (said, name) in said.iter().zip(["app psql local", "gid", "slot", "sub"]) {
+            assert!(said.ends_with(name), "{said}");
+        }
+        assert!(Users::default().hindrances("appdb").is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! Extensions whose library the server must load at its start: without it the extension cannot be made.
+
+use std::collections::BTreeSet;
+
+use longshore_core::check::Finding;
+use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use serde::Deserialize;
+
+/// Extensions that refuse to be made unless `shared_preload_libraries` names their library. The server cannot be asked: neither its
+/// catalogs nor an extension's control file say it.
+const PRELOADED: [(&str, &str); 12] = [
+    ("bdr", "bdr"),
+    ("citus", "citus"),
+    ("pg_cron", "pg_cron"),
+    ("pg_net", "pg_net"),
+    ("pg_squeeze", "pg_squeeze"),
+    ("pg_tle", "pg_tle"),
+    ("pgaudit", "pgaudit"),
+    ("pglogical", "pglogical"),
+    ("pgsodium", "pgsodium"),
+    ("set_user", "set_user"),
+    ("timescaledb", "timescaledb"),
+    ("vault", "pgsodium"),
+];
+
+/// What the server has loaded.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Loaded {
+    /// Nothing where the role may not know.
+    libraries: Option<String>,
+    /// The only database that pg_cron can be made in.
+    cron_database: Option<String>,
+}
+
+const LOADED: &str = "select json_build_object(
+    'libraries', (select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'),
+    'cron_database', pg_catalog.current_setting('cron.database_name', true))";
+
+impl Loaded {
+    /// Asks the target.
+    pub(crate) async fn look(client: &Client) -> Result<Self> {
+        client.ask(LOADED).await
+    }
+
+    /// Findings of extensions that cannot be made. `is_whole`: all of the backup is wanted.
+    pub(crate) fn findings(
+        &self,
+        subject: &str,
+        database: &str,
+        extensions: &BTreeSet<String>,
+        is_whole: bool,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut lacks = |message: String, hint: String| {
+            let error = Error::new(Stage::Restore, Kind::Refused, subject, &message).hint(&hint);
+            findings.push(match is_whole {
+                true => Finding::failed(subject, &error),
+                false => Finding::warning(subject, message, hint),
+            });
+        };
+        if let Some(libraries) = &self.libraries {
+            let loaded: BTreeSet<&str> = libraries.split(',').map(|name| name.trim().trim_matches('"')).collect();
+            let is_loaded = |library: &str| {
+                loaded
+                    .iter()
+                    .any(|name| name.rsplit('/').next().is_some_and(|name| name.trim_end_matches(".so") == library))
+            };
+            let wanted = PRELOADED.iter().filter(|(extension, _)| extensions.contains(*extension));
+            for (extension, library) in wanted.filter(|(_, library)| !is_loaded(library)) {
+                lacks(
+                    format!("the extension \"{extension}\" needs a server that loads \"{library}\" at its start"),
+                    "add it to shared_preload_libraries in the target and restart it, or leave the extension out: --list-file"
+                        .to_owned(),
+                );
+            }
+        }
+        let only = self.cron_database.as_deref().filter(|only| *only != database && extensions.contains("pg_cron"));
+        if let Some(only) = only {
+            lacks(
+                format!("the extension \"pg_cron\" can be made in database \"{}\" alone", printable(only)),
+                "set cron.database_name in the target and restart it, or leave the extension out: --list-file"
+                    .to_owned(),
+            );
+        }
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn an_extension_whose_library_is_not_loaded_is_found() {
+        let outcomes = |libraries: Option<&str>, cron: Option<&str>, is_whole| {
+            let loaded = Loaded { libraries: libraries.map(str::to_owned), cron_database: cron.map(str::to_owned) };
+            let findings = loaded.findings("appdb", "appdb", &["pg_cron".to_owned()].into(), is_whole);
+            findings.iter().map(|finding| finding.outcome).collect::<Vec<_>>()
+        };
+        assert_eq!(outcomes(Some("pg_stat_statements"), None, true), [Outcome::Failed]);
+        assert_eq!(outcomes(Some(""), None, false), [Outcome::Warning]);
+        assert_eq!(outcomes(Some("auto_explain, \"$libdir/pg_cron\""), Some("appdb"), true), []);
+        assert_eq!(outcomes(Some("pg_cron"), Some("postgres"), true), [Outcome::Failed]);
+        assert_eq!(outcomes(None, None, true), []);
+    }
+}

@@ -1,0 +1,209 @@
+//! The rights of the role that restores, compared with those that the backup needs.
+
+use std::collections::BTreeSet;
+
+use longshore_core::check::Finding;
+use longshore_core::error::printable;
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::tool::Version;
+use serde::Deserialize;
+
+use crate::landing::Landing;
+
+/// What the role may do in the target.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rights {
+    role: String,
+    pub(crate) superuser: bool,
+    creates_databases: bool,
+    creates_subscriptions: bool,
+    /// The roles that it may act for.
+    acts_for: BTreeSet<String>,
+    /// The tablespaces that it may put something into.
+    tablespaces: BTreeSet<String>,
+    /// The extensions that only a superuser may make.
+    superuser_extensions: BTreeSet<String>,
+}
+
+/// Parts of a backup that need rights.
+#[derive(Debug, Default)]
+pub(crate) struct Needs<'a> {
+    /// The roles that are to own something, as the target calls them.
+    pub(crate) owners: BTreeSet<&'a str>,
+    pub(crate) tablespaces: BTreeSet<&'a str>,
+    pub(crate) extensions: BTreeSet<&'a str>,
+    /// The kinds of its entries.
+    pub(crate) kinds: BTreeSet<&'a str>,
+}
+
+/// Kinds that only a superuser may make, and without which nothing is restored.
+const SUPERUSER: [&str; 6] = [
+    "ACCESS METHOD",
+    "FOREIGN DATA WRAPPER",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+];
+
+impl Rights {
+    /// Asks the target.
+    pub(crate) async fn look(client: &Client, version: &Version) -> Result<Self> {
+        // Since PostgreSQL 16 a member of a role may be denied to act for it.
+        let membership = if version.major >= 16 { "SET" } else { "MEMBER" };
+        let subscriptions = if version.major >= 16 {
+            "pg_catalog.pg_has_role('pg_create_subscription', 'USAGE')"
+        } else {
+            "current_setting('is_superuser') = 'on'"
+        };
+        let rights = format!(
+            "select json_build_object(
+            'role', current_user,
+            'superuser', current_setting('is_superuser') = 'on',
+            'creates_databases', (select rolcreatedb or rolsuper from pg_catalog.pg_roles where rolname = current_user),
+            'creates_subscriptions', {subscriptions},
+            'acts_for', (select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles
+                where pg_catalog.pg_has_role(oid, '{membership}')),
+            'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace
+                where pg_catalog.has_tablespace_privilege(oid, 'CREATE')),
+            'superuser_extensions', (select coalesce(json_agg(e.name), '[]') from pg_catalog.pg_available_extensions e
+                join pg_catalog.pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
+                where v.superuser and coalesce(to_jsonb(v) ->> 'trusted', 'false') = 'false'))"
+        );
+        client.ask(&rights).await
+    }
+
+    /// Findings of what the role may not do for this backup. `is_whole`: all of it is wanted.
+    pub(crate) fn findings(
+        &self,
+        subject: &str,
+        needs: &Needs<'_>,
+        landing: Option<Landing>,
+        is_whole: bool,
+    ) -> Vec<Finding> {
+        if self.superuser {
+            return Vec::new();
+        }
+        let role = printable(&self.role);
+        let mut findings = Vec::new();
+        let fails = |message: String, hint: &str| {
+            Finding::failed(subject, &Error::new(Stage::Restore, Kind::Refused, subject, message).hint(hint))
+        };
+        if matches!(landing, Some(Landing::ToBeMade | Landing::ToBeReplaced)) && !self.creates_databases {
+            findings.push(fails(
+                format!("role \"{role}\" may not make databases"),
+                "let it make them (alter role … createdb), or restore into an empty database that was made for it",
+            ));
+        }
+        let mut lacks = |what: String, hint: &str| {
+            findings.push(match is_whole {
+                true => fails(what, hint),
+                // What is wanted may not need it.
+                false => Finding::warning(subject, what, hint),
+            });
+        };
+        let owners: Vec<_> = needs.owners.iter().filter(|owner| !self.acts_for.contains(**owner)).collect();
+        if !owners.is_empty() {
+            lacks(
+                format!("role \"{role}\" may not act for the owners {}", quoted(&owners)),
+                "restore as a superuser or a member of the owners, or leave them out: --no-owner --no-privileges",
+            );
+        }
+        let tablespaces: Vec<_> = needs.tablespaces.iter().filter(|name| !self.tablespaces.contains(**name)).collect();
+        if !tablespaces.is_empty() {
+            lacks(
+                format!("role \"{role}\" may put nothing into the tablespaces {}", quoted(&tablespaces)),
+                "grant it CREATE on them",
+            );
+        }
+        let extensions: Vec<_> =
+            needs.extensions.iter().filter(|name| self.superuser_extensions.contains(**name)).collect();
+        if !extensions.is_empty() {
+            lacks(
+                format!("only a superuser may make the extensions {}", quoted(&extensions)),
+                "restore as a superuser, or leave them out: --list-file",
+            );
+        }
+        let kinds: Vec<_> = SUPERUSER.iter().filter(|kind| needs.kinds.contains(**kind)).collect();
+        if !kinds.is_empty() {
+            lacks(
+                format!("only a superuser may make what it holds of {}", quoted(&kinds)),
+                "restore as a superuser, or leave them out: --list-file",
+            );
+        }
+        findings.extend(self.left_out(subject, needs));
+        findings
+    }
+
+    /// Findings of entries that will be left out, without which the data is restored all the same.
+    fn left_out(&self, subject: &str, needs: &Needs<'_>) -> Vec<Finding> {
+        let later =
+            "they will be left out, each with the command that makes it later: restore as a superuser to have them";
+        let mut findings = Vec::new();
+        if needs.kinds.contains("EVENT TRIGGER") {
+            let message = "only a superuser may make event triggers, which it holds";
+            findings.push(Finding::warning(subject, message, later));
+        }
+        if needs.kinds.contains("PUBLICATION") {
+            let message = "only a superuser may make publications of all tables or of tables of others";
+            findings.push(Finding::warning(subject, message, later));
+        }
+        if needs.kinds.contains("SUBSCRIPTION") && !self.creates_subscriptions {
+            let message = "the role may not make subscriptions, which it holds";
+            findings.push(Finding::warning(subject, message, later));
+        }
+        findings
+    }
+}
+
+fn quoted(names: &[&&str]) -> String {
+    names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::check::Outcome;
+
+    use super::*;
+
+    fn rights() -> Rights {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Rights {
+            role: "adm".to_owned(),
+            superuser: false,
+            creates_databases: false,
+            creates_subscriptions: true,
+            acts_for: names(&["adm", "app"]),
+            tablespaces: names(&["fast"]),
+            superuser_extensions: names(&["postgres_fdw"]),
+        }
+    }
+
+    fn outcomes(needs: &Needs<'_>, landing: Landing, is_whole: bool) -> Vec<Outcome> {
+        let findings = rights().findings("appdb", needs, Some(landing), is_whole);
+        findings.into_iter().map(|finding| finding.outcome).collect()
+    }
+
+    #[test]
+    fn a_right_that_the_data_needs_is_found_missing() {
+        let none = Needs::default();
+        assert_eq!(outcomes(&none, Landing::There, true), []);
+        assert_eq!(outcomes(&none, Landing::ToBeMade, true), [Outcome::Failed]);
+        let owners = Needs { owners: ["app", "postgres"].into(), ..Needs::default() };
+        assert_eq!(outcomes(&owners, Landing::There, true), [Outcome::Failed]);
+        assert_eq!(outcomes(&owners, Landing::There, false), [Outcome::Warning]);
+        let tablespaces = Needs { tablespaces: ["fast", "slow"].into(), ..Needs::default() };
+        assert_eq!(outcomes(&tablespaces, Landing::There, true), [Outcome::Failed]);
+        let extensions = Needs { extensions: ["hstore"].into(), ..Needs::default() };
+        assert_eq!(outcomes(&extensions, Landing::There, true), []);
+        let extensions = Needs { extensions: ["postgres_fdw"].into(), ..Needs::default() };
+        assert_eq!(outcomes(&extensions, Landing::There, true), [Outcome::Failed]);
+    }
+
+    #[test]
+    fn a_right_that_only_later_entries_need_is_a_warning() {
+        let needs = Needs { kinds: ["EVENT TRIGGER", "PUBLICATION", "SUBSCRIPTION"].into(), ..Needs::default() };
+        assert_eq!(outcomes(&needs, Landing::There, true), [Outcome::Warning, Outcome::Warning]);
+    }
+}
