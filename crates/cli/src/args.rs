@@ -2,17 +2,18 @@
 
 mod list;
 mod remove;
+mod restore;
 mod retention;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
-use longshore_core::quantity::Span;
 use longshore_core::terms::MaxAge;
 
 pub(crate) use self::list::{List, State};
 use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
+pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
 use crate::output::Colour;
 
@@ -111,7 +112,7 @@ impl Verb {
             Self::Drill(drill) => ("drill", OfJob::Needed(drill.job.clone())),
             Self::Sync(sync) if !sync.dry_run => ("sync", OfJob::Needed(sync.job.clone())),
             Self::Prune(prune) if !prune.dry_run && !prune.explain => ("prune", OfJob::Named(prune.job.clone())),
-            Self::Restore(restore) if !restore.list => ("restore", OfJob::Named(restore.job.clone())),
+            Self::Restore(restore) if !restore.list && !restore.plan => ("restore", OfJob::Named(restore.job.clone())),
             Self::Verify(_) => ("verify", OfJob::Named(None)),
             Self::Hold(_) => ("hold", OfJob::Named(None)),
             Self::Unhold(_) => ("unhold", OfJob::Named(None)),
@@ -242,96 +243,6 @@ pub(crate) struct Inspect {
     pub(crate) identity: Identity,
     #[command(flatten)]
     pub(crate) json: Json,
-}
-
-#[derive(Debug, ClapArgs)]
-#[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true))]
-#[command(group = clap::ArgGroup::new("where").args(["to", "output", "list"]).required(true))]
-pub(crate) struct Restore {
-    /// A database, `globals`, CLUSTER/SUBJECT, or a backup's name.
-    pub(crate) subject: Option<String>,
-    /// All that one run made, globals first: its id, or `latest`.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["at", "output", "list", "globals"])]
-    pub(crate) run: Option<String>,
-    /// What this job made, where several made something.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) job: Option<String>,
-    /// The cluster to restore into, and the database where it is one: libpq's keywords, URI or service.
-    #[arg(long, value_name = "CONNECTION")]
-    pub(crate) to: Option<String>,
-    /// Write the plaintext archive to this new file instead.
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) output: Option<PathBuf>,
-    /// Show what is in the backup instead.
-    #[arg(long)]
-    pub(crate) list: bool,
-    /// The newest backup at or before this time, in UTC: 2026-06-07, or "2026-06-07 12:00".
-    #[arg(long, value_name = "TIME")]
-    pub(crate) at: Option<String>,
-    /// Take it from this destination.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) from: Option<String>,
-    /// Restore the roles and tablespaces of its run first.
-    #[arg(long, requires = "to")]
-    pub(crate) globals: bool,
-    /// Make the database if it is missing.
-    #[arg(long, requires = "to")]
-    pub(crate) create: bool,
-    /// Drop the database if it is not empty, and make it anew: for a whole backup alone.
-    #[arg(long, requires = "to", conflicts_with_all = ["table", "schema", "section", "list_file"])]
-    pub(crate) clean: bool,
-    /// Add to what is in a database that is not empty, as a backup of data alone does.
-    #[arg(long, requires = "to", conflicts_with = "clean")]
-    pub(crate) append: bool,
-    /// Do as --clean says without asking for the name of the database on the terminal.
-    #[arg(long, requires = "clean")]
-    pub(crate) yes: bool,
-    /// Only the table, view or sequence of this name, without its indexes, as `pg_restore --table` does. May be given more than once.
-    #[arg(long, value_name = "NAME", requires = "to")]
-    pub(crate) table: Vec<String>,
-    /// Only what is in this schema. May be given more than once.
-    #[arg(long, value_name = "NAME", requires = "to")]
-    pub(crate) schema: Vec<String>,
-    /// Only this section. May be given more than once.
-    #[arg(long, value_name = "SECTION", requires = "to")]
-    pub(crate) section: Vec<Section>,
-    /// Only what stands in this file: what --list has printed, with the lines removed that are not wanted.
-    #[arg(long, value_name = "FILE", requires = "to", value_hint = ValueHint::FilePath)]
-    pub(crate) list_file: Option<PathBuf>,
-    /// Whoever restores it owns everything.
-    #[arg(long, requires = "to")]
-    pub(crate) no_owner: bool,
-    /// Grant nothing to anybody.
-    #[arg(long, requires = "to")]
-    pub(crate) no_privileges: bool,
-    /// A role of the backup, and the role of the target that takes its place. May be given more than once.
-    #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = renamed)]
-    pub(crate) role_map: Vec<(String, String)>,
-    /// How many connections restore a database at once; more than one needs --scratch-dir.
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub(crate) jobs: u32,
-    /// How many databases of a run are restored at once.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
-    pub(crate) parallel: u32,
-    /// A folder for the plaintext of what cannot be restored from a stream.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) scratch_dir: Option<PathBuf>,
-    /// Do not gather the planner's statistics afterwards.
-    #[arg(long, requires = "to")]
-    pub(crate) no_analyze: bool,
-    /// Do not hold what was restored against the record of its dump.
-    #[arg(long, requires = "to")]
-    pub(crate) no_compare: bool,
-    /// Run scripts that could have psql run programs here: whoever ruled the server that was dumped is trusted with this host.
-    #[arg(long, requires = "to")]
-    pub(crate) trust_script: bool,
-    /// Give up when nothing was restored for so long. An index that is built is work, however long it takes.
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<Span>)]
-    pub(crate) stall_timeout: Span,
-    #[command(flatten)]
-    pub(crate) identity: Identity,
-    #[command(flatten)]
-    pub(crate) password: Password,
 }
 
 #[derive(Debug, ClapArgs)]

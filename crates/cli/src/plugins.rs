@@ -53,6 +53,25 @@ pub(crate) fn database_of(connection: &str) -> Result<Option<String>> {
     Ok(ConnInfo::parse(&connection.to_owned().into())?.get("dbname").map(str::to_owned))
 }
 
+/// Whether a connection string says which server it is of, rather than leaving that to libpq. The environment may say it, too.
+pub(crate) fn names_server(connection: &str) -> Result<bool> {
+    let said = ConnInfo::parse(&connection.to_owned().into())?;
+    let by_environment = ["PGHOST", "PGHOSTADDR", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some());
+    Ok(by_environment || ["host", "hostaddr", "service", "port"].iter().any(|keyword| said.get(keyword).is_some()))
+}
+
+/// The same connection to a database of this name, and its password apart.
+pub(crate) fn naming_database(connection: &str, database: &str) -> Result<(SecretString, Option<SecretString>)> {
+    let mut all = ConnInfo::parse(&connection.to_owned().into())?;
+    all.set("dbname", database);
+    Ok((all.to_string().into(), all.password().cloned()))
+}
+
+/// A connection string without its password.
+pub(crate) fn without_password(connection: &SecretString) -> Result<String> {
+    ConnInfo::parse(connection).map(|connection| connection.to_string())
+}
+
 /// A directory dump as one stream.
 pub(crate) fn directory_dump(folder: &Path) -> ByteStream {
     longshore_pg_client::directory::read(folder)

@@ -1,27 +1,26 @@
 //! `longshore restore`: bring backups home.
 
+mod report;
+
 use std::collections::BTreeMap;
 
-use longshore_core::drill::Compared;
 use longshore_core::error::printable;
-use longshore_core::left_out::LeftOut;
 use longshore_core::plugin::{
-    Cluster, Owners, Privileges, Scripts, Section, Selection, Statistics, Target, TargetContent, TargetDatabase,
+    Cluster, Owners, Privileges, Scripts, SearchPath, Section, Selection, Statistics, Target, TargetContent,
+    TargetDatabase,
 };
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::catalogs::moment;
-use longshore_service::restore::{
-    Choice, Chosen, Compare, Globals, Outcome, Restored, Restorer, What, choose, contents, save,
-};
+use longshore_service::restore::{Choice, Chosen, Compare, Globals, Restorer, What, choose, contents, save};
 use longshore_service::run_report::Made;
+use secrecy::ExposeSecret;
 
 use crate::args::{self, Restore};
 use crate::ask::types;
 use crate::command::{Context, asked, identities};
 use crate::exit_code::Exit;
-use crate::output::Output;
-use crate::plugins::database_of;
+use crate::plugins::{database_of, names_server, naming_database, without_password};
 use crate::progress::restore_watcher;
 
 pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
@@ -44,7 +43,7 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         let message = "makes the database that is restored, and what is restored is none";
         return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("leave it out"));
     }
-    let target = target(&args)?;
+    let target = target(&args, context, &chosen)?;
     if args.list {
         for chosen in &chosen {
             for line in contents(registry, chosen, &target, &identities).await? {
@@ -61,7 +60,9 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         output.line(format_args!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
-    confirm(&args, &chosen)?;
+    if !args.plan {
+        confirm(&args, &chosen, &target)?;
+    }
     let restorer = Restorer {
         registry,
         target: &target,
@@ -70,18 +71,57 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         compare: if args.no_compare { Compare::Nothing } else { Compare::Recorded },
         watch: restore_watcher(*output, &chosen),
     };
-    let restored = restorer.restore(&chosen).await?;
+    let likely = likely_wish(&args, context, &chosen)?;
+    if args.plan {
+        let findings = restorer.plan(&chosen).await.map_err(|error| wished(error, likely.as_deref()))?;
+        return Ok(report::plan(*output, &findings, args.json.json));
+    }
+    if let Some(likely) = &likely {
+        output.note(likely);
+    }
+    let restored = restorer.restore(&chosen).await.map_err(|error| wished(error, likely.as_deref()))?;
     recorder.made(Made::restored(&chosen, &restored));
-    let exit = tell(*output, &chosen, restored);
+    let exit = report::restored(*output, &chosen, &restored, args.json.json);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
 
+/// The connection of the cluster that the backup came from, where `--to` names no server and libpq's default is taken.
+fn likely_wish(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
+    let to = args.to.as_deref().unwrap_or_default();
+    if names_server(to)? {
+        return Ok(None);
+    }
+    let Some(cluster) = source(context, chosen) else { return Ok(None) };
+    Ok(Some(format!(
+        "--to names no server, so libpq's default is taken; cluster \"{}\", which the backup came from, is --to \"{}\"",
+        cluster.name,
+        without_password(&cluster.connection)?
+    )))
+}
+
+/// An error of a target that may not be the one that was meant.
+fn wished(error: Error, likely: Option<&str>) -> Error {
+    match likely {
+        Some(likely) if matches!(error.kind(), Kind::Unavailable | Kind::Denied | Kind::NotFound) => {
+            let hint = error.remedy().map_or_else(|| likely.to_owned(), |remedy| format!("{remedy}; {likely}"));
+            error.hint(hint)
+        }
+        _ => error,
+    }
+}
+
+/// The cluster of the configuration that the backups came from.
+fn source<'a>(context: &'a Context, chosen: &[Chosen]) -> Option<&'a Cluster> {
+    let name = &chosen.first()?.backup.manifest.cluster.name;
+    context.config.jobs.values().map(|job| &job.site.cluster).find(|cluster| cluster.name == *name)
+}
+
 /// Has somebody type the name of each database that --clean may drop, unless --yes says it.
-fn confirm(args: &Restore, chosen: &[Chosen]) -> Result<()> {
+fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
     if !args.clean || args.yes {
         return Ok(());
     }
-    let named = database_of(args.to.as_deref().unwrap_or_default())?;
+    let named = database_of(target.cluster.connection.expose_secret())?;
     for chosen in chosen {
         let Subject::Database { name } = &chosen.backup.manifest.subject else { continue };
         let database = named.as_deref().unwrap_or(name);
@@ -95,81 +135,15 @@ fn confirm(args: &Restore, chosen: &[Chosen]) -> Result<()> {
     Ok(())
 }
 
-/// Says what became of each, and of all.
-fn tell(output: Output, chosen: &[Chosen], restored: Vec<Restored>) -> Exit {
-    let (mut whole, mut different, mut left_out) = (0, 0, 0);
-    let mut worst = Exit::Done;
-    for (chosen, restored) in chosen.iter().zip(restored) {
-        match restored {
-            Ok(outcome) => {
-                whole += 1;
-                outcome.notes.iter().for_each(|note| output.note(note));
-                left_out += outcome.left_out.len();
-                outcome.left_out.iter().for_each(|entry| not_made(output, &chosen.backup.manifest.subject, entry));
-                different += compared(output, chosen, &outcome);
-            }
-            Err(error) => worst = output.error(&error),
-        }
-    }
-    let wanted = chosen.len();
-    let exit = match (worst, whole) {
-        (Exit::Done, _) => {
-            output.line(format_args!("restored {whole} {}", if whole == 1 { "backup" } else { "backups" }));
-            Exit::Done
-        }
-        (worst, 0) => {
-            output.line(format_args!("restored 0 of {wanted} backups"));
-            worst
-        }
-        _ => {
-            output.line(format_args!("restored {whole} of {wanted} backups"));
-            Exit::Partial
-        }
-    };
-    match exit {
-        _ if different > 0 => Exit::Damaged,
-        Exit::Done if left_out > 0 => Exit::Partial,
-        exit => exit,
-    }
-}
-
-/// Reports an entry that could not be made, with the command that makes it later.
-fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
-    let (entry, why) = (printable(left_out.entry()), printable(&left_out.why));
-    let command = printable(&left_out.command);
-    output.problem(&format!("{subject}: not restored: {entry}: {why}"), Some(&command));
-}
-
-/// Says how what was restored differs from the record of its dump, and returns in how many things.
-fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) -> usize {
-    let of = |wanted: fn(&Compared) -> bool| outcome.comparisons.iter().filter(move |one| wanted(&one.outcome));
-    let subject = &chosen.backup.manifest.subject;
-    for difference in of(|outcome| *outcome == Compared::Different) {
-        let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), printable);
-        output.problem(
-            &format!(
-                "{subject}: {} DIFFERS: {} was {} when it was dumped, and is {}",
-                printable(&difference.subject),
-                difference.aspect,
-                shown(&difference.expected),
-                shown(&difference.found)
-            ),
-            None,
-        );
-    }
-    let different = of(|outcome| *outcome == Compared::Different).count();
-    let same = of(|outcome| *outcome == Compared::Same).count();
-    if same + different > 0 {
-        output.note(format_args!("{subject}: {same} things are as recorded when it was dumped, {different} differ"));
-    }
-    different
-}
-
 fn what(args: &Restore) -> Result<What> {
     let job = args.job.clone();
     match (args.run.as_deref(), &args.subject) {
-        (Some("latest"), _) => Ok(What::LatestRun { job }),
-        (Some(run), _) => Ok(What::Run(run.to_owned())),
+        (Some("latest"), named) => Ok(What::LatestRun { job: job.or_else(|| named.clone()) }),
+        (Some(_), Some(named)) => {
+            let message = "a run is all that it made, and needs no name beside it";
+            Err(Error::new(Stage::Config, Kind::Usage, named, message).hint("leave the name or --run out"))
+        }
+        (Some(run), None) => Ok(What::Run(run.to_owned())),
         (None, words) => Ok(What::Subject {
             words: words.clone().unwrap_or_default(),
             job,
@@ -179,13 +153,23 @@ fn what(args: &Restore) -> Result<What> {
     }
 }
 
-fn target(args: &Restore) -> Result<Target> {
-    let cluster = Cluster {
+fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target> {
+    let to = args.to.clone().unwrap_or_default();
+    let mut cluster = Cluster {
         name: "target".to_owned(),
-        connection: args.to.clone().unwrap_or_default().into(),
+        connection: to.clone().into(),
         password: asked(Some(&args.password))?,
-        bin_dir: None,
+        // The programs that made the backup read it, and know its server's version.
+        bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()),
     };
+    // As every program of libpq does; of several databases each keeps its own name.
+    let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());
+    let databases = chosen.iter().filter(|chosen| chosen.backup.manifest.subject.is_database()).count();
+    if let (Some(name), None, 1) = (default, database_of(&to)?, databases) {
+        let (connection, password) = naming_database(&to, &name)?;
+        cluster.connection = connection;
+        cluster.password = cluster.password.or(password);
+    }
     Ok(Target {
         database: if args.create { TargetDatabase::Create } else { TargetDatabase::Existing },
         content: match (args.clean, args.append) {
@@ -201,6 +185,7 @@ fn target(args: &Restore) -> Result<Target> {
         role_map: role_map(&args.role_map)?,
         statistics: if args.no_analyze { Statistics::Left } else { Statistics::Gathered },
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
+        search_path: if args.own_search_path { SearchPath::Own } else { SearchPath::Empty },
         stall_timeout: args.stall_timeout.duration(),
         ..Target::new(cluster)
     })

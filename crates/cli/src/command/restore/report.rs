@@ -1,0 +1,152 @@
+//! What a restore found, made and left out: for people, and as JSON for programs.
+
+use longshore_core::check::{Finding, Outcome as Found};
+use longshore_core::drill::{Compared, Comparison, Phase};
+use longshore_core::error::printable;
+use longshore_core::left_out::LeftOut;
+use longshore_core::subject::Subject;
+use longshore_service::problem::Problem;
+use longshore_service::restore::{Chosen, Outcome, Restored};
+use serde::Serialize;
+
+use crate::exit_code::Exit;
+use crate::output::Output;
+
+/// Prints what stands in the way of a restore, and what would become active.
+pub(super) fn plan(output: Output, findings: &[Finding], as_json: bool) -> Exit {
+    let fails = findings.iter().any(|finding| finding.outcome == Found::Failed);
+    let exit = if fails { Exit::Refused } else { Exit::Done };
+    if as_json {
+        let printed = output.json(&serde_json::json!({ "findings": findings }));
+        return if printed == Exit::Done { exit } else { printed };
+    }
+    for finding in findings {
+        let word = match finding.outcome {
+            Found::Good => "ok",
+            Found::Warning => "warning",
+            Found::Failed => "FAILED",
+        };
+        output.line(format_args!("{word:8} {}: {}", printable(&finding.subject), printable(&finding.message)));
+        if let Some(remedy) = &finding.remedy {
+            output.line(format_args!("{:8} hint: {}", "", printable(remedy)));
+        }
+    }
+    output.line("nothing was restored: --plan only looks");
+    exit
+}
+
+/// A restored backup, as programs read it.
+#[derive(Serialize)]
+struct Restoration<'a> {
+    name: &'a str,
+    subject: String,
+    destination: &'a str,
+    restored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Problem>,
+    notes: &'a [String],
+    phases: &'a [Phase],
+    left_out: &'a [LeftOut],
+    /// How many things were compared with the record of the dump.
+    compared: usize,
+    different: Vec<&'a Comparison>,
+}
+
+/// Reports what became of each backup, and of all.
+pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[Restored], as_json: bool) -> Exit {
+    let exit = exit(restored);
+    if as_json {
+        let all: Vec<_> = chosen.iter().zip(restored).map(|(chosen, restored)| restoration(chosen, restored)).collect();
+        let printed = output.json(&serde_json::json!({ "backups": all }));
+        return if printed == Exit::Done { exit } else { printed };
+    }
+    for (chosen, restored) in chosen.iter().zip(restored) {
+        match restored {
+            Ok(outcome) => {
+                outcome.notes.iter().for_each(|note| output.note(note));
+                outcome.left_out.iter().for_each(|entry| not_made(output, &chosen.backup.manifest.subject, entry));
+                compared(output, chosen, outcome);
+            }
+            Err(error) => drop(output.error(error)),
+        }
+    }
+    let (wanted, whole) = (chosen.len(), restored.iter().filter(|restored| restored.is_ok()).count());
+    let left_out: usize = restored.iter().flatten().map(|outcome| outcome.left_out.len()).sum();
+    let backups = if whole == 1 { "backup" } else { "backups" };
+    match (whole == wanted, left_out) {
+        (true, 0) => output.line(format_args!("restored {whole} {backups}")),
+        (true, 1) => output.line(format_args!("restored {whole} {backups}, without the entry named above")),
+        (true, _) => {
+            output.line(format_args!("restored {whole} {backups}, without the {left_out} entries named above"))
+        }
+        (false, _) => output.line(format_args!("restored {whole} of {wanted} backups")),
+    }
+    exit
+}
+
+/// The exit code of a restore: a difference weighs most, then a failure, then what was left out.
+fn exit(restored: &[Restored]) -> Exit {
+    let whole = restored.iter().flatten();
+    if whole.clone().any(|outcome| different(outcome).next().is_some()) {
+        return Exit::Damaged;
+    }
+    let worst = restored.iter().filter_map(|restored| restored.as_ref().err()).map(Exit::from).last();
+    match worst {
+        Some(worst) if restored.iter().all(Result::is_err) => worst,
+        Some(_) => Exit::Partial,
+        None if whole.clone().any(|outcome| !outcome.left_out.is_empty()) => Exit::Partial,
+        None => Exit::Done,
+    }
+}
+
+fn restoration<'a>(chosen: &'a Chosen, restored: &'a Restored) -> Restoration<'a> {
+    let outcome = restored.as_ref().ok();
+    Restoration {
+        name: chosen.backup.name.as_str(),
+        subject: chosen.backup.manifest.subject.to_string(),
+        destination: &chosen.destination,
+        restored: outcome.is_some(),
+        error: restored.as_ref().err().map(Problem::from),
+        notes: outcome.map_or(&[], |outcome| &outcome.notes),
+        phases: outcome.map_or(&[], |outcome| &outcome.phases),
+        left_out: outcome.map_or(&[], |outcome| &outcome.left_out),
+        compared: outcome.map_or(0, |outcome| same(outcome) + different(outcome).count()),
+        different: outcome.into_iter().flat_map(different).collect(),
+    }
+}
+
+/// Reports an entry that could not be made, with the command that makes it later.
+fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
+    let (entry, why) = (printable(left_out.entry()), printable(&left_out.why));
+    output.problem(&format!("{subject}: not restored: {entry}: {why}"), Some(&printable(&left_out.command)));
+}
+
+fn different(outcome: &Outcome) -> impl Iterator<Item = &Comparison> {
+    outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different)
+}
+
+fn same(outcome: &Outcome) -> usize {
+    outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Same).count()
+}
+
+/// Reports how what was restored differs from the record of its dump.
+fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) {
+    let subject = &chosen.backup.manifest.subject;
+    let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), printable);
+    for difference in different(outcome) {
+        output.problem(
+            &format!(
+                "{subject}: {} DIFFERS: {} was {} when it was dumped, and is {}",
+                printable(&difference.subject),
+                difference.aspect,
+                shown(&difference.expected),
+                shown(&difference.found)
+            ),
+            None,
+        );
+    }
+    let (same, different) = (same(outcome), different(outcome).count());
+    if same + different > 0 {
+        output.note(format_args!("{subject}: {same} things are as recorded when it was dumped, {different} differ"));
+    }
+}
