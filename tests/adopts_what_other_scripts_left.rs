@@ -76,6 +76,16 @@ fn adopted_files_are_not_restored_and_the_way_to_do_it_by_hand_is_told() {
     by_hand(workshop.longshore(&["hold", "old/app", "--why", "it matters"]));
 }
 
+/// `verify` cannot look at it, so that nobody is sent there.
+#[test]
+fn an_empty_adopted_file_is_called_empty() {
+    let workshop = with_files(&adopting(), &FILES[..3]);
+    fs::write(workshop.local().join(FILES[0]), "").unwrap();
+    for arguments in [&["prune", "--dry-run"][..], &["prune", "--explain"]] {
+        workshop.longshore(arguments).expect(0).says("empty: ").keeps_quiet_about("longshore verify");
+    }
+}
+
 #[test]
 fn a_listing_that_is_short_of_adopted_files_is_refused() {
     let workshop = with_files(&adopting(), &FILES[1..5]);

@@ -1,6 +1,8 @@
 //! One read, many destinations: each has its own outcome.
 
-use crate::support::{Job, Tmpfs, Workshop, files};
+use longshore_testkit::sshd::Sshd;
+
+use crate::support::{Ended, Job, Tmpfs, Workshop, files};
 
 #[test]
 fn one_destination_failing_leaves_the_other_whole() {
@@ -20,6 +22,39 @@ fn one_destination_failing_leaves_the_other_whole() {
     assert!(destinations[1]["error"].is_null());
     let [warning] = &report["warnings"].as_array().unwrap()[..] else { panic!("{}", report["warnings"]) };
     assert!(warning.as_str().unwrap().starts_with("destination \"small\" has 1 MiB free, less than the "), "{warning}");
+}
+
+/// One error says why, whatever failed by it.
+#[test]
+fn a_host_that_refuses_is_reported_once() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    let sshd = Sshd::start();
+    let host = ["ssh", "sftp"].map(|kind| (kind, workshop.on_host(kind, &sshd, "")));
+    drop(sshd);
+    let local = workshop.local();
+    workshop.configure(&Job { ship: &[("local", &local)], elsewhere: &host[..1], ..Job::default() });
+    let count = |told: &Ended| format!("{}{}", told.stdout, told.stderr).matches("Connection refused").count();
+    let told = workshop.longshore(&["run"]).expect(3).says("\"ssh\" failed").says("globals, ").says("ssh FAILED");
+    assert_eq!(count(&told), 1, "{told:?}");
+    // Two destinations on it are one host.
+    workshop.configure(&Job { ship: &[("local", &local)], elsewhere: &host, ..Job::default() });
+    let told =
+        workshop.longshore(&["list"]).expect(3).says("\"ssh\" could not be read").says("\"sftp\" could not be read");
+    assert_eq!(count(&told), 1, "{told:?}");
+}
+
+#[test]
+fn an_identity_that_cannot_be_read_is_reported_once() {
+    let workshop = Workshop::new();
+    let (one, two) = (workshop.make_folder("one"), workshop.make_folder("two"));
+    workshop.configure(&Job { ship: &[("one", &one), ("two", &two)], ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    for verb in ["verify", "status", "drill"] {
+        let told = workshop.longshore(&[verb, "--identity", "/nowhere/identity.txt"]).expect(2).says("hint:");
+        let told = format!("{}{}", told.stdout, told.stderr);
+        assert_eq!(told.matches("cannot read the identity file").count(), 1, "{told}");
+    }
 }
 
 #[test]

@@ -100,6 +100,16 @@ fn completions_and_man_pages_are_made() {
     let man = workshop.path("share/man/man1");
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
     assert!(man.join("longshore-restore.1").exists());
+    // Nothing is overwritten, and nothing is left half done.
+    std::fs::write(man.join("longshore.1"), "mine").unwrap();
+    std::fs::remove_file(man.join("longshore-restore.1")).unwrap();
+    workshop.longshore(&["man", man.to_str().unwrap()]).expect(6).says("already exists");
+    assert_eq!(std::fs::read_to_string(man.join("longshore.1")).unwrap(), "mine");
+    assert!(!man.join("longshore-restore.1").exists());
+    let is_page = |name: &str| name.ends_with(".1");
+    assert!(crate::support::files(&man).iter().all(|name| is_page(name)), "{:?}", crate::support::files(&man));
+    std::fs::remove_dir_all(&man).unwrap();
+    workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
     for public in [workshop.path("share"), man.join("longshore.1")] {
         assert_eq!(public.metadata().unwrap().permissions().mode() & 0o044, 0o044, "{public:?}");
     }

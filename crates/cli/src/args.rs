@@ -78,7 +78,7 @@ pub(crate) enum Verb {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write the man pages into a folder.
+    /// Write the man pages into a folder that has none yet.
     Man {
         /// The folder.
         #[arg(value_hint = ValueHint::DirPath)]

@@ -119,7 +119,20 @@ fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
 
 /// What opens backups: what the command line names, or else the configuration.
 async fn identities(identity: &Identity, config: &Config) -> Result<Identities> {
+    readable(identity)?;
     longshore_service::identity::identities(&given(identity), config).await
+}
+
+/// Fails if an identity file cannot be read: one error, rather than one for each backup that it is to open.
+fn readable(identity: &Identity) -> Result<()> {
+    for file in &identity.files {
+        // It is not opened: it may be a pipe, which can be read once.
+        rustix::fs::access(longshore_core::credential::file(file)?, rustix::fs::Access::READ_OK).map_err(|error| {
+            Error::io(Stage::Decrypt, file.display().to_string(), "cannot read the identity file", error.into())
+                .hint("give --identity the file that age-keygen wrote, readable by this user")
+        })?;
+    }
+    Ok(())
 }
 
 /// What the command line names to open backups with, and the person who knows its passphrase.

@@ -90,7 +90,8 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     }
     let destinations = artifact.destinations.iter().map(|destination| match &destination.error {
         None => format!("{} in {:.1} s", destination.destination, destination.seconds),
-        Some(error) => format!("{} failed: {}", destination.destination, error.message),
+        // Why is said at the end, once.
+        Some(_) => format!("{} failed", destination.destination),
     });
     format!(
         "{subject}: {} → {} → {}",
@@ -100,9 +101,9 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     )
 }
 
-/// That a destination was given up, on one line.
-fn loss(subject: &Subject, destination: &str, error: &Error) -> String {
-    format!("{subject}: gave \"{destination}\" up: {}", error.chain())
+/// That a destination failed and the others go on, on one line. Why is said at the end, once.
+fn loss(subject: &Subject, destination: &str) -> String {
+    format!("{subject}: \"{destination}\" failed; the others go on")
 }
 
 /// A line when something begins, and one when it ends.
@@ -120,8 +121,8 @@ impl Watch for Lines {
 
     fn read(&self, _: &Subject, _: u64) {}
 
-    fn gave_up(&self, subject: &Subject, destination: &str, error: &Error) {
-        self.0.note(loss(subject, destination, error));
+    fn gave_up(&self, subject: &Subject, destination: &str, _: &Error) {
+        self.0.note(loss(subject, destination));
     }
 
     fn ended(&self, artifact: &ArtifactReport) {
@@ -202,9 +203,9 @@ impl Watch for Bars {
         bar.inc(bytes);
     }
 
-    fn gave_up(&self, subject: &Subject, destination: &str, error: &Error) {
+    fn gave_up(&self, subject: &Subject, destination: &str, _: &Error) {
         // A terminal that does not take it has nobody before it.
-        self.all.println(loss(subject, destination, error)).ok();
+        self.all.println(loss(subject, destination)).ok();
     }
 
     fn at(&self, subject: &Subject, place: &Place) {

@@ -12,7 +12,7 @@ use longshore_service::catalogs::moment;
 use longshore_service::drill::{Driller, Report, Wish};
 
 use crate::args;
-use crate::command::{Context, given};
+use crate::command::{Context, given, readable};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress;
@@ -25,6 +25,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     // Made first: a page that cannot be written is to be known before an hour of work.
     let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
     // A job may name others for its drills, which go before those of the configuration.
+    readable(&args.identity)?;
     let identities = given(&args.identity);
     let counter = progress::counter(*output);
     let driller = Driller {

@@ -4,7 +4,7 @@ mod line;
 mod series;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
@@ -38,11 +38,16 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
     let wanted = Wanted::new(args)?;
     let mut found = Found::default();
     let mut lines: BTreeMap<BackupName, Line> = BTreeMap::new();
-    for (_, at) in catalogs(config, args.destination.as_deref()).await? {
+    let mut told = BTreeSet::new();
+    for (destination, at) in catalogs(config, args.destination.as_deref()).await? {
         match at {
             Ok(at) => found.look(*output, at, &wanted, &mut lines),
             Err(error) => {
-                output.error(&error);
+                // Destinations on one host fail alike.
+                if told.insert(error.chain()) {
+                    output.error(&error);
+                }
+                output.note(format_args!("destination \"{destination}\" could not be read"));
                 found.exit = worse(found.exit, Exit::Partial);
             }
         }

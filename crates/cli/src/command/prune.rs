@@ -5,7 +5,8 @@ mod explain;
 mod told;
 
 use longshore_core::Result;
-use longshore_service::prune::{Despite, Mode, Pruned, Request};
+use longshore_core::retention::{Reason, in_words};
+use longshore_service::prune::{Despite, Mode, Pruned, Request, SeriesPruned};
 
 pub(super) use self::told::{show, tell};
 use crate::args::{Prune, Rule};
@@ -31,6 +32,15 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
         told::show(*output, &pruned, request.mode);
     }
     Ok(exit(&pruned))
+}
+
+/// Why a backup of a series stays.
+fn why(series: &SeriesPruned, reasons: &[Reason]) -> String {
+    // Of an adopted file nothing is known but its name and its size.
+    match series.adopted && reasons.contains(&Reason::NotGood) {
+        true => "empty: see what became of the program that wrote it".to_owned(),
+        false => in_words(reasons),
+    }
 }
 
 /// How a prune ended.

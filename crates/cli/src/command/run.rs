@@ -2,6 +2,7 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
+use longshore_service::problem::Problem;
 use longshore_service::report::{ArtifactReport, Report};
 
 use crate::args::Run;
@@ -45,6 +46,7 @@ fn show(output: Output, report: &Report) {
     for artifact in &report.artifacts {
         tell(output, artifact);
     }
+    losses(output, report);
     for pruned in &report.pruned {
         super::prune::tell(output, pruned);
     }
@@ -81,9 +83,33 @@ fn tell(output: Output, artifact: &ArtifactReport) {
     if let Some(error) = &artifact.error {
         output.problem(&format!("{subject}: {}", error.message), error.hint.as_deref());
     }
-    for at in &artifact.destinations {
-        if let Some(error) = &at.error {
-            output.problem(&format!("{subject} at \"{}\": {}", at.destination, error.message), error.hint.as_deref());
+}
+
+/// What each destination failed to take, and why: a host that is down fails every artifact alike, which is one error.
+fn losses(output: Output, report: &Report) {
+    let mut losses: Vec<(&str, &Problem, Vec<String>)> = Vec::new();
+    for artifact in &report.artifacts {
+        for at in &artifact.destinations {
+            let Some(error) = &at.error else { continue };
+            let subject = artifact.subject.to_string();
+            let known =
+                losses.iter_mut().find(|(name, known, _)| *name == at.destination && known.message == error.message);
+            match known {
+                Some((_, _, subjects)) => subjects.push(subject),
+                None => losses.push((&at.destination, error, vec![subject])),
+            }
         }
+    }
+    for (destination, error, subjects) in losses {
+        output.problem(&format!("{} at \"{destination}\": {}", few(&subjects), error.message), error.hint.as_deref());
+    }
+}
+
+/// The names, or the first of many.
+fn few(names: &[String]) -> String {
+    const NAMED: usize = 5;
+    match names.len().checked_sub(NAMED) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMED].join(", ")),
     }
 }

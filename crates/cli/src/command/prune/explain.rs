@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use indicatif::HumanBytes;
 use longshore_core::key::BackupName;
-use longshore_core::retention::{Reason, in_words};
+use longshore_core::retention::Reason;
 use longshore_service::prune::{Pruned, SeriesPruned};
 use longshore_service::sweep::Swept;
 
@@ -87,7 +87,7 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
             true => Day::Alarming,
             false => Day::Kept,
         },
-        why: in_words(&kept.reasons),
+        why: super::why(series, &kept.reasons),
     });
     let remove = series.remove.iter().map(|removed| Row {
         name: &removed.name,

@@ -1,7 +1,6 @@
 //! What a prune has to tell: every decision in one table, and whatever went wrong.
 
 use longshore_core::error::printable;
-use longshore_core::retention::in_words;
 use longshore_service::prune::{Mode, Pruned, SeriesPruned, shown};
 use longshore_service::sweep::Swept;
 
@@ -72,10 +71,10 @@ pub(super) fn why_swept(swept: &Swept) -> String {
 
 /// What is decided for each backup of a series, oldest first: its name, the decision, and why.
 fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
-    let keep = series
-        .keep
-        .iter()
-        .map(|kept| (kept.time, vec![kept.name.to_string(), "keep".to_owned(), in_words(&kept.reasons)]));
+    let keep = series.keep.iter().map(|kept| {
+        let reasons = super::why(series, &kept.reasons);
+        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
+    });
     let remove = series.remove.iter().map(|removed| {
         let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
         let why = removed.why.as_ref().map_or_else(String::new, |why| format!(": {}", printable(why)));

@@ -220,9 +220,9 @@ fn destinations(output: Output, status: &Status) {
         })
         .collect();
     output.table(&["DESTINATION", ">SERIES", ">BACKUPS", ">USED", ">FREE"], &rows);
-    for error in status.destinations.iter().filter_map(|destination| destination.error.as_ref()) {
-        if let Some(hint) = &error.hint {
-            output.problem(&error.message, Some(hint));
-        }
+    // Why one cannot be read is among what needs attention.
+    let failed = status.destinations.iter().filter_map(|at| Some((&at.name, at.error.as_ref()?.hint.as_ref()?)));
+    for (destination, hint) in failed {
+        output.hint(format_args!("{destination}: {hint}"));
     }
 }
