@@ -218,10 +218,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_cut_keeps_both_ends() {
-        assert_eq!(
-            shortened("main/appdb/appdb-2026-06-07_091500", 22),
-            "main/ap…06-07_091500".replace("06-07", "-06-07")
-        );
+        assert_eq!(shortened("main/appdb/appdb-2026-06-07_091500", 22), "main/ap…6-06-07_091500");
         assert_eq!(shortened("short", 22), "short");
     }
 }
