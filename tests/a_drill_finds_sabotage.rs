@@ -66,7 +66,7 @@ fn forged(change: &str) -> (Workshop, Ended) {
     fs::write(file_with(&folder, ".details."), &record).unwrap();
     edit(&newest(&folder), |manifest| manifest["details"]["sealed"] = digest(&record));
     let ended = drill(&workshop, &workshop.identity());
-    assert!(files(&folder).iter().any(|name| name.contains(".unrestorable.")) || ended.code != Some(4), "{ended:?}");
+    assert!(files(&folder).iter().any(|name| name.contains(".damaged.")) || ended.code != Some(4), "{ended:?}");
     (workshop, ended)
 }
 
@@ -88,7 +88,7 @@ fn a_row_that_is_gone() {
         workshop.local().join("main/shop").join(
             files(&workshop.local().join("main/shop"))
                 .iter()
-                .find(|name| name.contains(".unrestorable.") && !name.contains("details"))
+                .find(|name| name.contains(".damaged.") && !name.contains("details"))
                 .unwrap(),
         ),
     );

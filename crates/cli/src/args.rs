@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod list;
+pub(crate) mod mark;
 mod remove;
 mod restore;
 mod retention;
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     Hold(Hold),
     /// End that.
     Unhold(Unhold),
+    /// Withdraw marks of a backup that are wrong, such as damage that was none.
+    Mark(mark::Mark),
     /// Bring every destination of a job to the same backups, by copying what one has and another lacks.
     Sync(Sync),
     /// Print a shell's completions.
@@ -116,6 +119,7 @@ impl Verb {
             Self::Verify(_) => ("verify", OfJob::Named(None)),
             Self::Hold(_) => ("hold", OfJob::Named(None)),
             Self::Unhold(_) => ("unhold", OfJob::Named(None)),
+            Self::Mark(_) => ("mark", OfJob::Named(None)),
             Self::Remove(remove) if !remove.dry_run => ("remove", OfJob::Named(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,

@@ -69,6 +69,7 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) ->
         Verb::Retention(what) => async { retention::retention(&context()?, &what) }.await,
         Verb::Hold(hold) => async { hold::hold(&context()?, &hold).await }.await,
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
+        Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
         Verb::Completions { shell } => manual::completions(shell, *output),
         Verb::Man { folder } => manual::man(&folder, *output),

@@ -89,10 +89,15 @@ impl Backup {
     pub fn damage(&self) -> Option<String> {
         match self.artifact {
             Presence::Whole if self.marks.unreadable() => Some("found when it was read back".to_owned()),
-            Presence::Whole => self.marks.unrestorable().then(|| "found by a drill".to_owned()),
+            Presence::Whole => self.marks.failed_drill().then(|| "found by a drill".to_owned()),
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
         }
+    }
+
+    /// What its owner should do about it, in words, although nothing speaks against it.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again")
     }
 
     /// What retention must know of it.

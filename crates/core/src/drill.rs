@@ -11,7 +11,7 @@ use crate::pipeline::seal_json;
 use crate::stage::{Encrypt, Ship, Store};
 use crate::stream::{collect, from_bytes};
 
-/// The record of one drill of one backup. It lies beside the backup as the mark that says `drilled`, `unrestorable` or `damaged`.
+/// The record of one drill of one backup. It is the mark `drilled` or `damaged` beside the backup; 0.1.0 wrote `unrestorable`, too.
 ///
 /// It holds what a [`Mark`](crate::mark::Mark) holds, and more, so that whoever only reads marks reads it, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,8 +76,7 @@ impl Drill {
         let says = match self.verdict {
             Verdict::Good => Says::Drilled,
             Verdict::Damaged => Says::Damaged,
-            Verdict::Unrestorable => Says::Unrestorable,
-            Verdict::Unfit => return Ok(None),
+            Verdict::Unrestorable | Verdict::NotDrilled => return Ok(None),
         };
         let name = MarkName { backup: self.backup.clone(), says, time: Stamp::new(time) };
         let Some(encrypt) = encrypt else {
@@ -131,12 +130,13 @@ impl Drill {
 pub enum Verdict {
     /// The backup can be restored, and is what was dumped.
     Good,
-    /// The backup's bytes are not what was stored.
+    /// The backup is not good: its bytes, its rows, or a constraint that it was dumped with.
     Damaged,
-    /// The backup cannot be restored, or what was restored is not what was dumped.
+    /// The backup could not be restored, or differed, for its own sake or the place's. Only 0.1.0 wrote this.
     Unrestorable,
-    /// Nothing: the place to restore to is not fit for it, or could not be had.
-    Unfit,
+    /// Nothing: something else than the backup stood in the way, or may have.
+    #[serde(alias = "unfit")]
+    NotDrilled,
 }
 
 /// A part of a drill or a restore, and how long it took.

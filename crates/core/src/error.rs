@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::sqlstate::SqlState;
+
 /// Where in the work an error arose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -103,6 +105,7 @@ pub struct Error {
     subject: String,
     message: String,
     hint: Option<String>,
+    sqlstate: Option<SqlState>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -112,7 +115,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error about `subject` (a database, a destination, a key, a file: what the operator would look for).
     pub fn new(stage: Stage, kind: Kind, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { stage, kind, subject: subject.into(), message: message.into(), hint: None, source: None }
+        Self { stage, kind, subject: subject.into(), message: message.into(), hint: None, sqlstate: None, source: None }
     }
 
     /// An error whose kind follows from an I/O error.
@@ -142,6 +145,13 @@ impl Error {
         self
     }
 
+    /// The code that a server gave.
+    #[must_use]
+    pub fn code(mut self, sqlstate: SqlState) -> Self {
+        self.sqlstate = Some(sqlstate);
+        self
+    }
+
     /// The error beneath this one.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -167,6 +177,11 @@ impl Error {
     /// The way out, where one is known.
     pub fn remedy(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+
+    /// The code that a server gave, where it was a server that failed.
+    pub fn sqlstate(&self) -> Option<SqlState> {
+        self.sqlstate
     }
 
     /// This error and all beneath it on one line, for records and logs.

@@ -10,6 +10,7 @@
 //! | [`progress`] | how far it is, for whoever watches |
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
+//! | [`source`] | what is recorded of a database that is dumped, besides its bytes |
 //! | [`adopt`] | dated files of other programs, taken for backups by their names |
 //! | [`root`] | the directory that a destination is, and why one is refused |
 //! | [`draft`] | what files are called until they are whole |
@@ -24,6 +25,7 @@
 //! | [`quantity`] | sizes and times as people write them |
 //! | [`credential`] | secrets that the service manager hands over |
 //! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
+//! | [`sqlstate`] | the code that a server gives an error |
 //!
 //! There is no configuration format, no command line, no SDK and no child process in here.
 //! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
@@ -52,6 +54,8 @@ pub mod quantity;
 pub mod retention;
 pub mod root;
 pub mod run_report;
+pub mod source;
+pub mod sqlstate;
 pub mod stage;
 pub mod standby;
 pub mod stream;
@@ -60,3 +64,4 @@ pub mod survey;
 pub mod terms;
 
 pub use error::{Error, Kind, Result, Stage};
+pub use sqlstate::SqlState;

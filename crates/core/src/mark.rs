@@ -6,6 +6,12 @@
 //!
 //! Nothing is ever overwritten, so a mark is never changed: a later one of another kind takes its effect away. The time in its name is
 //! when it was made; what kind it is and when it was made, a listing tells.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `summary.rs` | what the marks of one backup say together |
+
+mod summary;
 
 use std::fmt;
 
@@ -14,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key, Stamp};
-use crate::retention::Hold;
 use crate::stage::{Ship, Store};
 use crate::stream::{collect, from_bytes};
+
+pub use self::summary::Marks;
 
 /// The end, before the encryption's, of the key of a mark's details.
 const DETAILS: &str = ".details.json";
@@ -33,18 +40,20 @@ pub enum Says {
     Released,
     /// It was read back whole from this destination.
     Verified,
-    /// It was read back from this destination, and is damaged.
+    /// The backup is damaged: found by reading it back from this destination, or by a drill.
     Damaged,
     /// It was restored in a drill from this destination.
     Drilled,
-    /// A drill could not restore it from this destination, or found something else than was dumped. What reads back whole may do so still.
+    /// A drill by 0.1.0 failed, for the backup's sake or the place's: it does not count, but asks for another drill.
     Unrestorable,
     /// Somebody restores it from this destination.
     Restoring,
+    /// Marks that were wrong do not count; the mark names them.
+    Withdrawn,
 }
 
 /// All kinds, and the word for each in a name.
-const WORDS: [(Says, &str); 7] = [
+const WORDS: [(Says, &str); 8] = [
     (Says::Hold, "hold"),
     (Says::Released, "released"),
     (Says::Verified, "verified"),
@@ -52,6 +61,7 @@ const WORDS: [(Says, &str); 7] = [
     (Says::Drilled, "drilled"),
     (Says::Unrestorable, "unrestorable"),
     (Says::Restoring, "restoring"),
+    (Says::Withdrawn, "withdrawn"),
 ];
 
 impl fmt::Display for Says {
@@ -80,6 +90,11 @@ impl MarkName {
         let (says, _) = WORDS.iter().find(|(_, known)| *known == word)?;
         let backup = BackupName::of_manifest(&Key::parse(&format!("{name}.json")).ok()?)?;
         Some(Self { backup, says: *says, time: Stamp::parse(time)? })
+    }
+
+    /// What other marks call it: its word and time.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.says, self.time)
     }
 
     /// The mark's key.
@@ -117,6 +132,12 @@ pub struct Mark {
     /// Why it was made: a person's reason, or what was found.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// What a drill found, where the mark is the record of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// The marks that it withdraws, each as its word and time: `damaged.2026-07-01_120000`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdraws: Vec<String>,
 }
 
 impl Mark {
@@ -154,98 +175,6 @@ pub(crate) async fn put(content: &impl Serialize, store: &dyn Ship, mut name: Ma
             shipped => return shipped.map(|()| name),
         }
     }
-}
-
-/// What the marks of one backup say together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// All of them, in the order of their keys.
-    pub names: Vec<MarkName>,
-    /// Files that belong to them.
-    pub details: Vec<Key>,
-    /// Who holds it, whether or not the time is up.
-    pub held: Option<Hold>,
-    /// Until when somebody who restores it wants it to stay, whether or not that is past.
-    pub restoring_until: Option<DateTime<Utc>>,
-}
-
-impl Marks {
-    /// What marks say; of those whose names do not tell, the content is fetched. One that cannot be read holds its backup. A failed
-    /// connection is an error.
-    pub async fn read(store: &dyn Store, names: Vec<MarkName>) -> Result<Self> {
-        let mut marks = Self { names, ..Self::default() };
-        let restoring = marks.names.iter().filter(|name| name.says == Says::Restoring);
-        let counting: Vec<MarkName> = marks.holds().chain(restoring).cloned().collect();
-        for name in &counting {
-            let mark = match Mark::get(store, name).await {
-                Ok(mark) => mark,
-                Err(error) if error.kind() == Kind::NotFound => continue,
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Denied) => {
-                    Mark { why: format!("its mark cannot be read: {error}"), ..Mark::default() }
-                }
-                Err(error) => return Err(error),
-            };
-            match name.says {
-                Says::Restoring => marks.restoring_until = marks.restoring_until.max(mark.until),
-                _ => {
-                    let hold = Hold { until: mark.until, why: mark.why };
-                    marks.held = Some(match marks.held.take() {
-                        Some(other) if outlasts(&other, &hold) => other,
-                        _ => hold,
-                    });
-                }
-            }
-        }
-        Ok(marks)
-    }
-
-    /// The marks that hold it: those made since all of them were released.
-    pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
-        let released = self.latest(Says::Released);
-        let holds = self.names.iter().filter(|name| name.says == Says::Hold);
-        // A hold of the second in which others were released may be a new one.
-        holds.filter(move |name| released.is_none_or(|released| name.time >= released))
-    }
-
-    /// When the latest mark was made that says this.
-    pub fn latest(&self, says: Says) -> Option<Stamp> {
-        self.names.iter().filter(|name| name.says == says).map(|name| name.time).max()
-    }
-
-    /// Whether it was read back whole, and nothing was found against it since.
-    pub fn verified(&self) -> bool {
-        self.latest(Says::Verified) > self.latest(Says::Damaged)
-    }
-
-    /// Whether anything was found against it, and not taken back since.
-    pub fn damaged(&self) -> bool {
-        self.unreadable() || self.unrestorable()
-    }
-
-    /// Whether its bytes were found damaged, and were not read back whole since.
-    pub fn unreadable(&self) -> bool {
-        self.latest(Says::Damaged).is_some_and(|damaged| Some(damaged) >= self.latest(Says::Verified))
-    }
-
-    /// Whether a drill failed for its sake, and none succeeded since: to read it back proves nothing against that.
-    pub fn unrestorable(&self) -> bool {
-        self.latest(Says::Unrestorable).is_some_and(|failed| Some(failed) >= self.latest(Says::Drilled))
-    }
-
-    /// When the latest drill told what it found, good or bad.
-    pub fn last_drill(&self) -> Option<Stamp> {
-        self.latest(Says::Drilled).max(self.latest(Says::Unrestorable)).max(self.latest(Says::Damaged))
-    }
-
-    /// Whether it was restored in a drill, and nothing was found against it since.
-    pub fn drilled(&self) -> bool {
-        self.latest(Says::Drilled) > self.latest(Says::Damaged).max(self.latest(Says::Unrestorable))
-    }
-}
-
-/// Whether one hold lasts at least as long as another.
-fn outlasts(one: &Hold, other: &Hold) -> bool {
-    one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::manifest::{DatabaseFacts, Format, Manifest, Tool, Verification};
 use crate::plugin::Cluster;
 use crate::progress::Progress;
 use crate::quantity::Span;
+use crate::sqlstate::Failure;
 use crate::standby::Standby;
 use crate::stream::{Afterword, ByteStream};
 use crate::subject::Subject;
@@ -85,6 +86,8 @@ pub struct Remarks {
     pub warnings: Vec<String>,
     /// What could not be captured, such as role passwords.
     pub not_captured: Vec<String>,
+    /// What only the plaintext's owner may see of the source, such as [`Source`](crate::source::Source).
+    pub details: Map<String, Value>,
 }
 
 /// The way out where a dump is of a form that the judge does not know.
@@ -365,6 +368,12 @@ pub trait ScratchCluster: Send + Sync {
     /// A private folder for what cannot be a stream.
     fn folder(&self) -> &Path;
 
+    /// The commands that failed since the last call, by the server's own log. Nothing where that cannot be read: a failure whose reason is
+    /// not known says nothing against a backup.
+    async fn failures(&self) -> Vec<Failure> {
+        Vec::new()
+    }
+
     /// Plaintext as this place can take it: of what belongs to a whole cluster, some only fits the host that it was dumped on, such as the
     /// folders of tablespaces. What was changed is told.
     async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
@@ -386,6 +395,18 @@ pub trait Examine: Send + Sync {
         manifest: &Manifest,
         details: &Map<String, Value>,
     ) -> Result<Vec<Comparison>>;
+
+    /// Holds what belongs to a whole cluster, such as roles, against what was recorded while it was dumped.
+    async fn compare_globals(&self, details: &Map<String, Value>) -> Result<Vec<Comparison>> {
+        let _ = details;
+        Ok(Vec::new())
+    }
+
+    /// The roles that must be there before a backup is restored, by its record.
+    fn roles(&self, details: &Map<String, Value>) -> Vec<String> {
+        let _ = details;
+        Vec::new()
+    }
 
     /// The rows that a query gives, each of its columns as text; nothing for NULL.
     async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>>;

@@ -282,10 +282,13 @@ async fn a_lost_artifact_pushes_no_good_backup_out() {
 
 /// Puts a mark beside the oldest backup of `app`, in the second after the last.
 async fn mark(store: &MemoryStore, says: Says, until: Option<&str>, second: i64) -> MarkName {
-    let backup = BackupName::new("main", "app", Stamp::parse(TIMES[0]).expect("a time")).expect("a name");
     let until = until.map(|until| Stamp::parse(until).expect("a time").time());
+    mark_with(store, &Mark { until, why: "an audit".to_owned(), ..Mark::default() }, says, second).await
+}
+
+async fn mark_with(store: &MemoryStore, mark: &Mark, says: Says, second: i64) -> MarkName {
+    let backup = BackupName::new("main", "app", Stamp::parse(TIMES[0]).expect("a time")).expect("a name");
     let time = Stamp::parse("2026-06-06_120000").expect("a time").time() + chrono::TimeDelta::seconds(second);
-    let mark = Mark { until, why: "an audit".to_owned(), ..Mark::default() };
     mark.put(store, &backup, says, time).await.expect("it arrives")
 }
 
@@ -353,20 +356,61 @@ async fn what_was_found_last_counts() {
 }
 
 #[tokio::test]
-async fn what_a_drill_found_is_not_taken_back_by_reading() {
+async fn damage_found_by_a_drill_is_not_lifted_by_reading() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    mark(&store, Says::Unrestorable, None, 0).await;
+    let drill = Mark { verdict: Some("damaged".to_owned()), ..Mark::default() };
+    let name = mark_with(&store, &drill, Says::Damaged, 0).await;
     mark(&store, Says::Verified, None, 1).await;
     let found = marks(&store).await;
     assert!(found.damaged() && !found.unreadable() && found.verified() && !found.drilled());
     let catalog = Catalog::read(&store).await.unwrap();
     let backup = &catalog.series[&series("app", "nightly")][0];
     assert_eq!((backup.is_good(), backup.damage().as_deref()), (false, Some("found by a drill")));
+    // Nor is it where its mark cannot be read.
+    store.damage(&name.key().unwrap(), |bytes| bytes.truncate(3));
+    assert!(marks(&store).await.damaged());
     mark(&store, Says::Drilled, None, 2).await;
     assert!(marks(&store).await.drilled() && !marks(&store).await.damaged());
-    mark(&store, Says::Unrestorable, None, 3).await;
+    mark_with(&store, &drill, Says::Damaged, 3).await;
     assert!(!marks(&store).await.drilled() && marks(&store).await.damaged());
+}
+
+#[tokio::test]
+async fn a_drill_that_succeeds_lifts_what_reading_found() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    mark(&store, Says::Damaged, None, 0).await;
+    mark(&store, Says::Drilled, None, 1).await;
+    assert!(!marks(&store).await.damaged() && marks(&store).await.drilled());
+}
+
+#[tokio::test]
+async fn a_failed_drill_of_0_1_0_only_asks_for_another() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    mark(&store, Says::Unrestorable, None, 0).await;
+    let catalog = Catalog::read(&store).await.unwrap();
+    let backup = &catalog.series[&series("app", "nightly")][0];
+    assert_eq!((backup.is_good(), backup.advice()), (true, Some("a drill by 0.1.0 failed: drill again")));
+    mark(&store, Says::Drilled, None, 1).await;
+    assert!(!marks(&store).await.to_be_drilled_again());
+}
+
+#[tokio::test]
+async fn a_withdrawn_mark_does_not_count() {
+    let store = MemoryStore::new();
+    back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
+    mark(&store, Says::Verified, None, 0).await;
+    let wrong = mark_with(&store, &Mark::default(), Says::Damaged, 1).await;
+    assert!(marks(&store).await.damaged());
+    let withdrawal = Mark { withdraws: vec![wrong.label()], ..Mark::default() };
+    mark_with(&store, &withdrawal, Says::Withdrawn, 2).await;
+    let found = marks(&store).await;
+    assert!(!found.damaged() && found.verified() && found.names.contains(&wrong), "nothing is deleted");
+    // Only the mark that is named is withdrawn.
+    mark(&store, Says::Damaged, None, 3).await;
+    assert!(marks(&store).await.damaged());
 }
 
 #[tokio::test]

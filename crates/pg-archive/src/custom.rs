@@ -1,5 +1,6 @@
 //! The custom format: behind the TOC, a block for every entry that has data, each a list of chunks.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 
 use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
@@ -56,6 +57,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         sequences: toc.mentions.sequences,
         extensions: toc.mentions.extensions,
         roles: toc.mentions.roles,
+        made_roles: BTreeSet::new(),
         tablespaces: toc.mentions.tablespaces,
         database_tablespace: toc.mentions.database_tablespace,
         bytes: input.offset(),

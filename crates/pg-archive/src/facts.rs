@@ -28,6 +28,9 @@ pub struct Facts {
     /// makes them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<String>,
+    /// The roles that a script of pg_dumpall makes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub made_roles: BTreeSet<String>,
     /// The tablespaces that it puts things into, other than the database's own.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tablespaces: BTreeSet<String>,

@@ -61,6 +61,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         sequences: Vec::new(),
         extensions: BTreeSet::new(),
         roles: BTreeSet::new(),
+        made_roles: BTreeSet::new(),
         tablespaces: BTreeSet::new(),
         kept: 0,
         large_objects: 0,
@@ -68,7 +69,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
     let tail = script.read_to_mark()?;
     frame::end(&mut script.input, &tail)?;
     let Script { input, frame, mut origin, database, tables, large_objects, .. } = script;
-    let Script { sequences, extensions, roles, tablespaces, .. } = script;
+    let Script { sequences, extensions, roles, made_roles, tablespaces, .. } = script;
     if frame.kind == Kind::Script {
         origin.database = database;
     }
@@ -81,6 +82,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         sequences,
         extensions,
         roles,
+        made_roles,
         tablespaces,
         database_tablespace: None,
         objects: BTreeMap::new(),
@@ -109,6 +111,7 @@ struct Script<'a, R> {
     sequences: Vec<Sequence>,
     extensions: BTreeSet<String>,
     roles: BTreeSet<String>,
+    made_roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
     /// How many bytes the names take.
     kept: usize,
@@ -305,6 +308,9 @@ impl<R: BufRead> Script<'_, R> {
             let of_statement = ["CREATE", "EXTENSION", "IF", "NOT", "EXISTS"];
             let token = tokens.find(|token| !of_statement.iter().any(|word| names.is(token, word)));
             self.extensions.extend(token.and_then(|token| names.name(&token)).map(own));
+            kept += text.len();
+        } else if self.frame.kind == Kind::ClusterScript && text.starts_with(b"CREATE ROLE ") {
+            self.made_roles.extend(tokens.nth(2).and_then(|token| names.name(&token)).map(own));
             kept += text.len();
         } else if text.starts_with(b"SET default_tablespace = ") {
             let name = tokens.nth(3).and_then(|token| names.name(&token).or_else(|| names.string(&token)));

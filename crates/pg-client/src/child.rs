@@ -113,9 +113,9 @@ impl Running {
 
     /// Its standard output as a stream that ends cleanly only if the child exits with 0; `failure` makes the error otherwise, and
     /// `success` hears what the child had to say.
-    pub fn into_stream(
+    pub fn into_stream<F: Future<Output = Error> + Send>(
         mut self,
-        failure: impl Fn(&Ended) -> Error + Send + 'static,
+        failure: impl FnOnce(Ended) -> F + Send + 'static,
         success: impl FnOnce(Words) + Send + 'static,
     ) -> ByteStream {
         let stream = async_stream::try_stream! {
@@ -129,10 +129,11 @@ impl Running {
                 }
             }
             let ended = self.wait().await?;
-            if !ended.status.success() {
-                Err(failure(&ended))?;
+            if ended.status.success() {
+                success(ended.words);
+            } else {
+                Err(failure(ended).await)?;
             }
-            success(ended.words);
         };
         stream.boxed()
     }
@@ -304,7 +305,8 @@ mod tests {
     }
 
     fn stream(script: &str) -> ByteStream {
-        shell(script, Pipes::Output).into_stream(|ended| ended.error(Stage::Dump, Kind::Failed, "appdb"), |_| {})
+        let failure = async |ended: Ended| ended.error(Stage::Dump, Kind::Failed, "appdb");
+        shell(script, Pipes::Output).into_stream(failure, |_| {})
     }
 
     async fn read(stream: ByteStream) -> Result<bytes::Bytes> {

@@ -126,7 +126,7 @@ impl Client {
         }
         client.conninfo.set("client_encoding", "UTF8");
         let mut command = client.command_with(&psql, set);
-        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
+        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=verbose"]);
         Ok(command)
     }
 
@@ -141,11 +141,27 @@ impl Client {
 
     /// Runs SQL, and returns what it prints, unaligned and without headings.
     pub async fn execute(&self, sql: &str) -> Result<String> {
+        let (answer, ended) = self.run(sql).await?;
+        if ended.status.success() { Ok(answer) } else { Err(self.refusal(Stage::Connect, self.name(), &ended).await) }
+    }
+
+    /// The answer to a query that returns one JSON value; nothing where there is none, for whatever reason.
+    pub(crate) async fn try_ask<T: DeserializeOwned>(&self, query: &str) -> Option<T> {
+        let (answer, ended) = self.run(query).await.ok()?;
+        ended.status.success().then(|| serde_json::from_str(&answer).ok()).flatten()
+    }
+
+    /// Runs SQL of our own, and returns what it prints and how psql ended.
+    async fn run(&self, sql: &str) -> Result<(String, Ended)> {
+        self.answer(self.psql_to_ask().await?, &[sql]).await
+    }
+
+    /// `psql` connected here, for SQL of our own.
+    pub(crate) async fn psql_to_ask(&self) -> Result<Command> {
         let ask = |session: &Session, conninfo: &mut ConnInfo, command: &mut Command| {
             session.set(conninfo, command, Purpose::Ask);
         };
-        let (answer, ended) = self.answer(self.psql_with(ask).await?, &[sql]).await?;
-        if ended.status.success() { Ok(answer) } else { Err(self.failure(Stage::Connect, self.name(), &ended)) }
+        self.psql_with(ask).await
     }
 
     /// Runs SQL by way of psql, each statement a transaction, and returns what it prints and how it ended.
@@ -169,69 +185,7 @@ impl Client {
             Err(Error::new(Stage::Connect, Kind::Unavailable, self.name(), message))
         })
     }
-
-    /// The error of a program that connected here and ended badly, its kind and way out read from its last words.
-    pub fn failure(&self, stage: Stage, subject: &str, ended: &Ended) -> Error {
-        let words = ended.words.last_lines();
-        let known = FAILURES.iter().find(|(sign, ..)| words.contains(sign));
-        match known {
-            Some((_, kind, hint)) => ended.error(stage, *kind, subject).hint(*hint),
-            None => ended.error(stage, Kind::Failed, subject),
-        }
-    }
 }
-
-/// The way out for a role that may not give away what it has made: the words of PostgreSQL up to 15, and since, differ.
-const NO_OWNER: &str = "restore as a role that may act for the owners, or leave them out: --no-owner --no-privileges";
-
-/// What servers and libpq say, in English, of failures whose way out is known. The first that fits is taken.
-const FAILURES: &[(&str, Kind, &str)] = &[
-    (
-        "Peer authentication failed",
-        Kind::Denied,
-        "run as the operating system's user of that name, such as `sudo -u postgres longshore …`, or connect by TCP with a password",
-    ),
-    (
-        "no password supplied",
-        Kind::Denied,
-        "put the password into ~/.pgpass (mode 600) or PGPASSWORD, or give --ask-password on a terminal",
-    ),
-    ("password authentication failed", Kind::Denied, "look at ~/.pgpass, PGPASSWORD and the connection string"),
-    ("no pg_hba.conf entry", Kind::Denied, "allow this host and role in the server's pg_hba.conf"),
-    (
-        "canceling statement due to statement timeout",
-        Kind::Unavailable,
-        "another session holds a lock for longer than lock_wait_timeout: run at another time, or raise it",
-    ),
-    (
-        "conflict with recovery",
-        Kind::Unavailable,
-        "on a standby, set hot_standby_feedback = on or raise max_standby_streaming_delay",
-    ),
-    (
-        "query would be affected by row-level security",
-        Kind::Denied,
-        "dump as a role with BYPASSRLS: a role that does not see every row cannot back it up",
-    ),
-    ("max_locks_per_transaction", Kind::Failed, "raise max_locks_per_transaction on the server"),
-    (
-        "permission denied to create database",
-        Kind::Denied,
-        "let the role make databases (alter role … createdb), or have one made for it and leave --create out",
-    ),
-    ("must be member of role", Kind::Denied, NO_OWNER),
-    ("must be able to SET ROLE", Kind::Denied, NO_OWNER),
-    (
-        "permission denied",
-        Kind::Denied,
-        "grant pg_read_all_data to the role; large objects need their owner's or a superuser's rights before PostgreSQL 16",
-    ),
-    ("server version mismatch", Kind::Usage, "install client programs as new as the server"),
-    ("FATAL:  database \"", Kind::NotFound, "make the database, or name another in the connection string"),
-    ("FATAL:  role \"", Kind::Denied, "name a role of the server in the connection string: user=…"),
-    ("connection to server", Kind::Unavailable, "look whether the server runs, and at the connection string"),
-    ("server closed the connection", Kind::Unavailable, "look at the server's log"),
-];
 
 /// A command that connects to nothing: times in UTC, messages in the language that errors are read in.
 pub fn plain_command(tool: &Tool) -> Command {

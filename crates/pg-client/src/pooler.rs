@@ -170,7 +170,7 @@ async fn observe(client: &Client, attempts: usize) -> Result<Sight> {
             return Err(pooled(client, Sign::SettingsRefused));
         }
         if attempt >= attempts {
-            return Err(client.failure(Stage::Connect, client.name(), &ended));
+            return Err(client.refusal(Stage::Connect, client.name(), &ended).await);
         }
         attempt += 1;
         tokio::time::sleep(BETWEEN).await;

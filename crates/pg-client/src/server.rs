@@ -174,7 +174,7 @@ pub fn literal(text: &str) -> String {
 }
 
 /// Where servers' sockets are, on Debian and as PostgreSQL is built by default.
-const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+pub(crate) const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// Returns the sockets of this machine's servers, each as a connection string, with those to try: as this user, and as
 /// `postgres`.

@@ -4,12 +4,16 @@
 //! | --- | --- |
 //! | `choice.rs` | which backups, from which destination |
 //! | `artifact.rs` | the sealed bytes in a file of the drill's own |
-//! | `judgement.rs` | whether the backup is bad or the place is not fit |
+//! | `examination.rs` | what was restored beside what was recorded, and the record of that |
+//! | `judgement.rs` | whether a failure is damage |
+//! | `place.rs` | what the place has in common with where a backup comes from |
 //! | `question.rs` | the owner's own questions |
 
 mod artifact;
 mod choice;
+mod examination;
 mod judgement;
+mod place;
 mod question;
 
 use std::path::Path;
@@ -19,12 +23,13 @@ use std::time::Instant;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::check::Outcome;
-use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
+use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::left_out::LeftOut;
-use longshore_core::manifest::{Manifest, Tool};
+use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::{is_damage, undo};
 use longshore_core::plugin::{GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::progress::Progress;
+use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -34,8 +39,8 @@ use serde_json::{Map, Value};
 use self::artifact::{read, save};
 pub use self::choice::Wish;
 use self::choice::{Choice, choose};
+use self::place::Place;
 use crate::config::{Config, Job};
-use crate::hold::author;
 use crate::identity::for_drill;
 use crate::inspect::counted;
 use crate::problem::Problem;
@@ -76,10 +81,8 @@ impl Report {
         let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
         if any(Verdict::Damaged) {
             Verdict::Damaged
-        } else if any(Verdict::Unrestorable) {
-            Verdict::Unrestorable
-        } else if any(Verdict::Unfit) {
-            Verdict::Unfit
+        } else if any(Verdict::NotDrilled) {
+            Verdict::NotDrilled
         } else {
             Verdict::Good
         }
@@ -142,6 +145,8 @@ struct Restored {
     /// Entries that could not be made after the data was restored.
     left_out: Vec<LeftOut>,
     error: Option<Error>,
+    /// The commands that failed in the server.
+    failures: Vec<Failure>,
 }
 
 impl Driller<'_> {
@@ -292,7 +297,13 @@ impl Driller<'_> {
         for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
             let manifest = wanted[0].manifest;
             let findings = self.restorer(ground, manifest)?.prepare(wanted).await;
-            let findings = findings.map_err(|error| judgement::unfit(error, manifest, ground.scratch))?;
+            let findings = match findings {
+                Ok(findings) => findings,
+                Err(error) => {
+                    let place = Place::look(ground.scratch, ground.examiner, manifest, wanted[0].details).await;
+                    return Err(judgement::not_drilled(&error, &[], &place));
+                }
+            };
             let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
             if let Some(first) = failed.first() {
                 let said = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
@@ -316,9 +327,11 @@ impl Driller<'_> {
         let manifest = &backup.manifest;
         if !ground.takes(manifest) {
             notes.push(format!("{}: not restored: the server that the drill borrows keeps its own", manifest.subject));
-            return Restored { started, phases, left_out: Vec::new(), error: None };
+            return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
         }
         let lease = lease(ground.store, &backup.name).await;
+        // Those before this restore are not this backup's.
+        ground.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
             let file = save(ground.store, manifest, ground.scratch.folder()).await?;
@@ -347,121 +360,7 @@ impl Driller<'_> {
             // It runs out by itself.
             ground.store.remove(&lease).await.ok();
         }
-        Restored { started, phases, left_out, error: restored.err() }
-    }
-
-    /// Holds what was restored against what was recorded, and makes the record.
-    async fn judge(
-        &self,
-        ground: &Ground<'_>,
-        candidate: &Candidate,
-        restored: Restored,
-        report: &mut Report,
-    ) -> Result<Drill> {
-        let manifest = &candidate.backup.manifest;
-        let mut drill = Drill {
-            longshore: env!("CARGO_PKG_VERSION").to_owned(),
-            by: author(),
-            why: String::new(),
-            backup: candidate.backup.name.clone(),
-            destination: ground.destination.to_owned(),
-            started: restored.started,
-            finished: restored.started,
-            verdict: Verdict::Good,
-            scratch: ground.scratch.description(),
-            tools: vec![manifest.tool.clone(), Tool { name: "postgres".to_owned(), version: ground.scratch.version() }],
-            phases: restored.phases,
-            compared: 0,
-            different: 0,
-            comparisons: Vec::new(),
-            answers: Vec::new(),
-        };
-        let sealed = manifest.artifact.encryption.is_some();
-        let error = restored.error.as_ref().or(candidate.details.as_ref().err());
-        if let Some(error) = error {
-            drill.verdict = judgement::verdict(error, manifest, ground.scratch);
-            // What programs say names tables: in the open it stands only where the backup does.
-            drill.why = if sealed { error.to_string() } else { error.chain() };
-            drill.comparisons.push(failed(&manifest.subject, error));
-            if drill.verdict == Verdict::Unfit {
-                let unfit = judgement::unfit(error.clone(), manifest, ground.scratch);
-                report.unfit.push(Problem::from(&unfit));
-            }
-        } else {
-            let begun = Instant::now();
-            self.examine(ground, candidate, &restored.left_out, &mut drill).await?;
-            drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
-        }
-        let different = |comparison: &&Comparison| comparison.outcome == Compared::Different;
-        let not_compared = drill.not_compared().count();
-        drill.compared = (drill.comparisons.len() - not_compared + drill.answers.len()) as u64;
-        let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
-        drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
-        if drill.verdict == Verdict::Good && drill.different > 0 {
-            drill.verdict = Verdict::Unrestorable;
-            drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
-        }
-        drill.finished = Utc::now().trunc_subsecs(3);
-        Ok(drill)
-    }
-
-    /// Compares and asks.
-    async fn examine(
-        &self,
-        ground: &Ground<'_>,
-        candidate: &Candidate,
-        left_out: &[LeftOut],
-        drill: &mut Drill,
-    ) -> Result<()> {
-        let manifest = &candidate.backup.manifest;
-        let mut details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
-        if !left_out.is_empty() {
-            details = self.restorer(ground, manifest)?.brings(&details, left_out).unwrap_or(details);
-            drill.comparisons.extend(left_out.iter().map(not_made));
-        }
-        let databases: Vec<(String, String)> = match &manifest.subject {
-            Subject::Database { name } => vec![(name.clone(), ground.scratch.database(name))],
-            Subject::All | Subject::Schema => databases(ground.examiner).await?,
-            Subject::Globals | Subject::Roles | Subject::Tablespaces => Vec::new(),
-        };
-        for (name, here) in databases {
-            drill.comparisons.extend(ground.examiner.compare(&here, manifest, &details).await?);
-            for question in ground.job.drill.questions.iter().filter(|question| question.database == name) {
-                let begun = manifest.time.time();
-                drill.answers.push(question::ask(ground.examiner, question, &here, begun).await?);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// All databases of a cluster that was restored from one script.
-async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
-    let query = "select datname from pg_catalog.pg_database where datallowconn and datname not in ('template0', 'template1') order by datname";
-    let rows = examiner.ask("postgres", query).await?;
-    let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
-    Ok(names.map(|name| (name.clone(), name)).collect())
-}
-
-/// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.
-fn failed(subject: &Subject, error: &Error) -> Comparison {
-    Comparison {
-        subject: subject.to_string(),
-        aspect: "restore".to_owned(),
-        expected: Some("restored".to_owned()),
-        found: Some(error.chain()),
-        outcome: Compared::Different,
-    }
-}
-
-/// An entry that could not be made, as a comparison.
-fn not_made(left_out: &LeftOut) -> Comparison {
-    Comparison {
-        subject: left_out.entry().to_owned(),
-        aspect: "restore".to_owned(),
-        expected: None,
-        found: None,
-        outcome: Compared::Not(format!("it could not be made here: {}", left_out.why)),
+        Restored { started, phases, left_out, error: restored.err(), failures: ground.scratch.failures().await }
     }
 }
 

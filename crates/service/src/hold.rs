@@ -46,7 +46,13 @@ pub(crate) fn author() -> String {
 
 /// A mark of this program and user.
 pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
-    Mark { longshore: env!("CARGO_PKG_VERSION").to_owned(), by: author(), until, why: why.to_owned() }
+    Mark {
+        longshore: env!("CARGO_PKG_VERSION").to_owned(),
+        by: author(),
+        until,
+        why: why.to_owned(),
+        ..Mark::default()
+    }
 }
 
 /// Marks a backup at every destination that has it, or at one. Of a series, its newest is meant.

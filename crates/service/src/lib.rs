@@ -19,6 +19,7 @@
 //! | [`drill`] | proving that backups can be restored, by restoring them |
 //! | [`identity`] | what opens backups, where the command line names nothing |
 //! | [`hold`] | exempting a backup from letting go |
+//! | [`withdraw`] | withdrawing marks that are wrong |
 //! | [`sync`] | from one destination to another |
 //! | [`sweep`] | what interrupted writers left |
 //! | [`inspect`] | what is in a dump, whoever made it |
@@ -64,3 +65,4 @@ pub mod sweep;
 pub mod sync;
 pub mod verify;
 pub mod watch;
+pub mod withdraw;

@@ -13,10 +13,10 @@ use longshore_pg_client::directory;
 use tokio::process::Command;
 
 /// Dumps into a private folder below `scratch`, then streams it as a tar and removes each file as it has passed. The folder goes with the stream.
-pub(crate) fn dump(
+pub(crate) fn dump<F: Future<Output = Error> + Send>(
     mut command: Command,
     scratch: Option<&Path>,
-    failure: impl Fn(&Ended) -> Error + Send + 'static,
+    failure: impl FnOnce(Ended) -> F + Send + 'static,
     success: impl FnOnce(Words) + Send + 'static,
 ) -> Result<ByteStream> {
     let folder = directory::private_folder(scratch, Stage::Dump)?;
@@ -24,13 +24,11 @@ pub(crate) fn dump(
     let running = Running::start(command, "pg_dump", Pipes::Neither)?;
     let stream = async_stream::try_stream! {
         let ended = running.wait().await?;
-        if !ended.status.success() {
-            Err(failure(&ended))?;
-        }
+        let words = if ended.status.success() { ended.words } else { Err(failure(ended).await)? };
         for await chunk in directory::pack(folder) {
             yield chunk?;
         }
-        success(ended.words);
+        success(words);
     };
     Ok(stream.boxed())
 }

@@ -8,6 +8,7 @@
 //! | `directory.rs` | formats that need room on disk: the directory format, packed as one tar stream, and pg_dump's tar |
 //! | `inside.rs` | looks into databases: templates, extensions, tables that a standby has no rows of |
 //! | `look.rs` | what would fail at 3 a.m. |
+//! | `source.rs` | what is recorded of a database besides its bytes |
 
 mod arguments;
 mod directory;
@@ -15,6 +16,7 @@ mod inside;
 mod look;
 mod select;
 mod settings;
+mod source;
 
 use std::collections::BTreeMap;
 
@@ -22,13 +24,14 @@ use async_trait::async_trait;
 use longshore_core::compress::Compression;
 use longshore_core::manifest::{DatabaseFacts, Format};
 use longshore_core::plugin::{Packing, Plugin, Site};
+use longshore_core::source::Source;
 use longshore_core::stage::{Dump, Dumped, Remarks, Survey, Surveyed};
 use longshore_core::standby::Standby;
 use longshore_core::stream::Afterword;
 use longshore_core::subject::Subject;
 use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::child::{Pipes, Running, Words};
+use longshore_pg_client::child::{Ended, Pipes, Running, Words};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::limits::Limits;
 use longshore_pg_client::money;
@@ -157,8 +160,9 @@ impl Dump for Dumper {
         if self.settings.format == Format::Plain {
             not_captured.extend(inside::properties(&client).await?);
         }
-        let success = move |words: Words| said.set(Remarks { warnings: words.warnings, not_captured });
-        let failure = move |ended: &_| client.failure(Stage::Dump, &label, ended);
+        let details = source::look(&client).await.map(Source::into_details).unwrap_or_default();
+        let success = move |words: Words| said.set(Remarks { warnings: words.warnings, not_captured, details });
+        let failure = async move |ended: Ended| client.failure(Stage::Dump, &label, &ended).await;
         let stream = match self.settings.format {
             Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
             Format::Tar => {

@@ -15,7 +15,7 @@ use longshore_core::subject::Subject;
 use longshore_core::survey::NotCaptured;
 use longshore_core::{Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
-use longshore_pg_client::child::{Pipes, Running};
+use longshore_pg_client::child::{Ended, Pipes, Running};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::limits::Limits;
 use longshore_pg_client::pooler::{self, Direct};
@@ -240,8 +240,8 @@ impl Dump for Dumper {
         let client = self.client.clone();
         let label = subject.to_string();
         let stream = running.into_stream(
-            move |ended| client.failure(Stage::Dump, &label, ended),
-            move |words| said.set(Remarks { warnings: words.warnings, not_captured }),
+            async move |ended: Ended| client.failure(Stage::Dump, &label, &ended).await,
+            move |words| said.set(Remarks { warnings: words.warnings, not_captured, ..Remarks::default() }),
         );
         Ok(Dumped {
             stream: direct.until_the_end_of(stream),

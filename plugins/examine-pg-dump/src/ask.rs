@@ -35,7 +35,7 @@ pub(crate) async fn ask(client: &Client, database: &str, query: &str) -> Result<
     read.map_err(|error| Error::io(Stage::Verify, database, "cannot read psql's answer", error))?;
     let ended = running.wait().await?;
     if !ended.status.success() {
-        return Err(client.failure(Stage::Verify, database, &ended));
+        return Err(client.refusal(Stage::Verify, database, &ended).await);
     }
     Ok(rows(&String::from_utf8_lossy(&answer)))
 }

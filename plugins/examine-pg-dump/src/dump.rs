@@ -5,19 +5,24 @@ use longshore_core::manifest::Manifest;
 use longshore_core::stream::{alongside, drain};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
-use longshore_pg_client::child::{Pipes, Running};
+use longshore_pg_client::child::{Ended, Pipes, Running};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::money;
-use longshore_pg_client::server::Server;
+use longshore_pg_client::tool::Version;
 
 /// The encoding of the database that is asked.
 const ENCODING: &str =
     "select to_json(pg_encoding_to_char(encoding)) from pg_catalog.pg_database where datname = current_database()";
 
 /// Dumps a database, schema and data, and tells what is in it. Only the reader sees the bytes.
-pub(crate) async fn again(client: &Client, database: &str, manifest: &Manifest, recorded: &Facts) -> Result<Facts> {
-    let server = Server::look(client).await?.version()?;
-    let pg_dump = client.tool("pg_dump", &server).await?;
+pub(crate) async fn again(
+    client: &Client,
+    database: &str,
+    manifest: &Manifest,
+    recorded: &Facts,
+    server: &Version,
+) -> Result<Facts> {
+    let pg_dump = client.tool("pg_dump", server).await?;
     let mut command = money::as_dumped(client, manifest.database.as_ref()).await?.command(&pg_dump);
     command.args(["--format=custom", "--compress=0"]);
     // The one that the backup is in: rows are compared as text.
@@ -31,7 +36,7 @@ pub(crate) async fn again(client: &Client, database: &str, manifest: &Manifest, 
         command.arg("--load-via-partition-root");
     }
     let (client, label) = (client.clone(), database.to_owned());
-    let failure = move |ended: &_| client.failure(Stage::Verify, &label, ended);
+    let failure = async move |ended: Ended| client.failure(Stage::Verify, &label, &ended).await;
     let stream = Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
     let label = database.to_owned();
     let (stream, facts) = alongside(stream, database.to_owned(), move |reader| {

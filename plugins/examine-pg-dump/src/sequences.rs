@@ -5,24 +5,36 @@ use std::collections::BTreeMap;
 use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_archive::{Facts, Sequence};
 
-use crate::compared;
+use crate::surroundings::Surroundings;
+use crate::tables::makes;
+use crate::{compared, unless};
 
 /// Holds the sequences against what was recorded.
-pub(crate) fn compare(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
+pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Sequence> =
         found.sequences.iter().map(|sequence| (name(sequence), sequence)).collect();
     let mut all = Vec::new();
     for expected in &recorded.sequences {
         let subject = format!("sequence {}", name(expected));
+        let of_other_version = || {
+            surroundings.of_other_version(
+                &name(expected),
+                makes(recorded, "SEQUENCE", expected.schema.as_deref(), &expected.name),
+            )
+        };
+        let reason = || of_other_version().or_else(|| surroundings.writers());
         all.push(match left.remove(&name(expected)) {
-            Some(found) => compared(&subject, "value", &value(expected), &value(found)),
-            None => Comparison {
-                subject,
-                aspect: "presence".to_owned(),
-                expected: Some(value(expected)),
-                found: Some("missing".to_owned()),
-                outcome: Compared::Different,
-            },
+            Some(found) => unless(reason(), compared(&subject, "value", &value(expected), &value(found))),
+            None => unless(
+                of_other_version(),
+                Comparison {
+                    subject,
+                    aspect: "presence".to_owned(),
+                    expected: Some(value(expected)),
+                    found: Some("missing".to_owned()),
+                    outcome: Compared::Different,
+                },
+            ),
         });
     }
     all.extend(left.into_values().map(|found| Comparison {

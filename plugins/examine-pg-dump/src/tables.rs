@@ -5,17 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_archive::{Facts, Table};
 
-use crate::compared;
+use crate::surroundings::Surroundings;
+use crate::{compared, unless};
 
 /// Holds the data of all tables, and the large objects, against what was recorded.
-pub(crate) fn compare(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
+pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Table> = found.tables.iter().map(|table| (name(table), table)).collect();
     let mut all = Vec::new();
     let (partitions, own): (Vec<&Table>, Vec<_>) = recorded.tables.iter().partition(|table| table.into.is_some());
     for expected in own {
+        let made = makes(recorded, "TABLE", expected.schema.as_deref(), &expected.name);
+        let reason = surroundings.of_other_version(&name(expected), made);
         match left.remove(&name(expected)) {
-            Some(found) => all.extend(one(expected, found)),
-            None => all.push(missing(expected)),
+            Some(found) => {
+                let compared = one(expected, found).into_iter();
+                all.extend(compared.map(|compared| unless(reason.clone(), unless_here(surroundings, compared))));
+            }
+            None => all.push(unless(reason, missing(expected))),
         }
     }
     let roots: BTreeSet<&str> = partitions.iter().filter_map(|table| table.into.as_deref()).collect();
@@ -29,11 +35,27 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
             .map(|(_, table)| *table)
             .collect();
         left.retain(|name, table| !names.contains(name) && !of_root(&*table));
-        all.extend(sums(root, &expected, &together));
+        let sums = sums(root, &expected, &together).into_iter();
+        all.extend(sums.map(|compared| unless_here(surroundings, compared)));
     }
-    all.extend(left.into_values().filter_map(surplus));
+    all.extend(left.into_values().filter_map(|found| {
+        let reason = surroundings.of_other_version(&name(found), true).or_else(|| surroundings.writers());
+        surplus(found).map(|compared| unless(reason, compared))
+    }));
     all.extend(large_objects(recorded, found));
     all
+}
+
+/// Whether a dump makes a table or sequence whose data it holds; if not, an extension does. A script has no list of what it makes.
+pub(crate) fn makes(recorded: &Facts, kind: &str, schema: Option<&str>, name: &str) -> bool {
+    let entry = format!(" {kind} {} {name} ", schema.unwrap_or("-"));
+    recorded.toc.is_empty() || recorded.toc.iter().any(|line| line.contains(&entry))
+}
+
+/// The same comparison where the place may be why it differs: its triggers, or the way that it writes values.
+fn unless_here(surroundings: &Surroundings, comparison: Comparison) -> Comparison {
+    let other_forms = if comparison.aspect == "content" { surroundings.other_forms() } else { None };
+    unless(surroundings.writers().or(other_forms), comparison)
 }
 
 /// `schema.name`, as people write it.

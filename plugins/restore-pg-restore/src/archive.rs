@@ -296,7 +296,7 @@ impl Work<'_> {
         if ended.status.success() {
             return Ok(files);
         }
-        let error = self.client.failure(Stage::Restore, &self.label(), &ended);
+        let error = self.client.failure(Stage::Restore, &self.label(), &ended).await;
         Err(match error.remedy() {
             Some(_) => error,
             None => error.hint(

@@ -83,7 +83,7 @@ pub(crate) async fn attempt(
     let limit = restorer.target.stall_timeout;
     let (ended, answers) = patience::wait(client, subject, limit, &Taken::default(), work).await?;
     if !ended.status.success() {
-        return Err(client.failure(Stage::Restore, subject, &ended));
+        return Err(client.refusal(Stage::Restore, subject, &ended).await);
     }
     let attempted = outcomes(&String::from_utf8_lossy(&answers), &mark);
     if attempted.len() != statements.len() {

@@ -5,7 +5,7 @@ use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::Target;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Kind, Result, Stage};
-use longshore_pg_client::child::{Pipes, Running, feed};
+use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory;
 
@@ -41,7 +41,8 @@ pub(crate) async fn list(
 pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
-    let output = running.into_stream(move |ended| ended.error(Stage::Restore, Kind::Corrupt, &subject), |_| {});
+    let failure = async move |ended: Ended| ended.error(Stage::Restore, Kind::Corrupt, &subject);
+    let output = running.into_stream(failure, |_| {});
     let collected = stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label);
     let (text, ()) = tokio::try_join!(collected, feed(&mut stdin, &mut input, None))?;
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())

@@ -128,7 +128,7 @@ impl Restorer {
         let limit = self.target.stall_timeout;
         let ended = patience::wait(&client, database, limit, &Taken::default(), work).await?;
         if !ended.status.success() {
-            return Err(client.failure(Stage::Restore, database, &ended));
+            return Err(client.refusal(Stage::Restore, database, &ended).await);
         }
         Ok(phase("analyze", begun))
     }

@@ -77,7 +77,7 @@ async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: Byt
         feed(&mut running.stdin, &mut plaintext, None).await?;
         let ended = running.wait().await?;
         if !ended.status.success() {
-            return Err(client.failure(Stage::Restore, subject, &ended));
+            return Err(client.refusal(Stage::Restore, subject, &ended).await);
         }
         stream::drain(plaintext).await
     };

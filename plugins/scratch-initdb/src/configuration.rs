@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::PORT;
 
-/// What begins each line of the server's log, as `log_line_prefix` has it: the SQLSTATE and the application's name, each
-/// ended by a tab. Neither can hold a tab.
-pub const LOG_LINE_PREFIX: &str = "%e\t%a\t";
+/// What begins each line of the server's log, as `log_line_prefix` has it: the SQLSTATE, the application's name and the
+/// command's tag, each ended by a tab. None can hold a tab.
+pub const LOG_LINE_PREFIX: &str = "%e\t%a\t%i\t";
 
 /// Settings that a job may change.
 const DEFAULTS: [(&str, &str); 14] = [
@@ -32,7 +32,7 @@ const DEFAULTS: [(&str, &str); 14] = [
 ];
 
 /// Settings that a job cannot change: without them, what was restored acts on its own, or the log cannot be read.
-const FORCED: [(&str, &str); 10] = [
+const FORCED: [(&str, &str); 11] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     // No background worker starts: no scheduler, whichever extension brings it, and no subscription.
@@ -45,6 +45,8 @@ const FORCED: [(&str, &str); 10] = [
     ("log_destination", "stderr"),
     ("log_line_prefix", LOG_LINE_PREFIX),
     ("log_error_verbosity", "default"),
+    // Notices and warnings have codes, too, and are no failures.
+    ("log_min_messages", "error"),
 ];
 
 /// The first release that knows `event_triggers`, which silences login triggers, too.

@@ -6,6 +6,7 @@
 //! | `settings.rs` | the settings |
 //! | `configuration.rs` | the settings of the server |
 //! | `lacks.rs` | what of the source a cluster made here would lack |
+//! | `log.rs` | the server's log, read for the codes of what failed |
 //! | `look.rs` | what there is to make it with: programs, room, the user to run as |
 //! | `encoding.rs` | the encoding and locale of the cluster itself |
 //! | `isolation.rs` | the namespaces that the server runs in |
@@ -21,6 +22,7 @@ mod exposure;
 mod globals;
 mod isolation;
 mod lacks;
+mod log;
 mod look;
 mod mask;
 mod settings;
@@ -34,6 +36,7 @@ use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::{Cluster, Plugin, Site};
+use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::survey::Requirements;
@@ -46,6 +49,7 @@ use longshore_pg_client::tool::Version;
 use crate::configuration::Configuration;
 pub use crate::configuration::LOG_LINE_PREFIX;
 use crate::isolation::Isolation;
+use crate::log::Log;
 use crate::look::{Programs, User};
 pub use crate::settings::Initdb;
 use crate::supervisor::{Launch, Supervisor};
@@ -78,6 +82,7 @@ struct Made {
     cluster: Cluster,
     files: PathBuf,
     warnings: Vec<String>,
+    log: Log,
 }
 
 #[async_trait]
@@ -122,6 +127,7 @@ impl Scratch for Maker {
             version: programs.version.to_string(),
             cluster,
             files: folder.join("files"),
+            log: Log::new(folder.join("log")),
             warnings,
         }))
     }
@@ -260,6 +266,10 @@ impl ScratchCluster for Made {
 
     fn folder(&self) -> &Path {
         &self.files
+    }
+
+    async fn failures(&self) -> Vec<Failure> {
+        self.log.failures()
     }
 
     async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_server_that_fails_shows_its_message_alone() {
-        assert_eq!(message_of("42704\t\tFATAL:  no such locale"), "FATAL:  no such locale");
+        assert_eq!(message_of("42704\t\t\tFATAL:  no such locale"), "FATAL:  no such locale");
         assert_eq!(message_of("initdb: error: no\tsuch locale"), "initdb: error: no\tsuch locale");
         assert_eq!(message_of("\tcontinued"), "\tcontinued");
     }

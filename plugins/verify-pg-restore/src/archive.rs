@@ -15,14 +15,6 @@ use longshore_pg_client::tool::Tool;
 /// How fast `pg_restore` decodes at the least, in bytes of a directory dump.
 const BYTES_PER_SECOND: u64 = 10_000_000;
 
-/// What `pg_restore` says, in the words of its versions, of a sound archive that it cannot read.
-const TOO_OLD: [&str; 4] = [
-    "unsupported version (",
-    "does not support compression",
-    "compression not supported in this installation",
-    "not supported by this build",
-];
-
 /// Judges an archive in a format that can be read from a pipe.
 pub(crate) async fn judge_stream(
     client: &Client,
@@ -73,9 +65,8 @@ fn reading(dump: &Path) -> Result<Duration> {
 async fn judge_end(running: Running, patience: Duration, pg_restore: &Tool, subject: &str) -> Result<Verification> {
     let Some(ended) = running.wait_at_most(patience).await? else {
         let message = format!("pg_restore did not end on it within {} s, and was ended", patience.as_secs());
-        return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message).hint(
-            "raise timeout_seconds if the host was merely slow: there are damaged archives that pg_restore never ends on",
-        ));
+        return Err(Error::new(Stage::Verify, Kind::Failed, subject, message)
+            .hint("raise timeout_seconds if the host was merely slow, or verify with type = \"pg_archive\""));
     };
     if let Some(error) = failure(&ended, subject) {
         return Err(error);
@@ -87,20 +78,16 @@ async fn judge_end(running: Running, patience: Duration, pg_restore: &Tool, subj
     })
 }
 
-/// Why `pg_restore` failed, if it did. Not every failure is damage: it may have been killed, or be too old for a sound archive.
+/// The error of a `pg_restore` that failed, if it did. It is no damage: that is found by reading along.
 fn failure(ended: &Ended, subject: &str) -> Option<Error> {
     if ended.status.success() {
         return None;
     }
-    let words = ended.words.last_lines();
+    let error = ended.error(Stage::Verify, Kind::Failed, subject);
     Some(if ended.status.signal().is_some() {
-        ended.error(Stage::Verify, Kind::Failed, subject)
-    } else if TOO_OLD.iter().any(|sign| words.contains(sign)) {
-        ended
-            .error(Stage::Verify, Kind::Usage, subject)
-            .hint("install newer client programs, or ones that are built with the compression: pg_restore cannot read this archive")
+        error
     } else {
-        ended.error(Stage::Verify, Kind::Corrupt, subject)
+        error.hint("install newer client programs, or ones that are built with the archive's compression")
     })
 }
 
@@ -123,24 +110,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_pg_restore_cannot_decode_is_damage() {
-        for (script, kind) in [
-            ("echo 'pg_restore: error: could not read from input file: end of file' >&2; exit 1", Kind::Corrupt),
-            ("echo 'pg_restore: error: unsupported version (1.16) in file header' >&2; exit 1", Kind::Usage),
-            ("echo 'pg_restore: error: this build does not support compression with zstd' >&2; exit 1", Kind::Usage),
-            ("kill -9 $$", Kind::Failed),
+    async fn a_pg_restore_that_fails_shows_no_damage() {
+        for (script, has_hint) in [
+            ("echo 'pg_restore: error: could not read from input file: end of file' >&2; exit 1", true),
+            ("echo 'pg_restore: Fehler: nicht unterstützte Version (1.16) im Dateikopf' >&2; exit 1", true),
+            ("kill -9 $$", false),
         ] {
             let error = judged(script, 60 * SECOND).await.unwrap_err();
-            assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, kind, "appdb"), "{script}");
-            assert_eq!(error.remedy().is_some(), kind == Kind::Usage, "{script}");
+            assert_eq!(
+                (error.stage(), error.kind(), error.subject()),
+                (Stage::Verify, Kind::Failed, "appdb"),
+                "{script}"
+            );
+            assert_eq!(error.remedy().is_some(), has_hint, "{script}");
         }
         judged("exit 0", 60 * SECOND).await.unwrap();
     }
 
     #[tokio::test]
-    async fn an_archive_that_pg_restore_never_ends_on_is_damaged() {
+    async fn a_pg_restore_that_never_ends_is_ended() {
         let error = judged("sleep 1000", SECOND / 20).await.unwrap_err();
-        assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Corrupt, "appdb"));
+        assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Failed, "appdb"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `pg_restore --list`, which runbooks call verification, reads the first pages alone and passes what was cut; a decode to the end does not.
 
 mod archive;
+mod damage;
 mod script;
 
 use std::path::PathBuf;
@@ -65,6 +66,10 @@ impl Verify for Decoder {
         let found = findings.clone();
         let (decoder, subject) = (self.clone(), subject.clone());
         let stream = async_stream::try_stream! {
+            let plaintext = match format {
+                Format::Plain => plaintext,
+                _ => damage::watched(plaintext, &subject.to_string()),
+            };
             let (mut branches, _) = fan_out(plaintext, 2);
             let (judged, mut passed) = (branches.swap_remove(1), branches.swap_remove(0));
             // A set, since it ends its tasks when it is dropped with the stream.
@@ -77,14 +82,16 @@ impl Verify for Decoder {
                     chunk = passed.next() => Step::Passed(chunk),
                 };
                 match step {
-                    // A bad verdict ends the stream at once; a good one waits for the stream's own end.
-                    Step::Judged(judged) => verdict = Some(judged?),
+                    // The stream's own end is awaited: an archive that is damaged ends it with an error, which tells more than that
+                    // pg_restore failed.
+                    Step::Judged(Err(error)) if error.kind() == Kind::Corrupt => Err(error)?,
+                    Step::Judged(judged) => verdict = Some(judged),
                     Step::Passed(Some(chunk)) => yield chunk?,
                     Step::Passed(None) => break,
                 }
             }
             let verification = match verdict {
-                Some(verification) => verification,
+                Some(verdict) => verdict?,
                 None => joined(judgement.join_next().await)?,
             };
             found.set(Findings { verification, details: serde_json::Map::new() });

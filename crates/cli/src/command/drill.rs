@@ -55,6 +55,16 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     } else {
         tell(*output, &report);
     }
+    for drill in report.drills.iter().filter(|drill| drill.verdict == Verdict::Damaged) {
+        let hint = format!(
+            "restore from another backup, and dump again; if the backup is good after all, `longshore mark {} --withdraw` says so",
+            drill.backup
+        );
+        output.problem(
+            &format!("{}: damaged: {}", drill.backup, longshore_core::error::printable(&drill.why)),
+            Some(&hint),
+        );
+    }
     for problem in &report.unfit {
         output.problem(&problem.message, problem.hint.as_deref());
     }
@@ -66,7 +76,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     }
     Ok(match report.verdict() {
         Verdict::Damaged | Verdict::Unrestorable => Exit::Damaged,
-        Verdict::Unfit => Exit::Failed,
+        Verdict::NotDrilled => Exit::Failed,
         Verdict::Good if report.left.is_some() => Exit::Failed,
         Verdict::Good if report.missing.is_some() => Exit::Partial,
         Verdict::Good => Exit::Done,
@@ -119,7 +129,7 @@ fn verdict(verdict: Verdict, compared: u64) -> &'static str {
         Verdict::Good if compared == 0 => "restored; nothing was compared",
         Verdict::Good => "restored, and as recorded",
         Verdict::Damaged | Verdict::Unrestorable => "DAMAGED",
-        Verdict::Unfit => "NOT DRILLED",
+        Verdict::NotDrilled => "NOT DRILLED",
     }
 }
 

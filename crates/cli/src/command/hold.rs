@@ -1,9 +1,12 @@
-//! `longshore hold` and `unhold`: exempt a backup from retention, and end that.
+//! `longshore hold` and `unhold`: exempt a backup from retention, and end that. `longshore mark`: withdraw marks that are wrong.
 
 use longshore_core::Result;
+use longshore_core::mark::Says;
 use longshore_service::catalogs::moment;
-use longshore_service::hold::{Marked, Wish, hold as mark};
+use longshore_service::hold::{Marked, Wish, hold as apply};
+use longshore_service::withdraw::{WITHDRAWABLE, withdraw};
 
+use crate::args::mark::{Mark, Withdrawn};
 use crate::args::{Hold, Unhold};
 use crate::command::Context;
 use crate::exit_code::Exit;
@@ -11,15 +14,28 @@ use crate::exit_code::Exit;
 pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
     let until = args.until.as_deref().map(moment).transpose()?;
     let wish = Wish::Hold { until, why: args.why.clone() };
-    let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &wish).await?;
+    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &wish).await?;
     context.recorder.made(marked.as_slice());
     Ok(tell(context, &marked, "held", args.json.json))
 }
 
 pub(super) async fn unhold(context: &Context, args: &Unhold) -> Result<Exit> {
-    let marked = mark(&context.config, &args.backup, args.destination.as_deref(), &Wish::Release).await?;
+    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &Wish::Release).await?;
     context.recorder.made(marked.as_slice());
     Ok(tell(context, &marked, "released", args.json.json))
+}
+
+pub(super) async fn mark(context: &Context, args: &Mark) -> Result<Exit> {
+    let which: &[Says] = match args.withdraw {
+        None | Some(Withdrawn::Damaged) => &[Says::Damaged, Says::Unrestorable],
+        Some(Withdrawn::Verified) => &[Says::Verified],
+        Some(Withdrawn::Drilled) => &[Says::Drilled],
+        Some(Withdrawn::All) => &WITHDRAWABLE,
+    };
+    let only = args.destination.as_deref();
+    let marked = withdraw(&context.config, &args.backup, only, which, &args.why).await?;
+    context.recorder.made(marked.as_slice());
+    Ok(tell(context, &marked, "withdrew marks of", args.json.json))
 }
 
 /// Says what became of it at each destination.

@@ -236,7 +236,7 @@ impl Pipeline {
         remarks: &Remarks,
         subject: &str,
     ) -> Result<Option<(SealedFile, bytes::Bytes)>> {
-        let mut all = serde_json::Map::new();
+        let mut all = remarks.details.clone();
         for finding in findings {
             all.extend(finding.details.clone());
         }

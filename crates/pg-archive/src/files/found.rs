@@ -1,6 +1,6 @@
 //! The files that have passed, and whether they are those that `toc.dat` names.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use roaring::RoaringBitmap;
 
@@ -113,6 +113,7 @@ impl Found {
             sequences: contents.toc.mentions.sequences,
             extensions: contents.toc.mentions.extensions,
             roles: contents.toc.mentions.roles,
+            made_roles: BTreeSet::new(),
             tablespaces: contents.toc.mentions.tablespaces,
             database_tablespace: contents.toc.mentions.database_tablespace,
             bytes,

@@ -160,6 +160,13 @@ fn a_cluster_tells_which_database_its_tables_are_of() {
 }
 
 #[test]
+fn a_cluster_script_names_the_roles_it_makes() {
+    let script = cluster().replacen("CREATE ROLE me;", "CREATE ROLE me;\nCREATE ROLE \"a\"\"b; c\";", 1);
+    let made = facts_of(script.as_bytes()).unwrap().made_roles;
+    assert_eq!(made.iter().collect::<Vec<_>>(), ["a\"b; c", "me"]);
+}
+
+#[test]
 fn a_script_tells_its_database_where_it_connects_to_it() {
     let script = format!("{BEGIN}CREATE DATABASE one;\n\n\\connect one\n\n{END}");
     assert_eq!(facts_of(script.as_bytes()).unwrap().origin.database.as_deref(), Some("one"));

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::report;
+
 /// How many of a child's last lines are kept as the cause of its failure.
 const LAST_LINES: usize = 20;
 /// How many of its warnings are kept for the report.
@@ -21,6 +23,7 @@ pub struct Words {
     pub warnings: Vec<String>,
     /// Whether the line before was a part of the last warning.
     warns: bool,
+    reports: report::Reader,
 }
 
 impl Words {
@@ -34,12 +37,18 @@ impl Words {
         self.last.is_empty()
     }
 
+    /// The server's last error, where the child is a `psql` whose `VERBOSITY` is `verbose`.
+    pub fn report(&self) -> Option<&report::Report> {
+        self.reports.last()
+    }
+
     fn hear(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line).trim_end().to_owned();
         if line.is_empty() {
             return;
         }
         self.hear_warning(&line);
+        self.reports.read(&line);
         if self.last.len() == LAST_LINES {
             self.last.pop_front();
         }

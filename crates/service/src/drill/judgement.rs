@@ -1,91 +1,170 @@
-//! What a restore that failed says: that the backup is bad, or that the place is not fit for it.
+//! What a restore that failed says: that the backup is damaged, or only that it was not drilled.
+//!
+//! A short list speaks against a backup: its bytes do not open or decode, its rows are not data, or a constraint that it was dumped with does
+//! not hold, each where nothing else than the backup can be the reason. All other failures are of the place, or may be.
 
 use longshore_core::drill::Verdict;
-use longshore_core::manifest::Manifest;
+use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::pipeline::is_damage;
-use longshore_core::stage::ScratchCluster;
-use longshore_core::{Error, Kind, Stage};
+use longshore_core::sqlstate::Failure;
+use longshore_core::{Error, Kind, SqlState, Stage};
 
-/// What servers say where the place is not fit, and the way out.
-const UNFIT: [(&str, &str); 19] = [
-    ("No space left on device", "name a folder with more room: --scratch-dir DIR"),
-    ("could not extend file", "name a folder with more room: --scratch-dir DIR"),
-    ("could not write to file", "name a folder with more room: --scratch-dir DIR"),
-    ("is not available", "install the extension where the drill restores, or drill where it is"),
-    ("extension control file", "install the extension where the drill restores, or drill where it is"),
-    ("could not access file", "install the library where the drill restores, or drill where it is"),
-    ("could not load library", "install what the library needs where the drill restores, or drill where it is"),
-    (
-        "shared_preload_libraries",
-        "let the server load it: scratch = { type = \"initdb\", settings = { shared_preload_libraries = \"…\" } }",
-    ),
-    ("invalid locale name", "install the locale (Debian: dpkg-reconfigure locales), or drill where it is"),
-    ("out of shared memory", "raise what the server says with scratch = { type = \"initdb\", settings = { … } }"),
-    ("out of memory", "drill on a host with more memory"),
-    ("was ended by signal", "look who ended it, such as the kernel where memory is short (dmesg), and drill again"),
-    ("Too many open files", "raise the limit of open files (ulimit -n)"),
-    ("permission denied to create database", PRIVILEGES),
-    ("must be member of role", PRIVILEGES),
-    ("must be able to SET ROLE", PRIVILEGES),
-    ("must be owner of", PRIVILEGES),
-    ("must be superuser", PRIVILEGES),
-    ("server closed the connection", "look at the server's log"),
-];
+use super::place::Place;
 
 /// The way out for a role that may not do what the backup holds.
 const PRIVILEGES: &str = "drill as a superuser of the server, or with scratch = { type = \"initdb\" }";
+const ROOM: &str = "name a folder with more room: --scratch-dir DIR";
+const MEMORY: &str = "give the server more: scratch = { type = \"initdb\", settings = { max_locks_per_transaction = \"…\" } }, or drill on \
+                      a host with more memory";
+const EXTENSION: &str = "install what the extension needs where the drill restores, and give the server its settings: \
+                         scratch = { type = \"initdb\", settings = { shared_preload_libraries = \"…\" } }";
+const ROLES: &str = "make the roles in the server first: `longshore restore globals --to …`";
+const LOG: &str = "look at the server's log, and for room and memory there";
 
-/// What follows from an error of a restore.
-pub(super) fn verdict(error: &Error, manifest: &Manifest, scratch: &dyn ScratchCluster) -> Verdict {
-    if is_damage(error) {
-        return Verdict::Damaged;
+/// What follows from an error of a restore, and from the commands that failed meanwhile.
+pub(super) fn verdict(error: &Error, failures: &[Failure], place: &Place) -> Verdict {
+    let mut telling = failures.iter().filter(|failure| !is_aftermath(failure)).peekable();
+    let data_failed = telling.peek().is_some() && telling.all(|failure| speaks_against(failure, place));
+    if is_damage(error) || data_failed { Verdict::Damaged } else { Verdict::NotDrilled }
+}
+
+/// The failure of an entry that was left out, where it belongs to a table and the server gave a code.
+pub(super) fn failure(left_out: &LeftOut) -> Option<Failure> {
+    let sqlstate = SqlState::parse(left_out.sqlstate.as_deref()?)?;
+    let command = match left_out.entry().split(' ').next() {
+        _ if left_out.nature == Nature::Derived => return None,
+        Some("INDEX") => "CREATE INDEX",
+        Some("CONSTRAINT" | "CHECK" | "FK" | "TABLE") => "ALTER TABLE",
+        _ => "",
+    };
+    Some(Failure { sqlstate, command: command.to_owned() })
+}
+
+/// Whether a failure only follows from another: sessions that were ended, commands in a transaction that had failed.
+fn is_aftermath(failure: &Failure) -> bool {
+    matches!(failure.sqlstate.class(), "08" | "57") || failure.sqlstate.as_str() == "25P02"
+}
+
+/// Whether nothing but the backup can be the reason of a failure.
+fn speaks_against(failure: &Failure, place: &Place) -> bool {
+    let loads = matches!(failure.command.as_str(), "COPY" | "INSERT");
+    let constrains = matches!(failure.command.as_str(), "ALTER TABLE" | "CREATE INDEX");
+    match (failure.sqlstate.as_str(), failure.sqlstate.class()) {
+        // Lines that are no rows, wherever they are read.
+        ("22P04", _) => loads,
+        _ if !place.is_like_source() => false,
+        // Rows of another table may be missing for a good reason: they were not asked for.
+        ("23503", _) => (loads || constrains) && place.is_complete,
+        (_, "22") => loads,
+        (_, "23") => loads || constrains,
+        _ => false,
     }
-    if matches!(error.stage(), Stage::Restore | Stage::Verify)
-        && matches!(error.kind(), Kind::Failed | Kind::NotFound)
-        && remedy(error, manifest, scratch).is_none()
-    {
-        return Verdict::Unrestorable;
-    }
-    Verdict::Unfit
 }
 
 /// The error as one of the place, with the way out.
-pub(super) fn unfit(error: Error, manifest: &Manifest, scratch: &dyn ScratchCluster) -> Error {
-    let hint = remedy(&error, manifest, scratch).or_else(|| error.remedy().map(str::to_owned));
+pub(super) fn not_drilled(error: &Error, failures: &[Failure], place: &Place) -> Error {
     let kind = match error.kind() {
         // What the owner must decide, and what may work later.
         kind @ (Kind::Usage | Kind::Denied | Kind::Unavailable) if error.stage() != Stage::Restore => kind,
         _ => Kind::Failed,
     };
-    let unfit = Error::new(
-        error.stage(),
-        kind,
-        error.subject(),
-        "could not be drilled here, which says nothing about the backup",
-    )
-    .because(error.chain());
-    match hint {
-        Some(hint) => unfit.hint(hint),
-        None => unfit,
+    let message = "could not be drilled here, which says nothing about the backup";
+    let not_drilled = Error::new(error.stage(), kind, error.subject(), message).because(error.chain());
+    let hint = remedy(error, failures, place).or_else(|| error.remedy().map(str::to_owned));
+    match hint.or_else(|| place.remedy()) {
+        Some(hint) => not_drilled.hint(hint),
+        None => not_drilled,
     }
 }
 
-/// The way out, where the place is known to be why.
-fn remedy(error: &Error, manifest: &Manifest, scratch: &dyn ScratchCluster) -> Option<String> {
-    let said = error.chain();
-    if let Some((_, remedy)) = UNFIT.iter().find(|(sign, _)| said.contains(sign)) {
-        return Some((*remedy).to_owned());
-    }
-    if !scratch.takes_globals() && said.contains("role \"") && said.contains("does not exist") {
-        return Some("make the roles in the server first: `longshore restore globals --to …`".to_owned());
-    }
-    let version = scratch.version();
-    let (source, here) = (major(&manifest.cluster.server.server_version), major(&version));
-    (source != here)
-        .then(|| format!("install PostgreSQL {source}, from which the backup comes: here it was restored into {here}"))
+/// The way out, where the reason is known.
+fn remedy(error: &Error, failures: &[Failure], place: &Place) -> Option<String> {
+    let codes = || failures.iter().map(|failure| failure.sqlstate).chain(error.sqlstate());
+    let any = |wanted: SqlState| codes().any(|code| code == wanted);
+    let hint = if any(SqlState::DISK_FULL) {
+        ROOM
+    } else if any(SqlState::OUT_OF_MEMORY) {
+        MEMORY
+    } else if !place.missing_roles.is_empty() {
+        ROLES
+    } else if failures.iter().any(|failure| failure.command == "CREATE EXTENSION") {
+        EXTENSION
+    } else if any(SqlState::INSUFFICIENT_PRIVILEGE) || place.is_superuser == Some(false) && codes().next().is_none() {
+        PRIVILEGES
+    } else if place.is_superuser.is_none() || codes().any(|code| matches!(code.class(), "08" | "53" | "57" | "58")) {
+        LOG
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
 }
 
-/// The major version at the beginning of a version.
-fn major(version: &str) -> &str {
-    version.split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(command: &str, code: &str) -> Failure {
+        Failure { sqlstate: SqlState::parse(code).unwrap(), command: command.to_owned() }
+    }
+
+    fn judged(place: &Place, failures: &[Failure]) -> Verdict {
+        verdict(
+            &Error::new(Stage::Restore, Kind::Failed, "app", "pg_restore ended with exit status 1"),
+            failures,
+            place,
+        )
+    }
+
+    #[test]
+    fn rows_and_constraints_that_fail_speak_against_a_backup() {
+        for (command, code) in [
+            ("COPY", "22P02"),
+            ("COPY", "22P04"),
+            ("INSERT", "22003"),
+            ("COPY", "23502"),
+            ("ALTER TABLE", "23505"),
+            ("CREATE INDEX", "23505"),
+            ("ALTER TABLE", "23503"),
+            ("ALTER TABLE", "23P01"),
+        ] {
+            let aftermath = [failed("COPY", "57P01"), failed(command, code)];
+            assert_eq!(judged(&Place::like_source(), &aftermath), Verdict::Damaged, "{command} {code}");
+        }
+    }
+
+    #[test]
+    fn all_other_failures_leave_a_backup_not_drilled() {
+        for (command, code) in [
+            ("COPY", "53100"),
+            ("REFRESH MATERIALIZED VIEW", "22012"),
+            ("REFRESH MATERIALIZED VIEW", "23505"),
+            ("CREATE EXTENSION", "0A000"),
+            ("CREATE FUNCTION", "42883"),
+            ("ALTER TABLE", "42704"),
+            ("SELECT", "22P02"),
+            ("ALTER TABLE", "42501"),
+            ("COPY", "57014"),
+        ] {
+            assert_eq!(
+                judged(&Place::like_source(), &[failed(command, code)]),
+                Verdict::NotDrilled,
+                "{command} {code}"
+            );
+        }
+        assert_eq!(judged(&Place::like_source(), &[]), Verdict::NotDrilled, "a failure whose reason is not known");
+        let two = [failed("COPY", "22P02"), failed("CREATE INDEX", "53100")];
+        assert_eq!(judged(&Place::like_source(), &two), Verdict::NotDrilled, "one of two reasons is the place's");
+    }
+
+    #[test]
+    fn a_place_unlike_the_source_may_be_the_reason() {
+        let elsewhere = Place { differences: vec!["extension hstore".to_owned()], ..Place::like_source() };
+        let unknown = Place { is_self_contained: false, ..Place::like_source() };
+        for place in [elsewhere, unknown] {
+            assert_eq!(judged(&place, &[failed("COPY", "22P02")]), Verdict::NotDrilled);
+            assert_eq!(judged(&place, &[failed("COPY", "22P04")]), Verdict::Damaged, "no release reads that");
+        }
+        let partial = Place { is_complete: false, ..Place::like_source() };
+        assert_eq!(judged(&partial, &[failed("ALTER TABLE", "23503")]), Verdict::NotDrilled);
+    }
 }

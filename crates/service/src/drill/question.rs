@@ -7,9 +7,9 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::{Expects, Question};
 
-/// What servers say of a question that cannot be asked like this, whatever the backup holds.
-const MISTAKES: [&str; 4] =
-    ["syntax error", "permission denied", "in a read-only transaction", "canceling statement due to statement timeout"];
+/// The classes of codes by which a server answers that rows are not as a question takes them to be: data that cannot be computed with,
+/// a constraint, and what SQL of the owner's own raises. Any other code is about the question or the place.
+const AGAINST: [&str; 3] = ["22", "23", "P0"];
 
 /// Asks a question of a restored database, which is called `database` now. `begun` is when the backup was begun.
 pub(super) async fn ask(
@@ -26,7 +26,7 @@ pub(super) async fn ask(
         },
         Err(error) => {
             let said = error.chain();
-            if error.kind() == Kind::Unavailable || MISTAKES.iter().any(|sign| said.contains(sign)) {
+            if !error.sqlstate().is_some_and(|sqlstate| AGAINST.contains(&sqlstate.class())) {
                 return Err(Error::new(Stage::Drill, Kind::Usage, &question.database, "a query cannot be asked")
                     .because(said)
                     .hint("look at [[job.NAME.drill.query]]: nothing was found against the backup"));

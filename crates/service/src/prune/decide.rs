@@ -109,7 +109,7 @@ pub(crate) fn would_go<'a>(
         let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
         series.retain(|there| there.name != backup.name);
         // What is known of it elsewhere is not known of it there, but that somebody holds it goes with it.
-        let marks = Marks { held: backup.marks.held.clone(), ..Marks::default() };
+        let marks = Marks::holding(backup.marks.held.clone());
         series.push(Backup { marks, ..backup.clone() });
     }
     let owner = Owner::Job(job, policy);

@@ -136,7 +136,7 @@ impl Look {
             }
             if let Some(mark) = MarkName::of(&entry.key).filter(|mark| !known.contains(mark)) {
                 match mark.says {
-                    Says::Damaged | Says::Unrestorable => {
+                    Says::Damaged => {
                         bereft.extend(stay.get(&mark.backup).map(|line| (*line).clone()));
                     }
                     Says::Hold | Says::Restoring if names.contains(&mark.backup) => {

@@ -160,7 +160,7 @@ impl From<&drill::Report> for Made {
         for drill in &report.drills {
             let outcome = match drill.verdict {
                 Verdict::Good => Outcome::Done,
-                Verdict::Unfit => Outcome::Failed,
+                Verdict::NotDrilled => Outcome::Failed,
                 _ => Outcome::Damaged,
             };
             let subject = drill.backup.as_str().rsplit('/').nth(1).unwrap_or_default();

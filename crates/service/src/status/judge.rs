@@ -296,8 +296,15 @@ impl<'a> Case<'a> {
         for (name, backups) in &self.places {
             let newest = backups.iter().rev().find(|backup| self.terms.is_past(backup));
             if let Some((newest, damage)) = newest.and_then(|newest| Some((newest, newest.damage()?))) {
-                let message = format!("the newest backup, of {}, is damaged: {damage}", time(newest));
+                let mut message = format!("the newest backup, of {}, is damaged: {damage}", time(newest));
+                if newest.marks.damaged() {
+                    message +=
+                        &format!("; a mark that is wrong is withdrawn by `longshore mark {} --withdraw`", newest.name);
+                }
                 all.push(self.finding(Matter::Damaged, Some(name), message));
+            } else if let Some((newest, advice)) = newest.and_then(|newest| Some((newest, newest.advice()?))) {
+                let message = format!("the newest backup, of {}: {advice}", time(newest));
+                all.push(self.finding(Matter::DrillAgain, Some(name), message));
             }
             if let Some(ahead) = backups.iter().rev().find(|backup| !self.terms.is_past(backup)) {
                 let message =

@@ -60,6 +60,8 @@ pub enum Matter {
     FutureDated,
     /// Tables that were in the backup before are not in the newest.
     TablesVanished,
+    /// A drill of the newest backup failed, and did not tell whether the backup was to blame.
+    DrillAgain,
     /// The newest backup is smaller than those before it, by more than a third.
     Shrunk,
     /// The last run of a job was ended by a signal.
@@ -95,7 +97,7 @@ impl Matter {
         match self {
             Self::Unjudged => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
-            Self::RunInterrupted | Self::RunPartial => Level::Warning,
+            Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed | Self::Damaged => Level::Critical,
         }
     }

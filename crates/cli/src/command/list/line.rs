@@ -112,7 +112,8 @@ impl Line {
 
     /// Adds what a destination holds of it, and what its marks there say.
     pub(super) fn seen(&mut self, destination: &str, backup: &Backup) {
-        let state = backup.damage().map_or_else(|| WHOLE.to_owned(), |damage| format!("damaged: {damage}"));
+        let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
+        let state = damage.unwrap_or_else(|| backup.advice().unwrap_or(WHOLE).to_owned());
         self.destinations.push((destination.to_owned(), state));
         if backup.marks.verified() {
             self.verified_at.push(destination.to_owned());

@@ -1,0 +1,162 @@
+//! What was restored beside what was recorded, and the record of a drill.
+
+use std::time::Instant;
+
+use chrono::{SubsecRound, Utc};
+use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
+use longshore_core::left_out::{LeftOut, Nature};
+use longshore_core::manifest::{Manifest, Tool};
+use longshore_core::sqlstate::Failure;
+use longshore_core::stage::Examine;
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::place::Place;
+use super::{Candidate, Driller, Ground, Report, Restored, judgement, question, seconds};
+use crate::hold::author;
+use crate::problem::Problem;
+
+impl Driller<'_> {
+    /// Holds what was restored against what was recorded, and makes the record.
+    pub(super) async fn judge(
+        &self,
+        ground: &Ground<'_>,
+        candidate: &Candidate,
+        restored: Restored,
+        report: &mut Report,
+    ) -> Result<Drill> {
+        let manifest = &candidate.backup.manifest;
+        let mut drill = Drill {
+            longshore: env!("CARGO_PKG_VERSION").to_owned(),
+            by: author(),
+            why: String::new(),
+            backup: candidate.backup.name.clone(),
+            destination: ground.destination.to_owned(),
+            started: restored.started,
+            finished: restored.started,
+            verdict: Verdict::Good,
+            scratch: ground.scratch.description(),
+            tools: vec![manifest.tool.clone(), Tool { name: "postgres".to_owned(), version: ground.scratch.version() }],
+            phases: restored.phases,
+            compared: 0,
+            different: 0,
+            comparisons: Vec::new(),
+            answers: Vec::new(),
+        };
+        let sealed = manifest.artifact.encryption.is_some();
+        let error = restored.error.as_ref().or(candidate.details.as_ref().err());
+        let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+        let look = async || Place::look(ground.scratch, ground.examiner, manifest, details).await;
+        if let Some(error) = error {
+            let place = look().await;
+            drill.verdict = judgement::verdict(error, &restored.failures, &place);
+            // What programs say names tables: in the open it stands only where the backup does.
+            drill.why = if sealed { error.to_string() } else { error.chain() };
+            drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));
+            if drill.verdict == Verdict::NotDrilled {
+                let not_drilled = judgement::not_drilled(error, &restored.failures, &place);
+                report.unfit.push(Problem::from(&not_drilled));
+            }
+        } else {
+            let begun = Instant::now();
+            self.examine(ground, candidate, &restored.left_out, &mut drill).await?;
+            drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
+            if let Some(error) = not_whole(manifest, &restored.left_out) {
+                let place = look().await;
+                let failures: Vec<Failure> = restored.left_out.iter().filter_map(judgement::failure).collect();
+                drill.verdict = judgement::verdict(&error, &failures, &place);
+                drill.why = if sealed { error.to_string() } else { error.chain() };
+                if drill.verdict == Verdict::NotDrilled {
+                    let not_drilled = judgement::not_drilled(&error, &failures, &place);
+                    report.unfit.push(Problem::from(&not_drilled));
+                }
+            }
+        }
+        let different = |comparison: &&Comparison| comparison.outcome == Compared::Different;
+        let not_compared = drill.not_compared().count();
+        drill.compared = (drill.comparisons.len() - not_compared + drill.answers.len()) as u64;
+        let bad_answers = drill.answers.iter().filter(|answer| !answer.good).count();
+        drill.different = (drill.comparisons.iter().filter(different).count() + bad_answers) as u64;
+        if drill.verdict != Verdict::Damaged && drill.different > 0 {
+            drill.verdict = Verdict::Damaged;
+            drill.why = format!("restored, but {} of {} comparisons differ", drill.different, drill.compared);
+        }
+        drill.finished = Utc::now().trunc_subsecs(3);
+        Ok(drill)
+    }
+
+    /// Compares and asks.
+    async fn examine(
+        &self,
+        ground: &Ground<'_>,
+        candidate: &Candidate,
+        left_out: &[LeftOut],
+        drill: &mut Drill,
+    ) -> Result<()> {
+        let manifest = &candidate.backup.manifest;
+        let mut details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
+        if !left_out.is_empty() {
+            details = self.restorer(ground, manifest)?.brings(&details, left_out).unwrap_or(details);
+            drill.comparisons.extend(left_out.iter().map(not_made));
+        }
+        let databases: Vec<(String, String)> = match &manifest.subject {
+            Subject::Database { name } => vec![(name.clone(), ground.scratch.database(name))],
+            Subject::All | Subject::Schema => databases(ground.examiner).await?,
+            Subject::Globals | Subject::Roles | Subject::Tablespaces => Vec::new(),
+        };
+        if !manifest.subject.is_database() && ground.takes(manifest) {
+            drill.comparisons.extend(ground.examiner.compare_globals(&details).await?);
+        }
+        for (name, here) in databases {
+            drill.comparisons.extend(ground.examiner.compare(&here, manifest, &details).await?);
+            for question in ground.job.drill.questions.iter().filter(|question| question.database == name) {
+                let begun = manifest.time.time();
+                drill.answers.push(question::ask(ground.examiner, question, &here, begun).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All databases of a cluster that was restored from one script.
+async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
+    let query = "select datname from pg_catalog.pg_database where datallowconn and datname not in ('template0', 'template1') order by datname";
+    let rows = examiner.ask("postgres", query).await?;
+    let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
+    Ok(names.map(|name| (name.clone(), name)).collect())
+}
+
+/// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.
+fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
+    let outcome = match verdict {
+        Verdict::Damaged => Compared::Different,
+        _ => Compared::Not("it could not be restored here".to_owned()),
+    };
+    Comparison {
+        subject: subject.to_string(),
+        aspect: "restore".to_owned(),
+        expected: Some("restored".to_owned()),
+        found: Some(error.chain()),
+        outcome,
+    }
+}
+
+/// An entry that could not be made, as a comparison.
+fn not_made(left_out: &LeftOut) -> Comparison {
+    Comparison {
+        subject: left_out.entry().to_owned(),
+        aspect: "restore".to_owned(),
+        expected: None,
+        found: None,
+        outcome: Compared::Not(format!("it could not be made here: {}", left_out.why)),
+    }
+}
+
+/// Why a backup that was restored is not proven: parts of its tables could not be made.
+fn not_whole(manifest: &Manifest, left_out: &[LeftOut]) -> Option<Error> {
+    let structural: Vec<_> = left_out.iter().filter(|entry| entry.nature == Nature::Structural).collect();
+    let first = structural.first()?;
+    let message = format!("{} entries that belong to its tables could not be made", structural.len());
+    let cause = format!("{}: {}", first.entry(), first.why);
+    Some(Error::new(Stage::Restore, Kind::Failed, manifest.subject.to_string(), message).because(cause))
+}

@@ -1,0 +1,61 @@
+//! Withdrawing marks that are wrong: a mark beside a backup that says which others no longer count.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::mark::{Mark, MarkName, Says};
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::catalogs::{named, readable};
+use crate::config::Config;
+use crate::hold::{Marked, mark};
+use crate::problem::Problem;
+
+/// The marks that can be withdrawn, by what they say. Holds have a way of their own: they are released.
+pub const WITHDRAWABLE: [Says; 4] = [Says::Damaged, Says::Unrestorable, Says::Verified, Says::Drilled];
+
+/// Withdraws all marks of a backup that say one of `which`, at every destination that has it, or at one. Of a series, its newest is meant.
+pub async fn withdraw(
+    config: &Config,
+    words: &str,
+    only: Option<&str>,
+    which: &[Says],
+    why: &str,
+) -> Result<Vec<Marked>> {
+    let (catalogs, errors) = readable(config, only).await?;
+    let name = named(&catalogs, words)?;
+    let mut all: Vec<Marked> = Vec::new();
+    for at in &catalogs {
+        for backup in at.catalog.backups().filter(|backup| backup.name == name) {
+            let wrong: Vec<&MarkName> = which.iter().flat_map(|says| backup.marks.counting(*says)).collect();
+            if wrong.is_empty() {
+                continue;
+            }
+            let withdrawal = Mark { withdraws: wrong.iter().map(|mark| mark.label()).collect(), ..mark(None, why) };
+            let put = withdrawal.put(&*at.store, &backup.name, Says::Withdrawn, after_all(backup)).await;
+            all.push(Marked {
+                destination: at.name.clone(),
+                name: backup.name.clone(),
+                error: put.err().as_ref().map(Problem::from),
+            });
+        }
+    }
+    if all.is_empty() && errors.is_empty() {
+        let words: Vec<String> = which.iter().map(Says::to_string).collect();
+        let message = format!("has no mark that says {}", words.join(" or "));
+        return Err(Error::new(Stage::Catalog, Kind::Usage, name.as_str(), message)
+            .hint("`longshore list` shows what is known of each backup"));
+    }
+    // It may be where no catalog could be read, too.
+    all.extend(errors.iter().map(|error| Marked {
+        destination: error.subject().to_owned(),
+        name: name.clone(),
+        error: Some(Problem::from(error)),
+    }));
+    Ok(all)
+}
+
+/// A time after all of a backup's marks.
+fn after_all(backup: &Backup) -> DateTime<Utc> {
+    let last = backup.marks.names.iter().map(|mark| mark.time.time()).max();
+    last.map_or_else(Utc::now, |last| Utc::now().max(last + TimeDelta::seconds(1)))
+}

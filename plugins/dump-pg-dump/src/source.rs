@@ -1,0 +1,35 @@
+//! What is recorded of a database besides its bytes: the versions of its extensions, and whether its rows mean the same elsewhere.
+
+use longshore_core::source::Source;
+use longshore_pg_client::client::Client;
+
+/// Expressions are searched for the functions that they call. A function of the database's own, one that is not immutable, or a conversion
+/// by way of text may answer otherwise on another server, and so may the order of a collation.
+const SOURCE: &str = r"with trees(tree) as (
+        select conbin::text from pg_catalog.pg_constraint where contype = 'c' and oid >= 16384
+        union all select adbin::text from pg_catalog.pg_attrdef d
+            join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+            where d.oid >= 16384 and coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''
+        union all select concat(indexprs::text, indpred::text) from pg_catalog.pg_index where indexrelid >= 16384
+        union all select partexprs::text from pg_catalog.pg_partitioned_table
+    ), functions(id) as (
+        select distinct (regexp_matches(tree, ':(?:func|opfunc)id (\d+)', 'g'))[1]::oid from trees
+    )
+    select json_build_object(
+        'extensions', (select coalesce(json_object_agg(extname, extversion), '{}') from pg_catalog.pg_extension),
+        'self_contained',
+            not exists (select from functions join pg_catalog.pg_proc p on p.oid = id
+                where p.oid >= 16384 or provolatile <> 'i')
+            and not exists (select from trees where tree ~
+                '\{(SQLVALUEFUNCTION|NEXTVALUEEXPR|COERCEVIAIO|ARRAYCOERCEEXPR|COERCETODOMAIN|XMLEXPR)')
+            and not exists (select from pg_catalog.pg_partitioned_table where partstrat = 'h'
+                or partstrat = 'r' and partcollation::text ~ '\m(?!0\M|950\M|951\M)\d')
+            and not exists (select from pg_catalog.pg_collation c
+                where oid >= 16384 and to_jsonb(c) ->> 'collisdeterministic' = 'false')
+            and not exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = attrelid
+                where c.oid >= 16384 and relkind in ('r', 'p') and atttypid in ('money'::regtype, 'money[]'::regtype)))";
+
+/// Looks at a database. A server that does not answer this is dumped without the record: a drill is more careful then.
+pub(crate) async fn look(client: &Client) -> Option<Source> {
+    client.ask(SOURCE).await.ok()
+}

@@ -1,0 +1,36 @@
+//! The roles of a cluster.
+
+use std::collections::BTreeSet;
+
+use longshore_core::Result;
+use longshore_core::drill::{Compared, Comparison};
+use longshore_pg_client::client::Client;
+
+/// Holds the roles that are there against those that the dump was to make.
+pub(crate) async fn compare(client: &Client, made: &BTreeSet<String>) -> Result<Vec<Comparison>> {
+    if made.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there: BTreeSet<String> =
+        client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?;
+    let missing: Vec<Comparison> = made.difference(&there).map(|role| missing(role)).collect();
+    let number = Comparison {
+        subject: "roles".to_owned(),
+        aspect: "number".to_owned(),
+        expected: Some(made.len().to_string()),
+        found: Some((made.len() - missing.len()).to_string()),
+        outcome: if missing.is_empty() { Compared::Same } else { Compared::Different },
+    };
+    Ok([number].into_iter().chain(missing).collect())
+}
+
+/// That a role was recorded, and is not there.
+fn missing(role: &str) -> Comparison {
+    Comparison {
+        subject: format!("role {role}"),
+        aspect: "presence".to_owned(),
+        expected: Some("there".to_owned()),
+        found: Some("missing".to_owned()),
+        outcome: Compared::Different,
+    }
+}
