@@ -73,7 +73,8 @@ impl Active {
 
     /// Whether a restore alone may connect to another server: a materialized view that it refreshes may read from one.
     pub fn may_connect(&self) -> bool {
-        !self.refreshed.is_empty() && !(self.clients.is_empty() && self.servers.is_empty())
+        let can_connect = !self.clients.is_empty() || !self.servers.is_empty();
+        !self.refreshed.is_empty() && can_connect
     }
 
     /// All of them in words, a kind each, such as `foreign servers "far"`.

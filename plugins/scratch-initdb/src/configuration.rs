@@ -94,8 +94,8 @@ mod tests {
         let chosen = chosen.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let Configuration { settings, overridden } = settle(&chosen, Path::new("/x/\"socket"), 17);
         let last = |wanted: &str| {
-            let named = settings.iter().filter(|(name, _)| name.to_lowercase().replace('-', "_") == wanted);
-            named.last().map(|(_, value)| value.as_str()).unwrap()
+            let mut named = settings.iter().filter(|(name, _)| name.to_lowercase().replace('-', "_") == wanted);
+            named.next_back().map(|(_, value)| value.as_str()).unwrap()
         };
         assert_eq!(last("max_worker_processes"), "0");
         assert_eq!((last("work_mem"), last("fsync"), last("event_triggers")), ("64MB", "on", "off"));

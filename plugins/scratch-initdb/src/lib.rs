@@ -153,7 +153,7 @@ impl Maker {
     /// Folders that the server needs: those of its programs, and those that its settings name.
     fn needed(&self, programs: &Programs) -> Vec<PathBuf> {
         let installed = programs.postgres.canonicalize().unwrap_or_else(|_| programs.postgres.clone());
-        let folders = [&programs.postgres, &installed].into_iter().filter_map(|path| Some(path.parent()?.parent()?));
+        let folders = [&programs.postgres, &installed].into_iter().filter_map(|path| path.parent()?.parent());
         let words = self.settings.settings.values().flat_map(|value| value.split([',', ':', ' ', '\'', '"']));
         let named = words.filter(|word| word.starts_with('/') && word.len() > 1).map(PathBuf::from);
         folders.filter(|folder| *folder != Path::new("/")).map(Path::to_owned).chain(named).collect()

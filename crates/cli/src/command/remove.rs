@@ -40,8 +40,8 @@ fn confirm(args: &Remove, planned: &[Pruned]) -> Result<()> {
         return Ok(());
     }
     let from = |pruned: &Pruned| {
-        let name = pruned.series.iter().flat_map(|series| &series.remove).map(|removed| removed.name.to_string());
-        Some(format!("{} from \"{}\"", name.last()?, pruned.destination))
+        let mut names = pruned.series.iter().flat_map(|series| &series.remove).map(|removed| removed.name.to_string());
+        Some(format!("{} from \"{}\"", names.next_back()?, pruned.destination))
     };
     let all: Vec<_> = planned.iter().filter_map(from).collect();
     if types(&format!("type yes to remove {}", all.join(", ")), "yes") {

@@ -54,6 +54,15 @@ pub(super) struct Mark {
     _locked: File,
 }
 
+/// The marks of a job.
+#[derive(Default)]
+pub(super) struct Marks {
+    /// Those of ended processes, locked now, and what they hold.
+    pub(super) ended: Vec<(Mark, RunReport)>,
+    /// The reports of runs under way.
+    pub(super) running: Vec<RunReport>,
+}
+
 impl Mark {
     /// Removes it: the report is where it is to be.
     pub(super) fn remove(self) {
@@ -111,10 +120,9 @@ impl Folder {
         Ok(Mark { path, _locked: file })
     }
 
-    /// The marks of this job: those of ended processes, locked now, and the reports of runs under
-    /// way.
-    pub(super) fn marks(&self) -> Result<(Vec<(Mark, RunReport)>, Vec<RunReport>)> {
-        let (mut ended, mut running) = (Vec::new(), Vec::new());
+    /// The marks of this job.
+    pub(super) fn marks(&self) -> Result<Marks> {
+        let mut marks = Marks::default();
         for id in self.ids(MARK)? {
             let path = self.file(&id, MARK);
             // One that its own process removed meanwhile, or that cannot be read, tells nothing.
@@ -122,12 +130,12 @@ impl Folder {
             let Ok(bytes) = fs::read(&path) else { continue };
             let Ok(report) = RunReport::from_bytes(&path.display().to_string(), &bytes) else { continue };
             match file.try_lock() {
-                Ok(()) if path.exists() => ended.push((Mark { path, _locked: file }, report)),
+                Ok(()) if path.exists() => marks.ended.push((Mark { path, _locked: file }, report)),
                 Ok(()) => {}
-                Err(_) => running.push(report),
+                Err(_) => marks.running.push(report),
             }
         }
-        Ok((ended, running))
+        Ok(marks)
     }
 
     /// Adds a report, with the digest of the one before it, and returns its bytes as they are

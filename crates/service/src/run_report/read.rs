@@ -93,7 +93,7 @@ pub(crate) async fn last_runs(
             (cluster, job, id.verb)
         };
         match (folder.reports(), folder.marks()) {
-            (Ok(ids), Ok((ended, running))) => {
+            (Ok(ids), Ok(marks)) => {
                 for id in ids {
                     listed
                         .entry(verb(&id))
@@ -103,7 +103,7 @@ pub(crate) async fn last_runs(
                         .or_default()
                         .push(Place::Here(folder));
                 }
-                for (_, report) in ended {
+                for (_, report) in marks.ended {
                     let of_verb = listed.entry(verb(&report.id)).or_default();
                     // One that was killed while its report was shipped has a report.
                     if !of_verb.places.contains_key(&Reverse(report.id.clone())) {
@@ -111,7 +111,7 @@ pub(crate) async fn last_runs(
                         of_verb.lost.insert(report.id.clone(), report);
                     }
                 }
-                all.entry((cluster.clone(), job.name.clone())).or_default().running = running;
+                all.entry((cluster.clone(), job.name.clone())).or_default().running = marks.running;
             }
             (Err(error), _) | (_, Err(error)) => errors.push((None, error)),
         }

@@ -51,8 +51,8 @@ impl UnderWay {
 
     fn open(&mut self, folder: Folder) {
         match folder.marks() {
-            Ok((ended, _)) => {
-                for (mark, mut report) in ended {
+            Ok(marks) => {
+                for (mark, mut report) in marks.ended {
                     let details = Details::default();
                     match folder.add(&mut report, &details) {
                         Ok(bytes) => self.lost.push((Letter { report, bytes, details }, mark)),

@@ -81,7 +81,7 @@ fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
         (removed.time, vec![removed.name.to_string(), done(failed, mode), format!("{}{why}", removed.cause)])
     });
     let mut all: Vec<_> = keep.chain(remove).collect();
-    all.sort_by(|(one, _), (other, _)| one.cmp(other));
+    all.sort_by_key(|(time, _)| *time);
     all.into_iter().map(|(_, row)| row).collect()
 }
 

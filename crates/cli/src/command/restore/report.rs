@@ -90,7 +90,7 @@ fn exit(restored: &[Restored]) -> Exit {
     if whole.clone().any(|outcome| different(outcome).next().is_some()) {
         return Exit::Damaged;
     }
-    let worst = restored.iter().filter_map(|restored| restored.as_ref().err()).map(Exit::from).last();
+    let worst = restored.iter().filter_map(|restored| restored.as_ref().err()).map(Exit::from).next_back();
     match worst {
         Some(worst) if restored.iter().all(Result::is_err) => worst,
         Some(_) => Exit::Partial,
