@@ -204,7 +204,7 @@ fn a_key_that_opens_nothing_is_no_damage() {
     let other = workshop.path("other.txt");
     assert!(Command::new("age-keygen").arg("-o").arg(&other).stderr(Stdio::null()).status().unwrap().success());
     drill(&workshop, &other).expect(2).says("none of the identities given opens it");
-    workshop.longshore(&["drill"]).expect(1).says("--identity FILE").says("identity_command");
+    workshop.longshore(&["drill"]).expect(1).says("--identity ").says("identity.txt");
     assert!(!files(&workshop.local()).iter().any(|name| is_judged(name)));
 }
 

@@ -16,7 +16,7 @@ const PLAIN: Job<'_> = Job {
     elsewhere: &[],
     terms: &[],
     cluster: "",
-    more: "",
+    more: "max_age = 'none'\n",
 };
 
 /// A workshop whose job dumps database `shop`, made by `sql`, unsealed and as a script.
@@ -74,8 +74,11 @@ fn forge(workshop: &Workshop, from: &str, to: &str) {
 
 /// Drills, and shows that the backup is as good as before.
 fn not_drilled(workshop: &Workshop) -> Ended {
-    let ended =
-        workshop.longshore(&["drill"]).expect(2).says("says nothing about the backup").keeps_quiet_about("DAMAGED");
+    let ended = workshop
+        .longshore(&["drill", "--trust-script"])
+        .expect(2)
+        .says("says nothing about the backup")
+        .keeps_quiet_about("DAMAGED");
     assert!(marks(workshop).is_empty(), "{:?}", marks(workshop));
     workshop.longshore(&["status"]).expect(0);
     ended
@@ -97,7 +100,7 @@ fn rows_and_constraints_that_fail_are_damage() {
     ] {
         let workshop = shop(TABLES);
         forge(&workshop, from, to);
-        let ended = workshop.longshore(&["drill"]);
+        let ended = workshop.longshore(&["drill", "--trust-script"]);
         assert_eq!(ended.code, Some(4), "{what}: {ended:?}");
         ended.says("DAMAGED").says("--withdraw");
         assert!(marks(&workshop).iter().any(|name| name.contains(".damaged.")), "{what}");
@@ -168,7 +171,7 @@ fn a_failed_drill_of_0_1_0_asks_for_another() {
     workshop.longshore(&["list", "shop"]).expect(0).says("a drill by 0.1.0 failed: drill again");
     workshop.longshore(&["status"]).says("a drill by 0.1.0 failed: drill again").keeps_quiet_about("CRITICAL");
     workshop.longshore(&["restore", "shop", "--output", workshop.path("out.sql").to_str().unwrap()]).expect(0);
-    workshop.longshore(&["drill"]).expect(0);
+    workshop.longshore(&["drill", "--trust-script"]).expect(0);
     workshop.longshore(&["status"]).expect(0).keeps_quiet_about("drill again");
 }
 

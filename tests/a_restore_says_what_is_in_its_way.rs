@@ -6,7 +6,7 @@ use crate::support::{Job, Workshop};
 
 /// A cluster that takes prepared transactions and logical slots, with a database that was backed up and holds a row more since.
 fn workshop() -> Workshop {
-    let settings = ["wal_level = logical", "max_prepared_transactions = 3"];
+    let settings = ["wal_level=logical", "max_prepared_transactions=3"];
     let workshop = Workshop::with_cluster(Cluster::start(&Installation::system(), &settings));
     workshop.cluster.create_database("appdb");
     workshop.cluster.psql("appdb", "create table t as select generate_series(1, 10) i");

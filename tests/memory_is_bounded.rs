@@ -104,7 +104,8 @@ fn make_compressible(workshop: &Workshop, rows: u32) {
 #[test]
 fn memory_stays_under_256_mb_for_a_look_at_100_000_objects_and_a_prune_among_them() {
     let workshop = Workshop::new();
-    let policy = "retention = 'standard'\n[retention.standard]\nkeep_last = 'all'\nmax_total_size = '196kB'";
+    let policy =
+        "max_age = 'none'\nretention = 'standard'\n[retention.standard]\nkeep_last = 'all'\nmax_total_size = '196kB'";
     workshop.configure(&Job { more: policy, ..Job::default() });
     lay(&workshop.local(), 20, 1_667);
     let (status, peak) = watched(&workshop, &["status", "--json"]);

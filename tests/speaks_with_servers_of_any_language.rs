@@ -54,7 +54,7 @@ fn refusals_have_the_same_hints_in_every_language() {
     let [english, german] = LANGUAGES.map(workshop);
     for (role, database, code, hint) in [
         ("backup", "private", 2, "grant connect"),
-        ("backup", "lim", 2, "database's connection limit"),
+        ("backup", "lim", 2, "connection limit -1"),
         ("nolog", "shop", 2, "alter role … login"),
         ("missing", "shop", 2, "make the role"),
         ("few", "shop", 2, "role's connection limit"),
@@ -82,7 +82,8 @@ fn a_drill_on_a_german_server_says_nothing_against_the_backup() {
         let workshop = workshop(language);
         workshop.cluster.psql("shop", "select lo_unlink(77)");
         let driller = workshop.cluster.connection().replace("user=postgres", "user=driller");
-        let more = format!("[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{driller}' }}");
+        let more =
+            format!("max_age = 'none'\n[job.nightly.drill]\nscratch = {{ type = 'server', connection = '{driller}' }}");
         let dump = "[{ type = 'pg_dump', databases = ['shop'] }]";
         workshop.configure(&Job { dump, more: &more, ..Job::default() });
         workshop.longshore(&["run"]).expect(0);

@@ -127,7 +127,11 @@ fn a_destination_that_is_away_is_told_and_hides_no_other() {
     std::fs::remove_dir_all(fleet.path("nas")).unwrap();
     let told = fleet.longshore(&["status"]).expect(3).says("CANNOT BE READ").says("main/shop").says("1 of 2");
     let told = told.says("hint: nas: ");
-    assert_eq!(format!("{}{}", told.stdout, told.stderr).matches("is not there").count(), 1, "{told:?}");
+    assert_eq!(
+        format!("{}{}", told.stdout, told.stderr).matches("the directory does not exist").count(),
+        1,
+        "{told:?}"
+    );
     let (status, code) = fleet.status(&[]);
     assert_eq!((matters(&status), code), (vec!["unreadable".to_owned()], Some(3)));
     assert_eq!(status["series"][0]["copies"]["unseen"], serde_json::json!(["nas"]));

@@ -384,10 +384,11 @@ impl<R: BufRead> Script<'_, R> {
 
 /// Whether a statement that begins like this may name what must be there before.
 fn mentions(text: &[u8]) -> bool {
-    const BEGINNINGS: [&[u8]; 9] = [
+    const BEGINNINGS: [&[u8]; 10] = [
         b"ALTER ",
         b"CREATE EXTENSION ",
         b"CREATE POLICY ",
+        b"CREATE ROLE ",
         b"CREATE SCHEMA ",
         b"CREATE USER MAPPING ",
         b"GRANT ",

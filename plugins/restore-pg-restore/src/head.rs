@@ -17,10 +17,14 @@ use longshore_pg_archive::outline::{self, Outline};
 /// The most bytes that the table of contents may have: that of a million tables has fewer.
 const MAX_HEAD_BYTES: usize = 1 << 29;
 
-/// The command by which an archive empties the search_path, and one of the same length that lasts no longer than itself.
-const EMPTIES: (&[u8], &[u8]) = (b"'search_path', '', false)", b"'search_path', '', true )");
+/// The command by which an archive empties the search_path, and one of the same length that has the database's own again:
+/// pg_restore empties it by itself when it connects.
+const EMPTIES: (&[u8], &[u8]) = (
+    b"SELECT pg_catalog.set_config('search_path', '', false);",
+    b"RESET search_path;                                     ",
+);
 
-/// Has an archive leave the search_path of the session as it is. Returns the place of the change and its bytes.
+/// Has an archive restore in the database's own search_path. Returns the place of the change and its bytes.
 pub(crate) fn keep_search_path(outline: &mut Outline) -> Option<(usize, &'static [u8])> {
     let item = outline.items.iter().find(|item| item.kind == "SEARCHPATH")?.clone();
     let sql = outline.definition(&item);

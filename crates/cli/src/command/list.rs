@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::zone::Zone;
 
 /// How many damaged backups are named beneath a list of series.
-const DAMAGED: usize = 10;
+const NAMED: usize = 10;
 
 /// What a listing found.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Found {
             table(output, &self.lines, zone);
         } else {
             series::table(output, &self.lines, zone);
-            self.show_damaged(output);
+            self.show_attention(output);
             output.note("`longshore list --all` shows each backup");
         }
         if !self.orphans.is_empty() {
@@ -110,19 +110,19 @@ impl Found {
         }
     }
 
-    /// Names what is damaged, which the line of a series only counts.
-    fn show_damaged(&self, output: Output) {
-        let damaged: Vec<&Line> = self.lines.iter().filter(|line| line.is_damaged()).collect();
-        if damaged.is_empty() {
+    /// Names the backups that need attention, which the line of a series only counts.
+    fn show_attention(&self, output: Output) {
+        let named: Vec<&Line> = self.lines.iter().filter(|line| line.needs_attention()).collect();
+        if named.is_empty() {
             return;
         }
         output.line("");
         let row = |line: &&Line| vec![line.name.to_string(), line.places()];
-        let rows: Vec<_> = damaged.iter().take(DAMAGED).map(row).collect();
-        output.table(&["DAMAGED", "DESTINATIONS"], &rows);
-        if damaged.len() > DAMAGED {
-            let more = damaged.len() - DAMAGED;
-            output.note(format_args!("and {more} more: `longshore list --state damaged` shows all"));
+        let rows: Vec<_> = named.iter().take(NAMED).map(row).collect();
+        output.table(&["ATTENTION", "DESTINATIONS"], &rows);
+        if named.len() > NAMED {
+            let more = named.len() - NAMED;
+            output.note(format_args!("and {more} more: `longshore list --all` shows them"));
         }
     }
 }

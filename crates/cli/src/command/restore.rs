@@ -159,8 +159,9 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
         name: "target".to_owned(),
         connection: to.clone().into(),
         password: asked(Some(&args.password))?,
-        // The programs that made the backup read it, and know its server's version.
-        bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()),
+        // The programs that made the backup read it, and know its server's version. Where this host
+        // has no such folder, others are looked for.
+        bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()).filter(|folder| folder.is_dir()),
     };
     // As every program of libpq does; of several databases each keeps its own name.
     let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());

@@ -31,7 +31,8 @@ fn template(name: &str) -> Database {
 fn role(superuser: bool) -> Server {
     serde_json::from_value(serde_json::json!({
         "version": "17.4", "role": "bk", "superuser": superuser, "reads_passwords": superuser, "reads_all_data": true,
-        "bypasses_row_security": superuser, "in_recovery": false, "clock": 0.0
+        "bypasses_row_security": superuser, "in_recovery": false, "clock": 0.0,
+        "session": { "settings": [], "superuser": superuser }
     }))
     .unwrap()
 }

@@ -27,6 +27,9 @@ pub(super) struct Line {
     /// What each destination that has it holds: `whole`, or what is wrong.
     #[serde(serialize_with = "as_map")]
     destinations: Vec<(String, String)>,
+    /// Whether any destination has it damaged.
+    #[serde(skip)]
+    damaged: bool,
     /// The hold that exempts it from retention, if one is in force at any destination.
     held: Option<Held>,
     /// The destinations from which it was read back whole.
@@ -103,6 +106,7 @@ impl Line {
             name: name.clone(),
             age_seconds: (Utc::now() - time).num_seconds(),
             destinations: Vec::with_capacity(1),
+            damaged: false,
             held: None,
             verified_at: Vec::new(),
             drilled_at: Vec::new(),
@@ -113,6 +117,7 @@ impl Line {
     /// Adds what a destination holds of it, and what its marks there say.
     pub(super) fn seen(&mut self, destination: &str, backup: &Backup) {
         let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
+        self.damaged |= damage.is_some();
         let state = damage.unwrap_or_else(|| backup.advice().unwrap_or(WHOLE).to_owned());
         self.destinations.push((destination.to_owned(), state));
         if backup.marks.verified() {
@@ -132,6 +137,7 @@ impl Line {
     /// Adds what a destination holds of an adopted file.
     pub(super) fn seen_adopted(&mut self, destination: &str, file: &Adopted) {
         let state = if file.is_good() { WHOLE } else { "damaged: empty" };
+        self.damaged |= !file.is_good();
         self.destinations.push((destination.to_owned(), state.to_owned()));
     }
 
@@ -176,6 +182,11 @@ impl Line {
 
     /// Whether any destination has it damaged.
     pub(super) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// Whether any destination has it damaged, or unproven by a drill that failed.
+    pub(super) fn needs_attention(&self) -> bool {
         self.destinations.iter().any(|(_, state)| state != WHOLE)
     }
 

@@ -75,7 +75,9 @@ async fn remove_leaves_what_is_held_or_needed() {
     let refusal = prune.refusal("app-2026-05-02_030000").await;
     assert!(refusal.contains("held: the audit") && refusal.contains("longshore unhold"), "{refusal}");
     let refusal = prune.refusal("globals-2026-05-01_030000").await;
-    assert!(refusal.contains("needed by app-2026-05-01_030000, app-prod-2026-05-01_030000"), "{refusal}");
+    for dependant in ["needed by ", "app-2026-05-01_030000", "app-prod-2026-05-01_030000"] {
+        assert!(refusal.contains(dependant), "{refusal}");
+    }
     prune.remove("app-2026-05-01_030000").await;
     prune.remove("app-prod-2026-05-01_030000").await;
     assert!(prune.remove("globals-2026-05-01_030000").await.succeeded());
