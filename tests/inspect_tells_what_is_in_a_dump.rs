@@ -376,7 +376,7 @@ fn a_terminal_shows_which_table_is_dumped_and_how_many_are_done() {
     workshop.cluster.psql("bulk", "CREATE TABLE another AS SELECT 1 AS id");
     // A terminal of 80 columns has no room for the table beside the bar.
     let line = format!(
-        "stty cols 200; '{}' --config '{}' run",
+        "stty rows 50 cols 200; '{}' --config '{}' run",
         env!("CARGO_BIN_EXE_longshore"),
         workshop.config_path().display()
     );
