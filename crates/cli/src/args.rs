@@ -108,7 +108,7 @@ pub(crate) enum OfJob {
 }
 
 impl Verb {
-    /// What a run report tells of it, if it acts as it was asked to.
+    /// The subject of its run report, if it acts as it was asked to.
     pub(crate) fn acting(&self) -> Option<Acting> {
         let (verb, job) = match self {
             Self::Run(run) => ("run", OfJob::Needed(run.job.clone())),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Kind, Result, Stage};
 
-/// What a path begins with that names a credential.
+/// The prefix of a path that names a credential.
 const PREFIX: &str = "credential:";
 
 /// Returns the file that a setting means: a credential's, or the path itself.

@@ -32,7 +32,7 @@ pub(crate) struct List {
     pub(crate) json: Json,
 }
 
-/// What may be known of a backup.
+/// The states of a backup that a list can be limited to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum State {
     /// Nothing speaks against it, at any destination.

@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::Json;
 
-/// What of a backup's marks is withdrawn.
+/// The marks of a backup that are withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Withdrawn {
     /// Damage that was found by reading the backup back, or by a drill.

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 
 use super::Json;
 
-/// What `remove` never does.
+/// The limits of `remove`.
 pub(super) const REMOVE_HELP: &str = "Never removed are the last good backups of a series (min_keep), its only verified or drilled one, and a backup\n\
     that is held, locked by its store, younger than min_age, being restored, or needed by another backup.\n\n\
     Example: longshore remove main/appdb/appdb-2026-06-07_091500 --why \"holds data of a customer who left\"";

@@ -37,7 +37,7 @@ pub(crate) struct Restore {
     /// All that one run made, globals first: its id, or `latest`; a name beside `latest` is then a job's.
     #[arg(long, value_name = "ID", conflicts_with_all = ["at", "output", "list", "globals"])]
     pub(crate) run: Option<String>,
-    /// What this job made, where several made something.
+    /// Only backups of this job.
     #[arg(long, value_name = "NAME")]
     pub(crate) job: Option<String>,
     /// The cluster to restore into, and the database where it is one: libpq's keywords, URI or service.

@@ -21,7 +21,7 @@ use crate::zone::Zone;
 /// How many damaged backups are named beneath a list of series.
 const NAMED: usize = 10;
 
-/// What a listing found.
+/// The result of a listing.
 #[derive(Default)]
 struct Found {
     /// The backups, in the order of their series and, in each, of their times.
@@ -74,7 +74,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
 }
 
 impl Found {
-    /// Adds what lies at one destination.
+    /// Adds the backups of one destination.
     fn look(&mut self, output: Output, at: Catalogued, wanted: &Wanted<'_>, lines: &mut BTreeMap<BackupName, Line>) {
         for (_, error) in &at.catalog.unreadable {
             output.error(error);

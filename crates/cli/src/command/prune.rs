@@ -34,7 +34,7 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
     Ok(exit(&pruned))
 }
 
-/// Why a backup of a series stays.
+/// The reason that a backup of a series stays.
 fn why(series: &SeriesPruned, reasons: &[Reason]) -> String {
     // Of an adopted file nothing is known but its name and its size.
     match series.adopted && reasons.contains(&Reason::NotGood) {

@@ -75,7 +75,7 @@ pub struct Shipped {
     pub remarks: Remarks,
     /// What compression cost, where the pipeline compressed.
     pub effort: Option<Effort>,
-    /// What became of it at each destination.
+    /// The outcome at each destination.
     pub deliveries: Vec<Delivery>,
 }
 

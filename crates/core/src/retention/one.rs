@@ -33,7 +33,7 @@ pub fn plan_one(policy: &Policy, series: &[Candidate], name: &BackupName, circum
     plan
 }
 
-/// Why the backup stays, whatever a person wishes.
+/// The reason that the backup stays even if its removal is asked for.
 fn reasons(
     policy: &Policy,
     series: &[&Candidate],

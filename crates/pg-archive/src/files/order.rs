@@ -10,7 +10,7 @@ use crate::rows::Flaw;
 
 /// How many members are remembered; large objects that follow one another count as one.
 const MAX_MEMBERS: usize = 1 << 21;
-/// How many files are named for whoever packs them anew.
+/// The number of files that are named in a hint to pack them anew.
 const MAX_NAMED: usize = 40;
 
 /// A member, as pg_restore takes it.

@@ -27,7 +27,7 @@ pub(super) struct Line {
     /// What each destination that has it holds: `whole`, or what is wrong.
     #[serde(serialize_with = "as_map")]
     destinations: Vec<(String, String)>,
-    /// Whether any destination has it damaged.
+    /// True if any destination has it damaged.
     #[serde(skip)]
     damaged: bool,
     /// The hold that exempts it from retention, if one is in force at any destination.
@@ -48,7 +48,7 @@ struct Held {
     destinations: Vec<String>,
 }
 
-/// What each destination holds, by its name.
+/// The states of the copies, by the names of their destinations.
 fn as_map<S: Serializer>(destinations: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(destinations.iter().map(|(name, state)| (name, state)))
 }
@@ -180,12 +180,12 @@ impl Line {
         self.destinations.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Whether any destination has it damaged.
+    /// True if any destination has it damaged.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged
     }
 
-    /// Whether any destination has it damaged, or unproven by a drill that failed.
+    /// True if any destination has it damaged, or unproven by a drill that failed.
     pub(super) fn needs_attention(&self) -> bool {
         self.destinations.iter().any(|(_, state)| state != WHOLE)
     }
@@ -201,7 +201,7 @@ impl Line {
         }
     }
 
-    /// Where it lies, with what is wrong there.
+    /// The destinations that have it, each with its state unless it is whole.
     pub(super) fn places(&self) -> String {
         let places = self.destinations.iter().map(|(name, state)| match state.as_str() {
             WHOLE => name.clone(),
