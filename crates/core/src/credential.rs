@@ -20,11 +20,11 @@ pub fn file(setting: &Path) -> Result<PathBuf> {
     resolve(setting, std::env::var_os("CREDENTIALS_DIRECTORY"))
 }
 
-/// Returns the same as [`file`], where a file is set at all.
+/// Returns the same as [`file()`], where a file is set at all.
 ///
 /// # Errors
 ///
-/// Fails where [`file`] does.
+/// Fails where [`file()`] does.
 pub fn optional(setting: Option<&PathBuf>) -> Result<Option<PathBuf>> {
     setting.map(|setting| file(setting)).transpose()
 }

@@ -85,7 +85,7 @@ impl Client {
     }
 
     /// A command that connects here. The connection string goes to its argv, the password to its environment alone.
-    /// Its sessions have the settings of [`crate::session`], all of them once [`Server::look`](crate::server::Server::look) has seen the server.
+    /// Its sessions have the settings that a dump relies on, all of them once [`Server::look`](crate::server::Server::look) has seen the server.
     pub fn command(&self, tool: &Tool) -> Command {
         let purpose = self.session.purpose;
         self.command_with(tool, |session, conninfo, command| session.set(conninfo, command, purpose))
