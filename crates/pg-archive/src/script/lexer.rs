@@ -26,7 +26,7 @@ const TAKEN_APART: [&[u8]; 7] = [
 ];
 /// How much is kept of a statement that ends with an owner, or is a name and little else.
 const MAX_SHORT_BYTES: usize = 4096;
-const SHORT: [&[u8]; 4] = [b"ALTER ", b"CREATE EXTENSION ", b"CREATE SCHEMA ", b"SET "];
+const SHORT: [&[u8]; 5] = [b"ALTER ", b"CREATE EXTENSION ", b"CREATE ROLE ", b"CREATE SCHEMA ", b"SET "];
 
 const INSERT: &[u8] = b"INSERT INTO ";
 const NEXT_INSERT: &[u8] = b"\nINSERT INTO ";

@@ -164,6 +164,10 @@ fn a_cluster_script_names_the_roles_it_makes() {
     let script = cluster().replacen("CREATE ROLE me;", "CREATE ROLE me;\nCREATE ROLE \"a\"\"b; c\";", 1);
     let made = facts_of(script.as_bytes()).unwrap().made_roles;
     assert_eq!(made.iter().collect::<Vec<_>>(), ["a\"b; c", "me"]);
+    // The longest name that there is, of characters that are written twice.
+    let longest = "\"".repeat(63);
+    let script = cluster().replacen("CREATE ROLE me;", &format!("CREATE ROLE \"{}\";", "\"".repeat(126)), 1);
+    assert_eq!(facts_of(script.as_bytes()).unwrap().made_roles, [longest].into());
 }
 
 #[test]
