@@ -7,6 +7,7 @@ use std::time::Duration;
 use longshore_core::Result;
 use openssh::{OwningCommand, Session, Stdio};
 use tokio::sync::{Mutex, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::failure;
 use crate::master;
@@ -29,7 +30,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Host {
     reach: Reach,
-    connection: Mutex<Option<Arc<Session>>>,
+    connection: Arc<Mutex<Option<Arc<Session>>>>,
     streams: Arc<Semaphore>,
     errands: Arc<Semaphore>,
 }
@@ -47,7 +48,7 @@ impl Host {
     /// A host that nobody has talked to yet.
     pub fn new(reach: Reach) -> Self {
         let [streams, errands] = [STREAMS, ERRANDS].map(|places| Arc::new(Semaphore::new(places)));
-        Self { reach, connection: Mutex::default(), streams, errands }
+        Self { reach, connection: Arc::default(), streams, errands }
     }
 
     /// What errors call it.
@@ -57,14 +58,22 @@ impl Host {
 
     /// The connection, made if there is none.
     pub async fn session(&self) -> Result<Arc<Session>> {
-        let mut connection = self.connection.lock().await;
-        if let Some(session) = &*connection {
+        if let Ok(connection) = self.connection.try_lock()
+            && let Some(session) = &*connection
+        {
             return Ok(Arc::clone(session));
         }
-        // A caller that goes away meanwhile takes the attempt with it, and the next one begins another.
-        let session = Arc::new(master::connect(&self.reach).await?);
-        *connection = Some(Arc::clone(&session));
-        Ok(session)
+        // A task holds the lock, so that a caller that is not polled keeps no other waiting. It ends with its caller.
+        let (connection, reach) = (Arc::clone(&self.connection), self.reach.clone());
+        let attempt = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut connection = connection.lock().await;
+            if let Some(session) = &*connection {
+                return Ok(Arc::clone(session));
+            }
+            let session = Arc::new(master::connect(&reach).await?);
+            Ok(Arc::clone(connection.insert(session)))
+        }));
+        attempt.await.unwrap_or_else(|error| Err(failure::lost(self.name()).because(error)))
     }
 
     /// Forgets a connection that did not serve, unless another has taken its place. Whoever still uses it keeps it.
