@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::Facts;
+use crate::listing::{description, split_owner};
 
 /// Extensions that run jobs by themselves.
 const SCHEDULERS: [&str; 5] = ["pg_cron", "pg_timetable", "pgagent", "pg_partman", "timescaledb"];
@@ -58,7 +59,7 @@ impl Active {
         };
         let entries = |kind: &str| {
             let entries = facts.toc.iter().filter_map(|line| description(line)?.strip_prefix(kind));
-            entries.map(|named| without_owner(named, facts).to_owned()).collect()
+            entries.map(|named| split_owner(named, &facts.roles).0.to_owned()).collect()
         };
         Self {
             schedulers: extensions(&SCHEDULERS),
@@ -92,18 +93,6 @@ impl Active {
         let there = kinds.iter().filter(|(_, names)| !names.is_empty());
         there.map(|(kind, names)| format!("{kind} {}", quoted(names))).collect()
     }
-}
-
-/// An entry of a list without its numbers: kind, schema, name, owner.
-fn description(line: &str) -> Option<&str> {
-    line.splitn(4, ' ').nth(3)
-}
-
-/// A name without the owner after it, which is one word unless it is known to hold spaces.
-fn without_owner<'a>(named: &'a str, facts: &Facts) -> &'a str {
-    let spaced = facts.roles.iter().filter(|role| role.contains(' '));
-    let known = spaced.filter_map(|role| named.strip_suffix(role.as_str())?.strip_suffix(' ')).next();
-    known.or_else(|| Some(named.rsplit_once(' ')?.0)).unwrap_or(named)
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod header;
 mod input;
 mod large_objects;
 mod lines;
+pub mod listing;
 pub mod offsets;
 pub mod outline;
 pub mod rewrite;

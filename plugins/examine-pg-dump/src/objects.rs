@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_core::drill::{Compared, Comparison};
 use longshore_core::manifest::Manifest;
 use longshore_pg_archive::Facts;
+use longshore_pg_archive::listing::{description, split_owner};
 
 use crate::surroundings::Surroundings;
 use crate::unless;
@@ -109,7 +110,7 @@ fn not(subject: &str, aspect: &str, why: &str) -> Comparison {
 fn objects<'a>(toc: &'a [String], roles: &BTreeSet<&str>) -> Objects<'a> {
     let mut objects = Objects::new();
     for line in toc {
-        let Some(rest) = line.splitn(4, ' ').nth(3) else { continue };
+        let Some(rest) = description(line) else { continue };
         let known = KINDS.iter().find(|kind| rest.strip_prefix(**kind).is_some_and(|rest| rest.starts_with(' ')));
         let kind = known.map_or_else(|| rest.split(' ').next().unwrap_or_default(), |kind| &rest[..kind.len()]);
         let rest = rest[kind.len()..].trim_start_matches(' ');
@@ -120,20 +121,11 @@ fn objects<'a>(toc: &'a [String], roles: &BTreeSet<&str>) -> Objects<'a> {
         if DATA.contains(&kind) || of_large_object || second_step {
             continue;
         }
-        let (name, owner) = owner(rest, roles);
+        let (name, owner) = split_owner(rest, roles);
         objects.entry(Object { kind, name }).or_default().push(owner);
     }
     objects.values_mut().for_each(|owners| owners.sort_unstable());
     objects
-}
-
-/// A line's end is the owner, whose name may have spaces.
-fn owner<'a>(line: &'a str, roles: &BTreeSet<&str>) -> (&'a str, &'a str) {
-    let ends = |role: &&&str| line.strip_suffix(**role).is_some_and(|line| line.ends_with(' '));
-    match roles.iter().filter(ends).max_by_key(|role| role.len()) {
-        Some(role) => (&line[..line.len() - role.len() - 1], &line[line.len() - role.len()..]),
-        None => line.rsplit_once(' ').unwrap_or((line, "")),
-    }
 }
 
 fn names<'a>(kind: &'a str, before: &'a Objects<'a>, after: &'a Objects<'a>) -> impl Iterator<Item = Object<'a>> {

@@ -11,6 +11,7 @@ use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
+use longshore_pg_archive::listing::{description, split_owner};
 use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
 use serde::Deserialize;
@@ -238,7 +239,7 @@ const LATER: [&str; 26] = [
 
 /// Whether a line of a list is of an entry of this kind.
 fn kind_is(line: &str, kind: &str) -> bool {
-    let rest = line.splitn(4, ' ').nth(3).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(' '));
+    let rest = description(line).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(' '));
     // `TABLE DATA public t app` is no table: a schema of the name DATA is none that a dump brings along by chance.
     rest.is_some_and(|rest| {
         !["DATA ", "ATTACH ", "ACL ", "TABLE ", "TABLES "].iter().any(|more| rest.starts_with(more))
@@ -249,8 +250,8 @@ fn kind_is(line: &str, kind: &str) -> bool {
 pub(crate) fn named(lines: &[&str], kind: &str) -> Vec<String> {
     let begins = format!("{kind} - ");
     let name = |line: &&str| {
-        let rest = line.splitn(4, ' ').nth(3)?.strip_prefix(&begins)?;
-        Some(rest.rsplit_once(' ').map_or(rest, |(name, _)| name).to_owned())
+        let rest = description(line)?.strip_prefix(&begins)?;
+        Some(split_owner(rest, [] as [&str; 0]).0.to_owned())
     };
     lines.iter().filter_map(name).collect()
 }
@@ -349,13 +350,9 @@ fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTr
     }
 }
 
-/// Who owns an entry of the list, which is its last word unless one of these names ends it, too: a name may hold spaces.
+/// The owner of an entry of the list, where it has one.
 fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
-    if let Some(name) = known.iter().find(|name| name.contains(' ') && line.ends_with(&format!(" {name}"))) {
-        return Some(name.clone());
-    }
-    let owner = line.rsplit_once(' ')?.1;
-    (!owner.is_empty()).then(|| owner.to_owned())
+    Some(split_owner(line, known).1.to_owned()).filter(|owner| !owner.is_empty())
 }
 
 /// The roles that are to be renamed and that nothing wanted names, as far as its record tells: misspelt, most likely.

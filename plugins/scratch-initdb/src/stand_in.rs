@@ -7,6 +7,7 @@ use longshore_core::error::printable;
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_pg_archive::Facts;
+use longshore_pg_archive::listing::split_owner;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::server::identifier;
 
@@ -79,14 +80,9 @@ impl Missing {
     }
 }
 
-/// The owner of an entry of a list, which is its last word unless a known role ends it, too: a name may hold spaces.
+/// The owner of an entry of a list, where it has one.
 fn owner(line: &str, facts: &Facts) -> Option<String> {
-    let spaced = facts.roles.iter().filter(|name| name.contains(' '));
-    if let Some(name) = spaced.filter(|name| line.ends_with(&format!(" {name}"))).max_by_key(|name| name.len()) {
-        return Some(name.clone());
-    }
-    let owner = line.rsplit_once(' ')?.1;
-    (!owner.is_empty()).then(|| owner.to_owned())
+    Some(split_owner(line, &facts.roles).1.to_owned()).filter(|owner| !owner.is_empty())
 }
 
 #[cfg(test)]
