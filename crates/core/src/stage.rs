@@ -232,6 +232,11 @@ pub trait Locks: Send + Sync {
     /// Until when what is under `key` cannot be removed, by the store's own word, and [`DateTime::MAX_UTC`] until somebody lifts it;
     /// `None`: nothing keeps it, or these credentials are not told.
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>>;
+
+    /// Lists the keys that a plain deletion hides, although a version beneath is locked. Nothing where the store keeps no versions.
+    async fn hidden(&self) -> Result<Vec<Key>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Something in a destination.

@@ -15,6 +15,7 @@ use object_store::{Extensions, GetOptions, ObjectStore};
 
 use crate::ask::Asking;
 use crate::bucket::{Backend, Bucket};
+use crate::version::Keeping;
 use crate::wire::Heard;
 
 /// How objects are locked that are made.
@@ -128,6 +129,20 @@ impl Locks for Bucket {
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
         let until = self.backend.lock_of(&self.backend.place.path(key)?, None).await?;
         Ok(until.filter(|until| *until > Utc::now()))
+    }
+
+    async fn hidden(&self) -> Result<Vec<Key>> {
+        let Some(versions) = &self.backend.versions else { return Ok(Vec::new()) };
+        if versions.keeping(&self.backend).await? == Keeping::Latest {
+            return Ok(Vec::new());
+        }
+        let mut locked = Vec::new();
+        for (name, version) in versions.hidden(&self.backend).await? {
+            let Some(key) = self.backend.place.key(&name) else { continue };
+            let until = self.backend.lock_of(&self.backend.place.path(&key)?, Some(&version)).await?;
+            locked.extend(until.filter(|until| *until > Utc::now()).map(|_| key));
+        }
+        Ok(locked)
     }
 }
 

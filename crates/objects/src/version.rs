@@ -1,5 +1,7 @@
 //! Versions of objects, in buckets that keep what is written over or removed, as S3 tells of them.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use longshore_core::{Kind, Result};
 use object_store::path::Path;
@@ -44,6 +46,8 @@ struct Page {
 struct Listed {
     key: String,
     version_id: String,
+    #[serde(default)]
+    is_latest: bool,
 }
 
 /// A version of an object, or a mark that says that it was removed.
@@ -69,17 +73,22 @@ impl Versions {
         }
     }
 
+    /// One page of the versions of all names that begin with `prefix`, from where the page before it ended.
+    async fn page(&self, backend: &Backend, prefix: &str, before: Option<&Page>) -> Result<Page> {
+        let mut query = vec![("prefix", prefix), ("versions", "")];
+        if let Some(page) = before {
+            query.push(("key-marker", &page.next_key_marker));
+            query.push(("version-id-marker", &page.next_version_id_marker));
+        }
+        let asked = self.0.ask(&backend.place, Method::GET, &Path::ROOT, &query).await?;
+        asked.xml(&backend.place, "cannot list versions")
+    }
+
     /// What there is under exactly this name, marks after versions.
     pub(crate) async fn of(&self, backend: &Backend, path: &Path) -> Result<Vec<Version>> {
         let (mut versions, mut marks, mut before) = (Vec::new(), Vec::new(), None::<Page>);
         loop {
-            let mut query = vec![("prefix", path.as_ref()), ("versions", "")];
-            if let Some(page) = &before {
-                query.push(("key-marker", &page.next_key_marker));
-                query.push(("version-id-marker", &page.next_version_id_marker));
-            }
-            let asked = self.0.ask(&backend.place, Method::GET, &Path::ROOT, &query).await?;
-            let page: Page = asked.xml(&backend.place, "cannot list versions")?;
+            let page = self.page(backend, path.as_ref(), before.as_ref()).await?;
             for (found, listed, is_mark) in
                 [(&mut versions, &page.version, false), (&mut marks, &page.delete_marker, true)]
             {
@@ -93,6 +102,24 @@ impl Versions {
             }
             before = Some(page);
         }
+    }
+
+    /// The names that a mark hides, each with the newest version beneath it.
+    pub(crate) async fn hidden(&self, backend: &Backend) -> Result<Vec<(String, String)>> {
+        let (mut newest, mut hidden, mut before) = (BTreeMap::new(), Vec::new(), None::<Page>);
+        loop {
+            let mut page = self.page(backend, backend.place.prefix(), before.as_ref()).await?;
+            for version in std::mem::take(&mut page.version) {
+                // Of one name, the newest comes first.
+                newest.entry(version.key).or_insert(version.version_id);
+            }
+            hidden.extend(page.delete_marker.iter().filter(|mark| mark.is_latest).map(|mark| mark.key.clone()));
+            if !page.is_truncated {
+                break;
+            }
+            before = Some(page);
+        }
+        Ok(hidden.into_iter().filter_map(|name| newest.remove_entry(&name)).collect())
     }
 
     /// Removes one version, or without one what a removal takes away.

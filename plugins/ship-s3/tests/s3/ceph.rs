@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::quantity::Span;
@@ -186,4 +187,23 @@ async fn a_bit_that_another_real_store_saw_turned_is_sent_again() {
     let proxy = Proxy::start(ceph.address()).await;
     let store = s3(proxy.address(), KEY, SECRET, json!({ "region": REGION }));
     crate::network::a_turned_bit_is_sent_again(&proxy, &*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_hides_a_locked_version_is_listed() {
+    let ceph = ceph(Keeps::Locks).await;
+    let plain = store(&ceph, json!({ "prefix": "p" }));
+    let lock = json!({ "mode": "governance", "retain": "60s" });
+    let locking = store(&ceph, json!({ "prefix": "p", "object_lock": lock }));
+    let [locked, free, seen] = ["locked", "free", "seen"].map(|name| key(&format!("main/app/{name}.dump")));
+    locking.ship(&locked, from_bytes("x")).await.unwrap();
+    locking.ship(&seen, from_bytes("x")).await.unwrap();
+    plain.ship(&free, from_bytes("x")).await.unwrap();
+    assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), []);
+    for key in [&locked, &free] {
+        ceph.ask("DELETE", &format!("acme/p/{key}"), "", "", &[]);
+    }
+    let left: Vec<_> = plain.list().await.unwrap().map(|entry| entry.unwrap().key).collect().await;
+    assert_eq!(left, [seen]);
+    assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), [locked]);
 }
