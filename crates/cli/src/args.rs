@@ -297,7 +297,8 @@ pub(crate) struct Prune {
     /// Remove all backups of a series that its job no longer makes, such as those of a database that is gone.
     #[arg(long, value_name = "CLUSTER/SUBJECT")]
     pub(crate) retired: Option<String>,
-    /// Override a safety rule, this once: the newest backup is dated in the future, or far fewer backups are listed than last time.
+    /// Override a safety rule, this once: the newest backup is dated in the future; far fewer backups are listed than last time, or a
+    /// local destination is on another file system.
     #[arg(long, value_name = "RULE")]
     pub(crate) despite: Vec<Rule>,
     #[command(flatten)]

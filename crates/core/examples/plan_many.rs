@@ -23,7 +23,9 @@ fn main() {
     };
     let now = every_six_hours().last().unwrap();
     let start = Instant::now();
-    let plan = plan(&policy, &histories, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false }).unwrap();
+    let plan =
+        plan(&policy, &histories, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None })
+            .unwrap();
     let planned = start.elapsed().as_secs_f64();
     let backups: usize = plan.decisions.iter().map(Vec::len).sum();
     println!("{} of {backups} go, planned in {planned:.2} s", plan.removals.len());

@@ -1,11 +1,14 @@
 //! The backups of a destination, read from their manifests and from nothing else.
 
+mod lost;
 mod manifests;
 
 use std::collections::BTreeMap;
 
+use chrono::Utc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use self::lost::Lost;
 use crate::adopt::{Adopted, Refusal};
 use crate::error::{Error, Result};
 use crate::key::{BackupName, Key, PAGE};
@@ -64,6 +67,8 @@ pub struct Backup {
     pub manifest: Box<Manifest>,
     /// Whether its artifact lies there with the size that the manifest says.
     pub artifact: Presence,
+    /// What it takes there by the listing, whatever its manifest says, in bytes.
+    pub bytes: u64,
     /// What became known of it since.
     pub marks: Marks,
 }
@@ -97,17 +102,17 @@ impl Backup {
 
     /// What its owner should do about it, in words, although nothing speaks against it.
     pub fn advice(&self) -> Option<&'static str> {
-        self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again")
+        let ahead = || self.marks.are_ahead().then_some("marks dated in the future: verify again");
+        self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
     }
 
     /// What retention must know of it.
     pub fn candidate(&self) -> Candidate {
-        let details = self.manifest.details.as_ref().map_or(0, |details| details.sealed.bytes);
         Candidate {
             name: self.name.clone(),
             time: self.manifest.time.time(),
-            bytes: self.manifest.artifact.sealed.bytes + details,
-            good: self.is_good(),
+            bytes: self.bytes,
+            good: self.is_good() && !self.marks.doubted,
             verified: self.marks.verified(),
             drilled: self.marks.drilled(),
             held: self.marks.held.clone(),
@@ -127,14 +132,15 @@ impl Backup {
 
 impl Catalog {
     /// Reads the catalog of a destination. A listing or a connection that fails is an error: a catalog is whole or there is none.
-    /// A single manifest that is damaged or may not be read is reported beside the others.
+    /// A few manifests that are damaged or cannot be read are reported beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
             store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
-        let read = manifests::read(store, sizes.keys()).await?;
+        let lost = Lost::default();
+        let read = manifests::read(store, sizes.keys(), &lost).await?;
 
         let mut catalog = Self::default();
-        let mut marks = Self::read_marks(store, sizes.keys()).await?;
+        let mut marks = Self::read_marks(store, sizes.keys(), &lost).await?;
         let mut unclaimed = sizes;
         unclaimed.retain(|key, _| key.as_str() != PAGE);
         catalog.reports =
@@ -155,9 +161,13 @@ impl Catalog {
                         Some(bytes) if bytes == expected => Presence::Whole,
                         Some(bytes) => Presence::OtherSize(bytes),
                     };
-                    if let Some(details) = &manifest.details {
-                        unclaimed.remove(&details.key);
-                    }
+                    let details = manifest.details.as_ref().and_then(|details| unclaimed.remove(&details.key));
+                    let bytes = match artifact {
+                        Presence::Whole => expected,
+                        Presence::OtherSize(bytes) => bytes,
+                        Presence::Missing => 0,
+                    };
+                    let bytes = bytes.saturating_add(details.unwrap_or(0));
                     let marks = marks.remove(&name).unwrap_or_default();
                     for mark in &marks.names {
                         unclaimed.remove(&mark.key()?);
@@ -165,10 +175,16 @@ impl Catalog {
                     for details in &marks.details {
                         unclaimed.remove(details);
                     }
-                    let backup = Backup { name, manifest, artifact, marks };
+                    let backup = Backup { name, manifest, artifact, bytes, marks };
                     catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
                 }
             }
+        }
+        // Where nothing can be read at all, the destination is lost, and no file of it.
+        if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| Lost::is_of_destination(error))
+            && catalog.series.is_empty()
+        {
+            return Err(error.clone());
         }
         for backups in catalog.series.values_mut() {
             backups.sort_by_key(|backup| backup.manifest.time);
@@ -178,7 +194,12 @@ impl Catalog {
     }
 
     /// What the marks among these keys say, by the backup that they are about.
-    async fn read_marks(store: &dyn Store, keys: impl Iterator<Item = &Key>) -> Result<BTreeMap<BackupName, Marks>> {
+    async fn read_marks(
+        store: &dyn Store,
+        keys: impl Iterator<Item = &Key>,
+        lost: &Lost,
+    ) -> Result<BTreeMap<BackupName, Marks>> {
+        let now = Utc::now();
         let mut names: BTreeMap<BackupName, (Vec<MarkName>, Vec<Key>)> = BTreeMap::new();
         for key in keys {
             if let Some(name) = MarkName::of(key) {
@@ -189,7 +210,7 @@ impl Catalog {
         }
         stream::iter(names)
             .map(|(backup, (names, details))| async move {
-                Ok((backup, Marks { details, ..Marks::read(store, names).await? }))
+                Ok((backup, Marks { details, ..Marks::read(store, names, now, |error| lost.count(error)).await? }))
             })
             .buffered(FETCHES)
             .try_collect()

@@ -9,8 +9,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `hold.rs` | holds as they were seen, so that a deleted one is missed |
 //! | `summary.rs` | what the marks of one backup say together |
 
+mod hold;
 mod summary;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use crate::key::{BackupName, Key, Stamp};
 use crate::stage::{Ship, Store};
 use crate::stream::{collect, from_bytes};
 
+pub use self::hold::RememberedHold;
 pub use self::summary::Marks;
 
 /// The end, before the encryption's, of the key of a mark's details.

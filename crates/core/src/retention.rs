@@ -5,6 +5,8 @@
 //! A series is all backups of one subject by one job; each is decided for by itself, at each destination by itself. Its *good* backups
 //! count: those whose manifest and artifact are there, whole, with nothing known against them, and that are not dated in the future,
 //! which is: ahead of this host's clock by more than [`CLOCK_TOLERANCE`].
+//! Where a host knows runs of its own ([`OwnRuns`]), a backup counts only if one of these made it, if it is older than their reports, or
+//! if it was opened and decoded on that host: what others put there takes no place.
 //! All that one run made carries one time, so that it falls into one period. Of two backups of one time, which only adopted files can
 //! have, the one that is later by name counts as newer.
 //!
@@ -29,14 +31,15 @@
 //! # What never goes
 //!
 //! The newest `min_keep` good backups of a series; the newest that was verified, and that was drilled, where it lies; what a kept backup
-//! needs; what is held, locked by its store, being restored, or younger than `min_age`; and whatever is damaged or dated in the future,
-//! which a person should look at. `max_total_size` overrules the rules but none of these: of what only rules keep and nothing that stays
+//! needs; what is held, locked by its store, being restored, or younger than `min_age`; and whatever is damaged, dated in the future, or
+//! made by no run that this host knows, which a person should look at. `max_total_size` overrules the rules but none of these: of what only rules keep and nothing that stays
 //! needs, the oldest goes, with what only it needs, until the rest is small enough. `max_delete` puts off what would go beyond it. Backups
 //! that need each other in a circle stay, since there is no order to remove them in. A series that a person has retired keeps only what
 //! is needed, held, locked, being restored, too young or dated in the future.
 //!
 //! Refused are a policy without rules, and, for a series, a clock that is behind its newest good backup by more than
-//! [`CLOCK_TOLERANCE`].
+//! [`CLOCK_TOLERANCE`], unless the newest run of this host shows that the clock is right: then backups dated in the future are named,
+//! and the rest of the series is decided for.
 //!
 //! # By hand
 //!
@@ -54,12 +57,14 @@ mod calendar;
 mod need;
 mod one;
 mod order;
+mod own_runs;
 mod plan;
 mod policy;
 mod reason;
 
 pub use calendar::{Ago, Every, Period};
 pub use one::plan_one;
+pub use own_runs::OwnRuns;
 pub use plan::{CLOCK_TOLERANCE, Candidate, Circumstances, Decision, Fate, History, Hold, Plan, Regime, plan};
 pub use policy::{Count, Policy, zone};
 pub use reason::{Cause, Reason, in_words};

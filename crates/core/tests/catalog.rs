@@ -45,7 +45,7 @@ fn orphans(catalog: &Catalog) -> Vec<Key> {
 fn decided(policy: &Policy, backups: &[Backup]) -> Vec<Decision> {
     let now = Stamp::parse("2026-06-07_120000").expect("a time").time();
     let history = History { backups: backups.iter().map(Backup::candidate).collect(), regime: Regime::Policy };
-    let circumstances = Circumstances { now, needed: &BTreeMap::new(), trust_clock: false };
+    let circumstances = Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None };
     plan(policy, &[history], circumstances).expect("a plan").decisions.remove(0)
 }
 

@@ -366,7 +366,7 @@ impl Driller<'_> {
 
 /// Notes beside a backup what was found, where it was proven or is damaged.
 async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
-    let last = backup.marks.names.iter().map(|name| name.time).max();
+    let last = backup.marks.last();
     let now = Utc::now();
     let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
     let encrypt = match (&backup.manifest.artifact.encryption, &ground.job.encrypt) {

@@ -3,12 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::key::BackupName;
-use longshore_core::mark::{Mark, Says};
+use longshore_core::mark::{Mark, MarkName, RememberedHold, Says};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
 use crate::catalogs::{named, readable};
 use crate::config::Config;
+use crate::memory::Memory;
 use crate::problem::Problem;
 
 /// What is to be done with a backup's holds.
@@ -62,8 +63,15 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {
-            let Some((says, time, mark)) = what(backup, wish) else { continue };
+            // A hold whose mark was deleted is remembered here, and ends like any other.
+            let memory = Memory::look(config, &at.name).ok();
+            let is_remembered = memory.is_some_and(|memory| memory.holds.contains_key(&name));
+            let Some((says, time, mark)) = what(backup, wish, is_remembered) else { continue };
             let put = mark.put(&*at.store, &backup.name, says, time).await;
+            if let Ok(put) = &put {
+                // The next prune sees it all the same.
+                remember(config, &at.name, wish, put).ok();
+            }
             all.push(Marked {
                 destination: at.name.clone(),
                 name: backup.name.clone(),
@@ -84,12 +92,30 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
     Ok(all)
 }
 
+/// Remembers a hold that was made here, or forgets it.
+fn remember(config: &Config, destination: &str, wish: &Wish, put: &MarkName) -> Result<()> {
+    let mut memory = Memory::of(config, destination)?;
+    match wish {
+        Wish::Hold { until, why } => {
+            let hold = RememberedHold { made: put.time, until: *until, why: why.clone() };
+            memory.holds.insert(put.backup.clone(), hold);
+        }
+        Wish::Release => {
+            memory.holds.remove(&put.backup);
+        }
+    }
+    memory.keep()
+}
+
 /// The mark that fulfils a wish, and the time that it carries; none where there is nothing to release.
-fn what(backup: &Backup, wish: &Wish) -> Option<(Says, DateTime<Utc>, Mark)> {
+fn what(backup: &Backup, wish: &Wish, is_remembered: bool) -> Option<(Says, DateTime<Utc>, Mark)> {
     let now = Utc::now();
     let after = |says| backup.marks.latest(says).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));
     match wish {
         Wish::Hold { until, why } => Some((Says::Hold, after(Says::Released), mark(*until, why))),
-        Wish::Release => backup.marks.held.as_ref().map(|_| (Says::Released, after(Says::Hold), mark(None, ""))),
+        Wish::Release if backup.marks.held.is_some() || is_remembered => {
+            Some((Says::Released, after(Says::Hold), mark(None, "")))
+        }
+        Wish::Release => None,
     }
 }

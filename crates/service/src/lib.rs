@@ -43,6 +43,8 @@ pub mod identity;
 pub mod inspect;
 mod lock;
 mod memory;
+mod mount;
+mod opened;
 mod pause;
 mod place;
 pub mod problem;

@@ -1,13 +1,15 @@
 //! What this host remembers of a destination from one prune to the next, so that it notices when things are not as they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use longshore_core::key::Key;
+use longshore_core::catalog::Catalog;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::mark::RememberedHold;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -26,12 +28,33 @@ pub(crate) struct Memory {
     pub(crate) adopted: BTreeMap<String, usize>,
     /// The files without a manifest, and when each was seen first, by this host's clock.
     pub(crate) orphans: BTreeMap<Key, DateTime<Utc>>,
+    /// How many backups there were when a run reported that others are gone, until those are back or a person accepts the loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reported_loss: Option<usize>,
+    /// The jobs of which a prune reported that this host knows no runs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) unknown_runs: BTreeSet<String>,
+    /// The holds that were seen there, by backup, until they are released or end.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) holds: BTreeMap<BackupName, RememberedHold>,
+    /// Where the file system of its folder was mounted, if it is a folder of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mount_point: Option<PathBuf>,
 }
 
 impl Memory {
     /// What is remembered of a destination; of one that was never seen, nothing.
     pub(crate) fn of(config: &Config, destination: &str) -> Result<Self> {
-        let path = state_dir(config)?.join(format!("{destination}-{}.json", config.digest()));
+        Self::at(state_dir(config)?.join(file_name(config, destination)))
+    }
+
+    /// Reads the same without making a folder for it. Returns nothing where there is no place for one.
+    pub(crate) fn look(config: &Config, destination: &str) -> Result<Self> {
+        let folder = place::state_dir(config);
+        folder.map_or_else(|| Ok(Self::default()), |folder| Self::at(folder.join(file_name(config, destination))))
+    }
+
+    fn at(path: PathBuf) -> Result<Self> {
         let wrong = |error| {
             Error::io(
                 Stage::Retention,
@@ -52,6 +75,27 @@ impl Memory {
     /// Refuses what is less than two thirds of what was there: nothing but prune lets backups go, so the listing may be short.
     pub(crate) fn compare(&self, destination: &str, backups: usize) -> Result<()> {
         enough(destination, "backups", backups, self.backups)
+    }
+
+    /// Returns the holds that were deleted or shortened at a destination since they were seen there.
+    pub(crate) fn lost_holds(&self, catalog: &Catalog, now: DateTime<Utc>) -> BTreeMap<&BackupName, &RememberedHold> {
+        let unreadable: BTreeSet<_> = catalog.unreadable.iter().map(|(key, _)| key).collect();
+        let there: BTreeMap<_, _> = catalog.backups().map(|backup| (&backup.name, &backup.marks)).collect();
+        let lost = self.holds.iter().filter(|(name, hold)| match there.get(name) {
+            Some(marks) => hold.is_lost(marks, now),
+            None => hold.counts(now) && !unreadable.contains(&name.manifest()),
+        });
+        lost.collect()
+    }
+
+    /// Remembers the holds at a destination, and forgets those that were released or have ended.
+    pub(crate) fn remember_holds(&mut self, catalog: &Catalog, now: DateTime<Utc>) {
+        let lost: BTreeSet<BackupName> = self.lost_holds(catalog, now).into_keys().cloned().collect();
+        self.holds.retain(|name, _| lost.contains(name));
+        for backup in catalog.backups().filter(|backup| !lost.contains(&backup.name)) {
+            let hold = RememberedHold::of(&backup.marks).filter(|hold| hold.counts(now));
+            self.holds.extend(hold.map(|hold| (backup.name.clone(), hold)));
+        }
     }
 
     /// The same of files that were adopted.
@@ -76,6 +120,10 @@ impl Memory {
                 .hint("set state_dir in the configuration to a folder that this user can write to")
         })
     }
+}
+
+fn file_name(config: &Config, destination: &str) -> String {
+    format!("{destination}-{}.json", config.digest())
 }
 
 /// Refuses what is less than two thirds of what was there.

@@ -8,8 +8,9 @@ mod remove;
 mod report;
 #[cfg(test)]
 mod tests;
+mod warning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use longshore_core::adopt::Refusal;
@@ -19,7 +20,7 @@ use longshore_core::retention::{Fate, Policy, Regime};
 use longshore_core::{Error, Kind, Result, Stage};
 
 pub(crate) use self::decide::would_go;
-use self::decide::{Decided, decide};
+use self::decide::{Decided, Facts, decide};
 pub use self::one::{One, remove_one};
 use self::owner::Owner;
 use self::remove::remove;
@@ -28,8 +29,9 @@ pub(crate) use self::report::{by_name, in_words};
 use crate::catalogs::{Catalogued, catalogs};
 use crate::config::{Adoption, Config, Job};
 use crate::memory::Memory;
+use crate::mount;
 use crate::problem::Problem;
-use crate::run_report;
+use crate::run_report::{self, Known};
 use crate::sweep::sweep;
 
 /// Whether to act on a plan or only to show it.
@@ -61,7 +63,7 @@ pub struct Request<'a> {
 pub struct Despite {
     /// The newest backup is dated in the future.
     pub clock: bool,
-    /// There are far fewer backups than last time.
+    /// There are far fewer backups than last time, or the destination's folder is on another file system.
     pub listing: bool,
 }
 
@@ -80,6 +82,9 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
             // Where no policy decides, what killed runs left goes all the same.
             let ships = jobs.iter().any(|job| job.ship.contains(&destination));
             if let (true, None, Ok(at)) = (ships, request.retire, at) {
+                if request.despite.listing && request.mode == Mode::Act {
+                    mount::accept(config, &destination, &*at.store)?;
+                }
                 let swept = sweep_alone(config, &at, request.mode).await;
                 all.extend(swept.unwrap_or_else(|error| Some(failed(&destination, &error))));
             }
@@ -129,15 +134,7 @@ fn is_called(series: &Series, words: &str) -> bool {
 
 /// A destination where nothing could be decided.
 pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
-    Pruned {
-        destination: destination.to_owned(),
-        series: Vec::new(),
-        not_adopted: Vec::new(),
-        swept: Vec::new(),
-        problems: Vec::new(),
-        error: Some(error.into()),
-        refused: error.kind() == Kind::Refused,
-    }
+    Pruned { error: Some(error.into()), refused: error.kind() == Kind::Refused, ..Pruned::of(destination) }
 }
 
 /// Removes what killed runs left at a destination where no policy decides, and nothing else. Returns nothing if nothing was left.
@@ -155,12 +152,11 @@ pub(crate) async fn sweep_alone(config: &Config, at: &Catalogued, mode: Mode) ->
     if swept.is_empty() {
         return Ok(None);
     }
-    let destination = at.name.clone();
-    let (series, not_adopted, problems) = (Vec::new(), Vec::new(), Vec::new());
-    Ok(Some(Pruned { destination, series, not_adopted, swept, problems, error: None, refused: false }))
+    Ok(Some(Pruned { swept, ..Pruned::of(&at.name) }))
 }
 
 /// Prunes the series of some jobs at one destination, each as its regime says.
+#[cfg(test)]
 pub(crate) async fn at_destination(
     config: &Config,
     at: &Catalogued,
@@ -172,6 +168,25 @@ pub(crate) async fn at_destination(
     of_owners(config, at, &owners, request, regime).await
 }
 
+/// Prunes the series of a job at one destination at the end of a run, which made some backups there. A loss of backups that an
+/// earlier run has reported is a warning.
+pub(crate) async fn after_run(
+    config: &Config,
+    at: &Catalogued,
+    (job, policy): (&Job, &Policy),
+    made: &BTreeSet<BackupName>,
+    regime: impl Fn(&Series) -> Regime,
+) -> Result<Pruned> {
+    let request = Request {
+        job: Some(&job.name),
+        destination: Some(&at.name),
+        mode: Mode::Act,
+        despite: Despite::default(),
+        retire: None,
+    };
+    of_owners_after(config, at, &[Owner::Job(job, policy)], &request, regime, Some(made)).await
+}
+
 /// Prunes the series of some jobs and adoptions at one destination, each as its regime says.
 async fn of_owners(
     config: &Config,
@@ -180,21 +195,75 @@ async fn of_owners(
     request: &Request<'_>,
     regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
+    of_owners_after(config, at, owners, request, regime, None).await
+}
+
+/// The same, at the end of a run where one has just made backups.
+async fn of_owners_after(
+    config: &Config,
+    at: &Catalogued,
+    owners: &[Owner<'_>],
+    request: &Request<'_>,
+    regime: impl Fn(&Series) -> Regime,
+    made: Option<&BTreeSet<BackupName>>,
+) -> Result<Pruned> {
     let now = Utc::now();
     let backups = at.catalog.backups().count() + at.catalog.unreadable.len();
+    let mut pruned = Pruned::of(&at.name);
     let (mut memory, mut problems) = match Memory::of(config, &at.name) {
         Ok(memory) => (Some(memory), Vec::new()),
         Err(error) => (None, vec![Problem::from(&error)]),
     };
-    if let Some(memory) = memory.as_ref().filter(|_| !request.despite.listing) {
-        memory.compare(&at.name, backups)?;
-        for name in adopting(owners) {
-            memory.compare_adopted(&at.name, name, adopted_files(at, name))?;
+    if let Some(memory) = &mut memory {
+        match request.despite.listing {
+            true => {
+                memory.mount_point = mount::point(&*at.store);
+                let there: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+                memory.holds.retain(|name, _| there.contains(name));
+            }
+            false => {
+                if let Err(error) = memory.compare(&at.name, backups) {
+                    return lost(memory, backups, made, pruned, error);
+                }
+                for name in adopting(owners) {
+                    memory.compare_adopted(&at.name, name, adopted_files(at, name))?;
+                }
+            }
+        }
+        memory.reported_loss = None;
+    }
+    let mut facts = Facts { now, trust_clock: request.despite.clock, ..Facts::default() };
+    if let Some(memory) = &memory {
+        let there: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+        for (name, hold) in memory.lost_holds(&at.catalog, now) {
+            pruned.warnings.push(warning::lost_hold(name, there.contains(name)));
+            facts.lost_holds.insert(name.clone(), warning::still_held(hold));
         }
     }
     let mut decided: Vec<Decided<'_>> = Vec::new();
     for owner in owners {
-        decided.push(decide(at, *owner, &regime, now, request.despite.clock).await?);
+        let mut is_known = true;
+        let mut known = match owner.job().map(|job| Known::of(config, job)).transpose() {
+            Ok(known) => known.flatten(),
+            Err(error) => {
+                problems.push(Problem::from(&error));
+                is_known = false;
+                None
+            }
+        };
+        if let Some(known) = &mut known {
+            known.add(made.into_iter().flatten());
+        }
+        let own_runs = known.map(|known| known.at(&at.catalog));
+        decided.push(decide(at, *owner, &regime, &facts, own_runs.as_ref()).await?);
+        if let (Some(job), None, Some(memory)) = (owner.job(), own_runs, &mut memory) {
+            let made = |name: &BackupName| made.is_some_and(|made| made.contains(name));
+            let mut others = decided.last().into_iter().flat_map(|decided| decided.plan.decisions.iter().flatten());
+            if is_known && others.any(|decision| !made(&decision.name)) && memory.unknown_runs.insert(job.name.clone())
+            {
+                pruned.warnings.push(warning::unknown_runs(&job.name));
+            }
+        }
     }
     if request.retire.is_some() {
         decided.iter().try_for_each(Decided::refuse_to_retire_what_grows)?;
@@ -203,15 +272,8 @@ async fn of_owners(
         Mode::Act => remove(at, &decided).await,
         Mode::DryRun => BTreeMap::new(),
     };
-    let mut pruned = Pruned {
-        destination: at.name.clone(),
-        series: decided.iter().flat_map(|decided| decided.series(&failures)).collect(),
-        not_adopted: Vec::new(),
-        swept: Vec::new(),
-        problems: Vec::new(),
-        error: None,
-        refused: false,
-    };
+    pruned.series = decided.iter().flat_map(|decided| decided.series(&failures)).collect();
+    pruned.warnings.extend(pruned.series.iter().filter_map(warning::unproven));
     if request.mode == Mode::Act {
         for job in owners.iter().filter_map(|owner| owner.job()) {
             run_report::prune(&*at.store, &at.catalog.reports, &job.site.cluster.name, &job.name).await;
@@ -234,6 +296,7 @@ async fn of_owners(
             let left = adopted_files(at, name).saturating_sub(gone(&|series| series.adopted && series.job == name));
             memory.adopted.insert(name.to_owned(), left);
         }
+        memory.remember_holds(&at.catalog, now);
         problems.extend(memory.keep().err().as_ref().map(Problem::from));
     }
     if adopting(owners).next().is_some() {
@@ -246,6 +309,27 @@ async fn of_owners(
     }
     pruned.problems = problems;
     Ok(pruned)
+}
+
+/// Nothing is pruned where backups are gone. The first run that meets it fails in part, and a later one warns unless more are gone.
+fn lost(
+    memory: &mut Memory,
+    backups: usize,
+    made: Option<&BTreeSet<BackupName>>,
+    mut pruned: Pruned,
+    error: Error,
+) -> Result<Pruned> {
+    if made.is_none() {
+        return Err(error);
+    }
+    if memory.reported_loss.is_some_and(|then| backups >= then) {
+        let Problem { message, hint } = Problem::from(&error);
+        pruned.warnings.push(Problem { message: format!("nothing was pruned: {message}"), hint });
+        return Ok(pruned);
+    }
+    memory.reported_loss = Some(backups);
+    memory.keep()?;
+    Err(error)
 }
 
 /// The names of the adoptions among those whose series are pruned.
@@ -306,6 +390,7 @@ impl Decided<'_> {
                 remove: Vec::new(),
                 failed: Vec::new(),
                 refused: self.plan.refused.iter().find(|(refused, _)| *refused == place).map(|(_, error)| error.into()),
+                ahead: self.plan.ahead.iter().filter(|(at, _)| *at == place).map(|(_, name)| name.clone()).collect(),
                 ended: self.ended[place],
             };
             for decision in decisions {

@@ -27,9 +27,10 @@ use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::lock::JobLock;
+use crate::mount;
 use crate::pause;
 use crate::problem::Problem;
-use crate::prune::{self, Despite, Mode, Pruned, Request};
+use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
 use crate::report::{ArtifactReport, Compressed, DestinationReport, Outcome, Report};
 use crate::survey::{JobSurvey, Parallel, survey};
@@ -45,13 +46,15 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
     let verify = judges(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
-    let (destinations, left_out) = claimed_destinations(config, job, &lock).await?;
+    let mut warnings = Vec::new();
+    let (destinations, left_out) = claimed_destinations(config, job, &lock, &mut warnings).await?;
     // Far destinations are reached while the server is asked; where that fails, nobody waits for them.
     let (survey, room) = tokio::try_join!(survey(&dumps), async { Ok(room(&destinations).await) })?;
     // An artifact goes to all at once, so the least of them bounds how many are under way.
     let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
     let parallel = survey.parallel(bounds.chain([job.parallel]).min().unwrap_or(1));
-    let JobSurvey { server, subjects, missing, not_captured, is_standby, mut warnings, .. } = survey;
+    let JobSurvey { server, subjects, missing, not_captured, is_standby, warnings: surveyed, .. } = survey;
+    warnings.extend(surveyed);
     let (cramped, unknown_room) = cramped(room, &subjects);
     warnings.extend(cramped);
     match &parallel {
@@ -126,12 +129,19 @@ async fn claimed_destinations(
     config: &Config,
     job: &Job,
     lock: &JobLock,
+    warnings: &mut Vec<String>,
 ) -> Result<(Vec<(Destination, Option<Lock>)>, Vec<DestinationReport>)> {
     let mut ready = Vec::new();
     let mut errors: Vec<(String, Error)> = Vec::new();
     for name in &job.ship {
         let claimed = async {
             let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
+            match mount::expect(config, name, &*store) {
+                Err(error) if error.kind() == Kind::Refused => return Err(error),
+                // A host that remembers nothing backs up all the same.
+                Err(error) => warnings.push(error.chain()),
+                Ok(()) => {}
+            }
             let lock = match store.exclusive() {
                 Some(exclusive) => Some(exclusive.claim(&job.name, &lock.holder).await?),
                 None => None,
@@ -399,14 +409,8 @@ async fn let_go(
                 true => Regime::Policy,
                 false => Regime::LeaveAlone,
             };
-            let request = Request {
-                job: Some(&job.name),
-                destination: Some(&destination.name),
-                mode: Mode::Act,
-                despite: Despite::default(),
-                retire: None,
-            };
-            prune::at_destination(config, &at, &[(job, policy)], &request, regime).await
+            let made = artifacts.iter().filter_map(|artifact| artifact.name.clone()).collect();
+            prune::after_run(config, &at, (job, policy), &made, regime).await
         };
         all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
     }

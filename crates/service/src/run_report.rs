@@ -7,12 +7,14 @@
 //! | `made.rs` | what a verb did, as its report tells it |
 //! | `folder.rs` | the reports in `state_dir/runs/`, and the marks of runs under way |
 //! | `delivery.rs` | shipping reports to destinations |
+//! | `own.rs` | the runs of a job that this host knows, for retention |
 //! | `surplus.rs` | which reports are too old or too many |
 //! | `read.rs` | the last runs of each job, read from here and from destinations |
 
 mod delivery;
 mod folder;
 mod made;
+mod own;
 mod read;
 mod surplus;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod tests;
 mod under_way;
 
 pub use self::made::Made;
+pub(crate) use self::own::Known;
 pub(crate) use self::read::{Found, JobKey, LastRuns, last_runs};
 pub(crate) use self::surplus::prune;
 pub(crate) use self::under_way::RUN;

@@ -9,6 +9,7 @@ use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
 use longshore_core::retention::Policy;
+use longshore_core::run_report::{Id, Outcome, RunReport};
 use longshore_core::subject::Subject;
 use longshore_testkit::memory::MemoryStore;
 
@@ -121,4 +122,27 @@ pub(crate) async fn with_backup() -> (MemoryStore, Catalogued) {
     put(&store, &manifest());
     let at = catalogued(&store).await;
     (store, at)
+}
+
+/// Puts the report of a run that made these backups where this host keeps its reports.
+pub(crate) fn put_report(config: &Config, time: &str, made: &[BackupName]) {
+    let job = config.jobs.values().next().unwrap();
+    let text = include_bytes!("../../core/testdata/run-report-1.json");
+    let mut report = RunReport::from_bytes("x", text).unwrap();
+    report.begun = Stamp::parse(time).unwrap().time();
+    report.id = Id::new(report.begun, "run", "0");
+    report.outcome = Outcome::Done;
+    let subject = report.subjects.iter().find(|subject| subject.backup.is_some()).unwrap().clone();
+    report.subjects = made
+        .iter()
+        .map(|name| {
+            let mut subject = subject.clone();
+            subject.backup = Some(name.clone());
+            subject
+        })
+        .collect();
+    let folder = config.state_dir.clone().unwrap().join("runs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = format!("{}-{}.{}.json", job.name, config.digest(), report.id);
+    std::fs::write(folder.join(file), report.to_bytes().unwrap()).unwrap();
 }

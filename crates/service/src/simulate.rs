@@ -117,7 +117,11 @@ pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
             let error = Error::new(Stage::Retention, Kind::Usage, "--for", message);
             return Err(error.hint("take a shorter time or fewer runs"));
         }
-        let mut plan = plan(policy, &history, Circumstances { now, needed: &BTreeMap::new(), trust_clock: false })?;
+        let mut plan = plan(
+            policy,
+            &history,
+            Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None },
+        )?;
         let gone: HashSet<_> = plan.removed().map(|decision| decision.name.clone()).collect();
         if !gone.is_empty() {
             history[0].backups.retain(|backup| !gone.contains(&backup.name));

@@ -3,6 +3,7 @@
 mod drills;
 mod growth;
 mod judge;
+mod lost;
 mod not_captured;
 mod report;
 mod runs;
@@ -21,6 +22,8 @@ use serde_json::{Map, Value};
 
 use self::drills::drills;
 use self::judge::{Seen, Terms, good_once, judge, vanished};
+#[cfg(test)]
+pub(crate) use self::lost::lost;
 pub use self::not_captured::NotCaptured;
 pub use self::report::{
     AtDestination, Attention, Copies, DestinationStatus, DrillTime, Level, Matter, Newest, Proved, RestoreTime,
@@ -61,6 +64,7 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
                 let (told, more) = destination(&at, want).await;
                 destinations.push(told);
                 attention.extend(more);
+                attention.extend(lost::lost(config, &at, now));
                 read.push(at);
             }
             Err(error) => {

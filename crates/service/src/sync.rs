@@ -22,8 +22,10 @@ use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
 use crate::hold::mark;
 use crate::lock::JobLock;
+use crate::mount;
 use crate::problem::Problem;
 use crate::prune;
+use crate::run_report::Known;
 use crate::verify::note;
 
 /// What to do about backups that are damaged.
@@ -119,7 +121,7 @@ pub async fn sync(
         }
         Repair::No => BTreeMap::new(),
     };
-    let mut plan = plan(job, &all, &damaged, repair)?;
+    let mut plan = plan(job, Known::of(config, job)?.as_ref(), &all, &damaged, repair)?;
     plan.hopeless.splice(..0, problems);
     let copies = match mode {
         Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(None, 0.0, Ok(()))).collect(),
@@ -151,7 +153,7 @@ async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
 /// holds the job's lock.
 pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(Vec<Copied>, Damaged)> {
     let (all, _) = read(config, job).await;
-    let mut plan = plan(job, &all, &BTreeMap::new(), Repair::No)?;
+    let mut plan = plan(job, Known::of(config, job)?.as_ref(), &all, &BTreeMap::new(), Repair::No)?;
     for copies in &mut plan.copies {
         copies.retain(|planned| planned.backup.manifest.run == run);
     }
@@ -163,6 +165,11 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     let reads = job.ship.iter().map(async |name| {
         let read = async {
             let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
+            match mount::expect(config, name, &*store) {
+                Err(error) if error.kind() == Kind::Refused => return Err(error),
+                // What could not be compared or remembered, the next run reports.
+                _ => {}
+            }
             let catalog = Catalog::read(&*store).await?;
             Ok(Catalogued { name: name.clone(), store, catalog })
         };
@@ -242,7 +249,13 @@ impl Planned<'_> {
     }
 }
 
-fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair) -> Result<Plan<'a>> {
+fn plan<'a>(
+    job: &Job,
+    known: Option<&Known>,
+    all: &'a [Catalogued],
+    damaged: &Damaged,
+    repair: Repair,
+) -> Result<Plan<'a>> {
     let wrong = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
             // Where all was read, it was found sound now.
@@ -309,7 +322,7 @@ fn plan<'a>(job: &Job, all: &'a [Catalogued], damaged: &Damaged, repair: Repair)
             error: Problem::from(unreadable[name]),
             damaged: true,
         }));
-        let gone = prune::would_go(job, at, copies.iter().map(|planned| planned.backup))?;
+        let gone = prune::would_go(job, known, at, copies.iter().map(|planned| planned.backup))?;
         copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
         // The newest first, and what a database needs before it.
         copies.sort_by_key(|planned| {
@@ -424,7 +437,7 @@ mod tests {
         let name = crate::sample::manifest().name().unwrap();
         mark(None, "a bit flipped").put(&store, &name, Says::Damaged, Utc::now()).await.unwrap();
         let at = [catalogued(&store).await];
-        let planned = plan(&job(None), &at, &BTreeMap::new(), Repair::No).unwrap();
+        let planned = plan(&job(None), None, &at, &BTreeMap::new(), Repair::No).unwrap();
         assert!(planned.hopeless.len() == 1 && planned.hopeless[0].damaged);
         let (found, _) = damaged(&job(None), &at, Mode::Act, &unwatched()).await;
         assert!(found.is_empty());

@@ -1,5 +1,7 @@
 //! Reading backups back: sizes, digests, and, where they can be opened, a decode to the end.
 
+mod remark;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,7 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
+use self::remark::{Origins, remarks};
 use crate::catalogs::{Catalogued, adopted, catalogs, means, unknown};
 use crate::config::{Config, Job};
 use crate::hold::mark;
@@ -139,8 +142,9 @@ impl Reader<'_> {
     /// Reads backups back, from one destination or from all.
     pub async fn read(&self, which: &Which, only: Option<&str>) -> Result<Vec<ReadBack>> {
         let catalogs = catalogs(self.config, only).await?;
+        let origins = Origins::of(self.config);
         let reads = catalogs.iter().map(async |(destination, at)| match at {
-            Ok(at) => self.at(at, which).await,
+            Ok(at) => self.at(at, which, &origins).await,
             Err(error) => vec![unread(destination, "", error)],
         });
         let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
@@ -154,15 +158,20 @@ impl Reader<'_> {
     }
 
     /// Reads back what lies at one destination.
-    async fn at(&self, at: &Catalogued, which: &Which) -> Vec<ReadBack> {
+    async fn at(&self, at: &Catalogued, which: &Which, origins: &Origins<'_>) -> Vec<ReadBack> {
         // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| unread(&at.name, key.as_str(), error)).collect();
         let backups = chosen(at, which);
         self.progress.planned(backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add));
-        let reads = backups.into_iter().map(async |backup| self.one(at, backup).await);
+        let reads = backups.into_iter().map(async |backup| {
+            let mut read = self.one(at, backup).await?;
+            origins.note(backup, &mut read);
+            Some(read)
+        });
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
         all.extend(read.into_iter().flatten());
+        all.extend(remarks(self.config, at, which).await);
         all
     }
 

@@ -56,6 +56,6 @@ pub async fn withdraw(
 
 /// A time after all of a backup's marks.
 fn after_all(backup: &Backup) -> DateTime<Utc> {
-    let last = backup.marks.names.iter().map(|mark| mark.time.time()).max();
+    let last = backup.marks.last().map(|last| last.time());
     last.map_or_else(Utc::now, |last| Utc::now().max(last + TimeDelta::seconds(1)))
 }

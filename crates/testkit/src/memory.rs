@@ -36,6 +36,8 @@ pub enum Fault {
     Vanish,
     /// It fails with [`Kind::Unavailable`] after so many bytes, or entries of a list.
     FailAfter(u64),
+    /// It fails with [`Kind::Failed`], as a bad sector makes it.
+    Break,
     /// It never comes to an end.
     Block,
 }
@@ -133,6 +135,7 @@ impl MemoryStore {
             None => Ok(None),
             Some(Fault::Deny) => Err(Error::new(Stage::Ship, Kind::Denied, key, "denied on purpose")),
             Some(Fault::Vanish) => Err(Error::new(Stage::Ship, Kind::NotFound, key, "gone on purpose")),
+            Some(Fault::Break) => Err(Error::new(Stage::Ship, Kind::Failed, key, "unreadable on purpose")),
             Some(Fault::FailAfter(count)) => Ok(Some(count)),
             Some(Fault::Block) => std::future::pending().await,
         }

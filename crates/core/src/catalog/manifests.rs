@@ -5,6 +5,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::FETCHES;
+use super::lost::Lost;
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{BackupName, Key};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -34,15 +35,20 @@ pub(super) struct Read {
     pub(super) manifest: Result<Box<Manifest>>,
 }
 
-/// Reads those among the keys, in batches: they are large, and are not moved together once more. One that is damaged or may not be read
-/// is told beside the others, one that went away is left out; what says nothing about a manifest, such as a lost connection, is an error.
-pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>) -> Result<Vec<Vec<Read>>> {
+/// Reads those among the keys, in batches: they are large, and are not moved together once more. One that is damaged or cannot be read
+/// is told beside the others, one that went away is left out; more than a few that were lost with a connection are an error.
+pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lost: &Lost) -> Result<Vec<Vec<Read>>> {
     let manifests = keys.filter_map(|key| Some(Named { name: BackupName::of_manifest(key)?, key: key.clone() }));
     let batches = bodies(store, manifests.collect()).map(|batch| async move {
-        let parsed = tokio::task::spawn_blocking(move || batch?.into_iter().filter_map(parse).collect());
-        parsed.await.unwrap_or_else(|error| {
-            Err(Error::new(Stage::Catalog, Kind::Failed, "", "reading manifests was cut").because(error))
-        })
+        let batch = batch?;
+        let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
+        // One that is gone is no backup any more.
+        let is_lost = |error: &&Error| error.kind() != Kind::NotFound && Lost::is_of_destination(error);
+        failed.filter(is_lost).try_for_each(|error| lost.count(error))?;
+        let parsed = tokio::task::spawn_blocking(move || batch.into_iter().filter_map(parse).collect());
+        parsed
+            .await
+            .map_err(|error| Error::new(Stage::Catalog, Kind::Failed, "", "reading manifests was cut").because(error))
     });
     batches.buffered(BATCHES).try_collect().await
 }
@@ -69,15 +75,13 @@ fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<Body>>
     gathered.buffered(BATCHES).boxed()
 }
 
-fn parse((Named { name, key }, body): Body) -> Option<Result<Read>> {
+fn parse((Named { name, key }, body): Body) -> Option<Read> {
     let manifest = match body {
         Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Box::new),
         // Withdrawn since it was listed: another prune was at work, and the backup is no more.
         Err(error) if error.kind() == Kind::NotFound => return None,
-        // One that may not be read, or has no end, hides no other.
-        Err(error) if matches!(error.kind(), Kind::Denied | Kind::Corrupt) => Err(error),
-        // A lost connection says nothing about the manifest.
-        Err(error) => return Some(Err(error)),
+        // One that cannot be read hides no other.
+        Err(error) => Err(error),
     };
-    Some(Ok(Read { name, key, manifest }))
+    Some(Read { name, key, manifest })
 }

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Mark, MarkName, Says};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::key::{Key, Stamp};
-use crate::retention::Hold;
+use crate::retention::{CLOCK_TOLERANCE, Hold};
 use crate::stage::Store;
+
+/// How long at most a restore wants its backup to stay without another word.
+const LONGEST_RESTORE: TimeDelta = TimeDelta::days(7);
+/// How far ahead a mark may be dated by a clock that is wrong, and not by a person.
+const PLAUSIBLE: TimeDelta = TimeDelta::days(7);
 
 /// What the marks of one backup say together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +30,12 @@ pub struct Marks {
     pub(crate) by_drill: BTreeSet<MarkName>,
     /// Marks that do not count.
     pub(crate) withdrawn: BTreeSet<MarkName>,
+    /// Marks dated in the future, which say nothing. A hold holds, whatever its date.
+    pub(crate) ahead: BTreeSet<MarkName>,
+    /// Marks that cannot be read, and why, in words.
+    pub unread: Vec<(MarkName, String)>,
+    /// Whether a mark states damage that is dated a little ahead: by the clock of another host, it may be true.
+    pub(crate) doubted: bool,
 }
 
 impl Marks {
@@ -33,24 +44,42 @@ impl Marks {
         Self { held, ..Self::default() }
     }
 
-    /// What marks say; of those whose names do not tell, the content is fetched. One that cannot be read holds its backup. A failed
-    /// connection is an error.
-    pub async fn read(store: &dyn Store, names: Vec<MarkName>) -> Result<Self> {
-        let mut marks = Self { names, ..Self::default() };
-        let others =
-            marks.names.iter().filter(|name| matches!(name.says, Says::Restoring | Says::Damaged | Says::Withdrawn));
+    /// What marks say at `now`; of those whose names do not tell, the content is fetched. One that cannot be read holds its backup. A
+    /// failed connection is an error once `lost` says so.
+    pub async fn read(
+        store: &dyn Store,
+        names: Vec<MarkName>,
+        now: DateTime<Utc>,
+        lost: impl Fn(&Error) -> Result<()>,
+    ) -> Result<Self> {
+        let is_ahead = |name: &&MarkName| name.time.time() > now + CLOCK_TOLERANCE && name.says != Says::Hold;
+        let ahead: BTreeSet<MarkName> = names.iter().filter(is_ahead).cloned().collect();
+        let doubted = ahead.iter().any(|name| name.says == Says::Damaged && name.time.time() <= now + PLAUSIBLE);
+        let mut marks = Self { names, ahead, doubted, ..Self::default() };
+        let others = marks.names.iter().filter(|name| {
+            matches!(name.says, Says::Restoring | Says::Damaged | Says::Withdrawn) && !marks.ahead.contains(name)
+        });
         let read: Vec<MarkName> = marks.holds().chain(others).cloned().collect();
         for name in &read {
             let (mark, readable) = match Mark::get(store, name).await {
                 Ok(mark) => (mark, true),
                 Err(error) if error.kind() == Kind::NotFound => continue,
-                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Denied) => {
-                    (Mark { why: format!("its mark cannot be read: {error}"), ..Mark::default() }, false)
+                Err(error) => {
+                    if !matches!(error.kind(), Kind::Corrupt | Kind::Denied) {
+                        lost(&error)?;
+                    }
+                    let why = format!("its mark cannot be read: {error}");
+                    marks.unread.push((name.clone(), error.chain()));
+                    (Mark { why, ..Mark::default() }, false)
                 }
-                Err(error) => return Err(error),
             };
             match name.says {
-                Says::Restoring => marks.restoring_until = marks.restoring_until.max(mark.until),
+                Says::Restoring => {
+                    // A restore that takes longer marks its backup again.
+                    let longest = name.time.time() + LONGEST_RESTORE;
+                    let until = if readable { mark.until.map(|until| until.min(longest)) } else { Some(longest) };
+                    marks.restoring_until = marks.restoring_until.max(until);
+                }
                 // One that cannot be read may be a drill's.
                 Says::Damaged if !readable || mark.verdict.is_some() => {
                     marks.by_drill.insert(name.clone());
@@ -58,7 +87,9 @@ impl Marks {
                 Says::Damaged => {}
                 Says::Withdrawn => {
                     let of = |label: &String| marks.names.iter().find(|name| name.label() == *label).cloned();
-                    let withdrawn: Vec<MarkName> = mark.withdraws.iter().filter_map(of).collect();
+                    // What is found later is not withdrawn before.
+                    let withdrawn = mark.withdraws.iter().filter_map(of).filter(|wrong| wrong.time <= name.time);
+                    let withdrawn: Vec<MarkName> = withdrawn.collect();
                     marks.withdrawn.extend(withdrawn);
                 }
                 _ => {
@@ -86,9 +117,20 @@ impl Marks {
         self.counting(says).map(|name| name.time).max()
     }
 
-    /// The marks that say this and were not withdrawn.
+    /// The marks that say this, are not dated in the future, and were not withdrawn.
     pub fn counting(&self, says: Says) -> impl Iterator<Item = &MarkName> {
-        self.names.iter().filter(move |name| name.says == says && !self.withdrawn.contains(name))
+        let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.ahead.contains(name);
+        self.names.iter().filter(move |name| name.says == says && counts(name))
+    }
+
+    /// When the last mark was made that is not dated in the future.
+    pub fn last(&self) -> Option<Stamp> {
+        self.names.iter().filter(|name| !self.ahead.contains(name)).map(|name| name.time).max()
+    }
+
+    /// Whether marks are dated in the future.
+    pub fn are_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     /// Whether it was read back whole, and no damage was found since.
@@ -138,6 +180,6 @@ impl Marks {
 }
 
 /// Whether one hold lasts at least as long as another.
-fn outlasts(one: &Hold, other: &Hold) -> bool {
+pub(super) fn outlasts(one: &Hold, other: &Hold) -> bool {
     one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Regime;
-use super::plan::{Candidate, Circumstances, Decision, Fate, Plan, exempt, future_dated};
+use super::plan::{Candidate, Circumstances, Decision, Fate, Plan, exempt, future_dated, unproven};
 use super::policy::Policy;
 use super::reason::{Cause, Reason};
 use crate::key::BackupName;
@@ -40,17 +40,18 @@ fn reasons(
     backup: &Candidate,
     circumstances: Circumstances<'_>,
 ) -> Vec<Reason> {
-    let Circumstances { now, needed, .. } = circumstances;
-    let others: Vec<&&Candidate> =
-        series.iter().filter(|other| other.name != backup.name && other.good && !future_dated(other, now)).collect();
+    let Circumstances { now, needed, own_runs, .. } = circumstances;
+    let counts = |other: &Candidate| other.good && !future_dated(other, now) && !unproven(other, own_runs);
+    let others: Vec<&&Candidate> = series.iter().filter(|other| other.name != backup.name && counts(other)).collect();
     let is_last = |of: fn(&Candidate) -> bool| of(backup) && !others.iter().any(|other| of(other));
     let floors = [
         (others.len() < policy.min_keep.get() as usize, Reason::LastGood),
         (is_last(|backup| backup.verified), Reason::NewestVerified),
         (is_last(|backup| backup.drilled), Reason::NewestDrilled),
     ];
-    // A damaged backup is no floor.
-    let floors = floors.into_iter().filter(|(holds, _)| *holds && backup.good).map(|(_, reason)| reason);
+    // A damaged backup is no floor, nor is one of unknown origin.
+    let is_floor = backup.good && !unproven(backup, own_runs);
+    let floors = floors.into_iter().filter(|(holds, _)| *holds && is_floor).map(|(_, reason)| reason);
     // A person may well remove what a wrong clock dated in the future.
     let exempt = exempt(policy, backup, Regime::Retire, now).filter(|reason| *reason != Reason::FutureDated);
     let within = series.iter().filter(|other| other.needs.contains(&backup.name)).map(|other| &other.name);

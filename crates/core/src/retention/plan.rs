@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::calendar::Every;
 use super::need::{Needs, Place};
 use super::order::{Order, Turn};
+use super::own_runs::OwnRuns;
 use super::policy::Policy;
 use super::reason::{Cause, Reason};
 use crate::error::{Error, Kind, Result, Stage};
@@ -78,6 +79,8 @@ pub struct Circumstances<'a> {
     pub needed: &'a BTreeMap<BackupName, BTreeSet<BackupName>>,
     /// Whether a person has said that this host's clock is right, whatever the backups' dates say.
     pub trust_clock: bool,
+    /// The runs of the job that this host has reports of; `None` where it has none, and every backup counts.
+    pub own_runs: Option<&'a OwnRuns>,
 }
 
 /// What is decided for all series of one job at one destination.
@@ -89,6 +92,9 @@ pub struct Plan {
     pub removals: Vec<(usize, usize)>,
     /// The histories, by their places, for which nothing could be decided, and why. All of them stays.
     pub refused: Vec<(usize, Error)>,
+    /// Backups dated in the future by a clock that is not this host's, by the places of their histories. They stay, and count for
+    /// nothing.
+    pub ahead: Vec<(usize, BackupName)>,
     /// By how many bytes what must stay exceeds `max_total_size`.
     pub excess_bytes: u64,
 }
@@ -132,13 +138,18 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
         // Of two of one time, the one that is later by name counts as newer: some order there must be, and always the same.
         newest_first.sort_unstable_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
         let regime = match wrong_clock(&newest_first, circumstances) {
-            Some(error) if history.regime == Regime::Policy => {
+            Some(Clock::Unknown(error)) if history.regime == Regime::Policy => {
                 plan.refused.push((place, error));
                 Regime::LeaveAlone
             }
+            Some(Clock::Right) if history.regime == Regime::Policy => {
+                let ahead = newest_first.iter().filter(|backup| future_dated(backup, circumstances.now));
+                plan.ahead.extend(ahead.map(|backup| (place, backup.name.clone())));
+                history.regime
+            }
             _ => history.regime,
         };
-        judged.push(judge(policy, newest_first, regime, circumstances.now));
+        judged.push(judge(policy, newest_first, regime, circumstances));
     }
     let all: Vec<Vec<&Candidate>> = judged.iter().map(|judged| judged.newest_first.clone()).collect();
     let all: Vec<&[&Candidate]> = all.iter().map(Vec::as_slice).collect();
@@ -203,20 +214,36 @@ impl Judged<'_> {
     }
 }
 
-/// Why nothing can be decided by this host's clock, if so.
-fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) -> Option<Error> {
+/// What is known of this host's clock where the newest good backup is ahead of it.
+enum Clock {
+    /// A run of this host is as new as the clock: another clock was wrong.
+    Right,
+    /// Nothing shows which clock is wrong, so nothing can be decided.
+    Unknown(Error),
+}
+
+/// Compares this host's clock with the newest good backup. Returns `None` if that is not ahead.
+fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) -> Option<Clock> {
     let newest = newest_first.iter().find(|backup| backup.good)?;
     if circumstances.trust_clock || !future_dated(newest, circumstances.now) {
         return None;
+    }
+    if circumstances.own_runs.is_some_and(|runs| !runs.are_ahead_of(circumstances.now)) {
+        return Some(Clock::Right);
     }
     let message = format!(
         "the newest backup is dated {}, but by this host's clock it is {}: one of the clocks is wrong",
         newest.time, circumstances.now
     );
-    Some(
+    Some(Clock::Unknown(
         Error::new(Stage::Retention, Kind::Refused, newest.name.as_str(), message)
             .hint("set the clock right; or if it is right, say so with `longshore prune --despite clock`, as long as that backup is there"),
-    )
+    ))
+}
+
+/// Returns true for a backup that no run of this host made, where it knows its runs.
+pub(super) fn unproven(backup: &Candidate, own_runs: Option<&OwnRuns>) -> bool {
+    own_runs.is_some_and(|runs| !runs.vouch_for(&backup.name, backup.time))
 }
 
 pub(super) fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
@@ -224,7 +251,13 @@ pub(super) fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
 }
 
 /// Collects for each backup of a series why it stays.
-fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, now: DateTime<Utc>) -> Judged<'a> {
+fn judge<'a>(
+    policy: &Policy,
+    newest_first: Vec<&'a Candidate>,
+    regime: Regime,
+    circumstances: Circumstances<'_>,
+) -> Judged<'a> {
+    let Circumstances { now, own_runs, .. } = circumstances;
     let cause = if regime == Regime::Retire { Cause::Retired } else { Cause::NoRule };
     let mut reasons: Vec<Vec<Reason>> = match regime {
         Regime::LeaveAlone => vec![vec![Reason::LeftAlone]; newest_first.len()],
@@ -233,11 +266,14 @@ fn judge<'a>(policy: &Policy, newest_first: Vec<&'a Candidate>, regime: Regime, 
         }
     };
     if regime == Regime::Policy {
+        for (backup, reasons) in newest_first.iter().zip(&mut reasons) {
+            reasons.extend(unproven(backup, own_runs).then_some(Reason::Unproven));
+        }
         let counted: Vec<(usize, &Candidate)> = newest_first
             .iter()
             .copied()
             .enumerate()
-            .filter(|(_, backup)| backup.good && !future_dated(backup, now))
+            .filter(|(_, backup)| backup.good && !future_dated(backup, now) && !unproven(backup, own_runs))
             .collect();
         count(policy, &counted, |place, reason| reasons[place].push(reason));
     }
@@ -348,7 +384,10 @@ fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, most: u64) -> u64 {
     let mut total: u128 = 0;
     let mut needing: HashMap<Place, usize> = needs.outside().map(|(place, _)| (place, 1)).collect();
     for (history, place) in &staying {
-        total += u128::from(judged[*history].newest_first[*place].bytes);
+        // What others put there makes no room for itself.
+        if !judged[*history].reasons[*place].contains(&Reason::Unproven) {
+            total += u128::from(judged[*history].newest_first[*place].bytes);
+        }
         for need in needs.of((*history, *place)) {
             *needing.entry(*need).or_default() += 1;
         }

@@ -56,6 +56,8 @@ pub enum Reason {
     FutureDated,
     /// Something speaks against it: a person should look.
     NotGood,
+    /// No run that this host knows made it, and it was not opened here: a person should look.
+    Unproven,
     /// `max_delete`: enough others go this time.
     Later,
     /// Its series is left alone this time.
@@ -92,6 +94,7 @@ impl fmt::Display for Reason {
             Self::Young { until } => write!(f, "younger than min_age until {}", day(until)),
             Self::FutureDated => f.write_str("dated in the future: look at the clocks"),
             Self::NotGood => f.write_str("damaged: look at it with `longshore verify`"),
+            Self::Unproven => f.write_str("of no run of this host: verify it with an identity, or remove it"),
             Self::Later => f.write_str("max_delete: goes next time"),
             Self::LeftAlone => f.write_str("left alone"),
         }

@@ -6,6 +6,7 @@ mod almanac;
 mod chance;
 mod invariants;
 mod model;
+mod origin;
 mod peer;
 mod scale;
 mod scars;

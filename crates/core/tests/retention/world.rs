@@ -100,7 +100,8 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Result<Plan> {
-        let circumstances = Circumstances { now: self.now, needed: &self.needed, trust_clock: self.trust_clock };
+        let circumstances =
+            Circumstances { now: self.now, needed: &self.needed, trust_clock: self.trust_clock, own_runs: None };
         plan(&self.policy, &self.histories, circumstances)
     }
 

@@ -7,13 +7,14 @@ use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
 use longshore_core::mark::Marks;
-use longshore_core::retention::{Circumstances, History, Plan, Regime, plan};
+use longshore_core::retention::{Circumstances, History, Hold, OwnRuns, Plan, Regime, plan};
 use longshore_core::{Error, Result};
 
 use super::owner::Owner;
 use super::removable::removables;
 use crate::catalogs::Catalogued;
 use crate::config::Job;
+use crate::run_report::Known;
 
 /// How many backups a store is asked about at once.
 const QUESTIONS: usize = 16;
@@ -36,17 +37,28 @@ type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
 /// What is needed, each with those that need it.
 pub(super) type Needed = BTreeMap<BackupName, BTreeSet<BackupName>>;
 
+/// What this host knows of the backups at a destination, besides what lies there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    /// The time by its clock.
+    pub(super) now: DateTime<Utc>,
+    /// Whether a person has said that the clock is right.
+    pub(super) trust_clock: bool,
+    /// Holds that were deleted there.
+    pub(super) lost_holds: BTreeMap<BackupName, Hold>,
+}
+
 /// Decides for the series of a job. What the plan would remove, the store is asked about: what it has locked stays.
 pub(super) async fn decide<'a>(
     at: &'a Catalogued,
     owner: Owner<'a>,
     regime: impl Fn(&Series) -> Regime,
-    now: DateTime<Utc>,
-    trust_clock: bool,
+    facts: &Facts,
+    own_runs: Option<&OwnRuns>,
 ) -> Result<Decided<'a>> {
     let mut locks = Locks::new();
     loop {
-        let decided = by_plan(&at.catalog, owner, &regime, &locks, now, trust_clock)?;
+        let decided = by_plan(&at.catalog, owner, &regime, &locks, facts, own_runs)?;
         let Some(store) = at.store.locks() else { return Ok(decided) };
         let going: BTreeSet<_> = decided.plan.removed().map(|decision| decision.name.clone()).collect();
         let unasked = removables(&at.catalog)
@@ -75,9 +87,10 @@ fn by_plan<'a>(
     owner: Owner<'a>,
     regime: impl Fn(&Series) -> Regime,
     locks: &Locks,
-    now: DateTime<Utc>,
-    trust_clock: bool,
+    facts: &Facts,
+    own_runs: Option<&OwnRuns>,
 ) -> Result<Decided<'a>> {
+    let Facts { now, trust_clock, ref lost_holds } = *facts;
     let mut needed = needed_by_unreadable(catalog);
     for backup in catalog.series.iter().filter(|(series, _)| !owner.makes(series)).flat_map(|(_, backups)| backups) {
         note_needs(&mut needed, backup);
@@ -86,6 +99,9 @@ fn by_plan<'a>(
     for (own, backups) in owner.series(catalog) {
         let candidates = backups.iter().map(|backup| {
             let mut candidate = backup.candidate();
+            if let Some(hold) = lost_holds.get(backup.name()) {
+                candidate.held = Some(hold.clone());
+            }
             candidate.locked_until = locks.get(backup.name()).copied().flatten();
             candidate
         });
@@ -93,13 +109,14 @@ fn by_plan<'a>(
         histories.push(History { backups: candidates.collect(), regime: regime(own) });
     }
     let ended = owner.ended(catalog, &histories, now);
-    let plan = plan(owner.policy(), &histories, Circumstances { now, needed: &needed, trust_clock })?;
+    let plan = plan(owner.policy(), &histories, Circumstances { now, needed: &needed, trust_clock, own_runs })?;
     Ok(Decided { owner, series, ended, plan })
 }
 
 /// The backups of a job that its policy would not keep at a destination, were these there as well.
 pub(crate) fn would_go<'a>(
     job: &Job,
+    known: Option<&Known>,
     at: &Catalogued,
     arriving: impl Iterator<Item = &'a Backup>,
 ) -> Result<BTreeSet<BackupName>> {
@@ -113,7 +130,9 @@ pub(crate) fn would_go<'a>(
         series.push(Backup { marks, ..backup.clone() });
     }
     let owner = Owner::Job(job, policy);
-    let decided = by_plan(&catalog, owner, |_| Regime::Policy, &Locks::new(), Utc::now(), true)?;
+    let facts = Facts { now: Utc::now(), trust_clock: true, ..Facts::default() };
+    let own_runs = known.map(|known| known.at(&catalog));
+    let decided = by_plan(&catalog, owner, |_| Regime::Policy, &Locks::new(), &facts, own_runs.as_ref())?;
     Ok(decided.plan.removed().map(|decision| decision.name.clone()).collect())
 }
 

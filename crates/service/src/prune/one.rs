@@ -16,6 +16,7 @@ use crate::catalogs::{Catalogued, adopted, catalogs, unknown};
 use crate::config::Config;
 use crate::memory::Memory;
 use crate::problem::Problem;
+use crate::run_report::Known;
 
 /// One backup that a person wants removed.
 #[derive(Debug, Clone, Copy)]
@@ -97,16 +98,8 @@ async fn at_destination(
     let mut memory = Memory::of(config, &at.name)?;
     // In a listing that is too short, what needs the backup may be missing.
     memory.compare(&at.name, at.catalog.backups().count() + at.catalog.unreadable.len())?;
-    let decided = decide(config, floors, at, backup).await?;
-    let mut pruned = Pruned {
-        destination: at.name.clone(),
-        series: Vec::new(),
-        not_adopted: Vec::new(),
-        swept: Vec::new(),
-        problems: Vec::new(),
-        error: None,
-        refused: false,
-    };
+    let decided = decide(config, floors, at, backup, &memory).await?;
+    let mut pruned = Pruned::of(&at.name);
     let failures = match one.mode {
         Mode::Act => remove(at, std::slice::from_ref(&decided)).await,
         Mode::DryRun => BTreeMap::new(),
@@ -133,7 +126,9 @@ async fn decide<'a>(
     floors: &'a Policy,
     at: &'a Catalogued,
     backup: &'a Backup,
+    memory: &Memory,
 ) -> Result<Decided<'a>> {
+    let now = Utc::now();
     let own = Series::of(&backup.manifest);
     let (series, backups) = at.catalog.series.get_key_value(&own).ok_or_else(|| {
         Error::new(Stage::Catalog, Kind::NotFound, backup.name.as_str(), "its series is not in the catalog")
@@ -141,6 +136,12 @@ async fn decide<'a>(
     let job = config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster);
     let policy = job.and_then(|job| job.retention.get(&at.name)).unwrap_or(floors);
     let mut candidates: Vec<_> = backups.iter().map(Backup::candidate).collect();
+    let lost_holds = memory.lost_holds(&at.catalog, now);
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.name == backup.name) {
+        candidate.held = lost_holds.get(&backup.name).map(|hold| hold.hold()).or(candidate.held.take());
+    }
+    let known = job.map(|job| Known::of(config, job)).transpose()?.flatten();
+    let own_runs = known.map(|known| known.at(&at.catalog));
     if let Some(store) = at.store.locks() {
         for candidate in candidates.iter_mut().filter(|candidate| candidate.name == backup.name) {
             for key in backup.manifest.keys()? {
@@ -149,7 +150,7 @@ async fn decide<'a>(
         }
     }
     let needed = needed(&at.catalog);
-    let circumstances = Circumstances { now: Utc::now(), needed: &needed, trust_clock: true };
+    let circumstances = Circumstances { now, needed: &needed, trust_clock: true, own_runs: own_runs.as_ref() };
     let mut plan = plan_one(policy, &candidates, &backup.name, circumstances);
     let fate = plan.decisions.iter().flatten().find(|decision| decision.name == backup.name);
     if let Some(Fate::Keep(reasons)) = fate.map(|decision| &decision.fate) {

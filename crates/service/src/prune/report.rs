@@ -23,6 +23,9 @@ pub struct Pruned {
     pub swept: Vec<Swept>,
     /// What went wrong besides, or should be looked at.
     pub problems: Vec<Problem>,
+    /// What its owner should hear, and what failed nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     /// Why nothing could be decided, if so.
     pub error: Option<Problem>,
     /// Whether that was for a safety rule.
@@ -63,6 +66,9 @@ pub struct SeriesPruned {
     pub failed: Vec<(BackupName, Problem)>,
     /// Why nothing was decided for it, if so: a safety rule.
     pub refused: Option<Problem>,
+    /// Backups dated in the future by a clock that is not this host's: they stay, and count for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<BackupName>,
     /// When its last backup was made, if the job went on without it: a database that is gone, or that fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<DateTime<Utc>>,
@@ -109,11 +115,28 @@ pub(crate) fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Resu
 }
 
 impl Pruned {
+    /// A destination where nothing was done yet.
+    pub(super) fn of(destination: &str) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            series: Vec::new(),
+            not_adopted: Vec::new(),
+            swept: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            error: None,
+            refused: false,
+        }
+    }
+
     /// Whether all that was decided was done.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
             && self.problems.is_empty()
-            && self.series.iter().all(|series| series.failed.is_empty() && series.refused.is_none())
+            && self
+                .series
+                .iter()
+                .all(|series| series.failed.is_empty() && series.refused.is_none() && series.ahead.is_empty())
             && self.swept.iter().all(|swept| swept.error.is_none())
     }
 

@@ -1,6 +1,7 @@
 //! What prune promises, against a destination in memory that fails on purpose.
 
 mod adopted;
+mod hostile;
 mod one;
 
 use std::collections::BTreeSet;

@@ -137,7 +137,7 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
 fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<Drilled> {
     let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
     let drills = all(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
-        let drills = backup.marks.names.iter().filter(|name| name.says == Says::Drilled);
+        let drills = backup.marks.counting(Says::Drilled);
         drills.map(move |name| (at, backup, name))
     });
     let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;

@@ -1,6 +1,7 @@
 //! Shipping run reports to the destinations of a job: created, never overwritten, with no more than
 //! the right to write.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -15,6 +16,8 @@ use longshore_core::{Kind, Result};
 
 use super::surplus::prune;
 use crate::config::{Config, Destination, Job};
+use crate::memory::Memory;
+use crate::mount;
 use crate::registry::Builder;
 
 /// The destinations that take the reports of a job.
@@ -22,8 +25,8 @@ pub(super) struct Delivery {
     cluster: String,
     job: String,
     /// With each destination, the policy there: where it locks what it takes, it locks reports, too,
-    /// and where backups are pruned, so are reports.
-    destinations: Vec<(String, Destination, Option<Policy>)>,
+    /// and where backups are pruned, so are reports. The last is where its file system was mounted.
+    destinations: Vec<(String, Destination, Option<Policy>, Option<PathBuf>)>,
     encrypt: Option<Builder<dyn Encrypt>>,
 }
 
@@ -40,7 +43,9 @@ impl Delivery {
     pub(super) fn of(config: &Config, job: &Job) -> Self {
         let destination = |name: &String| {
             let destination = config.destinations.get(name)?.clone();
-            Some((name.clone(), destination, job.retention.get(name).cloned()))
+            // What cannot be read is not compared: the run itself reports it.
+            let mount_point = Memory::look(config, name).ok().and_then(|memory| memory.mount_point);
+            Some((name.clone(), destination, job.retention.get(name).cloned(), mount_point))
         };
         Self {
             cluster: job.site.cluster.name.clone(),
@@ -53,9 +58,12 @@ impl Delivery {
     /// Ships reports to every destination, and removes what is too much there where nothing else
     /// does. Returns what failed, by destination.
     pub(super) async fn deliver(&self, letters: &[Letter], prunes: bool) -> Vec<(String, longshore_core::Error)> {
-        let deliveries = self.destinations.iter().map(async |(name, destination, policy)| {
+        let deliveries = self.destinations.iter().map(async |(name, destination, policy, mount_point)| {
             let delivered = async {
                 let store = destination.open_under(name, policy.as_ref())?;
+                if mount_point.as_ref().is_some_and(|before| mount::is_gone(before, &*store)) {
+                    return Ok(());
+                }
                 for letter in letters {
                     self.ship(&*store, letter).await?;
                 }

@@ -183,11 +183,16 @@ impl Folder {
         self.ids(REPORT)
     }
 
-    /// Reads a report, and the details that lie beside it.
-    pub(super) fn read(&self, id: &Id) -> Result<(RunReport, Details)> {
+    /// Reads a report.
+    pub(super) fn read_alone(&self, id: &Id) -> Result<RunReport> {
         let path = self.file(id, REPORT);
         let bytes = fs::read(&path).map_err(|error| failed(&path, "cannot read the run report", error))?;
-        let report = RunReport::from_bytes(&path.display().to_string(), &bytes)?;
+        RunReport::from_bytes(&path.display().to_string(), &bytes)
+    }
+
+    /// Reads a report, and the details that lie beside it.
+    pub(super) fn read(&self, id: &Id) -> Result<(RunReport, Details)> {
+        let report = self.read_alone(id)?;
         let details = fs::read(self.file(id, DETAILS)).ok();
         let details = details.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok((report, details.unwrap_or_default()))

@@ -31,8 +31,8 @@ pub(super) async fn drills(
     let mut marks: BTreeMap<&Series, Vec<(&Catalogued, &MarkName)>> = BTreeMap::new();
     for at in catalogs {
         for (series, backups) in at.catalog.series.iter().filter(|(series, _)| wanted(series)) {
-            let names = backups.iter().flat_map(|backup| &backup.marks.names);
-            let drilled = names.filter(|name| name.says == Says::Drilled).map(|name| (at, name));
+            let drilled = backups.iter().flat_map(|backup| backup.marks.counting(Says::Drilled));
+            let drilled = drilled.map(|name| (at, name));
             marks.entry(series).or_default().extend(drilled);
         }
     }

@@ -58,6 +58,10 @@ pub enum Matter {
     Missing,
     /// A backup is dated in the future, and counts for nothing.
     FutureDated,
+    /// A hold was deleted at a destination, or shortened.
+    HoldLost,
+    /// A destination has far fewer backups than the last prune left there, and nothing is pruned.
+    BackupsLost,
     /// Tables that were in the backup before are not in the newest.
     TablesVanished,
     /// A drill of the newest backup failed, and did not tell whether the backup was to blame.
@@ -97,6 +101,7 @@ impl Matter {
         match self {
             Self::Unjudged => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
+            Self::HoldLost | Self::BackupsLost => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
             Self::Unreadable | Self::Stale | Self::RunLost | Self::RunFailed | Self::Damaged => Level::Critical,
         }

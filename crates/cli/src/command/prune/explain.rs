@@ -102,7 +102,7 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
 }
 
 fn is_alarming(reason: &Reason) -> bool {
-    matches!(reason, Reason::NotGood | Reason::FutureDated)
+    matches!(reason, Reason::NotGood | Reason::FutureDated | Reason::Unproven)
 }
 
 /// How many stay and go, and what they take.
@@ -146,6 +146,7 @@ mod tests {
             }],
             failed: Vec::new(),
             refused: None,
+            ahead: Vec::new(),
             ended: None,
         };
         let rows = rows(&series);

@@ -118,6 +118,12 @@ fn problems(output: Output, pruned: &Pruned) {
     for error in &pruned.problems {
         output.problem(&format!("at \"{}\": {}", pruned.destination, error.message), error.hint.as_deref());
     }
+    for warning in &pruned.warnings {
+        output.warning(format_args!("at \"{}\": {}", pruned.destination, warning.message));
+        if let Some(hint) = &warning.hint {
+            output.hint(hint);
+        }
+    }
     for swept in &pruned.swept {
         if let Some(error) = &swept.error {
             output.problem(
@@ -134,6 +140,15 @@ fn problems(output: Output, pruned: &Pruned) {
                     series.cluster, series.subject, pruned.destination, error.message
                 ),
                 error.hint.as_deref(),
+            );
+        }
+        for name in &series.ahead {
+            output.problem(
+                &format!(
+                    "{name} at \"{}\" is dated in the future, and this host's clock is right by its own runs: it does not count",
+                    pruned.destination
+                ),
+                Some(&format!("find out which host dated it; `longshore remove {name}` removes it")),
             );
         }
         for (name, error) in &series.failed {

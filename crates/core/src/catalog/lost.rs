@@ -1,0 +1,40 @@
+//! Files of a destination that could not be read: a few are reported each, more mean that the
+//! destination is lost.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{Error, Kind, Result};
+
+/// How many files may fail before the destination counts as lost.
+const MOST: usize = 8;
+
+/// Counts the files that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Lost(AtomicUsize);
+
+impl Lost {
+    /// Returns true if an error may be one of the destination, and not of the file.
+    pub(super) fn is_of_destination(error: &Error) -> bool {
+        !matches!(error.kind(), Kind::Denied | Kind::Corrupt | Kind::Refused)
+    }
+
+    /// Counts a file. Fails with its error if the connection is lost, or once there are too many.
+    pub(super) fn count(&self, error: &Error) -> Result<()> {
+        let is_file_alone = error.kind() != Kind::Unavailable && self.0.fetch_add(1, Ordering::Relaxed) < MOST;
+        if is_file_alone { Ok(()) } else { Err(error.clone()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Stage;
+
+    #[test]
+    fn a_few_lost_files_are_no_lost_destination() {
+        let error = |kind| Error::new(Stage::Ship, kind, "x", "no answer");
+        let lost = Lost::default();
+        assert_eq!((0..10).take_while(|_| lost.count(&error(Kind::Failed)).is_ok()).count(), MOST);
+        assert!(Lost::default().count(&error(Kind::Unavailable)).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! The backups of other origin that were opened and decoded on this host: retention counts them from
+//! then on.
+//!
+//! ```text
+//! state_dir/opened/nightly-1f0c9a7e.<digits of the name>.json
+//! ```
+//! One small file for each backup that no run report of this host names. A destination cannot write
+//! there, and another artifact under the same name is another backup.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use longshore_core::catalog::Backup;
+use longshore_core::key::{BackupName, Stamp};
+use longshore_core::meter::Digest;
+use longshore_core::{Error, Result, Stage};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Job};
+use crate::memory::state_dir;
+use crate::place;
+
+/// How many digits of a name's digest make a file's name.
+const DIGITS: usize = 32;
+
+/// A backup that was opened and decoded on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    /// Its name.
+    backup: BackupName,
+    /// The time of its run.
+    time: Stamp,
+    /// The artifact that was opened.
+    sealed: Digest,
+}
+
+impl Opened {
+    /// Returns true for the backup that was opened, unless its artifact is another now.
+    pub(crate) fn is(&self, backup: &Backup) -> bool {
+        self.backup == backup.name && self.sealed == backup.manifest.artifact.sealed
+    }
+}
+
+fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("opened")
+}
+
+fn prefix(config: &Config, job: &Job) -> String {
+    format!("{}-{}.", job.name, config.digest())
+}
+
+/// Reads the backups of a job that were opened here. A note of a backup older than `since`, which
+/// counts without it, is removed.
+pub(crate) fn opened(config: &Config, job: &Job, since: DateTime<Utc>) -> Result<Vec<Opened>> {
+    let Some(folder) = place::state_dir(config).map(|state| folder(&state)) else { return Ok(Vec::new()) };
+    let failed = |error| failed(&folder, "cannot read which backups were opened here", error);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().to_string_lossy().starts_with(&prefix(config, job)) {
+            continue;
+        }
+        let bytes = match fs::read(entry.path()) {
+            Ok(bytes) => bytes,
+            // Removed by another process since it was listed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        // A damaged note proves nothing: the backup is to be opened again.
+        let Ok(opened) = serde_json::from_slice::<Opened>(&bytes) else { continue };
+        if opened.time.time() < since {
+            // One that stays is removed the next time.
+            fs::remove_file(entry.path()).ok();
+        } else {
+            all.push(opened);
+        }
+    }
+    Ok(all)
+}
+
+/// Notes that a backup was opened and decoded here.
+pub(crate) fn note(config: &Config, job: &Job, backup: &Backup) -> Result<()> {
+    let folder = folder(&state_dir(config)?);
+    let opened = Opened {
+        backup: backup.name.clone(),
+        time: backup.manifest.time,
+        sealed: backup.manifest.artifact.sealed.clone(),
+    };
+    let digits = Digest::of(backup.name.as_str().as_bytes());
+    let path = folder.join(format!("{}{}.json", prefix(config, job), &digits.hex()[..DIGITS]));
+    let written = || -> std::io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        serde_json::to_writer(&mut file, &opened)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    written().map_err(|error| failed(&path, "cannot note that a backup was opened here", error))
+}
+
+fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {
+    Error::io(Stage::Retention, path.display().to_string(), message, error)
+        .hint("set state_dir in the configuration to a folder that this user can write to")
+}

@@ -1,0 +1,166 @@
+//! A destination that others write to, and one that lost something.
+
+use longshore_core::catalog::Backup;
+use longshore_core::mark::MarkName;
+
+use super::*;
+use crate::opened;
+use crate::sample::put_report;
+use crate::status;
+
+impl Prune {
+    /// With runs of these days, of which this host has reports.
+    fn with_reports(policy: Policy, days: impl IntoIterator<Item = u32>) -> Self {
+        let prune = Self::new(policy);
+        for day in days {
+            let made = put_run(&prune.store, &time(day), &["app"]);
+            put_report(&prune.config, &time(day), &made);
+        }
+        prune
+    }
+
+    /// What a run does at its end that made these backups.
+    async fn after_run(&self, made: &[BackupName]) -> Result<Pruned> {
+        let at = catalogued(&self.store).await;
+        let job = self.config.jobs.values().next().unwrap();
+        let made = made.iter().cloned().collect();
+        after_run(&self.config, &at, (job, &job.retention[DESTINATION]), &made, |_| Regime::Policy).await
+    }
+
+    async fn attention(&self) -> Vec<status::Matter> {
+        let at = catalogued(&self.store).await;
+        status::lost(&self.config, &at, Utc::now()).into_iter().map(|it| it.matter).collect()
+    }
+}
+
+#[tokio::test]
+async fn junk_takes_no_place_until_it_was_opened_here() {
+    let prune = Prune::with_reports(last(3), 1..=5);
+    let junk = ["2026-05-05_040000", "2026-05-05_050000", "2026-05-05_060000"];
+    junk.iter().for_each(|time| drop(put_run(&prune.store, time, &["app"])));
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.succeeded(), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["03", "04", "05", "05", "05", "05"]);
+    let warning = pruned.warnings.iter().find(|warning| warning.message.contains("main/app")).unwrap();
+    assert!(warning.message.starts_with("3 backups of main/app"), "{}", warning.message);
+    assert!(warning.hint.as_ref().unwrap().contains("longshore verify main/app/app-2026-05-05_"));
+    // Opened here, one counts; changed since, it does not.
+    let at = catalogued(&prune.store).await;
+    let newest = |backup: &&Backup| backup.name.as_str() == "main/app/app-2026-05-05_060000";
+    let backup = at.catalog.backups().find(newest).unwrap();
+    let job = prune.config.jobs.values().next().unwrap();
+    opened::note(&prune.config, job, backup).unwrap();
+    let mut changed = backup.clone();
+    changed.manifest.artifact.sealed = longshore_core::meter::Digest::of(b"abd");
+    prune.store.put(&changed.name.manifest(), changed.manifest.to_bytes().unwrap());
+    prune.prune(&ACT).await;
+    assert_eq!(prune.days("app").await.len(), 6);
+    prune.store.put(&backup.name.manifest(), backup.manifest.to_bytes().unwrap());
+    prune.prune(&ACT).await;
+    assert_eq!(prune.days("app").await, ["04", "05", "05", "05", "05"]);
+}
+
+#[tokio::test]
+async fn backups_of_the_run_under_way_count_before_its_report() {
+    let prune = Prune::with_reports(last(1), 1..=2);
+    let made = put_run(&prune.store, &time(3), &["app"]);
+    let pruned = prune.after_run(&made).await.unwrap();
+    assert!(pruned.succeeded() && pruned.warnings.is_empty(), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["03"]);
+}
+
+#[tokio::test]
+async fn a_host_without_reports_counts_all_and_says_so_once() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let first = prune.prune(&ACT).await;
+    assert!(first.succeeded() && first.warnings[0].message.contains("no report of a run"), "{first:?}");
+    assert_eq!(prune.days("app").await, ["03"]);
+    assert!(prune.prune(&ACT).await.warnings.is_empty());
+}
+
+#[tokio::test]
+async fn backups_older_than_the_oldest_report_count() {
+    let prune = Prune::with_days(last(2), 1..=3);
+    let made = put_run(&prune.store, &time(4), &["app", "app-prod"]);
+    put_report(&prune.config, &time(4), &made);
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.succeeded() && pruned.warnings.is_empty(), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["03", "04"]);
+}
+
+#[tokio::test]
+async fn a_backup_of_the_future_alone_is_left_out() {
+    let prune = Prune::with_reports(last(1), 1..=3);
+    let ahead = Stamp::new(Utc::now() + TimeDelta::days(2)).to_string();
+    put_run(&prune.store, &ahead, &["app"]);
+    let pruned = prune.prune(&ACT).await;
+    assert!(!pruned.succeeded() && !pruned.was_refused());
+    let named: Vec<_> = pruned.series.iter().flat_map(|series| &series.ahead).map(|name| name.file_name()).collect();
+    assert_eq!(named.len(), 2, "globals and the database: {named:?}");
+    assert_eq!(prune.days("app").await.len(), 2, "the rest of the series is pruned");
+}
+
+#[tokio::test]
+async fn a_loss_fails_one_run_and_status_keeps_it() {
+    let prune = Prune::with_days(last(10), 1..=6);
+    assert!(prune.prune(&ACT).await.succeeded());
+    for day in 1..=4 {
+        ["app", "app-prod", "globals"].iter().for_each(|subject| prune.store.lose(&name(subject, day).manifest()));
+    }
+    let made = put_run(&prune.store, &time(7), &["app", "app-prod"]);
+    let error = prune.after_run(&made).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.remedy().unwrap().contains("longshore prune --despite listing"));
+    for _ in 0..2 {
+        let later = prune.after_run(&made).await.unwrap();
+        assert!(later.succeeded() && later.series.is_empty(), "{later:?}");
+        assert!(later.warnings[0].message.starts_with("nothing was pruned"), "{later:?}");
+        assert_eq!(prune.attention().await, [status::Matter::BackupsLost]);
+    }
+    // More are gone: that is another loss.
+    ["app", "app-prod"].iter().for_each(|subject| prune.store.lose(&name(subject, 5).manifest()));
+    assert!(prune.after_run(&made).await.is_err());
+    assert!(prune.after_run(&made).await.is_ok());
+    assert!(prune.prune(&ACT).await.refused, "by hand it is refused until a person accepts it");
+    let despite = Despite { listing: true, clock: false };
+    assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
+    assert!(prune.after_run(&made).await.unwrap().warnings.iter().all(|it| !it.message.starts_with("nothing")));
+    assert_eq!(prune.attention().await, []);
+}
+
+#[tokio::test]
+async fn a_deleted_hold_still_holds_and_is_reported() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    let wish = Wish::Hold { until: None, why: "an audit".to_owned() };
+    let held = "app-2026-05-01_030000";
+    hold(&prune.config, held, None, &wish).await.unwrap();
+    prune.prune(&ACT).await;
+    let delete = || {
+        let holds = prune.store.keys().into_iter().filter(|key| MarkName::of(key).is_some());
+        holds.for_each(|key| prune.store.lose(&key));
+    };
+    delete();
+    for _ in 0..2 {
+        let pruned = prune.prune(&ACT).await;
+        assert!(pruned.warnings.iter().any(|warning| warning.message.contains("was deleted or shortened")));
+        assert_eq!(prune.days("app").await, ["01", "03"]);
+        assert_eq!(prune.attention().await, [status::Matter::HoldLost]);
+    }
+    let released = hold(&prune.config, held, None, &Wish::Release).await.unwrap();
+    assert!(released[0].error.is_none());
+    assert_eq!(prune.attention().await, []);
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.succeeded() && prune.days("app").await == ["03"], "{pruned:?}");
+}
+
+#[tokio::test]
+async fn one_unreadable_manifest_stops_no_other_series() {
+    let prune = Prune::with_days(last(1), 1..=3);
+    prune.store.fault_at(Operation::Fetch, "app-prod-2026-05-03_030000.json", Fault::Break);
+    let pruned = prune.prune(&ACT).await;
+    assert!(pruned.error.is_none(), "{pruned:?}");
+    assert_eq!(prune.days("app").await, ["03"]);
+    prune.store.heal();
+    assert_eq!(prune.days("app-prod").await, ["02", "03"], "the newest that was read stays with what was not");
+    assert_eq!(prune.days("globals").await, ["02", "03"]);
+}

@@ -1,0 +1,117 @@
+//! The runs of a job that this host knows by its reports, for retention: no destination can forge
+//! them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use longshore_core::Result;
+use longshore_core::catalog::{Backup, Catalog};
+use longshore_core::key::BackupName;
+use longshore_core::retention::OwnRuns;
+use longshore_core::run_report::{Id, Outcome, RunReport};
+
+use super::folder::Folder;
+use super::under_way::RUN;
+use crate::config::{Config, Job};
+use crate::opened::{Opened, opened};
+
+/// What this host knows of the backups of a job.
+pub(crate) struct Known {
+    runs: OwnRuns,
+    opened: Vec<Opened>,
+}
+
+impl Known {
+    /// Reads the reports of a job's runs, and the backups that are known besides. Returns `None` if
+    /// this host has no report: a run under way shows nothing of its own clock.
+    pub(crate) fn of(config: &Config, job: &Job) -> Result<Option<Self>> {
+        let (mut reports, mut running) = (Vec::new(), Vec::new());
+        for (_, folder) in Folder::look(config, std::iter::once(job))? {
+            for id in folder.reports()?.iter().filter(|id| id.verb == RUN) {
+                // A report that is damaged shows when a run was, and no more.
+                reports.push((id.clone(), folder.read_alone(id).ok()));
+            }
+            let marks = folder.marks()?;
+            let of_run = |report: &RunReport| report.verb == RUN;
+            running.extend(marks.running.into_iter().filter(of_run).map(|report| report.id.time.time()));
+            let ended = marks.ended.into_iter().map(|(_, report)| report).filter(of_run);
+            reports.extend(ended.map(|report| (report.id.clone(), Some(report))));
+        }
+        let Some(mut runs) = own_runs(&reports) else { return Ok(None) };
+        runs.unreported.extend(running);
+        let opened = opened(config, job, runs.oldest)?;
+        Ok(Some(Self { runs, opened }))
+    }
+
+    /// The runs, with the backups at a destination that were opened here and have not changed since.
+    pub(crate) fn at(&self, catalog: &Catalog) -> OwnRuns {
+        let mut runs = self.runs.clone();
+        let is_unknown = |backup: &&Backup| !self.runs.vouch_for(&backup.name, backup.manifest.time.time());
+        for backup in catalog.backups().filter(is_unknown) {
+            if self.opened.iter().any(|opened| opened.is(backup)) {
+                runs.opened.insert(backup.name.clone());
+            }
+        }
+        runs
+    }
+
+    /// Adds backups that the run under way has made.
+    pub(crate) fn add<'a>(&mut self, made: impl IntoIterator<Item = &'a BackupName>) {
+        self.runs.made.extend(made.into_iter().cloned());
+    }
+
+    /// Returns true if a run of this host, or a look at the backup, tells where it came from.
+    pub(crate) fn vouch_for(&self, name: &BackupName, time: DateTime<Utc>) -> bool {
+        self.runs.vouch_for(name, time)
+    }
+}
+
+/// Reduces reports to what retention must know of them.
+fn own_runs(reports: &[(Id, Option<RunReport>)]) -> Option<OwnRuns> {
+    let times = || reports.iter().map(|(id, _)| id.time.time());
+    let is_cut_off = |report: &Option<RunReport>| {
+        // Of a damaged report, nothing is known either.
+        report.as_ref().is_none_or(|report| matches!(report.outcome, Outcome::Lost | Outcome::Interrupted))
+    };
+    let made = reports.iter().filter_map(|(_, report)| report.as_ref()).flat_map(|report| &report.subjects);
+    let made: BTreeSet<BackupName> = made.filter_map(|subject| subject.backup.clone()).collect();
+    let unreported = reports.iter().filter(|(_, report)| is_cut_off(report)).map(|(id, _)| id.time.time());
+    Some(OwnRuns {
+        oldest: times().min()?,
+        newest: times().max()?,
+        made,
+        unreported: unreported.collect(),
+        opened: BTreeSet::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use longshore_core::key::Stamp;
+    use longshore_testkit::memory::MemoryStore;
+
+    use super::*;
+    use crate::run_report::UnderWay;
+    use crate::sample::{catalogued, config, put_report};
+
+    #[tokio::test]
+    async fn a_run_under_way_alone_makes_no_host_known() {
+        let (folder, store) = (tempfile::tempdir().unwrap(), MemoryStore::new());
+        let config = config(folder.path(), &store, None);
+        let job = config.jobs.values().next().unwrap();
+        let under_way = UnderWay::begin(&config, RUN, Some(job));
+        assert!(Known::of(&config, job).unwrap().is_none());
+        // A run that was cut off long ago is a run, whose backups no report names.
+        let now = Utc::now();
+        put_report(&config, &Stamp::new(now - TimeDelta::days(9)).to_string(), &[]);
+        let known = Known::of(&config, job).unwrap().unwrap();
+        let runs = known.at(&catalogued(&store).await.catalog);
+        assert!(runs.newest < now - TimeDelta::days(8));
+        let name = |time| BackupName::new("main", "app", Stamp::new(time)).unwrap();
+        assert!(runs.vouch_for(&name(now), now), "the run under way is known");
+        let before = now - TimeDelta::days(1);
+        assert!(!runs.vouch_for(&name(before), before));
+        drop(under_way);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a read-back finds beside the bytes of backups: marks that cannot be read, holds that were
+//! deleted, and locked versions that a deletion hides.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use longshore_core::catalog::Backup;
+use longshore_core::key::BackupName;
+use longshore_core::mark::{Mark, MarkName};
+use longshore_core::pipeline::Depth;
+use longshore_core::stream::collect;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use super::{ReadBack, Which, chosen, unread};
+use crate::catalogs::Catalogued;
+use crate::config::{Config, Job};
+use crate::memory::Memory;
+use crate::opened;
+use crate::problem::Problem;
+use crate::run_report::Known;
+
+/// The most bytes that a mark may have which is the record of a drill.
+const MAX_MARK_BYTES: usize = 64 << 20;
+
+/// What this host knows of the backups of its jobs, read when it is first needed.
+pub(super) struct Origins<'a> {
+    config: &'a Config,
+    known: BTreeMap<&'a str, Option<Known>>,
+}
+
+impl<'a> Origins<'a> {
+    /// Reads the run reports of every job. Of a job whose reports cannot be read, nothing is known.
+    pub(super) fn of(config: &'a Config) -> Self {
+        let known = config.jobs.values().map(|job| (job.name.as_str(), Known::of(config, job).ok().flatten()));
+        Self { config, known: known.collect() }
+    }
+
+    fn job(&self, backup: &Backup) -> Option<(&'a Job, &Known)> {
+        let job = self.config.jobs.get(&backup.manifest.job)?;
+        let is_its = job.site.cluster.name == backup.manifest.cluster.name;
+        Some((job, self.known.get(job.name.as_str())?.as_ref()?)).filter(|_| is_its)
+    }
+
+    /// Notes a backup of other origin that was decoded here: retention counts it from then on.
+    pub(super) fn note(&self, backup: &Backup, read: &mut ReadBack) {
+        let Some((job, known)) = self.job(backup).filter(|_| read.error.is_none()) else { return };
+        let is_of_others = !known.vouch_for(&backup.name, backup.manifest.time.time());
+        if read.depth == Some(Depth::Decoded) && is_of_others {
+            read.unmarked = opened::note(self.config, job, backup).err().as_ref().map(Problem::from);
+        }
+    }
+}
+
+/// What is to be reported of a destination besides the backups that were read.
+pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> Vec<ReadBack> {
+    let mut all = Vec::new();
+    let told = |name: &str, error: &Error| ReadBack { damaged: false, ..unread(&at.name, name, error) };
+    for backup in chosen(at, which) {
+        for mark in &backup.marks.names {
+            match read_mark(at, mark).await {
+                Err(error) if error.kind() != Kind::NotFound => {
+                    all.push(told(backup.name.as_str(), &damaged_mark(mark, error)));
+                }
+                _ => {}
+            }
+        }
+    }
+    let lost = Memory::look(config, &at.name).map(|memory| {
+        let lost = memory.lost_holds(&at.catalog, Utc::now());
+        lost.into_keys().filter(|name| is_meant(which, name)).cloned().collect::<Vec<_>>()
+    });
+    match lost {
+        Ok(names) => all.extend(names.iter().map(|name| told(name.as_str(), &lost_hold(name)))),
+        Err(error) => all.push(told("", &error)),
+    }
+    if let Some(locks) = at.store.locks() {
+        match locks.hidden().await {
+            Ok(keys) => {
+                let hidden = keys.iter().filter(|key| BackupName::of_file(key).is_some());
+                all.extend(hidden.map(|key| told(key.as_str(), &hidden_version(key.as_str()))));
+            }
+            // Credentials that may not list versions see what is there.
+            Err(error) if error.kind() == Kind::Denied => {}
+            Err(error) => all.push(told("", &error)),
+        }
+    }
+    all
+}
+
+/// Reads a mark, or the record of a drill, to its end.
+async fn read_mark(at: &Catalogued, mark: &MarkName) -> Result<Mark> {
+    let key = mark.key()?;
+    let bytes = collect(at.store.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), "not a mark").because(error))
+}
+
+fn is_meant(which: &Which, name: &BackupName) -> bool {
+    match which {
+        Which::Named(words) => [name.as_str(), name.file_name()].contains(&words.as_str()),
+        Which::All | Which::Newest | Which::Sample(_) => true,
+    }
+}
+
+fn damaged_mark(mark: &MarkName, error: Error) -> Error {
+    let message = format!("its mark \"{}\" cannot be read", mark.label());
+    Error::new(Stage::Verify, Kind::Failed, mark.backup.as_str(), message)
+        .because(error)
+        .hint("the mark counts by its name; `longshore list` shows what is known of the backup")
+}
+
+fn lost_hold(name: &BackupName) -> Error {
+    let message = "it was held, and its hold was deleted or shortened at the destination";
+    Error::new(Stage::Verify, Kind::Failed, name.as_str(), message)
+        .hint(format!("hold it again with `longshore hold`, or end the hold with `longshore unhold {name}`"))
+}
+
+fn hidden_version(key: &str) -> Error {
+    let message = "a deletion hides it, and the store still keeps a locked version";
+    Error::new(Stage::Verify, Kind::Failed, key, message)
+        .hint("remove its delete marker to see it again, and find out which credentials deleted it")
+}
