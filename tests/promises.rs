@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_destination_is_not_believed;
 mod a_drill_finds_sabotage;
 mod a_drill_leaves_nothing;
 mod a_drill_takes_any_cluster;
