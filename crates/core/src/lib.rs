@@ -24,6 +24,7 @@
 //! | [`terms`] | how old a job's backups may be, and when its runs are due |
 //! | [`quantity`] | sizes and times as people write them |
 //! | [`credential`] | secrets that the service manager hands over |
+//! | [`regular_file`] | opening files where others may have put a link or a pipe |
 //! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
 //! | [`sqlstate`] | the code that a server gives an error |
 //!
@@ -51,6 +52,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod progress;
 pub mod quantity;
+pub mod regular_file;
 pub mod retention;
 pub mod root;
 pub mod run_report;

@@ -1,13 +1,14 @@
 //! Being the only one at work. A lock is held by an open file, not by a file's existence, so it ends with its process.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::error::{Error, Kind, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage, printable};
+use crate::regular_file;
 
 /// Who holds a lock: what the next one is told.
 #[derive(Debug, Clone)]
@@ -43,23 +44,32 @@ const MAX_HOLDER_BYTES: u64 = 4096;
 pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     let name = path.display().to_string();
     let failed = |message, error| Error::io(Stage::Lock, &name, message, error);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| failed("cannot open the lock file", error))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let unfit = |message: &str| {
+        Error::new(Stage::Lock, Kind::Refused, &name, message)
+            .hint("look who put it there, and remove it; a lock is a regular file of its own")
+    };
+    let file = regular_file::open(path, &mut options).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => unfit("is not a lock file").because(error),
+        _ => failed("cannot open the lock file", error),
+    })?;
+    // A second name could be that of any file of this user.
+    if file.metadata().map_err(|error| failed("cannot look at the lock file", error))?.nlink() > 1 {
+        return Err(unfit("is not a lock file: it has several names"));
+    }
     let locked = file.try_lock();
-    let mut written = String::new();
-    if let Err(error) = (&file).take(MAX_HOLDER_BYTES).read_to_string(&mut written) {
+    let mut written = Vec::new();
+    // It only says who holds the lock, so it may be anything.
+    if let Err(error) = (&file).take(MAX_HOLDER_BYTES).read_to_end(&mut written) {
         return Err(failed("cannot read the lock file", error));
     }
+    let written = String::from_utf8_lossy(&written).into_owned();
     match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let holder = if written.is_empty() { "another process" } else { written.trim() };
+            let holder = written.trim().lines().next().unwrap_or("another process");
+            let holder = printable(holder);
             return Err(Error::new(Stage::Lock, Kind::Locked, name, format!("held by {holder}"))
                 .hint("wait for it to end; the lock ends with its process, so there is nothing to remove"));
         }
@@ -94,5 +104,40 @@ mod tests {
         assert!(refused.to_string().contains("run of job nightly, process"), "{refused}");
         drop(first);
         assert!(acquire(&path, &holder).unwrap().previous.unwrap().contains("nightly"));
+    }
+
+    #[test]
+    fn a_lock_file_that_is_none_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };
+        std::fs::write(path("secret"), "kept").unwrap();
+        std::os::unix::fs::symlink(path("secret"), path("link.lock")).unwrap();
+        std::os::unix::fs::symlink(path("gone"), path("dangling.lock")).unwrap();
+        std::fs::hard_link(path("secret"), path("second.lock")).unwrap();
+        std::fs::create_dir(path("folder.lock")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("fifo.lock")).status().unwrap().success());
+        for name in ["link.lock", "dangling.lock", "second.lock", "folder.lock", "fifo.lock"] {
+            let refused = acquire(&path(name), &holder).unwrap_err();
+            assert_eq!(refused.kind(), Kind::Refused, "{name}: {}", refused.chain());
+        }
+        assert_eq!(std::fs::read(path("secret")).unwrap(), b"kept");
+        assert!(!path("gone").exists());
+    }
+
+    #[test]
+    fn bytes_in_a_lock_file_are_only_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nightly.lock");
+        let holder = Holder { work: "run of job nightly".into(), since: Utc::now() };
+        for bytes in [&b"\xff\xfe\0\x1b[31mred"[..], &[0; 100_000], b""] {
+            std::fs::write(&path, bytes).unwrap();
+            drop(acquire(&path, &holder).unwrap());
+            let first = acquire(&path, &holder).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            let refused = acquire(&path, &holder).unwrap_err();
+            assert!(refused.kind() == Kind::Locked && !refused.chain().contains('\x1b'), "{}", refused.chain());
+            drop(first);
+        }
     }
 }

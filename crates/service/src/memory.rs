@@ -1,7 +1,7 @@
 //! What this host remembers of a destination from one prune to the next, so that it notices when things are not as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::catalog::Catalog;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::RememberedHold;
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -64,7 +64,7 @@ impl Memory {
             )
             .hint("remove the file if it is damaged, or set state_dir in the configuration")
         };
-        let memory = match fs::read(&path) {
+        let memory = match regular_file::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(wrong(error)),

@@ -17,7 +17,7 @@ use longshore_core::check::Finding;
 use longshore_core::meter::Digest;
 use longshore_core::stage::Dump;
 use longshore_core::standby::{Paused, Replay, Standby};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Job};
@@ -77,7 +77,7 @@ impl Files {
 
     /// Returns the record, if there is one. One that cannot be read is a record, too: it was written by us.
     fn recorded(&self) -> Result<Option<Record>> {
-        let bytes = match fs::read(&self.record) {
+        let bytes = match regular_file::read(&self.record) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&self.record, "cannot read the record of a pause", error)),
@@ -111,8 +111,9 @@ impl Files {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    file.map_err(|error| failed(path, "cannot open it", error))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    regular_file::open(path, &mut options).map_err(|error| failed(path, "cannot open it", error))
 }
 
 fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {

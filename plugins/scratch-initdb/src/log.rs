@@ -1,12 +1,12 @@
 //! The server's log, read for the codes of what failed.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use longshore_core::SqlState;
 use longshore_core::sqlstate::Failure;
+use longshore_core::{SqlState, regular_file};
 
 /// The log of one server.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Log {
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::new();
-        let file = File::open(&self.path).and_then(|mut file| {
+        let file = regular_file::open(&self.path, OpenOptions::new().read(true)).and_then(|mut file| {
             file.seek(SeekFrom::Start(*read))?;
             file.read_to_end(&mut bytes)
         });

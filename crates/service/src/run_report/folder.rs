@@ -9,9 +9,9 @@
 //! Names begin with the job, or `_` where a verb is about none, and with what tells one
 //! configuration from others of this host.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use chrono::Utc;
 use longshore_core::meter::Digest;
 use longshore_core::run_report::{Details, Id, RunReport};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 
 use super::surplus::surplus;
 use crate::config::{Config, Job};
@@ -126,8 +126,8 @@ impl Folder {
         for id in self.ids(MARK)? {
             let path = self.file(&id, MARK);
             // One that its own process removed meanwhile, or that cannot be read, tells nothing.
-            let Ok(file) = File::open(&path) else { continue };
-            let Ok(bytes) = fs::read(&path) else { continue };
+            let Ok(file) = regular_file::open(&path, OpenOptions::new().read(true)) else { continue };
+            let Ok(bytes) = regular_file::read(&path) else { continue };
             let Ok(report) = RunReport::from_bytes(&path.display().to_string(), &bytes) else { continue };
             match file.try_lock() {
                 Ok(()) if path.exists() => marks.ended.push((Mark { path, _locked: file }, report)),
@@ -143,12 +143,15 @@ impl Folder {
     pub(super) fn add(&self, report: &mut RunReport, details: &Details) -> Result<Vec<u8>> {
         let path = self.file(&report.id, REPORT);
         let mut added = || -> std::io::Result<Vec<u8>> {
-            let lock = File::create(self.path.join(LOCK))?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            let lock = regular_file::open(&self.path.join(LOCK), &mut options)?;
             lock.lock()?;
             if path.exists() {
-                return fs::read(&path);
+                return regular_file::read(&path);
             }
-            report.previous = self.newest()?.map(fs::read).transpose()?.map(|bytes| Digest::of(&bytes));
+            report.previous =
+                self.newest()?.map(|newest| regular_file::read(&newest)).transpose()?.map(|bytes| Digest::of(&bytes));
             let bytes = report.to_bytes()?;
             if !details.is_empty() {
                 self.write(&self.file(&report.id, DETAILS), &details.to_bytes(&report.id)?)?;
@@ -186,14 +189,14 @@ impl Folder {
     /// Reads a report.
     pub(super) fn read_alone(&self, id: &Id) -> Result<RunReport> {
         let path = self.file(id, REPORT);
-        let bytes = fs::read(&path).map_err(|error| failed(&path, "cannot read the run report", error))?;
+        let bytes = regular_file::read(&path).map_err(|error| failed(&path, "cannot read the run report", error))?;
         RunReport::from_bytes(&path.display().to_string(), &bytes)
     }
 
     /// Reads a report, and the details that lie beside it.
     pub(super) fn read(&self, id: &Id) -> Result<(RunReport, Details)> {
         let report = self.read_alone(id)?;
-        let details = fs::read(self.file(id, DETAILS)).ok();
+        let details = regular_file::read(&self.file(id, DETAILS)).ok();
         let details = details.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok((report, details.unwrap_or_default()))
     }

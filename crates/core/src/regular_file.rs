@@ -1,0 +1,67 @@
+//! Regular files at paths where others may have put something else: a link is not followed, and no pipe is waited for.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// The most bytes that [`read`] takes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Opens a regular file with these options. Fails if a link, a pipe, a folder or a device is at the path.
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => unfit("a link"),
+        // A pipe that has no reader, and a socket.
+        Some(Errno::NXIO) => unfit("no regular file"),
+        _ => error,
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(unfit("no regular file")),
+    }
+}
+
+/// Reads a regular file. Fails as [`open`] does.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, OpenOptions::new().read(true))?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unfit(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, format!("{what}: look who put it there, and remove it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("there"), "text").unwrap();
+        symlink(path("there"), path("link")).unwrap();
+        symlink(path("gone"), path("dangling")).unwrap();
+        assert!(Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        assert_eq!(read(&path("there")).unwrap(), b"text");
+        for name in ["link", "dangling", "fifo", "."] {
+            assert!(read(&path(name)).is_err(), "{name}");
+            let mut write = OpenOptions::new();
+            write.read(true).write(true).create(true);
+            assert!(open(&path(name), &mut write).is_err(), "{name}");
+            assert!(open(&path(name), OpenOptions::new().write(true)).is_err(), "{name}");
+        }
+        assert!(!path("gone").exists());
+    }
+}
