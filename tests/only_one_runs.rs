@@ -1,6 +1,14 @@
 //! One run of a job at a time: the lock is an open file, so it ends with its process.
 
-use crate::support::{Ended, Job, Workshop};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::{Ended, Job, Workshop, files, finish};
+
+const ONE: &str = "[{ type = 'pg_dump', databases = ['postgres'] }]";
 
 #[test]
 fn a_second_run_exits_5_and_says_who_holds_it() {
@@ -32,4 +40,59 @@ fn a_killed_run_holds_no_lock() {
     first.kill().unwrap();
     first.wait().unwrap();
     workshop.longshore(&["run"]).expect(0);
+}
+
+/// The lock of the job that was run, and those at its destination.
+fn locks(workshop: &Workshop) -> Vec<PathBuf> {
+    let folders = [workshop.path("locks"), workshop.local()];
+    let all = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
+    all.filter(|path| path.extension().is_some_and(|extension| extension == "lock")).collect()
+}
+
+#[test]
+fn a_link_or_a_pipe_in_place_of_a_lock_is_refused() {
+    let workshop = Workshop::new();
+    workshop.configure(&Job { dump: ONE, ..Job::default() });
+    workshop.longshore(&["run"]).expect(0);
+    let (kept, gone) = (workshop.path("kept"), workshop.path("gone"));
+    fs::write(&kept, "kept").unwrap();
+    let locks = locks(&workshop);
+    assert_eq!(locks.len(), 2, "{locks:?}");
+    for lock in locks {
+        let begun = Instant::now();
+        let puts: [&dyn Fn(); 3] = [&|| symlink(&kept, &lock).unwrap(), &|| symlink(&gone, &lock).unwrap(), &|| {
+            finish(Command::new("mkfifo").arg(&lock)).expect(0);
+        }];
+        for put in puts {
+            fs::remove_file(&lock).unwrap();
+            put();
+            let ended = workshop.longshore(&["run"]);
+            assert_ne!(ended.code, Some(0), "{lock:?}");
+            ended.says("is not a lock file");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        // Bytes that are no text only say nothing.
+        fs::remove_file(&lock).unwrap();
+        fs::write(&lock, b"\xff\xfe\0").unwrap();
+        workshop.longshore(&["run"]).expect(0);
+    }
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+    assert!(!gone.exists());
+}
+
+#[test]
+fn two_jobs_with_one_subject_run_in_one_second() {
+    let workshop = Workshop::new();
+    let second =
+        format!("[job.second]\ncluster = 'main'\ndump = {ONE}\nencrypt = {{ type = 'none' }}\nship = ['local']\n");
+    workshop.configure(&Job { dump: ONE, more: &second, ..Job::default() });
+    for round in 1..=3 {
+        let runs = ["nightly", "second"].map(|job| workshop.start(&["run", job]));
+        for run in runs {
+            Ended::of(run.wait_with_output().unwrap()).expect(0);
+        }
+        let files = files(&workshop.local());
+        let manifests = files.iter().filter(|file| file.ends_with(".json") && file.matches('.').count() == 1);
+        assert_eq!(manifests.count(), 2 * round, "{files:?}");
+    }
 }

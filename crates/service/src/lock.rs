@@ -1,17 +1,25 @@
 //! One run of a job at a time.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{SecondsFormat, Utc};
-use longshore_core::key::Stamp;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use longshore_core::key::{Stamp, encode_name};
 use longshore_core::lock::{self, Holder, Lock};
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 
-use crate::config::Config;
+use crate::config::{Config, Job};
 use crate::place;
+
+/// The file that holds the time of the newest run of a cluster, as a hint.
+const NEWEST: &str = "newest";
+/// How far ahead the time in that file may be: more is of a clock that was set back.
+const AHEAD: TimeDelta = TimeDelta::seconds(2);
+/// How often to look whether the next second has begun.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The lock of a job, and the time that its run carries.
 pub(crate) struct JobLock {
@@ -25,20 +33,52 @@ pub(crate) struct JobLock {
 
 impl JobLock {
     /// Takes the lock of a job on this host.
-    pub(crate) async fn take(config: &Config, job: &str) -> Result<Self> {
+    pub(crate) async fn take(config: &Config, job: &Job) -> Result<Self> {
         let folder = lock_dir(config)?;
-        let mut holder = Holder { work: format!("run of job \"{job}\""), since: Utc::now() };
-        let mut lock = lock::acquire(&folder.join(format!("{job}-{}.lock", config.digest())), &holder)?;
-
-        // Names carry the second. The run before may have had this one.
-        let second = |holder: &Holder| holder.since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        while lock.previous.as_deref().is_some_and(|previous| previous.contains(&second(&holder))) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            holder.since = Utc::now();
-        }
+        let mut holder = Holder { work: format!("run of job \"{}\"", job.name), since: Utc::now() };
+        let mut lock = lock::acquire(&folder.join(format!("{}-{}.lock", job.name, config.digest())), &holder)?;
+        holder.since = free_second(&folder, &job.site.cluster.name).await?;
         lock.hold_as(&holder)?;
         Ok(Self { _lock: lock, time: Stamp::new(holder.since), holder })
     }
+}
+
+/// Waits for a second that no run of the cluster on this host has taken, and takes it: names carry the second, and the runs of
+/// two jobs may copy the same subject to one destination.
+async fn free_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
+    let path = folder.join(format!("{}.{NEWEST}", encode_name(cluster)));
+    let failed = |error| Error::io(Stage::Lock, path.display().to_string(), "cannot take the time of the run", error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = regular_file::open(&path, &mut options).map_err(failed)?;
+    loop {
+        // Never held for longer than it takes to write the time, and not while this waits.
+        let locked = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        };
+        if locked {
+            let now = Utc::now();
+            let newest = newest(&mut file).filter(|newest| *newest <= now + AHEAD);
+            if newest.is_none_or(|newest| Stamp::new(newest) < Stamp::new(now)) {
+                let text = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+                let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{text}"));
+                written.and_then(|()| file.unlock()).map_err(failed)?;
+                return Ok(now);
+            }
+            file.unlock().map_err(failed)?;
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The time in the file; nothing where there is none.
+fn newest(file: &mut File) -> Option<DateTime<Utc>> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    Read::by_ref(file).take(64).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Makes the folder for locks, where no other user may write.
@@ -51,10 +91,49 @@ fn lock_dir(config: &Config) -> Result<PathBuf> {
         Error::io(Stage::Lock, &name, "cannot make the folder for locks", error)
             .hint("set lock_dir in the configuration, or RuntimeDirectory=longshore in the unit")
     })?;
-    let metadata = fs::metadata(&folder).map_err(|error| Error::io(Stage::Lock, &name, "cannot look at it", error))?;
+    let unseen = |error| Error::io(Stage::Lock, &name, "cannot look at it", error);
+    let link = fs::symlink_metadata(&folder).map_err(unseen)?;
+    // Another user's link could lead to any folder of this user's.
+    if ![0, user.as_raw()].contains(&link.uid()) {
+        return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks is another user's")
+            .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
+    }
+    let metadata = fs::metadata(&folder).map_err(unseen)?;
     if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
         return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks is not this user's alone")
             .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn runs_that_begin_at_once_have_seconds_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = Utc::now();
+        let runs = (0..3).map(|_| free_second(folder.path(), "main"));
+        let times: BTreeSet<_> =
+            futures_util::future::try_join_all(runs).await.unwrap().into_iter().map(Stamp::new).collect();
+        assert_eq!(times.len(), 3, "{times:?}");
+        assert!(Utc::now() - begun < TimeDelta::seconds(10));
+    }
+
+    #[tokio::test]
+    async fn the_recorded_time_is_only_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("main.newest");
+        for bytes in [&b"\xff\xfe"[..], b"9999-01-01T00:00:00Z", b"", b"yesterday"] {
+            fs::write(&path, bytes).unwrap();
+            tokio::time::timeout(Duration::from_secs(5), free_second(folder.path(), "main")).await.unwrap().unwrap();
+        }
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
+        free_second(folder.path(), "main").await.unwrap_err();
+        assert!(!folder.path().join("elsewhere").exists());
+    }
 }

@@ -40,7 +40,7 @@ use crate::watch::{Watch, Watched};
 
 /// Runs a job. An error means that nothing was copied; what failed of a run that began is in its report.
 pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
-    let lock = JobLock::take(config, &job.name).await?;
+    let lock = JobLock::take(config, job).await?;
     // All that can be wrong with the settings is found before anything is read or written.
     let dumps: Vec<Arc<dyn Dump>> =
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;

@@ -111,7 +111,7 @@ pub async fn sync(
         return Err(Error::new(Stage::Config, Kind::Usage, &job.name, message));
     }
     // A run of the job may be writing what would look as if it were missing.
-    let _lock = JobLock::take(config, &job.name).await?;
+    let _lock = JobLock::take(config, job).await?;
     let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
         Repair::Yes => {
