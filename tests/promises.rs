@@ -24,6 +24,7 @@ mod a_restore_says_what_is_in_its_way;
 mod a_restore_takes_what_is_chosen;
 mod a_store_locks_what_it_takes;
 mod adopts_what_other_scripts_left;
+mod an_interrupted_restore_undoes_itself;
 mod an_interruption_leaves_nothing;
 mod check_looks_ahead;
 mod check_surveys_what_a_run_needs;

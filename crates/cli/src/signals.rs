@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
-use longshore_core::aftercare;
+use longshore_core::{Stage, aftercare};
 use rustix::process::Signal as Number;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -88,12 +88,15 @@ pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration
     let deadline = Instant::now() + CLEAN_UP;
     let ended = wait(aftercare::done(), deadline, signals, output).await;
     for error in aftercare::failures() {
-        output.warning(format_args!("not taken back: {}; {SWEPT}", error.chain()));
+        let remedy = error.remedy().filter(|_| error.stage() == Stage::Restore).unwrap_or(SWEPT);
+        output.warning(format_args!("not taken back: {}; {remedy}", error.chain()));
     }
     if ended {
         return deadline.saturating_duration_since(Instant::now());
     }
-    output.warning(format_args!("not all that was begun at destinations has ended; {SWEPT}"));
+    output.warning(format_args!(
+        "not all that was begun has ended: of a restore, `longshore check` names the databases that are left; at a destination, {SWEPT}"
+    ));
     Duration::ZERO
 }
 

@@ -175,6 +175,17 @@ pub struct Target {
     pub search_path: SearchPath,
     /// How long a program may take no byte while the server shows no work, before it is given up.
     pub stall_timeout: Duration,
+    /// The cleanup of a database that a restore makes and does not finish.
+    pub cleanup: Cleanup,
+}
+
+/// The cleanup of a database that a restore makes and does not finish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleanup {
+    /// The restore drops it, also when it is interrupted, and marks it until then.
+    ByRestore,
+    /// It goes with its place, as a drill's does.
+    WithPlace,
 }
 
 /// The schemas in which functions look, during a restore, for what they name without one.
@@ -206,6 +217,7 @@ impl Target {
             scripts: Scripts::Harmless,
             search_path: SearchPath::Empty,
             stall_timeout: RESTORE_STALL_TIMEOUT,
+            cleanup: Cleanup::ByRestore,
         }
     }
 }

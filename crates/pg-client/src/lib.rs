@@ -17,6 +17,7 @@
 //! | `diagnosis` | why a connection was refused |
 //! | `obstacle` | what stood in the way of a program that gives text alone |
 //! | [`server`] | what a server says of itself, its databases and our role |
+//! | [`leftover`] | databases that a killed restore left |
 //! | [`limits`] | the connections that a server grants our role |
 //! | [`standby`] | a standby's replay, and its conflicts with dumps |
 //! | [`argument`] | what a user may add to a command line, and what would break the pipeline |
@@ -31,6 +32,7 @@ pub mod database;
 mod diagnosis;
 pub mod directory;
 pub mod failure;
+pub mod leftover;
 pub mod limits;
 pub mod money;
 mod obstacle;

@@ -27,7 +27,7 @@ use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::{is_damage, undo};
-use longshore_core::plugin::{GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
+use longshore_core::plugin::{Cleanup, GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::progress::Progress;
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
@@ -280,6 +280,7 @@ impl Driller<'_> {
             jobs: self.jobs,
             scratch_dir: Some(ground.scratch.folder().to_owned()),
             scripts: self.scripts,
+            cleanup: Cleanup::WithPlace,
             ..Target::new(cluster)
         };
         self.registry.restore.build(self.registry.default_restore, &target)

@@ -122,6 +122,11 @@ impl Cluster {
         rows.trim_end_matches('\n').to_owned()
     }
 
+    /// Whether the server answers.
+    pub fn answers(&self) -> bool {
+        self.run_psql("postgres", "select 1").status.success()
+    }
+
     /// Runs a psql script that must fail; returns psql's messages.
     ///
     /// # Panics

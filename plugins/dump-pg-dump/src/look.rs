@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::manifest::Format;
 use longshore_core::{Error, Kind, Stage};
+use longshore_pg_client::leftover;
 use longshore_pg_client::server::{Database, identifier};
 
 use crate::{Dumper, Known, arguments, directory};
@@ -35,6 +36,11 @@ impl Check for Dumper {
         }
         for database in selected.databases {
             findings.extend(slots(database, server.superuser, self.connections_each()));
+        }
+
+        match leftover::find(&self.client).await {
+            Ok(left) => findings.extend(left.iter().map(|left| left.finding("databases"))),
+            Err(error) => findings.push(Finding::failed("databases", &error)),
         }
 
         findings.push(Finding::good("pg_dump", pg_dump.to_string()));

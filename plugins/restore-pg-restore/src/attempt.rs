@@ -3,7 +3,7 @@
 //! psql takes no text of the archive for a command of its own: `\gexec` hands what a query returns to the server as it is.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use longshore_core::stream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -12,7 +12,6 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::server::literal;
 use tokio::io::AsyncReadExt;
 
-use crate::Restorer;
 use crate::patience::{self, Taken};
 
 /// Settings of the session that runs statements of an archive.
@@ -49,9 +48,10 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// Executes statements of an archive one after another, whatever becomes of each. An error is a session that ended.
+/// Executes statements of an archive one after another, whatever becomes of each. An error is a session that ended, or that did nothing
+/// for `limit`.
 pub(crate) async fn attempt(
-    restorer: &Restorer,
+    limit: Duration,
     client: &Client,
     subject: &str,
     session: Session,
@@ -63,6 +63,38 @@ pub(crate) async fn attempt(
     }
     let mark = mark();
     let script = script(session, encoding, statements, &mark);
+    let attempted = execute(limit, client, subject, script, &mark).await?;
+    if attempted.len() != statements.len() {
+        let message = format!("{} of {} statements were answered", attempted.len(), statements.len());
+        return Err(Error::new(Stage::Restore, Kind::Failed, subject, message));
+    }
+    Ok(attempted)
+}
+
+/// Executes a statement of an archive and, in the same session, SQL of our own if the statement succeeds, whatever becomes of that.
+pub(crate) async fn attempt_then(
+    limit: Duration,
+    client: &Client,
+    subject: &str,
+    encoding: &str,
+    statement: Vec<u8>,
+    then: &str,
+) -> Result<Attempted> {
+    let mark = mark();
+    let mut script = script(Session::Own, encoding, &[statement], &mark);
+    script += &format!("\\if :ERROR\n\\q\n\\endif\n{then};\n");
+    let attempted = execute(limit, client, subject, script, &mark).await?.into_iter().next();
+    attempted.ok_or_else(|| Error::new(Stage::Restore, Kind::Failed, subject, "the statement was not answered"))
+}
+
+/// Runs a script, and returns what became of each of its statements that is followed by the mark.
+async fn execute(
+    limit: Duration,
+    client: &Client,
+    subject: &str,
+    script: String,
+    mark: &str,
+) -> Result<Vec<Attempted>> {
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]).env("PGCLIENTENCODING", "UTF8");
     let work = async {
@@ -80,17 +112,11 @@ pub(crate) async fn attempt(
         let (answers, ()) = tokio::try_join!(answers, feed(&mut stdin, &mut script, None))?;
         Ok((running.wait().await?, answers))
     };
-    let limit = restorer.target.stall_timeout;
     let (ended, answers) = patience::wait(client, subject, limit, &Taken::default(), work).await?;
     if !ended.status.success() {
         return Err(client.refusal(Stage::Restore, subject, &ended).await);
     }
-    let attempted = outcomes(&String::from_utf8_lossy(&answers), &mark);
-    if attempted.len() != statements.len() {
-        let message = format!("{} of {} statements were answered", attempted.len(), statements.len());
-        return Err(Error::new(Stage::Restore, Kind::Failed, subject, message));
-    }
-    Ok(attempted)
+    Ok(outcomes(&String::from_utf8_lossy(&answers), mark))
 }
 
 /// A line that no server answers by chance.

@@ -14,7 +14,9 @@ use longshore_pg_archive::outline::Outline;
 use longshore_pg_client::money;
 
 use crate::archive::Ready;
+use crate::database::Create;
 use crate::landing::Landing;
+use crate::undo::Undo;
 use crate::{Restorer, archive, database, landing, phase, schema, script};
 
 /// A database that is made for a restore.
@@ -43,47 +45,31 @@ impl Restorer {
             phases.push(phase("decrypt", begun));
         }
         let landing = landing::look(&self.client, &self.target, database).await?;
-        let aside = match landing {
-            Landing::ToBeReplaced => Some(landing::set_aside(&self.client, database, manifest).await?),
-            Landing::There | Landing::ToBeMade => None,
-        };
-        let aside = aside.as_deref();
-        let guard = match landing {
-            Landing::There => None,
-            Landing::ToBeMade | Landing::ToBeReplaced => {
-                Some(landing::Guard::over(&self.client, database, aside).await?)
-            }
-        };
-        let made = match landing {
-            Landing::There => Ok(()),
-            Landing::ToBeMade | Landing::ToBeReplaced => self.make(wanted, database, ready.outline()).await,
-        };
-        let is_made = made.is_ok() && landing != Landing::There;
-        let filled = match made {
-            Ok(()) => self.fill(wanted, database, landing, ready).await,
-            Err(error) => Err(error),
-        };
-        if let Some(guard) = guard {
-            guard.dismiss();
-        }
-        match filled {
-            Ok(mut restored) => {
-                if let Some(aside) = aside {
-                    landing::drop(&self.client, aside).await?;
+        if landing == Landing::There {
+            let restored = self.fill(wanted, database, landing, ready).await;
+            return match restored {
+                Ok(mut restored) => {
+                    phases.append(&mut restored.phases);
+                    Ok(Restored { phases, database: Some(database.to_owned()), ..restored })
                 }
-                phases.append(&mut restored.phases);
-                Ok(Restored { phases, database: Some(database.to_owned()), ..restored })
-            }
-            Err(error) if landing == Landing::There => Err(unfinished(error, database)),
-            Err(error) => {
-                let undone = match is_made {
-                    true => landing::undo(&self.client, database, aside).await,
-                    // A database of this name is another's.
-                    false => landing::put_back(&self.client, database, aside).await,
-                };
-                Err(if undone.is_ok() { error } else { unfinished(error, aside.unwrap_or(database)) })
-            }
+                Err(error) => Err(unfinished(error, database)),
+            };
         }
+        let undo = Undo::new(&self.client, &self.target, database);
+        let filled = async {
+            if landing == Landing::ToBeReplaced {
+                undo.set_aside(manifest.time).await?;
+            }
+            undo.make(self.create(wanted, database, ready.outline())).await?;
+            self.fill(wanted, database, landing, ready).await
+        };
+        let mut restored = match filled.await {
+            Ok(restored) => restored,
+            Err(error) => return Err(undo.undo(error).await),
+        };
+        restored.warnings.extend(undo.finish().await?);
+        phases.append(&mut restored.phases);
+        Ok(Restored { phases, database: Some(database.to_owned()), ..restored })
     }
 
     /// The way in which the database is made.
@@ -96,16 +82,17 @@ impl Restorer {
         }
     }
 
-    /// Makes the database. Where that fails, there is none of ours.
-    async fn make(&self, wanted: Wanted<'_>, name: &str, outline: Option<&Outline>) -> Result<()> {
+    /// The statement that makes the database.
+    fn create(&self, wanted: Wanted<'_>, name: &str, outline: Option<&Outline>) -> Create {
         let subject = wanted.manifest.subject.to_string();
-        match (self.make_as(wanted, name, outline), outline) {
-            (Make::AsArchived, Some(outline)) => database::create(self, name, &subject, outline).await,
-            _ => {
-                let statement = longshore_pg_client::database::create(name, wanted.manifest.database.as_ref());
-                database::execute_create(self, name, &subject, "UTF8", statement.into_bytes()).await
-            }
-        }
+        let archived = match self.make_as(wanted, name, outline) {
+            Make::AsArchived => outline.and_then(|outline| database::create(&subject, outline)),
+            Make::AsRecorded => None,
+        };
+        archived.unwrap_or_else(|| {
+            let statement = longshore_pg_client::database::create(name, wanted.manifest.database.as_ref());
+            Create { subject, statement: statement.into_bytes(), encoding: "UTF8".to_owned() }
+        })
     }
 
     /// Restores into a database that is there, or that was made for it.
@@ -154,5 +141,5 @@ fn unfinished(error: Error, database: &str) -> Error {
         return error;
     }
     let name = printable(database);
-    error.hint(format!("look at database \"{name}\": it may hold a part of the backup, or what was there before"))
+    error.hint(format!("look at database \"{name}\": it may hold a part of the backup"))
 }

@@ -1,11 +1,13 @@
 //! A database made as its archive describes it.
 
+use std::time::Duration;
+
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::outline::{Item, Outline};
+use longshore_pg_client::client::Client;
 
-use crate::Restorer;
-use crate::attempt::{Attempted, Failure, Session, attempt};
+use crate::attempt::{Attempted, Failure, attempt_then};
 use crate::landing::maintenance;
 
 /// Whether the archive describes its database.
@@ -23,30 +25,37 @@ pub(crate) fn own(outline: &Outline) -> Vec<&Item> {
     outline.items.iter().filter(|item| matches!(item.kind.as_str(), "DATABASE" | "DATABASE PROPERTIES")).collect()
 }
 
-/// Makes a database as the archive describes it. Where that fails, there is none of ours.
-pub(crate) async fn create(restorer: &Restorer, name: &str, subject: &str, outline: &Outline) -> Result<()> {
-    let Some(item) = item(outline) else { return Ok(()) };
-    let statement = outline.definition(item).to_vec();
-    execute_create(restorer, name, subject, &outline.encoding, statement).await
+/// A CREATE DATABASE.
+#[derive(Debug, Clone)]
+pub(crate) struct Create {
+    /// What errors are about.
+    pub(crate) subject: String,
+    pub(crate) statement: Vec<u8>,
+    /// The encoding of the statement.
+    pub(crate) encoding: String,
 }
 
-/// Executes a CREATE DATABASE.
+/// The statement that makes a database as the archive describes it, if it does.
+pub(crate) fn create(subject: &str, outline: &Outline) -> Option<Create> {
+    let statement = outline.definition(item(outline)?).to_vec();
+    Some(Create { subject: subject.to_owned(), statement, encoding: outline.encoding.clone() })
+}
+
+/// Executes a CREATE DATABASE and, in the same session, `then`. After an error the database may have been made.
 pub(crate) async fn execute_create(
-    restorer: &Restorer,
+    client: &Client,
+    limit: Duration,
     name: &str,
-    subject: &str,
-    encoding: &str,
-    statement: Vec<u8>,
-) -> Result<()> {
-    let client = maintenance(&restorer.client, name);
-    let attempted = attempt(restorer, &client, subject, Session::Own, encoding, &[statement]).await?;
-    match attempted.into_iter().next() {
-        Some(Attempted::Failed(failure)) => Err(unmade(name, failure)),
-        _ => Ok(()),
-    }
+    create: Create,
+    then: Option<&str>,
+) -> Result<Attempted> {
+    let client = maintenance(client, name);
+    let Create { subject, statement, encoding } = create;
+    attempt_then(limit, &client, &subject, &encoding, statement, then.unwrap_or("select 1")).await
 }
 
-fn unmade(name: &str, failure: Failure) -> Error {
+/// The error of a database that the server did not make.
+pub(crate) fn unmade(name: &str, failure: Failure) -> Error {
     let (kind, hint) = match failure.sqlstate.as_str() {
         "42P04" => (Kind::Refused, "another session made it in the meantime: look at it, then restore again"),
         "42501" => (

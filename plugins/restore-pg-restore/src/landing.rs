@@ -1,12 +1,12 @@
 //! The database to restore into: whether it is there, empty, or to be made.
 
-use std::process::Stdio;
-
 use longshore_core::error::printable;
-use longshore_core::manifest::{DatabaseFacts, Manifest};
+use longshore_core::key::Stamp;
+use longshore_core::manifest::DatabaseFacts;
 use longshore_core::plugin::{Target, TargetContent, TargetDatabase};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
+use longshore_pg_client::leftover;
 use longshore_pg_client::server::{databases, identifier, literal};
 
 /// What there is to restore into.
@@ -21,7 +21,7 @@ pub(crate) enum Landing {
 }
 
 /// Whether a database holds anything that a person made: relations, functions, types, schemas, large objects, or extensions beyond plpgsql.
-const IS_EMPTY: &str = "select to_json(not (
+pub(crate) const IS_EMPTY: &str = "select to_json(not (
     exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace where c.oid >= 16384 and nspname !~ '^pg_(toast|temp)')
     or exists (select from pg_catalog.pg_proc where oid >= 16384)
     or exists (select from pg_catalog.pg_type where oid >= 16384)
@@ -35,9 +35,19 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(database));
     let there: bool = maintenance(client, database).ask(&exists).await?;
     let refused = |kind, message: &str, hint: &str| Err(Error::new(Stage::Restore, kind, database, message).hint(hint));
+    // A server that was only just reached answers this, too.
+    let left = async || {
+        let left = leftover::find(&maintenance(client, "postgres")).await?;
+        Ok::<_, Error>(left.into_iter().find(|left| left.is_of(database)))
+    };
     match (there, target.database) {
         (false, TargetDatabase::Create) => return Ok(Landing::ToBeMade),
         (false, TargetDatabase::Existing) => {
+            if let Some(left) = left().await? {
+                let message =
+                    format!("the target has no such database, and \"{}\" {}", printable(&left.name), left.what());
+                return refused(Kind::NotFound, &message, &left.remedy());
+            }
             return refused(Kind::NotFound, "the target has no such database", "make it, or give --create");
         }
         (true, _) => {}
@@ -47,6 +57,9 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
     }
     if target.content == TargetContent::Replace {
         return Ok(Landing::ToBeReplaced);
+    }
+    if let Some(left) = left().await?.filter(|left| left.name == database) {
+        return refused(Kind::Refused, &format!("the database {}", left.what()), &left.remedy());
     }
     let hint =
         "restore into an empty database, give --clean to drop it and make it anew, or --append to add to what is there";
@@ -116,13 +129,9 @@ pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subje
     Ok(())
 }
 
-/// Renames a database out of the way, so that nothing of it is lost until what replaces it is there. Returns its name from now on.
-pub(crate) async fn set_aside(client: &Client, database: &str, manifest: &Manifest) -> Result<String> {
-    let mut begins = database.to_owned();
-    while begins.len() > MAX_NAME_BYTES - "_before_2026-06-07_091500".len() {
-        begins.pop();
-    }
-    let aside = format!("{begins}_before_{}", manifest.time);
+/// Returns the name for a database that is renamed out of the way. The name may be taken by what a killed restore left.
+pub(crate) async fn free_name_before(client: &Client, database: &str, time: Stamp) -> Result<String> {
+    let aside = leftover::name_before(database, &time.to_string());
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(&aside));
     if maintenance(client, "postgres").ask(&exists).await? {
@@ -137,14 +146,11 @@ pub(crate) async fn set_aside(client: &Client, database: &str, manifest: &Manife
             printable(&identifier(&aside))
         )));
     }
-    rename(client, database, &aside).await?;
     Ok(aside)
 }
 
-/// The most bytes that a name may have in PostgreSQL.
-const MAX_NAME_BYTES: usize = 63;
-
-async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
+/// Renames a database.
+pub(crate) async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
     let statement = format!("alter database {} rename to {}", identifier(from), identifier(to));
     // One of the two may be the database that maintenance would use.
     maintenance(client, "postgres").execute(&statement).await.map(std::mem::drop)
@@ -152,56 +158,8 @@ async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
 
 /// Drops a database that nobody is connected to.
 pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
-    let statement = format!("drop database {}", identifier(database));
+    let statement = format!("drop database if exists {}", identifier(database));
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
-}
-
-/// Leaves the target as it was before a restore that failed: without the database that it made, and with the one that was there.
-pub(crate) async fn undo(client: &Client, database: &str, aside: Option<&str>) -> Result<()> {
-    // The session of a program that was ended may linger for a moment.
-    let statement = format!("drop database if exists {} with (force)", identifier(database));
-    maintenance(client, database).execute(&statement).await?;
-    put_back(client, database, aside).await
-}
-
-/// Gives a database that was set aside its name again.
-pub(crate) async fn put_back(client: &Client, database: &str, aside: Option<&str>) -> Result<()> {
-    match aside {
-        Some(aside) => rename(client, aside, database).await,
-        None => Ok(()),
-    }
-}
-
-/// Leaves the target as it was where a restore is dropped half way, as by an interruption, when nobody can wait for an answer.
-pub(crate) struct Guard(Option<std::process::Command>);
-
-impl Guard {
-    /// Watches over a database that is made, and over the one that was set aside for it.
-    pub(crate) async fn over(client: &Client, database: &str, aside: Option<&str>) -> Result<Self> {
-        let mut command = maintenance(client, "postgres").psql().await?;
-        command.args(["--command", &format!("drop database if exists {} with (force)", identifier(database))]);
-        if let Some(aside) = aside {
-            let rename = format!("alter database {} rename to {}", identifier(aside), identifier(database));
-            command.args(["--command", &rename]);
-        }
-        let mut command = command.into_std();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self(Some(command)))
-    }
-
-    /// Lets the restore have its end.
-    pub(crate) fn dismiss(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(mut command) = self.0.take() {
-            // What could not be undone is told by whoever was interrupted to have been under way.
-            command.status().ok();
-        }
-    }
 }
 
 /// A client of a database that every cluster has, and that is not the one to restore into.

@@ -148,7 +148,8 @@ impl Finish<'_> {
         let sql: Vec<_> = statements.iter().map(|statement| statement.sql.clone()).collect();
         let subject = self.manifest.subject.to_string();
         let encoding = &self.outline.encoding;
-        let attempted = attempt(self.restorer, &self.client, &subject, session, encoding, &sql).await?;
+        let limit = self.restorer.target.stall_timeout;
+        let attempted = attempt(limit, &self.client, &subject, session, encoding, &sql).await?;
         let failed = statements.into_iter().zip(attempted).filter_map(|(statement, attempted)| match attempted {
             Attempted::Done => None,
             Attempted::Failed(failure) => Some((statement, failure)),

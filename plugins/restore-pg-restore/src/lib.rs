@@ -22,6 +22,7 @@
 //! | `script.rs` | psql, and the roles that are there already |
 //! | `psql.rs` | which psql may be trusted with a script |
 //! | `patience.rs` | giving up what stalls |
+//! | `undo.rs` | the way back of a restore that makes a database |
 //! | `contents.rs` | what is in a backup |
 
 mod active;
@@ -45,6 +46,7 @@ mod roles;
 mod schema;
 mod script;
 mod selection;
+mod undo;
 
 use std::time::Instant;
 

@@ -6,14 +6,14 @@ use std::path::Path;
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest};
-use longshore_core::plugin::{Owners, Privileges, Scripts, TargetContent};
+use longshore_core::plugin::{Cleanup, Owners, Privileges, Scripts, TargetContent};
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
 use longshore_pg_archive::listing::{description, split_owner};
-use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
+use longshore_pg_client::{leftover, money};
 use serde::Deserialize;
 
 use crate::landing::{self, Landing, maintenance};
@@ -74,6 +74,9 @@ pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<V
         }
     }
     findings.extend(unnamed(restorer, wanted));
+    if restorer.target.cleanup == Cleanup::ByRestore {
+        findings.extend(leftover::find(&client).await?.iter().map(|left| left.finding("target")));
+    }
     findings.push(room(wanted, there.data_directory.as_deref(), "target", "the data directory"));
     let in_files = wanted.iter().filter(|wanted| archive::in_files(&restorer.target, wanted.manifest));
     let in_files: Vec<_> = in_files.copied().collect();
@@ -120,6 +123,10 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<
                 Ok(landing) => {
                     found = Some(landing);
                     if landing == Landing::ToBeReplaced {
+                        match landing::free_name_before(client, database, manifest.time).await {
+                            Err(error) if error.kind() == Kind::Refused => all.push(error),
+                            looked => looked.map(drop)?,
+                        }
                         all.extend(occupied::hindrances(&maintenance(client, database), database).await?);
                     }
                     if let Some(facts) = &manifest.database {

@@ -1,0 +1,201 @@
+//! Databases that a killed restore left on a server, found by their comments and their names.
+//!
+//! A restore comments a database that it makes until the database is whole, and gives the database that it
+//! replaces a name that ends with `_before_` and the time of the backup.
+
+use longshore_core::Result;
+use longshore_core::check::Finding;
+use longshore_core::error::printable;
+use longshore_core::key::Stamp;
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::server::identifier;
+
+/// The beginning of the comment of a database that a restore fills.
+const MARK: &str = "longshore: a restore is under way here";
+/// The part of a name between the name of a database and the time of the backup that replaces it.
+const BEFORE: &str = "_before_";
+/// The bytes of a time in a name, such as `2026-06-07_091500`.
+const TIME_BYTES: usize = 17;
+/// The most bytes of a name in PostgreSQL.
+const MAX_NAME_BYTES: usize = 63;
+
+/// Returns the comment of a database while the restore called `restore` fills it.
+pub fn mark(restore: &str) -> String {
+    format!("{MARK} ({restore}); if none is, it was killed, and this holds part of a backup")
+}
+
+/// Returns the name under which a database is kept until the backup of `time` has replaced it.
+pub fn name_before(database: &str, time: &str) -> String {
+    let mut begins = database.to_owned();
+    while begins.len() > MAX_NAME_BYTES - BEFORE.len() - TIME_BYTES {
+        begins.pop();
+    }
+    format!("{begins}{BEFORE}{time}")
+}
+
+/// A database of a server.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Database {
+    name: String,
+    /// Whether its comment says that a restore fills it.
+    is_marked: bool,
+    /// Whether a session of ours is in it.
+    is_in_use: bool,
+}
+
+/// The part of a restore that a leftover database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Holds part of a backup, and takes the place of the database of the second name, if there was one.
+    Filled(Option<String>),
+    /// Was there before, under this name if all of it is known. The flag tells whether another has taken that name.
+    Before(Option<String>, bool),
+}
+
+/// A database that a killed restore left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its name.
+    pub name: String,
+    part: Part,
+}
+
+/// Finds the databases that killed restores left on the server.
+pub async fn find(client: &Client) -> Result<Vec<Leftover>> {
+    let databases = format!(
+        "select coalesce(json_agg(json_build_object('name', datname,
+            'is_marked', coalesce(pg_catalog.shobj_description(oid, 'pg_database') like '{MARK}%', false),
+            'is_in_use', exists (select from pg_catalog.pg_stat_activity a
+                where a.datid = d.oid and application_name = 'longshore' and pid <> pg_backend_pid())
+        ) order by datname), '[]') from pg_catalog.pg_database d"
+    );
+    Ok(leftovers(&client.ask::<Vec<Database>>(&databases).await?))
+}
+
+fn leftovers(databases: &[Database]) -> Vec<Leftover> {
+    let find = |name: &str| databases.iter().find(|database| database.name == name);
+    let mut found = Vec::new();
+    for database in databases {
+        let name = database.name.clone();
+        if database.is_marked && !database.is_in_use {
+            let before = |other: &&Database| replaced_by(&other.name).is_some_and(|begins| name == begins);
+            let before = databases.iter().find(before).map(|before| before.name.clone());
+            found.push(Leftover { name, part: Part::Filled(before) });
+        } else if let Some(begins) = replaced_by(&name) {
+            // A longer name was cut, at most a character short of the limit.
+            let original = (name.len() + char::MAX.len_utf8() <= MAX_NAME_BYTES).then(|| begins.to_owned());
+            match find(begins) {
+                // Its restore goes on, or is found by the mark.
+                Some(new) if new.is_marked || new.is_in_use => {}
+                new => found.push(Leftover { part: Part::Before(original, new.is_some()), name: name.clone() }),
+            }
+        }
+    }
+    found
+}
+
+/// Returns the beginning of the name of a database that was replaced.
+fn replaced_by(name: &str) -> Option<&str> {
+    let (begins, time) = name.rsplit_once(BEFORE)?;
+    (Stamp::parse(time).is_some() && !begins.is_empty()).then_some(begins)
+}
+
+impl Leftover {
+    /// Tells whether it is the database of this name, or was before.
+    pub fn is_of(&self, database: &str) -> bool {
+        let was = matches!(&self.part, Part::Before(Some(original), _) if original == database);
+        was || self.name == database
+    }
+
+    /// Returns what the database is, without its name.
+    pub fn what(&self) -> String {
+        match &self.part {
+            Part::Filled(None) => "holds part of a backup: a restore into it was killed".to_owned(),
+            Part::Filled(Some(before)) => format!(
+                "holds part of a backup: a restore into it was killed, and \"{}\" is the database that was there before",
+                printable(before)
+            ),
+            Part::Before(original, _) => {
+                let original = original
+                    .as_deref()
+                    .map_or("another database".to_owned(), |name| format!("database \"{}\"", printable(name)));
+                format!("is what {original} was before a restore that was killed")
+            }
+        }
+    }
+
+    /// Returns the way to mend it, with the statements.
+    pub fn remedy(&self) -> String {
+        let name = printable(&identifier(&self.name));
+        match &self.part {
+            Part::Filled(None) => format!("restore again with --clean, or drop it: drop database {name} with (force)"),
+            Part::Filled(Some(before)) => format!(
+                "put back the database that was there: drop database {name} with (force); \
+                 alter database {} rename to {name}",
+                printable(&identifier(before))
+            ),
+            Part::Before(Some(original), false) => {
+                format!("put it back: alter database {name} rename to {}", printable(&identifier(original)))
+            }
+            Part::Before(None, false) => format!("put it back: alter database {name} rename to …"),
+            Part::Before(_, true) => format!("look at both; drop the older one: drop database {name}"),
+        }
+    }
+
+    /// Returns it as a finding about `subject`.
+    pub fn finding(&self, subject: &str) -> Finding {
+        Finding::warning(subject, format!("database \"{}\" {}", printable(&self.name), self.what()), self.remedy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(databases: &[(&str, bool, bool)]) -> Vec<String> {
+        let database = |(name, is_marked, is_in_use): &(&str, bool, bool)| Database {
+            name: (*name).to_owned(),
+            is_marked: *is_marked,
+            is_in_use: *is_in_use,
+        };
+        let databases: Vec<_> = databases.iter().map(database).collect();
+        leftovers(&databases).iter().map(|left| format!("{} {}: {}", left.name, left.what(), left.remedy())).collect()
+    }
+
+    const OLD: &str = "app_before_2026-06-07_091500";
+
+    #[test]
+    fn each_leftover_names_the_statements_that_mend_it() {
+        let both = found(&[("app", true, false), (OLD, false, false)]);
+        assert_eq!(both.len(), 1);
+        let mends = format!("drop database \"app\" with (force); alter database \"{OLD}\" rename to \"app\"");
+        assert!(both[0].ends_with(&mends), "{both:?}");
+        let gone = found(&[(OLD, false, false)]);
+        assert!(gone[0].ends_with(&format!("alter database \"{OLD}\" rename to \"app\"")), "{gone:?}");
+        let whole = found(&[("app", false, false), (OLD, false, false)]);
+        assert!(whole[0].ends_with(&format!("drop database \"{OLD}\"")), "{whole:?}");
+        let part = found(&[("app", true, false)]);
+        assert!(part[0].ends_with("drop database \"app\" with (force)"), "{part:?}");
+    }
+
+    #[test]
+    fn a_restore_under_way_and_a_similar_name_are_no_leftovers() {
+        assert_eq!(found(&[("app", true, true), (OLD, false, false)]), [""; 0]);
+        let names =
+            ["app_before_", "_before_2026-06-07_091500", "app_before_2026-06-07", "app_before_2026-06-07_09150x"];
+        for name in names {
+            assert_eq!(found(&[(name, false, false)]), [""; 0], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_still_recognised() {
+        let name = name_before(&"é".repeat(31), "2026-06-07_091500");
+        assert!(name.len() <= MAX_NAME_BYTES && replaced_by(&name).is_some(), "{name}");
+        assert_eq!(name_before("app", "2026-06-07_091500"), OLD);
+        let long = name_before(&"a".repeat(60), "2026-06-07_091500");
+        assert!(found(&[(long.as_str(), false, false)])[0].ends_with("rename to …"));
+    }
+}

@@ -1,0 +1,318 @@
+//! The way back of a restore that makes a database: the database is dropped, and the one that it replaces gets its name again.
+//!
+//! Each statement that changes the target runs to its end even if the caller goes away, since the server may
+//! carry out a statement whose client has gone. The way back waits for it, so that it sees what there is.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use longshore_core::aftercare::{see_through, see_to};
+use longshore_core::error::printable;
+use longshore_core::key::Stamp;
+use longshore_core::plugin::{Cleanup, Target};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_client::client::Client;
+use longshore_pg_client::leftover;
+use longshore_pg_client::server::{identifier, literal};
+use serde::Deserialize;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::attempt::Attempted;
+use crate::database::{self, Create};
+use crate::landing::{self, maintenance};
+
+/// How long the way back is tried after an interruption: less than the program waits for it before it ends.
+const INTERRUPTED: Duration = Duration::from_secs(12);
+/// How long it is tried after an error: a server that recovers from a crash is back by then.
+const FAILED: Duration = Duration::from_secs(60);
+/// How long it is tried in a place that goes with the database anyway.
+const IN_PLACE: Duration = Duration::from_secs(5);
+/// How long to wait between two attempts.
+const BETWEEN: Duration = Duration::from_millis(300);
+
+/// How many times the last steps are tried.
+const ATTEMPTS: u32 = 4;
+
+/// The changes of the target so far.
+#[derive(Debug, Default)]
+struct Changes {
+    /// The name that the database that was there has, or may have, since.
+    aside: Option<String>,
+    /// Whether the database may have been made: one that has our mark, or is empty, is ours then.
+    is_begun: bool,
+    /// Whether the database is certainly ours.
+    is_made: bool,
+}
+
+/// The database that a restore makes.
+#[derive(Debug, Clone)]
+struct Place {
+    client: Client,
+    database: String,
+    /// Its comment until it is whole.
+    mark: String,
+}
+
+/// The way back. Dropping it takes it, unless it was finished.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    place: Place,
+    stall_timeout: Duration,
+    cleanup: Cleanup,
+    changes: Arc<Mutex<Changes>>,
+    is_over: bool,
+}
+
+impl Undo {
+    /// The way back of a restore into `database`, before anything is changed.
+    pub(crate) fn new(client: &Client, target: &Target, database: &str) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mark = leftover::mark(&format!("process {}, {}", std::process::id(), now.as_nanos()));
+        Self {
+            place: Place { client: client.clone(), database: database.to_owned(), mark },
+            stall_timeout: target.stall_timeout,
+            cleanup: target.cleanup,
+            changes: Arc::default(),
+            is_over: false,
+        }
+    }
+
+    /// Waits for the step under way, and keeps others from being begun.
+    async fn turn(&self) -> OwnedMutexGuard<Changes> {
+        Arc::clone(&self.changes).lock_owned().await
+    }
+
+    /// Renames the database that is there, so that nothing of it is lost until what replaces it is whole.
+    pub(crate) async fn set_aside(&self, time: Stamp) -> Result<()> {
+        let place = self.place.clone();
+        let aside = landing::free_name_before(&place.client, &place.database, time).await?;
+        let mut changes = self.turn().await;
+        see_through(async move {
+            changes.aside = Some(aside.clone());
+            landing::rename(&place.client, &place.database, &aside).await
+        })
+        .await
+    }
+
+    /// Makes the database. Where that fails, there is none of ours.
+    pub(crate) async fn make(&self, create: Create) -> Result<()> {
+        let (place, limit, cleanup) = (self.place.clone(), self.stall_timeout, self.cleanup);
+        let mut changes = self.turn().await;
+        see_through(async move {
+            let mark = match cleanup {
+                Cleanup::ByRestore => Some(comment(&place.database, &literal(&place.mark))),
+                Cleanup::WithPlace => None,
+            };
+            changes.is_begun = true;
+            let name = &place.database;
+            match database::execute_create(&place.client, limit, name, create, mark.as_deref()).await? {
+                Attempted::Done => {
+                    changes.is_made = true;
+                    Ok(())
+                }
+                Attempted::Failed(failure) => {
+                    changes.is_begun = false;
+                    Err(database::unmade(name, failure))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes the mark off a database that is whole, and drops the one that it replaces. Returns warnings.
+    pub(crate) async fn finish(mut self) -> Result<Vec<String>> {
+        let (place, cleanup) = (self.place.clone(), self.cleanup);
+        let changes = self.turn().await;
+        // From here on there is no way back: the database is whole.
+        self.is_over = true;
+        see_through(async move {
+            let mut warnings = Vec::new();
+            if cleanup == Cleanup::ByRestore
+                && let Err(error) = place.take_mark_off().await
+            {
+                warnings.push(format!(
+                    "database \"{0}\" is whole, but keeps the comment that a restore is under way: {1}; remove it: {2}",
+                    printable(&place.database),
+                    error.chain(),
+                    printable(&comment(&place.database, "null"))
+                ));
+            }
+            if let Some(aside) = &changes.aside {
+                place.drop_aside(aside).await.map_err(|error| place.not_dropped(aside, error))?;
+            }
+            Ok(warnings)
+        })
+        .await
+    }
+
+    /// Takes the way back after an error, and returns that error, with the way to mend the target if it is not as it was.
+    pub(crate) async fn undo(mut self, error: Error) -> Error {
+        let place = self.place.clone();
+        let changes = self.turn().await;
+        self.is_over = true;
+        let limit = match self.cleanup {
+            Cleanup::ByRestore => FAILED,
+            Cleanup::WithPlace => IN_PLACE,
+        };
+        match see_through(async move { place.restore(&changes, limit).await }).await {
+            Ok(()) => error,
+            Err(left) => {
+                let hints = [error.remedy(), left.remedy()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                if hints.is_empty() { error } else { error.hint(hints) }
+            }
+        }
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if self.is_over || self.cleanup == Cleanup::WithPlace {
+            return;
+        }
+        let (place, changes) = (self.place.clone(), Arc::clone(&self.changes));
+        see_to(async move {
+            let changes = changes.lock().await;
+            place.restore(&changes, INTERRUPTED).await
+        });
+    }
+}
+
+/// The state of the target.
+#[derive(Debug, Deserialize)]
+struct Found {
+    /// The oid of the database of the name.
+    there: Option<u32>,
+    /// Whether that has our mark.
+    is_marked: bool,
+    /// Whether a statement of ours is still at work, as that of a program which was ended may be.
+    is_busy: bool,
+    /// Whether the database that was there before is there under its other name.
+    is_aside: bool,
+}
+
+impl Place {
+    /// Leaves the target as it was, and tries for `limit` to do so. The error names what may be left and the way to mend it.
+    async fn restore(&self, changes: &Changes, limit: Duration) -> Result<()> {
+        if changes.aside.is_none() && !changes.is_begun {
+            return Ok(());
+        }
+        let deadline = Instant::now() + limit;
+        let mut ours = None;
+        loop {
+            let error = match timeout_at(deadline, self.attempt(changes, &mut ours)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => Error::new(Stage::Restore, Kind::Unavailable, &self.database, "the server does not answer"),
+            };
+            if error.kind() == Kind::Refused || Instant::now() + BETWEEN >= deadline {
+                return Err(self.left(changes, &error));
+            }
+            sleep(BETWEEN).await;
+        }
+    }
+
+    /// Does what is left to do. The answer to a statement of an attempt before may have been lost; `ours` is the database that was
+    /// found to be ours then.
+    async fn attempt(&self, changes: &Changes, ours: &mut Option<u32>) -> Result<()> {
+        let found = self.look(changes.aside.as_deref()).await?;
+        if found.is_busy {
+            let message = "a statement of the restore is still at work";
+            return Err(Error::new(Stage::Restore, Kind::Unavailable, &self.database, message));
+        }
+        if changes.aside.is_some() && !found.is_aside {
+            // It was not renamed, or has its name again.
+            return Ok(());
+        }
+        let mut there = found.there;
+        let is_ours = changes.is_made
+            || found.is_marked
+            || (there.is_some()
+                && changes.is_begun
+                && self.client.to_database(&self.database).ask(landing::IS_EMPTY).await?);
+        if let Some(oid) = there.filter(|_| is_ours)
+            && *ours.get_or_insert(oid) == oid
+        {
+            // The session of a program that was ended may linger for a moment.
+            let statement = format!("drop database if exists {} with (force)", identifier(&self.database));
+            maintenance(&self.client, &self.database).execute(&statement).await?;
+            there = None;
+        }
+        match (&changes.aside, there) {
+            (Some(aside), None) => landing::rename(&self.client, aside, &self.database).await,
+            (Some(aside), Some(_)) => {
+                let message = format!("another database has its name, and it is now \"{}\"", printable(aside));
+                Err(Error::new(Stage::Restore, Kind::Refused, &self.database, message))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    async fn look(&self, aside: Option<&str>) -> Result<Found> {
+        let exists = |name: &str, more: &str| {
+            format!("exists (select from pg_catalog.pg_database where datname = {}{more})", literal(name))
+        };
+        let marked = format!(" and pg_catalog.shobj_description(oid, 'pg_database') = {}", literal(&self.mark));
+        let found = format!(
+            "select json_build_object('there', (select oid::bigint from pg_catalog.pg_database where datname = {}),
+                'is_marked', {}, 'is_aside', {},
+                'is_busy', exists (select from pg_catalog.pg_stat_activity where application_name = 'longshore'
+                    and pid <> pg_backend_pid() and state = 'active' and usename = current_user
+                    and query ~* '^ *(create|alter|drop) +database' and position({} in query) > 0))",
+            literal(&self.database),
+            exists(&self.database, &marked),
+            aside.map_or("false".to_owned(), |aside| exists(aside, "")),
+            literal(&self.database),
+        );
+        maintenance(&self.client, "postgres").ask(&found).await
+    }
+
+    /// The error that the target is not as it was.
+    fn left(&self, changes: &Changes, error: &Error) -> Error {
+        let name = printable(&identifier(&self.database));
+        let mends = match &changes.aside {
+            Some(aside) => format!(
+                "put back the database that was there: drop database if exists {name} with (force); \
+                 alter database {} rename to {name}",
+                printable(&identifier(aside))
+            ),
+            None => {
+                format!("drop the database if the restore has made it: drop database if exists {name} with (force)")
+            }
+        };
+        Error::new(Stage::Restore, Kind::Failed, &self.database, "the target could not be left as it was")
+            .because(error.chain())
+            .hint(format!("{mends}; `longshore check` names what is left in a server that a job dumps"))
+    }
+
+    /// The error that the database that was replaced is still there.
+    fn not_dropped(&self, aside: &str, error: Error) -> Error {
+        let name = printable(&identifier(aside));
+        let hint = format!("the backup is restored; drop the database that it replaces: drop database {name}");
+        error.about(&self.database).hint(hint)
+    }
+
+    /// Drops the database that was replaced. A session may linger there for a moment.
+    async fn drop_aside(&self, aside: &str) -> Result<()> {
+        for _ in 1..ATTEMPTS {
+            if landing::drop(&self.client, aside).await.is_ok() {
+                return Ok(());
+            }
+            sleep(BETWEEN).await;
+        }
+        landing::drop(&self.client, aside).await
+    }
+
+    async fn take_mark_off(&self) -> Result<()> {
+        // The backup may have brought a comment of its own.
+        if self.look(None).await?.is_marked {
+            maintenance(&self.client, &self.database).execute(&comment(&self.database, "null")).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The statement that comments a database.
+fn comment(database: &str, text: &str) -> String {
+    format!("comment on database {} is {text}", identifier(database))
+}
