@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use longshore_core::manifest::{Format, Manifest};
 use longshore_core::plugin::Target;
 use longshore_core::stream::{self, ByteStream};
-use longshore_core::{Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory;
@@ -14,6 +14,10 @@ const MAX_LIST_BYTES: usize = 256 << 20;
 
 /// The most bytes of a line of a script that are looked at.
 const MAX_LINE_BYTES: usize = 64 << 10;
+
+/// The way out where pg_restore cannot list an archive.
+const UNLISTED: &str = "install the client programs of the release that wrote the backup, or newer ones, and set bin_dir of the cluster to \
+     their folder; `longshore verify` says whether the backup is damaged";
 
 /// Lists what is in the plaintext.
 pub(crate) async fn list(
@@ -41,10 +45,19 @@ pub(crate) async fn list(
 pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
-    let failure = async move |ended: Ended| ended.error(Stage::Restore, Kind::Corrupt, &subject);
+    // A program that is too old for the archive fails, too.
+    let failure = async move |ended: Ended| ended.error(Stage::Restore, Kind::Failed, &subject).hint(UNLISTED);
     let output = running.into_stream(failure, |_| {});
-    let collected = stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label);
+    let collected = async { Ok::<_, Error>(stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label).await) };
     let (text, ()) = tokio::try_join!(collected, feed(&mut stdin, &mut input, None))?;
+    let text = match text {
+        Ok(text) => text,
+        Err(error) => {
+            // The end of the bytes says whether they are damaged.
+            stream::drain(input).await?;
+            return Err(error);
+        }
+    };
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
@@ -76,7 +89,33 @@ fn object(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use longshore_core::plugin::Cluster;
+
     use super::*;
+
+    /// The error of pg_restore that lists an archive of a version of the far future, whose bytes end as given.
+    async fn listed(end: Option<Error>) -> Error {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let mut command = plain_command(&Client::new(&cluster).unwrap().newest_tool("pg_restore").await.unwrap());
+        command.arg("--list");
+        let head = b"PGDMP\x01\x63\x00\x04\x08\x01".to_vec();
+        let bytes = [Ok(head.into()), Ok(vec![0; 1 << 16].into())].into_iter().chain(end.map(Err));
+        let running = Running::start(command, "pg_restore", Pipes::Both).unwrap();
+        lines(running, futures_util::stream::iter(bytes).boxed(), "appdb").await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_archive_of_a_newer_release_is_not_called_damaged() {
+        let error = listed(None).await;
+        assert_eq!(error.kind(), Kind::Failed, "{}", error.chain());
+        assert!(error.remedy().is_some_and(|hint| hint.contains("bin_dir")), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_end_as_damaged_are_called_damaged() {
+        let damaged = Error::new(Stage::Ship, Kind::Corrupt, "appdb", "its digest is another");
+        assert_eq!(listed(Some(damaged)).await.kind(), Kind::Corrupt);
+    }
 
     #[tokio::test]
     async fn a_scripts_objects_are_found_however_it_is_cut_into_chunks() {
