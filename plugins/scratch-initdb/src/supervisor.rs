@@ -2,14 +2,13 @@
 //! it stops what it runs and removes the folder.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
 
 use crate::configuration::LOG_LINE_PREFIX;
 use crate::look::User;
@@ -107,7 +106,7 @@ impl Supervisor {
     async fn ready(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let status = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+            let status = self.text("data/postmaster.pid");
             if status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
                 return Ok(());
             }
@@ -122,23 +121,21 @@ impl Supervisor {
     }
 
     fn log(&self) -> String {
-        fs::read(self.folder.join("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        self.text("log")
     }
 
-    /// Why it could not be made, with what initdb or the server said, and the way out where that is known.
+    /// The text of a file in the folder, where the server's user may put anything.
+    fn text(&self, name: &str) -> String {
+        let bytes = regular_file::read(&self.folder.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Why it could not be made, with what initdb or the server said, and the ways out.
     fn failed(&self, message: &str) -> Error {
         let log = self.log();
         let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(message_of).collect();
         let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-        let hint = if last.contains("invalid locale name") || last.contains("not a valid ICU locale") {
-            "install the locale that the backup's databases have (Debian: dpkg-reconfigure locales), or drill where it is"
-        } else if last.contains("No space left") {
-            "name a folder with more room: --scratch-dir DIR"
-        } else if last.contains("Permission denied") || last.contains("could not access") {
-            "name a folder that the server's user can enter, too: --scratch-dir DIR"
-        } else {
-            "see what the server says; settings for it are given with scratch = { type = \"initdb\", settings = { … } }"
-        };
+        let hint = if is_short_of_room(&self.folder) { MORE_ROOM } else { WAYS_OUT };
         let error = Error::new(Stage::Drill, Kind::Failed, self.folder.display().to_string(), message).hint(hint);
         if last.is_empty() { error } else { error.because(last) }
     }
@@ -161,6 +158,19 @@ impl Supervisor {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// So little room that initdb cannot make a cluster.
+const CLUSTER_BYTES: u64 = 64 << 20;
+const MORE_ROOM: &str = "the file system is full, or nearly so: name a folder with more room: --scratch-dir DIR";
+const WAYS_OUT: &str = "see what the program says: install a locale that it does not know (Debian: dpkg-reconfigure locales); \
+     name a folder that the server's user can enter: --scratch-dir DIR; give settings of the server with \
+     scratch = { type = \"initdb\", settings = { … } }";
+
+/// Whether the file system that a folder is in, or was to be made in, has no room for a cluster.
+fn is_short_of_room(folder: &Path) -> bool {
+    let found = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    found.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < CLUSTER_BYTES)
 }
 
 impl Drop for Supervisor {
