@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use longshore_core::Error;
 use longshore_core::check::{Check, Finding};
+use longshore_core::root::exposed_folders;
 
 use crate::draft::Draft;
 use crate::{Directory, blocking};
@@ -24,6 +25,11 @@ impl Check for Directory {
         // How much is free, and how much is wanted, is told by whoever knows the databases.
         let root = self.root.clone();
         let full = blocking(move || root.expect_room(1)).await.err().map(failed);
-        std::iter::once(writable).chain(full).collect()
+        let root = self.root.clone();
+        let exposed = match blocking(move || root.exposed_folders()).await {
+            Ok(folders) => exposed_folders(&subject, folders),
+            Err(error) => Some(failed(error)),
+        };
+        std::iter::once(writable).chain(full).chain(exposed).collect()
     }
 }

@@ -66,11 +66,38 @@ impl Root {
                             error.hint("move it away; links are not followed below the destination's directory")
                         );
                     }
+                    if found.mode() & 0o002 != 0 {
+                        return Err(Unfit::Exposed.error(&folder.display().to_string(), folder.display()));
+                    }
                 }
                 Err(error) => return Err(failure(folder, "cannot make the directory", error)),
             }
         }
         Ok(())
+    }
+
+    /// The folders in it that everybody may write to.
+    pub(crate) fn exposed_folders(&self) -> Result<Vec<String>> {
+        let mut exposed = Vec::new();
+        let mut folders = vec![self.path.clone()];
+        while let Some(folder) = folders.pop() {
+            let unread = |error| failure(&folder, "cannot read the directory", error);
+            for entry in fs::read_dir(&folder).map_err(unread)? {
+                let entry = entry.map_err(unread)?;
+                // Links are not followed, and what has gone meanwhile is nobody's to write to.
+                let Some(found) = entry.metadata().ok().filter(fs::Metadata::is_dir) else { continue };
+                let path = entry.path();
+                let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
+                if Key::parse(&name).is_err() {
+                    continue;
+                }
+                if found.mode() & 0o002 != 0 {
+                    exposed.push(name);
+                }
+                folders.push(path);
+            }
+        }
+        Ok(exposed)
     }
 
     fn dress(&self, folder: &Path) -> io::Result<()> {

@@ -1,8 +1,9 @@
 //! Directories that no backup goes to.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
@@ -56,6 +57,44 @@ async fn a_directory_that_everybody_may_write_to_is_refused() {
         assert_refused(folder.path(), "everybody may write").await;
     }
     assert_eq!(files(folder.path()), [] as [&Path; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_everybody_may_write_to_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = local(folder.path(), json!({}));
+    store.ship(&key("main/appdb/first.dump"), from_bytes("x")).await.unwrap();
+    let exposed = folder.path().join("main/appdb");
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o777)).unwrap();
+    let found = store.check().await;
+    let failed: Vec<_> = found.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+    assert!(failed.len() == 1 && failed[0].message.ends_with(": main/appdb"), "{found:?}");
+    let error = store.ship(&key("main/appdb/second.dump"), from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(store.check().await.iter().all(|finding| finding.outcome != Outcome::Failed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_a_link_or_a_pipe_is_refused_as_a_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, lock) = (folder.path().join("target"), folder.path().join(".longshore-nightly.lock"));
+    let store = local(folder.path(), json!({}));
+    let holder = Holder { work: "run of job nightly".to_owned(), since: "2026-06-07T09:15:00Z".parse().unwrap() };
+    let refused = async || {
+        let error = store.exclusive().unwrap().claim("nightly", &holder).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+        fs::remove_file(&lock).unwrap();
+    };
+    symlink(&target, &lock).unwrap();
+    refused().await;
+    assert!(!target.exists());
+    fs::write(&target, "kept").unwrap();
+    symlink(&target, &lock).unwrap();
+    refused().await;
+    assert_eq!(fs::read(&target).unwrap(), b"kept");
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    refused().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
