@@ -11,6 +11,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -208,6 +209,13 @@ pub trait Store: Ship {
 
     /// Whether it can keep what it took, and tells until when.
     fn locks(&self) -> Option<&dyn Locks> {
+        None
+    }
+
+    /// Returns the same destination with its own waits for a silent peer ended after `limit`, also those of work that goes on when its
+    /// caller has gone; nothing where it has no such waits.
+    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
+        let _ = limit;
         None
     }
 

@@ -265,6 +265,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
     let name = name.to_owned();
     let store: Builder<dyn Store> = Arc::new(move |context| {
         let store: Arc<dyn Store> = Arc::from(plugin(context)?);
+        let store = store.stalling_at_most(terms.stall_timeout).unwrap_or(store);
         if store.spools() && terms.max_rate.is_some() {
             let message = "max_rate would slow what goes to its spool, and not what leaves it";
             let error = Error::new(Stage::Config, Kind::Usage, &name, message);

@@ -20,6 +20,7 @@ use longshore_core::aftercare::see_through;
 use longshore_core::check::Finding;
 use longshore_core::key::Key;
 use longshore_core::meter::{Algorithm, Digest, meter};
+use longshore_core::root::exposed_folders;
 use longshore_core::stage::{Entry, Leftover};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -46,6 +47,11 @@ impl Directory {
     /// The host that it is on.
     pub fn host(&self) -> &Arc<Host> {
         &self.host
+    }
+
+    /// The same directory on another host.
+    pub fn on(&self, host: Arc<Host>) -> Self {
+        Self { host, root: self.root.clone() }
     }
 
     /// What errors call it: `host:/path`.
@@ -127,15 +133,17 @@ impl Directory {
     }
 
     /// What would fail at 3 a.m.
-    pub async fn look(&self) -> Finding {
+    pub async fn look(&self) -> Vec<Finding> {
         let drafts = [longshore_core::draft::name(""), longshore_core::draft::name("")];
-        match self.run(Script::Attempt, &[&drafts[0], &drafts[1]]).await {
-            Ok(_) => Finding::good(
-                self.name(),
-                "the host is reached over SSH, and the directory is there and can be written to",
-            ),
-            Err(error) => Finding::failed(self.name(), &error),
-        }
+        let exposed = match self.run(Script::Attempt, &[&drafts[0], &drafts[1]]).await {
+            Ok(exposed) => exposed,
+            Err(error) => return vec![Finding::failed(self.name(), &error)],
+        };
+        let good = "the host is reached over SSH, and the directory is there and can be written to";
+        let exposed = String::from_utf8_lossy(&exposed).into_owned();
+        let exposed = exposed.lines().filter_map(|line| line.strip_prefix("./")).map(str::to_owned).collect();
+        let exposed = exposed_folders(&self.name(), exposed);
+        std::iter::once(Finding::good(self.name(), good)).chain(exposed).collect()
     }
 
     fn error(&self, kind: Kind, message: &str) -> Error {

@@ -51,6 +51,16 @@ impl Host {
         Self { reach, connection: Arc::default(), streams, errands }
     }
 
+    /// The same host, whose connection ends when it is silent for `limit`.
+    pub fn stalling_at_most(&self, limit: Duration) -> Self {
+        Self::new(Reach { stall_timeout: limit, ..self.reach.clone() })
+    }
+
+    /// How long it may be silent.
+    pub fn stall_timeout(&self) -> Duration {
+        self.reach.stall_timeout
+    }
+
     /// What errors call it.
     pub fn name(&self) -> &str {
         &self.reach.host

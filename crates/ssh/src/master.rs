@@ -11,8 +11,10 @@ use tokio::process::Command;
 use crate::failure;
 use crate::settings::Reach;
 
-/// How often a silent host is asked for a sign of life; the third that fails to come ends the connection.
+/// How often a silent host is asked for a sign of life, at the longest.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// How many signs of life may fail to come before the connection ends, at the most.
+const SIGNS: u64 = 3;
 /// How long an idle connection is kept should this process die without closing it.
 const IDLE: Duration = Duration::from_secs(30);
 /// How much longer than the connection itself proving who one is may take.
@@ -32,7 +34,8 @@ pub(crate) async fn connect(reach: &Reach) -> Result<Session> {
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     ssh.arg("-E").arg(&log).arg("-S").arg(sockets.path().join("master")).args(["-M", "-f", "-N"]);
     ssh.args(["-o", &format!("ControlPersist={}s", IDLE.as_secs())]).args(options(reach)).arg(&reach.host);
-    let ended = tokio::time::timeout(reach.connect_timeout + PROOF, ssh.status()).await;
+    let limit = (reach.connect_timeout + PROOF).min(reach.stall_timeout);
+    let ended = tokio::time::timeout(limit, ssh.status()).await;
     let ended = ended.map_err(|_| failure::connecting(&reach.host, "timed out"))?;
     if ended.map_err(|error| unstarted(reach, error))?.success() {
         return Ok(Session::new_native_mux(sockets));
@@ -44,11 +47,14 @@ pub(crate) async fn connect(reach: &Reach) -> Result<Session> {
 
 /// The options with which ssh reaches the host.
 pub(crate) fn options(reach: &Reach) -> Vec<OsString> {
+    let (seconds, signs) = signs_of_life(reach.stall_timeout);
+    let connect_timeout = reach.connect_timeout.min(reach.stall_timeout).as_secs().max(1);
     let mut options = vec![
         "BatchMode=yes".to_owned(),
         "StrictHostKeyChecking=yes".to_owned(),
-        format!("ConnectTimeout={}", reach.connect_timeout.as_secs()),
-        format!("ServerAliveInterval={}", SIGN_OF_LIFE.as_secs()),
+        format!("ConnectTimeout={connect_timeout}"),
+        format!("ServerAliveInterval={seconds}"),
+        format!("ServerAliveCountMax={signs}"),
     ];
     options.extend(reach.known_hosts_file.iter().map(|file| format!("UserKnownHostsFile={}", file.display())));
     options.extend(reach.identity_file.iter().map(|_| "IdentitiesOnly=yes".to_owned()));
@@ -61,6 +67,14 @@ pub(crate) fn options(reach: &Reach) -> Vec<OsString> {
         words.extend(["-J".into(), reach.jump.join(",").into()]);
     }
     words
+}
+
+/// How often a silent host is asked for a sign of life, in seconds, and how many may fail to come, so that its connection ends about when
+/// `limit` has passed, or before.
+fn signs_of_life(limit: Duration) -> (u64, u64) {
+    let seconds = (limit.as_secs() / (SIGNS + 1)).clamp(1, SIGN_OF_LIFE.as_secs());
+    let signs = (limit.as_secs() / seconds).saturating_sub(1).clamp(1, SIGNS);
+    (seconds, signs)
 }
 
 fn unstarted(reach: &Reach, error: std::io::Error) -> Error {
@@ -78,6 +92,15 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn signs_of_life_end_within_the_stall_timeout() {
+        for (limit, expected) in [(1, (1, 1)), (2, (1, 1)), (4, (1, 3)), (10, (2, 3)), (60, (15, 3)), (600, (15, 3))] {
+            let (seconds, signs) = signs_of_life(Duration::from_secs(limit));
+            assert_eq!((seconds, signs), expected, "{limit}");
+            assert!(seconds * (signs + 1) <= limit.max(2), "{limit}");
+        }
+    }
+
     #[tokio::test]
     async fn a_silent_host_is_left_at_once_and_no_ssh_stays() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -90,6 +113,7 @@ mod tests {
             config_file: None,
             jump: Vec::new(),
             connect_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(600),
         };
         let left = tokio::time::timeout(Duration::from_secs(1), connect(&reach)).await;
         assert!(left.is_err(), "it does not answer");

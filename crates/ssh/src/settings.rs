@@ -42,6 +42,7 @@ macro_rules! settings {
                     config_file: longshore_core::credential::optional(self.config_file.as_ref())?,
                     jump: self.jump.clone(),
                     connect_timeout: self.connect_timeout.map_or($crate::settings::CONNECT_TIMEOUT, |span| span.duration()),
+                    stall_timeout: longshore_core::berth::STALL_TIMEOUT,
                 };
                 reach.sound()
             }
@@ -69,6 +70,8 @@ pub struct Reach {
     pub jump: Vec<String>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the host may be silent where an answer is due. The connection ends then, and all that waits for it.
+    pub stall_timeout: Duration,
 }
 
 impl Reach {

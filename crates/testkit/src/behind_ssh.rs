@@ -11,6 +11,7 @@ mod jump;
 mod list;
 mod refused;
 mod setting;
+mod stall;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use jump::*;
 pub use list::*;
 pub use refused::*;
 pub use setting::*;
+pub use stall::*;
 
 /// How a plugin gets to a server.
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +136,8 @@ macro_rules! behind_ssh {
             a_writer_that_goes_while_its_last_bytes_are_on_their_way_leaves_nothing,
             a_connection_that_is_cut_while_a_file_is_fetched_is_never_a_clean_end,
             a_file_that_is_cut_while_it_is_read_ends_in_an_error,
+            a_host_that_stalls_is_given_up_in_time,
+            a_folder_that_everybody_may_write_to_is_reported,
         }
     };
 }

@@ -214,6 +214,20 @@ impl Sshd {
         cut.len()
     }
 
+    /// Stops the server and whatever serves a connection now: it takes new connections and answers nothing, as a host that hangs.
+    ///
+    /// # Panics
+    /// If a process cannot be stopped.
+    pub fn stall(&self) {
+        let server = Pid::from_child(&self.server);
+        let mut all = vec![server];
+        descend(server, &mut all);
+        for pid in all {
+            // One that has ended meanwhile needs no signal.
+            kill_process(pid, Signal::STOP).ok();
+        }
+    }
+
     /// What the server wrote to its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -223,6 +237,8 @@ impl Sshd {
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.cut();
+        // One that was stopped would hear nothing else.
+        kill_process(Pid::from_child(&self.server), Signal::CONT).ok();
         stop(&mut self.server);
     }
 }

@@ -18,6 +18,7 @@ mod transfer;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -113,6 +114,16 @@ impl Store for Destination {
             Account::Shell => self.directory.remove(key).await,
             Account::Rrsync => self.remove_restricted(key).await,
         }
+    }
+
+    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
+        let host = Arc::new(self.directory.host().stalling_at_most(limit));
+        Some(Arc::new(Self {
+            account: self.account,
+            directory: self.directory.on(Arc::clone(&host)),
+            spool: self.spool.clone(),
+            transfer: self.transfer.on(host),
+        }))
     }
 }
 

@@ -16,7 +16,11 @@ impl Check for Destination {
             return vec![Finding::failed(self.spool.name(), &error)];
         }
         match self.account {
-            Account::Shell => vec![self.directory.look().await, self.try_rsync(&subject).await],
+            Account::Shell => {
+                let mut findings = self.directory.look().await;
+                findings.push(self.try_rsync(&subject).await);
+                findings
+            }
             Account::Rrsync => {
                 let limits = Finding::warning(
                     &subject,

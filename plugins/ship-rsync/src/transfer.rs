@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use longshore_core::quantity::Size;
 use longshore_core::root::Unfit;
@@ -48,6 +48,17 @@ impl Transfer {
         Self { turn: Some(Mutex::default()), ..self }
     }
 
+    /// The same on another host.
+    pub(crate) fn on(&self, host: Arc<Host>) -> Self {
+        let turn = self.turn.as_ref().map(|_| Mutex::default());
+        Self { host, root: self.root.clone(), timeout: self.timeout, bwlimit: self.bwlimit, turn }
+    }
+
+    /// How long nothing may move.
+    fn patience(&self) -> Duration {
+        self.timeout.min(self.host.stall_timeout())
+    }
+
     /// What errors call the directory: `host:/path`.
     pub(crate) fn name(&self) -> String {
         format!("{}:{}", self.host.name(), self.root)
@@ -70,10 +81,20 @@ impl Transfer {
             None => None,
         };
         let mut pause = PAUSE;
+        // How long tries have lasted in which nothing may have moved.
+        let mut silent = Duration::ZERO;
         for tries in 1.. {
+            let begun = Instant::now();
             match self.run_once(subject, words).await {
                 Ok(told) => return Ok(Done { told, tries }),
-                Err(error) if error.kind() == Kind::Unavailable && tries < TRIES => tokio::time::sleep(pause).await,
+                Err(error) if error.kind() == Kind::Unavailable && tries < TRIES => {
+                    let lasted = begun.elapsed() + pause;
+                    silent = if lasted > 2 * self.patience() { Duration::ZERO } else { silent + lasted };
+                    if silent >= self.host.stall_timeout() {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(pause).await;
+                }
                 Err(error) => return Err(error),
             }
             pause *= 2;
@@ -83,7 +104,10 @@ impl Transfer {
 
     async fn run_once(&self, subject: &str, words: &[&OsStr]) -> Result<String> {
         let mut rsync = Command::new("rsync");
-        rsync.arg(format!("--timeout={}", self.timeout.as_secs())).arg("-e").arg(rsh(&self.host.rsh().await?));
+        rsync
+            .arg(format!("--timeout={}", self.patience().as_secs().max(1)))
+            .arg("-e")
+            .arg(rsh(&self.host.rsh().await?));
         // In KiB a second, and 0 would be no limit.
         rsync.args(self.bwlimit.map(|rate| format!("--bwlimit={}", (rate.bytes() >> 10).max(1))));
         rsync.args(words).env("LC_ALL", "C").env_remove("RSYNC_RSH").stdin(Stdio::null()).kill_on_drop(true);

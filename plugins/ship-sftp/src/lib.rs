@@ -27,6 +27,8 @@ mod settings;
 mod walk;
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -100,6 +102,10 @@ impl Store for Account {
             Err(error) if failure::is_absent(&error) => Ok(()),
             Err(error) => Err(self.root.failure(&link, &path, "cannot look at it", error).await),
         }
+    }
+
+    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Self { root: self.root.stalling_at_most(limit) }))
     }
 }
 

@@ -6,7 +6,6 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_ssh::failure;
 use longshore_ssh::host::Host;
 use longshore_ssh::running::Running;
-use longshore_ssh::settings::Reach;
 use openssh_sftp_client::fs::Fs;
 use openssh_sftp_client::{Sftp, SftpOptions};
 use tokio::sync::Mutex;
@@ -28,8 +27,8 @@ pub(crate) struct Link {
 }
 
 impl Line {
-    pub(crate) fn new(reach: Reach) -> Self {
-        Self { host: Host::new(reach), link: Mutex::default() }
+    pub(crate) fn new(host: Host) -> Self {
+        Self { host, link: Mutex::default() }
     }
 
     /// The session, opened if there is none.

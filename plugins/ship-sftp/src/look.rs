@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
+use longshore_core::root::exposed_folders;
 
-use crate::Account;
 use crate::draft::Draft;
+use crate::{Account, walk};
 
 #[async_trait]
 impl Check for Account {
@@ -17,7 +18,16 @@ impl Check for Account {
             }
             Err(error) => return vec![Finding::failed(&subject, &error)],
         };
-        let durable = match self.root.line.link().await {
+        let link = self.root.line.link().await;
+        let exposed = match &link {
+            Ok(link) => walk::exposed_folders(&self.root, link).await,
+            Err(_) => Ok(Vec::new()),
+        };
+        let exposed = match exposed {
+            Ok(folders) => exposed_folders(&subject, folders),
+            Err(error) => Some(Finding::failed(&subject, &error)),
+        };
+        let durable = match link {
             Ok(link) if !link.sftp().support_fsync() => Some(Finding::warning(
                 &subject,
                 "the SFTP server cannot make files durable (fsync@openssh.com): a power cut there may lose the newest",
@@ -25,6 +35,6 @@ impl Check for Account {
             )),
             _ => None,
         };
-        std::iter::once(writable).chain(durable).collect()
+        std::iter::once(writable).chain(durable).chain(exposed).collect()
     }
 }

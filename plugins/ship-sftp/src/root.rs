@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_ssh::host::Host;
 use longshore_ssh::settings::Reach;
 use openssh_sftp_client::Error as Answer;
 use openssh_sftp_client::error::SftpErrorKind;
@@ -25,7 +27,12 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new(reach: Reach, path: String) -> Self {
-        Self { line: Arc::new(Line::new(reach)), path: path.into() }
+        Self { line: Arc::new(Line::new(Host::new(reach))), path: path.into() }
+    }
+
+    /// The same directory, whose host may be silent for `limit`.
+    pub(crate) fn stalling_at_most(&self, limit: Duration) -> Self {
+        Self { line: Arc::new(Line::new(self.line.host.stalling_at_most(limit))), path: self.path.clone() }
     }
 
     /// What errors call it: `host:/path`.
@@ -78,7 +85,11 @@ impl Root {
                 continue;
             };
             match link.fs().symlink_metadata(&path).await {
-                Ok(found) if found.file_type().is_some_and(|kind| kind.is_dir()) => {}
+                Ok(found) if found.file_type().is_some_and(|kind| kind.is_dir()) => {
+                    if found.permissions().is_some_and(|permissions| permissions.write_by_other()) {
+                        return Err(Unfit::Exposed.error(&self.subject(&path), path.display()));
+                    }
+                }
                 Ok(_) => {
                     let error =
                         Error::new(Stage::Ship, Kind::Refused, self.subject(&path), "in the way: not a directory");

@@ -62,6 +62,21 @@ pub(crate) fn files(root: Root, link: Arc<Link>) -> BoxStream<'static, Result<Fo
     files.boxed()
 }
 
+/// The folders that everybody may write to.
+pub(crate) async fn exposed_folders(root: &Root, link: &Arc<Link>) -> Result<Vec<String>> {
+    let mut exposed = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        for found in read(root, link, &folder).await?.filter(|found| found.name.ends_with('/')) {
+            if found.metadata.permissions().is_some_and(|permissions| permissions.write_by_other()) {
+                exposed.push(found.name.clone());
+            }
+            folders.push(found.name);
+        }
+    }
+    Ok(exposed)
+}
+
 /// What a folder holds, sorted as keys are: a folder sorts by its name and a slash, so `a-b/x` comes before `a/x`.
 async fn read(root: &Root, link: &Arc<Link>, prefix: &str) -> Result<vec::IntoIter<Found>> {
     let folder = root.path(prefix);

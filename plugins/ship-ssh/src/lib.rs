@@ -12,6 +12,7 @@ mod settings;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -72,6 +73,11 @@ impl Store for Account {
 
     async fn remove(&self, key: &Key) -> Result<()> {
         self.directory.remove(key).await
+    }
+
+    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
+        let host = Arc::new(self.directory.host().stalling_at_most(limit));
+        Some(Arc::new(Self { directory: self.directory.on(host) }))
     }
 }
 

@@ -67,7 +67,7 @@ impl Draft {
     pub(super) async fn begin(directory: Directory, place: Place) -> Result<Self> {
         let running = directory.stream(Script::Receive, &[&place.folder, &place.draft, &place.name]).await?;
         let mut draft = Self { directory, place, running: Some(running), begun: false, settled: false };
-        let asker = draft.directory.clone();
+        let (asker, limit) = (draft.directory.clone(), draft.directory.host.stall_timeout());
         let stdout = draft.running.as_mut().and_then(|running| running.stdout.as_mut());
         let mut word = [0; READY_WORD.len()];
         let told = async {
@@ -85,7 +85,7 @@ impl Draft {
             }
         };
         let told = tokio::select! {
-            told = tokio::time::timeout(READY, told) => told,
+            told = tokio::time::timeout(READY.min(limit), told) => told,
             error = asked => return Err(error),
         };
         match told {

@@ -105,6 +105,10 @@ impl Directory {
                 "another run used the same time, or another host ships to the same directory: give each a path of its own",
             ),
             84 => of_file(Kind::NotFound, "nothing there", "`longshore list` shows what is there"),
+            85 => {
+                let folder = self.subject(ended.said.trim());
+                Unfit::Exposed.error(&folder, &folder)
+            }
             86 => of_file(
                 Kind::Refused,
                 "in the way: what leads to it is not a directory",

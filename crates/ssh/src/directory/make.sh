@@ -5,7 +5,10 @@ make() {
     for part in $1; do
         at=$at/$part
         if [ -L "$at" ]; then exit 86; fi
-        [ -d "$at" ] && continue
+        if [ -d "$at" ]; then
+            case $(ls -ld "$at") in ????????w*) echo "${at#./}" >&2 && exit 85 ;; esac
+            continue
+        fi
         if [ -e "$at" ]; then exit 86; fi
         mkdir "$at" 2>/dev/null || [ -d "$at" ] || mkdir "$at" || exit 1
     done

@@ -88,6 +88,27 @@ pub async fn a_directory_that_everybody_may_write_to_is_refused(reach: &Reach) {
     assert!(files(&sshd.backups()).is_empty());
 }
 
+pub async fn a_folder_that_everybody_may_write_to_is_reported(reach: &Reach) {
+    let sshd = Sshd::start();
+    let store = reach.store(&sshd, json!({}));
+    store.ship(&key("main/appdb/first.dump"), from_bytes("x")).await.unwrap();
+    let folder = sshd.backups().join("main/appdb");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let failed = async || {
+        let found = store.check().await;
+        let failed = found.into_iter().filter(|finding| finding.outcome == Outcome::Failed);
+        failed.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    let found = failed().await;
+    assert!(found.len() == 1 && found[0].ends_with(": main/appdb"), "{found:?}");
+    let error = store.ship(&key("main/appdb/second.dump"), from_bytes("x")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
+    assert!(error.chain().contains("main/appdb"), "{}", error.chain());
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(failed().await, [""; 0]);
+    store.ship(&key("main/appdb/second.dump"), from_bytes("x")).await.unwrap();
+}
+
 pub async fn what_is_not_a_directory_is_refused(reach: &Reach) {
     let sshd = Sshd::start();
     let path = sshd.backups().join("file");

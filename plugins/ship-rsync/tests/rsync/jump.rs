@@ -7,7 +7,7 @@ use longshore_testkit::behind_ssh::{self, Reach, built};
 use longshore_testkit::sshd::Account;
 use serde_json::json;
 
-const RSYNC: Reach = Reach {
+pub(crate) const RSYNC: Reach = Reach {
     build: |mut settings| {
         let path = settings["path"].as_str().unwrap().to_owned();
         settings["spool_dir"] = json!(Path::new(&path).with_file_name("spool"));

@@ -8,6 +8,7 @@ mod cut;
 mod jump;
 mod refused;
 mod restricted;
+mod silent;
 mod spool;
 
 use longshore_core::plugin::Plugin;

@@ -1,0 +1,91 @@
+//! Hosts that fall silent.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use longshore_core::Kind;
+use longshore_core::aftercare;
+use longshore_core::stream::{channel, from_bytes};
+use serde_json::json;
+
+use super::{Reach, files, key, soon};
+use crate::sshd::Sshd;
+use crate::stream::{random, random_bytes};
+
+/// How long a host may be silent.
+const STALL_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long giving it up may take: the connection that ends, and one more that is tried in its place.
+const LIMIT: Duration = Duration::from_secs(16);
+
+pub async fn a_host_that_stalls_is_given_up_in_time(reach: &Reach) {
+    tokio::join!(connecting(reach), answering(reach), sending(reach), taking(reach));
+}
+
+/// A server, and a destination on it under a stall timeout.
+fn stalling(reach: &Reach) -> (Sshd, std::sync::Arc<dyn longshore_core::stage::Store>) {
+    let sshd = Sshd::start();
+    let store = reach.store(&sshd, json!({ "connect_timeout": "60s" })).stalling_at_most(STALL_TIMEOUT);
+    (sshd, store.expect("a destination behind SSH has a stall timeout"))
+}
+
+/// Demands an error of a host that is silent since now.
+async fn gives_up<T>(wait: &str, work: impl Future<Output = longshore_core::Result<T>>) {
+    let begun = Instant::now();
+    let given_up = tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| panic!("{wait}: still waiting"));
+    let error = given_up.err().unwrap_or_else(|| panic!("{wait}: a host that is silent has answered"));
+    assert_eq!(error.kind(), Kind::Unavailable, "{wait}: {}", error.chain());
+    assert!(begun.elapsed() >= STALL_TIMEOUT / 2, "{wait}: given up after {:?}", begun.elapsed());
+}
+
+async fn connecting(reach: &Reach) {
+    let (sshd, store) = stalling(reach);
+    sshd.stall();
+    gives_up("connecting", store.list()).await;
+}
+
+async fn answering(reach: &Reach) {
+    let (sshd, store) = stalling(reach);
+    store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
+    sshd.stall();
+    gives_up("the first byte", store.list()).await;
+}
+
+async fn sending(reach: &Reach) {
+    let (sshd, store) = stalling(reach);
+    let key = key("main/appdb.dump");
+    store.ship(&key, random(1, 64 << 20)).await.unwrap();
+    let mut fetched = store.fetch(&key, None).await.unwrap();
+    fetched.next().await.unwrap().unwrap();
+    sshd.stall();
+    let rest = async {
+        while let Some(chunk) = fetched.next().await {
+            chunk?;
+        }
+        Ok(())
+    };
+    gives_up("a later byte", rest).await;
+}
+
+async fn taking(reach: &Reach) {
+    let (sshd, store) = stalling(reach);
+    let (feeder, body) = channel();
+    let key = key("main/appdb.dump");
+    let shipping = store.ship(&key, body);
+    let stalls = async {
+        feeder.feed(random_bytes(1, 100_000)).await.unwrap();
+        if !store.spools() {
+            soon(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0))).await;
+        }
+        sshd.stall();
+        feeder.finish().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let shipped = async {
+        tokio::select! {
+            shipped = shipping => shipped,
+            () = stalls => Ok(()),
+        }
+    };
+    gives_up("closing", shipped).await;
+    tokio::time::timeout(LIMIT, aftercare::done()).await.expect("the removal of a draft is given up, too");
+}
