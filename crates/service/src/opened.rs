@@ -68,7 +68,7 @@ pub(crate) fn opened(config: &Config, job: &Job, since: DateTime<Utc>) -> Result
         if !entry.file_name().to_string_lossy().starts_with(&prefix(config, job)) {
             continue;
         }
-        let bytes = match fs::read(entry.path()) {
+        let bytes = match regular_file::read(&entry.path()) {
             Ok(bytes) => bytes,
             // Removed by another process since it was listed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
