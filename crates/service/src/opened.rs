@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::meter::Digest;
-use longshore_core::{Error, Result, Stage};
+use longshore_core::{Error, Result, Stage, regular_file};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Job};
