@@ -53,6 +53,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
         large_objects: collected.facts(),
         objects: toc.objects(),
         toc: toc.lines(),
+        definitions: toc.definitions(),
         toc_entries: toc.entries.len() as u64,
         sequences: toc.mentions.sequences,
         extensions: toc.mentions.extensions,

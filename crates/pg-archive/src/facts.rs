@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::definitions::Definitions;
+
 /// All that is known of an archive once it was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -42,6 +44,10 @@ pub struct Facts {
     pub objects: BTreeMap<String, u64>,
     /// Its TOC as `pg_restore --list` prints it, a line each, without the comments before it. Empty for a script.
     pub toc: Vec<String>,
+    /// Digests of its definitions: as secret as it is, so that they are written down apart from the
+    /// rest.
+    #[serde(skip)]
+    pub definitions: Definitions,
     /// How many entries the TOC has; `--list` leaves some out.
     pub toc_entries: u64,
     /// Its size.
@@ -240,6 +246,17 @@ pub struct Sequence {
     pub called: bool,
 }
 
+/// What a table of contents says; of a script, what it defines and sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Its lines, as [`Facts::toc`] has them.
+    pub toc: Vec<String>,
+    /// The digests of its definitions.
+    pub definitions: Definitions,
+    /// What it sets sequences to.
+    pub sequences: Vec<Sequence>,
+}
+
 impl Facts {
     /// The comments that `pg_restore --list` prints before its TOC, as it does in the release that made the dump; `created` is the dump's
     /// time with its zone. Nothing for a script, or where too little was recorded.
@@ -269,6 +286,12 @@ impl Facts {
         lines.extend(self.origin.tool_version.iter().map(|of| format!(";     Dumped by pg_dump version: {of}")));
         lines.extend([";", ";", "; Selected TOC Entries:", ";"].map(str::to_owned));
         lines
+    }
+
+    /// What its table of contents says; of a script, what it defines and sets.
+    pub fn contents(&self) -> Contents {
+        let Self { toc, definitions, sequences, .. } = self;
+        Contents { toc: toc.clone(), definitions: definitions.clone(), sequences: sequences.clone() }
     }
 
     /// Counts that tell nothing of the content, by their names.

@@ -17,6 +17,7 @@
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
 //! | `header`, `toc`, `copy` | what archives begin with |
 //! | `sql` | the words of SQL, and the roles and sequences in it |
+//! | [`definitions`] | digests of what archives and scripts define |
 //! | `active` | objects that act beyond their database once they are restored |
 //! | [`outline`] | the head of an archive, from which all but the data can be restored |
 //! | [`offsets`] | where each table's data is, for archives that do not say it |
@@ -30,6 +31,7 @@ pub mod conversion;
 mod copy;
 mod custom;
 mod decode;
+pub mod definitions;
 mod digest;
 mod error;
 mod facts;
@@ -53,8 +55,9 @@ mod toc;
 use std::io::{BufRead, Cursor, Read};
 
 pub use active::Active;
+pub use definitions::{Definition, Definitions};
 pub use error::{Error, Result, Trouble};
-pub use facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table, Written};
+pub use facts::{Compression, Contents, Facts, Kind, LargeObjects, Origin, Others, Place, Sequence, Table, Written};
 
 use crate::header::{Header, Layout};
 use crate::input::Input;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::facts::Contents;
 use crate::header::{Header, WITH_SECTION};
 use crate::input::Input;
 use crate::sql::roles;
@@ -84,6 +85,21 @@ pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
     let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
     match read(BufReader::new(source)) {
         Ok(read) => Ok(read.within(bytes, begins)),
+        Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads what the table of contents says from the first bytes of an archive of any version. Nothing
+/// where the bytes end before it does.
+pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
+    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let mut input = Input::new(BufReader::new(Cut { bytes: bytes.get(begins..).unwrap_or_default() }));
+    match Header::read(&mut input).and_then(|header| Toc::read(&mut input, &header)) {
+        Ok(toc) => {
+            let (lines, definitions) = (toc.lines(), toc.definitions());
+            Ok(Some(Contents { toc: lines, definitions, sequences: toc.mentions.sequences }))
+        }
         Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(error),
     }
@@ -211,6 +227,7 @@ mod tests {
         let bytes = archive();
         for length in 0..bytes.len() - 4 {
             assert!(head(&bytes[..length]).unwrap().is_none(), "{length}");
+            assert!(contents(&bytes[..length]).unwrap().is_none(), "{length}");
         }
         let outline = head(&bytes).unwrap().unwrap();
         assert_eq!((outline.encoding.as_str(), &outline.head[..]), ("LATIN1", &bytes[..bytes.len() - 4]));
@@ -219,6 +236,24 @@ mod tests {
         assert_eq!((acl.roles.as_slice(), acl.section), (&["bob".to_owned()][..], Section::PreData));
         assert_eq!(acl.line, "9; 0 0 ACL public TABLE v app");
         assert_eq!(outline.items[3].section, Section::PostData);
+        let contents = contents(&bytes).unwrap().unwrap();
+        assert_eq!(contents.toc, outline.items[1..].iter().map(|item| item.line.clone()).collect::<Vec<_>>());
+        assert_eq!(contents.definitions.listed.len(), contents.toc.len());
+        assert_eq!(contents.definitions.others[0].entry, "ENCODING public ENCODING app");
+    }
+
+    #[test]
+    fn digests_tell_changed_definitions_alone() {
+        let digests = |bytes: &[u8]| contents(bytes).unwrap().unwrap().definitions.listed;
+        let whole = archive();
+        for (word, by, changes) in [("AS SELECT 1", "AS SELECT 2", 0), ("TO bob", "TO tom", 1), ("i (a)", "i (b)", 2)] {
+            let at = whole.windows(word.len()).position(|bytes| bytes == word.as_bytes()).unwrap();
+            let mut changed = whole.clone();
+            changed[at..at + by.len()].copy_from_slice(by.as_bytes());
+            let (before, after) = (digests(&whole), digests(&changed));
+            let differ: Vec<_> = (0..3).filter(|entry| before[*entry] != after[*entry]).collect();
+            assert_eq!(differ, [changes], "{word}");
+        }
     }
 
     #[test]

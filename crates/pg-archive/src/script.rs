@@ -8,6 +8,7 @@
 //! | `lexer` | where statements, comments and commands end |
 //! | `body` | which semicolons are within a function |
 //! | `command` | `\connect`, `\encoding`, `\restrict` |
+//! | `defined` | digests of what it defines
 //! | `frame` | how a script begins, which dumps it holds, and how it ends |
 //! | `section` | the data of one table |
 //!
@@ -16,6 +17,7 @@
 
 mod body;
 mod command;
+mod defined;
 mod frame;
 mod lexer;
 mod section;
@@ -32,6 +34,7 @@ use crate::facts::{Compression, Facts, Kind, LargeObjects, Origin, Others, Place
 use crate::input::Input;
 use crate::rows::{Flaw, Rows};
 use crate::script::command::Command;
+use crate::script::defined::Defined;
 use crate::script::frame::Frame;
 use crate::script::lexer::{Lexer, Token};
 use crate::script::section::Section;
@@ -63,13 +66,14 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         roles: BTreeSet::new(),
         made_roles: BTreeSet::new(),
         tablespaces: BTreeSet::new(),
+        defined: Defined::default(),
         kept: 0,
         large_objects: 0,
     };
     let tail = script.read_to_mark()?;
     frame::end(&mut script.input, &tail)?;
     let Script { input, frame, mut origin, database, tables, large_objects, .. } = script;
-    let Script { sequences, extensions, roles, made_roles, tablespaces, .. } = script;
+    let Script { sequences, extensions, roles, made_roles, tablespaces, defined, .. } = script;
     if frame.kind == Kind::Script {
         origin.database = database;
     }
@@ -87,6 +91,7 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
         database_tablespace: None,
         objects: BTreeMap::new(),
         toc: Vec::new(),
+        definitions: defined.finish(),
         toc_entries: 0,
         bytes: input.offset(),
         others: Others::default(),
@@ -113,6 +118,8 @@ struct Script<'a, R> {
     roles: BTreeSet<String>,
     made_roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
+    /// Digests of the statements.
+    defined: Defined,
     /// How many bytes the names take.
     kept: usize,
     large_objects: u64,
@@ -142,8 +149,14 @@ impl<R: BufRead> Script<'_, R> {
             if step.ended == Some(Token::Comment) && self.lexer.text().ends_with(b"\r\n") {
                 return Err(Conversion::CarriageReturns.error(offset + step.bytes as u64 - 2));
             }
-            if let Some(section) = self.section.as_mut().filter(|_| !step.is_comment) {
-                section.push(piece);
+            if !step.is_comment {
+                if let Some(section) = &mut self.section {
+                    section.push(piece);
+                }
+                if self.lexer.is_in_statement() || step.ended == Some(Token::Statement) {
+                    let database = several(&self.frame, &self.database);
+                    self.defined.push(&piece[step.blank..], self.section.is_some(), database);
+                }
             }
             self.input.consume(step.bytes);
             match step.ended {
@@ -184,6 +197,7 @@ impl<R: BufRead> Script<'_, R> {
         if !self.lexer.at_line_start() {
             return Ok(None);
         }
+        self.defined.comment(line, several(&self.frame, &self.database));
         if let Some(mut section) = self.section.take() {
             if section.comment(line) {
                 self.section = Some(section);
@@ -239,6 +253,10 @@ impl<R: BufRead> Script<'_, R> {
 
     /// Takes a statement, with the data that follows it.
     fn statement(&mut self) -> Result<()> {
+        let (strings, database) = (self.strings(), several(&self.frame, &self.database));
+        self.defined.statement(self.lexer.text(), strings, self.section.is_some(), database);
+        let kept = self.defined.kept();
+        self.kept(kept).map_err(|flaw| self.damaged(flaw))?;
         let text = self.lexer.text();
         if let Some(section) = &mut self.section
             && section.statement()
@@ -380,6 +398,11 @@ impl<R: BufRead> Script<'_, R> {
         self.lexer.go_on();
         Ok(())
     }
+}
+
+/// The database that is connected, where a script is of several.
+fn several<'a>(frame: &Frame, database: &'a Option<String>) -> Option<&'a str> {
+    database.as_deref().filter(|_| frame.kind == Kind::ClusterScript)
 }
 
 /// Whether a statement that begins like this may name what must be there before.

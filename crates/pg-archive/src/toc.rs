@@ -12,6 +12,7 @@ use roaring::RoaringBitmap;
 pub(crate) use self::entry::{Data, Entry};
 pub(crate) use self::mentions::{Mentions, names_roles};
 use self::reader::Reader;
+use crate::definitions::{Definitions, hex};
 use crate::error::{Error, Result};
 use crate::facts::Origin;
 use crate::header::{Header, WITH_LARGE_OBJECT_ENTRIES};
@@ -132,6 +133,15 @@ impl Toc {
     /// The TOC as `pg_restore --list` has it.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.entries.iter().filter_map(Entry::line).collect()
+    }
+
+    /// The digests of all definitions.
+    pub(crate) fn definitions(&self) -> Definitions {
+        let (listed, others): (Vec<_>, Vec<_>) = self.entries.iter().partition(|entry| entry.is_listed());
+        Definitions {
+            listed: listed.into_iter().map(|entry| hex(entry.digest)).collect(),
+            others: others.into_iter().map(Entry::unlisted).collect(),
+        }
     }
 }
 

@@ -109,6 +109,7 @@ impl Found {
             large_objects: self.large_objects.facts(),
             objects: contents.toc.objects(),
             toc,
+            definitions: contents.toc.definitions(),
             toc_entries: contents.toc.entries.len() as u64,
             sequences: contents.toc.mentions.sequences,
             extensions: contents.toc.mentions.extensions,

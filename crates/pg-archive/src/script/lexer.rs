@@ -161,6 +161,11 @@ impl Lexer {
         self.at_line_start
     }
 
+    /// Whether a statement is open.
+    pub(crate) fn is_in_statement(&self) -> bool {
+        !matches!(self.state, State::Between | State::Comment | State::Command)
+    }
+
     /// What is open at the end of all pieces, and where it began.
     pub(crate) fn open(&self) -> Option<(u64, &'static str)> {
         match self.state {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::copy::Copy;
+use crate::definitions::{DIGEST_BYTES, Definition, hex};
 
 /// One entry; of the SQL it carries, only what matters for judging it.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) section: i32,
     /// The offsets between which its SQL is.
     pub(crate) definition: Range<u64>,
+    /// The digest of what defines it.
+    pub(super) digest: [u8; DIGEST_BYTES],
     pub(super) has_definition: bool,
     /// Whether its SQL says that its rows are loaded into the table of its COPY statement, a partitioned one.
     pub(super) goes_to_root: bool,
@@ -77,16 +80,27 @@ impl Entry {
 
     /// Its line in `pg_restore --list`, if it has one there.
     pub(crate) fn line(&self) -> Option<String> {
+        self.is_listed().then(|| self.list_line())
+    }
+
+    /// Whether `pg_restore --list` shows it.
+    pub(super) fn is_listed(&self) -> bool {
         let of_database = || self.name.starts_with("DATABASE ");
         let of_large_object = || self.name.starts_with("LARGE OBJECT");
-        let shown = match self.description.as_str() {
+        match self.description.as_str() {
             "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "DATABASE" | "DATABASE PROPERTIES" => false,
             "ACL" | "COMMENT" | "SECURITY LABEL" if of_database() => false,
             "ACL" | "COMMENT" | "SECURITY LABEL" if of_large_object() => true,
             "SEQUENCE SET" | "BLOB" | "BLOB METADATA" | "STATISTICS DATA" => true,
             _ => self.data != Data::Nowhere || self.has_definition,
-        };
-        shown.then(|| self.list_line())
+        }
+    }
+
+    /// Its definition, where `pg_restore --list` leaves it out.
+    pub(super) fn unlisted(&self) -> Definition {
+        let line = self.list_line();
+        let entry = line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned();
+        Definition { entry, digest: hex(self.digest) }
     }
 
     /// The line that `pg_restore --list` prints for it where it shows it.

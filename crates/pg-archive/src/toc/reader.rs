@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 use super::entry::{Data, Entry};
 use super::mentions::{Mentions, speaks};
 use crate::copy::Copy;
+use crate::definitions::Hasher;
 use crate::error::{Error, Result};
 use crate::header::{Header, Layout, Version, WITH_ACCESS_METHOD, WITH_RELATION_KIND, WITH_SECTION};
 use crate::input::{Input, Widths};
@@ -31,6 +32,9 @@ pub(super) struct Reader<'a, R> {
     pub(super) listed: RoaringBitmap,
     pub(super) mentions: Mentions,
     pub(super) encoding: Encoding,
+    /// What was read of the entry, but for numbers that differ between two dumps of the same
+    /// database.
+    hasher: Hasher,
     /// The first name that is no UTF-8, which is damage if the archive turns out to be in it.
     pub(super) invalid: Option<(u64, String)>,
 }
@@ -55,6 +59,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             listed: RoaringBitmap::new(),
             mentions: Mentions::default(),
             encoding: Encoding::Other,
+            hasher: Hasher::default(),
             invalid: None,
         }
     }
@@ -62,6 +67,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
     /// The next one.
     pub(super) fn entry(&mut self) -> Result<Entry> {
         let began = self.input.offset();
+        self.hasher = Hasher::default();
         self.keep(ENTRY_BYTES)?;
         let at = self.input.offset();
         let id = self.int("its id")?;
@@ -102,6 +108,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
         let owner = self.name("its owner")?.unwrap_or_default();
         self.with_oids()?;
+        let digest = self.hasher.finish();
         while self.oid_or_end("an entry it depends on")?.is_some() {}
         let data_at = self.input.offset();
         let data = match self.layout {
@@ -146,6 +153,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
             tablespace,
             section,
             definition: ends - definition.bytes..ends,
+            digest,
             has_definition,
             goes_to_root,
             at: began,
@@ -178,11 +186,13 @@ impl<'a, R: BufRead> Reader<'a, R> {
     fn sql(&mut self, expected: &str, mut with: impl FnMut(&[u8], &mut RoaringBitmap)) -> Result<bool> {
         let at = self.input.offset();
         let (mut text, mut valid) = (Text::new(Encoding::Utf8), true);
-        let listed = &mut self.listed;
+        let (listed, hasher) = (&mut self.listed, &mut self.hasher);
         let is_there = self.input.long_text(self.widths, &self.place, expected, |piece| {
             valid = valid && text.push(piece).is_ok();
+            hasher.update(piece);
             with(piece, listed);
         })?;
+        self.hasher.end_field();
         if !valid || text.finish().is_err() {
             self.invalid.get_or_insert_with(|| (at, self.place.clone()));
         }
@@ -192,7 +202,9 @@ impl<'a, R: BufRead> Reader<'a, R> {
     /// A name, in the archive's encoding.
     fn name(&mut self, expected: &str) -> Result<Option<String>> {
         let at = self.input.offset();
-        let Some(name) = self.input.text(self.widths, &self.place, expected)? else { return Ok(None) };
+        let name = self.input.text(self.widths, &self.place, expected)?;
+        self.hasher.field(name.as_deref().unwrap_or_default());
+        let Some(name) = name else { return Ok(None) };
         self.keep(name.len())?;
         Ok(Some(String::from_utf8(name).unwrap_or_else(|error| {
             self.invalid.get_or_insert_with(|| (at, self.place.clone()));
@@ -274,6 +286,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
     fn relation_kind(&mut self) -> Result<()> {
         let at = self.input.offset();
         let kind = self.int("its kind of relation")?;
+        self.hasher.field(&kind.to_le_bytes());
         let letter = u8::try_from(kind).ok().is_some_and(|kind| kind == 0 || kind.is_ascii_alphabetic());
         if letter {
             Ok(())

@@ -1,0 +1,119 @@
+//! Digests of definitions: of each entry of an archive's table of contents, of each object of a
+//! script.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{Kind, Strings, Tokens};
+
+/// How many bytes a digest has: the first of BLAKE3's.
+pub(crate) const DIGEST_BYTES: usize = 16;
+
+/// Digests of all definitions that a dump holds, in its order.
+///
+/// They are the first 16 bytes of a BLAKE3, in hexadecimal digits. A definition may hold a password
+/// that can be guessed, so its digest is as secret as the dump.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definitions {
+    /// Of each line of [`Facts::toc`](crate::Facts::toc), in its order; nothing of a script.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<String>,
+    /// Of the entries that `pg_restore --list` leaves out, and of all that a script defines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Definition>,
+}
+
+/// The digest of one definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// What is defined: kind, schema, name and owner as `pg_restore --list` has them, or how the
+    /// statement begins.
+    pub entry: String,
+    /// The digest.
+    pub digest: String,
+}
+
+/// A digest that fields are added to.
+#[derive(Default)]
+pub(crate) struct Hasher {
+    inner: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Hasher {
+    /// Adds a part of a field.
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.inner.update(piece);
+        self.bytes += piece.len() as u64;
+    }
+
+    /// Ends a field: its length follows it, so that no two lists of fields are the same bytes.
+    pub(crate) fn end_field(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.inner.update(&bytes.to_le_bytes());
+    }
+
+    /// Adds a whole field.
+    pub(crate) fn field(&mut self, field: &[u8]) {
+        self.update(field);
+        self.end_field();
+    }
+
+    pub(crate) fn finish(&self) -> [u8; DIGEST_BYTES] {
+        let mut digest = [0; DIGEST_BYTES];
+        self.inner.finalize_xof().fill(&mut digest);
+        digest
+    }
+}
+
+/// A digest in hexadecimal digits.
+pub(crate) fn hex(digest: [u8; DIGEST_BYTES]) -> String {
+    format!("{:032x}", u128::from_be_bytes(digest))
+}
+
+/// How a statement begins, up to the name of its object. No string is part of it: one may be a
+/// password.
+pub(crate) fn beginning(statement: &[u8], strings: Strings) -> String {
+    /// `GRANT role TO role`; of others the object comes no later than third.
+    const MOST: usize = 4;
+    let tokens = Tokens::new(statement, strings);
+    let most = if statement.starts_with(b"GRANT ") { MOST } else { MOST - 1 };
+    let texts = tokens.clone();
+    let is_of_name = |kind| matches!(kind, Kind::Word | Kind::Quoted);
+    let words: Vec<String> = tokens
+        .take_while(|token| is_of_name(token.kind))
+        .take(most)
+        .map(|token| String::from_utf8_lossy(texts.text(&token)).into_owned())
+        .collect();
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_join_alike_differ() {
+        let of = |fields: &[&str]| {
+            let mut hasher = Hasher::default();
+            fields.iter().for_each(|field| hasher.field(field.as_bytes()));
+            hex(hasher.finish())
+        };
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["a", ""]), of(&["", "a"]));
+        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+        assert_eq!(of(&["a"]).len(), 2 * DIGEST_BYTES);
+    }
+
+    #[test]
+    fn beginnings_hold_no_strings() {
+        for (statement, expected) in [
+            ("ALTER ROLE clerk WITH NOSUPERUSER PASSWORD 'SCRAM-SHA-256$4096:x';", "ALTER ROLE clerk"),
+            ("CREATE ROLE \"a b\";", "CREATE ROLE \"a b\""),
+            ("GRANT clerks TO clerk WITH INHERIT TRUE;", "GRANT clerks TO clerk"),
+            ("SET PASSWORD 'x';", "SET PASSWORD"),
+            ("ALTER SYSTEM 'secret' a", "ALTER SYSTEM"),
+        ] {
+            assert_eq!(beginning(statement.as_bytes(), Strings::Standard), expected);
+        }
+    }
+}

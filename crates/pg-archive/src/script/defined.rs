@@ -1,0 +1,190 @@
+//! Digests of what a script defines: of each object that a comment of pg_dump announces, and of
+//! every other statement.
+
+use crate::definitions::{Definition, Definitions, Hasher, beginning, hex};
+use crate::script::OPEN_LARGE_OBJECT;
+use crate::sql::Strings;
+
+/// How many of a statement's first bytes show its kind.
+const HEAD_BYTES: usize = 32;
+/// What every comment before an object begins with, and what follows its name, kind and schema
+/// there.
+const NAME: &str = "-- Name: ";
+const KIND: &str = "; Type: ";
+const SCHEMA: &str = "; Schema: ";
+const OWNER: &str = "; Owner: ";
+/// How comments begin behind which a statement belongs to no object.
+const ASIDE: [&[u8]; 2] = [b"-- Data for Name: ", b"-- PostgreSQL database "];
+/// Calls that make and fill large objects. There may be millions, so they have one digest together.
+const LARGE_OBJECT: [&[u8]; 4] = [
+    OPEN_LARGE_OBJECT.as_bytes(),
+    b"SELECT pg_catalog.lo_create(",
+    b"SELECT pg_catalog.lowrite(",
+    b"SELECT pg_catalog.lo_close(",
+];
+
+/// Follows the statements of a script, however it is cut into pieces.
+#[derive(Default)]
+pub(crate) struct Defined {
+    done: Vec<Definition>,
+    /// The object whose statements come.
+    object: Option<(String, Hasher)>,
+    large_objects: Option<Hasher>,
+    /// INSERT statements that are no data of a table. How many of them end at once depends on how a
+    /// script is cut.
+    inserts: Option<Hasher>,
+    /// The first bytes of the statement that is open, until there are enough to know its kind.
+    head: Vec<u8>,
+    open: Open,
+    /// How many bytes the names take that were taken since they were asked for.
+    kept: usize,
+}
+
+/// The statement that is open.
+#[derive(Default)]
+enum Open {
+    #[default]
+    Unknown,
+    /// Its bytes are data, of which there are digests elsewhere.
+    Data,
+    LargeObject,
+    Insert,
+    OfObject,
+    Own(Box<Hasher>),
+}
+
+impl Defined {
+    /// Takes a comment outside of statements; `database` is the one that is connected, where a
+    /// script is of several.
+    pub(crate) fn comment(&mut self, line: &[u8], database: Option<&str>) {
+        let announced = announced(line);
+        if announced.is_some() || ASIDE.iter().any(|aside| line.starts_with(aside)) {
+            self.end_object();
+        }
+        if let Some(entry) = announced {
+            self.object = Some((named(database, entry), begun(database)));
+        }
+    }
+
+    /// Takes a part of a statement. `holds_rows` tells whether INSERT statements here are the data
+    /// of a table.
+    pub(crate) fn push(&mut self, piece: &[u8], holds_rows: bool, database: Option<&str>) {
+        let mut rest = piece;
+        if matches!(self.open, Open::Unknown) {
+            let (head, after) = piece.split_at(piece.len().min(HEAD_BYTES - self.head.len()));
+            self.head.extend_from_slice(head);
+            rest = after;
+            if self.head.len() == HEAD_BYTES {
+                self.know(holds_rows, database);
+            }
+        }
+        self.add(rest);
+    }
+
+    /// Ends a statement that begins with `text`.
+    pub(crate) fn statement(&mut self, text: &[u8], strings: Strings, holds_rows: bool, database: Option<&str>) {
+        if matches!(self.open, Open::Unknown) {
+            self.know(holds_rows, database);
+        }
+        if let Open::Own(hasher) = std::mem::take(&mut self.open) {
+            self.keep(named(database, beginning(text, strings)), &hasher);
+        }
+    }
+
+    /// How many bytes were kept since this was asked last.
+    pub(crate) fn kept(&mut self) -> usize {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// All digests, in the order of the script.
+    pub(crate) fn finish(mut self) -> Definitions {
+        self.end_object();
+        for (name, hasher) in [("large objects", self.large_objects.take()), ("INSERT statements", self.inserts.take())]
+        {
+            if let Some(hasher) = hasher {
+                self.keep(name.to_owned(), &hasher);
+            }
+        }
+        Definitions { listed: Vec::new(), others: self.done }
+    }
+
+    /// Decides what the open statement is by its first bytes.
+    fn know(&mut self, holds_rows: bool, database: Option<&str>) {
+        let head = std::mem::take(&mut self.head);
+        self.open = if head.starts_with(b"COPY ") || holds_rows && head.starts_with(b"INSERT ") {
+            Open::Data
+        } else if LARGE_OBJECT.iter().any(|call| head.starts_with(call)) {
+            self.large_objects.get_or_insert_default();
+            Open::LargeObject
+        } else if self.object.is_some() && !head.starts_with(b"SET ") {
+            Open::OfObject
+        } else if head.starts_with(b"INSERT ") {
+            self.inserts.get_or_insert_default();
+            Open::Insert
+        } else {
+            Open::Own(Box::new(begun(database)))
+        };
+        // Statements that come in one piece have a line feed between them, too.
+        self.add(b"\n");
+        self.add(&head);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        match &mut self.open {
+            Open::Unknown | Open::Data => {}
+            Open::LargeObject => self.large_objects.iter_mut().for_each(|hasher| hasher.update(bytes)),
+            Open::Insert => self.inserts.iter_mut().for_each(|hasher| hasher.update(bytes)),
+            Open::OfObject => self.object.iter_mut().for_each(|(_, hasher)| hasher.update(bytes)),
+            Open::Own(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn end_object(&mut self) {
+        if let Some((entry, hasher)) = self.object.take() {
+            self.keep(entry, &hasher);
+        }
+    }
+
+    fn keep(&mut self, entry: String, hasher: &Hasher) {
+        let definition = Definition { entry, digest: hex(hasher.finish()) };
+        self.kept += size_of::<Definition>() + definition.entry.len() + definition.digest.len();
+        self.done.push(definition);
+    }
+}
+
+/// The digest of what is defined in a database.
+fn begun(database: Option<&str>) -> Hasher {
+    let mut hasher = Hasher::default();
+    hasher.field(database.unwrap_or_default().as_bytes());
+    hasher
+}
+
+/// An entry with the database that it is in, where a script is of several.
+fn named(database: Option<&str>, entry: String) -> String {
+    match database {
+        Some(database) => format!("{database}: {entry}"),
+        None => entry,
+    }
+}
+
+/// The object that a comment announces, as `pg_restore --list` has it.
+fn announced(line: &[u8]) -> Option<String> {
+    let line = String::from_utf8_lossy(line);
+    let (rest, owner) = line.strip_prefix(NAME)?.rsplit_once(OWNER)?;
+    let (rest, schema) = rest.rsplit_once(SCHEMA)?;
+    let (name, kind) = rest.rsplit_once(KIND)?;
+    Some(format!("{kind} {schema} {name} {owner}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_announce_objects() {
+        let line = b"-- Name: total(integer); Type: FUNCTION; Schema: public; Owner: app";
+        assert_eq!(announced(line), Some("FUNCTION public total(integer) app".to_owned()));
+        assert_eq!(announced(b"-- Name of mine"), None);
+        assert_eq!(announced(b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: app"), None);
+    }
+}
