@@ -1,9 +1,11 @@
 //! Restore drills: what one found, as it is recorded beside the backup that it proves.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result, Stage};
+use crate::error::{Error, Kind, Result, Stage, printable};
 use crate::key::{BackupName, Stamp};
 use crate::manifest::Tool;
 use crate::mark::{self, MarkName, Says};
@@ -179,6 +181,29 @@ pub enum Compared {
     Expected(String),
     /// It cannot be compared, for this reason.
     Not(String),
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| printable(value.as_deref().unwrap_or("nothing"));
+        let (subject, expected, found) = (printable(&self.subject), shown(&self.expected), shown(&self.found));
+        write!(f, "{subject}: {}: expected {expected}, found {found}", self.aspect)
+    }
+}
+
+/// The error of a backup whose content differs from the record of its dump. Its causes name the
+/// differences, and so tables.
+pub fn differs(subject: &str, differences: &[Comparison]) -> Error {
+    /// More lines than a person reads.
+    const MOST: usize = 20;
+    let count = differences.len();
+    let shown = if count == 1 { "1 difference".to_owned() } else { format!("{count} differences") };
+    let mut lines: Vec<String> = differences.iter().take(MOST).map(Comparison::to_string).collect();
+    if count > MOST {
+        lines.push(format!("and {} more", count - MOST));
+    }
+    let message = format!("not as recorded while it was dumped: {shown}");
+    Error::new(Stage::Verify, Kind::Corrupt, subject, message).because(lines.join("\n"))
 }
 
 /// What came of one of the owner's own questions.

@@ -106,7 +106,34 @@ pub trait Verify: Check {
         plaintext: ByteStream,
         progress: &Arc<dyn Progress>,
     ) -> Verified;
+
+    /// Compares the findings of a read-back (`found`) with the details that were recorded while the
+    /// backup was dumped, and with the counts of its manifest. Both are of the same bytes, so every
+    /// difference is damage. Returns the differences, or nothing where one of the two has no
+    /// findings of this stage.
+    fn differences(
+        &self,
+        manifest: &Manifest,
+        recorded: &Map<String, Value>,
+        found: &Map<String, Value>,
+    ) -> Option<Vec<Comparison>> {
+        let _ = (manifest, recorded, found);
+        None
+    }
+
+    /// Passes the bytes of a dump on to a restore, and fails the stream with an error of kind
+    /// [`Corrupt`](crate::error::Kind::Corrupt) if they define something else than was recorded:
+    /// before the first byte where the form of the dump allows that, else at the end. Rows are not
+    /// compared. Details without a record of definitions pass all.
+    fn expect_recorded(&self, manifest: &Manifest, recorded: &Map<String, Value>, plaintext: ByteStream) -> ByteStream {
+        let _ = (manifest, recorded);
+        plaintext
+    }
 }
+
+/// The key under which details hold digests of definitions. They are as secret as the dump, so that
+/// no report shows them.
+pub const DEFINITIONS: &str = "definitions";
 
 /// A stream under judgement.
 pub struct Verified {

@@ -40,6 +40,7 @@ use self::artifact::{read, save};
 pub use self::choice::Wish;
 use self::choice::{Choice, choose};
 use self::place::Place;
+use crate::comparison::guarded;
 use crate::config::{Config, Job};
 use crate::identity::for_drill;
 use crate::inspect::counted;
@@ -340,6 +341,8 @@ impl Driller<'_> {
             let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
             let begun = Instant::now();
             let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
+            let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+            let plaintext = guarded(self.registry, manifest, details, plaintext)?;
             let plaintext = counted(plaintext, Arc::clone(&self.progress));
             let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
             notes.extend(told);

@@ -35,6 +35,7 @@
 mod by_hand;
 pub mod catalogs;
 pub mod check;
+mod comparison;
 pub mod config;
 pub mod drill;
 mod fault;

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use self::choice::Drilled;
 pub use self::choice::{Choice, Chosen, Globals, What, choose};
+use crate::comparison::guarded;
 use crate::hold::mark;
 use crate::record::record;
 use crate::registry::Registry;
@@ -167,8 +168,8 @@ impl Restorer<'_> {
         let (databases, globals): (Vec<_>, Vec<_>) =
             chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
         let mut all = Vec::new();
-        for (chosen, _) in globals {
-            let restored = self.one(restorer, chosen, None).await;
+        for (chosen, record) in globals {
+            let restored = self.one(restorer, chosen, None, record.as_ref()).await;
             let goes_on = restored.is_ok();
             all.push(restored);
             if !goes_on {
@@ -179,7 +180,7 @@ impl Restorer<'_> {
         let restores = databases.into_iter().enumerate();
         let restores: Vec<_> = restores
             .map(|(place, (chosen, record))| {
-                let restored = self.one(restorer, chosen, record.as_ref());
+                let restored = self.one(restorer, chosen, record.as_ref(), record.as_ref());
                 async move { (place, restored.await) }
             })
             .collect();
@@ -190,11 +191,18 @@ impl Restorer<'_> {
         Ok(all)
     }
 
-    /// Restores one backup, and tells who watches.
-    async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, record: Option<&Map<String, Value>>) -> Restored {
+    /// Restores one backup, and tells who watches. `defined` is the record that its definitions are
+    /// compared with.
+    async fn one(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &Chosen,
+        record: Option<&Map<String, Value>>,
+        defined: Option<&Map<String, Value>>,
+    ) -> Restored {
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
-        let mut restored = self.bring(restorer, chosen, record).await;
+        let mut restored = self.bring(restorer, chosen, record, defined).await;
         if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
             && let Some(details) = restorer.brings(record, &outcome.left_out)
         {
@@ -215,6 +223,7 @@ impl Restorer<'_> {
         restorer: &dyn Restore,
         chosen: &Chosen,
         record: Option<&Map<String, Value>>,
+        defined: Option<&Map<String, Value>>,
     ) -> Result<(Outcome, Option<String>)> {
         let wanted = Wanted { manifest: &chosen.backup.manifest, details: record };
         let mut damaged: Option<Error> = None;
@@ -222,6 +231,8 @@ impl Restorer<'_> {
             let (name, watch) = (chosen.backup.name.clone(), Arc::clone(&self.watch));
             let restored = async {
                 let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.watch).await?;
+                let recorded = defined.filter(|_| self.compare == Compare::Recorded);
+                let plaintext = guarded(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
                 let heard = plaintext.inspect(move |chunk| {
                     watch.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
                 });

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use longshore_core::catalog::{Backup, Catalog, Presence, Series};
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::mark::Says;
-use longshore_core::pipeline::{copy, is_damage, prove, replace};
+use longshore_core::pipeline::{Depth, copy, is_damage, prove, replace};
 use longshore_core::progress::{Progress, unwatched};
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -201,7 +201,7 @@ async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn P
             let proven = prove(&*at.store, backup, progress).await;
             if mode == Mode::Act {
                 // That it could not be noted takes nothing from what was found.
-                note(at, backup, proven.as_ref().err()).await.ok();
+                note(at, backup, Depth::Sealed, proven.as_ref().err()).await.ok();
             }
             match proven {
                 Err(error) if is_damage(&error) => damaged.push(((at.name.clone(), backup.name.clone()), error)),
@@ -259,7 +259,10 @@ fn plan<'a>(
     let wrong = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
             // Where all was read, it was found sound now.
-            Presence::Whole if repair == Repair::Yes || !backup.marks.unreadable() => None,
+            Presence::Whole if !backup.marks.unreadable() => None,
+            // Sealed bytes that are as shipped prove nothing against what was found by decoding
+            // them.
+            Presence::Whole if repair == Repair::Yes && !backup.marks.differs() => None,
             Presence::Whole => {
                 let message = "it was found damaged when it was read back";
                 Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
@@ -406,7 +409,7 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Da
 async fn blamed(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
     let own = at.catalog.backups().find(|own| own.name == *name)?;
     let error = prove(&*at.store, own, progress).await.err().filter(is_damage)?;
-    Some(match note(at, own, Some(&error)).await {
+    Some(match note(at, own, Depth::Sealed, Some(&error)).await {
         Ok(()) => error,
         Err(unnoted) => error.because(unnoted),
     })

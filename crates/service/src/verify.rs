@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use longshore_core::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
-use longshore_core::mark::Says;
+use longshore_core::mark::{Mark, Says};
 use longshore_core::meter::Digest;
 use longshore_core::pipeline::{Depth, is_damage, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use self::remark::{Origins, remarks};
 use crate::catalogs::{Catalogued, adopted, catalogs, means, unknown};
+use crate::comparison::expect_decoded;
 use crate::config::{Config, Job};
 use crate::hold::mark;
 use crate::problem::Problem;
@@ -82,6 +83,8 @@ pub struct ReadBack {
     pub depth: Option<Depth>,
     /// Who judged the plaintext, if it could be opened.
     pub verified: Vec<Verification>,
+    /// Whether the decoded content was compared with the record of the dump.
+    pub compared: bool,
     /// What is wrong, if anything is.
     pub error: Option<Problem>,
     /// Whether what is wrong is damage, rather than a destination that could not be read.
@@ -191,22 +194,32 @@ impl Reader<'_> {
         }
         let counting = Arc::new(Counting { bytes: AtomicU64::new(0), heard: Arc::clone(&self.progress) });
         let progress: Arc<dyn Progress> = counting.clone();
+        // The bytes as they were shipped, unless it is found otherwise.
+        let mut found_by = Depth::Sealed;
         let read = async {
             let opener = opener(self.registry, self.identities, backup)?;
             let judges = reading_judges(self.registry, job, &site)?;
-            read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await
+            let read = read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await?;
+            let compared =
+                expect_decoded(self.registry, self.identities, &*at.store, backup, &judges, &read.findings).await;
+            if compared.is_err() {
+                found_by = Depth::Decoded;
+            }
+            Ok((read, compared?))
         };
-        let (read, error) = match read.await {
-            Ok(read) => (Some(read), None),
+        let (read, compared, error) = match read.await {
+            Ok((read, compared)) => (Some(read), compared, None),
             Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
-            Err(error) => (None, Some(error)),
+            Err(error) => (None, false, Some(error)),
         };
-        let unmarked = note(at, backup, error.as_ref()).await.err();
+        let depth = read.as_ref().map(|read| read.depth);
+        let unmarked = note(at, backup, depth.unwrap_or(found_by), error.as_ref()).await.err();
         Some(ReadBack {
             destination: at.name.clone(),
             name: backup.name.to_string(),
             bytes: counting.bytes.load(Ordering::Relaxed),
-            depth: read.as_ref().map(|read| read.depth),
+            depth,
+            compared,
             verified: read.into_iter().flat_map(|read| read.findings).map(|found| found.verification).collect(),
             damaged: error.as_ref().is_some_and(is_damage),
             error: error.as_ref().map(Problem::from),
@@ -215,17 +228,26 @@ impl Reader<'_> {
     }
 }
 
-/// Notes beside a backup what a read-back found, where that is new: retention counts on it.
-pub(crate) async fn note(at: &Catalogued, backup: &Backup, error: Option<&Error>) -> Result<()> {
+/// Notes beside a backup what a read-back found, where that is new: retention counts on it. Sealed
+/// bytes that are as shipped prove nothing against damage that was found by decoding them.
+pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, error: Option<&Error>) -> Result<()> {
+    let marks = &backup.marks;
     let (says, why) = match error {
-        None if !backup.marks.verified() => (Says::Verified, String::new()),
-        Some(error) if is_damage(error) && !backup.marks.unreadable() => (Says::Damaged, error.chain()),
+        None if found_by == Depth::Sealed && marks.differs() => return Ok(()),
+        None if !marks.verified() => (Says::Verified, String::new()),
+        Some(error) if is_damage(error) && found_by == Depth::Decoded && !marks.differs() => {
+            // The causes name tables: in the open they stand only where the backup does.
+            let is_sealed = backup.manifest.artifact.encryption.is_some();
+            (Says::Damaged, if is_sealed { error.to_string() } else { error.chain() })
+        }
+        Some(error) if is_damage(error) && !marks.unreadable() => (Says::Damaged, error.chain()),
         _ => return Ok(()),
     };
     let last = [Says::Verified, Says::Damaged].iter().filter_map(|says| backup.marks.latest(*says)).max();
     let now = Utc::now();
     let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
-    mark(None, &why).put(&*at.store, &backup.name, says, time).await.map(drop)
+    let mark = Mark { decoded: says == Says::Damaged && found_by == Depth::Decoded, ..mark(None, &why) };
+    mark.put(&*at.store, &backup.name, says, time).await.map(drop)
 }
 
 /// Counts what is read of one backup, beside whoever hears of all.
@@ -286,6 +308,7 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
         bytes: 0,
         depth: None,
         verified: Vec::new(),
+        compared: false,
         error: Some(error.into()),
         damaged: is_damage(error),
         unmarked: None,
@@ -376,6 +399,33 @@ mod tests {
             assert!(read.unmarked.is_none(), "{read:?}");
             assert_eq!(marks().await, expected, "{content}");
         }
+    }
+
+    #[tokio::test]
+    async fn sealed_bytes_take_no_decoded_damage_back() {
+        let (store, _) = with_backup().await;
+        let differs = Error::new(Stage::Verify, Kind::Corrupt, "appdb", "1 difference").because("table orders");
+        let noted = async |found_by, error: Option<&Error>| {
+            let at = crate::sample::catalogued(&store).await;
+            note(&at, at.catalog.backups().next().unwrap(), found_by, error).await.unwrap();
+            let at = crate::sample::catalogued(&store).await;
+            let backup = at.catalog.backups().next().unwrap();
+            (backup.marks.names.len(), backup.marks.differs(), backup.is_good())
+        };
+        let unsealed = Error::new(Stage::Verify, Kind::Corrupt, "appdb", "other bytes");
+        assert_eq!(noted(Depth::Sealed, Some(&unsealed)).await, (1, false, false));
+        assert_eq!(noted(Depth::Decoded, Some(&differs)).await, (2, true, false));
+        assert_eq!(noted(Depth::Decoded, Some(&differs)).await, (2, true, false));
+        assert_eq!(noted(Depth::Sealed, None).await, (2, true, false));
+        assert_eq!(noted(Depth::Decoded, None).await, (3, false, true));
+        let at = crate::sample::catalogued(&store).await;
+        let names = &at.catalog.backups().next().unwrap().marks.names;
+        let marks: Vec<String> = names
+            .iter()
+            .map(|name| String::from_utf8(store.get(&name.key().unwrap()).unwrap().to_vec()).unwrap())
+            .collect();
+        assert!(marks.iter().any(|mark| mark.contains("1 difference")), "{marks:?}");
+        assert!(!marks.iter().any(|mark| mark.contains("orders")), "{marks:?}");
     }
 
     #[tokio::test]

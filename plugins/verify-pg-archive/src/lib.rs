@@ -1,24 +1,39 @@
 //! Judges every byte of a dump as it passes, as `type = "pg_archive"`: no child process, nothing on disk, every format.
 //!
-//! What it finds (tables, rows, digests, the list of contents) goes into the sealed details under `archive`, and totals into the manifest.
+//! What it finds (tables, rows, digests, the list of contents) goes into the sealed details under
+//! `archive`, digests of definitions under `definitions`, and totals into the manifest.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `recorded.rs` | what was decoded, compared with what was recorded |
+//! | `guard.rs` | definitions, compared before a restore sees them |
+
+mod guard;
+mod recorded;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
+use longshore_core::drill::Comparison;
 use longshore_core::error::printable;
-use longshore_core::manifest::{Format, Verification};
+use longshore_core::manifest::{Format, Manifest, Verification};
 use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
-use longshore_core::stage::{Findings, JUDGED_BY_OTHERS, Verified, Verify};
+use longshore_core::stage::{DEFINITIONS, Findings, JUDGED_BY_OTHERS, Verified, Verify};
 use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{Facts, Trouble};
 use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::recorded::Recorded;
 
 /// Under which key of the details the facts stand.
 pub const DETAILS: &str = "archive";
+/// What it does, as manifests have it.
+const METHOD: &str = "read to its end";
 
 /// `{ type = "pg_archive" }`: judge with Longshore's own reader.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,6 +68,25 @@ impl Verify for Reader {
             findings(&facts, &label)
         });
         Verified { stream, findings }
+    }
+
+    fn differences(
+        &self,
+        manifest: &Manifest,
+        recorded: &Map<String, Value>,
+        found: &Map<String, Value>,
+    ) -> Option<Vec<Comparison>> {
+        let (recorded, found) = (Recorded::of(recorded)?, Recorded::of(found)?);
+        let mut all = recorded.differences(found.facts());
+        all.extend(recorded.counts(&manifest.verified));
+        Some(all)
+    }
+
+    fn expect_recorded(&self, manifest: &Manifest, recorded: &Map<String, Value>, plaintext: ByteStream) -> ByteStream {
+        match Recorded::of(recorded).filter(Recorded::has_definitions) {
+            Some(recorded) => guard::guarded(recorded, manifest, plaintext),
+            None => plaintext,
+        }
     }
 }
 
@@ -98,15 +132,19 @@ fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Re
 
 /// What anyone may see, and what only the owner of the plaintext may.
 fn findings(facts: &Facts, subject: &str) -> Result<Findings> {
-    let details = serde_json::to_value(facts).map_err(|error| {
-        Error::new(Stage::Verify, Kind::Failed, subject, "cannot write down what it holds").because(error)
-    })?;
+    let unwritten =
+        |error| Error::new(Stage::Verify, Kind::Failed, subject, "cannot write down what it holds").because(error);
+    let details = serde_json::to_value(facts).map_err(unwritten)?;
+    let definitions = serde_json::to_value(&facts.definitions).map_err(unwritten)?;
     let verification = Verification {
         by: format!("longshore {}", env!("CARGO_PKG_VERSION")),
-        method: "read to its end".to_owned(),
+        method: METHOD.to_owned(),
         totals: facts.totals().map(|(name, count)| (name.to_owned(), count)).collect(),
     };
-    Ok(Findings { verification, details: [(DETAILS.to_owned(), details)].into_iter().collect() })
+    Ok(Findings {
+        verification,
+        details: [(DETAILS.to_owned(), details), (DEFINITIONS.to_owned(), definitions)].into_iter().collect(),
+    })
 }
 
 #[async_trait]

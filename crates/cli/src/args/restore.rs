@@ -106,7 +106,8 @@ pub(crate) struct Restore {
     /// Do not gather the planner's statistics afterwards.
     #[arg(long, requires = "to")]
     pub(crate) no_analyze: bool,
-    /// Do not hold what was restored against the record of its dump.
+    /// Do not compare the backup's definitions before, and what was restored after, with the record
+    /// of its dump.
     #[arg(long, requires = "to")]
     pub(crate) no_compare: bool,
     /// Let functions find what they name without a schema: restore with the search_path of the database, instead of an empty one. For

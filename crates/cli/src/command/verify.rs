@@ -69,6 +69,7 @@ fn exit(read: &[ReadBack]) -> Exit {
 
 fn row(read: &ReadBack) -> Vec<String> {
     let result = match (read.depth, read.damaged) {
+        (Some(Depth::Decoded), _) if read.compared => format!("sound: {}, as recorded", judged(&read.verified)),
         (Some(Depth::Decoded), _) => format!("sound: {}", judged(&read.verified)),
         (Some(Depth::Sealed), _) => "sealed bytes as shipped".to_owned(),
         (None, true) => "DAMAGED".to_owned(),

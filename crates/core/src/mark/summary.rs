@@ -28,6 +28,8 @@ pub struct Marks {
     pub restoring_until: Option<DateTime<Utc>>,
     /// Damage that a drill found.
     pub(crate) by_drill: BTreeSet<MarkName>,
+    /// Damage that was found in decoded content.
+    pub(crate) by_decoding: BTreeSet<MarkName>,
     /// Marks that do not count.
     pub(crate) withdrawn: BTreeSet<MarkName>,
     /// Marks dated in the future, which say nothing. A hold holds, whatever its date.
@@ -84,7 +86,11 @@ impl Marks {
                 Says::Damaged if !readable || mark.verdict.is_some() => {
                     marks.by_drill.insert(name.clone());
                 }
-                Says::Damaged => {}
+                Says::Damaged => {
+                    if mark.decoded {
+                        marks.by_decoding.insert(name.clone());
+                    }
+                }
                 Says::Withdrawn => {
                     let of = |label: &String| marks.names.iter().find(|name| name.label() == *label).cloned();
                     // What is found later is not withdrawn before.
@@ -146,6 +152,14 @@ impl Marks {
     /// Whether a read-back found it damaged, and neither another nor a drill found it whole since.
     pub fn unreadable(&self) -> bool {
         let found = self.damage(|by_drill| !by_drill);
+        found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
+    }
+
+    /// Whether its decoded content was found to differ from its record, and nothing found it whole
+    /// since.
+    pub fn differs(&self) -> bool {
+        let found = self.counting(Says::Damaged).filter(|name| self.by_decoding.contains(name));
+        let found = found.map(|name| name.time).max();
         found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
     }
 

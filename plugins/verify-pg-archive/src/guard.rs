@@ -1,0 +1,151 @@
+//! Definitions compared while a dump passes to a restore, before the restore sees a byte where that
+//! can be.
+
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_core::drill::{Comparison, differs};
+use longshore_core::error::printable;
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::stream::{self, ByteStream, alongside};
+use longshore_core::{Error, Kind, Result, Stage};
+use longshore_pg_archive::{Trouble, outline};
+
+use crate::recorded::Recorded;
+use crate::translated;
+
+/// The most bytes of a script that is read to its end before any of it passes: no globals have
+/// more.
+const MAX_SCRIPT_BYTES: usize = 16 << 20;
+/// The most bytes that a table of contents may have: that of a million tables has fewer.
+const MAX_CONTENTS_BYTES: usize = 1 << 29;
+/// How a tar begins that has its table of contents first.
+const TAR_TOC: &[u8] = b"toc.dat\0";
+
+/// Passes the same bytes on, if they define what was recorded.
+pub(crate) fn guarded(recorded: Recorded, manifest: &Manifest, plaintext: ByteStream) -> ByteStream {
+    let subject = manifest.subject.to_string();
+    let is_script = manifest.artifact.format == Format::Plain;
+    let guarded = async move {
+        match is_script {
+            true => script(recorded, subject, plaintext).await,
+            false => archive(recorded, subject, plaintext).await,
+        }
+    };
+    futures_util::stream::once(guarded).try_flatten().boxed()
+}
+
+/// Reads the table of contents first. An archive of a version that is not known here passes:
+/// pg_restore may know it.
+async fn archive(recorded: Recorded, subject: String, plaintext: ByteStream) -> Result<ByteStream> {
+    let mut plaintext = plaintext.fuse();
+    let (mut bytes, mut tried) = (Vec::new(), 0);
+    loop {
+        let next = plaintext.next().await.transpose()?;
+        let is_end = next.is_none();
+        bytes.extend_from_slice(&next.unwrap_or_default());
+        // Each attempt begins anew, so the next waits until there is twice as much.
+        if !is_end && bytes.len() < 2 * tried {
+            continue;
+        }
+        tried = bytes.len();
+        match outline::contents(&bytes) {
+            Ok(Some(found)) => {
+                expect(&recorded.contents(&found), &subject)?;
+                break;
+            }
+            Ok(None) if bytes.len() > MAX_CONTENTS_BYTES => {
+                let message = format!("its table of contents is larger than {} MiB", MAX_CONTENTS_BYTES >> 20);
+                return Err(Error::new(Stage::Verify, Kind::Failed, subject, message));
+            }
+            Ok(None) if is_end => break,
+            Ok(None) => {}
+            Err(_) if !bytes.starts_with(b"PGDMP") && !bytes.starts_with(TAR_TOC) => {
+                // Another program packed the files, and the table of contents may come late.
+                let whole = stream::from_bytes(bytes).chain(plaintext).boxed();
+                return Ok(to_the_end(recorded, subject, whole));
+            }
+            Err(error) if error.trouble == Trouble::Damaged => {
+                let message = "its table of contents is damaged";
+                let why = printable(&error.to_string());
+                return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message).because(why));
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(stream::from_bytes(bytes).chain(plaintext).boxed())
+}
+
+/// Reads a script that is not long first, and another one as it passes.
+async fn script(recorded: Recorded, subject: String, plaintext: ByteStream) -> Result<ByteStream> {
+    let mut plaintext = plaintext.fuse();
+    let mut bytes = Vec::new();
+    while bytes.len() <= MAX_SCRIPT_BYTES {
+        let Some(chunk) = plaintext.next().await else {
+            let found = longshore_pg_archive::read(&bytes[..], &mut |_| {});
+            let found = found.map_err(|error| translated(error, &subject))?;
+            expect(&recorded.contents(&found.contents()), &subject)?;
+            return Ok(stream::from_bytes(bytes));
+        };
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(to_the_end(recorded, subject, stream::from_bytes(bytes).chain(plaintext).boxed()))
+}
+
+/// Reads all of a dump as it passes.
+fn to_the_end(recorded: Recorded, subject: String, plaintext: ByteStream) -> ByteStream {
+    let label = subject.clone();
+    let (stream, _) = alongside(plaintext, label, move |reader| {
+        let found = longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| translated(error, &subject))?;
+        expect(&recorded.contents(&found.contents()), &subject)
+    });
+    stream
+}
+
+fn expect(differences: &[Comparison], subject: &str) -> Result<()> {
+    if differences.is_empty() { Ok(()) } else { Err(differs(subject, differences)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::stage::Verify;
+    use longshore_core::stream::{collect, from_bytes};
+
+    use super::*;
+    use crate::{Reader, findings};
+
+    const SCRIPT: &str = "--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE app;\nALTER ROLE app WITH NOSUPERUSER;\n\n\
+        --\n-- PostgreSQL database cluster dump complete\n--\n\n";
+
+    fn manifest() -> Manifest {
+        serde_json::from_value(serde_json::json!({
+            "format": 1, "longshore": "0.1.0", "job": "nightly", "run": "r", "run_backups": 1,
+            "time": "2026-06-07T09:15:00Z", "started": "2026-06-07T09:15:00Z", "finished": "2026-06-07T09:15:00Z",
+            "cluster": { "name": "main", "server_version": "17.4" }, "subject": { "kind": "globals" },
+            "tool": { "name": "pg_dumpall", "version": "17.4" },
+            "artifact": {
+                "key": "main/globals/globals-2026-06-07_091500.sql", "format": "plain",
+                "plaintext": { "bytes": 1, "sha256": "0".repeat(64) },
+                "sealed": { "bytes": 1, "sha256": "0".repeat(64) },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_changed_script_passes() {
+        let facts = longshore_pg_archive::read(SCRIPT.as_bytes(), &mut |_| {}).unwrap();
+        let mut details = findings(&facts, "").unwrap().details;
+        let pass = |script: String, details: &serde_json::Map<String, serde_json::Value>| {
+            Reader.expect_recorded(&manifest(), details, from_bytes(script))
+        };
+        let whole = collect(pass(SCRIPT.to_owned(), &details), 1 << 20, Stage::Verify, "").await.unwrap();
+        assert_eq!(whole, SCRIPT);
+        let changed = SCRIPT.replace("NOSUPERUSER", "SUPERUSER");
+        let mut stream = pass(changed.clone(), &details);
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.chain().contains("ALTER ROLE app: definition"), "{}", error.chain());
+        // Details of older versions compare nothing.
+        details.remove(longshore_core::stage::DEFINITIONS);
+        assert_eq!(collect(pass(changed.clone(), &details), 1 << 20, Stage::Verify, "").await.unwrap(), changed);
+    }
+}
