@@ -234,7 +234,8 @@ pub(crate) struct Inspect {
     /// backup's name or subject, of which the newest backup is meant.
     #[arg(value_name = "FILE|BACKUP", value_hint = ValueHint::AnyPath)]
     pub(crate) what: String,
-    /// Only judge it, all of it, and say whether it is sound.
+    /// Only judge it, all of it, and report whether it is sound, and which of its bytes no checksum
+    /// covers.
     #[arg(long, conflicts_with = "list")]
     pub(crate) check: bool,
     /// Print its table of contents alone, as `pg_restore --list` does, to be edited for `pg_restore --use-list`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
-pub(crate) use longshore_pg_archive::{Facts, Table};
+pub(crate) use longshore_pg_archive::{Compression, Facts, Table};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases};

@@ -10,7 +10,7 @@ use longshore_core::manifest::{Format, Verification};
 use longshore_core::pipeline::open;
 use longshore_core::plugin::Identities;
 use longshore_core::progress::Progress;
-use longshore_core::stage::JUDGED_BY_OTHERS;
+use longshore_core::stage::{DEFINITIONS, JUDGED_BY_OTHERS};
 use longshore_core::stream::{ByteStream, drain};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -102,7 +102,7 @@ impl Inspector<'_> {
             format,
             from: From::Reading,
             verified,
-            details,
+            details: shown(details),
         })
     }
 
@@ -140,7 +140,7 @@ impl Inspector<'_> {
             format: artifact.format,
             from,
             verified,
-            details,
+            details: shown(details),
         };
         Ok((inspected, warnings))
     }
@@ -167,6 +167,12 @@ impl Inspector<'_> {
             None => (Vec::new(), Map::new()),
         })
     }
+}
+
+/// Details without digests of definitions: a password can be guessed by one.
+fn shown(mut details: Map<String, Value>) -> Map<String, Value> {
+    details.remove(DEFINITIONS);
+    details
 }
 
 /// Tells of every byte that passes.

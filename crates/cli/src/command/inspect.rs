@@ -1,4 +1,10 @@
 //! `longshore inspect`: what is in a dump, and whether it is sound.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `coverage.rs` | the bytes of a dump that no checksum covers, in words |
+
+mod coverage;
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -6,11 +12,11 @@ use std::path::Path;
 
 use indicatif::HumanBytes;
 use longshore_core::error::printable;
-use longshore_core::manifest::Format;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::inspect::{Depth, From, Inspected, Inspector, clock};
 
+use self::coverage::coverage;
 use crate::args::Inspect;
 use crate::command::{Context, given, identities};
 use crate::exit_code::Exit;
@@ -126,11 +132,12 @@ fn say_soundness(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
     if let Some(others) = facts.and_then(others) {
         output.note(format_args!("left aside, as pg_restore does: {}", printable(&others)));
     }
-    if inspected.destination.is_none() {
-        output.note(match inspected.format {
-            Format::Plain => "a script has no list of what it holds: rows or statements that are missing whole, twice or changed only a digest tells",
-            _ => "only a digest tells what is changed inside of SQL, or of values and large objects that no checksum covers",
-        });
+    match (&inspected.destination, facts) {
+        (Some(destination), _) => output.note(format_args!(
+            "the digests of its manifest at \"{destination}\" cover every byte, and were compared; a copy outside of a destination has none"
+        )),
+        (None, Some(facts)) => output.note(coverage(&inspected.wrappings, facts)),
+        (None, None) => {}
     }
 }
 

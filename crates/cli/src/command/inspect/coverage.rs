@@ -1,0 +1,94 @@
+//! The bytes of a dump that no checksum covers, in words.
+
+use super::counted;
+use crate::plugins::{Compression, Facts};
+use indicatif::HumanBytes;
+
+/// Names the parts of a file that no checksum covers. Its wrappings may cover all of them.
+pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
+    if let Some(wrapping) = wrappings.iter().find(|wrapping| matches!(wrapping.as_str(), "age" | "gzip")) {
+        return format!(
+            "the {wrapping} around it covers every byte as it was then; what came before only a digest tells"
+        );
+    }
+    let within = match wrappings {
+        [] => String::new(),
+        _ => format!("apart from the {} around it, ", wrappings.join(" and ")),
+    };
+    if !facts.kind.is_archive() {
+        let bytes = HumanBytes(facts.bytes);
+        return format!(
+            "{within}no checksum covers any of its {bytes}, and a script has no list of what it holds: rows or statements that are missing \
+             whole, twice or changed only a digest tells"
+        );
+    }
+    let entries = counted(facts.toc_entries, "entry", "entries");
+    let contents = format!("the table of contents ({entries} with all SQL)");
+    let data = data(facts);
+    let uncovered = match facts.compression {
+        Compression::None => format!(
+            "no checksum covers any of its {}: {contents}, nor {data}, which is not compressed",
+            HumanBytes(facts.bytes)
+        ),
+        Compression::Gzip => format!("no checksum covers {contents}; gzip's cover {data}"),
+        Compression::Lz4 | Compression::Zstd => {
+            format!("no checksum covers {contents}, nor {data}: pg_dump writes none into {} frames", facts.compression)
+        }
+    };
+    format!("{within}{uncovered}; only a digest tells what is changed there")
+}
+
+/// The data of an archive with its size.
+fn data(facts: &Facts) -> String {
+    let tables = counted(facts.tables.len() as u64, "table", "tables");
+    let bytes = HumanBytes(facts.tables.iter().map(|table| table.bytes).sum());
+    let large_objects = &facts.large_objects;
+    match large_objects.count {
+        0 => format!("the data of {tables} ({bytes})"),
+        count => {
+            let count = counted(count, "large object", "large objects");
+            format!("the data of {tables} ({bytes}) and of {count} ({})", HumanBytes(large_objects.bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCRIPT: &[u8] = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\n\n\
+        --\n-- PostgreSQL database dump complete\n--\n\n";
+
+    fn facts(compression: Compression) -> Facts {
+        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
+        Facts { kind: longshore_pg_archive::Kind::Custom, compression, toc_entries: 3, ..script }
+    }
+
+    #[test]
+    fn uncovered_parts_are_named() {
+        for (compression, words, others) in [
+            (Compression::None, "no checksum covers any of its", "the data of 1 table (2 B), which is not compressed"),
+            (
+                Compression::Gzip,
+                "no checksum covers the table of contents (3 entries",
+                "gzip's cover the data of 1 table",
+            ),
+            (Compression::Zstd, "nor the data of 1 table (2 B)", "pg_dump writes none into zstd frames"),
+        ] {
+            let told = coverage(&[], &facts(compression));
+            assert!(told.contains(words) && told.contains(others) && told.contains("only a digest tells"), "{told}");
+        }
+        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
+        assert!(coverage(&[], &script).contains("a script has no list of what it holds"));
+    }
+
+    #[test]
+    fn wrappings_cover_what_they_hold() {
+        let facts = facts(Compression::None);
+        for wrapping in ["age", "gzip"] {
+            let told = coverage(&[wrapping.to_owned()], &facts);
+            assert!(told.starts_with(&format!("the {wrapping} around it covers every byte")), "{told}");
+        }
+        assert!(coverage(&["zstd".to_owned()], &facts).starts_with("apart from the zstd around it, no checksum"));
+    }
+}
