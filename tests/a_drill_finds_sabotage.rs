@@ -95,9 +95,10 @@ fn a_row_that_is_gone() {
     let mark = mark.unwrap();
     assert!(!mark.contains("orders") && mark.contains("comparisons differ"), "{mark}");
     // That it reads back whole changes nothing about it, and the next drill does not pass it over in silence.
-    workshop.opening(&["verify"]).expect(0);
+    workshop.longshore(&["verify"]).expect(0);
     workshop.longshore(&["status"]).expect(4).says("found by a drill");
     workshop.opening(&["drill"]).expect(4).says("found 999");
+    workshop.opening(&["verify"]).expect(4).says("table public.orders: rows: expected 1000, found 999");
 }
 
 #[test]
@@ -121,10 +122,10 @@ fn a_sequence_that_was_set_back() {
 #[test]
 fn an_index_and_a_table_that_are_missing_and_one_that_is_surplus() {
     let (_workshop, ended) = forged("drop index by_total; alter table customers rename to clients");
-    let ended = ended.expect(4).says("index public.by_total: presence: expected there, found missing");
+    let ended = ended.expect(4).says("INDEX public by_total postgres: presence: expected there, found missing");
     ended
-        .says("table public.customers: presence: expected 10 rows, found missing")
-        .says("table public.clients: presence");
+        .says("TABLE public customers postgres: presence: expected there, found missing")
+        .says("TABLE public clients postgres: presence: expected missing, found there");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn a_role_that_the_globals_lack() {
         manifest["artifact"]["sealed"] = digest(&sealed);
     });
     let ended = workshop.longshore(&["drill"]).expect(4);
-    ended.says("role \"clerk\" does not exist");
+    ended.says("CREATE ROLE clerk: presence: expected there, found missing");
 }
 
 #[test]

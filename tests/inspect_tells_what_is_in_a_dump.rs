@@ -322,6 +322,12 @@ fn a_run_records_what_it_dumped_openly_in_counts_and_sealed_in_names() {
 
     // From the record, and from a reading of all of it.
     workshop.opening(&["inspect", SHOP]).expect(0).says("while it was dumped").says("shop.customer");
+    workshop
+        .opening(&["inspect", "--check", SHOP])
+        .expect(0)
+        .says("the digests of its manifest at \"local\" cover every byte");
+    let told = workshop.opening(&["inspect", "--json", SHOP]).expect(0).says("\"archive\"");
+    told.keeps_quiet_about("\"definitions\"");
     workshop.longshore(&["inspect", SHOP]).expect(1).says("--identity");
     let identity = workshop.identity();
     let of = |more: &[&str]| {

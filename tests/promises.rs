@@ -54,4 +54,5 @@ mod standbys_are_dumped;
 mod status_tells_what_needs_attention;
 mod the_database_goes_first;
 mod verify_finds_damage;
+mod verify_finds_sabotage;
 mod what_is_left_out_is_named;

@@ -126,6 +126,12 @@ fn a_changed_letter_that_no_reading_finds_is_found_by_the_manifests_digest() {
     let place = bytes.windows(16).position(|bytes| bytes == b"a word to change").unwrap();
     bytes[place] = b'A';
     std::fs::write(&artifact, bytes).unwrap();
-    workshop.longshore(&["inspect", "--check", artifact.to_str().unwrap()]).expect(0).says("only a digest tells");
+    workshop
+        .longshore(&["inspect", "--check", artifact.to_str().unwrap()])
+        .expect(0)
+        .says("no checksum covers any of its")
+        .says("only a digest tells");
+    // Where a backup is, its digests cover all of it.
+    workshop.longshore(&["inspect", "--check", "letters"]).expect(4);
     workshop.longshore(&["verify"]).expect(4).says("DAMAGED");
 }

@@ -1,0 +1,112 @@
+//! A backup whose artifact was rebuilt by an attacker, with digests that fit, is not what its
+//! sealed details record: `verify --identity`, drills and restores find that before anything of it
+//! runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{Job, Workshop, file_with, files, manifest};
+
+const SHOP: &str = "create type mood as enum ('good'); create role clerk; create role guard password 'before';
+    create table orders (id serial primary key, total int);
+    insert into orders (total) select n from generate_series(1, 1000) n;
+    create table customers as select n from generate_series(1, 10) n; create table prices as select 1 as price;
+    create table notes (note varchar(10)); alter table notes enable row level security;
+    create policy own on notes using (note = current_user);
+    create function f() returns int language sql as 'select 1'; create view v as select 1 as a;
+    create view kept as select 2 as b; alter database shop set work_mem = '4MB';";
+
+/// Changes of an attacker, and how each is reported.
+const CHANGES: [(&str, &str); 11] = [
+    ("delete from orders where id = 7", "table public.orders: rows: expected 1000, found 999"),
+    ("update prices set price = 2", "table public.prices: content: expected"),
+    ("truncate customers", "table public.customers: rows: expected 10, found 0"),
+    ("select setval('orders_id_seq', 10)", "sequence public.orders_id_seq: value: expected 1000, found 10"),
+    (
+        "create or replace function f() returns int language sql as 'select 2'",
+        "FUNCTION public f() postgres: definition",
+    ),
+    ("create or replace view v as select 2 as a", "VIEW public v postgres: definition"),
+    ("alter policy own on notes using (true)", "POLICY public notes own postgres: definition"),
+    ("alter table notes alter column note type text", "TABLE public notes postgres: definition"),
+    ("alter type mood add value 'bad'", "TYPE public mood postgres: definition"),
+    ("alter database shop set work_mem = '8MB'", "DATABASE PROPERTIES - shop postgres: definition"),
+    ("drop view kept", "VIEW public kept postgres: presence: expected there, found missing"),
+];
+const CHANGES_OF_ROLES: [(&str, &str); 2] = [
+    ("alter role guard superuser password 'after'", "ALTER ROLE guard: definition: expected as recorded"),
+    ("drop role clerk", "CREATE ROLE clerk: presence: expected there, found missing"),
+];
+
+/// The digest of bytes, as manifests have it.
+fn digest(bytes: &[u8]) -> Value {
+    use std::io::Write;
+    let mut sha256sum = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    sha256sum.stdin.take().unwrap().write_all(bytes).unwrap();
+    let told = String::from_utf8(sha256sum.wait_with_output().unwrap().stdout).unwrap();
+    json!({ "bytes": bytes.len(), "sha256": told[..64] })
+}
+
+/// Puts recorded details in the place of those that a backup has.
+fn forge(folder: &Path, record: &[u8]) {
+    fs::write(file_with(folder, ".details."), record).unwrap();
+    let path = manifest(folder);
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    manifest["details"]["sealed"] = digest(record);
+    fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+}
+
+/// A destination whose one run is sealed, sound, and not what was dumped.
+fn sabotaged() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("shop");
+    workshop.cluster.psql("shop", SHOP);
+    workshop.configure(&Job::default());
+    workshop.longshore(&["run"]).expect(0);
+    workshop.opening(&["verify"]).expect(0).says("as recorded");
+    let [shop, globals] = ["shop", "globals"].map(|subject| workshop.local().join("main").join(subject));
+    let records = [&shop, &globals].map(|folder| fs::read(file_with(folder, ".details.")).unwrap());
+    fs::remove_dir_all(workshop.local().join("main")).unwrap();
+    for (change, _) in CHANGES.iter().chain(&CHANGES_OF_ROLES) {
+        workshop.cluster.psql("shop", change);
+    }
+    workshop.longshore(&["run"]).expect(0);
+    forge(&shop, &records[0]);
+    forge(&globals, &records[1]);
+    workshop
+}
+
+#[test]
+fn verify_names_all_that_was_changed() {
+    let workshop = sabotaged();
+    let told = workshop.opening(&["verify"]).expect(4).says("DAMAGED");
+    let told = CHANGES.iter().chain(&CHANGES_OF_ROLES).fold(told, |told, (_, report)| told.says(report));
+    told.keeps_quiet_about("SCRAM-SHA").keeps_quiet_about("kept: definition");
+    // What names tables is in no mark, and sealed bytes that are as shipped take nothing back.
+    let folder = workshop.local().join("main/shop");
+    let mark = fs::read_to_string(file_with(&folder, ".damaged.")).unwrap();
+    assert!(mark.contains("differences") && !mark.contains("orders"), "{mark}");
+    workshop.longshore(&["verify"]).expect(0);
+    workshop.longshore(&["sync", "--repair"]);
+    assert!(!files(&folder).iter().any(|name| name.contains(".verified.")), "{:?}", files(&folder));
+    workshop.longshore(&["list"]).expect(4).says("damaged");
+}
+
+#[test]
+fn restores_and_drills_run_nothing_of_it() {
+    let workshop = sabotaged();
+    workshop.cluster.psql("shop", "drop role guard");
+    let to = workshop.cluster.connection();
+    workshop.opening(&["restore", "globals", "--to", &to]).expect(4).says("ALTER ROLE guard: definition");
+    let into = format!("{to} dbname=again");
+    let again = |more: &[&str]| workshop.opening(&[&["restore", "shop", "--to", &into, "--create"][..], more].concat());
+    again(&[]).expect(4).says("FUNCTION public f() postgres: definition");
+    let found = "select count(*) from pg_database where datname = 'again' union all select count(*) from pg_roles where rolname = 'guard'";
+    assert_eq!(workshop.cluster.psql("postgres", found).split_whitespace().collect::<Vec<_>>(), ["0", "0"]);
+    again(&["--no-compare"]).expect(0);
+    let drilled = workshop.opening(&["drill"]).expect(4).says("DAMAGED");
+    drilled.says("ALTER ROLE guard: definition");
+}
