@@ -120,7 +120,7 @@ mod tests {
             "format": 1, "longshore": "0.1.0", "job": "nightly", "run": "r", "run_backups": 1,
             "time": "2026-06-07T09:15:00Z", "started": "2026-06-07T09:15:00Z", "finished": "2026-06-07T09:15:00Z",
             "cluster": { "name": "main", "server_version": "17.4" }, "subject": { "kind": "globals" },
-            "tool": { "name": "pg_dumpall", "version": "17.4" },
+            "tool": { "name": "pg_dumpall", "version": "17.4" }, "verified": [],
             "artifact": {
                 "key": "main/globals/globals-2026-06-07_091500.sql", "format": "plain",
                 "plaintext": { "bytes": 1, "sha256": "0".repeat(64) },

@@ -161,9 +161,13 @@ impl Lexer {
         self.at_line_start
     }
 
-    /// Whether a statement is open.
+    /// Whether a statement is open, rather than a comment between statements.
     pub(crate) fn is_in_statement(&self) -> bool {
-        !matches!(self.state, State::Between | State::Comment | State::Command)
+        match self.state {
+            State::Between | State::Comment | State::Command => false,
+            State::Dash | State::Slash | State::Block { .. } => self.hidden_since != self.began,
+            _ => true,
+        }
     }
 
     /// What is open at the end of all pieces, and where it began.
