@@ -1,5 +1,6 @@
 //! The server of a drill in namespaces of its own: no network, no process, no socket and no shared memory of the host
-//! but its own. The mounts vanish with the last process in them.
+//! but its own, and no file that it could write outside the drill's folder. The mounts vanish with the last process in
+//! them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::look::User;
-use crate::mask::Masks;
+use crate::mask::{LOCAL, Masks};
 
 /// How long a host may take to try out a namespace.
 const TRIAL: Duration = Duration::from_secs(20);
@@ -36,25 +37,32 @@ const KEPT: [&str; 14] = [
 const NOWHERE: &str = "/nonexistent";
 
 /// Prepares the namespaces, which `unshare` has made, and becomes the server's user. `$1` is the drill's folder, or
-/// nothing in a trial; `$2` the number of folders to hide; `$3` what to run; then come the folders, the sockets to
-/// hide, `--`, and the words that switch to the server's user.
+/// nothing in a trial; `$2` the number of folders to hide; `$3` what to run; `$4` the kinds of local file systems; then
+/// come the folders, the sockets to hide, `--`, and the words that switch to the server's user.
 ///
-/// The folder keeps its place by its inode: its path leads elsewhere once a folder above it is hidden.
+/// The folder keeps its place by its inode: its path leads elsewhere once a folder above it is hidden. It is a mount of
+/// its own, since all others are made read-only: a function that was restored may write files. File systems of other
+/// hosts are left as they are: one that does not answer would hold the drill up.
 const PREPARE: &str = r#"
 umask 022
 folder=$1
 hidden=$2
 command=$3
-shift 3
+local=$4
+shift 4
 if [ -n "$folder" ]; then cd -- "$folder" || exit 1; fi
+while read -r id parent device root point rest; do
+  kind=${rest#*- }
+  case $local in *" ${kind%% *} "*)
+    # A mount beneath another one cannot be reached, and need not be.
+    mount -n -c -o remount,bind,ro "$(printf %b "$point")" 2>/dev/null
+  esac
+done </proc/self/mountinfo
 while [ "$1" != -- ]; do
   if [ "$hidden" -gt 0 ]; then
     hidden=$((hidden - 1))
     if [ -d "$1" ]; then
       mount -n -t tmpfs -o mode=1777 tmpfs "$1" || exit 1
-      case $folder/ in "$1"/*)
-        mkdir -p -- "$folder" && mount -n -c --bind . "$folder" && cd -- "$folder" || exit 1
-      esac
     fi
   elif [ -S "$1" ]; then
     mount -n --bind /dev/null "$1" || exit 1
@@ -62,6 +70,10 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+if [ -n "$folder" ]; then
+  mkdir -p -- "$folder" && mount -n -c --bind . "$folder" && mount -n -c -o remount,bind,rw "$folder" &&
+    cd -- "$folder" || exit 1
+fi
 # A container may forbid it; other processes are out of reach of signals all the same.
 mount -n -t proc proc /proc 2>/dev/null
 exec "$@" sh -c "$command"
@@ -94,6 +106,7 @@ impl Isolation {
         words.push(folder.map(|folder| folder.display().to_string()).unwrap_or_default());
         words.push(masks.folders.len().to_string());
         words.push(command.to_owned());
+        words.push(format!(" {} ", LOCAL.join(" ")));
         words.extend(masks.folders.iter().chain(&masks.sockets).map(|path| path.display().to_string()));
         words.push("--".to_owned());
         words.extend(switch);
@@ -215,12 +228,18 @@ mod tests {
         let Isolation::Namespaces(masks) = &isolation else { panic!("{isolation:?}") };
         assert!(masks.sockets.contains(&other.canonicalize().unwrap()), "{masks:?}");
         let command = format!(
-            "ls -a '{0}'; ls '{1}'; [ -S '{2}' ] && echo SOCKET; cat /proc/net/route; id -u",
+            "ls -a '{0}'; ls '{1}'; [ -S '{2}' ] && echo SOCKET; cat /proc/net/route; touch '{1}/own' '{3}/theirs'; id -u",
             place.path().display(),
             folder.display().to_string().replace('\'', r"'\''"),
-            other.display()
+            other.display(),
+            elsewhere.path().display()
         );
+        for writable in [folder.as_path(), elsewhere.path()] {
+            let anyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+            std::fs::set_permissions(writable, anyone).unwrap();
+        }
         let (code, told) = run(&isolation, Some(&folder), user.as_ref(), &command);
+        assert!(folder.join("own").exists() && !elsewhere.path().join("theirs").exists(), "{told}");
         assert!(told.contains("kept") && !told.contains("hidden") && !told.contains("SOCKET"), "{told}");
         assert_eq!(told.lines().filter(|line| line.contains("00000000")).count(), 0, "no route: {told}");
         let uid = user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);

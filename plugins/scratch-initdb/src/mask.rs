@@ -19,7 +19,7 @@ const SOCKETS: &str = "/proc/net/unix";
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The file systems of a host itself.
-const LOCAL: [&str; 9] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs", "zfs"];
+pub(crate) const LOCAL: [&str; 9] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs", "zfs"];
 
 /// The name of a server's socket begins with this.
 const SERVER_SOCKET: &str = ".s.PGSQL.";
