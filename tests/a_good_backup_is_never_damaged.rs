@@ -160,6 +160,27 @@ fn rows_that_an_event_trigger_writes_are_no_damage() {
     }
 }
 
+/// A workshop whose job dumps database `shop`, made by `sql`, unsealed and as an archive.
+fn archived(sql: &str) -> Workshop {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("shop");
+    workshop.cluster.psql("shop", sql);
+    workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..PLAIN });
+    workshop.longshore(&["run"]).expect(0);
+    workshop
+}
+
+#[test]
+fn rows_that_refreshed_views_write_are_no_damage() {
+    let workshop = archived(
+        "create sequence numbers; create table taken (n bigint); \
+         create function take() returns bigint language plpgsql as \
+         $$ begin insert into public.taken values (nextval('public.numbers')); return 1; end $$; \
+         create materialized view m as select take();",
+    );
+    workshop.longshore(&["drill"]).expect(0).says("functions that views call").keeps_quiet_about("DAMAGED");
+}
+
 #[test]
 fn a_failed_drill_of_0_1_0_asks_for_another() {
     let workshop = shop(TABLES);

@@ -22,7 +22,7 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
                 makes(recorded, "SEQUENCE", expected.schema.as_deref(), &expected.name),
             )
         };
-        let reason = || of_other_version().or_else(|| surroundings.writers());
+        let reason = || of_other_version().or_else(|| surroundings.writers()).or_else(|| surroundings.additions());
         all.push(match left.remove(&name(expected)) {
             Some(found) => unless(reason(), compared(&subject, "value", &value(expected), &value(found))),
             None => unless(

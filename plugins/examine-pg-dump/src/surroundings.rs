@@ -20,6 +20,13 @@ const QUERY: &str = "select json_build_object(
     'event_triggers', (select coalesce(json_agg(evtname order by evtname), '[]') from pg_catalog.pg_event_trigger
         where evtenabled in ('A', 'R')
         or evtenabled = 'O' and current_setting('session_replication_role') <> 'replica'),
+    'refreshing', (select coalesce(json_agg(distinct p.oid::regprocedure::text), '[]')
+        from pg_catalog.pg_rewrite r
+        join pg_catalog.pg_class c on c.oid = r.ev_class and c.oid >= 16384 and c.relkind in ('m', 'v')
+        cross join lateral regexp_matches(r.ev_action::text, ':funcid (\\d+)', 'g') called(id)
+        join pg_catalog.pg_proc p on p.oid = called.id[1]::oid and p.provolatile = 'v'
+            and (p.oid >= 16384 or p.proname in ('nextval', 'setval'))
+        where exists (select from pg_catalog.pg_class where relkind = 'm' and relispopulated)),
     'silenced', coalesce(current_setting('event_triggers', true), 'on') = 'off')";
 
 /// The surroundings of a restored database, beside those of the database that was dumped.
@@ -31,6 +38,8 @@ pub(crate) struct Surroundings {
     members: BTreeMap<String, String>,
     /// Event triggers that fire here.
     event_triggers: BTreeSet<String>,
+    /// Volatile functions that views call, where materialized views were filled by their queries.
+    refreshing: BTreeSet<String>,
     /// Whether a setting keeps all of them from firing.
     silenced: bool,
     /// What was recorded of the database that was dumped.
@@ -57,6 +66,14 @@ impl Surroundings {
         let triggers: Vec<&str> = self.event_triggers.iter().map(String::as_str).collect();
         let some = !self.silenced && !triggers.is_empty();
         some.then(|| format!("event triggers may have written to it while it was restored: {}", triggers.join(", ")))
+    }
+
+    /// Why a sequence may be further, and a table may have more rows, although the backup is good: functions that materialized views call
+    /// took a value or wrote a row when the views were refreshed.
+    pub(crate) fn additions(&self) -> Option<String> {
+        let functions: Vec<&str> = self.refreshing.iter().map(String::as_str).collect();
+        let why = "functions that views call may have written to it when materialized views were refreshed";
+        (!functions.is_empty()).then(|| format!("{why}: {}", functions.join(", ")))
     }
 
     /// Why a table or sequence may hold something else than was dumped although the backup is good: it belongs to an extension of another
@@ -107,7 +124,7 @@ mod tests {
     use super::*;
 
     fn here(version: &str, recorded: Option<&str>) -> Surroundings {
-        let here = json!({ "extensions": { "cron": version }, "members": { "cron.job": "cron" }, "event_triggers": [], "silenced": false });
+        let here = json!({ "extensions": { "cron": version }, "members": { "cron.job": "cron" }, "event_triggers": [], "refreshing": [], "silenced": false });
         let of = |version: &str| [("cron".to_owned(), version.to_owned())].into();
         let source = recorded.map(|version| Source { extensions: of(version), ..Source::default() });
         Surroundings { source, ..serde_json::from_value(here).unwrap() }
@@ -127,6 +144,15 @@ mod tests {
         assert!(gone.unwrap().contains("no such table here"));
         assert_eq!(here("1.6", Some("1.4")).versions().len(), 1);
         assert!(here("1.4", Some("1.4")).other_forms().is_none() && here("1.6", Some("1.4")).other_forms().is_some());
+    }
+
+    #[test]
+    fn functions_of_refreshed_views_may_have_added() {
+        let mut surroundings = here("1.4", Some("1.4"));
+        assert_eq!(surroundings.additions(), None);
+        surroundings.refreshing.insert("next_number()".to_owned());
+        assert!(surroundings.additions().unwrap().contains("next_number()"));
+        assert_eq!(surroundings.writers(), None);
     }
 
     #[test]

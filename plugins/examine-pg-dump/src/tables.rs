@@ -18,6 +18,7 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
         let reason = surroundings.of_other_version(&name(expected), made);
         match left.remove(&name(expected)) {
             Some(found) => {
+                let reason = reason.or_else(|| surroundings.additions().filter(|_| found.rows > expected.rows));
                 let compared = one(expected, found).into_iter();
                 all.extend(compared.map(|compared| unless(reason.clone(), unless_here(surroundings, compared))));
             }
@@ -35,11 +36,15 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
             .map(|(_, table)| *table)
             .collect();
         left.retain(|name, table| !names.contains(name) && !of_root(&*table));
+        let reason = surroundings.additions().filter(|_| rows(&together) > rows(&expected));
         let sums = sums(root, &expected, &together).into_iter();
-        all.extend(sums.map(|compared| unless_here(surroundings, compared)));
+        all.extend(sums.map(|compared| unless(reason.clone(), unless_here(surroundings, compared))));
     }
     all.extend(left.into_values().filter_map(|found| {
-        let reason = surroundings.of_other_version(&name(found), true).or_else(|| surroundings.writers());
+        let reason = surroundings
+            .of_other_version(&name(found), true)
+            .or_else(|| surroundings.writers())
+            .or_else(|| surroundings.additions());
         surplus(found).map(|compared| unless(reason, compared))
     }));
     all.extend(large_objects(recorded, found));
@@ -99,7 +104,6 @@ fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
         let why = "it was dumped as INSERT statements, of which no rows were counted";
         return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
     }
-    let rows = |tables: &[&Table]| tables.iter().filter_map(|table| table.rows).sum::<u64>();
     let digest = |tables: &[&Table]| {
         let digests = tables.iter().filter_map(|table| u128::from_str_radix(table.rows_xxh3.as_deref()?, 16).ok());
         format!("{:032x}", digests.fold(0, u128::wrapping_add))
@@ -115,6 +119,11 @@ fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
         comparison(subject, "content", Compared::Not(why.to_owned()))
     });
     all
+}
+
+/// The rows of several tables.
+fn rows(tables: &[&Table]) -> u64 {
+    tables.iter().filter_map(|table| table.rows).sum()
 }
 
 /// That a table's data was recorded, and is not there.
