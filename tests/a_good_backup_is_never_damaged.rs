@@ -182,6 +182,15 @@ fn rows_that_refreshed_views_write_are_no_damage() {
 }
 
 #[test]
+fn foreign_keys_that_the_source_breaks_are_no_damage() {
+    let workshop = archived(
+        "create table owners (id int primary key); create table pets (owner int references owners); \
+         set session_replication_role = replica; insert into pets values (99);",
+    );
+    not_drilled(&workshop).says("pets_owner_fkey").says("NOT VALID");
+}
+
+#[test]
 fn a_failed_drill_of_0_1_0_asks_for_another() {
     let workshop = shop(TABLES);
     let manifest = file_with(&folder(&workshop), ".details.");

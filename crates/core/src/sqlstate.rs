@@ -13,6 +13,8 @@ impl SqlState {
     pub const CHECK_VIOLATION: Self = Self(*b"23514");
     /// No room where the server writes.
     pub const DISK_FULL: Self = Self(*b"53100");
+    /// A foreign key that a row breaks.
+    pub const FOREIGN_KEY_VIOLATION: Self = Self(*b"23503");
     /// A name that is taken by a database.
     pub const DUPLICATE_DATABASE: Self = Self(*b"42P04");
     /// A lock that was not had within `lock_timeout`.

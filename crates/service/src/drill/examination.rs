@@ -6,10 +6,9 @@ use chrono::{SubsecRound, Utc};
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::manifest::{Manifest, Tool};
-use longshore_core::sqlstate::Failure;
 use longshore_core::stage::Examine;
 use longshore_core::subject::Subject;
-use longshore_core::{Error, Kind, Result, Stage};
+use longshore_core::{Error, Kind, Result, SqlState, Stage};
 
 use super::place::Place;
 use super::{Candidate, Driller, Ground, Report, Restored, judgement, question, seconds};
@@ -63,7 +62,7 @@ impl Driller<'_> {
             drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
             if let Some(error) = not_whole(manifest, &restored.left_out) {
                 let place = look().await;
-                let failures: Vec<Failure> = restored.left_out.iter().filter_map(judgement::failure).collect();
+                let failures = judgement::failures(&restored.left_out, &drill.comparisons);
                 drill.verdict = judgement::verdict(&error, &failures, &place);
                 drill.why = if sealed { error.to_string() } else { error.chain() };
                 if drill.verdict == Verdict::NotDrilled {
@@ -158,5 +157,7 @@ fn not_whole(manifest: &Manifest, left_out: &[LeftOut]) -> Option<Error> {
     let first = structural.first()?;
     let message = format!("{} entries that belong to its tables could not be made", structural.len());
     let cause = format!("{}: {}", first.entry(), first.why);
-    Some(Error::new(Stage::Restore, Kind::Failed, manifest.subject.to_string(), message).because(cause))
+    let error = Error::new(Stage::Restore, Kind::Failed, manifest.subject.to_string(), message).because(cause);
+    let sqlstate = first.sqlstate.as_deref().and_then(SqlState::parse);
+    Some(sqlstate.into_iter().fold(error, Error::code))
 }

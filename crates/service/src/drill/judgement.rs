@@ -3,7 +3,7 @@
 //! A short list speaks against a backup: its bytes do not open or decode, its rows are not data, or a constraint that it was dumped with does
 //! not hold, each where nothing else than the backup can be the reason. All other failures are of the place, or may be.
 
-use longshore_core::drill::Verdict;
+use longshore_core::drill::{Compared, Comparison, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::pipeline::is_damage;
 use longshore_core::sqlstate::Failure;
@@ -19,6 +19,8 @@ const MEMORY: &str = "give the server more: scratch = { type = \"initdb\", setti
 const EXTENSION: &str = "install what the extension needs where the drill restores, and give the server its settings: \
                          scratch = { type = \"initdb\", settings = { shared_preload_libraries = \"…\" } }";
 const ROLES: &str = "make the roles in the server first: `longshore restore globals --to …`";
+const FOREIGN_KEY: &str = "rows of the source break it: mend them there, or declare the key NOT VALID; a restore brings the rows all the \
+                           same, and names the key";
 const LOG: &str = "look at the server's log, and for room and memory there";
 
 /// What follows from an error of a restore, and from the commands that failed meanwhile.
@@ -28,8 +30,25 @@ pub(super) fn verdict(error: &Error, failures: &[Failure], place: &Place) -> Ver
     if is_damage(error) || data_failed { Verdict::Damaged } else { Verdict::NotDrilled }
 }
 
+/// The failures that entries were left out for. Where the restored rows are those that were dumped, a foreign key that they break
+/// was broken in the source, whose triggers may be disabled: it says nothing about the backup.
+pub(super) fn failures(left_out: &[LeftOut], comparisons: &[Comparison]) -> Vec<Failure> {
+    let is_of_source =
+        |failure: &Failure| failure.sqlstate == SqlState::FOREIGN_KEY_VIOLATION && are_as_dumped(comparisons);
+    left_out.iter().filter_map(failure).filter(|failure| !is_of_source(failure)).collect()
+}
+
+/// Whether the rows of all tables were compared, and are the same.
+fn are_as_dumped(comparisons: &[Comparison]) -> bool {
+    let mut of_rows = comparisons
+        .iter()
+        .filter(|comparison| comparison.subject.starts_with("table ") && comparison.aspect != "number")
+        .peekable();
+    of_rows.peek().is_some() && of_rows.all(|comparison| comparison.outcome == Compared::Same)
+}
+
 /// The failure of an entry that was left out, where it belongs to a table and the server gave a code.
-pub(super) fn failure(left_out: &LeftOut) -> Option<Failure> {
+fn failure(left_out: &LeftOut) -> Option<Failure> {
     let sqlstate = SqlState::parse(left_out.sqlstate.as_deref()?)?;
     let command = match left_out.entry().split(' ').next() {
         _ if left_out.nature == Nature::Derived => return None,
@@ -87,6 +106,8 @@ fn remedy(error: &Error, failures: &[Failure], place: &Place) -> Option<String> 
         MEMORY
     } else if !place.missing_roles.is_empty() {
         ROLES
+    } else if error.sqlstate() == Some(SqlState::FOREIGN_KEY_VIOLATION) {
+        FOREIGN_KEY
     } else if failures.iter().any(|failure| failure.command == "CREATE EXTENSION") {
         EXTENSION
     } else if any(SqlState::INSUFFICIENT_PRIVILEGE) || place.is_superuser == Some(false) && codes().next().is_none() {
@@ -154,6 +175,37 @@ mod tests {
         assert_eq!(judged(&Place::like_source(), &[]), Verdict::NotDrilled, "a failure whose reason is not known");
         let two = [failed("COPY", "22P02"), failed("CREATE INDEX", "53100")];
         assert_eq!(judged(&Place::like_source(), &two), Verdict::NotDrilled, "one of two reasons is the place's");
+    }
+
+    #[test]
+    fn a_foreign_key_that_the_source_broke_is_no_damage() {
+        let broken = |kind: &str, code: &str| LeftOut {
+            line: format!("9; 2606 1 {kind} public pets pets_owner_fkey app"),
+            nature: Nature::Structural,
+            why: String::new(),
+            sqlstate: Some(code.to_owned()),
+            command: String::new(),
+        };
+        let compared = |subject: &str, aspect: &str, outcome: Compared| Comparison {
+            subject: subject.to_owned(),
+            aspect: aspect.to_owned(),
+            expected: None,
+            found: None,
+            outcome,
+        };
+        let same = [
+            compared("table", "number", Compared::Different),
+            compared("table public.pets", "rows", Compared::Same),
+            compared("FK CONSTRAINT public pets pets_owner_fkey", "restore", Compared::Not(String::new())),
+        ];
+        let foreign_key = broken("FK CONSTRAINT", "23503");
+        assert!(failures(std::slice::from_ref(&foreign_key), &same).is_empty());
+        assert_eq!(failures(&[broken("CONSTRAINT", "23505")], &same).len(), 1);
+        for outcome in [Compared::Different, Compared::Not("dumped as INSERT statements".to_owned())] {
+            let comparisons = [compared("table public.pets", "content", outcome)];
+            assert_eq!(failures(std::slice::from_ref(&foreign_key), &comparisons).len(), 1);
+        }
+        assert_eq!(failures(&[foreign_key], &[]).len(), 1);
     }
 
     #[test]
