@@ -15,6 +15,10 @@ pub struct Source {
     /// partition key calls a function that may answer otherwise elsewhere, and no type depends on a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_contained: Option<bool>,
+    /// Whether a restore runs queries or functions of the database's own: it fills materialized views, or a constraint, index, generated
+    /// column or partition key calls a function that no extension brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_own_code: Option<bool>,
 }
 
 impl Source {
@@ -50,7 +54,11 @@ mod tests {
 
     #[test]
     fn details_without_a_record_have_none() {
-        let source = Source { extensions: [("a".to_owned(), "1".to_owned())].into(), self_contained: Some(true) };
+        let source = Source {
+            extensions: [("a".to_owned(), "1".to_owned())].into(),
+            self_contained: Some(true),
+            runs_own_code: None,
+        };
         assert_eq!(Source::of(&source.clone().into_details()), Some(source.clone()));
         assert_eq!(Source::of(&Map::new()), None);
         let here = [("a".to_owned(), "2".to_owned())].into();

@@ -48,6 +48,9 @@ pub struct Active {
     pub event_triggers: BTreeSet<String>,
     /// Materialized views, whose queries a restore runs.
     pub refreshed: BTreeSet<String>,
+    /// Whether a restore is known to run queries or functions of the database's own, which an archive's list shows for materialized
+    /// views alone.
+    pub runs_own_code: bool,
 }
 
 impl Active {
@@ -69,13 +72,21 @@ impl Active {
             subscriptions: entries("SUBSCRIPTION - "),
             event_triggers: entries("EVENT TRIGGER - "),
             refreshed: entries("MATERIALIZED VIEW DATA "),
+            runs_own_code: false,
         }
     }
 
-    /// Whether a restore alone may connect to another server: a materialized view that it refreshes may read from one.
+    /// The same objects of a database that is known to have its own code run, or not to.
+    #[must_use]
+    pub fn running_own_code(self, runs_own_code: Option<bool>) -> Self {
+        Self { runs_own_code: runs_own_code == Some(true), ..self }
+    }
+
+    /// Whether a restore alone may connect to another server: a materialized view that it refreshes may read from one, and so may a
+    /// function that a constraint or an index calls.
     pub fn may_connect(&self) -> bool {
         let can_connect = !self.clients.is_empty() || !self.servers.is_empty();
-        !self.refreshed.is_empty() && can_connect
+        can_connect && (self.runs_own_code || !self.refreshed.is_empty())
     }
 
     /// All of them in words, a kind each, such as `foreign servers "far"`.
@@ -136,5 +147,13 @@ mod tests {
     fn a_restore_that_refreshes_nothing_connects_nowhere() {
         assert!(!Active::of(&facts(&["1; 1417 2 SERVER - far postgres"], &["dblink"])).may_connect());
         assert!(!Active::of(&facts(&["1; 0 2 MATERIALIZED VIEW DATA public totals app"], &[])).may_connect());
+    }
+
+    #[test]
+    fn functions_of_constraints_may_connect() {
+        let of = |extensions: &[&str], runs| Active::of(&facts(&[], extensions)).running_own_code(runs);
+        assert!(of(&["dblink"], Some(true)).may_connect());
+        assert!(!of(&["dblink"], Some(false)).may_connect() && !of(&["dblink"], None).may_connect());
+        assert!(!of(&["hstore"], Some(true)).may_connect());
     }
 }

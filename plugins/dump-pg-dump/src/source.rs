@@ -1,4 +1,5 @@
-//! What is recorded of a database besides its bytes: the versions of its extensions, and whether its rows mean the same elsewhere.
+//! What is recorded of a database besides its bytes: the versions of its extensions, whether its rows mean the same elsewhere, and
+//! whether a restore runs code of its own.
 
 use longshore_core::source::Source;
 use longshore_pg_client::client::Client;
@@ -16,6 +17,10 @@ const SOURCE: &str = r"with trees(tree) as (
         select distinct (regexp_matches(tree, ':(?:func|opfunc)id (\d+)', 'g'))[1]::oid from trees
     )
     select json_build_object(
+        'runs_own_code',
+            exists (select from pg_catalog.pg_class where relkind = 'm' and relispopulated)
+            or exists (select from functions where id >= 16384 and not exists (select from pg_catalog.pg_depend d
+                where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = id and d.deptype = 'e')),
         'extensions', (select coalesce(json_object_agg(extname, extversion), '{}') from pg_catalog.pg_extension),
         'self_contained',
             not exists (select from functions join pg_catalog.pg_proc p on p.oid = id

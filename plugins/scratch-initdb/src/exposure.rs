@@ -1,5 +1,6 @@
 //! The decision about a drill whose server cannot be kept from the host.
 
+use longshore_core::source::Source;
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -19,6 +20,12 @@ pub(crate) const REMEDY: &str = "permit namespaces: run the drill as root, or al
 /// The record of a backup's dump, where there is one that can be read.
 pub(crate) fn facts(wanted: &Wanted<'_>) -> Option<Facts> {
     Facts::deserialize(wanted.details?.get(DETAILS)?).ok()
+}
+
+/// The objects of a backup that act beyond their database, where there is a record that can be read.
+pub(crate) fn active(wanted: &Wanted<'_>) -> Option<Active> {
+    let source = Source::of(wanted.details?);
+    Some(Active::of(&facts(wanted)?).running_own_code(source.and_then(|source| source.runs_own_code)))
 }
 
 /// Refuses backups that may connect to another server on their own, unless the server is isolated or the job accepts

@@ -41,7 +41,6 @@ use longshore_core::stage::{Scratch, ScratchCluster, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::Active;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::tool::Version;
@@ -101,8 +100,8 @@ impl Scratch for Maker {
         let Configuration { settings, overridden } =
             configuration::settle(&self.settings.settings, &socket, programs.major);
         let isolation = self.isolation(&programs, user.as_ref()).await;
-        let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, exposure::facts(wanted)?)));
-        let active: Vec<_> = active.map(|(subject, facts)| (subject, Active::of(&facts))).collect();
+        let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, exposure::active(wanted)?)));
+        let active: Vec<_> = active.collect();
         let mut warnings: Vec<String> =
             exposure::judge(self.settings.isolation, &isolation, &active)?.into_iter().collect();
         warnings.extend(overridden);

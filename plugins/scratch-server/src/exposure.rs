@@ -1,5 +1,6 @@
 //! The decision about backups that act beyond their database, in a server that cannot be kept from anything.
 
+use longshore_core::source::Source;
 use longshore_core::stage::Wanted;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -14,8 +15,12 @@ const DETAILS: &str = "archive";
 /// Refuses backups that may connect to another server on their own, unless the job accepts that; otherwise returns the
 /// warning that is due.
 pub(crate) fn judge(accepted: Isolation, wanted: &[Wanted<'_>]) -> Result<Option<String>> {
-    let facts = |wanted: &Wanted<'_>| Facts::deserialize(wanted.details?.get(DETAILS)?).ok();
-    let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, Active::of(&facts(wanted)?))));
+    let active = |wanted: &Wanted<'_>| {
+        let details = wanted.details?;
+        let facts = Facts::deserialize(details.get(DETAILS)?).ok()?;
+        Some(Active::of(&facts).running_own_code(Source::of(details).and_then(|source| source.runs_own_code)))
+    };
+    let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, active(wanted)?)));
     decide(accepted, &active.collect::<Vec<_>>())
 }
 
