@@ -1,6 +1,6 @@
 //! A cluster that can be asked, and commands that connect to it as libpq would: `.pgpass`, services and `PG*` variables included.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use longshore_core::plugin::Cluster;
@@ -25,7 +25,18 @@ pub struct Client {
     password: Option<SecretString>,
     toolbox: Arc<Toolbox>,
     session: Session,
+    /// The database that the cluster lets sessions work from; clones share it.
+    maintenance: Arc<OnceLock<&'static str>>,
 }
+
+/// The database that every cluster has when it is made, and that may be dropped.
+const POSTGRES: &str = "postgres";
+/// The database that no cluster works without.
+const TEMPLATE: &str = "template1";
+
+/// Whether sessions may connect to the database `postgres`.
+const HAS_POSTGRES: &str = "select to_json(exists (select from pg_catalog.pg_database
+    where datname = 'postgres' and datallowconn and has_database_privilege(session_user, oid, 'connect')))";
 
 impl Client {
     /// A client of `cluster`. Connects to nothing yet.
@@ -34,7 +45,7 @@ impl Client {
         let session = Session::of(&mut conninfo);
         let password = cluster.password.clone().or_else(|| conninfo.password().cloned());
         let toolbox = Arc::new(Toolbox::new(cluster.bin_dir.as_deref()));
-        Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox, session })
+        Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox, session, maintenance: Arc::default() })
     }
 
     /// The same client, whose programs write: their sessions are not read-only by default.
@@ -67,6 +78,20 @@ impl Client {
         let mut client = self.clone();
         client.conninfo.set("dbname", name);
         client
+    }
+
+    /// The same cluster, connected to a database other than `name`: `postgres`, or where that is `name` or missing, `template1`.
+    #[must_use]
+    pub fn apart_from(&self, name: &str) -> Self {
+        let maintenance = self.maintenance.get().copied().unwrap_or(POSTGRES);
+        self.to_database(if name == maintenance { TEMPLATE } else { maintenance })
+    }
+
+    /// Finds out, by a session of `template1`, which database [`Client::apart_from`] connects to.
+    pub async fn look_for_maintenance(&self) -> Result<()> {
+        let has_postgres: bool = self.to_database(TEMPLATE).ask(HAS_POSTGRES).await?;
+        self.maintenance.get_or_init(|| if has_postgres { POSTGRES } else { TEMPLATE });
+        Ok(())
     }
 
     /// The database that the connection string names, if it does.
@@ -202,6 +227,16 @@ fn from_environment() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_maintenance_database_is_replaced() {
+        let cluster = Cluster { name: "main".into(), connection: "dbname=app".into(), password: None, bin_dir: None };
+        let client = Client::new(&cluster).unwrap();
+        let apart = |name: &str| client.apart_from(name).database().map(str::to_owned);
+        assert_eq!((apart("app"), apart("postgres")), (Some(POSTGRES.to_owned()), Some(TEMPLATE.to_owned())));
+        client.clone().maintenance.set(TEMPLATE).unwrap();
+        assert_eq!((apart("app"), apart("postgres")), (Some(TEMPLATE.to_owned()), Some(TEMPLATE.to_owned())));
+    }
 
     #[test]
     fn no_command_hands_the_passphrase_of_the_identity_on() {

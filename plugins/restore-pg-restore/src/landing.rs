@@ -162,7 +162,7 @@ pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
-/// A client of a database that every cluster has, and that is not the one to restore into.
+/// A client of a database that the target has, and that is not the one to restore into.
 pub(crate) fn maintenance(client: &Client, database: &str) -> Client {
-    client.to_database(if database == "postgres" { "template1" } else { "postgres" })
+    client.apart_from(database)
 }

@@ -108,6 +108,7 @@ impl Restorer {
         let look = async || {
             let client = landing::maintenance(&self.client, "postgres");
             pooler::refuse(&client).await?;
+            client.look_for_maintenance().await?;
             Server::look(&client).await?.version()
         };
         self.version.get_or_try_init(look).await
