@@ -1,5 +1,8 @@
 //! What is derived from the data, or needs more rights than the role has, does not undo a restore: it is named, with the way to make it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use longshore_testkit::cluster::{Cluster, Installation};
 use serde_json::json;
 
@@ -68,6 +71,27 @@ fn an_entry_that_fails_is_left_out_and_named() {
     let left_out = &report["backups"][0]["left_out"];
     let codes: Vec<_> = left_out.as_array().unwrap().iter().map(|entry| &entry["sqlstate"]).collect();
     assert_eq!(codes, [&json!("23505"), &json!("P0001")], "{left_out}");
+}
+
+#[test]
+fn a_setting_that_keeps_sessions_out_is_left_out() {
+    let workshop = Workshop::new();
+    workshop.cluster.create_database("appdb");
+    workshop.cluster.psql("appdb", "create table t as select i from generate_series(1, 500) i;");
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let library = folder.path().join("hints.so");
+    let libraries = workshop.cluster.psql("postgres", "select setting from pg_config where name = 'PKGLIBDIR'");
+    fs::copy(format!("{libraries}/auto_explain.so"), &library).unwrap();
+    let set = format!("alter database appdb set session_preload_libraries = '{}'", library.display());
+    workshop.cluster.psql("postgres", &set);
+    workshop.longshore(&["run"]).expect(0);
+    fs::remove_file(&library).unwrap();
+    let target = Cluster::start(&Installation::system(), &[]);
+    target.psql("template1", "drop database postgres");
+    let ended = restore(&workshop, &target, "appdb", &[]).expect(3);
+    ended.says("not restored: DATABASE PROPERTIES").says("SET session_preload_libraries").says("could not access file");
+    assert_eq!(rows(&target, "appdb"), "500");
 }
 
 #[test]

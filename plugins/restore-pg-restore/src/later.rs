@@ -12,6 +12,7 @@ use longshore_pg_client::server::identifier;
 
 use crate::Restorer;
 use crate::attempt::{Attempted, Failure, Session, attempt};
+use crate::landing::maintenance;
 use crate::plan::nature;
 
 /// The longest SQL that is shown whole.
@@ -20,6 +21,11 @@ const MAX_COMMAND_BYTES: usize = 2000;
 const SECRETIVE: [&str; 3] = ["SUBSCRIPTION", "USER MAPPING", "SERVER"];
 /// The server's codes for what exists: an object, a relation, a function, a primary key.
 const EXISTS: [&str; 4] = ["42710", "42P07", "42723", "42P16"];
+
+/// A question that any session can answer.
+const ADMISSION: &str = "select to_json(true)";
+/// The setting that names libraries which each session of a database loads at its start.
+const PRELOAD: &str = "session_preload_libraries";
 
 /// What became of entries that came after the data.
 #[derive(Debug, Default)]
@@ -81,7 +87,26 @@ impl Finish<'_> {
                 return Err(self.unowned(item, &failure));
             }
         }
-        self.make(&settings).await
+        let mut later = self.make(&settings).await?;
+        later.left_out.extend(self.readmit(&settings).await?);
+        Ok(later)
+    }
+
+    /// Withdraws a setting of the database that keeps all sessions out: libraries to load at their start, which this server does not have.
+    async fn readmit(&self, settings: &[&Item]) -> Result<Option<LeftOut>> {
+        let Err(refused) = self.client.ask::<bool>(ADMISSION).await else { return Ok(None) };
+        let all = settings.iter().flat_map(|item| self.statements(item));
+        let is_preload = |statement: &Statement<'_>| String::from_utf8_lossy(&statement.sql).contains(PRELOAD);
+        let Some(statement) = all.into_iter().find(is_preload) else { return Err(refused) };
+        let database = self.client.database().unwrap_or_default();
+        let reset = format!("alter database {} reset {PRELOAD}", identifier(database));
+        maintenance(&self.client, database).execute(&reset).await?;
+        self.client.ask::<bool>(ADMISSION).await?;
+        let failure = Failure {
+            sqlstate: refused.sqlstate().map(|sqlstate| sqlstate.to_string()).unwrap_or_default(),
+            message: refused.chain(),
+        };
+        Ok(Some(self.left_out(&statement, &failure)))
     }
 
     fn unowned(&self, item: &Item, failure: &Failure) -> Error {
