@@ -212,10 +212,11 @@ impl Client {
     }
 }
 
-/// A command that connects to nothing: times in UTC, messages in the language that errors are read in.
+/// A command that connects to nothing: times in UTC, dates as its session has them, messages in the language that errors are read in.
 pub fn plain_command(tool: &Tool) -> Command {
     let mut command = tool::command(&tool.path);
-    command.env("PGTZ", "UTC").env("LC_ALL", "C");
+    // libpq sends the format of dates as a setting of its own, which beats that of `options`.
+    command.env("PGTZ", "UTC").env("LC_ALL", "C").env_remove("PGDATESTYLE");
     command
 }
 
@@ -236,6 +237,14 @@ mod tests {
         assert_eq!((apart("app"), apart("postgres")), (Some(POSTGRES.to_owned()), Some(TEMPLATE.to_owned())));
         client.clone().maintenance.set(TEMPLATE).unwrap();
         assert_eq!((apart("app"), apart("postgres")), (Some(TEMPLATE.to_owned()), Some(TEMPLATE.to_owned())));
+    }
+
+    #[test]
+    fn no_variable_beats_the_settings_of_a_session() {
+        let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
+        let tool = Tool { name: "psql", path: "psql".into(), version: Version::parse("15.1").unwrap() };
+        let command = Client::new(&cluster).unwrap().command(&tool);
+        assert!(command.as_std().get_envs().any(|variable| variable == ("PGDATESTYLE".as_ref(), None)));
     }
 
     #[test]

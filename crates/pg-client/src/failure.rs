@@ -16,7 +16,7 @@ impl Client {
     /// The error of a psql that connected here, ran SQL and failed.
     pub async fn refusal(&self, stage: Stage, subject: &str, ended: &Ended) -> Error {
         match ended.words.report() {
-            Some(report) => refused(stage, subject, ended, report),
+            Some(report) => self.bounded(refused(stage, subject, ended, report)),
             None => self.failure(stage, subject, ended).await,
         }
     }
@@ -37,7 +37,15 @@ impl Client {
         }
         match obstacle::find(self, stage, &ended.words.last_lines()).await {
             Some((kind, hint)) => ended.error(stage, kind, subject).hint(hint),
-            None => ended.error(stage, Kind::Failed, subject),
+            None => self.bounded(ended.error(stage, Kind::Failed, subject)),
+        }
+    }
+
+    /// The same error, with a hint where options of the user may be the reason and nothing else is known.
+    fn bounded(&self, error: Error) -> Error {
+        match error.remedy() {
+            None if self.session().is_bounded_by_user() => error.hint(BOUNDED),
+            _ => error,
         }
     }
 
@@ -48,6 +56,10 @@ impl Client {
         diagnose(psql.as_std()).await
     }
 }
+
+/// The way out where a timeout of the user may have ended a session.
+const BOUNDED: &str =
+    "if a timeout ended it: take that out of `options` of the connection string, the service file or PGOPTIONS";
 
 fn with_hint(error: Error, hint: Option<&str>) -> Error {
     match hint {
@@ -100,6 +112,19 @@ fn is_of_locks(routine: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timeouts_of_the_user_are_named() {
+        use longshore_core::plugin::Cluster;
+        let hint = |options: &str| {
+            let connection = format!("host=db1 options='{options}'").into();
+            let cluster = Cluster { name: "main".into(), connection, password: None, bin_dir: None };
+            let error = Error::new(Stage::Dump, Kind::Unavailable, "app", "psql ended with exit status 1");
+            Client::new(&cluster).unwrap().bounded(error).remedy().map(str::to_owned)
+        };
+        assert_eq!(hint("-c statement_timeout=5ms").as_deref(), Some(BOUNDED));
+        assert_eq!(hint("-c work_mem=4MB"), None);
+    }
 
     #[test]
     fn codes_decide_kinds() {

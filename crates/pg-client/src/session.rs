@@ -116,6 +116,11 @@ impl Session {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether options of the user bound the time of a session or a statement.
+    pub(crate) fn is_bounded_by_user(&self) -> bool {
+        self.user.contains("_timeout")
+    }
+
     /// The settings that sessions of programs are sure to have.
     pub(crate) fn binding(&self) -> Vec<Setting> {
         binding(self.purpose, &self.known())
