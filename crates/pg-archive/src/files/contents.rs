@@ -105,10 +105,11 @@ impl Contents {
         }
     }
 
-    /// Whether files may be compressed like this. Those that pg_dump left uncompressed may be compressed afterwards, its manual says.
+    /// Whether files may be compressed like this. Those that pg_dump left uncompressed may be compressed afterwards, its manual says, and
+    /// those that it compressed may be uncompressed: every pg_restore looks for the bare name first.
     pub(crate) fn judge(&self, form: Form) -> Result<(), Flaw> {
         let expected = self.form();
-        if expected == Form::Plain || form == expected {
+        if expected == Form::Plain || form == Form::Plain || form == expected {
             return Ok(());
         }
         Err(format!("its name ends with \".dat{}\", where \".dat{}\" was expected", ending(form), ending(expected)))

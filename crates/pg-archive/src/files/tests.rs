@@ -186,6 +186,15 @@ fn files_that_somebody_compressed_afterwards_are_read() {
 }
 
 #[test]
+fn files_that_were_uncompressed_afterwards_are_read() {
+    for algorithm in 1..=3 {
+        let mut members = directory();
+        members[0].1 = toc(algorithm, "blobs_5.toc");
+        assert!(judged(&pack(&members)).is_ok(), "{algorithm}");
+    }
+}
+
+#[test]
 fn a_tar_that_is_cut_anywhere_is_damage() {
     let mut last = directory();
     last.rotate_left(1);
