@@ -125,9 +125,28 @@ fn feed(reader: &mut StreamReader, mut update: impl FnMut(&[u8])) -> io::Result<
     }
 }
 
-/// Passes `stream` on, and fails its end if it was not what `expected` says.
+/// Passes `stream` on, and fails if it is not what `expected` says: at its end, or before the first
+/// chunk that would make it longer. No more than the expected bytes are ever passed on.
 pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStream {
-    let (metered, found) = meter(stream, expected.algorithm(), |_| {});
+    let damaged = |subject: String, found: &str, expected: &Digest| {
+        let message = format!("damaged: found {found}, but the manifest says {expected}");
+        Error::new(Stage::Verify, Kind::Corrupt, subject, message)
+    };
+    let bounded = {
+        let (expected, subject) = (expected.clone(), subject.clone());
+        async_stream::try_stream! {
+            let mut bytes = 0_u64;
+            for await chunk in stream {
+                let chunk = chunk?;
+                bytes = bytes.saturating_add(chunk.len() as u64);
+                if bytes > expected.bytes {
+                    Err(damaged(subject.clone(), "more bytes", &expected))?;
+                }
+                yield chunk;
+            }
+        }
+    };
+    let (metered, found) = meter(bounded.boxed(), expected.algorithm(), |_| {});
     let checked = async_stream::try_stream! {
         for await chunk in metered {
             yield chunk?;
@@ -135,8 +154,7 @@ pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStre
         let found = found.get().cloned();
         if found.as_ref() != Some(&expected) {
             let found = found.map_or_else(|| "nothing".to_owned(), |digest| digest.to_string());
-            let message = format!("damaged: found {found}, but the manifest says {expected}");
-            Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message))?;
+            Err(damaged(subject, &found, &expected))?;
         }
     };
     checked.boxed()
@@ -144,6 +162,8 @@ pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStre
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::stream;
 
@@ -185,5 +205,20 @@ mod tests {
         let stream = expect(stream::from_bytes("abd"), Digest::of(b"abc"), "x".into());
         let error = stream::collect(stream, 10, Stage::Dump, "").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn a_longer_stream_is_cut_where_it_should_end() {
+        let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(b"abc")));
+        let mut stream = expect(endless.boxed(), Digest::of(b"abcabcab"), "x".into());
+        let mut passed = 0;
+        let error = loop {
+            match stream.next().await.unwrap() {
+                Ok(chunk) => passed += chunk.len(),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((passed, error.kind()), (6, Kind::Corrupt));
+        assert!(error.to_string().contains("found more bytes"), "{error}");
     }
 }
