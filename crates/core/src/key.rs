@@ -222,6 +222,17 @@ impl BackupName {
     pub fn file_name(&self) -> &str {
         self.0.file_name()
     }
+
+    /// The folder of all backups of its subject.
+    pub fn folder(&self) -> &str {
+        self.0.folder()
+    }
+
+    /// The time of its run; `None` for a file that was adopted.
+    pub fn time(&self) -> Option<Stamp> {
+        let name = self.file_name();
+        Stamp::parse(name.get(name.len().checked_sub(STAMP_FORM.len())?..)?)
+    }
 }
 
 impl fmt::Display for BackupName {
@@ -233,6 +244,15 @@ impl fmt::Display for BackupName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_bears_its_time() {
+        let time = Stamp::parse("2026-06-07_091500").unwrap();
+        assert_eq!(BackupName::new("main", "my%20db", time).unwrap().time(), Some(time));
+        for adopted in ["app.dump", "old/app-2026-06-07.dump"] {
+            assert_eq!(BackupName::of_adopted(&Key::parse(adopted).unwrap()).time(), None);
+        }
+    }
 
     #[test]
     fn a_key_cannot_climb_out_of_its_destination() {

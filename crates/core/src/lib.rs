@@ -11,6 +11,7 @@
 //! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
 //! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
 //! | [`source`] | what is recorded of a database that is dumped, besides its bytes |
+//! | [`provenance`] | the backup that details and archives say they are of |
 //! | [`adopt`] | dated files of other programs, taken for backups by their names |
 //! | [`root`] | the directory that a destination is, and why one is refused |
 //! | [`draft`] | what files are called until they are whole |
@@ -51,6 +52,7 @@ pub mod meter;
 pub mod pipeline;
 pub mod plugin;
 pub mod progress;
+pub mod provenance;
 pub mod quantity;
 pub mod regular_file;
 pub mod retention;

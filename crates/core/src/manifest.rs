@@ -223,6 +223,14 @@ pub struct Verification {
     pub totals: std::collections::BTreeMap<String, u64>,
 }
 
+impl Verification {
+    /// Returns true if the judge was Longshore's own reader, which always writes what it found into the
+    /// details.
+    pub fn writes_details(&self) -> bool {
+        self.by.split(' ').next() == Some("longshore")
+    }
+}
+
 /// Whether a tar begins like this: with a header whose checksum, of eight octal digits and spaces, fits.
 fn is_tar(head: &[u8]) -> bool {
     let (Some(header), Some(checksum)) = (head.get(..512), head.get(148..156)) else { return false };

@@ -29,6 +29,7 @@ use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Tool, Verification};
 use crate::plugin::Cluster;
 use crate::progress::Progress;
+use crate::provenance::Origin;
 use crate::quantity::Span;
 use crate::sqlstate::Failure;
 use crate::standby::Standby;
@@ -129,11 +130,26 @@ pub trait Verify: Check {
         let _ = (manifest, recorded);
         plaintext
     }
+
+    /// Returns the origin that a dump's header names, from the first bytes of the dump. Returns an empty
+    /// origin where the dump names none or is of a version that is not known here.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Corrupt`](crate::error::Kind::Corrupt) if the header is damaged, or goes on behind
+    /// [`HEADER_BYTES`].
+    fn origin(&self, subject: &Subject, head: &[u8]) -> Result<Origin> {
+        let _ = (subject, head);
+        Ok(Origin::default())
+    }
 }
 
 /// The key under which details hold digests of definitions. They are as secret as the dump, so that
 /// no report shows them.
 pub const DEFINITIONS: &str = "definitions";
+
+/// The number of bytes from the beginning of a dump that hold its header, with plenty of room.
+pub const HEADER_BYTES: usize = 64 << 10;
 
 /// A stream under judgement.
 pub struct Verified {

@@ -13,6 +13,7 @@ use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, Hash};
 use longshore_core::pipeline::{Depth, Pipeline, read_back};
 use longshore_core::progress::unwatched;
+use longshore_core::provenance::Provenance;
 use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
@@ -220,7 +221,11 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
     let sealed = near.get(&file.key).unwrap();
     assert_eq!(file.sealed, Digest::of(&sealed));
     let opened: Vec<u8> = sealed.iter().map(|byte| byte ^ 0x5A).collect();
-    assert_eq!(serde_json::from_slice::<Map<String, Value>>(&opened).unwrap(), details());
+    let mut opened = serde_json::from_slice::<Map<String, Value>>(&opened).unwrap();
+    assert_eq!(opened["backup"]["time"], "2026-06-07T09:15:00Z");
+    assert!(Provenance::mismatches(&manifest, &opened).is_empty());
+    opened.remove(Provenance::KEY);
+    assert_eq!(opened, details());
     for key in near.keys() {
         let bytes = near.get(&key).unwrap();
         let seen = bytes.windows(16).any(|window| window == b"secret_customers");

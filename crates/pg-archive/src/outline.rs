@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::facts::Contents;
+use crate::facts::{Contents, Origin};
 use crate::header::{Header, WITH_SECTION};
 use crate::input::Input;
 use crate::sql::roles;
@@ -100,6 +100,22 @@ pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
             let (lines, definitions) = (toc.lines(), toc.definitions());
             Ok(Some(Contents { toc: lines, definitions, sequences: toc.mentions.sequences }))
         }
+        Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the origin that the header of an archive names, from the first bytes of the archive. Returns
+/// `None` if the bytes end before the header does.
+///
+/// # Errors
+///
+/// Fails if the bytes are not the beginning of an archive, or of a version that is not known here.
+pub fn origin(bytes: &[u8]) -> Result<Option<Origin>> {
+    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
+    match Header::read(&mut Input::new(BufReader::new(source))) {
+        Ok(header) => Ok(Some(header.origin)),
         Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(error),
     }
@@ -267,6 +283,17 @@ mod tests {
         let outline = head(&whole).unwrap().unwrap();
         assert_eq!(outline.definition(&outline.items[1]), b"CREATE VIEW public.v AS SELECT 1;\n");
         assert!(outline.head.starts_with(&whole[..whole.len() - 13]) && outline.head.ends_with(&[0; 1024]));
+    }
+
+    #[test]
+    fn a_header_names_its_origin_before_the_toc_is_there() {
+        let bytes = archive();
+        let known = (0..bytes.len()).find(|length| matches!(origin(&bytes[..*length]), Ok(Some(_)))).unwrap();
+        let found = origin(&bytes[..known]).unwrap().unwrap();
+        assert_eq!(found.database.as_deref(), Some("d"));
+        assert_eq!(found.created.as_deref(), Some("2025-01-01 00:00:00"));
+        assert!(origin(&bytes[..known - 1]).unwrap().is_none());
+        assert!(origin(b"CREATE TABLE t ();").is_err());
     }
 
     #[test]

@@ -14,17 +14,19 @@ mod recorded;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::NaiveDateTime;
 use longshore_core::check::{Check, Finding};
 use longshore_core::drill::Comparison;
 use longshore_core::error::printable;
 use longshore_core::manifest::{Format, Manifest, Verification};
 use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
-use longshore_core::stage::{DEFINITIONS, Findings, JUDGED_BY_OTHERS, Verified, Verify};
+use longshore_core::provenance::Origin;
+use longshore_core::stage::{DEFINITIONS, Findings, HEADER_BYTES, JUDGED_BY_OTHERS, Verified, Verify};
 use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::{Facts, Trouble};
+use longshore_pg_archive::{Facts, Trouble, outline};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -88,7 +90,26 @@ impl Verify for Reader {
             None => plaintext,
         }
     }
+
+    fn origin(&self, subject: &Subject, head: &[u8]) -> Result<Origin> {
+        match outline::origin(head) {
+            Ok(Some(origin)) => Ok(Origin {
+                // A name in another encoding is not compared.
+                database: origin.database.filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)),
+                created: origin.created.and_then(|time| NaiveDateTime::parse_from_str(&time, CREATED).ok()),
+            }),
+            Ok(None) if head.len() >= HEADER_BYTES => {
+                let message = format!("its header is longer than {HEADER_BYTES} bytes, which no archive's is");
+                Err(Error::new(Stage::Verify, Kind::Corrupt, subject.to_string(), message))
+            }
+            // A script names no origin; what is damaged is found by the judges that read all of it.
+            Ok(None) | Err(_) => Ok(Origin::default()),
+        }
+    }
 }
+
+/// The form in which an archive's header is read to say when the archive was created.
+const CREATED: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Reads all of a dump.
 fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
@@ -200,6 +221,25 @@ mod tests {
         let error = judged(Format::Custom, from_bytes(archive)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("pg_restore"));
+    }
+
+    #[test]
+    fn a_header_names_the_database_and_the_time() {
+        let int = |number: u8| [0, number, 0, 0, 0];
+        let text = |text: &str| [&int(text.len() as u8)[..], text.as_bytes()].concat();
+        let created = [1, 15, 9, 7, 5, 126, 0].map(int).concat();
+        let begun = [&b"PGDMP\x01\x0e\0\x04\x08\x01"[..], &int(0), &created].concat();
+        let whole = [&begun[..], &text("shop"), &text("15.1"), &text("15.1")].concat();
+        let subject = Subject::database("shop");
+        let origin = Reader.origin(&subject, &whole).unwrap();
+        assert_eq!(origin.database.as_deref(), Some("shop"));
+        assert_eq!(origin.created.unwrap().to_string(), "2026-06-07 09:15:01");
+        for none in [&begun[..], SCRIPT.as_bytes(), b""] {
+            assert_eq!(Reader.origin(&subject, none).unwrap(), Origin::default());
+        }
+        let mut endless = [&begun[..], &[0, 0, 0, 2, 0]].concat();
+        endless.resize(HEADER_BYTES, b'x');
+        assert_eq!(Reader.origin(&subject, &endless).unwrap_err().kind(), Kind::Corrupt);
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shi
 use crate::meter::{Algorithm, Digest, meter};
 use crate::pipeline::across::put;
 use crate::progress::Progress;
+use crate::provenance::Provenance;
 use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
 use crate::stream::{self, Afterword, ByteStream};
 use crate::subject::Subject;
@@ -180,7 +181,7 @@ impl Pipeline {
             recipients: self.encrypt.as_ref().map_or_else(Vec::new, |encrypt| encrypt.recipients()),
         };
         manifest.started = to_millis(manifest.started);
-        let details = match self.seal_details(&name, &findings, &remarks, &label).await {
+        let details = match self.seal_details(&name, &manifest, &findings, &remarks).await {
             Ok(details) => details,
             Err(error) => {
                 // The artifacts are there, but without their record they are no backups.
@@ -228,13 +229,14 @@ impl Pipeline {
         }
     }
 
-    /// Seals what was found of the plaintext's own business, where there is any.
+    /// Seals what was found of the plaintext's own business, where there is any, with the backup that
+    /// it is of.
     async fn seal_details(
         &self,
         name: &BackupName,
+        manifest: &Manifest,
         findings: &[Findings],
         remarks: &Remarks,
-        subject: &str,
     ) -> Result<Option<(SealedFile, bytes::Bytes)>> {
         let mut all = remarks.details.clone();
         for finding in findings {
@@ -246,8 +248,10 @@ impl Pipeline {
         if all.is_empty() {
             return Ok(None);
         }
+        all.extend(Provenance::of_manifest(manifest).into_details());
         let json = serde_json::Value::Object(all);
-        let (extension, sealed) = seal_json(self.encrypt.as_deref(), &json, subject).await?;
+        let subject = manifest.subject.to_string();
+        let (extension, sealed) = seal_json(self.encrypt.as_deref(), &json, &subject).await?;
         let file = SealedFile { key: name.details(extension)?, sealed: Digest::of(&sealed) };
         Ok(Some((file, sealed)))
     }

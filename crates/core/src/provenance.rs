@@ -1,0 +1,209 @@
+//! The origin of a backup, as its details record it and as an archive's own header names it.
+//!
+//! A manifest lies in the open: details and archives that name another backup than their manifest
+//! were put beside it later.
+
+use chrono::{NaiveDateTime, TimeDelta};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Kind, Result, Stage, printable};
+use crate::key::Stamp;
+use crate::manifest::Manifest;
+use crate::subject::Subject;
+
+/// The largest distance between an archive's creation in local time and the beginning of its dump
+/// in UTC: 14 hours of time zone, and half a day for locks and clocks.
+const MAX_DISTANCE: TimeDelta = TimeDelta::hours(26);
+
+/// The backup that details belong to, recorded in them under [`Provenance::KEY`]. Details of older
+/// backups have no such record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The cluster's name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// PostgreSQL's system identifier of the cluster, where the role may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
+    /// The subject of the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// The time of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Stamp>,
+}
+
+/// A difference between a manifest and a record of the same backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The field that differs, in words.
+    pub field: &'static str,
+    /// The value in the manifest.
+    pub expected: String,
+    /// The value in the record.
+    pub found: String,
+}
+
+impl Provenance {
+    /// The key of the record in the details.
+    pub const KEY: &str = "backup";
+
+    /// Returns the record that belongs into the details of a manifest's backup.
+    pub fn of_manifest(manifest: &Manifest) -> Self {
+        Self {
+            cluster: Some(manifest.cluster.name.clone()),
+            system_identifier: manifest.cluster.server.system_identifier.clone(),
+            subject: Some(manifest.subject.clone()),
+            time: Some(manifest.time),
+        }
+    }
+
+    /// Returns the differences between a manifest and the record in its details, if those have one.
+    /// A field that is not recorded differs from nothing; a record that cannot be read is another's.
+    pub fn mismatches(manifest: &Manifest, details: &Map<String, Value>) -> Vec<Mismatch> {
+        let Some(record) = details.get(Self::KEY) else { return Vec::new() };
+        let own = Self::of_manifest(manifest);
+        let Ok(found) = Self::deserialize(record) else {
+            let expected = manifest.name().map(|name| name.to_string()).unwrap_or_default();
+            return vec![Mismatch { field: "backup", expected, found: "unreadable".to_owned() }];
+        };
+        [
+            mismatch("cluster", own.cluster, found.cluster),
+            mismatch("system identifier", own.system_identifier, found.system_identifier),
+            mismatch(
+                "subject",
+                own.subject.as_ref().map(Subject::segment),
+                found.subject.as_ref().map(Subject::segment),
+            ),
+            mismatch("time", own.time.map(|time| time.to_string()), found.time.map(|time| time.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The record as details hold it.
+    pub fn into_details(self) -> Map<String, Value> {
+        serde_json::to_value(self)
+            .map_or_else(|_| Map::new(), |record| [(Self::KEY.to_owned(), record)].into_iter().collect())
+    }
+}
+
+impl Mismatch {
+    /// Returns the error that details belong to another backup than their manifest.
+    pub fn error(all: &[Self], subject: &str) -> Option<Error> {
+        let first = all.first()?;
+        let message = format!("damaged: these are the details of another backup: {first}");
+        Some(Error::new(Stage::Catalog, Kind::Corrupt, subject, message))
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, expected, found } = self;
+        write!(f, "{field} {}, but the manifest says {}", printable(found), printable(expected))
+    }
+}
+
+fn mismatch(field: &'static str, expected: Option<String>, found: Option<String>) -> Option<Mismatch> {
+    let found = found.filter(|found| Some(found) != expected.as_ref())?;
+    Some(Mismatch { field, expected: expected.unwrap_or_else(|| "none".to_owned()), found })
+}
+
+/// The origin that an archive's header names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The database that was dumped.
+    pub database: Option<String>,
+    /// The creation of the archive, by the local clock of the dumping host.
+    pub created: Option<NaiveDateTime>,
+}
+
+impl Origin {
+    /// Compares the header of an archive with its manifest.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Corrupt`] if the header names another database, or a creation that is more
+    /// than 26 hours from the beginning of the dump.
+    pub fn expect(&self, manifest: &Manifest) -> Result<()> {
+        let damaged = |message: String| {
+            let subject = manifest.artifact.key.as_str();
+            Err(Error::new(Stage::Verify, Kind::Corrupt, subject, format!("damaged: {message}")))
+        };
+        if let (Some(found), Subject::Database { name }) = (&self.database, &manifest.subject)
+            && found != name
+        {
+            let (found, name) = (printable(found), printable(name));
+            return damaged(format!("this is an archive of database \"{found}\", but the manifest says \"{name}\""));
+        }
+        let started = manifest.started.naive_utc();
+        match self.created {
+            Some(created) if (created - started).abs() > MAX_DISTANCE => damaged(format!(
+                "this archive was created at {created} (local time), but the manifest says {started} (UTC)"
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Key;
+
+    fn manifest() -> Manifest {
+        let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
+        Manifest::from_bytes(&key, include_bytes!("../testdata/manifest-1.json")).unwrap()
+    }
+
+    fn fields(change: impl FnOnce(&mut Provenance)) -> Vec<&'static str> {
+        let mut record = Provenance::of_manifest(&manifest());
+        change(&mut record);
+        let found = Provenance::mismatches(&manifest(), &record.into_details());
+        found.into_iter().map(|mismatch| mismatch.field).collect()
+    }
+
+    #[test]
+    fn details_of_another_backup_differ_in_each_field() {
+        assert!(fields(|_| {}).is_empty());
+        assert_eq!(fields(|record| record.cluster = Some("crm".to_owned())), ["cluster"]);
+        assert_eq!(fields(|record| record.system_identifier = Some("7".to_owned())), ["system identifier"]);
+        assert_eq!(fields(|record| record.subject = Some(Subject::Globals)), ["subject"]);
+        assert_eq!(fields(|record| record.time = Stamp::parse("2026-06-07_091501")), ["time"]);
+        let mismatches = [Mismatch { field: "cluster", expected: "main".into(), found: "crm".into() }];
+        let error = Mismatch::error(&mismatches, "x").unwrap();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("cluster crm, but the manifest says main"), "{error}");
+        let unreadable = [(Provenance::KEY.to_owned(), Value::from(7))].into_iter().collect();
+        assert_eq!(Provenance::mismatches(&manifest(), &unreadable).len(), 1);
+    }
+
+    #[test]
+    fn fields_that_are_not_recorded_differ_from_nothing() {
+        assert!(fields(|record| *record = Provenance::default()).is_empty());
+        assert!(Provenance::mismatches(&manifest(), &Map::new()).is_empty());
+        assert!(Mismatch::error(&[], "x").is_none());
+    }
+
+    #[test]
+    fn an_archive_of_another_database_or_day_is_damage() {
+        let started = manifest().started.naive_utc();
+        let expect = |database: &str, distance: TimeDelta| {
+            let origin = Origin { database: Some(database.to_owned()), created: Some(started + distance) };
+            origin.expect(&manifest()).map_err(|error| error.kind())
+        };
+        // The clock on the wall of the dumping host may show any time zone.
+        for hours in [-26, -12, 0, 14, 26] {
+            assert_eq!(expect("appdb", TimeDelta::hours(hours)), Ok(()), "{hours}");
+        }
+        for minutes in [-26 * 60 - 1, 26 * 60 + 1] {
+            assert_eq!(expect("appdb", TimeDelta::minutes(minutes)), Err(Kind::Corrupt));
+        }
+        assert_eq!(expect("crm", TimeDelta::zero()), Err(Kind::Corrupt));
+        Origin::default().expect(&manifest()).unwrap();
+        let all = Manifest { subject: Subject::All, ..manifest() };
+        Origin { database: Some("postgres".to_owned()), created: None }.expect(&all).unwrap();
+    }
+}
