@@ -273,6 +273,9 @@ pub(crate) struct Drill {
     /// that was dumped is trusted with this host.
     #[arg(long)]
     pub(crate) trust_script: bool,
+    /// Run unsealed backups of a job that seals: anyone who can write to the destination could have made them.
+    #[arg(long)]
+    pub(crate) allow_unsealed: bool,
     /// The folder to make the scratch cluster in, best one in memory, instead of the job's scratch_dir. Plaintext lies there until the end.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,

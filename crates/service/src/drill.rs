@@ -29,6 +29,7 @@ use longshore_core::manifest::Manifest;
 use longshore_core::pipeline::{is_damage, undo};
 use longshore_core::plugin::{Cleanup, GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::progress::Progress;
+use longshore_core::provenance::Mismatch;
 use longshore_core::sqlstate::Failure;
 use longshore_core::stage::{Examine, Restore, Scratch, ScratchCluster, Store, Wanted};
 use longshore_core::subject::Subject;
@@ -44,10 +45,12 @@ use crate::comparison::guarded;
 use crate::config::{Config, Job};
 use crate::identity::for_drill;
 use crate::inspect::counted;
+use crate::origin::OriginCheck;
 use crate::problem::Problem;
-use crate::record::record;
+use crate::record::{Details, details, expect_named};
 use crate::registry::Registry;
 use crate::restore::lease;
+use crate::unsealed::{Sealing, Unsealed};
 
 /// What a drill of a job found.
 #[derive(Debug, Serialize)]
@@ -64,6 +67,8 @@ pub struct Report {
     pub drills: Vec<Drill>,
     /// That the run made fewer backups than it was to make, if so: a drill of it proves only a part.
     pub missing: Option<String>,
+    /// Backups of the run or of newer ones that were not drilled since they are damaged.
+    pub passed_over: Vec<String>,
     /// What its owner should hear.
     pub notes: Vec<String>,
     /// Warnings of the place to restore to, given before anything was restored.
@@ -104,6 +109,8 @@ pub struct Driller<'a> {
     pub scripts: Scripts,
     /// Where the place to restore to is made, if not where the job says.
     pub scratch_dir: Option<&'a Path>,
+    /// The treatment of backups that are unsealed although the job seals.
+    pub unsealed: Unsealed,
     /// Hears how much was restored.
     pub progress: Arc<dyn Progress>,
 }
@@ -113,6 +120,8 @@ struct Candidate {
     backup: Backup,
     /// What was recorded while it was dumped; why that is damaged, if it is.
     details: Result<Option<Map<String, Value>>>,
+    /// The differences between the manifest and the backup that its details name.
+    mismatches: Vec<Mismatch>,
 }
 
 impl Candidate {
@@ -154,8 +163,11 @@ impl Driller<'_> {
     /// Drills what is wished. `began` hears what is done next. What was made for it is removed whatever comes of it.
     pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
         let job = self.config.job(wish.job.as_deref())?;
-        let Choice { destination, store, backups, missing, warnings } = choose(self.config, job, wish).await?;
+        let choice = choose(self.config, job, wish).await?;
+        let Choice { destination, store, backups, missing, mut warnings, passed_over } = choice;
         let identities = for_drill(self.identities, &job.drill, self.config).await?;
+        let sealing = Sealing::new(self.config, &identities, self.unsealed);
+        warnings.extend(sealing.expect(backups.iter().map(|backup| &*backup.manifest))?);
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
         began("making a place to restore to");
@@ -179,6 +191,7 @@ impl Driller<'_> {
             scratch_seconds,
             drills: Vec::new(),
             missing,
+            passed_over,
             notes: warnings,
             warnings: Vec::new(),
             unfit: Vec::new(),
@@ -229,11 +242,17 @@ impl Driller<'_> {
                 let message = format!("sealed with {encryption}");
                 return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(GIVE_IDENTITY));
             }
-            let details = match record(self.registry, identities, store, &backup).await {
-                Err(error) if !is_damage(&error) => return Err(error),
-                details => details,
+            let read = async {
+                expect_named(&backup.manifest)?;
+                details(self.registry, identities, store, &backup).await
             };
-            candidates.push(Candidate { backup, details });
+            let (details, mismatches) = match read.await {
+                Err(error) if !is_damage(&error) => return Err(error),
+                Err(error) => (Err(error), Vec::new()),
+                Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
+                Ok(None) => (Ok(None), Vec::new()),
+            };
+            candidates.push(Candidate { backup, details, mismatches });
         }
         Ok(candidates)
     }
@@ -341,6 +360,7 @@ impl Driller<'_> {
             let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
             let begun = Instant::now();
             let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
+            let plaintext = OriginCheck::new(self.registry, manifest)?.passed(plaintext);
             let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
             let plaintext = guarded(self.registry, manifest, details, plaintext)?;
             let plaintext = counted(plaintext, Arc::clone(&self.progress));

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::record::record;
 use crate::registry::Registry;
 use crate::restore::{Choice, Globals, What, choose};
+use crate::unsealed::Sealing;
 use crate::verify::{ashore, opener};
 
 /// The way out for whoever looks into a file; another than for whoever configures who judges.
@@ -115,7 +116,7 @@ impl Inspector<'_> {
         depth: Depth,
     ) -> Result<(Inspected, Vec<String>)> {
         let what = What::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
-        let Choice { backups, warnings, .. } = choose(config, &what, from).await?;
+        let Choice { backups, warnings, .. } = choose(config, &what, from, &Sealing::of_config(config)).await?;
         let Some(chosen) = backups.into_iter().next_back() else {
             return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "there is no good backup of it"));
         };

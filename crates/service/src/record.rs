@@ -1,8 +1,10 @@
 //! What was recorded of a backup while it was dumped: its details, fetched and opened.
 
 use longshore_core::catalog::Backup;
+use longshore_core::manifest::{Manifest, Verification};
 use longshore_core::meter::expect;
 use longshore_core::plugin::{GIVE_IDENTITY, Identities};
+use longshore_core::provenance::{Mismatch, Provenance};
 use longshore_core::stage::Store;
 use longshore_core::stream::collect;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -14,13 +16,38 @@ use crate::verify::opener;
 /// The most bytes that a backup's details may have.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
+/// Details of a backup, opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Details {
+    /// The findings of the judges of the dump, where the details hold more than warnings.
+    pub(crate) record: Option<Map<String, Value>>,
+    /// The differences between the manifest and the backup that the details name.
+    pub(crate) mismatches: Vec<Mismatch>,
+}
+
 /// What those who judged a dump found in it, if that is to be had here.
+///
+/// # Errors
+///
+/// Fails with [`Kind::Corrupt`] if the details are damaged, or of another backup.
 pub(crate) async fn record(
     registry: &Registry,
     identities: &Identities,
     store: &dyn Store,
     backup: &Backup,
 ) -> Result<Option<Map<String, Value>>> {
+    let Some(details) = details(registry, identities, store, backup).await? else { return Ok(None) };
+    expect_own(&backup.manifest, &details)?;
+    Ok(details.record)
+}
+
+/// Opens the details of a backup, if its manifest names any, whatever backup they are of.
+pub(crate) async fn details(
+    registry: &Registry,
+    identities: &Identities,
+    store: &dyn Store,
+    backup: &Backup,
+) -> Result<Option<Details>> {
     let Some(file) = &backup.manifest.details else { return Ok(None) };
     let key = file.key.as_str();
     let opener = opener(registry, identities, backup)?;
@@ -36,6 +63,47 @@ pub(crate) async fn record(
     let bytes = collect(opened, MAX_DETAILS_BYTES, Stage::Catalog, key).await?;
     let details: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
+    let mismatches = Provenance::mismatches(&backup.manifest, &details);
     // A record of warnings alone says nothing of what is in the dump.
-    Ok(details.keys().any(|key| key != "warnings").then_some(details))
+    let tells = details.keys().any(|key| ![Provenance::KEY, "warnings"].contains(&key.as_str()));
+    Ok(Some(Details { record: tells.then_some(details), mismatches }))
+}
+
+/// Fails with [`Kind::Corrupt`] if details are of another backup than their manifest.
+pub(crate) fn expect_own(manifest: &Manifest, details: &Details) -> Result<()> {
+    let key = manifest.details.as_ref().map_or("", |file| file.key.as_str());
+    Mismatch::error(&details.mismatches, key).map_or(Ok(()), Err)
+}
+
+/// Fails with [`Kind::Corrupt`] if a manifest names no details although the judge of its dump writes
+/// them.
+pub(crate) fn expect_named(manifest: &Manifest) -> Result<()> {
+    if manifest.details.is_some() || !manifest.verified.iter().any(Verification::writes_details) {
+        return Ok(());
+    }
+    let subject = manifest.name().map(|name| name.to_string()).unwrap_or_default();
+    let message = "damaged: the manifest names no details, which the judge of the dump always writes";
+    Err(Error::new(Stage::Catalog, Kind::Corrupt, subject, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::manifest;
+
+    #[test]
+    fn details_are_missed_where_their_judge_writes_them() {
+        let judged_by = |by: &str| {
+            let mut manifest = manifest();
+            manifest.details = None;
+            manifest.verified[0].by = by.to_owned();
+            manifest
+        };
+        assert_eq!(expect_named(&judged_by("longshore 0.1.0")).unwrap_err().kind(), Kind::Corrupt);
+        // An older backup whose job named another judge, or none, has no details.
+        expect_named(&judged_by("pg_restore 17.4")).unwrap();
+        expect_named(&Manifest { verified: Vec::new(), ..judged_by("") }).unwrap();
+        let named = Manifest { verified: judged_by("longshore 0.1.0").verified, ..manifest() };
+        expect_named(&named).unwrap();
+    }
 }

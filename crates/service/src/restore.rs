@@ -27,7 +27,8 @@ use self::choice::Drilled;
 pub use self::choice::{Choice, Chosen, Globals, What, choose};
 use crate::comparison::guarded;
 use crate::hold::mark;
-use crate::record::record;
+use crate::origin::OriginCheck;
+use crate::record::{Details, details, expect_named, expect_own};
 use crate::registry::Registry;
 
 /// The plaintext of a chosen backup, from its destinations in turn, but for the first `skipped`.
@@ -42,7 +43,9 @@ async fn plaintext(
     let (name, heard) = (chosen.backup.name.clone(), Arc::clone(watch));
     let turned = move |error: &Error, to: &Source| heard.turned(&name, error, &to.name);
     let sources = chosen.sources.get(skipped..).unwrap_or_default();
-    open_from(sources, &chosen.backup.manifest, opener.as_deref(), turned).await
+    let manifest = &chosen.backup.manifest;
+    let origin = OriginCheck::new(registry, manifest)?;
+    Ok(origin.passed(open_from(sources, manifest, opener.as_deref(), turned).await?))
 }
 
 fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub comparisons: Vec<Comparison>,
     /// Entries that could not be made after the data was restored.
     pub left_out: Vec<LeftOut>,
+    /// The reason for which nothing could be compared, although the backup has a record of its dump.
+    pub not_compared: Option<String>,
 }
 
 /// Whether a restored database is held against the record of its dump.
@@ -139,37 +144,44 @@ impl Restorer<'_> {
         restorer(self.registry, self.target)?.prepare(&wanted(chosen, &records)).await
     }
 
-    /// The record of each backup, where it has one that can be read.
-    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<Option<Map<String, Value>>>> {
+    /// The record of each backup. Details of another backup are an error before anything is restored;
+    /// details that cannot be read are not, since the dump itself is what matters.
+    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<Recorded>> {
         let mut records = Vec::new();
         for chosen in chosen {
             crate::verify::opener(self.registry, self.identities, &chosen.backup)?;
-            let record = record(self.registry, self.identities, &*chosen.store, &chosen.backup).await;
-            // The dump itself is what matters.
-            records.push(record.unwrap_or_else(|error| {
-                self.watch.warned(&format!(
-                    "{}: what was recorded of it cannot be read, so less is looked at before, and nothing compared after: {}",
-                    chosen.backup.name,
-                    error.chain()
-                ));
-                None
-            }));
+            let manifest = &chosen.backup.manifest;
+            let read = async {
+                expect_named(manifest)?;
+                details_of(self.registry, self.identities, chosen).await
+            };
+            let recorded = match read.await {
+                Ok(None) => Recorded::default(),
+                Ok(Some(details)) => {
+                    expect_own(manifest, &details)?;
+                    Recorded { details: details.record, lost: None }
+                }
+                Err(error) => {
+                    let lost = error.chain();
+                    self.watch.warned(&format!(
+                        "{}: what was recorded of it cannot be read, so less is looked at before, and nothing compared after: {lost}",
+                        chosen.backup.name
+                    ));
+                    Recorded { details: None, lost: Some(lost) }
+                }
+            };
+            records.push(recorded);
         }
         Ok(records)
     }
 
     /// Restores all, globals first.
-    async fn all(
-        &self,
-        restorer: &dyn Restore,
-        chosen: &[Chosen],
-        records: &[Option<Map<String, Value>>],
-    ) -> Result<Vec<Restored>> {
+    async fn all(&self, restorer: &dyn Restore, chosen: &[Chosen], records: &[Recorded]) -> Result<Vec<Restored>> {
         let (databases, globals): (Vec<_>, Vec<_>) =
             chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
         let mut all = Vec::new();
         for (chosen, record) in globals {
-            let restored = self.one(restorer, chosen, None, record.as_ref()).await;
+            let restored = self.one(restorer, chosen, record).await;
             let goes_on = restored.is_ok();
             all.push(restored);
             if !goes_on {
@@ -180,7 +192,7 @@ impl Restorer<'_> {
         let restores = databases.into_iter().enumerate();
         let restores: Vec<_> = restores
             .map(|(place, (chosen, record))| {
-                let restored = self.one(restorer, chosen, record.as_ref(), record.as_ref());
+                let restored = self.one(restorer, chosen, record);
                 async move { (place, restored.await) }
             })
             .collect();
@@ -191,15 +203,11 @@ impl Restorer<'_> {
         Ok(all)
     }
 
-    /// Restores one backup, and tells who watches. `defined` is the record that its definitions are
-    /// compared with.
-    async fn one(
-        &self,
-        restorer: &dyn Restore,
-        chosen: &Chosen,
-        record: Option<&Map<String, Value>>,
-        defined: Option<&Map<String, Value>>,
-    ) -> Restored {
+    /// Restores one backup, and tells who watches. The definitions of globals are compared with their
+    /// record, and nothing else of them.
+    async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &Recorded) -> Restored {
+        let defined = recorded.details.as_ref();
+        let record = defined.filter(|_| chosen.backup.manifest.subject.is_database());
         self.watch.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
         let mut restored = self.bring(restorer, chosen, record, defined).await;
@@ -212,7 +220,12 @@ impl Restorer<'_> {
             // It runs out by itself.
             chosen.store.remove(&lease).await.ok();
         }
-        let restored = restored.map(|(outcome, _)| outcome);
+        let mut restored = restored.map(|(outcome, _)| outcome);
+        if let Ok(outcome) = &mut restored
+            && self.compares()
+        {
+            outcome.not_compared.clone_from(&recorded.lost);
+        }
         self.watch.ended(&chosen.backup.name, &restored);
         restored
     }
@@ -242,7 +255,7 @@ impl Restorer<'_> {
                 (Ok(restored), _) => {
                     let stage::Restored { notes, phases, database, warnings, left_out } = restored;
                     warnings.iter().for_each(|warning| self.watch.warned(warning));
-                    return Ok((Outcome { notes, phases, comparisons: Vec::new(), left_out }, database));
+                    return Ok((Outcome { notes, phases, left_out, ..Outcome::default() }, database));
                 }
                 // What the first left in a database that was there is in the way of the next.
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
@@ -262,9 +275,14 @@ impl Restorer<'_> {
         }))
     }
 
+    /// Returns true if what was restored is to be compared: what is added to other rows cannot be.
+    fn compares(&self) -> bool {
+        self.compare == Compare::Recorded && self.target.content != TargetContent::Append
+    }
+
     /// Holds what was restored against the record of the dump.
     async fn compare(&self, outcome: &mut Outcome, database: &str, chosen: &Chosen, details: &Map<String, Value>) {
-        if self.compare == Compare::Nothing || self.target.content == TargetContent::Append {
+        if !self.compares() {
             return;
         }
         let begun = Instant::now();
@@ -288,10 +306,30 @@ impl Restorer<'_> {
     }
 }
 
+/// The record of one dump.
+#[derive(Debug, Default)]
+struct Recorded {
+    details: Option<Map<String, Value>>,
+    /// The reason for which a record that was made cannot be read.
+    lost: Option<String>,
+}
+
+/// The details of a chosen backup, from the first of its destinations that gives them whole.
+async fn details_of(registry: &Registry, identities: &Identities, chosen: &Chosen) -> Result<Option<Details>> {
+    let mut first = None;
+    for source in &chosen.sources {
+        match details(registry, identities, &*source.store, &chosen.backup).await {
+            Ok(details) => return Ok(details),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    first.map_or(Ok(None), Err)
+}
+
 /// What is to be restored, with what was recorded of it.
-fn wanted<'a>(chosen: &'a [Chosen], records: &'a [Option<Map<String, Value>>]) -> Vec<Wanted<'a>> {
+fn wanted<'a>(chosen: &'a [Chosen], records: &'a [Recorded]) -> Vec<Wanted<'a>> {
     let all = chosen.iter().zip(records);
-    all.map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.as_ref() }).collect()
+    all.map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.details.as_ref() }).collect()
 }
 
 /// A finding and its way out on one line.
@@ -355,6 +393,10 @@ pub async fn contents(
 
 /// Writes the plaintext to a file of mode 600 that is not there yet. What could not be written whole is removed.
 pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities: &Identities) -> Result<()> {
+    // A file takes the plaintext alone: details that cannot be read are no hindrance.
+    if let Ok(Some(details)) = details_of(registry, identities, chosen).await {
+        expect_own(&chosen.backup.manifest, &details)?;
+    }
     let plaintext = plaintext(registry, chosen, identities, 0, &unwatched()).await?;
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();

@@ -27,7 +27,9 @@ use crate::catalogs::{Catalogued, adopted, catalogs, means, unknown};
 use crate::comparison::expect_decoded;
 use crate::config::{Config, Job};
 use crate::hold::mark;
+use crate::origin::OriginCheck;
 use crate::problem::Problem;
+use crate::record::{expect_named, record};
 use crate::registry::Registry;
 
 /// How many backups are read at once at one destination.
@@ -198,14 +200,18 @@ impl Reader<'_> {
         let mut found_by = Depth::Sealed;
         let read = async {
             let opener = opener(self.registry, self.identities, backup)?;
-            let judges = reading_judges(self.registry, job, &site)?;
+            let mut judges = reading_judges(self.registry, job, &site)?;
+            judges.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
             let read = read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await?;
-            let compared =
-                expect_decoded(self.registry, self.identities, &*at.store, backup, &judges, &read.findings).await;
-            if compared.is_err() {
+            expect_named(&backup.manifest)?;
+            if read.depth == Depth::Decoded {
                 found_by = Depth::Decoded;
+                // Details of another backup are damage, also where nothing was found to compare.
+                record(self.registry, self.identities, &*at.store, backup).await?;
             }
-            Ok((read, compared?))
+            let compared =
+                expect_decoded(self.registry, self.identities, &*at.store, backup, &judges, &read.findings).await?;
+            Ok::<_, Error>((read, compared))
         };
         let (read, compared, error) = match read.await {
             Ok((read, compared)) => (Some(read), compared, None),

@@ -117,6 +117,9 @@ pub(crate) struct Restore {
     /// Run scripts that could have psql run programs here: whoever ruled the server that was dumped is trusted with this host.
     #[arg(long, requires = "to")]
     pub(crate) trust_script: bool,
+    /// Take an unsealed backup in the place of a sealed one: anyone who can write to the destination could have made it.
+    #[arg(long)]
+    pub(crate) allow_unsealed: bool,
     /// Give up when nothing was restored for so long. An index that is built is work, however long it takes.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<Span>)]
     pub(crate) stall_timeout: Span,

@@ -10,6 +10,7 @@ use longshore_core::plugin::Scripts;
 use longshore_core::{Error, Result, Stage};
 use longshore_service::catalogs::moment;
 use longshore_service::drill::{Driller, Report, Wish};
+use longshore_service::unsealed::Unsealed;
 
 use crate::args;
 use crate::command::{Context, given, readable};
@@ -35,6 +36,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         jobs: args.jobs,
         scripts: if args.trust_script { Scripts::Trusted } else { Scripts::Harmless },
         scratch_dir: args.scratch_dir.as_deref(),
+        unsealed: if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused },
         progress: counter.clone(),
     };
     let wish = Wish {
@@ -65,6 +67,10 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
             Some(&hint),
         );
     }
+    for passed_over in &report.passed_over {
+        let hint = "`longshore verify` says what is wrong; dump again";
+        output.problem(&longshore_core::error::printable(passed_over), Some(hint));
+    }
     for problem in &report.unfit {
         output.problem(&problem.message, problem.hint.as_deref());
     }
@@ -76,6 +82,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     }
     Ok(match report.verdict() {
         Verdict::Damaged | Verdict::Unrestorable => Exit::Damaged,
+        _ if !report.passed_over.is_empty() => Exit::Damaged,
         Verdict::NotDrilled => Exit::Failed,
         Verdict::Good if report.left.is_some() => Exit::Failed,
         Verdict::Good if report.missing.is_some() => Exit::Partial,

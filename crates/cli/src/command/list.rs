@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
 use longshore_service::catalogs::{Catalogued, catalogs};
+use longshore_service::unsealed::Sealing;
 
 use self::line::{Line, table};
 use self::wanted::Wanted;
@@ -41,7 +42,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
     let mut told = BTreeSet::new();
     for (destination, at) in catalogs(config, args.destination.as_deref()).await? {
         match at {
-            Ok(at) => found.look(*output, at, &wanted, &mut lines),
+            Ok(at) => found.look(context, at, &wanted, &mut lines),
             Err(error) => {
                 // Destinations on one host fail alike.
                 if told.insert(error.chain()) {
@@ -75,17 +76,18 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
 
 impl Found {
     /// Adds the backups of one destination.
-    fn look(&mut self, output: Output, at: Catalogued, wanted: &Wanted<'_>, lines: &mut BTreeMap<BackupName, Line>) {
+    fn look(&mut self, context: &Context, at: Catalogued, wanted: &Wanted<'_>, lines: &mut BTreeMap<BackupName, Line>) {
         for (_, error) in &at.catalog.unreadable {
-            output.error(error);
+            context.output.error(error);
             // What a newer version wrote, or what we may not read, is whole for all we know.
             self.exit = worse(self.exit, if error.kind() == Kind::Corrupt { Exit::Damaged } else { Exit::Partial });
         }
         if !at.catalog.orphans.is_empty() {
             self.orphans.insert(at.name.clone(), at.catalog.orphans.len());
         }
+        let sealing = Sealing::of_config(&context.config);
         for backup in at.catalog.backups().filter(|backup| wanted.means(backup)) {
-            lines.entry(backup.name.clone()).or_insert_with(|| Line::of(backup)).seen(&at.name, backup);
+            lines.entry(backup.name.clone()).or_insert_with(|| Line::of(backup)).seen(&at.name, backup, &sealing);
         }
         for file in at.catalog.adopted.values().flatten().filter(|file| wanted.means_adopted(file)) {
             lines.entry(file.name.clone()).or_insert_with(|| Line::of_adopted(file)).seen_adopted(&at.name, file);

@@ -14,6 +14,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_service::catalogs::moment;
 use longshore_service::restore::{Choice, Chosen, Compare, Globals, Restorer, What, choose, contents, save};
 use longshore_service::run_report::Made;
+use longshore_service::unsealed::{Sealing, Unsealed};
 use secrecy::ExposeSecret;
 
 use crate::args::{self, Restore};
@@ -35,7 +36,10 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         return Err(Error::new(Stage::Config, Kind::Usage, "--output", message).hint("name it ./- if that is its name"));
     }
     let identities = identities(&args.identity, config).await?;
-    let Choice { backups: chosen, missing, warnings } = choose(config, &what(&args)?, args.from.as_deref()).await?;
+    let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
+    let sealing = Sealing::new(config, &identities, unsealed);
+    let chosen = choose(config, &what(&args)?, args.from.as_deref(), &sealing).await?;
+    let Choice { backups: chosen, missing, warnings } = chosen;
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
     }

@@ -1,12 +1,12 @@
 //! Which backups to drill: the newest good run of a job, at the destination that was drilled the longest ago.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use longshore_core::catalog::{Backup, Presence, Series};
-use longshore_core::key::Stamp;
+use longshore_core::key::{BackupName, Stamp};
 use longshore_core::stage::Store;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -36,6 +36,8 @@ pub(super) struct Choice {
     pub(super) missing: Option<String>,
     /// What its owner should hear.
     pub(super) warnings: Vec<String>,
+    /// Backups of the run or of newer ones that are damaged, and so are not drilled.
+    pub(super) passed_over: Vec<String>,
 }
 
 /// Chooses what to drill.
@@ -64,9 +66,10 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         format!("the run was to make {planned} backups, of which {} are there and good", backups.len())
     });
     warnings.extend(missing.clone());
-    if let Some(warning) = backups.first().and_then(|oldest| passed_over(at, job, wish, oldest)) {
+    if let Some(warning) = backups.first().and_then(|oldest| newer(at, job, wish, oldest)) {
         warnings.push(warning);
     }
+    let passed_over = backups.first().map(|oldest| damaged(at, job, wish, oldest)).unwrap_or_default();
     let mut backups: Vec<Backup> = backups.into_iter().cloned().collect();
     let of_database = |backup: &Backup| backup.manifest.subject.is_database();
     let of_all = |backup: &&Backup| matches!(backup.manifest.subject, Subject::All | Subject::Schema);
@@ -82,7 +85,7 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         warnings.push(message);
         backups.retain(|backup| !of_database(backup));
     }
-    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, missing, warnings })
+    Ok(Choice { destination: at.name.clone(), store: Arc::clone(&at.store), backups, missing, warnings, passed_over })
 }
 
 fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
@@ -104,7 +107,7 @@ fn is_drillable(backup: &Backup) -> bool {
 }
 
 /// Which backups are newer than what is drilled, and why they are not, unless somebody chose.
-fn passed_over(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Option<String> {
+fn newer(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Option<String> {
     if wish.backup.is_some() {
         return None;
     }
@@ -120,6 +123,26 @@ fn passed_over(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Opti
         chosen.manifest.time,
         newest.name
     ))
+}
+
+/// The damaged backups of the run that is drilled and of newer ones, and the manifests among them that
+/// cannot be read, unless a backup was chosen by its name.
+fn damaged(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Vec<String> {
+    if wish.backup.is_some() {
+        return Vec::new();
+    }
+    let is_due = |time: Stamp| time >= chosen.manifest.time && wish.at.is_none_or(|at| time.time() <= at);
+    let is_damaged = |backup: &&Backup| is_due(backup.manifest.time) && !is_drillable(backup);
+    let found = of_job(at, job).filter(is_damaged).map(|backup| {
+        let why = backup.damage().unwrap_or_default();
+        format!("{}: damaged: {why}; it was not drilled", backup.name)
+    });
+    let folders: BTreeSet<&str> = of_job(at, job).map(|backup| backup.name.folder()).collect();
+    let unreadable = at.catalog.unreadable.iter().filter(|(key, error)| {
+        let name = BackupName::of_manifest(key).filter(|name| folders.contains(name.folder()));
+        error.kind() == Kind::Corrupt && name.and_then(|name| name.time()).is_some_and(is_due)
+    });
+    found.chain(unreadable.map(|(key, error)| format!("{key}: {error}; it was not drilled"))).collect()
 }
 
 /// What to drill there, globals first: of the newest run that is whole and good, else of the newest of which anything is good.
@@ -168,6 +191,34 @@ mod tests {
         put(&store, &other);
         let names: Vec<_> = chosen(&store).await.backups.into_iter().map(|backup| backup.name).collect();
         assert_eq!(names, own);
+    }
+
+    #[tokio::test]
+    async fn damaged_backups_that_are_passed_over_are_named() {
+        let store = MemoryStore::new();
+        put_run(&store, "2026-05-01_030000", &["app"]);
+        let newest = put_run(&store, "2026-05-02_030000", &["app"]);
+        assert!(chosen(&store).await.passed_over.is_empty());
+        let artifact = newest[1].artifact(".dump.zst.age").unwrap();
+        store.lose(&artifact);
+        let choice = chosen(&store).await;
+        assert_eq!(choice.backups[0].manifest.time.to_string(), "2026-05-01_030000");
+        let expected = "main/app/app-2026-05-02_030000: damaged: no artifact; it was not drilled";
+        assert_eq!(choice.passed_over, [expected]);
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), &store, None);
+        let named = |name: &BackupName| Wish { backup: Some(name.to_string()), ..Wish::default() };
+        let good = choose(&config, &job(None), &named(&newest[0])).await.unwrap();
+        assert!(good.passed_over.is_empty(), "it was chosen by its name");
+        let at = Some("2026-05-01T12:00:00Z".parse().unwrap());
+        let older = choose(&config, &job(None), &Wish { at, ..Wish::default() }).await.unwrap();
+        assert!(older.passed_over.is_empty(), "it is not meant");
+        // The members of one run are drilled together, but for the damaged ones.
+        store.lose(&newest[0].manifest());
+        store.put(&artifact, "abc");
+        store.damage(&newest[1].manifest(), |bytes| bytes.truncate(9));
+        let cut = chosen(&store).await.passed_over;
+        assert!(cut.len() == 1 && cut[0].starts_with("main/app/app-2026-05-02_030000.json: "), "{cut:?}");
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use chrono::{SubsecRound, Utc};
 use longshore_core::drill::{Compared, Comparison, Drill, Phase, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
 use longshore_core::manifest::{Manifest, Tool};
+use longshore_core::provenance::Mismatch;
 use longshore_core::stage::Examine;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
@@ -45,6 +46,7 @@ impl Driller<'_> {
         let sealed = manifest.artifact.encryption.is_some();
         let error = restored.error.as_ref().or(candidate.details.as_ref().err());
         let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
+        drill.comparisons.extend(candidate.mismatches.iter().map(|mismatch| other_backup(&manifest.subject, mismatch)));
         let look = async || Place::look(ground.scratch, ground.examiner, manifest, details).await;
         if let Some(error) = error {
             let place = look().await;
@@ -123,6 +125,17 @@ async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
     let rows = examiner.ask("postgres", query).await?;
     let names = rows.into_iter().filter_map(|row| row.into_iter().next().flatten());
     Ok(names.map(|name| (name.clone(), name)).collect())
+}
+
+/// A field in which details name another backup than their manifest, as a comparison.
+fn other_backup(subject: &Subject, mismatch: &Mismatch) -> Comparison {
+    Comparison {
+        subject: subject.to_string(),
+        aspect: format!("details of another backup: {}", mismatch.field),
+        expected: Some(mismatch.expected.clone()),
+        found: Some(mismatch.found.clone()),
+        outcome: Compared::Different,
+    }
 }
 
 /// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.

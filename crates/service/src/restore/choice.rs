@@ -15,6 +15,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::catalogs::{Catalogued, adopted, fastest, means, unknown};
 use crate::config::Config;
 use crate::suggestion;
+use crate::unsealed::Sealing;
 
 /// Which backups to bring home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +80,11 @@ pub struct Choice {
 }
 
 /// Chooses what to bring home.
-pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<Choice> {
+///
+/// # Errors
+///
+/// Fails with [`Kind::Refused`] if a chosen backup is unsealed where `sealing` expects a sealed one.
+pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &Sealing<'_>) -> Result<Choice> {
     let (catalogs, errors) = fastest(config, from).await?;
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
     let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
@@ -112,10 +117,24 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>) -> Result<
         }
     };
     for chosen in &mut choice.backups {
+        prefer_sealed(&catalogs, chosen, sealing);
+    }
+    choice.warnings.extend(sealing.expect(choice.backups.iter().map(|chosen| &*chosen.backup.manifest))?);
+    for chosen in &mut choice.backups {
         chosen.sources = sources(&catalogs, chosen);
         chosen.drilled = last_drill(&catalogs, &chosen.backup);
     }
     Ok(choice)
+}
+
+/// Takes the copy of another destination where the chosen one is unsealed and should not be.
+fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, sealing: &Sealing<'_>) {
+    let is_better = |backup: &Backup| backup.name == chosen.backup.name && sealing.breach(&backup.manifest).is_none();
+    if sealing.breach(&chosen.backup.manifest).is_some()
+        && let Some(other) = all_good(catalogs).find(|(_, backup)| is_better(backup))
+    {
+        *chosen = chosen_from(other);
+    }
 }
 
 /// All destinations that have the same bytes, that which was chosen first.
@@ -309,10 +328,13 @@ fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
 #[cfg(test)]
 mod tests {
     use longshore_core::key::Stamp;
+    use longshore_core::plugin::{Ask, Identities, Passphrase};
     use longshore_testkit::memory::MemoryStore;
+    use longshore_testkit::stage::Xor;
 
     use super::*;
-    use crate::sample::{config, put_run};
+    use crate::sample::{config, put_run, put_run_with};
+    use crate::unsealed::Unsealed;
 
     #[tokio::test]
     async fn what_a_wrong_clock_dated_in_the_future_is_not_taken_for_the_newest() {
@@ -320,14 +342,48 @@ mod tests {
         let ahead = Stamp::new(Utc::now() + chrono::TimeDelta::days(400)).to_string();
         put_run(&store, &ahead, &["app"]);
         let config = config(folder.path(), &store, None);
+        let sealing = Sealing::of_config(&config);
         let app = |at| What::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
-        let only = choose(&config, &app(None), None).await.unwrap();
+        let only = choose(&config, &app(None), None, &sealing).await.unwrap();
         assert_eq!(only.backups[0].backup.manifest.time.to_string(), ahead, "better than none");
         put_run(&store, "2026-05-01_030000", &["app"]);
-        let choice = choose(&config, &app(None), None).await.unwrap();
+        let choice = choose(&config, &app(None), None, &sealing).await.unwrap();
         assert_eq!(choice.backups[0].backup.manifest.time.to_string(), "2026-05-01_030000");
         assert!(choice.warnings[0].contains("dated in the future"), "{:?}", choice.warnings);
-        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None).await.unwrap();
+        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &sealing).await.unwrap();
         assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
+    }
+    #[tokio::test]
+    async fn a_sealed_copy_is_taken_before_an_unsealed_one() {
+        let (near, far, folder) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());
+        put_run_with(&near, "2026-05-01_030000", &["app"], "", |manifest| manifest.artifact.encryption = None);
+        let mut config = config(folder.path(), &near, None);
+        for job in config.jobs.values_mut() {
+            job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
+        }
+        let app = What::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
+        let none = Identities {
+            files: Vec::new(),
+            texts: Vec::new(),
+            passphrase: Passphrase::Unused,
+            ask: Arc::new(NoAnswer),
+        };
+        let refused = Sealing::new(&config, &none, Unsealed::Refused);
+        assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
+        let allowed = choose(&config, &app, None, &Sealing::of_config(&config)).await.unwrap();
+        assert_eq!((allowed.backups.len(), allowed.warnings.len()), (2, 2), "globals, too: {:?}", allowed.warnings);
+        put_run(&far, "2026-05-01_030000", &["app"]);
+        config.destinations.insert("the other".to_owned(), crate::config::Destination::of(far.clone()));
+        let sealing = Sealing::new(&config, &none, Unsealed::Refused);
+        let choice = choose(&config, &app, None, &sealing).await.unwrap();
+        assert!(choice.backups.iter().all(|chosen| chosen.destination == "the other"));
+    }
+
+    struct NoAnswer;
+
+    impl Ask for NoAnswer {
+        fn secret(&self, _: &str) -> Option<secrecy::SecretString> {
+            None
+        }
     }
 }

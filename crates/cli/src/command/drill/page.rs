@@ -25,7 +25,8 @@ pub(super) fn page(report: &Report) -> String {
     let all = verdict(report.verdict(), report.drills.iter().map(|drill| drill.compared).sum());
     page += &format!("<title>Restore drill of {job}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n");
     page += &format!("<h1>Restore drill of {job}</h1>\n");
-    let class = if report.verdict() == Verdict::Good { "good" } else { "bad" };
+    let is_good = report.verdict() == Verdict::Good && report.passed_over.is_empty();
+    let class = if is_good { "good" } else { "bad" };
     page += &format!("<p class=\"{class}\">{}</p>\n", escaped(all));
     let mut facts = vec![
         ("run", report.run.clone()),
@@ -39,6 +40,7 @@ pub(super) fn page(report: &Report) -> String {
         facts.push(("ended", last.finished.format("%Y-%m-%d %H:%M:%S UTC").to_string()));
     }
     page += &pairs(&facts);
+    list(&mut page, "Damaged, and not drilled", &report.passed_over);
     list(&mut page, "Notes", &report.notes);
     let problems: Vec<_> = report.unfit.iter().map(|problem| problem.message.clone()).collect();
     list(&mut page, "What could not be drilled", &problems);

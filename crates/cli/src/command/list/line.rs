@@ -10,6 +10,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::quantity::age;
 use longshore_core::subject::Subject;
+use longshore_service::unsealed::Sealing;
 use serde::{Serialize, Serializer};
 
 use crate::args::State;
@@ -18,6 +19,9 @@ use crate::zone::Zone;
 
 /// What a destination has that holds a backup whole.
 const WHOLE: &str = "whole";
+
+/// The state of a backup that is unsealed where a sealed one is expected.
+const UNSEALED: &str = "unsealed";
 
 /// A backup, wherever it lies.
 #[derive(Serialize)]
@@ -115,10 +119,11 @@ impl Line {
     }
 
     /// Adds what a destination holds of it, and what its marks there say.
-    pub(super) fn seen(&mut self, destination: &str, backup: &Backup) {
+    pub(super) fn seen(&mut self, destination: &str, backup: &Backup, sealing: &Sealing<'_>) {
         let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
         self.damaged |= damage.is_some();
-        let state = damage.unwrap_or_else(|| backup.advice().unwrap_or(WHOLE).to_owned());
+        let unsealed = sealing.breach(&backup.manifest).map(|_| UNSEALED);
+        let state = damage.unwrap_or_else(|| unsealed.or(backup.advice()).unwrap_or(WHOLE).to_owned());
         self.destinations.push((destination.to_owned(), state));
         if backup.marks.verified() {
             self.verified_at.push(destination.to_owned());

@@ -50,6 +50,9 @@ struct Restoration<'a> {
     /// How many things were compared with the record of the dump.
     compared: usize,
     different: Vec<&'a Comparison>,
+    /// The reason for which nothing was compared, although the backup has a record of its dump.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_compared: Option<&'a str>,
 }
 
 /// Reports what became of each backup, and of all.
@@ -94,9 +97,14 @@ fn exit(restored: &[Restored]) -> Exit {
     match worst {
         Some(worst) if restored.iter().all(Result::is_err) => worst,
         Some(_) => Exit::Partial,
-        None if whole.clone().any(|outcome| !outcome.left_out.is_empty()) => Exit::Partial,
+        None if whole.clone().any(is_partial) => Exit::Partial,
         None => Exit::Done,
     }
+}
+
+/// Returns true if entries were left out, or nothing was compared that should have been.
+fn is_partial(outcome: &Outcome) -> bool {
+    !outcome.left_out.is_empty() || outcome.not_compared.is_some()
 }
 
 fn restoration<'a>(chosen: &'a Chosen, restored: &'a Restored) -> Restoration<'a> {
@@ -112,6 +120,7 @@ fn restoration<'a>(chosen: &'a Chosen, restored: &'a Restored) -> Restoration<'a
         left_out: outcome.map_or(&[], |outcome| &outcome.left_out),
         compared: outcome.map_or(0, |outcome| same(outcome) + different(outcome).count()),
         different: outcome.into_iter().flat_map(different).collect(),
+        not_compared: outcome.and_then(|outcome| outcome.not_compared.as_deref()),
     }
 }
 
@@ -144,6 +153,11 @@ fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) {
             ),
             None,
         );
+    }
+    if outcome.not_compared.is_some() {
+        // A warning said why before anything was restored.
+        let message = format!("{subject}: restored, but not compared with the record of its dump");
+        output.problem(&message, Some("dump again: a backup without its details counts as damaged"));
     }
     let (same, different) = (same(outcome), different(outcome).count());
     if same + different > 0 {

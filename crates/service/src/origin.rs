@@ -1,0 +1,115 @@
+//! The origin that a dump's own header names, compared with its manifest before the first byte is
+//! passed on.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use longshore_core::Result;
+use longshore_core::check::{Check, Finding};
+use longshore_core::manifest::{Format, Manifest};
+use longshore_core::progress::Progress;
+use longshore_core::stage::{HEADER_BYTES, Verified, Verify};
+use longshore_core::stream::{Afterword, ByteStream};
+use longshore_core::subject::Subject;
+
+use crate::registry::Registry;
+use crate::verify::ashore;
+
+/// Compares the header of a dump with the manifest of its backup.
+pub(crate) struct OriginCheck {
+    manifest: Arc<Manifest>,
+    reader: Arc<dyn Verify>,
+}
+
+impl OriginCheck {
+    /// A check that reads headers as the default judge does.
+    pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
+        let reader = Arc::from(registry.verify.build(registry.default_verify, &ashore())?);
+        Ok(Self { manifest: Arc::new(manifest.clone()), reader })
+    }
+
+    /// Passes plaintext on, and fails it before its first byte if its header names another backup.
+    pub(crate) fn passed(&self, mut plaintext: ByteStream) -> ByteStream {
+        let (manifest, reader) = (Arc::clone(&self.manifest), Arc::clone(&self.reader));
+        let stream = async_stream::try_stream! {
+            let mut head = BytesMut::new();
+            while head.len() < HEADER_BYTES {
+                let Some(chunk) = plaintext.next().await else { break };
+                head.extend_from_slice(&chunk?);
+            }
+            reader.origin(&manifest.subject, &head)?.expect(&manifest)?;
+            if !head.is_empty() {
+                yield head.freeze();
+            }
+            while let Some(chunk) = plaintext.next().await {
+                yield chunk?;
+            }
+        };
+        stream.boxed()
+    }
+}
+
+#[async_trait]
+impl Check for OriginCheck {
+    async fn check(&self) -> Vec<Finding> {
+        self.reader.check().await
+    }
+}
+
+impl Verify for OriginCheck {
+    fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+        // It counts nothing: the judges beside it do.
+        Verified { stream: self.passed(plaintext), findings: Afterword::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_core::provenance::Origin;
+    use longshore_core::stream::{collect, failed, from_bytes};
+    use longshore_core::{Error, Kind, Stage};
+
+    use super::*;
+    use crate::sample::manifest;
+
+    /// Takes the first bytes for the database's name.
+    struct Named;
+
+    #[async_trait]
+    impl Check for Named {
+        async fn check(&self) -> Vec<Finding> {
+            Vec::new()
+        }
+    }
+
+    impl Verify for Named {
+        fn verify(&self, _: &Subject, _: Format, stream: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+            Verified { stream, findings: Afterword::new() }
+        }
+
+        fn origin(&self, _: &Subject, head: &[u8]) -> Result<Origin> {
+            let database = head.get(..5).map(|name| String::from_utf8_lossy(name).into_owned());
+            Ok(Origin { database, created: None })
+        }
+    }
+
+    async fn passed(plaintext: ByteStream) -> Result<bytes::Bytes> {
+        let check = OriginCheck { manifest: Arc::new(manifest()), reader: Arc::new(Named) };
+        collect(check.passed(plaintext), 1 << 20, Stage::Verify, "").await
+    }
+
+    #[tokio::test]
+    async fn a_header_of_another_backup_passes_no_byte() {
+        let large = [b"appdb".as_slice(), &[7; 2 * HEADER_BYTES]].concat();
+        for whole in [&b"appdb"[..], b"", b"app", &large[..]] {
+            let chunks: Vec<_> = whole.chunks(1000).map(|chunk| Ok(bytes::Bytes::copy_from_slice(chunk))).collect();
+            assert_eq!(passed(futures_util::stream::iter(chunks).boxed()).await.unwrap(), whole);
+        }
+        let error = passed(from_bytes("crmdb")).await.unwrap_err();
+        assert_eq!((error.kind(), error.stage()), (Kind::Corrupt, Stage::Verify));
+        let lost = Error::new(Stage::Ship, Kind::Unavailable, "", "connection lost");
+        assert_eq!(passed(failed(lost)).await.unwrap_err().kind(), Kind::Unavailable);
+    }
+}

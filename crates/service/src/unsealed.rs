@@ -1,0 +1,165 @@
+//! Unsealed backups in the place of sealed ones: anyone who can write to a destination can put one
+//! there, and a restore runs what is in it.
+
+use longshore_core::manifest::Manifest;
+use longshore_core::plugin::Identities;
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::config::Config;
+
+/// The treatment of unsealed backups where sealed ones are expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsealed {
+    /// They are refused.
+    Refused,
+    /// They are opened, with a warning.
+    Allowed,
+}
+
+/// The backups that are expected to be sealed.
+#[derive(Clone, Copy)]
+pub struct Sealing<'a> {
+    config: &'a Config,
+    identity: Identity,
+    unsealed: Unsealed,
+}
+
+/// Presence of something that opens sealed backups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    Given,
+    None,
+}
+
+impl<'a> Sealing<'a> {
+    /// Expects what the jobs of the configuration seal to be sealed, and, where there are identities,
+    /// what the configuration does not know.
+    pub fn new(config: &'a Config, identities: &Identities, unsealed: Unsealed) -> Self {
+        let identity = if identities.is_empty() { Identity::None } else { Identity::Given };
+        Self { config, identity, unsealed }
+    }
+
+    /// The same, by the identity that the configuration names.
+    pub fn of_config(config: &'a Config) -> Self {
+        let identity = if config.identity.is_empty() { Identity::None } else { Identity::Given };
+        Self { config, identity, unsealed: Unsealed::Allowed }
+    }
+
+    /// Returns the reason for which a backup that is unsealed should be sealed, if there is any.
+    pub fn breach(&self, manifest: &Manifest) -> Option<String> {
+        if manifest.artifact.encryption.is_some() {
+            return None;
+        }
+        // Jobs of several clusters may bear one name.
+        let job = self.config.jobs.get(&manifest.job);
+        match job.filter(|job| job.site.cluster.name == manifest.cluster.name) {
+            Some(job) => job.encrypt.is_some().then(|| format!("job \"{}\" seals its backups", job.name)),
+            None => (self.identity == Identity::Given)
+                .then(|| "an identity is given, and its job is not in the configuration".to_owned()),
+        }
+    }
+
+    /// Checks backups that are opened together, and returns warnings of those that are allowed.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Kind::Refused`] if a backup is unsealed that should be sealed, unless that is allowed.
+    pub fn expect<'m>(&self, all: impl Iterator<Item = &'m Manifest> + Clone) -> Result<Vec<String>> {
+        let is_sealed = |manifest: &Manifest| manifest.artifact.encryption.is_some();
+        // One job makes all of a run, and seals all or nothing.
+        let with_sealed = all.clone().any(is_sealed);
+        let mut warnings = Vec::new();
+        for manifest in all.filter(|manifest| !is_sealed(manifest)) {
+            let beside = || with_sealed.then(|| "the backups that belong to it are sealed".to_owned());
+            let Some(why) = self.breach(manifest).or_else(beside) else { continue };
+            let name = manifest.name().map(|name| name.to_string()).unwrap_or_default();
+            let message = format!("unsealed, although {why}");
+            match self.unsealed {
+                Unsealed::Allowed => warnings.push(format!("{name}: {message}")),
+                Unsealed::Refused => {
+                    return Err(Error::new(Stage::Restore, Kind::Refused, name, message).hint(
+                        "take another backup (`longshore list --all` shows which are unsealed); --allow-unsealed \
+                         runs what is in this one",
+                    ));
+                }
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use longshore_core::plugin::{Ask, Passphrase};
+    use longshore_testkit::memory::MemoryStore;
+    use longshore_testkit::stage::Xor;
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::sample;
+
+    struct NoAnswer;
+
+    impl Ask for NoAnswer {
+        fn secret(&self, _: &str) -> Option<SecretString> {
+            None
+        }
+    }
+
+    fn identities(files: &[&str]) -> Identities {
+        let files = files.iter().map(PathBuf::from).collect();
+        Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) }
+    }
+
+    /// A configuration whose only job seals, or does not.
+    fn config(seals: bool) -> Config {
+        let mut config = sample::config(&PathBuf::from("/none"), &MemoryStore::new(), None);
+        for job in config.jobs.values_mut().filter(|_| seals) {
+            job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
+        }
+        config
+    }
+
+    fn unsealed() -> Manifest {
+        let mut manifest = sample::manifest();
+        manifest.artifact.encryption = None;
+        manifest
+    }
+
+    #[test]
+    fn an_unsealed_backup_is_refused_where_its_job_seals() {
+        let (given, none) = (identities(&["key.txt"]), identities(&[]));
+        let refuses = |config: &Config, identities: &Identities, manifest: &Manifest| {
+            let sealing = Sealing::new(config, identities, Unsealed::Refused);
+            match sealing.expect([manifest].into_iter()) {
+                Ok(warnings) => !warnings.is_empty(),
+                Err(error) => error.kind() == Kind::Refused,
+            }
+        };
+        for identities in [&given, &none] {
+            assert!(refuses(&config(true), identities, &unsealed()));
+            assert!(!refuses(&config(true), identities, &sample::manifest()));
+            assert!(!refuses(&config(false), identities, &unsealed()), "a job that says none");
+        }
+        let strange = Manifest { job: "other".to_owned(), ..unsealed() };
+        let mut elsewhere = unsealed();
+        elsewhere.cluster.name = "crm".to_owned();
+        for unknown in [strange, elsewhere] {
+            assert!(refuses(&config(false), &given, &unknown));
+            assert!(!refuses(&config(true), &none, &unknown));
+        }
+    }
+
+    #[test]
+    fn an_unsealed_backup_beside_sealed_ones_is_refused() {
+        let config = config(false);
+        let all = [sample::manifest(), unsealed()];
+        let expect = |unsealed| Sealing::new(&config, &identities(&[]), unsealed).expect(all.iter());
+        assert_eq!(expect(Unsealed::Refused).unwrap_err().kind(), Kind::Refused);
+        let warnings = expect(Unsealed::Allowed).unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains("unsealed, although"), "{warnings:?}");
+    }
+}
