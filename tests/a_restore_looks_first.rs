@@ -118,7 +118,7 @@ fn what_cannot_be_told_beforehand_is_said_and_stops_nothing() {
     let length = std::fs::metadata(&details).unwrap().len();
     std::fs::write(&details, vec![0; length as usize]).unwrap();
     let far = format!("{} dbname=far", workshop.cluster.tcp_connection());
-    let ended = workshop.opening(&["restore", "one", "--create", "--quiet", "--to", &far]).expect(0);
+    let ended = workshop.opening(&["restore", "one", "--create", "--quiet", "--to", &far]).expect(3);
     ended.says("room the data directory has cannot be told").says("what was recorded of it cannot be read");
     assert_eq!(workshop.cluster.psql("far", "select n from t"), "1");
 }

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod a_backup_is_what_its_name_says;
 mod a_destination_is_not_believed;
 mod a_drill_finds_sabotage;
 mod a_drill_leaves_nothing;
@@ -26,6 +27,7 @@ mod a_store_locks_what_it_takes;
 mod adopts_what_other_scripts_left;
 mod an_interrupted_restore_undoes_itself;
 mod an_interruption_leaves_nothing;
+mod an_unsealed_backup_is_refused;
 mod check_looks_ahead;
 mod check_surveys_what_a_run_needs;
 mod connects_as_libpq_does;
