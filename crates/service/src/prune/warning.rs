@@ -49,9 +49,7 @@ pub(super) fn lost_hold(name: &BackupName, is_there: bool) -> Problem {
         },
         false => Problem {
             message: format!("{name} was held, and is gone: no prune of this host removed it"),
-            hint: Some(format!(
-                "`longshore sync` copies it back from another destination; `longshore prune --despite listing` accepts the loss"
-            )),
+            hint: Some("`longshore sync` copies it back from another destination; `longshore prune --despite listing` accepts the loss".to_owned()),
         },
     }
 }
