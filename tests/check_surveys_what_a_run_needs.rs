@@ -44,7 +44,9 @@ fn a_check_names_what_the_place_of_a_drill_lacks() {
     let scratch = |settings: &str| format!("[job.nightly.drill]\nscratch = {{ type = 'initdb'{settings} }}");
     workshop.configure(&Job { more: &scratch(""), ..Job::default() });
     let check = workshop.longshore(&["check"]).expect(2);
-    check.says("extension pg_cron of \"d\" is not in shared_preload_libraries").says("\"cron.database_name\" = \"d\"");
+    check
+        .says("extension pg_cron of \"d\" needs library pg_cron in shared_preload_libraries")
+        .says("\"cron.database_name\" = \"d\"");
     let preloading = ", settings = { shared_preload_libraries = 'pg_cron', 'cron.database_name' = 'd' }";
     workshop.configure(&Job { more: &scratch(preloading), ..Job::default() });
     workshop.longshore(&["check"]).expect(0);

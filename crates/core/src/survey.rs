@@ -107,15 +107,53 @@ pub struct Requirements {
     pub preload_libraries: Option<Vec<String>>,
 }
 
-/// Extensions that can be made only on a server that preloads the library of the same name.
-const PRELOADED: [&str; 7] = ["citus", "pg_cron", "pg_net", "pg_tle", "pgaudit", "pglogical", "timescaledb"];
+/// Extensions that refuse to be made unless the server loads a library at its start, each with the library. The server
+/// cannot be asked: neither its catalogs nor the control file of an extension say it.
+const PRELOADED: [(&str, &str); 12] = [
+    ("bdr", "bdr"),
+    ("citus", "citus"),
+    ("pg_cron", "pg_cron"),
+    ("pg_net", "pg_net"),
+    ("pg_squeeze", "pg_squeeze"),
+    ("pg_tle", "pg_tle"),
+    ("pgaudit", "pgaudit"),
+    ("pglogical", "pglogical"),
+    ("pgsodium", "pgsodium"),
+    ("set_user", "set_user"),
+    ("timescaledb", "timescaledb"),
+    ("vault", "pgsodium"),
+];
+
+/// Extensions that can be made without their library, though servers often load it.
+const USABLE_WITHOUT: [&str; 2] = ["pg_prewarm", "pg_stat_statements"];
+
+/// Returns the library that a server must load at its start for an extension to be made, if one is known.
+pub fn preloaded_library(extension: &str) -> Option<&'static str> {
+    PRELOADED.iter().find(|(name, _)| *name == extension).map(|(_, library)| *library)
+}
+
+/// An extension that needs a library in `shared_preload_libraries`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preloaded<'a> {
+    /// Its name.
+    pub extension: &'a str,
+    /// The library.
+    pub library: &'a str,
+    /// The databases that have the extension.
+    pub databases: &'a BTreeSet<String>,
+    /// False where the source loads a library of this name, and nothing is known of the extension.
+    pub is_certain: bool,
+}
 
 impl Requirements {
-    /// Returns the extensions that need a library of their own in `shared_preload_libraries`, each with its databases.
-    pub fn preloaded(&self) -> impl Iterator<Item = (&String, &BTreeSet<String>)> {
-        self.extensions.iter().filter(|(name, _)| {
-            let known = PRELOADED.contains(&name.as_str());
-            known || self.preload_libraries.as_ref().is_some_and(|libraries| libraries.contains(name))
+    /// Returns the extensions that need, or may need, a library in `shared_preload_libraries`.
+    pub fn preloaded(&self) -> impl Iterator<Item = Preloaded<'_>> {
+        self.extensions.iter().filter_map(|(extension, databases)| {
+            let known = preloaded_library(extension);
+            let at_source = self.preload_libraries.iter().flatten().find(|library| *library == extension);
+            let at_source = at_source.filter(|library| !USABLE_WITHOUT.contains(&library.as_str()));
+            let library = known.or_else(|| at_source.map(String::as_str))?;
+            Some(Preloaded { extension, library, databases, is_certain: known.is_some() })
         })
     }
 
@@ -155,16 +193,19 @@ mod tests {
     }
 
     #[test]
-    fn an_extension_is_preloaded_where_the_source_preloads_it() {
-        let extensions = ["hstore", "pg_cron", "pg_stat_statements"];
+    fn an_extension_may_need_what_the_source_preloads() {
+        let extensions = ["hstore", "own", "pg_cron", "pg_stat_statements", "vault"];
         let mut requirements = Requirements {
             extensions: extensions.map(|name| (name.to_owned(), BTreeSet::from(["d".to_owned()]))).into(),
             ..Requirements::default()
         };
-        let names =
-            |requirements: &Requirements| requirements.preloaded().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&requirements), ["pg_cron"]);
-        requirements.preload_libraries = Some(vec!["pg_stat_statements".to_owned()]);
-        assert_eq!(names(&requirements), ["pg_cron", "pg_stat_statements"]);
+        let names = |requirements: &Requirements| {
+            let found = requirements.preloaded().map(|found| format!("{} {}", found.library, found.is_certain));
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&requirements), ["pg_cron true", "pgsodium true"]);
+        // Its library only gathers what its view shows.
+        requirements.preload_libraries = Some(vec!["pg_stat_statements".to_owned(), "own".to_owned()]);
+        assert_eq!(names(&requirements), ["own false", "pg_cron true", "pgsodium true"]);
     }
 }

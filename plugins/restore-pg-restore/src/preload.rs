@@ -4,26 +4,10 @@ use std::collections::BTreeSet;
 
 use longshore_core::check::Finding;
 use longshore_core::error::printable;
+use longshore_core::survey::preloaded_library;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use serde::Deserialize;
-
-/// Extensions that refuse to be made unless `shared_preload_libraries` names their library. The server cannot be asked: neither its
-/// catalogs nor an extension's control file say it.
-const PRELOADED: [(&str, &str); 12] = [
-    ("bdr", "bdr"),
-    ("citus", "citus"),
-    ("pg_cron", "pg_cron"),
-    ("pg_net", "pg_net"),
-    ("pg_squeeze", "pg_squeeze"),
-    ("pg_tle", "pg_tle"),
-    ("pgaudit", "pgaudit"),
-    ("pglogical", "pglogical"),
-    ("pgsodium", "pgsodium"),
-    ("set_user", "set_user"),
-    ("timescaledb", "timescaledb"),
-    ("vault", "pgsodium"),
-];
 
 /// What the server has loaded.
 #[derive(Debug, Deserialize)]
@@ -67,7 +51,7 @@ impl Loaded {
                     .iter()
                     .any(|name| name.rsplit('/').next().is_some_and(|name| name.trim_end_matches(".so") == library))
             };
-            let wanted = PRELOADED.iter().filter(|(extension, _)| extensions.contains(*extension));
+            let wanted = extensions.iter().filter_map(|extension| Some((extension, preloaded_library(extension)?)));
             for (extension, library) in wanted.filter(|(_, library)| !is_loaded(library)) {
                 lacks(
                     format!("the extension \"{extension}\" needs a server that loads \"{library}\" at its start"),

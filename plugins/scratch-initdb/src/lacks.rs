@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use longshore_core::check::{Finding, Outcome};
-use longshore_core::survey::Requirements;
+use longshore_core::survey::{Preloaded, Requirements};
 
 use crate::look::Programs;
 use crate::settings::Initdb;
@@ -29,17 +29,24 @@ pub(crate) fn findings(settings: &Initdb, programs: &Programs, requirements: &Re
     });
     let libraries = settings.settings.get("shared_preload_libraries").map(String::as_str).unwrap_or_default();
     let preloads = |name: &str| libraries.split(',').any(|library| library.trim().trim_matches('"') == name);
-    let idle = requirements.preloaded().filter(|(name, _)| is_installed(name) && !preloads(name));
-    let idle = idle.map(|(name, databases)| {
+    let idle = requirements.preloaded().filter(|needs| is_installed(needs.extension) && !preloads(needs.library));
+    let idle = idle.map(|Preloaded { extension, library, databases, is_certain }| {
         let first = databases.first().map(String::as_str).unwrap_or_default();
-        let more = if name == "pg_cron" { format!(", \"cron.database_name\" = \"{first}\"") } else { String::new() };
-        failed(
-            format!("extension {name} of {} is not in shared_preload_libraries there: a drill fails", list(databases)),
-            format!(
-                "preload it in the drill: scratch = {{ type = \"initdb\", settings = {{ shared_preload_libraries = \
-                 \"{name}\"{more} }} }}"
-            ),
-        )
+        let more =
+            if extension == "pg_cron" { format!(", \"cron.database_name\" = \"{first}\"") } else { String::new() };
+        let (outcome, consequence) = match is_certain {
+            true => (Outcome::Failed, "fails"),
+            false => (Outcome::Warning, "may fail"),
+        };
+        let message = format!(
+            "extension {extension} of {} needs library {library} in shared_preload_libraries there: a drill {consequence}",
+            list(databases)
+        );
+        let remedy = format!(
+            "preload it in the drill: scratch = {{ type = \"initdb\", settings = {{ shared_preload_libraries = \
+             \"{library}\"{more} }} }}"
+        );
+        Finding { outcome, ..failed(message, remedy) }
     });
     missing.chain(idle).collect()
 }
