@@ -156,7 +156,7 @@ fn a_script_that_was_cut_short_is_refused_and_nothing_of_it_stays() {
     record["artifact"]["plaintext"] = digest.clone();
     record["artifact"]["sealed"] = digest;
     std::fs::write(&manifest, serde_json::to_vec(&record).unwrap()).unwrap();
-    workshop.opening(&restore).expect(4).says("the script was cut");
+    workshop.opening(&restore).expect(4).says("it is cut");
     assert_eq!(nothing(), "0");
 }
 

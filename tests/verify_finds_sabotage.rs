@@ -4,9 +4,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::support::{Job, Workshop, file_with, files, manifest};
 
@@ -41,22 +40,17 @@ const CHANGES_OF_ROLES: [(&str, &str); 2] = [
     ("drop role clerk", "CREATE ROLE clerk: presence: expected there, found missing"),
 ];
 
-/// The digest of bytes, as manifests have it.
-fn digest(bytes: &[u8]) -> Value {
-    use std::io::Write;
-    let mut sha256sum = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    sha256sum.stdin.take().unwrap().write_all(bytes).unwrap();
-    let told = String::from_utf8(sha256sum.wait_with_output().unwrap().stdout).unwrap();
-    json!({ "bytes": bytes.len(), "sha256": told[..64] })
-}
-
-/// Puts recorded details in the place of those that a backup has.
-fn forge(folder: &Path, record: &[u8]) {
-    fs::write(file_with(folder, ".details."), record).unwrap();
-    let path = manifest(folder);
-    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    manifest["details"]["sealed"] = digest(record);
-    fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
+/// Puts the artifact of a backup in the place of another's, whose manifest is made to fit.
+fn exchange(root: &Path, folder: &Path, by: &Path) {
+    let read = |folder: &Path| -> Value { serde_json::from_slice(&fs::read(manifest(folder)).unwrap()).unwrap() };
+    let (mut of, by_whom) = (read(folder), read(by));
+    let key = |manifest: &Value| manifest["artifact"]["key"].as_str().unwrap().to_owned();
+    let file_name = key(&by_whom).rsplit('/').next().unwrap().to_owned();
+    fs::copy(by.join(file_name), root.join(key(&of))).unwrap();
+    for digest in ["plaintext", "sealed"] {
+        of["artifact"][digest] = by_whom["artifact"][digest].clone();
+    }
+    fs::write(manifest(folder), serde_json::to_vec_pretty(&of).unwrap()).unwrap();
 }
 
 /// A destination whose one run is sealed, sound, and not what was dumped.
@@ -66,16 +60,21 @@ fn sabotaged() -> Workshop {
     workshop.cluster.psql("shop", SHOP);
     workshop.configure(&Job::default());
     workshop.longshore(&["run"]).expect(0);
-    workshop.opening(&["verify"]).expect(0).says("as recorded");
-    let [shop, globals] = ["shop", "globals"].map(|subject| workshop.local().join("main").join(subject));
-    let records = [&shop, &globals].map(|folder| fs::read(file_with(folder, ".details.")).unwrap());
-    fs::remove_dir_all(workshop.local().join("main")).unwrap();
+    let (root, original, changed) = (workshop.local(), workshop.path("original"), workshop.path("changed"));
+    fs::rename(root.join("main"), &original).unwrap();
     for (change, _) in CHANGES.iter().chain(&CHANGES_OF_ROLES) {
         workshop.cluster.psql("shop", change);
     }
     workshop.longshore(&["run"]).expect(0);
-    forge(&shop, &records[0]);
-    forge(&globals, &records[1]);
+    fs::rename(root.join("main"), &changed).unwrap();
+    fs::rename(&original, root.join("main")).unwrap();
+    workshop.opening(&["verify"]).expect(0).says("as recorded");
+    for subject in ["shop", "globals"] {
+        let folder = root.join("main").join(subject);
+        let is_mark = |name: &String| name.contains(".verified.");
+        files(&folder).iter().filter(|name| is_mark(name)).for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+        exchange(&root, &folder, &changed.join(subject));
+    }
     workshop
 }
 

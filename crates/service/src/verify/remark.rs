@@ -67,7 +67,9 @@ pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> 
     }
     let lost = Memory::look(config, &at.name).map(|memory| {
         let lost = memory.lost_holds(&at.catalog, Utc::now());
-        lost.into_keys().filter(|name| is_meant(which, name)).cloned().collect::<Vec<_>>()
+        // A backup that is gone has nothing to verify: prune and status report it.
+        let is_there = |name: &BackupName| at.catalog.backups().any(|backup| backup.name == *name);
+        lost.into_keys().filter(|name| is_meant(which, name) && is_there(name)).cloned().collect::<Vec<_>>()
     });
     match lost {
         Ok(names) => all.extend(names.iter().map(|name| told(name.as_str(), &lost_hold(name)))),
