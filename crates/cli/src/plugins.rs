@@ -6,6 +6,8 @@ use longshore_core::Result;
 use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
 pub(crate) use longshore_pg_archive::{Compression, Facts, Table};
+#[cfg(test)]
+pub(crate) use longshore_pg_archive::{Kind, read};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases};

@@ -55,13 +55,14 @@ fn data(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::{Kind, read};
 
     const SCRIPT: &[u8] = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\n\n\
         --\n-- PostgreSQL database dump complete\n--\n\n";
 
     fn facts(compression: Compression) -> Facts {
-        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
-        Facts { kind: longshore_pg_archive::Kind::Custom, compression, toc_entries: 3, ..script }
+        let script = read(SCRIPT, &mut |_| {}).unwrap();
+        Facts { kind: Kind::Custom, compression, toc_entries: 3, ..script }
     }
 
     #[test]
@@ -78,7 +79,7 @@ mod tests {
             let told = coverage(&[], &facts(compression));
             assert!(told.contains(words) && told.contains(others) && told.contains("only a digest tells"), "{told}");
         }
-        let script = longshore_pg_archive::read(SCRIPT, &mut |_| {}).unwrap();
+        let script = read(SCRIPT, &mut |_| {}).unwrap();
         assert!(coverage(&[], &script).contains("a script has no list of what it holds"));
     }
 
