@@ -210,7 +210,9 @@ mod slow {
                 let check = case.workshop.longshore(&["check"]);
                 let begins = ["drop database", "alter database"].into_iter().find(|sql| check.stdout.contains(sql));
                 let begins = begins.unwrap_or_else(|| panic!("{databases}: {}", check.stdout));
-                for statement in mends(&check, begins).split("; ") {
+                let said = mends(&check, begins);
+                let is_statement = |words: &&str| words.starts_with("drop ") || words.starts_with("alter ");
+                for statement in said.split("; ").take_while(is_statement) {
                     case.workshop.cluster.psql("postgres", statement);
                 }
             }

@@ -140,7 +140,15 @@ impl Leftover {
                 format!("put it back: alter database {name} rename to {}", printable(&identifier(original)))
             }
             Part::Before(None, false) => format!("put it back: alter database {name} rename to …"),
-            Part::Before(_, true) => format!("look at both; drop the older one: drop database {name}"),
+            // The newer one may be whole, or hold nothing yet: its mark comes after it and goes before the older one.
+            Part::Before(Some(original), true) => {
+                let original = printable(&identifier(original));
+                format!(
+                    "look at both, and put the older one back: drop database {original} with (force); \
+                     alter database {name} rename to {original}; or, if the newer one is whole, drop the older one"
+                )
+            }
+            Part::Before(None, true) => format!("look at both, and drop the newer one if it is not whole, or {name}"),
         }
     }
 
@@ -175,7 +183,8 @@ mod tests {
         let gone = found(&[(OLD, false, false)]);
         assert!(gone[0].ends_with(&format!("alter database \"{OLD}\" rename to \"app\"")), "{gone:?}");
         let whole = found(&[("app", false, false), (OLD, false, false)]);
-        assert!(whole[0].ends_with(&format!("drop database \"{OLD}\"")), "{whole:?}");
+        // The newer one may not be whole: no remedy drops the older one at once.
+        assert!(whole[0].contains(&mends) && whole[0].ends_with("is whole, drop the older one"), "{whole:?}");
         let part = found(&[("app", true, false)]);
         assert!(part[0].ends_with("drop database \"app\" with (force)"), "{part:?}");
     }
