@@ -67,7 +67,7 @@ fn forget(workshop: &Workshop) {
     }
 }
 
-/// What a shell prints, with the workshop's identity as `$ID` and its recipient as `$TO`.
+/// Returns the output of a shell, with the workshop's identity as `$ID` and its recipient as `$TO`.
 fn shell(workshop: &Workshop, script: &str) -> Vec<u8> {
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", script]).env("ID", workshop.identity()).env("TO", workshop.recipient());
@@ -170,7 +170,7 @@ fn bytes_without_an_end_are_not_written_to_theirs() {
     limited.args(["restore", "shop", "--output"]).arg(&output).arg("--identity").arg(workshop.identity());
     finish(&mut limited).expect(4).says("found more bytes");
     assert!(!output.exists());
-    // What lies there is longer than its manifest says, too: nothing of the rest is read.
+    // The artifact is longer than its manifest says, too: nothing of the rest is read.
     let mut longer = fs::read(file(&shop, ARTIFACT)).unwrap();
     let whole = longer.len();
     longer.resize(whole + (8 << 20), 0);

@@ -1,4 +1,4 @@
-//! What others put into a destination, or take out of it, changes no decision in silence.
+//! Files that others put into a destination, or take out of it, change no decision in silence.
 
 use std::fs;
 use std::path::Path;

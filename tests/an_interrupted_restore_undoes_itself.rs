@@ -190,7 +190,7 @@ mod slow {
         Case::new(Way::Clean, 8).interrupt(20, Signal::INT);
     }
 
-    /// What is left is named, and mended by what is said of it.
+    /// Leftovers are named, and mended by the statements that are named with them.
     #[test]
     fn sigkill_at_30_moments_leaves_what_is_named() {
         let case = Case::new(Way::Clean, 8);

@@ -84,7 +84,7 @@ fn verify_names_all_that_was_changed() {
     let told = workshop.opening(&["verify"]).expect(4).says("DAMAGED");
     let told = CHANGES.iter().chain(&CHANGES_OF_ROLES).fold(told, |told, (_, report)| told.says(report));
     told.keeps_quiet_about("SCRAM-SHA").keeps_quiet_about("kept: definition");
-    // What names tables is in no mark, and sealed bytes that are as shipped take nothing back.
+    // No mark names a table, and sealed bytes that are as shipped withdraw no damage.
     let folder = workshop.local().join("main/shop");
     let mark = fs::read_to_string(file_with(&folder, ".damaged.")).unwrap();
     assert!(mark.contains("differences") && !mark.contains("orders"), "{mark}");

@@ -67,7 +67,7 @@ pub struct Backup {
     pub manifest: Box<Manifest>,
     /// Whether its artifact lies there with the size that the manifest says.
     pub artifact: Presence,
-    /// What it takes there by the listing, whatever its manifest says, in bytes.
+    /// The bytes that it takes there by the listing, whatever its manifest says.
     pub bytes: u64,
     /// What became known of it since.
     pub marks: Marks,
@@ -180,7 +180,7 @@ impl Catalog {
                 }
             }
         }
-        // Where nothing can be read at all, the destination is lost, and no file of it.
+        // A destination of which nothing can be read is lost as a whole.
         if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| Lost::is_of_destination(error))
             && catalog.series.is_empty()
         {

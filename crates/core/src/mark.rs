@@ -138,7 +138,7 @@ pub struct Mark {
     /// What a drill found, where the mark is the record of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// Whether the damage was found in decoded content that differs from its record. Sealed bytes
+    /// True if the damage was found in decoded content that differs from its record. Sealed bytes
     /// that are as shipped do not take it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decoded: bool,

@@ -15,7 +15,7 @@ pub struct Source {
     /// partition key calls a function that may answer otherwise elsewhere, and no type depends on a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_contained: Option<bool>,
-    /// Whether a restore runs queries or functions of the database's own: it fills materialized views, or a constraint, index, generated
+    /// True if a restore runs queries or functions of the database's own: it fills materialized views, or a constraint, index, generated
     /// column or partition key calls a function that no extension brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_own_code: Option<bool>,

@@ -114,11 +114,10 @@ pub trait Verify: Check {
     /// findings of this stage.
     fn differences(
         &self,
-        manifest: &Manifest,
-        recorded: &Map<String, Value>,
-        found: &Map<String, Value>,
+        _manifest: &Manifest,
+        _recorded: &Map<String, Value>,
+        _found: &Map<String, Value>,
     ) -> Option<Vec<Comparison>> {
-        let _ = (manifest, recorded, found);
         None
     }
 
@@ -126,8 +125,12 @@ pub trait Verify: Check {
     /// [`Corrupt`](crate::error::Kind::Corrupt) if they define something else than was recorded:
     /// before the first byte where the form of the dump allows that, else at the end. Rows are not
     /// compared. Details without a record of definitions pass all.
-    fn expect_recorded(&self, manifest: &Manifest, recorded: &Map<String, Value>, plaintext: ByteStream) -> ByteStream {
-        let _ = (manifest, recorded);
+    fn expect_recorded(
+        &self,
+        _manifest: &Manifest,
+        _recorded: &Map<String, Value>,
+        plaintext: ByteStream,
+    ) -> ByteStream {
         plaintext
     }
 
@@ -138,8 +141,7 @@ pub trait Verify: Check {
     ///
     /// Fails with [`Corrupt`](crate::error::Kind::Corrupt) if the header is damaged, or goes on behind
     /// [`HEADER_BYTES`].
-    fn origin(&self, subject: &Subject, head: &[u8]) -> Result<Origin> {
-        let _ = (subject, head);
+    fn origin(&self, _subject: &Subject, _head: &[u8]) -> Result<Origin> {
         Ok(Origin::default())
     }
 }
@@ -257,8 +259,7 @@ pub trait Store: Ship {
 
     /// Returns the same destination with its own waits for a silent peer ended after `limit`, also those of work that goes on when its
     /// caller has gone; nothing where it has no such waits.
-    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        let _ = limit;
+    fn stalling_at_most(&self, _limit: Duration) -> Option<Arc<dyn Store>> {
         None
     }
 

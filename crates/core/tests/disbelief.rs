@@ -1,4 +1,4 @@
-//! What a destination says of itself is bounded: marks of the future, claimed sizes, unreadable files.
+//! Bounds on the claims of a destination: marks of the future, sizes, unreadable files.
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -63,7 +63,7 @@ async fn marks_of_the_future_say_nothing() {
     let backup = only(&store).await;
     assert!(!backup.is_good() && backup.marks.held.is_some() && backup.marks.restoring_until.is_none());
     assert!(!backup.marks.verified() && !backup.marks.drilled());
-    // What is found now counts again, although a mark of the year 9999 lies there.
+    // A new finding counts, although there is a mark of the year 9999.
     mark(&store, &name, Says::Verified, now).await;
     let backup = only(&store).await;
     assert!(backup.is_good() && backup.marks.verified());

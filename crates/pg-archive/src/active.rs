@@ -48,7 +48,7 @@ pub struct Active {
     pub event_triggers: BTreeSet<String>,
     /// Materialized views, whose queries a restore runs.
     pub refreshed: BTreeSet<String>,
-    /// Whether a restore is known to run queries or functions of the database's own, which an archive's list shows for materialized
+    /// True if a restore is known to run queries or functions of the database's own, which an archive's list shows for materialized
     /// views alone.
     pub runs_own_code: bool,
 }
@@ -82,7 +82,7 @@ impl Active {
         Self { runs_own_code: runs_own_code == Some(true), ..self }
     }
 
-    /// Whether a restore alone may connect to another server: a materialized view that it refreshes may read from one, and so may a
+    /// Returns whether a restore alone may connect to another server: a materialized view that it refreshes may read from one, and so may a
     /// function that a constraint or an index calls.
     pub fn may_connect(&self) -> bool {
         let can_connect = !self.clients.is_empty() || !self.servers.is_empty();

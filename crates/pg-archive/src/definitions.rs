@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sql::{Kind, Strings, Tokens};
 
-/// How many bytes a digest has: the first of BLAKE3's.
+/// The bytes of a digest: the first of BLAKE3's.
 pub(crate) const DIGEST_BYTES: usize = 16;
 
 /// Digests of all definitions that a dump holds, in its order.
@@ -25,7 +25,7 @@ pub struct Definitions {
 /// The digest of one definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// What is defined: kind, schema, name and owner as `pg_restore --list` has them, or how the
+    /// The object that is defined: kind, schema, name and owner as `pg_restore --list` has them, or how the
     /// statement begins.
     pub entry: String,
     /// The digest.
@@ -70,7 +70,7 @@ pub(crate) fn hex(digest: [u8; DIGEST_BYTES]) -> String {
     format!("{:032x}", u128::from_be_bytes(digest))
 }
 
-/// How a statement begins, up to the name of its object. No string is part of it: one may be a
+/// The beginning of a statement, up to the name of its object. No string is part of it: one may be a
 /// password.
 pub(crate) fn beginning(statement: &[u8], strings: Strings) -> String {
     /// `GRANT role TO role`; of others the object comes no later than third.

@@ -246,14 +246,14 @@ pub struct Sequence {
     pub called: bool,
 }
 
-/// What a table of contents says; of a script, what it defines and sets.
+/// The definitions of a table of contents, or of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     /// Its lines, as [`Facts::toc`] has them.
     pub toc: Vec<String>,
     /// The digests of its definitions.
     pub definitions: Definitions,
-    /// What it sets sequences to.
+    /// The values that it sets sequences to.
     pub sequences: Vec<Sequence>,
 }
 
@@ -288,7 +288,7 @@ impl Facts {
         lines
     }
 
-    /// What its table of contents says; of a script, what it defines and sets.
+    /// The definitions of its table of contents, or of the script.
     pub fn contents(&self) -> Contents {
         let Self { toc, definitions, sequences, .. } = self;
         Contents { toc: toc.clone(), definitions: definitions.clone(), sequences: sequences.clone() }

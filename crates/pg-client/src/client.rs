@@ -34,7 +34,7 @@ const POSTGRES: &str = "postgres";
 /// The database that no cluster works without.
 const TEMPLATE: &str = "template1";
 
-/// Whether sessions may connect to the database `postgres`.
+/// The question whether sessions may connect to the database `postgres`.
 const HAS_POSTGRES: &str = "select to_json(exists (select from pg_catalog.pg_database
     where datname = 'postgres' and datallowconn and has_database_privilege(session_user, oid, 'connect')))";
 

@@ -39,9 +39,9 @@ pub fn name_before(database: &str, time: &str) -> String {
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Database {
     name: String,
-    /// Whether its comment says that a restore fills it.
+    /// True if its comment says that a restore fills it.
     is_marked: bool,
-    /// Whether a session of ours is in it.
+    /// True if a session of ours is in it.
     is_in_use: bool,
 }
 

@@ -116,7 +116,7 @@ impl Session {
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether options of the user bound the time of a session or a statement.
+    /// Returns whether options of the user bound the time of a session or a statement.
     pub(crate) fn is_bounded_by_user(&self) -> bool {
         self.user.contains("_timeout")
     }

@@ -63,7 +63,8 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {
-            // A hold whose mark was deleted is remembered here, and ends like any other.
+            // A hold whose mark was deleted is remembered here, and ends like any other. A memory that cannot be read hides
+            // only that: the next prune fails on it and names it.
             let memory = Memory::look(config, &at.name).ok();
             let is_remembered = memory.is_some_and(|memory| memory.holds.contains_key(&name));
             let Some((says, time, mark)) = what(backup, wish, is_remembered) else { continue };

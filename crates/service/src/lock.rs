@@ -16,9 +16,9 @@ use crate::place;
 
 /// The file that holds the time of the newest run of a cluster, as a hint.
 const NEWEST: &str = "newest";
-/// How far ahead the time in that file may be: more is of a clock that was set back.
+/// The furthest that the time in that file may be ahead: more comes of a clock that was set back.
 const AHEAD: TimeDelta = TimeDelta::seconds(2);
-/// How often to look whether the next second has begun.
+/// The interval between two looks at the clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The lock of a job, and the time that its run carries.

@@ -28,7 +28,7 @@ pub(crate) struct Memory {
     pub(crate) adopted: BTreeMap<String, usize>,
     /// The files without a manifest, and when each was seen first, by this host's clock.
     pub(crate) orphans: BTreeMap<Key, DateTime<Utc>>,
-    /// How many backups there were when a run reported that others are gone, until those are back or a person accepts the loss.
+    /// The number of backups when a run reported a loss, until they are back or a person accepts the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported_loss: Option<usize>,
     /// The jobs of which a prune reported that this host knows no runs.
@@ -37,7 +37,7 @@ pub(crate) struct Memory {
     /// The holds that were seen there, by backup, until they are released or end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) holds: BTreeMap<BackupName, RememberedHold>,
-    /// Where the file system of its folder was mounted, if it is a folder of this host.
+    /// The mount point of its folder's file system, if it is a folder of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mount_point: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ use crate::config::{Config, Job};
 use crate::memory::state_dir;
 use crate::place;
 
-/// How many digits of a name's digest make a file's name.
+/// The number of digits of a name's digest in a file's name.
 const DIGITS: usize = 32;
 
 /// A backup that was opened and decoded on this host.

@@ -167,7 +167,7 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
             let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
-                // What could not be compared or remembered, the next run reports.
+                // The next run reports a memory that cannot be read or written.
                 _ => {}
             }
             let catalog = Catalog::read(&*store).await?;

@@ -85,7 +85,7 @@ pub struct ReadBack {
     pub depth: Option<Depth>,
     /// Who judged the plaintext, if it could be opened.
     pub verified: Vec<Verification>,
-    /// Whether the decoded content was compared with the record of the dump.
+    /// True if the decoded content was compared with the record of the dump.
     pub compared: bool,
     /// What is wrong, if anything is.
     pub error: Option<Problem>,

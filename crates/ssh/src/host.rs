@@ -56,7 +56,7 @@ impl Host {
         Self::new(Reach { stall_timeout: limit, ..self.reach.clone() })
     }
 
-    /// How long it may be silent.
+    /// Returns the time that it may be silent.
     pub fn stall_timeout(&self) -> Duration {
         self.reach.stall_timeout
     }

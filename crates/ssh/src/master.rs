@@ -11,9 +11,9 @@ use tokio::process::Command;
 use crate::failure;
 use crate::settings::Reach;
 
-/// How often a silent host is asked for a sign of life, at the longest.
+/// The longest interval between two requests for a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// How many signs of life may fail to come before the connection ends, at the most.
+/// The most signs of life that may fail to come before the connection ends.
 const SIGNS: u64 = 3;
 /// How long an idle connection is kept should this process die without closing it.
 const IDLE: Duration = Duration::from_secs(30);

@@ -70,7 +70,7 @@ pub struct Reach {
     pub jump: Vec<String>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// How long the host may be silent where an answer is due. The connection ends then, and all that waits for it.
+    /// The time that the host may be silent where an answer is due. The connection ends then, and all that waits for it.
     pub stall_timeout: Duration,
 }
 

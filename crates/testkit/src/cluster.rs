@@ -122,7 +122,7 @@ impl Cluster {
         rows.trim_end_matches('\n').to_owned()
     }
 
-    /// Whether the server answers.
+    /// Returns whether the server answers.
     pub fn answers(&self) -> bool {
         self.run_psql("postgres", "select 1").status.success()
     }

@@ -1,4 +1,4 @@
-//! What is recorded of a database besides its bytes: the versions of its extensions, whether its rows mean the same elsewhere, and
+//! Facts about a database besides its bytes: the versions of its extensions, whether its rows mean the same elsewhere, and
 //! whether a restore runs code of its own.
 
 use longshore_core::source::Source;

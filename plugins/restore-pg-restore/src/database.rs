@@ -28,7 +28,7 @@ pub(crate) fn own(outline: &Outline) -> Vec<&Item> {
 /// A CREATE DATABASE.
 #[derive(Debug, Clone)]
 pub(crate) struct Create {
-    /// What errors are about.
+    /// The subject of errors.
     pub(crate) subject: String,
     pub(crate) statement: Vec<u8>,
     /// The encoding of the statement.

@@ -22,16 +22,16 @@ use crate::attempt::Attempted;
 use crate::database::{self, Create};
 use crate::landing::{self, maintenance};
 
-/// How long the way back is tried after an interruption: less than the program waits for it before it ends.
+/// The time for the undo after an interruption: less than the program waits for it before it ends.
 const INTERRUPTED: Duration = Duration::from_secs(12);
-/// How long it is tried after an error: a server that recovers from a crash is back by then.
+/// The time for the undo after an error: a server that recovers from a crash is back by then.
 const FAILED: Duration = Duration::from_secs(60);
-/// How long it is tried in a place that goes with the database anyway.
+/// The time for the undo in a place that goes with the database anyway.
 const IN_PLACE: Duration = Duration::from_secs(5);
-/// How long to wait between two attempts.
+/// The wait between two attempts.
 const BETWEEN: Duration = Duration::from_millis(300);
 
-/// How many times the last steps are tried.
+/// The number of attempts of the last steps.
 const ATTEMPTS: u32 = 4;
 
 /// The changes of the target so far.
@@ -39,9 +39,9 @@ const ATTEMPTS: u32 = 4;
 struct Changes {
     /// The name that the database that was there has, or may have, since.
     aside: Option<String>,
-    /// Whether the database may have been made: one that has our mark, or is empty, is ours then.
+    /// True if the database may have been made: one that has our mark, or is empty, is ours then.
     is_begun: bool,
-    /// Whether the database is certainly ours.
+    /// True if the database is certainly ours.
     is_made: bool,
 }
 
@@ -183,11 +183,11 @@ impl Drop for Undo {
 struct Found {
     /// The oid of the database of the name.
     there: Option<u32>,
-    /// Whether that has our mark.
+    /// True if that has our mark.
     is_marked: bool,
-    /// Whether a statement of ours is still at work, as that of a program which was ended may be.
+    /// True if a statement of ours is still at work, as that of a program which was ended may be.
     is_busy: bool,
-    /// Whether the database that was there before is there under its other name.
+    /// True if the database that was there before is there under its other name.
     is_aside: bool,
 }
 

@@ -167,7 +167,7 @@ const WAYS_OUT: &str = "see what the program says: install a locale that it does
      name a folder that the server's user can enter: --scratch-dir DIR; give settings of the server with \
      scratch = { type = \"initdb\", settings = { … } }";
 
-/// Whether the file system that a folder is in, or was to be made in, has no room for a cluster.
+/// Returns whether the file system that a folder is in, or was to be made in, has no room for a cluster.
 fn is_short_of_room(folder: &Path) -> bool {
     let found = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
     found.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < CLUSTER_BYTES)

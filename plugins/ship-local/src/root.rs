@@ -84,7 +84,7 @@ impl Root {
             let unread = |error| failure(&folder, "cannot read the directory", error);
             for entry in fs::read_dir(&folder).map_err(unread)? {
                 let entry = entry.map_err(unread)?;
-                // Links are not followed, and what has gone meanwhile is nobody's to write to.
+                // Links are not followed; a folder that was removed meanwhile is skipped.
                 let Some(found) = entry.metadata().ok().filter(fs::Metadata::is_dir) else { continue };
                 let path = entry.path();
                 let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();

@@ -54,7 +54,7 @@ impl Transfer {
         Self { host, root: self.root.clone(), timeout: self.timeout, bwlimit: self.bwlimit, turn }
     }
 
-    /// How long nothing may move.
+    /// The time that nothing may move.
     fn patience(&self) -> Duration {
         self.timeout.min(self.host.stall_timeout())
     }
@@ -81,7 +81,7 @@ impl Transfer {
             None => None,
         };
         let mut pause = PAUSE;
-        // How long tries have lasted in which nothing may have moved.
+        // The time of attempts in which nothing may have moved.
         let mut silent = Duration::ZERO;
         for tries in 1.. {
             let begun = Instant::now();

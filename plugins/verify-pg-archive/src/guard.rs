@@ -17,7 +17,7 @@ use crate::translated;
 const MAX_SCRIPT_BYTES: usize = 16 << 20;
 /// The most bytes that a table of contents may have: that of a million tables has fewer.
 const MAX_CONTENTS_BYTES: usize = 1 << 29;
-/// How a tar begins that has its table of contents first.
+/// The beginning of a tar that has its table of contents first.
 const TAR_TOC: &[u8] = b"toc.dat\0";
 
 /// Passes the same bytes on, if they define what was recorded.

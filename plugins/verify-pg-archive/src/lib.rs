@@ -34,7 +34,7 @@ use crate::recorded::Recorded;
 
 /// Under which key of the details the facts stand.
 pub const DETAILS: &str = "archive";
-/// What it does, as manifests have it.
+/// The work of this judge, as manifests name it.
 const METHOD: &str = "read to its end";
 
 /// `{ type = "pg_archive" }`: judge with Longshore's own reader.

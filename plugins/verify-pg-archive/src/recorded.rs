@@ -1,4 +1,4 @@
-//! What was decoded, compared with what was recorded of the same bytes while they were dumped.
+//! The decoded content, compared with the record of the same bytes from their dump.
 //!
 //! Nothing but the bytes decides what is found, so every difference is damage. Records of versions
 //! that knew no definitions are compared by what a drill compares: rows, large objects and
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::{DETAILS, METHOD};
 
-/// What details record of a dump.
+/// The record of a dump in its details.
 pub(crate) struct Recorded {
     facts: Facts,
     has_definitions: bool,

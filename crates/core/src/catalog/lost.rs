@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Kind, Result};
 
-/// How many files may fail before the destination counts as lost.
+/// The number of files that may fail before the destination counts as lost.
 const MOST: usize = 8;
 
 /// Counts the files that could not be read.

@@ -10,9 +10,9 @@ use crate::key::{Key, Stamp};
 use crate::retention::{CLOCK_TOLERANCE, Hold};
 use crate::stage::Store;
 
-/// How long at most a restore wants its backup to stay without another word.
+/// The longest time that a mark of a restore keeps its backup.
 const LONGEST_RESTORE: TimeDelta = TimeDelta::days(7);
-/// How far ahead a mark may be dated by a clock that is wrong, and not by a person.
+/// The furthest that a wrong clock dates a mark ahead.
 const PLAUSIBLE: TimeDelta = TimeDelta::days(7);
 
 /// What the marks of one backup say together.
@@ -36,7 +36,7 @@ pub struct Marks {
     pub(crate) ahead: BTreeSet<MarkName>,
     /// Marks that cannot be read, and why, in words.
     pub unread: Vec<(MarkName, String)>,
-    /// Whether a mark states damage that is dated a little ahead: by the clock of another host, it may be true.
+    /// True if a mark states damage that is dated a little ahead: by the clock of another host, it may be true.
     pub(crate) doubted: bool,
 }
 
@@ -46,7 +46,7 @@ impl Marks {
         Self { held, ..Self::default() }
     }
 
-    /// What marks say at `now`; of those whose names do not tell, the content is fetched. One that cannot be read holds its backup. A
+    /// Sums up the marks at `now`, and fetches the content of those whose names do not suffice. One that cannot be read holds its backup. A
     /// failed connection is an error once `lost` says so.
     pub async fn read(
         store: &dyn Store,
@@ -93,7 +93,7 @@ impl Marks {
                 }
                 Says::Withdrawn => {
                     let of = |label: &String| marks.names.iter().find(|name| name.label() == *label).cloned();
-                    // What is found later is not withdrawn before.
+                    // A withdrawal says nothing of later marks.
                     let withdrawn = mark.withdraws.iter().filter_map(of).filter(|wrong| wrong.time <= name.time);
                     let withdrawn: Vec<MarkName> = withdrawn.collect();
                     marks.withdrawn.extend(withdrawn);
@@ -134,7 +134,7 @@ impl Marks {
         self.names.iter().filter(|name| !self.ahead.contains(name)).map(|name| name.time).max()
     }
 
-    /// Whether marks are dated in the future.
+    /// Returns whether marks are dated in the future.
     pub fn are_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }
@@ -155,7 +155,7 @@ impl Marks {
         found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
     }
 
-    /// Whether its decoded content was found to differ from its record, and nothing found it whole
+    /// Returns whether its decoded content was found to differ from its record, and nothing found it whole
     /// since.
     pub fn differs(&self) -> bool {
         let found = self.counting(Says::Damaged).filter(|name| self.by_decoding.contains(name));

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::plan::CLOCK_TOLERANCE;
 use crate::key::BackupName;
 
-/// How long after its begin a run may take to choose the time that its backups carry.
+/// The longest that a run takes from its begin to choose the time of its backups.
 const BEGINNING: TimeDelta = TimeDelta::minutes(1);
 
 /// The runs of one job that this host has reports of, kept where no destination can write.

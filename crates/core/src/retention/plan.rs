@@ -214,7 +214,7 @@ impl Judged<'_> {
     }
 }
 
-/// What is known of this host's clock where the newest good backup is ahead of it.
+/// The evidence on this host's clock where the newest good backup is ahead of it.
 enum Clock {
     /// A run of this host is as new as the clock: another clock was wrong.
     Right,
@@ -384,7 +384,7 @@ fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, most: u64) -> u64 {
     let mut total: u128 = 0;
     let mut needing: HashMap<Place, usize> = needs.outside().map(|(place, _)| (place, 1)).collect();
     for (history, place) in &staying {
-        // What others put there makes no room for itself.
+        // Backups of unknown origin take no room.
         if !judged[*history].reasons[*place].contains(&Reason::Unproven) {
             total += u128::from(judged[*history].newest_first[*place].bytes);
         }

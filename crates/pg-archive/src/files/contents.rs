@@ -105,7 +105,7 @@ impl Contents {
         }
     }
 
-    /// Whether files may be compressed like this. Those that pg_dump left uncompressed may be compressed afterwards, its manual says, and
+    /// Returns whether files may be compressed like this. Those that pg_dump left uncompressed may be compressed afterwards, its manual says, and
     /// those that it compressed may be uncompressed: every pg_restore looks for the bare name first.
     pub(crate) fn judge(&self, form: Form) -> Result<(), Flaw> {
         let expected = self.form();

@@ -5,7 +5,7 @@ use crate::definitions::{Definition, Definitions, Hasher, beginning, hex};
 use crate::script::OPEN_LARGE_OBJECT;
 use crate::sql::Strings;
 
-/// How many of a statement's first bytes show its kind.
+/// The number of first bytes of a statement that show its kind.
 const HEAD_BYTES: usize = 32;
 /// What every comment before an object begins with, and what follows its name, kind and schema
 /// there.
@@ -13,7 +13,7 @@ const NAME: &str = "-- Name: ";
 const KIND: &str = "; Type: ";
 const SCHEMA: &str = "; Schema: ";
 const OWNER: &str = "; Owner: ";
-/// How comments begin behind which a statement belongs to no object.
+/// The beginnings of comments after which a statement belongs to no object.
 const ASIDE: [&[u8]; 2] = [b"-- Data for Name: ", b"-- PostgreSQL database "];
 /// Calls that make and fill large objects. There may be millions, so they have one digest together.
 const LARGE_OBJECT: [&[u8]; 4] = [
@@ -36,7 +36,7 @@ pub(crate) struct Defined {
     /// The first bytes of the statement that is open, until there are enough to know its kind.
     head: Vec<u8>,
     open: Open,
-    /// How many bytes the names take that were taken since they were asked for.
+    /// Returns the bytes of the names that were added since the last call.
     kept: usize,
 }
 
@@ -91,7 +91,7 @@ impl Defined {
         }
     }
 
-    /// How many bytes were kept since this was asked last.
+    /// Returns the bytes that were kept since the last call.
     pub(crate) fn kept(&mut self) -> usize {
         std::mem::take(&mut self.kept)
     }

@@ -161,7 +161,7 @@ impl Lexer {
         self.at_line_start
     }
 
-    /// Whether a statement is open, rather than a comment between statements.
+    /// Returns whether a statement is open, rather than a comment between statements.
     pub(crate) fn is_in_statement(&self) -> bool {
         match self.state {
             State::Between | State::Comment | State::Command => false,

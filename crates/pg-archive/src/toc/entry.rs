@@ -83,7 +83,7 @@ impl Entry {
         self.is_listed().then(|| self.list_line())
     }
 
-    /// Whether `pg_restore --list` shows it.
+    /// Returns whether `pg_restore --list` shows it.
     pub(super) fn is_listed(&self) -> bool {
         let of_database = || self.name.starts_with("DATABASE ");
         let of_large_object = || self.name.starts_with("LARGE OBJECT");

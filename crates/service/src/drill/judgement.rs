@@ -38,7 +38,7 @@ pub(super) fn failures(left_out: &[LeftOut], comparisons: &[Comparison]) -> Vec<
     left_out.iter().filter_map(failure).filter(|failure| !is_of_source(failure)).collect()
 }
 
-/// Whether the rows of all tables were compared, and are the same.
+/// Returns whether the rows of all tables were compared, and are the same.
 fn are_as_dumped(comparisons: &[Comparison]) -> bool {
     let mut of_rows = comparisons
         .iter()

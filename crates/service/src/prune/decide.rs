@@ -37,12 +37,12 @@ type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
 /// What is needed, each with those that need it.
 pub(super) type Needed = BTreeMap<BackupName, BTreeSet<BackupName>>;
 
-/// What this host knows of the backups at a destination, besides what lies there.
+/// The knowledge of this host about the backups at a destination.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// The time by its clock.
     pub(super) now: DateTime<Utc>,
-    /// Whether a person has said that the clock is right.
+    /// True if a person has said that the clock is right.
     pub(super) trust_clock: bool,
     /// Holds that were deleted there.
     pub(super) lost_holds: BTreeMap<BackupName, Hold>,

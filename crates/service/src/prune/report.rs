@@ -23,7 +23,7 @@ pub struct Pruned {
     pub swept: Vec<Swept>,
     /// What went wrong besides, or should be looked at.
     pub problems: Vec<Problem>,
-    /// What its owner should hear, and what failed nothing.
+    /// Warnings that fail nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Problem>,
     /// Why nothing could be decided, if so.

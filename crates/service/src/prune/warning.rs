@@ -1,4 +1,4 @@
-//! What a prune warns of: backups of unknown origin, and holds that were deleted.
+//! Warnings of a prune: backups of unknown origin, and holds that were deleted.
 
 use longshore_core::key::BackupName;
 use longshore_core::mark::RememberedHold;
@@ -7,7 +7,7 @@ use longshore_core::retention::{Hold, Reason};
 use super::report::SeriesPruned;
 use crate::problem::Problem;
 
-/// How many backups are named.
+/// The number of backups that are named.
 const NAMED: usize = 3;
 
 /// Returns the warning that this host knows no runs of a job.

@@ -43,7 +43,7 @@ impl Delivery {
     pub(super) fn of(config: &Config, job: &Job) -> Self {
         let destination = |name: &String| {
             let destination = config.destinations.get(name)?.clone();
-            // What cannot be read is not compared: the run itself reports it.
+            // An unreadable destination is not compared: the run itself reports it.
             let mount_point = Memory::look(config, name).ok().and_then(|memory| memory.mount_point);
             Some((name.clone(), destination, job.retention.get(name).cloned(), mount_point))
         };

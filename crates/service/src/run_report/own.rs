@@ -15,7 +15,7 @@ use super::under_way::RUN;
 use crate::config::{Config, Job};
 use crate::opened::{Opened, opened};
 
-/// What this host knows of the backups of a job.
+/// The knowledge of this host about the backups of a job.
 pub(crate) struct Known {
     runs: OwnRuns,
     opened: Vec<Opened>,

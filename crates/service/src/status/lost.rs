@@ -1,4 +1,4 @@
-//! What a destination lost since this host looked last: backups, and holds.
+//! Backups and holds that a destination lost since this host looked last.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! What a read-back finds beside the bytes of backups: marks that cannot be read, holds that were
+//! Findings of a read-back beside the bytes of backups: marks that cannot be read, holds that were
 //! deleted, and locked versions that a deletion hides.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::run_report::Known;
 /// The most bytes that a mark may have which is the record of a drill.
 const MAX_MARK_BYTES: usize = 64 << 20;
 
-/// What this host knows of the backups of its jobs, read when it is first needed.
+/// The knowledge of this host about the backups of its jobs.
 pub(super) struct Origins<'a> {
     config: &'a Config,
     known: BTreeMap<&'a str, Option<Known>>,
@@ -51,7 +51,7 @@ impl<'a> Origins<'a> {
     }
 }
 
-/// What is to be reported of a destination besides the backups that were read.
+/// Returns the findings about a destination besides the backups that were read.
 pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> Vec<ReadBack> {
     let mut all = Vec::new();
     let told = |name: &str, error: &Error| ReadBack { damaged: false, ..unread(&at.name, name, error) };

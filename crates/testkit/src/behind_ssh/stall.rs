@@ -12,9 +12,9 @@ use super::{Reach, files, key, soon};
 use crate::sshd::Sshd;
 use crate::stream::{random, random_bytes};
 
-/// How long a host may be silent.
+/// The time that a host may be silent.
 const STALL_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long giving it up may take: the connection that ends, and one more that is tried in its place.
+/// The limit of a test: the connection that ends, and one more in its place.
 const LIMIT: Duration = Duration::from_secs(16);
 
 pub async fn a_host_that_stalls_is_given_up_in_time(reach: &Reach) {

@@ -19,7 +19,7 @@ impl Prune {
         prune
     }
 
-    /// What a run does at its end that made these backups.
+    /// Ends a run as the one that made these backups.
     async fn after_run(&self, made: &[BackupName]) -> Result<Pruned> {
         let at = catalogued(&self.store).await;
         let job = self.config.jobs.values().next().unwrap();
