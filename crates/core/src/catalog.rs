@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::lost::Lost;
 use crate::adopt::{Adopted, Refusal};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::key::{BackupName, Key, PAGE};
 use crate::manifest::Manifest;
 use crate::mark::{MarkName, Marks};
@@ -131,6 +131,12 @@ impl Backup {
 }
 
 impl Catalog {
+    /// Returns the manifests that the destination did not hand out. Unlike one that is damaged or of a
+    /// later version, each may be that of a good backup.
+    pub fn denied(&self) -> impl Iterator<Item = &(Key, Error)> {
+        self.unreadable.iter().filter(|(_, error)| !matches!(error.kind(), Kind::Corrupt | Kind::Refused))
+    }
+
     /// Reads the catalog of a destination. A listing or a connection that fails is an error: a catalog is whole or there is none.
     /// A few manifests that are damaged or cannot be read are reported beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {

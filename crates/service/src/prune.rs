@@ -299,6 +299,7 @@ async fn of_owners_after(
         memory.remember_holds(&at.catalog, now);
         problems.extend(memory.keep().err().as_ref().map(Problem::from));
     }
+    problems.extend(warning::denied(&at.catalog, owners));
     if adopting(owners).next().is_some() {
         for (key, refusal) in &at.catalog.not_adopted {
             if matches!(refusal, Refusal::ClaimedByAll(_)) {

@@ -1,7 +1,10 @@
 //! Bringing every destination of a job to the same backups, by copying what one has and another lacks, sealed as it is.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -233,6 +236,17 @@ struct Planned<'a> {
     to: &'a Catalogued,
     /// Where it lies whole, the first choice first.
     from: Vec<&'a Catalogued>,
+    /// What to do with files of it that lie there without a manifest.
+    remnant: Remnant,
+}
+
+/// The treatment of what an interrupted copy or repair left of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remnant {
+    /// Its files stay, and the copy goes on from them.
+    Kept,
+    /// The same, but a file that has other bytes is replaced.
+    Replaced,
 }
 
 impl Planned<'_> {
@@ -289,6 +303,8 @@ fn plan<'a>(
             .iter()
             .filter_map(|(key, error)| Some((BackupName::of_manifest(key)?, error)))
             .collect();
+        let remnants: BTreeSet<_> =
+            at.catalog.orphans.iter().filter_map(|entry| BackupName::of_file(&entry.key)).collect();
         let is_corrupt = |name: &BackupName| unreadable.get(name).is_some_and(|error| error.kind() == Kind::Corrupt);
         let mut copies = Vec::new();
         for (name, holders) in &whole {
@@ -302,7 +318,15 @@ fn plan<'a>(
                 Some(_) => continue,
             };
             if why == Why::Missing || repair == Repair::Yes {
-                copies.push(Planned { backup, why, to: at, from: holders.iter().map(|(at, _)| *at).collect() });
+                let is_replaced = repair == Repair::Yes && remnants.contains(*name);
+                let remnant = if is_replaced { Remnant::Replaced } else { Remnant::Kept };
+                copies.push(Planned {
+                    backup,
+                    why,
+                    to: at,
+                    from: holders.iter().map(|(at, _)| *at).collect(),
+                    remnant,
+                });
             }
         }
         for (name, own) in here {
@@ -315,15 +339,18 @@ fn plan<'a>(
                 });
             }
         }
+        // Whether a manifest that the destination does not hand out is good is not known.
+        let denied: BTreeSet<_> = at.catalog.denied().filter_map(|(key, _)| BackupName::of_manifest(key)).collect();
         let is_told = |name: &&BackupName| {
             let is_ours = whole.keys().any(|other| other.manifest().folder() == name.manifest().folder());
-            is_corrupt(name) && is_ours && (repair == Repair::No || !whole.contains_key(*name))
+            let is_mended = repair == Repair::Yes && whole.contains_key(*name);
+            is_ours && (denied.contains(*name) || (is_corrupt(name) && !is_mended))
         };
         plan.hopeless.extend(unreadable.keys().filter(is_told).map(|name| Unhealed {
             destination: at.name.clone(),
             name: Some(name.clone()),
             error: Problem::from(unreadable[name]),
-            damaged: true,
+            damaged: is_corrupt(name),
         }));
         let gone = prune::would_go(job, known, at, copies.iter().map(|planned| planned.backup))?;
         copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
@@ -385,7 +412,12 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Da
         Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has it whole"));
     for from in &planned.from {
         result = match planned.why {
-            Why::Missing => copy(&*from.store, to, planned.backup, progress).await,
+            Why::Missing => match copy(&*from.store, to, planned.backup, progress).await {
+                Err(error) if error.kind() == Kind::AlreadyExists && planned.remnant == Remnant::Replaced => {
+                    replace(&*from.store, to, planned.backup, progress).await
+                }
+                copied => copied,
+            },
             Why::Damaged => mend(from, planned, progress).await,
         };
         match &result {
@@ -413,82 +445,4 @@ async fn blamed(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>
         Ok(()) => error,
         Err(unnoted) => error.because(unnoted),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-
-    use super::*;
-    use crate::sample::{catalogued, job, with_backup};
-
-    #[tokio::test]
-    async fn what_cannot_be_read_is_neither_damaged_nor_passed_over() {
-        let ((store, at), job) = (with_backup().await, job(None));
-        let (found, unread) = damaged(&job, std::slice::from_ref(&at), Mode::Act, &unwatched()).await;
-        assert_eq!((found.len(), unread.len()), (0, 0));
-        store.fault(Operation::Fetch, Fault::FailAfter(1));
-        let (found, unread) = damaged(&job, &[at], Mode::Act, &unwatched()).await;
-        assert_eq!((found.len(), unread.len()), (0, 1));
-        let synced = Synced { copies: Vec::new(), problems: unread };
-        assert!(!synced.succeeded() && !synced.problems[0].damaged);
-    }
-
-    #[tokio::test]
-    async fn what_was_noted_as_damaged_is_told_until_it_is_read_again_and_found_sound() {
-        let (store, _) = with_backup().await;
-        let name = crate::sample::manifest().name().unwrap();
-        mark(None, "a bit flipped").put(&store, &name, Says::Damaged, Utc::now()).await.unwrap();
-        let at = [catalogued(&store).await];
-        let planned = plan(&job(None), None, &at, &BTreeMap::new(), Repair::No).unwrap();
-        assert!(planned.hopeless.len() == 1 && planned.hopeless[0].damaged);
-        let (found, _) = damaged(&job(None), &at, Mode::Act, &unwatched()).await;
-        assert!(found.is_empty());
-        assert!(catalogued(&store).await.catalog.backups().all(Backup::is_good));
-    }
-
-    #[tokio::test]
-    async fn what_was_mended_is_good_again_whatever_was_noted_in_the_same_second() {
-        let ((good, good_at), (bad, _)) = (with_backup().await, with_backup().await);
-        drop(good);
-        let manifest = crate::sample::manifest();
-        bad.put(&manifest.artifact.key, "abd");
-        let bad_at = catalogued(&bad).await;
-        let (found, _) = damaged(&job(None), std::slice::from_ref(&bad_at), Mode::Act, &unwatched()).await;
-        assert_eq!(found.len(), 1);
-        assert!(!catalogued(&bad).await.catalog.backups().all(Backup::is_good));
-        let backup = good_at.catalog.backups().next().unwrap();
-        let planned = Planned { backup, why: Why::Damaged, to: &bad_at, from: vec![&good_at] };
-        let (copied, damaged) = one(&planned, &unwatched()).await;
-        assert!(copied.error.is_none() && damaged.is_empty());
-        assert!(catalogued(&bad).await.catalog.backups().all(Backup::is_good));
-    }
-
-    #[tokio::test]
-    async fn a_source_that_is_damaged_is_told_and_noted_and_another_serves() {
-        let ((good, good_at), (bad, _), to) = (with_backup().await, with_backup().await, MemoryStore::new());
-        bad.put(&crate::sample::manifest().artifact.key, "abd");
-        let named = async |name: &str, store| Catalogued { name: name.to_owned(), ..catalogued(store).await };
-        let (good_at, bad_at, to_at) =
-            (Catalogued { name: "good".to_owned(), ..good_at }, named("bad", &bad).await, named("to", &to).await);
-        let backup = good_at.catalog.backups().next().unwrap();
-        let planned = Planned { backup, why: Why::Missing, to: &to_at, from: vec![&bad_at, &good_at] };
-        let (copied, damaged) = one(&planned, &unwatched()).await;
-        assert!(copied.error.is_none() && copied.from == "good", "{copied:?}");
-        assert!(damaged.keys().eq([&("bad".to_owned(), backup.name.clone())]), "{damaged:?}");
-        assert!(!catalogued(&bad).await.catalog.backups().any(Backup::is_good));
-        assert!(catalogued(&to).await.catalog.backups().all(Backup::is_good));
-        assert!(catalogued(&good).await.catalog.backups().all(Backup::is_good));
-    }
-
-    #[tokio::test]
-    async fn a_destination_that_damages_what_it_takes_is_no_fault_of_the_source() {
-        let ((_, good_at), to) = (with_backup().await, MemoryStore::new());
-        to.fault(Operation::Ship, Fault::Vanish);
-        let to_at = catalogued(&to).await;
-        let backup = good_at.catalog.backups().next().unwrap();
-        let planned = Planned { backup, why: Why::Missing, to: &to_at, from: vec![&good_at] };
-        let (copied, damaged) = one(&planned, &unwatched()).await;
-        assert!(copied.error.is_some() && damaged.is_empty(), "{copied:?}");
-    }
 }

@@ -26,7 +26,8 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
     // As it lies there: who wrote it may have known more than this program does.
     let written = collect(from.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await?;
     let manifest = Manifest::from_bytes(&key, &written)?;
-    for file in manifest.files() {
+    // Details first: an artifact whose copy is interrupted is known as Longshore's by them.
+    for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
         let body = heard(sealed(from, &file).await?, Arc::clone(progress));
         match to.ship(&file.key, body).await {
             Err(error) if error.kind() == Kind::AlreadyExists && is_there(to, &file).await => {}

@@ -1,9 +1,11 @@
-//! Warnings of a prune: backups of unknown origin, and holds that were deleted.
+//! Warnings of a prune: manifests that cannot be read, backups of unknown origin, deleted holds.
 
-use longshore_core::key::BackupName;
+use longshore_core::catalog::Catalog;
+use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::RememberedHold;
 use longshore_core::retention::{Hold, Reason};
 
+use super::owner::Owner;
 use super::report::SeriesPruned;
 use crate::problem::Problem;
 
@@ -18,6 +20,21 @@ pub(super) fn unknown_runs(job: &str) -> Problem {
         ),
         hint: Some("keep state_dir from one run to the next: retention then counts this host's own backups".to_owned()),
     }
+}
+
+/// Returns a problem for each manifest of the owners' clusters that the destination did not hand out:
+/// its backup, and what that needs, stay.
+pub(super) fn denied(catalog: &Catalog, owners: &[Owner<'_>]) -> Vec<Problem> {
+    let clusters: Vec<_> =
+        owners.iter().filter_map(|owner| owner.job()).map(|job| job.site.cluster.name.as_str()).collect();
+    let is_of_owner = |key: &Key| key.as_str().split('/').next().is_some_and(|cluster| clusters.contains(&cluster));
+    let denied = catalog.denied().filter(|(key, _)| is_of_owner(key));
+    denied
+        .map(|(key, error)| Problem {
+            message: format!("{key}: cannot be read, so its backup was not pruned: {}", error.chain()),
+            hint: error.remedy().map(str::to_owned),
+        })
+        .collect()
 }
 
 /// Returns the warning of backups that no run of this host made, if a series has any.
