@@ -1,6 +1,8 @@
 //! Reading backups back: sizes, digests, and, where they can be opened, a decode to the end.
 
 mod remark;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,9 +16,9 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
 use longshore_core::mark::{Mark, Says};
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, is_damage, read_back};
+use longshore_core::pipeline::{Depth, is_damage, prove, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
-use longshore_core::progress::{Place, Progress};
+use longshore_core::progress::{Place, Progress, unwatched};
 use longshore_core::stage::{Decrypt, Store, Verify};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -183,8 +185,12 @@ impl Reader<'_> {
     /// How many bytes a read-back of a backup counts: of plaintext where that is decoded, else of what lies there.
     fn bytes(&self, backup: &Backup) -> u64 {
         let artifact = &backup.manifest.artifact;
-        let is_opened = artifact.encryption.is_none() || !self.identities.is_empty();
-        if is_opened { artifact.plaintext.bytes } else { artifact.sealed.bytes }
+        if self.opens(backup) { artifact.plaintext.bytes } else { artifact.sealed.bytes }
+    }
+
+    /// Returns whether a backup is decoded, rather than compared with the digest of its sealed bytes.
+    fn opens(&self, backup: &Backup) -> bool {
+        backup.manifest.artifact.encryption.is_none() || !self.identities.is_empty()
     }
 
     /// What became of one backup's read-back, or nothing if the backup is no more.
@@ -204,16 +210,22 @@ impl Reader<'_> {
             judges.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
             let read = read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await?;
             expect_named(&backup.manifest)?;
-            if read.depth == Depth::Decoded {
-                found_by = Depth::Decoded;
-                // Details of another backup are damage, also where nothing was found to compare.
-                record(self.registry, self.identities, &*at.store, backup).await?;
+            if read.depth == Depth::Sealed {
+                return Ok((read, false));
             }
-            let compared =
-                expect_decoded(self.registry, self.identities, &*at.store, backup, &judges, &read.findings).await?;
+            found_by = Depth::Decoded;
+            // Details of another backup are damage, also where nothing was found to compare.
+            let recorded = record(self.registry, self.identities, &*at.store, backup).await?;
+            let compared = expect_decoded(backup, recorded.as_ref(), &judges, &read.findings)?;
             Ok::<_, Error>((read, compared))
         };
-        let (read, compared, error) = match read.await {
+        let read = read.await;
+        let is_damaged = read.as_ref().is_err_and(is_damage);
+        if is_damaged && self.opens(backup) && prove(&*at.store, backup, &unwatched()).await.is_ok() {
+            // The sealed bytes are as they were shipped: only those who decode them find the damage.
+            found_by = Depth::Decoded;
+        }
+        let (read, compared, error) = match read {
             Ok((read, compared)) => (Some(read), compared, None),
             Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
             Err(error) => (None, false, Some(error)),
@@ -324,161 +336,4 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
 /// Whether a destination has nothing under a key.
 fn is_lost(error: &Error) -> bool {
     error.kind() == Kind::NotFound && error.stage() == Stage::Ship
-}
-
-#[cfg(test)]
-mod tests {
-    use longshore_core::plugin::{Ask, Passphrase, Plugin};
-    use longshore_testkit::memory::{Fault, Operation};
-    use longshore_testkit::stage::Judge;
-    use secrecy::SecretString;
-
-    use super::*;
-    use crate::sample::{job, with_backup};
-
-    /// Rejects whatever it can open.
-    #[derive(Clone, serde::Deserialize)]
-    struct Rejects {}
-
-    impl Plugin<dyn Verify> for Rejects {
-        const TYPE: &'static str = "rejects";
-
-        fn build(self, _: &Site) -> Result<Box<dyn Verify>> {
-            Ok(Box::new(Judge::Rejects))
-        }
-    }
-
-    struct Nobody;
-
-    impl Ask for Nobody {
-        fn secret(&self, _: &str) -> Option<SecretString> {
-            None
-        }
-    }
-
-    fn registry() -> Registry {
-        let mut registry = Registry { default_verify: Rejects::TYPE, ..Registry::default() };
-        registry.verify.add::<Rejects>();
-        registry
-    }
-
-    async fn read(at: &Catalogued) -> Option<ReadBack> {
-        let registry = registry();
-        let config = Config::default();
-        let identities =
-            Identities { files: Vec::new(), texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
-        let reader = Reader {
-            config: &config,
-            registry: &registry,
-            identities: &identities,
-            scratch_dir: None,
-            progress: longshore_core::progress::unwatched(),
-        };
-        reader.one(at, at.catalog.backups().next().unwrap()).await
-    }
-
-    #[tokio::test]
-    async fn a_backup_that_is_pruned_while_others_are_read_is_left_out() {
-        let (store, at) = with_backup().await;
-        assert_eq!(read(&at).await.unwrap().depth, Some(Depth::Sealed));
-        for key in at.catalog.backups().next().unwrap().manifest.keys().unwrap() {
-            store.lose(&key);
-        }
-        assert!(read(&at).await.is_none());
-    }
-
-    #[tokio::test]
-    async fn what_is_found_is_noted_beside_the_backup_once_and_again_when_it_changes() {
-        let (store, _) = with_backup().await;
-        let artifact = crate::sample::manifest().artifact.key;
-        let marks = || async {
-            let at = crate::sample::catalogued(&store).await;
-            let backup = at.catalog.backups().next().unwrap();
-            (backup.marks.names.len(), backup.marks.verified(), backup.is_good())
-        };
-        for (content, expected) in
-            [("abc", (1, true, true)), ("abc", (1, true, true)), ("abd", (2, false, false)), ("abc", (3, true, true))]
-        {
-            store.put(&artifact, content);
-            let at = crate::sample::catalogued(&store).await;
-            let read = read(&at).await.unwrap();
-            assert!(read.unmarked.is_none(), "{read:?}");
-            assert_eq!(marks().await, expected, "{content}");
-        }
-    }
-
-    #[tokio::test]
-    async fn sealed_bytes_take_no_decoded_damage_back() {
-        let (store, _) = with_backup().await;
-        let differs = Error::new(Stage::Verify, Kind::Corrupt, "appdb", "1 difference").because("table orders");
-        let noted = async |found_by, error: Option<&Error>| {
-            let at = crate::sample::catalogued(&store).await;
-            note(&at, at.catalog.backups().next().unwrap(), found_by, error).await.unwrap();
-            let at = crate::sample::catalogued(&store).await;
-            let backup = at.catalog.backups().next().unwrap();
-            (backup.marks.names.len(), backup.marks.differs(), backup.is_good())
-        };
-        let unsealed = Error::new(Stage::Verify, Kind::Corrupt, "appdb", "other bytes");
-        assert_eq!(noted(Depth::Sealed, Some(&unsealed)).await, (1, false, false));
-        assert_eq!(noted(Depth::Decoded, Some(&differs)).await, (2, true, false));
-        assert_eq!(noted(Depth::Decoded, Some(&differs)).await, (2, true, false));
-        assert_eq!(noted(Depth::Sealed, None).await, (2, true, false));
-        assert_eq!(noted(Depth::Decoded, None).await, (3, false, true));
-        let at = crate::sample::catalogued(&store).await;
-        let names = &at.catalog.backups().next().unwrap().marks.names;
-        let marks: Vec<String> = names
-            .iter()
-            .map(|name| String::from_utf8(store.get(&name.key().unwrap()).unwrap().to_vec()).unwrap())
-            .collect();
-        assert!(marks.iter().any(|mark| mark.contains("1 difference")), "{marks:?}");
-        assert!(!marks.iter().any(|mark| mark.contains("orders")), "{marks:?}");
-    }
-
-    #[tokio::test]
-    async fn where_nothing_may_be_written_what_is_found_is_told_all_the_same() {
-        let (store, at) = with_backup().await;
-        store.fault(Operation::Ship, Fault::Deny);
-        let read = read(&at).await.unwrap();
-        assert!(read.error.is_none() && read.unmarked.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_backup_that_lost_its_artifact_and_not_its_manifest_is_damaged() {
-        let (store, at) = with_backup().await;
-        store.lose(&at.catalog.backups().next().unwrap().manifest.artifact.key);
-        assert!(read(&at).await.unwrap().damaged);
-    }
-
-    #[test]
-    fn a_job_that_names_no_judge_leaves_its_runs_unjudged_and_its_read_backs_to_the_default() {
-        let job = Job { verify: Some(Vec::new()), ..job(None) };
-        assert_eq!(judges(&registry(), Some(&job), &job.site).unwrap().len(), 0);
-        assert_eq!(reading_judges(&registry(), Some(&job), &job.site).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_sample_takes_others_each_day_until_all_were_read() {
-        let stamp = longshore_core::key::Stamp::parse("2026-06-07_091500").unwrap();
-        let names: Vec<_> = (0..500).map(|n| BackupName::new("main", &format!("app{n}"), stamp).unwrap()).collect();
-        for (percent, days) in [(100, 1), (50, 2), (30, 4), (10, 10), (1, 100)] {
-            let percent = Percent::new(percent).unwrap();
-            let taken = |day| names.iter().filter(move |name| percent.takes(name, day)).count();
-            assert_eq!((0..days).map(taken).sum::<usize>(), names.len());
-            assert_eq!(taken(7), taken(7 + days));
-            assert!(taken(3) < names.len() / days as usize * 2 + 10);
-        }
-        assert!(Percent::new(0).is_none() && Percent::new(101).is_none());
-    }
-
-    #[test]
-    fn an_unreadable_manifest_is_meant_by_its_name_its_subject_and_its_place() {
-        let key = Key::parse("main/my%20app/my%20app-2026-06-07_091500.json").unwrap();
-        for words in ["my app", "my%20app", "main/my%20app", "my%20app-2026-06-07_091500", key.as_str()] {
-            assert!(Which::Named(words.to_owned()).may_mean(&key), "{words}");
-        }
-        for words in ["app", "main", "other/my%20app", "my%20app-2026-06-07_091501"] {
-            assert!(!Which::Named(words.to_owned()).may_mean(&key), "{words}");
-        }
-        assert!(Which::Newest.may_mean(&key) && Which::All.may_mean(&key));
-    }
 }
