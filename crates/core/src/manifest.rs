@@ -247,10 +247,12 @@ impl Manifest {
         BackupName::new(&self.cluster.name, &self.subject.segment(), self.time)
     }
 
-    /// Every key that belongs to the backup, in the order in which to remove them: the manifest first.
+    /// Every key that belongs to the backup, in the order in which to remove them: the manifest
+    /// first, and the details last. As long as the details are there, an artifact without a manifest
+    /// is known as Longshore's.
     pub fn keys(&self) -> Result<Vec<Key>> {
         let details = self.details.iter().map(|details| details.key.clone());
-        Ok(std::iter::once(self.name()?.manifest()).chain(details).chain([self.artifact.key.clone()]).collect())
+        Ok([self.name()?.manifest(), self.artifact.key.clone()].into_iter().chain(details).collect())
     }
 
     /// The files that it speaks of, each with its digest, in the order in which they are shipped.

@@ -83,6 +83,15 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
     if all.is_empty() {
         return Err(Error::new(Stage::Retention, Kind::Usage, name.as_str(), "nobody holds it"));
     }
+    // A manifest that cannot be read there is that of the same backup, which is not marked.
+    for at in &catalogs {
+        let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| *key == name.manifest());
+        all.extend(unreadable.map(|(_, error)| Marked {
+            destination: at.name.clone(),
+            name: name.clone(),
+            error: Some(Problem::from(error)),
+        }));
+    }
     // It may lie where nobody could look, too.
     let elsewhere = errors.iter().map(|error| Marked {
         destination: error.subject().to_owned(),

@@ -1,6 +1,8 @@
 //! Removing what interrupted runs left in a destination: out of sight drafts, spooled files and parts of uploads that are paid for;
 //! in sight artifacts whose manifest never came.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use longshore_core::catalog::Backup;
@@ -68,7 +70,8 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
     let now = Utc::now();
     let known = std::mem::take(&mut memory.orphans);
     let mut due = Vec::new();
-    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &entry.key)) {
+    let detailed = detailed(&at.catalog.orphans);
+    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &detailed, &entry.key)) {
         let since = known.get(key).copied().unwrap_or(now).min(now);
         memory.orphans.insert(key.clone(), since);
         if since < before {
@@ -78,6 +81,8 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
     if due.is_empty() {
         return Ok(Vec::new());
     }
+    // What tells that an artifact is Longshore's outlasts the artifact.
+    due.sort_by_key(|(key, ..)| is_details(key));
     let manifests: Vec<Key> = at
         .store
         .list()
@@ -110,13 +115,27 @@ async fn is_free(store: &dyn Store, key: &Key) -> bool {
     store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
-/// Whether a file without a manifest is Longshore's, beyond doubt. Scripts name dumps as Longshore does, and theirs never have a manifest: a
-/// suffix that only Longshore gives tells them apart, else that the series has backups of this suffix here, of which it is not older.
-fn is_ours(at: &Catalogued, key: &Key) -> bool {
+/// Returns whether a file is the details of a backup.
+fn is_details(key: &Key) -> bool {
+    let suffix = BackupName::of_file(key).and_then(|name| key.as_str().strip_prefix(name.as_str()).map(str::to_owned));
+    suffix.is_some_and(|suffix| suffix.starts_with(".details.json"))
+}
+
+/// Returns the names whose details are there. A mark tells nothing of an artifact: adopted files have marks, too.
+fn detailed(orphans: &[Entry]) -> BTreeSet<BackupName> {
+    let details = orphans.iter().filter(|entry| is_details(&entry.key));
+    details.filter_map(|entry| BackupName::of_file(&entry.key)).collect()
+}
+
+/// Returns whether a file without a manifest is Longshore's, beyond doubt. Scripts name dumps as
+/// Longshore does, and theirs never have a manifest. What tells them apart is a suffix that only
+/// Longshore gives, details beside it, or that the series has backups
+/// of this suffix here, of which it is not older.
+fn is_ours(at: &Catalogued, detailed: &BTreeSet<BackupName>, key: &Key) -> bool {
     let Some(name) = BackupName::of_file(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
     let of_mark = MarkName::of(key).is_some() || MarkName::of_details(key).is_some();
-    if of_mark || suffix.ends_with(".zst.age") || suffix.starts_with(".details.json") {
+    if of_mark || detailed.contains(&name) || suffix.ends_with(".zst.age") {
         return true;
     }
     let like_it = |backup: &Backup| {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`conformance`] | what every destination must prove, a function per behaviour |
 //! | [`memory`] | a destination in memory that fails, hangs and lies damaged on purpose |
+//! | [`injection`] | one fault in one numbered call of all that a piece of work makes |
 //! | [`stream`] | streams that fail on purpose, and ones of any length |
 //! | [`stage`] | a dump, a judge and a seal that do as they are told |
 //! | [`runs`] | backups that are many: when they were made, and files that look like them |
@@ -27,6 +28,7 @@ pub mod conformance;
 pub mod folder;
 pub mod garage;
 pub mod gcs;
+pub mod injection;
 pub mod memory;
 pub mod pgbouncer;
 mod port;

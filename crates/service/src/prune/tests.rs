@@ -343,6 +343,27 @@ async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_gr
 }
 
 #[tokio::test]
+async fn sweep_removes_unsealed_artifacts_beside_details() {
+    let mut prune = Prune::with_days(last(1), 1..=3);
+    let details = Key::parse(&format!("{}.details.json", name("app", 9))).unwrap();
+    let [ours, stranger] = [9, 8].map(|day| name("app", day).artifact(".dump.zst").unwrap());
+    for key in [&ours, &details, &stranger] {
+        prune.store.put(key, "half");
+    }
+    prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = -TimeDelta::seconds(1);
+    // The artifact goes first: without its details it would be left for ever.
+    prune.store.fault_at(Operation::Remove, ours.as_str(), Fault::Deny);
+    prune.store.fault_at(Operation::Remove, details.as_str(), Fault::Deny);
+    prune.prune(&ACT).await;
+    prune.store.heal();
+    assert!(prune.prune(&ACT).await.succeeded());
+    assert_eq!((prune.store.get(&ours), prune.store.get(&details)), (None, None));
+    let order: Vec<_> = prune.store.removed().into_iter().filter(|key| *key == ours || *key == details).collect();
+    assert_eq!(order, [ours, details]);
+    assert!(prune.store.get(&stranger).is_some());
+}
+
+#[tokio::test]
 async fn what_must_stay_and_takes_too_much_is_told() {
     let policy = Policy { max_total_size: Some(longshore_core::quantity::Size::new(5)), ..last(3) };
     let prune = Prune::with_days(policy, 1..=3);

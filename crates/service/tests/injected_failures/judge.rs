@@ -1,0 +1,171 @@
+//! What must hold after every injection, read from the bytes in the destinations and from no
+//! catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use longshore_core::key::{BackupName, Key, PAGE};
+use longshore_core::mark::MarkName;
+use longshore_core::meter::Digest;
+use serde_json::Value;
+
+use crate::stage::{content, subjects};
+use crate::verb::{Told, Verb};
+use crate::world::{Contents, World};
+
+/// How many backups of a series the policy keeps.
+const KEPT: usize = 2;
+
+/// A backup, by destination and name.
+pub(crate) type Named = (String, String);
+
+/// What lies in destinations.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Backups whose bytes are those that were dumped.
+    pub(crate) whole: BTreeSet<Named>,
+    /// Backups whose manifest is there, and whose bytes are not.
+    pub(crate) broken: BTreeSet<Named>,
+    /// Files that belong to no backup.
+    pub(crate) loose: BTreeSet<Named>,
+    /// Files of another program.
+    pub(crate) foreign: BTreeSet<Named>,
+}
+
+/// Reads what lies in destinations.
+pub(crate) fn find(contents: &Contents) -> Found {
+    let mut found = Found::default();
+    for (destination, files) in contents {
+        let named = |name: &str| ((*destination).to_owned(), name.to_owned());
+        let mut claimed = BTreeSet::new();
+        for (key, bytes) in files {
+            let Some(name) = BackupName::of_manifest(key) else { continue };
+            let manifest: Value = serde_json::from_slice(bytes).unwrap();
+            claimed.insert(key.clone());
+            let files = BTreeMap::from_iter(files.iter().map(|(key, bytes)| (key.as_str(), bytes)));
+            let of_backup = [&manifest["artifact"], &manifest["details"]];
+            claimed.extend(of_backup.iter().map(|file| Key::parse(file["key"].as_str().unwrap()).unwrap()));
+            let sound = of_backup.iter().all(|file| {
+                files.get(file["key"].as_str().unwrap()).is_some_and(|bytes| is_digest(&file["sealed"], bytes))
+            });
+            let artifact = files.get(manifest["artifact"]["key"].as_str().unwrap());
+            let dumped =
+                subjects().into_iter().find(|subject| name.as_str().contains(&format!("/{}/", subject.segment())));
+            let opened = artifact.map(|bytes| bytes.iter().map(|byte| byte ^ 0x5A).collect::<Bytes>());
+            let whole = sound && opened == dumped.as_ref().map(content);
+            if whole { &mut found.whole } else { &mut found.broken }.insert(named(name.as_str()));
+        }
+        for key in files.keys().filter(|key| !claimed.contains(*key)) {
+            let of_mark = MarkName::of(key).or_else(|| MarkName::of_details(key));
+            let is_marked = |mark: MarkName| claimed.contains(&mark.backup.manifest());
+            if key.as_str().starts_with("old/") {
+                found.foreign.insert(named(key.as_str()));
+            } else if key.as_str() != PAGE && !of_mark.is_some_and(is_marked) {
+                found.loose.insert(named(key.as_str()));
+            }
+        }
+    }
+    found
+}
+
+fn is_digest(expected: &Value, bytes: &Bytes) -> bool {
+    expected["bytes"] == bytes.len() && expected["sha256"].as_str() == Some(Digest::of(bytes).hex())
+}
+
+/// What a verb does where nothing fails.
+pub(crate) struct Reference {
+    pub(crate) before: Found,
+    pub(crate) after: Found,
+    pub(crate) calls: Vec<String>,
+}
+
+impl Reference {
+    /// What it removes.
+    fn removed(&self) -> BTreeSet<&Named> {
+        let before = self.before.whole.iter().chain(&self.before.foreign);
+        before.filter(|name| !self.after.whole.contains(*name) && !self.after.foreign.contains(*name)).collect()
+    }
+}
+
+/// Says what does not hold after a verb that met a fault.
+pub(crate) fn wrong(
+    verb: Verb,
+    reference: &Reference,
+    world: &World,
+    after: &Contents,
+    told: Option<&Told>,
+) -> Vec<String> {
+    let found = find(after);
+    let mut wrong = Vec::new();
+    for name in found.broken.difference(&reference.before.broken) {
+        wrong.push(format!("{name:?} is visible and not whole"));
+    }
+    let allowed = reference.removed();
+    for name in reference.before.whole.iter().chain(&reference.before.foreign) {
+        let may_go = match verb {
+            // Of a series, the newest two stay, wherever they come from.
+            Verb::Run => newer(&found, name) >= KEPT,
+            _ => allowed.contains(name),
+        };
+        if !found.whole.contains(name) && !found.foreign.contains(name) && !may_go {
+            wrong.push(format!("{name:?} is lost"));
+        }
+    }
+    let marked_damaged = after.iter().flat_map(|(destination, files)| {
+        let marks = files.keys().filter_map(MarkName::of);
+        let damaged = marks.filter(|mark| mark.says == longshore_core::mark::Says::Damaged);
+        damaged.map(|mark| ((*destination).to_owned(), mark.backup.to_string()))
+    });
+    let claimed_damaged = told.iter().flat_map(|told| told.damaged.iter().cloned());
+    for name in marked_damaged.chain(claimed_damaged).filter(|name| !verb.damaged_before().contains(name)) {
+        wrong.push(format!("{name:?} is called damaged, and is not"));
+    }
+    let Some(told) = told else { return wrong };
+    for name in told.sound.iter().filter(|name| !found.whole.contains(*name)) {
+        wrong.push(format!("{name:?} is called sound, and is not"));
+    }
+    if told.success {
+        wrong.extend(promises(verb, reference, world, after, &found));
+    }
+    wrong
+}
+
+/// How many whole backups of a series are newer than one of them at its destination.
+fn newer(found: &Found, (destination, name): &Named) -> usize {
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let is_newer = |(at, other): &&Named| at == destination && other.starts_with(folder) && other > name;
+    found.whole.iter().filter(is_newer).count()
+}
+
+/// Says what a successful end promises and is not so.
+pub(crate) fn promises(
+    verb: Verb,
+    reference: &Reference,
+    world: &World,
+    after: &Contents,
+    found: &Found,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !verb.is_done(world, after) {
+        wrong.push("a success that is none".to_owned());
+    }
+    // Of a run, the time differs.
+    let counted = |found: &Found| {
+        let mut counts: BTreeMap<Named, usize> = BTreeMap::new();
+        for (destination, name) in &found.whole {
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+            *counts.entry((destination.clone(), folder)).or_default() += 1;
+        }
+        counts
+    };
+    let (expected, counts) = (counted(&reference.after), counted(found));
+    let has_all = match verb {
+        // A run before it may have left one that others need.
+        Verb::Run => expected.iter().all(|(series, count)| counts.get(series) >= Some(count)),
+        _ => counts == expected,
+    };
+    if !has_all || found.foreign != reference.after.foreign || found.broken != reference.after.broken {
+        wrong.push(format!("a success that left {counts:?}, where it leaves {expected:?}"));
+    }
+    wrong
+}

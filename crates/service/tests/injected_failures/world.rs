@@ -1,0 +1,208 @@
+//! A world for one injection: two destinations with backups, a server, and a configuration of a
+//! job between them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use bytes::Bytes;
+use longshore_core::key::{BackupName, Key};
+use longshore_core::pipeline::{Destination, Pipeline};
+use longshore_core::plugin::{Ask, Cluster, Identities, IdentityText, Passphrase};
+use longshore_core::progress::unwatched;
+use longshore_core::stage::{Encrypt, Verify};
+use longshore_service::config::Config;
+use longshore_service::registry::Registry;
+use longshore_testkit::injection::Injector;
+use longshore_testkit::injection::store::Injected;
+use longshore_testkit::memory::MemoryStore;
+use longshore_testkit::stage::{Xor, dumped, order};
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+
+use crate::stage::{Asks, Digests, Memory, Places, Restores, Seal, Server, content, subjects};
+
+/// The names of the destinations.
+pub(crate) const DESTINATIONS: [&str; 2] = ["first", "second"];
+
+/// The times of the runs whose backups lie there from the start, the oldest first.
+pub(crate) const TIMES: [&str; 4] =
+    ["2024-03-01_010000", "2024-03-02_010000", "2024-03-03_010000", "2024-03-04_010000"];
+
+/// What the stages of a world have in common.
+pub(crate) struct Shared {
+    pub(crate) injector: Injector,
+    pub(crate) stores: BTreeMap<&'static str, Injected>,
+    /// What was restored, by the subject's name.
+    pub(crate) restored: Mutex<BTreeMap<String, Bytes>>,
+    /// The folder of places to restore to.
+    pub(crate) scratch: PathBuf,
+}
+
+/// The worlds that are there, by the names that configurations give them.
+static WORLDS: LazyLock<Mutex<BTreeMap<String, Arc<Shared>>>> = LazyLock::new(Mutex::default);
+
+impl Shared {
+    /// The world of this name.
+    pub(crate) fn of(name: &str) -> Arc<Self> {
+        Arc::clone(&WORLDS.lock().unwrap()[name])
+    }
+
+    /// The world that a connection names.
+    pub(crate) fn at(cluster: &Cluster) -> Arc<Self> {
+        Self::of(cluster.connection.expose_secret().trim_start_matches("host="))
+    }
+}
+
+/// The content of the destinations, by their names.
+pub(crate) type Contents = BTreeMap<&'static str, BTreeMap<Key, Bytes>>;
+
+/// A world.
+pub(crate) struct World {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) cluster: Cluster,
+    name: String,
+    folder: TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        WORLDS.lock().unwrap().remove(&self.name);
+    }
+}
+
+struct Silent;
+
+impl Ask for Silent {
+    fn secret(&self, _: &str) -> Option<SecretString> {
+        None
+    }
+}
+
+/// What opens the backups.
+pub(crate) fn identities() -> Identities {
+    let text = IdentityText { name: "test".to_owned(), text: "key".into() };
+    Identities { files: Vec::new(), texts: vec![text], passphrase: Passphrase::Unused, ask: Arc::new(Silent) }
+}
+
+fn registry() -> Registry {
+    let mut registry = Registry {
+        default_verify: "digests",
+        default_restore: "restores",
+        default_scratch: "places",
+        default_examine: "asks",
+        ..Registry::default()
+    };
+    registry.dump.add::<Server>();
+    registry.verify.add::<Digests>();
+    registry.encrypt.add::<Seal>();
+    registry.decrypt.add::<Seal>();
+    registry.store.add::<Memory>();
+    registry.restore.add::<Restores>();
+    registry.scratch.add::<Places>();
+    registry.examine.add::<Asks>();
+    registry
+}
+
+impl World {
+    /// A world whose destinations hold this.
+    pub(crate) fn new(contents: &Contents) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("world{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::Builder::new().prefix("longshore-test-").tempdir().unwrap();
+        let (injector, scratch) = (Injector::default(), folder.path().join("scratch"));
+        std::fs::create_dir(&scratch).unwrap();
+        let stores = DESTINATIONS.map(|name| {
+            let store = MemoryStore::new();
+            for (key, bytes) in contents.get(name).into_iter().flatten() {
+                store.put(key, bytes.clone());
+            }
+            (name, Injected::new(name, store, injector.clone()))
+        });
+        let stores = BTreeMap::from(stores);
+        let shared = Arc::new(Shared { injector, stores, restored: Mutex::default(), scratch });
+        WORLDS.lock().unwrap().insert(name.clone(), Arc::clone(&shared));
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, settings(&name, &folder.path().display().to_string())).unwrap();
+        let registry = registry();
+        let config = Config::load(&path, &registry).unwrap();
+        let cluster = config.job(None).unwrap().site.cluster.clone();
+        Self { shared, config, registry, cluster, name, folder }
+    }
+
+    /// What lies in the destinations.
+    pub(crate) fn contents(&self) -> Contents {
+        let of = |store: &Injected| {
+            let store = store.inner();
+            store.keys().into_iter().map(|key| (key.clone(), store.get(&key).unwrap())).collect()
+        };
+        self.shared.stores.iter().map(|(name, store)| (*name, of(store))).collect()
+    }
+
+    /// Returns whether nothing that was made for a drill is left.
+    pub(crate) fn is_scratch_empty(&self) -> bool {
+        std::fs::read_dir(&self.shared.scratch).unwrap().next().is_none()
+    }
+
+    /// Returns the temporary files that writers left in the state folder.
+    pub(crate) fn temporary(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.folder.path().join("state")) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"))).collect()
+    }
+}
+
+fn settings(world: &str, folder: &str) -> String {
+    let destination = |name: &str| {
+        format!(
+            "[destination.{name}]\ntype = 'memory'\nworld = '{world}'\nname = '{name}'\nstall_timeout = '60s'\n\
+             orphan_grace = '1s'\n"
+        )
+    };
+    format!(
+        "lock_dir = '{folder}/locks'\nstate_dir = '{folder}/state'\n\n[cluster.main]\nconnection = 'host={world}'\n\n\
+         {}{}[retention.short]\nkeep_last = 2\n\n[adopt.old]\ndestination = 'first'\n\
+         pattern = 'old/{{database}}-%Y-%m-%d_%H%M%S.dump'\nretention = 'short'\n\n[job.nightly]\ncluster = 'main'\n\
+         dump = [{{ type = 'server', world = '{world}' }}]\nencrypt = {{ type = 'xor' }}\n\
+         compression = {{ method = 'none' }}\nship = ['first', 'second']\nretention = 'short'\n",
+        destination("first"),
+        destination("second"),
+    )
+}
+
+/// What destinations hold after a run at each of these times, and files of another program.
+pub(crate) async fn baseline(times: &[&str]) -> Contents {
+    let stores = DESTINATIONS.map(|name| (name, MemoryStore::new()));
+    let destinations = stores.iter().map(|(name, store)| Destination {
+        name: (*name).to_owned(),
+        store: Arc::new(store.clone()) as Arc<dyn longshore_core::stage::Store>,
+    });
+    let encrypt: Arc<dyn Encrypt> = Arc::new(Xor);
+    let verify: Vec<Arc<dyn Verify>> = vec![Arc::new(Digests {})];
+    let pipeline = Pipeline { verify, encrypt: Some(encrypt), destinations: destinations.collect() };
+    for time in times {
+        let mut globals: Option<BackupName> = None;
+        for subject in subjects() {
+            let mut order = order("nightly", &subject, time);
+            order.run_backups = subjects().len() as u32;
+            if let Some(globals) = &globals {
+                order.needs = DESTINATIONS.map(|name| (name.to_owned(), vec![globals.clone()])).into();
+            }
+            let stream = longshore_core::stream::from_bytes(content(&subject));
+            let shipped = pipeline.back_up(&order, dumped(stream), &unwatched()).await.unwrap();
+            globals.get_or_insert(shipped.name);
+        }
+    }
+    let mut contents: Contents = BTreeMap::new();
+    for (name, store) in stores {
+        contents.insert(name, store.keys().into_iter().map(|key| (key.clone(), store.get(&key).unwrap())).collect());
+    }
+    for day in 1..=4 {
+        let key = Key::parse(&format!("old/legacy-2024-01-0{day}_000000.dump")).unwrap();
+        contents.get_mut("first").unwrap().insert(key, Bytes::from(format!("PGDMP of day {day}")));
+    }
+    contents
+}

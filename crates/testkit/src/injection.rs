@@ -1,0 +1,196 @@
+//! One fault, injected into one numbered call of all that a piece of work makes.
+//!
+//! A first run without a fault counts the calls. Then each call meets each fault once, and the
+//! caller checks what is left: [`Injector`] numbers the calls of everything that shares it, such
+//! as the [`store::Injected`] stores of a test.
+
+pub mod store;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use longshore_core::{Error, Kind, Result, Stage};
+use tokio::sync::watch;
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The call fails before it has an effect.
+    Fails(Kind),
+    /// The call has its effect, and its caller gets an error.
+    FailsAfter,
+    /// Half of the call happens, then it fails.
+    FailsHalf,
+    /// The call never answers, and has no effect.
+    Hangs,
+    /// The call has its effect, and never answers.
+    HangsAfter,
+    /// Half of the call happens, and it never answers.
+    HangsHalf,
+    /// The process dies before the call has an effect.
+    Kill,
+    /// The process dies once the call has had its effect.
+    KillAfter,
+    /// The process dies in the middle of the call.
+    KillHalf,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Fails(Kind::Unavailable),
+        Self::Fails(Kind::Denied),
+        Self::FailsAfter,
+        Self::FailsHalf,
+        Self::Hangs,
+        Self::HangsAfter,
+        Self::HangsHalf,
+        Self::Kill,
+        Self::KillAfter,
+        Self::KillHalf,
+    ];
+
+    /// Whether the process dies of it.
+    pub fn kills(self) -> bool {
+        matches!(self, Self::Kill | Self::KillAfter | Self::KillHalf)
+    }
+
+    /// Whether the call never answers.
+    pub fn hangs(self) -> bool {
+        matches!(self, Self::Hangs | Self::HangsAfter | Self::HangsHalf)
+    }
+}
+
+/// Numbers calls, and injects one fault into one of them. Clones share the numbers.
+#[derive(Debug, Clone)]
+pub struct Injector(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    killed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: Vec<String>,
+    fault: Option<(usize, Fault)>,
+    /// Whether the call that is to go wrong was made.
+    met: bool,
+}
+
+impl Default for Injector {
+    fn default() -> Self {
+        Self(Arc::new(Inner { state: Mutex::default(), killed: watch::Sender::new(false) }))
+    }
+}
+
+impl Injector {
+    /// Forgets the calls so far, and injects a fault into the call of this number, counted from 0;
+    /// none without.
+    pub fn arm(&self, fault: Option<(usize, Fault)>) {
+        *self.state() = State { fault, ..State::default() };
+        self.0.killed.send_replace(false);
+    }
+
+    /// Returns the calls that were made, in words.
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Returns whether the call that was to go wrong was made.
+    pub fn met(&self) -> bool {
+        self.state().met
+    }
+
+    /// Waits until the process dies of a fault. Its owner drops the work then.
+    pub async fn killed(&self) {
+        let mut killed = self.0.killed.subscribe();
+        // The sender lives as long as this injector.
+        if killed.wait_for(|killed| *killed).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Begins a call. A call that is to fail before it has an effect fails here.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the fault of this call is such an error.
+    pub async fn begin(&self, call: String) -> Result<Turn> {
+        let fault = {
+            let mut state = self.state();
+            let number = state.calls.len();
+            state.calls.push(call.clone());
+            let fault = state.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
+            state.met |= fault.is_some();
+            fault
+        };
+        // A process that has died makes no more calls.
+        if *self.0.killed.borrow() {
+            std::future::pending::<()>().await;
+        }
+        match fault {
+            Some(Fault::Fails(kind)) => return Err(failure(&call, kind)),
+            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::Kill) => self.die().await,
+            _ => {}
+        }
+        Ok(Turn { injector: self.clone(), call, fault })
+    }
+
+    async fn die(&self) {
+        self.0.killed.send_replace(true);
+        std::future::pending().await
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub struct Turn {
+    injector: Injector,
+    call: String,
+    fault: Option<Fault>,
+}
+
+impl Turn {
+    /// Returns whether only half of the call is to happen.
+    pub fn is_half(&self) -> bool {
+        matches!(self.fault, Some(Fault::FailsHalf | Fault::HangsHalf | Fault::KillHalf))
+    }
+
+    /// Ends a call whose effect, or half of it, has happened.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the fault of this call is an error.
+    pub async fn end(self) -> Result<()> {
+        match self.fault {
+            None => Ok(()),
+            Some(Fault::HangsAfter | Fault::HangsHalf) => std::future::pending().await,
+            Some(Fault::KillAfter | Fault::KillHalf) => {
+                self.injector.die().await;
+                Ok(())
+            }
+            Some(_) => Err(failure(&self.call, Kind::Unavailable)),
+        }
+    }
+
+    /// Passes the items on, or half of them, and ends the call after the last.
+    pub fn items<T: Send + 'static>(self, mut items: Vec<Result<T>>) -> BoxStream<'static, Result<T>> {
+        if self.is_half() {
+            items.truncate(items.len() / 2);
+        }
+        let end = stream::once(self.end()).filter_map(async |ended| ended.err().map(Err));
+        stream::iter(items).chain(end).boxed()
+    }
+}
+
+fn failure(call: &str, kind: Kind) -> Error {
+    Error::new(Stage::Ship, kind, call, "injected failure").hint("none: it is a test")
+}

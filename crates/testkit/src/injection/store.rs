@@ -1,0 +1,167 @@
+//! A destination whose calls go through an [`Injector`].
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use longshore_core::Result;
+use longshore_core::check::{Check, Finding};
+use longshore_core::key::Key;
+use longshore_core::stage::{Entry, Gather, Leftover, Locks, Room, Ship, Store, Sweep};
+use longshore_core::stream::ByteStream;
+
+use super::Injector;
+use crate::memory::MemoryStore;
+
+/// How many bytes a chunk of what is fetched has: small files come in several.
+const CHUNK_BYTES: usize = 64;
+
+/// A store in memory, each of whose calls may go wrong. What a cut upload leaves lies in it as a
+/// leftover, out of sight. Clones share what is in it.
+#[derive(Debug, Clone)]
+pub struct Injected {
+    name: String,
+    store: MemoryStore,
+    injector: Injector,
+    leftovers: Arc<Mutex<Vec<Leftover>>>,
+}
+
+impl Injected {
+    /// The store `name`, which holds what `store` holds.
+    pub fn new(name: &str, store: MemoryStore, injector: Injector) -> Self {
+        Self { name: name.to_owned(), store, injector, leftovers: Arc::default() }
+    }
+
+    /// Returns what lies in it, without an injected fault.
+    pub fn inner(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// Returns the names of what cut uploads left.
+    pub fn left(&self) -> Vec<String> {
+        self.leftovers.lock().unwrap().iter().map(|leftover| leftover.name.clone()).collect()
+    }
+
+    fn call(&self, what: &str, key: &str) -> String {
+        format!("{} {what} {key}", self.name)
+    }
+}
+
+#[async_trait]
+impl Check for Injected {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good(&self.name, "is there")]
+    }
+}
+
+#[async_trait]
+impl Ship for Injected {
+    async fn ship(&self, key: &Key, mut body: ByteStream) -> Result<()> {
+        let turn = self.injector.begin(self.call("ship", key.as_str())).await?;
+        if turn.is_half() {
+            // One chunk is taken, and lies there out of sight.
+            let chunk = body.next().await.transpose()?.unwrap_or_default();
+            let leftover =
+                Leftover { name: format!("{key}.partial"), bytes: Some(chunk.len() as u64), since: Utc::now() };
+            self.leftovers.lock().unwrap().push(leftover);
+        } else {
+            self.store.ship(key, body).await?;
+        }
+        turn.end().await
+    }
+
+    fn room(&self) -> Option<&dyn Room> {
+        Some(self)
+    }
+
+    fn sweep(&self) -> Option<&dyn Sweep> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Store for Injected {
+    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+        let turn = self.injector.begin(self.call("list", "")).await?;
+        Ok(turn.items(self.store.list().await?.collect().await))
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        let turn = self.injector.begin(self.call("fetch", key.as_str())).await?;
+        let mut bytes = BytesMut::new();
+        let mut body = self.store.fetch(key, range).await?;
+        while let Some(chunk) = body.next().await {
+            bytes.extend_from_slice(&chunk?);
+        }
+        let bytes: Bytes = bytes.freeze();
+        Ok(turn.items(bytes.chunks(CHUNK_BYTES).map(|chunk| Ok(bytes.slice_ref(chunk))).collect()))
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        let turn = self.injector.begin(self.call("remove", key.as_str())).await?;
+        // A removal has no half.
+        self.store.remove(key).await?;
+        turn.end().await
+    }
+
+    fn gather(&self) -> Option<&dyn Gather> {
+        self.name.starts_with("first").then_some(self as &dyn Gather)
+    }
+
+    fn locks(&self) -> Option<&dyn Locks> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Gather for Injected {
+    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
+        let turn = self.injector.begin(self.call("fetch all", &keys.len().to_string())).await?;
+        let mut all = Vec::new();
+        for key in &keys {
+            let fetched = self.store.fetch(key, None).await;
+            all.push(match fetched {
+                Ok(body) => {
+                    longshore_core::stream::collect(body, max_bytes, longshore_core::Stage::Ship, key.as_str()).await
+                }
+                Err(error) => Err(error),
+            });
+        }
+        turn.end().await.map(|()| all)
+    }
+}
+
+#[async_trait]
+impl Locks for Injected {
+    async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>> {
+        let turn = self.injector.begin(self.call("locked until", key.as_str())).await?;
+        turn.end().await.map(|()| None)
+    }
+}
+
+#[async_trait]
+impl Room for Injected {
+    async fn free_bytes(&self) -> Result<u64> {
+        let turn = self.injector.begin(self.call("free bytes", "")).await?;
+        turn.end().await.map(|()| u64::MAX)
+    }
+}
+
+#[async_trait]
+impl Sweep for Injected {
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let turn = self.injector.begin(self.call("leftovers", "")).await?;
+        let all = self.leftovers.lock().unwrap().clone();
+        turn.end().await.map(|()| all)
+    }
+
+    async fn discard(&self, leftover: &Leftover) -> Result<()> {
+        let turn = self.injector.begin(self.call("discard", &leftover.name)).await?;
+        self.leftovers.lock().unwrap().retain(|known| known.name != leftover.name);
+        turn.end().await
+    }
+}
