@@ -183,7 +183,7 @@ fn an_interruption_puts_back_what_was_there_and_says_where_it_stands() {
     workshop.wait_for_backend("COPY%");
     kill_process(Pid::from_child(&restore), Signal::INT).unwrap();
     let ended = Ended::of(restore.wait_with_output().unwrap()).expect(130);
-    ended.says("interrupted: half restored").says("main/bulk/bulk-");
+    ended.says("interrupted: not finished").says("main/bulk/bulk-");
     assert_eq!(workshop.cluster.psql("bulk", "select n from mine"), "1");
     let databases = "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
     assert_eq!(workshop.cluster.psql("postgres", databases), "bulk postgres");

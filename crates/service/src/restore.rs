@@ -93,6 +93,9 @@ pub trait Watch: Send + Sync {
     /// A destination failed, and another goes on.
     fn turned(&self, backup: &BackupName, error: &Error, to: &str);
 
+    /// Reports that a backup was restored, and that its comparison with the record of the dump begins.
+    fn compares(&self, backup: &BackupName);
+
     /// It is done, or has failed.
     fn ended(&self, backup: &BackupName, restored: &Restored);
 }
@@ -105,6 +108,7 @@ impl Watch for Nobody {
     fn began(&self, _: &Chosen, _: Option<f64>) {}
     fn read(&self, _: &BackupName, _: u64) {}
     fn turned(&self, _: &BackupName, _: &Error, _: &str) {}
+    fn compares(&self, _: &BackupName) {}
     fn ended(&self, _: &BackupName, _: &Restored) {}
 }
 
@@ -214,6 +218,7 @@ impl Restorer<'_> {
         if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
             && let Some(details) = restorer.brings(record, &outcome.left_out)
         {
+            self.watch.compares(&chosen.backup.name);
             self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {

@@ -25,6 +25,7 @@ static STANDS: Mutex<BTreeMap<String, Stand>> = Mutex::new(BTreeMap::new());
 enum Stand {
     Waiting,
     UnderWay,
+    NotCompared,
     Restored,
     Failed,
 }
@@ -41,10 +42,12 @@ pub(crate) fn restore_stands() -> String {
             stands.iter().filter(|(_, stand)| **stand == wanted).map(|(name, _)| name.as_str()).collect();
         (!names.is_empty()).then(|| format!("{words}: {}", names.join(", ")))
     };
-    let under_way = "half restored (a database that was made for it, or set aside for it, is as it was before; one that was there and empty \
-                     holds a part, which must be dropped before you try again)";
+    let under_way = "not finished (a database that the restore created is removed, and one that it renamed gets its \
+                     name back, unless all data was restored already; a database that was there and empty may \
+                     contain a part: empty it before you try again)";
     let parts = [
-        of(Stand::Restored, "restored whole"),
+        of(Stand::Restored, "restored"),
+        of(Stand::NotCompared, "restored, not compared"),
         of(Stand::UnderWay, under_way),
         of(Stand::Failed, "failed"),
         of(Stand::Waiting, "not begun"),
@@ -140,6 +143,10 @@ impl Watch for Shown {
 
     fn turned(&self, backup: &BackupName, error: &Error, to: &str) {
         self.warned(&format!("{backup}: goes on from \"{to}\": {}", error.chain()));
+    }
+
+    fn compares(&self, backup: &BackupName) {
+        stands().insert(backup.to_string(), Stand::NotCompared);
     }
 
     fn ended(&self, backup: &BackupName, restored: &Restored) {
