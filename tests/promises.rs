@@ -6,6 +6,7 @@
 mod support;
 
 mod a_backup_is_what_its_name_says;
+mod a_broken_program_costs_nothing;
 mod a_destination_is_not_believed;
 mod a_drill_finds_sabotage;
 mod a_drill_leaves_nothing;
@@ -46,10 +47,12 @@ mod one_destination_fails_alone;
 mod only_one_runs;
 mod retention_keeps_what_it_must;
 mod run_reports_tell_how_runs_ended;
+mod sabotage_is_found;
 mod seals_with_every_kind_of_key;
 mod secrets_stay_secret;
 mod sessions_do_not_inherit_settings;
 mod ships_to_hosts_and_buckets;
+mod single_damages_are_found;
 mod speaks_to_people_and_programs;
 mod speaks_with_servers_of_any_language;
 mod standbys_are_dumped;

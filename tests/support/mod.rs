@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 mod forgetful;
 mod held;
 mod mount;
+pub(crate) mod toolbox;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,247 @@
+//! Single damages of a sealed destination, file by file: which verb finds them, and that none of
+//! them breaks a verb.
+//!
+//! The damages come from a seed, so that a number that fell can be followed to its damage.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use longshore_testkit::stream::random_bytes;
+
+use crate::support::Workshop;
+
+/// The files of a destination, by their path within it.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// How often damages of one kind of file were found by a verb, and how often they were made.
+#[derive(Debug, Default, Clone, Copy)]
+struct Found {
+    found: u32,
+    of: u32,
+}
+
+impl Found {
+    fn count(&mut self, found: bool) {
+        self.found += u32::from(found);
+        self.of += 1;
+    }
+}
+
+/// The verbs, as columns of the table.
+const VERBS: [&str; 3] = ["verify", "verify --identity", "drill"];
+
+/// The least percentage of damages of a kind of file that `verify` and `verify --identity` find.
+const BOUNDS: [(&str, u32); 7] = [
+    ("artifact", 100),
+    ("globals", 100),
+    ("details", 100),
+    ("manifest", 80),
+    ("mark", 0),
+    ("mark details", 0),
+    ("run report", 0),
+];
+
+/// A destination with sealed backups, their marks and run reports.
+struct Subject {
+    workshop: Workshop,
+    pristine: Files,
+}
+
+/// All files below a folder, but for locks.
+fn read(folder: &Path) -> Files {
+    fn walk(folder: &Path, root: &Path, files: &mut Files) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, files);
+            } else if path.extension().is_none_or(|extension| extension != "lock") {
+                files.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut files = Files::new();
+    walk(folder, folder, &mut files);
+    files
+}
+
+/// What kind of file it is, by its name.
+fn kind(path: &Path) -> &'static str {
+    let name = path.to_str().unwrap();
+    let is_mark = ["hold", "verified", "drilled"].iter().any(|says| name.contains(&format!(".{says}.")));
+    match (name.contains("/runs/"), is_mark, name.contains(".details.json")) {
+        _ if name == "RESTORE.md" => "page",
+        (true, _, _) => "run report",
+        (_, true, true) => "mark details",
+        (_, true, false) => "mark",
+        (_, _, true) => "details",
+        _ if name.ends_with(".json") => "manifest",
+        _ if name.contains("/globals/") => "globals",
+        _ => "artifact",
+    }
+}
+
+/// Numbers that are the same for the same seed.
+struct Numbers(std::vec::IntoIter<u8>);
+
+impl Numbers {
+    fn of(seed: u64) -> Self {
+        Self(random_bytes(seed, 64).to_vec().into_iter())
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        let word = (0..4).fold(0, |word, _| word << 8 | usize::from(self.0.next().unwrap()));
+        word % limit.max(1)
+    }
+}
+
+impl Subject {
+    fn new() -> Self {
+        let workshop = Workshop::new();
+        workshop.cluster.create_database("shop");
+        workshop.cluster.psql(
+            "shop",
+            "create table orders (id serial primary key, total int, note text); \
+             insert into orders (total, note) select n, repeat(md5(n::text), 9) from generate_series(1, 2000) n;",
+        );
+        workshop.longshore(&["run"]).expect(0);
+        workshop.longshore(&["hold", "shop", "--why", "audit"]).expect(0);
+        workshop.opening(&["drill"]).expect(0);
+        workshop.opening(&["verify", "--all"]).expect(0);
+        let pristine = read(&workshop.local());
+        let subject = Self { workshop, pristine };
+        for (kind, _) in BOUNDS {
+            assert!(subject.pristine.keys().any(|path| self::kind(path) == kind), "no {kind}");
+        }
+        subject
+    }
+
+    /// Puts everything back as it was.
+    fn restore(&self) {
+        let now = read(&self.workshop.local());
+        for path in now.keys().filter(|path| !self.pristine.contains_key(*path)) {
+            fs::remove_file(self.workshop.local().join(path)).unwrap();
+        }
+        for (path, bytes) in self.pristine.iter().filter(|(path, bytes)| now.get(*path) != Some(*bytes)) {
+            fs::write(self.workshop.local().join(path), bytes).unwrap();
+        }
+    }
+
+    /// Does one damage, and says what it was.
+    fn damage(&self, path: &Path, numbers: &mut Numbers) -> String {
+        let (file, mut bytes) = (self.workshop.local().join(path), self.pristine[path].clone());
+        let place = numbers.below(bytes.len());
+        let what = match numbers.below(8) {
+            0 | 1 | 2 => {
+                bytes[place] ^= 1 << numbers.below(8);
+                format!("flipped a bit of byte {place}")
+            }
+            3 => {
+                bytes.truncate(place);
+                format!("cut to {place} bytes")
+            }
+            4 => {
+                bytes.extend(random_bytes(place as u64, 1 + numbers.below(64)));
+                "appended bytes".to_owned()
+            }
+            5 => {
+                // What it was before, or zeros where it was zeros.
+                let end = bytes.len().min(place + 1 + numbers.below(64));
+                bytes[place..end].iter_mut().for_each(|byte| *byte = !*byte);
+                format!("changed bytes {place} to {end}")
+            }
+            6 => {
+                let like_it: Vec<_> = self.pristine.keys().filter(|other| kind(other) == kind(path)).collect();
+                let other = like_it[numbers.below(like_it.len())];
+                if self.pristine[other] == bytes {
+                    bytes[place] ^= 1;
+                } else {
+                    bytes.clone_from(&self.pristine[other]);
+                }
+                format!("has the content of {}", other.display())
+            }
+            _ => {
+                fs::remove_file(&file).unwrap();
+                return "deleted".to_owned();
+            }
+        };
+        fs::write(file, bytes).unwrap();
+        what
+    }
+
+    /// Returns the exit code of a verb on what lies there.
+    fn code(&self, verb: &str) -> i32 {
+        let ended = match verb {
+            "verify" => self.workshop.longshore(&["verify", "--all"]),
+            "drill" => self.workshop.opening(&["drill"]),
+            _ => self.workshop.opening(&["verify", "--all"]),
+        };
+        // Whatever lies there, a verb ends with a code of its own.
+        assert!(matches!(ended.code, Some(0 | 1 | 2 | 3 | 4 | 6)), "{ended:?}");
+        ended.code.unwrap()
+    }
+}
+
+/// Does damages one after the other, as many of each kind of file, and counts what finds them. A drill
+/// takes seconds, so it is asked for one in `drilled`, or never.
+fn matrix(damages: u64, drilled: Option<u64>) {
+    let subject = Subject::new();
+    let mut table: BTreeMap<&str, [Found; 3]> = BTreeMap::new();
+    let mut missed = Vec::new();
+    for number in 0..damages {
+        let (kind, _) = BOUNDS[number as usize % BOUNDS.len()];
+        let paths: Vec<_> = subject.pristine.keys().filter(|path| self::kind(path) == kind).collect();
+        let mut numbers = Numbers::of(number);
+        let path = paths[numbers.below(paths.len())];
+        for (verb, counted) in VERBS.iter().zip(table.entry(kind).or_default()) {
+            let round = number / BOUNDS.len() as u64;
+            if *verb == "drill" && drilled.is_none_or(|drilled| round % drilled != 0) {
+                continue;
+            }
+            // The same damage for each: a verb may note what it found.
+            let mut numbers = Numbers::of(number + damages);
+            let what = subject.damage(path, &mut numbers);
+            let found = subject.code(verb) != 0;
+            counted.count(found);
+            if !found {
+                missed.push(format!("{verb}: {}: {what}", path.display()));
+            }
+            subject.restore();
+        }
+    }
+    let mut text = format!("{:<14}", "file");
+    for verb in VERBS {
+        write!(text, "{verb:>20}").unwrap();
+    }
+    for (kind, found) in &table {
+        write!(text, "\n{kind:<14}").unwrap();
+        for Found { found, of } in found {
+            write!(text, "{:>20}", format!("{found} of {of}")).unwrap();
+        }
+    }
+    println!("{text}\nnot found:\n{}", missed.join("\n"));
+    for (kind, least) in BOUNDS {
+        for Found { found, of } in &table[kind][..2] {
+            assert!(found * 100 >= of * least, "{kind}: {found} of {of}\n{text}\n{missed:#?}");
+        }
+    }
+    // Nothing is found where nothing is damaged.
+    for verb in VERBS {
+        assert_eq!(subject.code(verb), 0, "{verb}");
+    }
+}
+
+#[test]
+fn verify_finds_single_damages() {
+    matrix(56, None);
+}
+
+mod slow {
+    use super::matrix;
+
+    #[test]
+    fn verify_and_drill_find_600_damages() {
+        matrix(602, Some(12));
+    }
+}
