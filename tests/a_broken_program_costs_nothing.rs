@@ -1,6 +1,6 @@
-//! Each invocation of PostgreSQL's programs goes wrong in each way, once, and Longshore is killed at
-//! each: no success is reported that is none, no backup is lost or called damaged, and the next run
-//! ends well and leaves nothing behind.
+//! Each invocation of PostgreSQL's programs, of ssh and of rsync fails in each way, once, and
+//! Longshore is killed at each: no failure is reported as a success, no backup is lost or reported
+//! as damaged, and the next run succeeds and leaves nothing behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,15 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use longshore_testkit::cluster::{Cluster, Installation};
+use longshore_testkit::sshd::Sshd;
 
 use crate::drills_prove_that_backups_restore::place;
 use crate::support::toolbox::{Broken, Toolbox};
 use crate::support::{Ended, Job, Workshop, files, wait_for};
 
-/// How long a verb may take whose program fails: many times what it takes.
+/// The time limit of a verb whose program fails: many times its usual duration.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a program may hang before a person ends the verb.
+/// The time that a program hangs before a person interrupts the verb.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A verb that runs programs.
@@ -32,17 +33,23 @@ enum Verb {
 struct Bench {
     workshop: Workshop,
     toolbox: Toolbox,
-    /// What lies in the destination before each injection.
-    before: BTreeMap<String, Vec<u8>>,
+    /// The servers of the destinations on other hosts.
+    hosts: Vec<Sshd>,
+    /// The files of the destinations before each injection.
+    before: BTreeMap<PathBuf, Vec<u8>>,
     scratch: tempfile::TempDir,
 }
 
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    files(folder).into_iter().map(|name| (name.clone(), fs::read(folder.join(name)).unwrap())).collect()
+/// The destinations of the job, besides a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Destinations {
+    Local,
+    /// One by the shell of an SSH server, one by rsync.
+    Hosts,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(destinations: Destinations) -> Self {
         let installation = Installation::system();
         let workshop = Workshop::with_cluster(Cluster::start(&installation, &[]));
         workshop.cluster.create_database("shop");
@@ -52,15 +59,47 @@ impl Bench {
              create index by_note on orders (note);",
         );
         let toolbox = Toolbox::new(&installation);
+        let hosts: Vec<Sshd> = match destinations {
+            Destinations::Local => Vec::new(),
+            Destinations::Hosts => {
+                ["ssh", "rsync"].iter().for_each(|program| toolbox.wrap(&Path::new("/usr/bin").join(program)));
+                vec![Sshd::start(), Sshd::start()]
+            }
+        };
+        let settings = "orphan_grace = '1s'\nstall_timeout = '5s'";
+        let elsewhere: Vec<_> = ["ssh", "rsync"]
+            .into_iter()
+            .zip(&hosts)
+            .map(|(kind, host)| (kind, workshop.on_host(kind, host, settings)))
+            .collect();
         let cluster = format!("bin_dir = '{}'", toolbox.path().display());
         let more =
             format!("[job.nightly.drill]\nscratch = {{ type = 'initdb', bin_dir = '{}' }}", toolbox.path().display());
         let dump = "[{ type = 'pg_dumpall' }, { type = 'pg_dump', databases = ['shop'] }]";
-        workshop.configure(&Job { dump, cluster: &cluster, more: &more, ..Job::default() });
+        workshop.configure(&Job {
+            dump,
+            cluster: &cluster,
+            more: &more,
+            elsewhere: &elsewhere,
+            terms: &[("local", "orphan_grace = '1s'")],
+            ..Job::default()
+        });
         workshop.longshore(&["run"]).expect(0);
         workshop.opening(&["verify", "--all"]).expect(0);
-        let before = contents(&workshop.local());
-        Self { workshop, toolbox, before, scratch: place() }
+        let mut bench = Self { workshop, toolbox, hosts, before: BTreeMap::new(), scratch: place() };
+        bench.before = bench.contents();
+        bench
+    }
+
+    /// The folders of the destinations.
+    fn roots(&self) -> Vec<PathBuf> {
+        self.hosts.iter().map(Sshd::backups).chain([self.workshop.local()]).collect()
+    }
+
+    /// The files of the destinations, by their paths.
+    fn contents(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let paths = self.roots().into_iter().flat_map(|root| files(&root).into_iter().map(move |name| root.join(name)));
+        paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
 
     fn command(&self, verb: Verb) -> Command {
@@ -77,11 +116,13 @@ impl Bench {
                 command.arg("drill").arg("--scratch-dir").arg(self.scratch.path()).arg("--identity").arg(identity)
             }
         };
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", self.toolbox.path().display()));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Runs a verb to its end, or ends it as a person would where a program hangs.
+    /// Runs a verb to its end, or interrupts it as a person would if a program hangs.
     fn act(&self, verb: Verb, broken: Option<Broken>) -> Ended {
         let process = self.command(verb).spawn().unwrap();
         let pid = process.id().to_string();
@@ -108,18 +149,21 @@ impl Bench {
         self.workshop.cluster.psql(database, "select count(*), sum(hashtext(note)) from orders")
     }
 
-    /// Puts all back as it was before.
+    /// Restores the state before the injections.
     fn reset(&self) {
-        let local = self.workshop.local();
-        for name in files(&local).into_iter().filter(|name| !self.before.contains_key(name)) {
-            fs::remove_file(local.join(name)).unwrap();
+        for path in self.contents().into_keys().filter(|path| !self.before.contains_key(path)) {
+            fs::remove_file(path).unwrap();
         }
+        self.drop_databases();
+    }
+
+    fn drop_databases(&self) {
         let named = "select format('drop database %I with (force)', datname) from pg_database \
                      where datname <> all ('{postgres,shop,template0,template1}') \\gexec";
         self.workshop.cluster.psql("postgres", named);
     }
 
-    /// Injects one failure into a verb, and says what does not hold then.
+    /// Injects one failure into a verb, and returns the broken promises.
     fn inject(&self, verb: Verb, number: usize, broken: Broken) -> Vec<String> {
         self.reset();
         self.toolbox.arm(Some((number, broken)));
@@ -130,23 +174,24 @@ impl Bench {
             wrong.push("a panic".to_owned());
         }
         if broken.kills_longshore() && self.toolbox.calls().len() > number && ended.code.is_some() {
-            wrong.push(format!("it survived its death: {ended:?}"));
+            wrong.push(format!("it survived SIGKILL: {ended:?}"));
         }
         self.toolbox.arm(None);
-        let after = contents(&self.workshop.local());
+        let after = self.contents();
         wrong.extend(
             self.before
                 .iter()
                 .filter(|(name, bytes)| after.get(*name) != Some(*bytes))
-                .map(|(name, _)| format!("{name} is lost or changed")),
+                .map(|(name, _)| format!("{} is lost or changed", name.display())),
         );
-        if after.keys().any(|name| name.contains(".damaged.")) {
+        let names: Vec<String> = after.keys().map(|path| path.display().to_string()).collect();
+        if names.iter().any(|name| name.contains(".damaged.")) {
             wrong.push("a good backup is called damaged".to_owned());
         }
         match verb {
             Verb::Run => {
-                let made = after.keys().filter(|name| is_manifest(name) && !self.before.contains_key(*name)).count();
-                if success && made != 2 {
+                let made = after.keys().filter(|path| is_manifest(path) && !self.before.contains_key(*path)).count();
+                if success && made != 2 * self.roots().len() {
                     wrong.push(format!("a success with {made} backups"));
                 }
             }
@@ -161,25 +206,27 @@ impl Bench {
                 }
             }
             Verb::Drill => {
-                if success && !after.keys().any(|name| name.contains("/shop-") && name.contains(".drilled.")) {
+                if success && !names.iter().any(|name| name.contains("/shop-") && name.contains(".drilled.")) {
                     wrong.push("a success that is recorded nowhere".to_owned());
                 }
                 let is_empty = || fs::read_dir(self.scratch.path()).unwrap().next().is_none();
                 wait_for("the place to restore to to be removed", || is_empty().then_some(()));
             }
         }
-        // What is visible is whole.
+        // All visible backups are whole.
         let read = self.workshop.opening(&["verify", "--all"]);
         if read.code != Some(0) {
-            wrong.push(format!("what is visible is not whole: {read:?}"));
+            wrong.push(format!("a visible backup is damaged: {read:?}"));
         }
-        self.reset();
+        self.drop_databases();
+        // Remains are removed once they are a second old.
+        std::thread::sleep(Duration::from_millis(2100));
         let next = self.act(verb, None);
         if next.code != Some(0) {
             wrong.push(format!("the next fails: {next:?}"));
         }
-        let drafts: Vec<_> = hidden(&self.workshop.local());
-        if !drafts.is_empty() {
+        let drafts: Vec<_> = self.contents().into_keys().filter(|path| is_hidden(path)).collect();
+        if verb == Verb::Run && !drafts.is_empty() {
             wrong.push(format!("{drafts:?} are left for ever"));
         }
         if !wrong.is_empty() {
@@ -189,18 +236,22 @@ impl Bench {
     }
 }
 
-fn is_manifest(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|file| file.strip_suffix(".json").is_some_and(|name| !name.contains('.')))
+fn file_name(path: &Path) -> &str {
+    path.file_name().unwrap().to_str().unwrap()
 }
 
-/// The hidden files below a folder, but for locks.
-fn hidden(folder: &Path) -> Vec<PathBuf> {
-    let all =
-        files(folder).into_iter().filter(|name| name.rsplit('/').next().is_some_and(|file| file.starts_with('.')));
-    all.map(PathBuf::from).collect()
+fn is_manifest(path: &Path) -> bool {
+    let is_run_report = path.components().any(|part| part.as_os_str() == "runs");
+    !is_run_report && file_name(path).strip_suffix(".json").is_some_and(|name| !name.contains('.'))
+}
+
+/// Returns true for files out of sight, except locks.
+fn is_hidden(path: &Path) -> bool {
+    file_name(path).starts_with('.') && !file_name(path).ends_with(".lock")
 }
 
 /// Injects each failure into each invocation of a verb, or into one of `step` of them.
+#[allow(clippy::print_stdout, reason = "the number of injections")]
 fn sweep(bench: &Bench, verb: Verb, step: usize) {
     bench.reset();
     bench.toolbox.arm(None);
@@ -222,26 +273,31 @@ fn sweep(bench: &Bench, verb: Verb, step: usize) {
 
 #[test]
 fn one_in_many_broken_programs_costs_nothing() {
-    let bench = Bench::new();
+    let bench = Bench::new(Destinations::Local);
     sweep(&bench, Verb::Run, 37);
     sweep(&bench, Verb::Restore, 61);
 }
 
 mod slow {
-    use super::{Bench, Verb, sweep};
+    use super::{Bench, Destinations, Verb, sweep};
 
     #[test]
     fn broken_programs_of_a_run_cost_nothing() {
-        sweep(&Bench::new(), Verb::Run, 1);
+        sweep(&Bench::new(Destinations::Local), Verb::Run, 1);
     }
 
     #[test]
     fn broken_programs_of_a_restore_cost_nothing() {
-        sweep(&Bench::new(), Verb::Restore, 1);
+        sweep(&Bench::new(Destinations::Local), Verb::Restore, 1);
     }
 
     #[test]
     fn broken_programs_of_a_drill_cost_nothing() {
-        sweep(&Bench::new(), Verb::Drill, 2);
+        sweep(&Bench::new(Destinations::Local), Verb::Drill, 2);
+    }
+
+    #[test]
+    fn broken_programs_of_a_run_to_hosts_cost_nothing() {
+        sweep(&Bench::new(Destinations::Hosts), Verb::Run, 2);
     }
 }

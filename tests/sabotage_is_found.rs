@@ -126,7 +126,7 @@ impl Forge {
         forge
     }
 
-    /// The files of one run of the database as it should be, after `change` in it or in the cluster.
+    /// Returns the files of a run after `change` in the database or in the cluster.
     fn run_after(&self, database: &str, change: &str) -> Files {
         self.workshop.cluster.psql(database, change);
         self.backed_up()
@@ -241,6 +241,7 @@ mod slow {
 
     /// A plain `verify` finds what the digests of sealed bytes and the manifest alone show.
     #[test]
+    #[allow(clippy::print_stdout, reason = "the table of the verbs and what they found")]
     fn verify_and_drill_find_sabotage() {
         let forge = Forge::new();
         for verb in VERBS {

@@ -1,7 +1,7 @@
-//! Single damages of a sealed destination, file by file: which verb finds them, and that none of
-//! them breaks a verb.
+//! Single damages of an encrypted destination, file by file: the verbs that find them, and none
+//! that crashes.
 //!
-//! The damages come from a seed, so that a number that fell can be followed to its damage.
+//! The damages come from a seed: each is reproducible by its number.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::support::Workshop;
 /// The files of a destination, by their path within it.
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// How often damages of one kind of file were found by a verb, and how often they were made.
+/// The number of damages of one kind of file that a verb found, and of those that were made.
 #[derive(Debug, Default, Clone, Copy)]
 struct Found {
     found: u32,
@@ -66,7 +66,7 @@ fn read(folder: &Path) -> Files {
     files
 }
 
-/// What kind of file it is, by its name.
+/// Returns the kind of a file, by its name.
 fn kind(path: &Path) -> &'static str {
     let name = path.to_str().unwrap();
     let is_mark = ["hold", "verified", "drilled"].iter().any(|says| name.contains(&format!(".{says}.")));
@@ -117,7 +117,7 @@ impl Subject {
         subject
     }
 
-    /// Puts everything back as it was.
+    /// Restores the undamaged files.
     fn restore(&self) {
         let now = read(&self.workshop.local());
         for path in now.keys().filter(|path| !self.pristine.contains_key(*path)) {
@@ -128,12 +128,12 @@ impl Subject {
         }
     }
 
-    /// Does one damage, and says what it was.
+    /// Damages a file once, and describes the damage.
     fn damage(&self, path: &Path, numbers: &mut Numbers) -> String {
         let (file, mut bytes) = (self.workshop.local().join(path), self.pristine[path].clone());
         let place = numbers.below(bytes.len());
         let what = match numbers.below(8) {
-            0 | 1 | 2 => {
+            0..=2 => {
                 bytes[place] ^= 1 << numbers.below(8);
                 format!("flipped a bit of byte {place}")
             }
@@ -146,7 +146,7 @@ impl Subject {
                 "appended bytes".to_owned()
             }
             5 => {
-                // What it was before, or zeros where it was zeros.
+                // Each byte inverted, so that none keeps its value.
                 let end = bytes.len().min(place + 1 + numbers.below(64));
                 bytes[place..end].iter_mut().for_each(|byte| *byte = !*byte);
                 format!("changed bytes {place} to {end}")
@@ -170,21 +170,22 @@ impl Subject {
         what
     }
 
-    /// Returns the exit code of a verb on what lies there.
+    /// Returns the exit code of a verb on the destination.
     fn code(&self, verb: &str) -> i32 {
         let ended = match verb {
             "verify" => self.workshop.longshore(&["verify", "--all"]),
             "drill" => self.workshop.opening(&["drill"]),
             _ => self.workshop.opening(&["verify", "--all"]),
         };
-        // Whatever lies there, a verb ends with a code of its own.
+        // A verb ends with a documented code for any damage.
         assert!(matches!(ended.code, Some(0 | 1 | 2 | 3 | 4 | 6)), "{ended:?}");
         ended.code.unwrap()
     }
 }
 
-/// Does damages one after the other, as many of each kind of file, and counts what finds them. A drill
-/// takes seconds, so it is asked for one in `drilled`, or never.
+/// Damages the same number of files of each kind, one at a time, and counts the verbs that find the
+/// damage. A drill takes seconds, so only one in `drilled` rounds has one.
+#[allow(clippy::print_stdout, reason = "the table of what was found")]
 fn matrix(damages: u64, drilled: Option<u64>) {
     let subject = Subject::new();
     let mut table: BTreeMap<&str, [Found; 3]> = BTreeMap::new();
@@ -196,7 +197,7 @@ fn matrix(damages: u64, drilled: Option<u64>) {
         let path = paths[numbers.below(paths.len())];
         for (verb, counted) in VERBS.iter().zip(table.entry(kind).or_default()) {
             let round = number / BOUNDS.len() as u64;
-            if *verb == "drill" && drilled.is_none_or(|drilled| round % drilled != 0) {
+            if *verb == "drill" && drilled.is_none_or(|drilled| !round.is_multiple_of(drilled)) {
                 continue;
             }
             // The same damage for each: a verb may note what it found.

@@ -1,4 +1,4 @@
-//! PostgreSQL's programs, one of whose invocations goes wrong.
+//! PostgreSQL's programs, with one failing invocation.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use longshore_testkit::cluster::Installation;
 use tempfile::TempDir;
 
-/// How an invocation of a program goes wrong.
+/// A failure of a program's invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Broken {
-    /// It fails at once.
+    /// The program fails at once.
     Fails,
-    /// It does its work, and fails.
+    /// The program does its work, then fails.
     FailsAfter,
-    /// It writes the first bytes of its output, and fails.
+    /// The program writes the first bytes of its output, then fails.
     Half,
-    /// It writes the first bytes of its output, and ends as if that were all.
+    /// The program writes the first bytes of its output, then reports success.
     HalfInSilence,
-    /// It is killed at once.
+    /// The program is killed at once.
     Killed,
-    /// It is killed once it has done its work.
+    /// The program is killed after its work.
     KilledAfter,
-    /// It never ends, and does nothing.
+    /// The program hangs without doing anything.
     Hangs,
-    /// Longshore is killed, and the program never begins.
+    /// Longshore is killed, and the program does not start.
     LongshoreKilled,
-    /// Longshore is killed once the program has done its work.
+    /// Longshore is killed after the program's work.
     LongshoreKilledAfter,
 }
 
@@ -43,42 +43,43 @@ impl Broken {
         Self::LongshoreKilledAfter,
     ];
 
-    /// Whether Longshore itself dies.
+    /// Returns true if this failure kills Longshore itself.
     pub(crate) fn kills_longshore(self) -> bool {
         matches!(self, Self::LongshoreKilled | Self::LongshoreKilledAfter)
     }
 }
 
-/// A folder of programs that count their invocations. Each is PostgreSQL's own but for one.
+/// A folder of wrappers that count the invocations of PostgreSQL's programs. At most one invocation
+/// fails.
 pub(crate) struct Toolbox {
     folder: TempDir,
 }
 
 impl Toolbox {
-    /// All programs of an installation.
+    /// Wraps all programs of an installation.
     pub(crate) fn new(installation: &Installation) -> Self {
         let folder = tempfile::Builder::new().prefix("longshore-test-bin-").tempdir().unwrap();
-        // Servers of drills run as another user.
+        // The servers of drills run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         for entry in fs::read_dir(&installation.bin_dir).unwrap() {
-            let program = entry.unwrap();
-            let script = SCRIPT
-                .replace("{folder}", folder.path().to_str().unwrap())
-                .replace("{program}", program.path().to_str().unwrap());
-            let path = folder.path().join(program.file_name());
-            fs::write(&path, script).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            wrap(&entry.unwrap().path(), folder.path());
         }
         let toolbox = Self { folder };
         toolbox.arm(None);
         toolbox
     }
 
+    /// Wraps another program, which Longshore must find in this folder first.
+    pub(crate) fn wrap(&self, program: &Path) {
+        wrap(program, self.path());
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Forgets the invocations so far, and breaks that of this number, counted from 0; none without.
+    /// Resets the count, and sets the invocation to fail, by its number from 0. `None` sets no
+    /// failure.
     pub(crate) fn arm(&self, broken: Option<(usize, Broken)>) {
         let (at, word) = broken.map_or((usize::MAX, String::new()), |(at, broken)| (at, format!("{broken:?}")));
         for (name, content) in [("calls", String::new()), ("at", at.to_string()), ("broken", word)] {
@@ -98,7 +99,14 @@ impl Toolbox {
     }
 }
 
-/// Counts an invocation under a lock, then is the program, or breaks.
+fn wrap(program: &Path, folder: &Path) {
+    let script = SCRIPT.replace("{folder}", folder.to_str().unwrap()).replace("{program}", program.to_str().unwrap());
+    let path = folder.join(program.file_name().unwrap());
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A script that counts an invocation under a lock, then runs the program or fails.
 const SCRIPT: &str = r#"#!/bin/bash
 exec 9>>'{folder}/.calls'
 flock 9

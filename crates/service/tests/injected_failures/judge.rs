@@ -1,5 +1,5 @@
-//! What must hold after every injection, read from the bytes in the destinations and from no
-//! catalog.
+//! The guarantees after every injection, checked from the bytes in the destinations and
+//! without a catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,26 +13,26 @@ use crate::stage::{content, subjects};
 use crate::verb::{Told, Verb};
 use crate::world::{Contents, World};
 
-/// How many backups of a series the policy keeps.
+/// The number of backups of a series that the policy keeps.
 const KEPT: usize = 2;
 
 /// A backup, by destination and name.
 pub(crate) type Named = (String, String);
 
-/// What lies in destinations.
+/// The contents of the destinations.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Backups whose bytes are those that were dumped.
+    /// Backups whose bytes are those of the dump.
     pub(crate) whole: BTreeSet<Named>,
-    /// Backups whose manifest is there, and whose bytes are not.
+    /// Backups with a manifest, but with other bytes than the dump.
     pub(crate) broken: BTreeSet<Named>,
-    /// Files that belong to no backup.
+    /// Files that do not belong to a backup.
     pub(crate) loose: BTreeSet<Named>,
     /// Files of another program.
     pub(crate) foreign: BTreeSet<Named>,
 }
 
-/// Reads what lies in destinations.
+/// Classifies the contents of the destinations.
 pub(crate) fn find(contents: &Contents) -> Found {
     let mut found = Found::default();
     for (destination, files) in contents {
@@ -72,7 +72,7 @@ fn is_digest(expected: &Value, bytes: &Bytes) -> bool {
     expected["bytes"] == bytes.len() && expected["sha256"].as_str() == Some(Digest::of(bytes).hex())
 }
 
-/// What a verb does where nothing fails.
+/// The result of a verb without failures.
 pub(crate) struct Reference {
     pub(crate) before: Found,
     pub(crate) after: Found,
@@ -80,14 +80,14 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// What it removes.
+    /// Returns the backups and files that the verb removes.
     fn removed(&self) -> BTreeSet<&Named> {
         let before = self.before.whole.iter().chain(&self.before.foreign);
         before.filter(|name| !self.after.whole.contains(*name) && !self.after.foreign.contains(*name)).collect()
     }
 }
 
-/// Says what does not hold after a verb that met a fault.
+/// Returns the violated guarantees after a verb that met a fault.
 pub(crate) fn wrong(
     verb: Verb,
     reference: &Reference,
@@ -98,12 +98,12 @@ pub(crate) fn wrong(
     let found = find(after);
     let mut wrong = Vec::new();
     for name in found.broken.difference(&reference.before.broken) {
-        wrong.push(format!("{name:?} is visible and not whole"));
+        wrong.push(format!("{name:?} is visible, but not intact"));
     }
     let allowed = reference.removed();
     for name in reference.before.whole.iter().chain(&reference.before.foreign) {
         let may_go = match verb {
-            // Of a series, the newest two stay, wherever they come from.
+            // The newest two backups of a series are kept, of any origin.
             Verb::Run => newer(&found, name) >= KEPT,
             _ => allowed.contains(name),
         };
@@ -118,11 +118,11 @@ pub(crate) fn wrong(
     });
     let claimed_damaged = told.iter().flat_map(|told| told.damaged.iter().cloned());
     for name in marked_damaged.chain(claimed_damaged).filter(|name| !verb.damaged_before().contains(name)) {
-        wrong.push(format!("{name:?} is called damaged, and is not"));
+        wrong.push(format!("{name:?} is reported damaged, but is intact"));
     }
     let Some(told) = told else { return wrong };
     for name in told.sound.iter().filter(|name| !found.whole.contains(*name)) {
-        wrong.push(format!("{name:?} is called sound, and is not"));
+        wrong.push(format!("{name:?} is reported intact, but is not"));
     }
     if told.success {
         wrong.extend(promises(verb, reference, world, after, &found));
@@ -130,14 +130,14 @@ pub(crate) fn wrong(
     wrong
 }
 
-/// How many whole backups of a series are newer than one of them at its destination.
+/// Returns the number of newer intact backups of the same series at the destination.
 fn newer(found: &Found, (destination, name): &Named) -> usize {
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let is_newer = |(at, other): &&Named| at == destination && other.starts_with(folder) && other > name;
     found.whole.iter().filter(is_newer).count()
 }
 
-/// Says what a successful end promises and is not so.
+/// Returns the violated guarantees of a successful verb.
 pub(crate) fn promises(
     verb: Verb,
     reference: &Reference,
@@ -147,9 +147,9 @@ pub(crate) fn promises(
 ) -> Vec<String> {
     let mut wrong = Vec::new();
     if !verb.is_done(world, after) {
-        wrong.push("a success that is none".to_owned());
+        wrong.push("a false success".to_owned());
     }
-    // Of a run, the time differs.
+    // The times of runs differ.
     let counted = |found: &Found| {
         let mut counts: BTreeMap<Named, usize> = BTreeMap::new();
         for (destination, name) in &found.whole {
@@ -160,12 +160,12 @@ pub(crate) fn promises(
     };
     let (expected, counts) = (counted(&reference.after), counted(found));
     let has_all = match verb {
-        // A run before it may have left one that others need.
+        // An earlier run may have left a backup that others need.
         Verb::Run => expected.iter().all(|(series, count)| counts.get(series) >= Some(count)),
         _ => counts == expected,
     };
     if !has_all || found.foreign != reference.after.foreign || found.broken != reference.after.broken {
-        wrong.push(format!("a success that left {counts:?}, where it leaves {expected:?}"));
+        wrong.push(format!("a success left {counts:?} instead of {expected:?}"));
     }
     wrong
 }

@@ -1,7 +1,6 @@
-//! The sweep of injected failures: each call that a verb makes of a destination, of the server that
-//! it dumps and of the place that it restores to goes wrong in each way, once. After each, nothing
-//! is lost, no success is reported that is none, and the next run ends well and leaves nothing
-//! behind.
+//! The sweep of injected failures. Every call of a verb to a destination, to the dumped server and
+//! to the restore target fails once in every way. After each failure, no backup is lost, no false
+//! success is reported, and the next run succeeds and leaves nothing behind.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod judge;
@@ -20,27 +19,27 @@ use crate::judge::{Reference, find, promises, wrong};
 use crate::verb::{Told, Verb, clean_up};
 use crate::world::{Contents, World};
 
-/// How many worlds there are at once: they wait for the clock more than for a processor.
+/// The number of concurrent worlds. Worlds mostly wait for the clock, not for a processor.
 const AT_ONCE: usize = 48;
 
-/// How long a verb may take by its own clock, which runs ahead while all wait: the stall timeout of
-/// 60 s, and the pauses before what could not be reached is tried again.
+/// The maximum duration of a verb by its own clock, which skips idle time: the stall timeout of 60
+/// s, and the pauses between connection attempts.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// How long a second of a verb's own clock takes where it is put forward.
+/// The real duration of one second of a verb's own clock, when the clock is advanced.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long a verb may take by the clock on the wall.
+/// The maximum real duration of a verb.
 const WALL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits for the next second: names carry the second, and one run a second is what a job can do.
+/// Waits for the next second: backup names contain the second, so a job can run only once a second.
 fn next_second() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     std::thread::sleep(Duration::from_millis(1050 - u64::from(now.subsec_millis())));
 }
 
-/// Runs work by a clock that runs ahead while all wait. Where a thread waits for a stream, the clock
-/// does not run ahead by itself, so it is put forward a second every few milliseconds.
+/// Runs work by a clock that skips idle time. The clock does not skip while a thread waits for a
+/// stream, so it is advanced by one second every few milliseconds.
 fn on_own_clock<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
@@ -66,7 +65,7 @@ fn on_own_clock<T>(work: impl Future<Output = T>) -> T {
     done
 }
 
-/// What a verb does where nothing fails.
+/// Runs a verb without failures.
 fn reference(verb: Verb, before: &Contents) -> Reference {
     let world = World::new(before);
     world.shared.injector.arm(None);
@@ -77,8 +76,8 @@ fn reference(verb: Verb, before: &Contents) -> Reference {
     Reference { before: find(before), after: find(&after), calls: world.shared.injector.calls() }
 }
 
-/// Injects one fault into one call of a verb. Says what does not hold then; nothing if the call was
-/// not made.
+/// Injects one fault into one call of a verb. Returns the violated guarantees; `None` if the call
+/// was not made.
 fn inject(verb: Verb, before: &Contents, reference: &Reference, number: usize, fault: Fault) -> Option<Vec<String>> {
     let world = World::new(before);
     let injector = world.shared.injector.clone();
@@ -97,31 +96,33 @@ fn inject(verb: Verb, before: &Contents, reference: &Reference, number: usize, f
     }
     let mut all = Vec::new();
     if took > LIMIT || begun.elapsed() > WALL_LIMIT || matches!(told, Some(Err(_))) {
-        all.push(format!("it took {took:?}, and {:?} by the clock on the wall", begun.elapsed()));
+        all.push(format!("it took {took:?}, and {:?} in real time", begun.elapsed()));
     }
     let told: Option<Told> = told.and_then(Result::ok).and_then(Result::ok);
     if told.is_some() && fault.kills() {
-        all.push("it survived its death".to_owned());
+        all.push("the verb continued after it was killed".to_owned());
     }
     all.extend(wrong(verb, reference, &world, &world.contents(), told.as_ref()));
     if !world.is_scratch_empty() {
-        all.push("the place to restore to was left".to_owned());
+        all.push("the scratch server was not removed".to_owned());
     }
 
-    // The next, which starts from what is left.
+    // The next run starts from the leftovers.
     injector.arm(None);
     next_second();
     match on_own_clock(verb.act(&world)) {
-        // A release of what the one before has released, although it could not say so.
+        // The first release succeeded although it could not report that.
         Err(error) if verb == Verb::Release && error.kind() == longshore_core::Kind::Usage => {}
-        Err(error) => all.push(format!("the next fails: {}", error.chain())),
+        Err(error) => all.push(format!("the next run fails: {}", error.chain())),
         Ok(again) => {
             let after = world.contents();
             all.extend(
-                wrong(verb, reference, &world, &after, Some(&again)).into_iter().map(|wrong| format!("next: {wrong}")),
+                wrong(verb, reference, &world, &after, Some(&again))
+                    .into_iter()
+                    .map(|wrong| format!("next run: {wrong}")),
             );
             if !again.success {
-                all.push(format!("the next has no success: {}", again.words));
+                all.push(format!("the next run reports no success: {}", again.words));
             }
             all.extend(promises(verb, reference, &world, &after, &find(&after)));
         }
@@ -132,24 +133,25 @@ fn inject(verb: Verb, before: &Contents, reference: &Reference, number: usize, f
         on_own_clock(clean_up(&world));
     }
     let found = find(&world.contents());
-    all.extend(found.loose.iter().map(|name| format!("{name:?} is left for ever")));
+    all.extend(found.loose.iter().map(|name| format!("{name:?} is never removed")));
     all.extend(
-        world.shared.stores.values().flat_map(|store| store.left()).map(|left| format!("{left} is left for ever")),
+        world.shared.stores.values().flat_map(|store| store.left()).map(|left| format!("{left} is never removed")),
     );
-    all.extend(world.temporary().iter().map(|path| format!("{} is left for ever", path.display())));
+    all.extend(world.temporary().iter().map(|path| format!("{} is never removed", path.display())));
     if let (false, Some(told)) = (all.is_empty(), &told) {
-        all.push(format!("it said: {}", told.words));
+        all.push(format!("the verb reported: {}", told.words));
     }
     Some(all)
 }
 
-/// Whether a fault is one of calls like this: a server or a target that hangs is waited for, since
-/// a dump takes as long as it takes, and has no stall timeout.
+/// Returns true if a fault applies to a call. A hanging server or target is waited for, since a
+/// dump takes any time and has no stall timeout.
 fn fits(call: &str, fault: Fault) -> bool {
     !fault.hangs() || ["first ", "second "].iter().any(|store| call.starts_with(store))
 }
 
-/// Injects each fault into each call, or into one of `step` of them, of a verb, and prints how many.
+/// Injects each fault into each call of a verb, or into every `step`-th, and prints the counts.
+#[allow(clippy::print_stdout, reason = "the number of injections")]
 fn sweep(verb: Verb, step: usize) {
     let before = on_own_clock(verb.before());
     let reference = reference(verb, &before);
@@ -183,7 +185,7 @@ fn sweep(verb: Verb, step: usize) {
 
 #[test]
 fn one_in_many_injected_failures_costs_nothing() {
-    // Each verb by itself; which calls are taken differs from verb to verb.
+    // Sweeps each verb separately; the selected calls differ between verbs.
     for (verb, step) in Verb::ALL.into_iter().zip([31, 29, 23, 17, 7, 7, 13, 13]) {
         sweep(verb, step);
     }

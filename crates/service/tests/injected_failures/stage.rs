@@ -1,5 +1,5 @@
-//! Stages in memory: a server that is dumped, a seal, and a place to restore to. Each call to them
-//! goes through the injector of their world.
+//! Stages in memory: a server to dump, an encryption, and a restore target. Each call of a stage
+//! passes the injector of its world.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ use tempfile::TempDir;
 
 use crate::world::Shared;
 
-/// How many bytes of plaintext a chunk has.
+/// The size of a chunk of plaintext, in bytes.
 const CHUNK_BYTES: usize = 100;
 
 /// The subjects of every run, globals first.
@@ -39,7 +39,7 @@ pub(crate) fn subjects() -> [Subject; 2] {
     [Subject::Globals, Subject::database("app")]
 }
 
-/// The plaintext of a subject.
+/// Returns the plaintext of a subject.
 pub(crate) fn content(subject: &Subject) -> Bytes {
     random_bytes(subject.segment().len() as u64, 400)
 }
@@ -80,7 +80,7 @@ struct Source(Arc<Shared>);
 #[async_trait]
 impl Check for Source {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::good("server", "is there")]
+        vec![Finding::good("server", "is reachable")]
     }
 }
 
@@ -101,7 +101,7 @@ impl Dump for Source {
     }
 }
 
-/// Records the digest of the plaintext in the details.
+/// A verifier that records the digest of the plaintext in the details.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Digests {}
 
@@ -139,7 +139,7 @@ impl Verify for Digests {
     }
 }
 
-/// The seal of every job.
+/// The encryption of every job.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Seal {}
 
@@ -159,7 +159,7 @@ impl Plugin<dyn Decrypt> for Seal {
     }
 }
 
-/// Restores into the server of the world that the connection names.
+/// A restore into the server of the world that the connection names.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Restores {}
 
@@ -200,7 +200,7 @@ impl Restore for Restorer {
     }
 }
 
-/// Asks the server of the world that the connection names.
+/// An examiner of the server of the world that the connection names.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Asks {}
 
@@ -238,7 +238,7 @@ impl Examine for Examiner {
     }
 }
 
-/// Makes places to restore to.
+/// Scratch servers in memory.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Places {}
 
@@ -280,7 +280,7 @@ struct Place {
 #[async_trait]
 impl ScratchCluster for Place {
     fn description(&self) -> String {
-        "a place in memory".to_owned()
+        "a scratch server in memory".to_owned()
     }
 
     fn version(&self) -> String {

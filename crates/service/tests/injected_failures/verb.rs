@@ -1,4 +1,4 @@
-//! The verbs, as the command line calls them, and what each claims to have done.
+//! The verbs as the command line calls them, and the results that they report.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use crate::world::{Contents, DESTINATIONS, TIMES, World, baseline, identities};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Run,
-    /// With an adopt of another program's files.
+    /// Prunes, with an adopt of another program's files.
     Prune,
-    /// With the repair of a damaged backup.
+    /// Syncs, and repairs a damaged backup.
     Sync,
-    /// Of destinations that hold a damaged backup.
+    /// Verifies destinations with a damaged backup.
     Verify,
     Hold,
     Release,
@@ -39,16 +39,16 @@ pub(crate) enum Verb {
     Drill,
 }
 
-/// What a verb claims.
+/// The result that a verb reports.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Whether all of it succeeded.
+    /// True if everything succeeded.
     pub(crate) success: bool,
-    /// Backups that are there and sound, by destination and name.
+    /// Backups reported as intact, by destination and name.
     pub(crate) sound: BTreeSet<(String, String)>,
-    /// Backups that are damaged.
+    /// Backups reported as damaged.
     pub(crate) damaged: BTreeSet<(String, String)>,
-    /// What it said, for the message of a failed assertion.
+    /// The report, for the message of a failed assertion.
     pub(crate) words: String,
 }
 
@@ -56,7 +56,7 @@ impl Verb {
     pub(crate) const ALL: [Self; 8] =
         [Self::Run, Self::Prune, Self::Sync, Self::Verify, Self::Hold, Self::Release, Self::Restore, Self::Drill];
 
-    /// What the destinations hold before.
+    /// Returns the contents of the destinations before the verb.
     pub(crate) async fn before(self) -> Contents {
         match self {
             Self::Run => baseline(&TIMES[..3]).await,
@@ -83,7 +83,7 @@ impl Verb {
         }
     }
 
-    /// The backups that are damaged before, by destination and name.
+    /// Returns the backups that are damaged before the verb, by destination and name.
     pub(crate) fn damaged_before(self) -> BTreeSet<(String, String)> {
         match self {
             Self::Sync | Self::Verify => [("second".to_owned(), damaged_name())].into(),
@@ -91,7 +91,7 @@ impl Verb {
         }
     }
 
-    /// Does it.
+    /// Runs the verb.
     pub(crate) async fn act(self, world: &World) -> Result<Told> {
         let job = world.config.job(None)?;
         match self {
@@ -133,7 +133,7 @@ impl Verb {
                 };
                 let named = |damaged| of(damaged).map(|read| (read.destination.clone(), read.name.clone())).collect();
                 Ok(Told {
-                    // One is damaged: all that can be done is to find it, and nothing else, and note it.
+                    // One backup is damaged: success means finding and marking it, and no other.
                     success: reads.iter().all(|read| (read.error.is_none() || read.damaged) && read.unmarked.is_none()),
                     sound: named(false),
                     damaged: named(true),
@@ -173,7 +173,7 @@ impl Verb {
         }
     }
 
-    /// Whether what a successful end promises is there, beyond sound backups.
+    /// Returns true if the promises of a successful verb hold, apart from intact backups.
     pub(crate) fn is_done(self, world: &World, after: &Contents) -> bool {
         let has_mark = |word: &str| {
             let has = |files: &std::collections::BTreeMap<Key, Bytes>| {
@@ -209,25 +209,25 @@ async fn restored(world: &World) -> Result<Told> {
         watch: Arc::new(restore::Nobody),
     };
     let restored = restorer.restore(&choice.backups).await?;
-    // A comparison that could not be made is a note, and no success of a comparison.
+    // A failed comparison is only a note, but here it is no success.
     let whole = |restored: &restore::Restored| restored.as_ref().is_ok_and(|outcome| outcome.notes.is_empty());
     let success = restored.len() == subjects().len() && restored.iter().all(whole);
     Ok(Told { success, words: format!("{restored:?}"), ..Told::default() })
 }
 
-/// All policies at all destinations.
+/// Returns a request that applies all policies at all destinations.
 fn request() -> Request<'static> {
     Request { job: None, destination: None, mode: Mode::Act, despite: Despite::default(), retire: None }
 }
 
-/// Prunes without a fault, which cleans up what interrupted writers left.
+/// Prunes without a fault, which removes leftovers of interrupted writers.
 pub(crate) async fn clean_up(world: &World) {
     let pruned = prune(&world.config, &request()).await.unwrap();
     assert!(pruned.iter().all(Pruned::succeeded), "{pruned:?}");
 }
 
-/// The backup that is damaged at the second destination: one that the policy keeps, so that a sync
-/// has to mend it.
+/// Returns the name of the damaged backup at the second destination. The policy keeps this backup,
+/// so a sync must repair it.
 fn damaged_name() -> String {
     format!("main/app/app-{}", TIMES[1])
 }

@@ -26,39 +26,39 @@ use crate::stage::{Asks, Digests, Memory, Places, Restores, Seal, Server, conten
 /// The names of the destinations.
 pub(crate) const DESTINATIONS: [&str; 2] = ["first", "second"];
 
-/// The times of the runs whose backups lie there from the start, the oldest first.
+/// The times of the runs whose backups exist from the start, the oldest first.
 pub(crate) const TIMES: [&str; 4] =
     ["2024-03-01_010000", "2024-03-02_010000", "2024-03-03_010000", "2024-03-04_010000"];
 
-/// What the stages of a world have in common.
+/// The state that the stages of a world share.
 pub(crate) struct Shared {
     pub(crate) injector: Injector,
     pub(crate) stores: BTreeMap<&'static str, Injected>,
-    /// What was restored, by the subject's name.
+    /// The restored bytes, by the subject's name.
     pub(crate) restored: Mutex<BTreeMap<String, Bytes>>,
-    /// The folder of places to restore to.
+    /// The folder of scratch servers.
     pub(crate) scratch: PathBuf,
 }
 
-/// The worlds that are there, by the names that configurations give them.
+/// The existing worlds, by their names in configurations.
 static WORLDS: LazyLock<Mutex<BTreeMap<String, Arc<Shared>>>> = LazyLock::new(Mutex::default);
 
 impl Shared {
-    /// The world of this name.
+    /// Returns the world of this name.
     pub(crate) fn of(name: &str) -> Arc<Self> {
         Arc::clone(&WORLDS.lock().unwrap()[name])
     }
 
-    /// The world that a connection names.
+    /// Returns the world that a connection names.
     pub(crate) fn at(cluster: &Cluster) -> Arc<Self> {
         Self::of(cluster.connection.expose_secret().trim_start_matches("host="))
     }
 }
 
-/// The content of the destinations, by their names.
+/// The contents of the destinations, by their names.
 pub(crate) type Contents = BTreeMap<&'static str, BTreeMap<Key, Bytes>>;
 
-/// A world.
+/// A world: destinations, a server and a configuration of its own.
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: Config,
@@ -82,7 +82,7 @@ impl Ask for Silent {
     }
 }
 
-/// What opens the backups.
+/// Returns the identity that decrypts the backups.
 pub(crate) fn identities() -> Identities {
     let text = IdentityText { name: "test".to_owned(), text: "key".into() };
     Identities { files: Vec::new(), texts: vec![text], passphrase: Passphrase::Unused, ask: Arc::new(Silent) }
@@ -108,7 +108,7 @@ fn registry() -> Registry {
 }
 
 impl World {
-    /// A world whose destinations hold this.
+    /// Creates a world whose destinations have these contents.
     pub(crate) fn new(contents: &Contents) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("world{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -133,7 +133,7 @@ impl World {
         Self { shared, config, registry, cluster, name, folder }
     }
 
-    /// What lies in the destinations.
+    /// Returns the contents of the destinations.
     pub(crate) fn contents(&self) -> Contents {
         let of = |store: &Injected| {
             let store = store.inner();
@@ -142,7 +142,7 @@ impl World {
         self.shared.stores.iter().map(|(name, store)| (*name, of(store))).collect()
     }
 
-    /// Returns whether nothing that was made for a drill is left.
+    /// Returns true if no scratch server is left.
     pub(crate) fn is_scratch_empty(&self) -> bool {
         std::fs::read_dir(&self.shared.scratch).unwrap().next().is_none()
     }
@@ -173,7 +173,8 @@ fn settings(world: &str, folder: &str) -> String {
     )
 }
 
-/// What destinations hold after a run at each of these times, and files of another program.
+/// Returns the contents of destinations after a run at each of these times, with files of
+/// another program.
 pub(crate) async fn baseline(times: &[&str]) -> Contents {
     let stores = DESTINATIONS.map(|name| (name, MemoryStore::new()));
     let destinations = stores.iter().map(|(name, store)| Destination {
