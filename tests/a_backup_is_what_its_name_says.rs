@@ -1,5 +1,6 @@
-//! A manifest lies in the open, so anyone who can write to a destination can exchange files and make all digests right: details and
-//! archives that are another backup's, details that are gone, and bytes without an end are found.
+//! Manifests are not encrypted, so anyone who can write to a destination can exchange files and
+//! make all digests match. Longshore detects details and archives of another backup, missing
+//! details, and bytes beyond the recorded size.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Ended, Job, Workshop, files, finish};
 
-/// A workshop with so many runs of a job that dumps databases `shop` and `crm`, sealed.
+/// Returns a workshop with `count` runs of a job that dumps databases `shop` and `crm`, encrypted.
 fn with_runs(count: usize) -> Workshop {
     let workshop = Workshop::new();
     for (name, rows) in [("shop", 1), ("crm", 2)] {
@@ -19,13 +20,13 @@ fn with_runs(count: usize) -> Workshop {
     workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['shop', 'crm'] }]", ..Job::default() });
     for _ in 0..count {
         workshop.longshore(&["run"]).expect(0);
-        // Stamps are whole seconds.
+        // Backup names have a resolution of one second.
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     workshop
 }
 
-/// The names of the backups of a database without their folders, the oldest first.
+/// Returns the paths of the backups of a database, without their endings, oldest first.
 fn backups(workshop: &Workshop, database: &str) -> Vec<PathBuf> {
     let folder = workshop.local().join("main").join(database);
     let names =
@@ -33,7 +34,7 @@ fn backups(workshop: &Workshop, database: &str) -> Vec<PathBuf> {
     names.collect()
 }
 
-/// A file of a backup.
+/// Returns the path of a file of a backup.
 fn file(backup: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}{ending}", backup.display()))
 }
@@ -49,7 +50,7 @@ fn write(backup: &Path, manifest: &Value) {
     fs::write(file(backup, ".json"), serde_json::to_vec_pretty(manifest).unwrap()).unwrap();
 }
 
-/// Puts a file of a backup in its place, and makes its digest right.
+/// Replaces a file of a backup, and corrects its digest in the manifest.
 fn put(backup: &Path, ending: &str, bytes: &[u8]) {
     fs::write(file(backup, ending), bytes).unwrap();
     let part = if ending == DETAILS { "details" } else { "artifact" };
@@ -59,7 +60,7 @@ fn put(backup: &Path, ending: &str, bytes: &[u8]) {
     write(backup, &manifest);
 }
 
-/// Removes the marks that verbs left, so that each tells what it finds itself.
+/// Removes the marks of earlier commands, so that each command reports its own findings.
 fn forget(workshop: &Workshop) {
     let marks = [".damaged.", ".verified.", ".drilled.", ".restoring."];
     for name in files(&workshop.local()).iter().filter(|name| marks.iter().any(|mark| name.contains(mark))) {
@@ -67,7 +68,8 @@ fn forget(workshop: &Workshop) {
     }
 }
 
-/// Returns the output of a shell, with the workshop's identity as `$ID` and its recipient as `$TO`.
+/// Runs a shell script and returns its output. `$ID` is the workshop's identity file, `$TO` its
+/// recipient.
 fn shell(workshop: &Workshop, script: &str) -> Vec<u8> {
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", script]).env("ID", workshop.identity()).env("TO", workshop.recipient());
@@ -76,7 +78,8 @@ fn shell(workshop: &Workshop, script: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// Verifies, restores and drills the newest run: each ends with one of these codes, and says why.
+/// Verifies, restores and drills the newest run. Expects these exit codes, and `words` in the
+/// output of each command that fails.
 fn each(workshop: &Workshop, codes: [i32; 3], words: &str) -> [Ended; 3] {
     let database = format!("far_{}", files(&workshop.local()).len());
     workshop.cluster.psql("postgres", &format!("drop database if exists {database}"));
@@ -106,7 +109,7 @@ fn details_of_another_run_are_damage() {
         .opening(&["restore", "shop", "-o", output.to_str().unwrap()])
         .expect(4)
         .says("details of another backup: time");
-    // Without an identity the digests are all that is compared.
+    // Without an identity, only the digests are compared.
     workshop.longshore(&["verify"]).expect(0);
     put(&new, DETAILS, &own);
     let [mut other, whole] = [read(&new), read(&new)];
@@ -115,7 +118,7 @@ fn details_of_another_run_are_damage() {
     each(&workshop, [4, 4, 4], "system identifier");
     write(&new, &whole);
 
-    // Details that were written before they named their backup are as good as before.
+    // Details of older releases, which lack the backup's name, are still accepted.
     let script = format!("age -d -i $ID '{}' | jq -c 'del(.backup)' | age -r $TO", file(&new, DETAILS).display());
     put(&new, DETAILS, &shell(&workshop, &script));
     each(&workshop, [0, 0, 0], "");
@@ -136,7 +139,7 @@ fn an_archive_of_another_database_or_day_is_damage() {
     assert!(!output.exists());
     put(&shop, ARTIFACT, &own);
 
-    // The clock on the wall of the dumping host may show any time zone, but no other day.
+    // The dumping host's clock may be in any time zone, but must show the same day.
     let moved = |hours: i64| {
         let mut manifest = whole.clone();
         let started: chrono::DateTime<chrono::Utc> = whole["started"].as_str().unwrap().parse().unwrap();
@@ -170,7 +173,7 @@ fn bytes_without_an_end_are_not_written_to_theirs() {
     limited.args(["restore", "shop", "--output"]).arg(&output).arg("--identity").arg(workshop.identity());
     finish(&mut limited).expect(4).says("found more bytes");
     assert!(!output.exists());
-    // The artifact is longer than its manifest says, too: nothing of the rest is read.
+    // The artifact is also longer than its manifest records. The excess is not read.
     let mut longer = fs::read(file(&shop, ARTIFACT)).unwrap();
     let whole = longer.len();
     longer.resize(whole + (8 << 20), 0);
@@ -195,7 +198,7 @@ fn details_that_are_gone_or_not_named_are_missed() {
     forget(&workshop);
     let to = format!("{} dbname=plain", workshop.cluster.connection());
     let restore = ["restore", "shop", "--create", "--no-compare", "--to", &to];
-    workshop.opening(&restore).expect(0).says("what was recorded of it cannot be read");
+    workshop.opening(&restore).expect(0).says("the record of its dump cannot be read");
 
     let mut unnamed = whole.clone();
     unnamed.as_object_mut().unwrap().remove("details");

@@ -1,11 +1,11 @@
-//! Files that others put into a destination, or take out of it, change no decision in silence.
+//! Longshore reports every decision that foreign or missing files in a destination affect.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::{Job, Tmpfs, Workshop, files};
 
-/// Globals alone: the smallest dump.
+/// The globals alone: the smallest dump.
 const GLOBALS: &str = "[{ type = 'pg_dumpall' }]";
 
 fn keeping(workshop: &Workshop, policy: &str) {
@@ -13,13 +13,13 @@ fn keeping(workshop: &Workshop, policy: &str) {
     workshop.configure(&Job { dump: GLOBALS, more: &more, ..Job::default() });
 }
 
-/// The names of the backups at a destination, oldest first.
+/// Returns the names of the backups at a destination, oldest first.
 fn names(root: &Path) -> Vec<String> {
     let is_manifest = |name: &String| name.strip_suffix(".json").is_some_and(|name| !name.contains('.'));
     files(root).into_iter().filter(is_manifest).map(|name| name.strip_suffix(".json").unwrap().to_owned()).collect()
 }
 
-/// Copies a backup under a later second, whole and with manifest and details changed to fit.
+/// Copies a backup under a later time, complete, with manifest and details changed to match.
 fn forge(root: &Path, name: &str, seconds: i64) -> String {
     let stamp = &name[name.len() - 17..];
     let time = chrono::NaiveDateTime::parse_from_str(stamp, "%Y-%m-%d_%H%M%S").unwrap();
@@ -51,12 +51,12 @@ fn junk_beside_real_backups_pushes_none_out() {
     assert_eq!(real.len(), 2);
     let junk: Vec<_> = (2..9).map(|minutes| forge(&root, &real[1], minutes * 60)).collect();
     let told = workshop.longshore(&["prune"]).expect(0);
-    told.says("7 backups of main/globals were made by no run that this host knows").says("longshore verify");
+    told.says("7 backups of main/globals were not made by a run that this host knows").says("longshore verify");
     assert!(real.iter().all(|name| names(&root).contains(name)), "{:?}", names(&root));
-    assert_eq!(names(&root).len(), 9, "what is not known is not removed");
+    assert_eq!(names(&root).len(), 9, "prune removes no unknown backups");
     workshop.longshore(&["run"]).expect(0);
-    assert!(names(&root).contains(&real[1]) && !names(&root).contains(&real[0]), "real ones push real ones out");
-    // Opened, it shows that it is a copy; by hand, one may go.
+    assert!(names(&root).contains(&real[1]) && !names(&root).contains(&real[0]), "only runs known to the host count");
+    // Decrypting the details exposes the copy; `remove` deletes one.
     workshop.opening(&["verify", &junk[6]]).expect(4).says("these are the details of another backup");
     workshop.longshore(&["remove", &junk[0], "--why", "junk", "--yes"]).expect(0);
     workshop.longshore(&["prune"]).expect(0).says("6 backups of main/globals");
@@ -87,10 +87,10 @@ fn a_loss_ends_one_run_with_3_and_status_keeps_it() {
     }
     workshop.longshore(&["run"]).expect(3).says("nothing was pruned").says("longshore prune --despite listing");
     workshop.longshore(&["run"]).expect(0).says("nothing was pruned").says("longshore prune --despite listing");
-    workshop.longshore(&["status"]).says("backups are gone");
+    workshop.longshore(&["status"]).says("backups are missing");
     workshop.longshore(&["prune", "--despite", "listing"]).expect(0);
     workshop.longshore(&["run"]).expect(0).keeps_quiet_about("nothing was pruned");
-    workshop.longshore(&["status"]).keeps_quiet_about("backups are gone");
+    workshop.longshore(&["status"]).keeps_quiet_about("backups are missing");
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn a_disk_that_is_not_mounted_is_refused() {
     let disk = Tmpfs::mount(&workshop.local(), "64m");
     workshop.longshore(&["run"]).expect(0);
     drop(disk);
-    workshop.longshore(&["run"]).expect(6).says("a disk is not mounted").says("--despite listing");
-    assert_eq!(fs::read_dir(workshop.local()).unwrap().count(), 0, "nothing was written beneath");
+    workshop.longshore(&["run"]).expect(6).says("the disk is not mounted").says("--despite listing");
+    assert_eq!(fs::read_dir(workshop.local()).unwrap().count(), 0, "the run wrote below the mount point");
     workshop.longshore(&["prune", "--destination", "local", "--despite", "listing"]).expect(0);
     workshop.longshore(&["run"]).expect(0);
 }
@@ -120,7 +120,7 @@ fn a_damaged_mark_and_a_deleted_hold_are_found() {
     fs::write(root.join(&hold), "{").unwrap();
     workshop.longshore(&["verify"]).expect(3).says("cannot be read");
     fs::remove_file(root.join(&hold)).unwrap();
-    workshop.longshore(&["verify"]).expect(3).says("its hold was deleted");
+    workshop.longshore(&["verify"]).expect(3).says("the hold of the backup was deleted");
     workshop.longshore(&["status"]).says("was deleted or shortened");
     fs::write(root.join(&hold), text).unwrap();
     workshop.longshore(&["verify"]).expect(0);

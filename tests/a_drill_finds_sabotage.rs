@@ -1,5 +1,5 @@
-//! A backup that is not what its record says is found by a drill, in words that tell what is wrong; a place or a key that does not fit is
-//! told apart from that, and leaves no mark.
+//! A drill detects and describes a backup that differs from its record. A wrong scratch location or
+//! a wrong key is reported separately, and leaves no mark.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const SHOP: &str = "create table orders (id serial primary key, total int); \
      insert into orders (total) select n from generate_series(1, 1000) n; \
      create table customers as select n from generate_series(1, 10) n; create index by_total on orders (total);";
 
-/// A workshop with a small database.
+/// Returns a workshop with a small database.
 fn workshop(job: &Job<'_>) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -23,7 +23,7 @@ fn workshop(job: &Job<'_>) -> Workshop {
     workshop
 }
 
-/// One run; its files of `shop`, and those of the runs before put out of the way.
+/// Runs the job once, and returns the folder of `shop`.
 fn run(workshop: &Workshop) -> PathBuf {
     let folder = workshop.local().join("main/shop");
     let before = fs::read_dir(&folder).map_or(0, Iterator::count);
@@ -32,7 +32,7 @@ fn run(workshop: &Workshop) -> PathBuf {
     folder
 }
 
-/// The digest of bytes, as manifests have it.
+/// Returns the digest of `bytes` in the manifest's format.
 fn digest(bytes: &[u8]) -> Value {
     use std::io::Write;
     let mut sha256sum = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -48,13 +48,14 @@ fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, serde_json::to_vec_pretty(&manifest).unwrap()).unwrap();
 }
 
-/// The manifest of the newest backup in a folder.
+/// Returns the path of the newest backup's manifest in a folder.
 fn newest(folder: &Path) -> PathBuf {
     let is_manifest = |name: &&String| name.strip_suffix(".json").is_some_and(|name| !name.contains('.'));
     folder.join(files(folder).iter().filter(is_manifest).max().unwrap())
 }
 
-/// A backup of a database that `change` has been done to, with the record of the one before: whole and sound as far as bytes tell.
+/// Drills a backup of a database after `change`, paired with the record of the backup before. All
+/// digests match.
 fn forged(change: &str) -> (Workshop, Ended) {
     let workshop = workshop(&Job::default());
     let folder = run(&workshop);
@@ -70,7 +71,7 @@ fn forged(change: &str) -> (Workshop, Ended) {
     (workshop, ended)
 }
 
-/// Whether a file is a mark for or against a backup.
+/// Returns true if a file is a mark for or against a backup.
 fn is_judged(name: &str) -> bool {
     ["damaged", "unrestorable", "drilled"].iter().any(|word| name.contains(&format!(".{word}.")))
 }
@@ -83,7 +84,7 @@ fn drill(workshop: &Workshop, identity: &Path) -> Ended {
 fn a_row_that_is_gone() {
     let (workshop, ended) = forged("delete from orders where id = 7");
     ended.expect(4).says("table public.orders: rows: expected 1000, found 999").says("DAMAGED");
-    // What names a table lies sealed.
+    // Table names are stored encrypted only.
     let mark = fs::read_to_string(
         workshop.local().join("main/shop").join(
             files(&workshop.local().join("main/shop"))
@@ -94,7 +95,8 @@ fn a_row_that_is_gone() {
     );
     let mark = mark.unwrap();
     assert!(!mark.contains("orders") && mark.contains("comparisons differ"), "{mark}");
-    // That it reads back whole changes nothing about it, and the next drill does not pass it over in silence.
+    // `verify` decodes the backup without errors, but the damage remains, and the next drill
+    // reports it.
     workshop.longshore(&["verify"]).expect(0);
     workshop.longshore(&["status"]).expect(4).says("found by a drill");
     workshop.opening(&["drill"]).expect(4).says("found 999");
@@ -122,10 +124,10 @@ fn a_sequence_that_was_set_back() {
 #[test]
 fn an_index_and_a_table_that_are_missing_and_one_that_is_surplus() {
     let (_workshop, ended) = forged("drop index by_total; alter table customers rename to clients");
-    let ended = ended.expect(4).says("INDEX public by_total postgres: presence: expected there, found missing");
+    let ended = ended.expect(4).says("INDEX public by_total postgres: presence: expected present, found missing");
     ended
-        .says("TABLE public customers postgres: presence: expected there, found missing")
-        .says("TABLE public clients postgres: presence: expected missing, found there");
+        .says("TABLE public customers postgres: presence: expected present, found missing")
+        .says("TABLE public clients postgres: presence: expected missing, found present");
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn a_role_that_the_globals_lack() {
         manifest["artifact"]["sealed"] = digest(&sealed);
     });
     let ended = workshop.longshore(&["drill"]).expect(4);
-    ended.says("CREATE ROLE clerk: presence: expected there, found missing");
+    ended.says("CREATE ROLE clerk: presence: expected present, found missing");
 }
 
 #[test]
@@ -159,7 +161,7 @@ fn an_artifact_of_another_day() {
     run(&workshop);
     let artifact = file_with(&folder, ".dump.zst.age");
     let mut swapped = before.clone();
-    // A listing sees the size, so it must be the same.
+    // A listing compares sizes, so the size must match.
     swapped.resize(usize::try_from(fs::metadata(&artifact).unwrap().len()).unwrap(), 0);
     fs::write(&artifact, swapped).unwrap();
     drill(&workshop, &workshop.identity()).expect(4).says("DAMAGED");
@@ -204,7 +206,7 @@ fn a_key_that_opens_nothing_is_no_damage() {
     run(&workshop);
     let other = workshop.path("other.txt");
     assert!(Command::new("age-keygen").arg("-o").arg(&other).stderr(Stdio::null()).status().unwrap().success());
-    drill(&workshop, &other).expect(2).says("none of the identities given opens it");
+    drill(&workshop, &other).expect(2).says("none of the identities given decrypts it");
     workshop.longshore(&["drill"]).expect(1).says("--identity ").says("identity.txt");
     assert!(!files(&workshop.local()).iter().any(|name| is_judged(name)));
 }

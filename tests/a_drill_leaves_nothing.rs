@@ -1,4 +1,4 @@
-//! A drill that is ended, at whatever moment and by whatever signal, leaves no server, no folder and no database.
+//! A drill that is ended at any moment by any signal leaves no server, no folder and no database.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use longshore_testkit::cluster::{Cluster, Installation};
 use crate::drills_prove_that_backups_restore::place;
 use crate::support::{Job, Workshop, wait_for};
 
-/// Whether any process has this path in its command line.
+/// Returns true if the command line of any process contains this path.
 fn is_at_work(path: &Path) -> bool {
     let needle = path.to_str().unwrap();
     fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -31,15 +31,15 @@ fn signal(drill: &Child, name: &str) {
     assert!(told.success());
 }
 
-/// The one folder of a drill, once it is there.
+/// Returns the drill's only folder, if it exists yet.
 fn folder(place: &Path) -> Option<PathBuf> {
     fs::read_dir(place).unwrap().flatten().next().map(|entry| entry.path())
 }
 
-/// Finds the folder of a drill, once it has come so far.
+/// A function that returns the drill's folder once the drill has reached a moment.
 type IsThere = dyn Fn(&Path) -> Option<PathBuf> + Sync;
 
-/// A moment of a drill: its name, what is there by then, and the milliseconds since.
+/// A moment of a drill: its name, the check that the drill reached it, and a delay in milliseconds.
 type Moment = (&'static str, &'static IsThere, u64);
 
 fn server(place: &Path) -> Option<PathBuf> {
@@ -58,7 +58,7 @@ const MOMENTS: [Moment; 5] = [
     ("it is restored or compared", &fetched, 700),
 ];
 
-/// Ends a drill at each of these moments by the signal beside it.
+/// Ends a drill at each of these moments by the paired signal.
 fn ended(endings: &[(&str, Moment)]) {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 48);
@@ -81,7 +81,7 @@ fn ended(endings: &[(&str, Moment)]) {
     );
 }
 
-/// Each moment once, and each signal at least once.
+/// Tests each moment once, and each signal at least once.
 #[test]
 fn whatever_signal_ends_it_at_whatever_moment() {
     let [first, initdb, server, fetch, restore] = MOMENTS;
@@ -127,10 +127,10 @@ fn in_a_server_that_is_there() {
     workshop.longshore(&["run"]).expect(0);
     let databases = || server.psql("postgres", "select count(*) from pg_database where datname like 'longshore%'");
 
-    workshop.opening(&["drill"]).expect(2).says("clerk").says("says nothing about the backup");
+    workshop.opening(&["drill"]).expect(2).says("clerk").says("does not mean that the backup is damaged");
     assert_eq!(databases(), "0");
     server.psql("postgres", "create role clerk");
-    workshop.opening(&["drill"]).expect(0).says("in databases of its own");
+    workshop.opening(&["drill"]).expect(0).says("in temporary databases");
     assert_eq!(databases(), "0");
     let scratch = workshop.make_folder("scratch");
     let is_empty = || std::fs::read_dir(&scratch).unwrap().next().is_none();

@@ -1,4 +1,5 @@
-//! A drill makes a cluster that fits whatever was dumped: of several encodings, and of a run without globals.
+//! A drill creates a cluster that fits the dump, including mixed encodings and runs without
+//! globals.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
@@ -20,7 +21,7 @@ fn databases_of_several_encodings_are_drilled() {
         source.psql(name, "create table t as select 1 i; alter table t owner to \"Jürgen\";");
     }
     source.psql("app", "insert into t values (2); create table letters as select 'ü' as letter;");
-    // A template of another encoding than the cluster that a drill would make by itself.
+    // A template whose encoding differs from the default of the drill's cluster.
     source.psql(
         "postgres",
         "update pg_database set datistemplate = false where datname = 'template1'; drop database template1;
@@ -31,7 +32,7 @@ fn databases_of_several_encodings_are_drilled() {
     workshop.configure(&Job { dump, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
     drill(&workshop).expect(0).keeps_quiet_about("DAMAGED").keeps_quiet_about("NOT DRILLED");
-    // The script of a whole cluster is in the encoding of the database that was connected to.
+    // The script of a whole cluster uses the encoding of the database that the job connects to.
     workshop.configure_with_connection(
         &Job { dump: "[{ type = 'pg_dumpall', what = 'all' }]", ..Job::default() },
         &format!("{} dbname=app", workshop.cluster.connection()),
@@ -56,6 +57,6 @@ fn a_job_without_globals_is_drilled_with_stand_ins() {
     );
     workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    let ended = drill(&workshop).expect(0).says("role \"head clerk\", \"reader\" made as a stand-in");
-    ended.says("tablespace \"elsewhere\" made as a stand-in").says("restored, and as recorded");
+    let ended = drill(&workshop).expect(0).says("role \"head clerk\", \"reader\" created as a placeholder");
+    ended.says("tablespace \"elsewhere\" created as a placeholder").says("restored and compared: all equal");
 }

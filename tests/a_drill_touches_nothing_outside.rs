@@ -1,5 +1,5 @@
-//! A drill's server reaches no other server, and nothing in it acts on its own: no scheduler, subscription, foreign
-//! server or trigger.
+//! A drill's server reaches no other server, and starts nothing by itself: no scheduler,
+//! subscription, foreign server or trigger.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::drills_prove_that_backups_restore::{place, with};
 use crate::support::{Job, Workshop, finish};
 
-/// Answers by which way a connection string leads to a server, if at all.
+/// A function that returns whether a connection string reaches a server.
 const REACH: &str = "create extension dblink; create extension postgres_fdw;
     create function reach(target text) returns text language plpgsql as $$
     begin
@@ -20,7 +20,7 @@ const REACH: &str = "create extension dblink; create extension postgres_fdw;
     exception when others then return 'out of reach';
     end $$;";
 
-/// Objects that would act in the drill's cluster, and leave a trace in a table.
+/// Objects that would act in the drill's cluster and leave a trace in a table.
 const ACTING: &str = "create table audit (what text); insert into audit values ('by hand');
     create function note() returns event_trigger language plpgsql as
       $$ begin insert into public.audit values ('by itself'); end $$;
@@ -31,17 +31,17 @@ const ACTING: &str = "create table audit (what text); insert into audit values (
     create materialized view totals as select count(*) from orders;
     create event trigger noting on ddl_command_end execute function note();";
 
-/// A table of a query and of its answer.
+/// Returns the configuration table of a query and its expected answer.
 fn question(sql: &str, answer: &str) -> String {
     format!("[[job.nightly.drill.query]]\ndatabase = 'shop'\nsql = \"{sql}\"\nanswer = '{answer}'\n")
 }
 
-/// The ways that lead to a cluster: TCP, and the folder of its socket.
+/// Returns the connection strings of a cluster: by TCP, and by its socket folder.
 fn ways(cluster: &Cluster) -> [String; 2] {
     [cluster.tcp_connection(), cluster.connection()].map(|way| format!("{way} dbname=shop connect_timeout=5"))
 }
 
-/// A source in which all of it is, and questions to a drill of it.
+/// Returns a workshop whose source contains all of these objects, and the queries for its drill.
 fn acting(installation: &Installation) -> (Workshop, String) {
     let workshop = Workshop::with_cluster(Cluster::start(installation, &[]));
     let source = &workshop.cluster;
@@ -53,7 +53,7 @@ fn acting(installation: &Installation) -> (Workshop, String) {
         "shop",
         &format!("create materialized view ways as select reach('{tcp}') tcp, reach('{socket}') socket;"),
     );
-    assert_eq!(source.psql("shop", "select * from ways"), "reached|reached", "the ways lead to the source");
+    assert_eq!(source.psql("shop", "select * from ways"), "reached|reached", "the connections reach the source");
     source.psql(
         "shop",
         &format!(
@@ -75,7 +75,7 @@ fn acting(installation: &Installation) -> (Workshop, String) {
     (workshop, questions.concat())
 }
 
-/// Drills the usual job, and returns its report.
+/// Drills the usual job, and returns the report.
 fn drilled(workshop: &Workshop, installation: &Installation) -> Value {
     let scratch = place();
     let mut drill = workshop.command();
@@ -84,7 +84,7 @@ fn drilled(workshop: &Workshop, installation: &Installation) -> Value {
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// The record of the database.
+/// Returns the record of database `shop`.
 fn of_shop(report: &Value) -> &Value {
     let drills = report["drills"].as_array().unwrap();
     drills.iter().find(|drill| drill["backup"].as_str().unwrap().contains("/shop/")).unwrap()
@@ -135,7 +135,7 @@ fn an_ordinary_user_drills_in_isolation() {
         assert_eq!(of_shop(&drilled(&workshop, &installation))["verdict"], "good");
         return;
     }
-    // A checkout may be in a folder that only root enters.
+    // The checkout may be in a folder that only root can enter.
     let binary = workshop.path("longshore");
     fs::copy(env!("CARGO_BIN_EXE_longshore"), &binary).unwrap();
     let folder = workshop.path("");
@@ -165,7 +165,7 @@ fn a_drill_without_isolation_warns_or_refuses() {
     let drill = ["drill", "--scratch-dir", scratch_dir];
     workshop.opening(&drill).expect(0).says("warning: the drill's server is not isolated");
     workshop.longshore(&["check"]).says("not isolated: isolation = \"none\"");
-    // A server that is there cannot be isolated: what connects on its own is refused.
+    // An existing server cannot be isolated, so objects that connect on their own are refused.
     let source = &workshop.cluster;
     source.psql("shop", "create extension postgres_fdw; create server far foreign data wrapper postgres_fdw;");
     source.psql(
@@ -185,14 +185,14 @@ fn a_drill_without_isolation_warns_or_refuses() {
         workshop.longshore(&["run"]).expect(0);
         workshop.opening(&["drill"]).expect(code).says("foreign servers \"far\"");
         let left = "select count(*) from pg_database where datname like 'longshore%'";
-        assert_eq!(server.psql("postgres", left), "0", "a subscription keeps no database");
+        assert_eq!(server.psql("postgres", left), "0", "a subscription kept a database");
     }
 }
 
 mod slow {
     use super::*;
 
-    /// A trigger that leaves a trace of each login.
+    /// A trigger that records each login.
     const LOGINS: &str = "create table logins (at timestamptz default now());
         create function welcome() returns event_trigger language plpgsql as
           $$ begin insert into public.logins default values; end $$;

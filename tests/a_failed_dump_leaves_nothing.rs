@@ -1,8 +1,9 @@
-//! A success is never reported that is not one, and what failed leaves nothing that could be taken for a backup.
+//! Longshore never reports success for a backup that failed, and a failed backup leaves no files
+//! that could pass for a backup.
 
 use crate::support::{Ended, Job, Tmpfs, Workshop, files};
 
-/// A job that dumps one large database.
+/// Returns a workshop whose job dumps one large database.
 fn bulk() -> Workshop {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 96);
@@ -30,14 +31,14 @@ fn a_dump_killed_by_a_signal_leaves_nothing() {
     let pg_dump = children(run.id()).into_iter().find(|(_, name)| name == "pg_dump").expect("pg_dump runs").0;
     let killed = std::process::Command::new("kill").args(["-9", &pg_dump]).status().unwrap();
     assert!(killed.success());
-    Ended::of(run.wait_with_output().unwrap()).expect(2).says("pg_dump was ended by signal 9");
+    Ended::of(run.wait_with_output().unwrap()).expect(2).says("pg_dump was killed by signal 9");
     assert_eq!(files(&workshop.local()), [""; 0]);
 }
 
 #[test]
 fn a_check_that_fails_leaves_nothing() {
     let workshop = Workshop::new();
-    // A pg_restore that finds everything damaged, as the real one would a damaged archive.
+    // A pg_restore that reports damage for every archive.
     let bin = workshop.make_folder("bin");
     for tool in ["pg_dump", "pg_dumpall", "psql"] {
         std::os::unix::fs::symlink(workshop.cluster.bin_dir().join(tool), bin.join(tool)).unwrap();
@@ -71,7 +72,7 @@ fn a_database_that_fails_hinders_no_other() {
     workshop.cluster.create_database("broken");
     workshop.cluster.create_database("sound");
     workshop.cluster.psql("broken", "create table t (x int); ");
-    // A table that a dump cannot lock, since somebody else has it.
+    // A dump cannot lock a table that another session has locked.
     let held = workshop.hold("broken", "t");
     workshop.configure(&Job {
         dump: "[{ type = 'pg_dump', databases = ['broken', 'sound'], lock_wait_timeout = '300ms' }]",
@@ -85,7 +86,7 @@ fn a_database_that_fails_hinders_no_other() {
     assert_eq!(lines[0]["subject"]["name"], "sound");
 }
 
-/// The children of a process, by pid and name.
+/// Returns the children of a process, by pid and name.
 fn children(parent: u32) -> Vec<(String, String)> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());

@@ -1,5 +1,5 @@
-//! Only what the short list names speaks against a backup: bytes, rows and constraints. Whatever else stands in the way of a drill leaves
-//! the backup what it was, and a mark that is wrong can be withdrawn.
+//! Only failures of bytes, rows and constraints count as damage. Any other obstacle to a drill
+//! leaves the backup unmarked, and a wrong mark can be withdrawn.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const PLAIN: Job<'_> = Job {
     more: "max_age = 'none'\n",
 };
 
-/// A workshop whose job dumps database `shop`, made by `sql`, unsealed and as a script.
+/// Returns a workshop whose job dumps database `shop`, made by `sql`, unencrypted and as a script.
 fn shop(sql: &str) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -33,7 +33,7 @@ fn folder(workshop: &Workshop) -> PathBuf {
     workshop.local().join("main/shop")
 }
 
-/// The marks beside the backup.
+/// Returns the marks beside the backup.
 fn marks(workshop: &Workshop) -> Vec<String> {
     let words = [".damaged.", ".unrestorable.", ".drilled.", ".verified.", ".withdrawn."];
     files(&folder(workshop)).into_iter().filter(|name| words.iter().any(|word| name.contains(word))).collect()
@@ -54,7 +54,7 @@ fn zstd(workshop: &Workshop, arguments: &str, file: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// Changes a line of the script, and all digests with it: as if the database had been dumped so.
+/// Changes a line of the script and all digests, as if the database had been dumped that way.
 fn forge(workshop: &Workshop, from: &str, to: &str) {
     let artifact = file_with(&folder(workshop), ".sql.zst");
     let script = String::from_utf8(zstd(workshop, "-d", &artifact)).unwrap();
@@ -72,12 +72,12 @@ fn forge(workshop: &Workshop, from: &str, to: &str) {
     fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
 }
 
-/// Drills, and shows that the backup is as good as before.
+/// Expects that a drill fails and leaves the state of the backup unchanged.
 fn not_drilled(workshop: &Workshop) -> Ended {
     let ended = workshop
         .longshore(&["drill", "--trust-script"])
         .expect(2)
-        .says("says nothing about the backup")
+        .says("does not mean that the backup is damaged")
         .keeps_quiet_about("DAMAGED");
     assert!(marks(workshop).is_empty(), "{:?}", marks(workshop));
     workshop.longshore(&["status"]).expect(0);
@@ -91,12 +91,12 @@ const TABLES: &str = "create table owners (id int primary key, name text not nul
 #[test]
 fn rows_and_constraints_that_fail_are_damage() {
     for (from, to, what) in [
-        ("1\tann\n", "one\tann\n", "a value that is none of its type"),
-        ("1\tann\n", "1\tann\tx\n", "a line that is no row"),
-        ("2\tbob\n", "1\tbob\n", "a key that is there twice"),
-        ("8\t2\n", "8\t3\n", "a reference to no row"),
+        ("1\tann\n", "one\tann\n", "a value of a wrong type"),
+        ("1\tann\n", "1\tann\tx\n", "a line with an extra column"),
+        ("2\tbob\n", "1\tbob\n", "a duplicate key"),
+        ("8\t2\n", "8\t3\n", "a reference to a missing row"),
         ("1\tann\n", "1\ta\n", "a row that breaks a check"),
-        ("1\tann\n", "1\t\\N\n", "a null where none may be"),
+        ("1\tann\n", "1\t\\N\n", "a null in a not-null column"),
     ] {
         let workshop = shop(TABLES);
         forge(&workshop, from, to);
@@ -110,7 +110,8 @@ fn rows_and_constraints_that_fail_are_damage() {
 
 #[test]
 fn checks_that_look_elsewhere_are_no_damage() {
-    // The function reads a table that is filled later: on the source the order was another.
+    // The function reads a table that is filled later. The source filled the tables in another
+    // order.
     let workshop = shop(
         "create table a_orders (owner int); create table owners (id int); insert into owners values (1); \
          create function known(int) returns bool language sql as 'select exists (select from public.owners where id = $1)'; \
@@ -160,7 +161,8 @@ fn rows_that_an_event_trigger_writes_are_no_damage() {
     }
 }
 
-/// A workshop whose job dumps database `shop`, made by `sql`, unsealed and as an archive.
+/// Returns a workshop whose job dumps database `shop`, made by `sql`, unencrypted and as an
+/// archive.
 fn archived(sql: &str) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -208,7 +210,7 @@ fn a_failed_drill_of_0_1_0_asks_for_another() {
 #[test]
 fn a_wrong_mark_is_withdrawn_and_stays_where_it_is() {
     let workshop = shop(TABLES);
-    workshop.longshore(&["mark", "shop", "--withdraw"]).expect(1).says("has no mark that says damaged");
+    workshop.longshore(&["mark", "shop", "--withdraw"]).expect(1).says("has no mark damaged");
     let artifact = file_with(&folder(&workshop), ".sql.zst");
     let good = fs::read(&artifact).unwrap();
     let mut bad = good.clone();
@@ -227,7 +229,7 @@ fn a_wrong_mark_is_withdrawn_and_stays_where_it_is() {
     assert!(before.iter().all(|name| after.contains(name)) && after.len() == before.len() + 1, "{after:?}");
     let withdrawal = fs::read_to_string(file_with(&folder(&workshop), ".withdrawn.")).unwrap();
     assert!(withdrawal.contains("a faulty cable") && withdrawal.contains("\"damaged."), "{withdrawal}");
-    // Damage that is found again counts again.
+    // After a withdrawal, damage that is detected again counts again.
     fs::write(&artifact, &bad).unwrap();
     workshop.longshore(&["verify"]).expect(4);
     workshop.longshore(&["status"]).expect(4);

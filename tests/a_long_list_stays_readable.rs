@@ -1,4 +1,4 @@
-//! `list` has a line for each series, and a line for each backup where that is asked for.
+//! `list` prints a line per series, and a line per backup on request.
 
 use crate::support::{Workshop, finish};
 

@@ -1,4 +1,4 @@
-//! What a policy would keep can be seen before it lets anything go.
+//! A retention policy can be simulated before it removes any backup.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn what_a_policy_would_keep_is_shown_as_a_table_as_json_and_as_a_picture() {
     workshop.longshore(&draw).expect(0);
     let drawn = fs::read_to_string(&picture).unwrap();
     assert!(drawn.starts_with("<svg") && drawn.ends_with("</svg>\n"));
-    workshop.longshore(&draw).expect(6).says("nothing is ever overwritten");
+    workshop.longshore(&draw).expect(6).says("files are never overwritten");
     assert_eq!(fs::read_to_string(&picture).unwrap(), drawn);
     let none = ["retention", "simulate", "--policy", "none", "--every", "1d", "--for", "1y"];
     workshop.longshore(&none).expect(1).says("the policies are \"two\"");

@@ -1,5 +1,5 @@
-//! A connection that passes a pooler is refused before anything is read, whatever the pooler does with settings; one that passes a
-//! proxy is not.
+//! A connection through a pooler is refused before anything is read, however the pooler handles
+//! settings. A connection through a proxy is accepted.
 
 use longshore_testkit::pgbouncer::PgBouncer;
 use longshore_testkit::proxy::{Fault, Proxy, Way};
@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::support::{Ended, Job, Workshop, files};
 
-/// A workshop with a table of which a policy shows a tenth to the role `bk`.
+/// Returns a workshop with a table of which a policy shows a tenth to the role `bk`.
 fn with_policy() -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -23,18 +23,18 @@ fn with_policy() -> Workshop {
 
 const SHOP: &str = "[{ type = 'pg_dump', databases = ['shop'] }]";
 
-/// Demands that `check` and `run` name the pooler, and that nothing comes to the destination.
+/// Expects that `check` and `run` report the pooler, and that the destination stays empty.
 fn refused(workshop: &Workshop, connection: &str, dump: &str) {
     workshop.configure_with_connection(&Job { dump, ..Job::default() }, connection);
     for verb in ["check", "run"] {
         let ended: Ended = workshop.longshore(&[verb]);
         assert_ne!(ended.code, Some(0), "{verb} by {connection}: {ended:?}");
-        ended.says("connection pooler").says("connect to the server itself");
+        ended.says("connection pooler").says("connect directly to the server");
     }
     assert!(files(&workshop.local()).is_empty());
 }
 
-/// The line for a mode, and the one that has settings ignored.
+/// Returns PgBouncer's settings for a mode, with startup parameters ignored or refused.
 fn lines<'a>(mode: &'a str, settings: &str) -> Vec<&'a str> {
     let mut lines = vec![mode, "default_pool_size = 6"];
     if settings == "ignored" {
@@ -50,7 +50,7 @@ fn pgbouncer_is_refused_idle_with_settings_refused_or_ignored() {
         let bouncer = PgBouncer::start(&workshop.cluster, &lines(mode, settings), &["bk"]);
         refused(&workshop, &bouncer.connection("bk"), SHOP);
         refused(&workshop, &bouncer.connection("bk"), "[{ type = 'pg_dumpall', no_role_passwords = true }]");
-        // Sessions of others find their settings as they were.
+        // Other clients' sessions keep their settings.
         let connection = format!("{} dbname=shop", bouncer.connection("bk"));
         let path = std::process::Command::new("psql").args(["-XqAt", &connection, "-c", "show search_path"]).output();
         assert_eq!(String::from_utf8(path.unwrap().stdout).unwrap().trim(), "\"$user\", public");
@@ -96,7 +96,7 @@ fn a_connection_that_changes_to_a_pooler_fails_the_run() {
     let workshop = with_policy();
     workshop.cluster.psql("postgres", "alter role bk bypassrls;");
     let bouncer = PgBouncer::start(&workshop.cluster, &lines("pool_mode = session", "ignored"), &["bk"]);
-    // The service leads to the server until pg_dump has ended, and to the pooler from then on.
+    // The service points to the server until pg_dump has ended, then to the pooler.
     let (service, other) = (workshop.path("service.conf"), workshop.path("other.conf"));
     let lines = |connection: &str| format!("[site]\ndbname=postgres\n{}\n", connection.replace(' ', "\n"));
     std::fs::write(
@@ -130,7 +130,7 @@ mod slow {
 
     use super::*;
 
-    /// Sessions that keep a pool busy. They end with it.
+    /// Sessions that keep a pool busy until this value is dropped.
     struct Load(Child);
 
     impl Load {
@@ -162,7 +162,7 @@ mod slow {
                 let connection = bouncer.connection("bk");
                 refused(&workshop, &connection, SHOP);
                 let _load = Load::on(&workshop, &connection, mode);
-                // Often enough for every order in which sessions are handed out.
+                // Enough rounds for every order in which the pooler hands out sessions.
                 let rounds = if mode == "transaction" { 12 } else { 2 };
                 for _ in 0..rounds {
                     refused(&workshop, &connection, SHOP);

@@ -1,4 +1,5 @@
-//! What is derived from the data, or needs more rights than the role has, does not undo a restore: it is named, with the way to make it.
+//! Objects that are derived from the data, or need more privileges than the role has, do not fail a
+//! restore. The report names each such object, with the statement that creates it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,8 @@ use serde_json::json;
 
 use crate::support::{Ended, Job, Workshop};
 
-/// A view, an index and a constraint that can be made in the database "appdb" alone, and what needs a superuser.
+/// A view, an index and a constraint that can be created in database "appdb" alone, and objects
+/// that need a superuser.
 const CONTENT: &str = "create table t as select i from generate_series(1, 500) i;
     create function here(i int) returns int language plpgsql immutable as $$ begin
         return case when current_database() = 'appdb' then i else 1 end; end $$;
@@ -56,8 +58,8 @@ fn an_entry_that_fails_is_left_out_and_named() {
             .says("not restored: INDEX public apart")
             .says("CREATE UNIQUE INDEX apart ON public.t")
             .says("MATERIALIZED VIEW DATA public nameless")
-            .says("made with the database's own search_path")
-            .says("restored 1 backup, without the 2 entries named above");
+            .says("created with the database's own search_path")
+            .says("restored 1 backup, except the 2 entries above");
         ended.keeps_quiet_about("DIFFERS").keeps_quiet_about("index public.plain");
         assert_eq!(rows(&workshop.cluster, database), "500");
         let made =
@@ -106,8 +108,8 @@ fn an_ordinary_role_gets_the_rows() {
     assert_eq!(target.psql("postgres", "select count(*) from pg_database where datname = 'appdb'"), "0");
     let ended = workshop.opening(&[&arguments[..], &["--no-owner"]].concat()).expect(3);
     let ended = ended
-        .says("only a superuser may make event triggers")
-        .says("does not have the role \"auditor\"")
+        .says("event triggers, which only a superuser may create")
+        .says("lacks the role \"auditor\"")
         .says("not restored: PUBLICATION - everything")
         .says("CREATE PUBLICATION everything FOR ALL TABLES")
         .says("not restored: EVENT TRIGGER - acts")
@@ -118,7 +120,7 @@ fn an_ordinary_role_gets_the_rows() {
     assert_eq!(target.psql("appdb", granted), "t");
     target.psql("postgres", "alter role adm nocreatedb");
     let refused = restore_as_adm(&workshop, &target).expect(6);
-    refused.says("role \"adm\" may not make databases").says("createdb");
+    refused.says("role \"adm\" may not create databases").says("createdb");
 }
 
 fn restore_as_adm(workshop: &Workshop, target: &Cluster) -> Ended {
@@ -154,14 +156,14 @@ fn rows_that_refer_to_one_another_are_loaded_without_triggers() {
     let run = workshop.longshore(&["run"]).expect(0);
     run.says("circular foreign-key constraints").says("emp").says("dept").says("--disable-triggers");
     append("again", &[]);
-    // Without triggers nothing refuses rows that refer to nothing.
+    // Without triggers, the server accepts rows whose references are missing.
     workshop.cluster.psql("appdb", "set session_replication_role = replica; delete from dept");
     workshop.longshore(&["run"]).expect(0);
     workshop.cluster.create_database("broken");
     workshop.cluster.psql("broken", tables);
     let to = format!("{} dbname=broken", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "main/appdb", "--append", "--to", &to]).expect(3);
-    ended.says("FK CONSTRAINT public emp emp_dept_fkey: rows that were loaded refer to rows that are missing");
+    ended.says("FK CONSTRAINT public emp emp_dept_fkey: restored rows refer to missing rows");
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn a_plan_looks_and_restores_nothing() {
         workshop.cluster.psql("postgres", &there)
     };
     let planned = restore(&workshop, &workshop.cluster, "planned", &["--plan"]).expect(0);
-    planned.says("the event triggers \"acts\" act on").says("nothing was restored");
+    planned.says("the event triggers \"acts\" fire").says("nothing was restored");
     assert_eq!(database("planned"), "0");
     let planned = restore(&workshop, &workshop.cluster, "appdb", &["--plan", "--json"]).expect(6);
     let report: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();

@@ -1,25 +1,27 @@
-//! A backup can be restored.
+//! A restored cluster equals its source.
 
 use longshore_testkit::cluster::{Cluster, Installation, contents, fingerprint, globals, schema};
 use longshore_testkit::sample;
 
 use crate::support::{Job, Workshop};
 
-/// A second cluster, fresh and of the same version.
+/// Returns a second, empty cluster of the same version.
 fn target() -> Cluster {
     Cluster::start(&Installation::system(), &[])
 }
 
-/// What is in a database, without what belongs to the database itself, which another name does not get.
+/// Returns the content of a database, without the database's own properties, which a restore under
+/// another name does not set.
 fn rows(cluster: &Cluster, database: &str) -> String {
     contents(cluster, database).lines().filter(|line| !line.starts_with("database")).collect::<Vec<_>>().join("\n")
 }
 
-/// Dumps the sample databases with the stages given, restores the run into a second cluster, and compares everything.
+/// Dumps the sample databases with these stages, restores the run into a second cluster, and
+/// compares everything.
 fn restored_equals_source(databases: &str, scratch: bool) {
     let workshop = Workshop::new();
     sample::load(&workshop.cluster, 200);
-    // pg_dump's tar format takes no line breaks in a database's name.
+    // pg_dump's tar format accepts no line breaks in a database's name.
     let odd = sample::ODD_NAME.replace('\n', if databases.contains("tar") { " " } else { "\n" });
     workshop.cluster.create_database(&odd);
     workshop.cluster.psql(&odd, "create table t as select generate_series(1, 10) n;");
@@ -28,7 +30,7 @@ fn restored_equals_source(databases: &str, scratch: bool) {
     let dump = format!("[{{ type = 'pg_dumpall' }}, {databases}]");
     workshop.configure(&Job { dump: &dump, more: &more, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    assert!(crate::support::files(&scratch_dir).is_empty(), "nothing stays in the scratch folder");
+    assert!(crate::support::files(&scratch_dir).is_empty(), "the scratch folder is not empty");
 
     let target = target();
     let to = target.connection();
@@ -74,7 +76,7 @@ fn from_plain_scripts() {
     }
 }
 
-/// Restores scripts of a server that is trusted, whatever psql is here.
+/// Restores scripts of a trusted server with any version of psql.
 fn restore_scripts(workshop: &Workshop, arguments: &[&str]) {
     workshop.opening(&[arguments, &["--trust-script"]].concat()).expect(0);
 }
@@ -114,7 +116,7 @@ fn one_database_with_its_globals_into_an_empty_cluster() {
     let target = target();
     let to = format!("{} dbname=shop", target.connection());
     let without = workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(6);
-    without.says("does not have the role").says("--globals");
+    without.says("lacks the role").says("--globals");
     workshop.opening(&["restore", "shop", "--create", "--globals", "--to", &to]).expect(0);
     assert_eq!(fingerprint(&target, "shop"), fingerprint(&workshop.cluster, "shop"));
 }
@@ -129,7 +131,7 @@ fn roles_that_are_there_keep_their_password() {
     let password = "select rolpassword from pg_authid where rolname = 'app'";
     let before = target.psql("postgres", password);
     let ended = workshop.opening(&["restore", "globals", "--to", &target.connection()]).expect(0);
-    ended.says("role \"app\" is there already");
+    ended.says("role \"app\" already exists");
     assert_eq!(target.psql("postgres", password), before);
     assert_eq!(target.psql("postgres", "select count(*) from pg_roles where rolname = 'other'"), "1");
 }
@@ -162,7 +164,7 @@ fn as_old_as_asked_for_and_never_newer() {
     };
     restored(&["--at", &first], "early").expect(0);
     restored(&[], "late").expect(0);
-    restored(&["--at", "2001-01-01"], "never").expect(6).says("no good backup as old as that");
+    restored(&["--at", "2001-01-01"], "never").expect(6).says("no good backup is that old");
     assert_eq!(workshop.cluster.psql("early", "select generation from t"), "1");
     assert_eq!(workshop.cluster.psql("late", "select generation from t"), "2");
 }

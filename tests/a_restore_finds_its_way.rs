@@ -1,4 +1,5 @@
-//! A restore takes the next destination where one fails, goes on where a connection was cut, and leaves no doubt where it stands.
+//! A restore continues from the next destination if one fails, resumes cut connections, and always
+//! shows its source.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -15,12 +16,12 @@ use crate::support::{Ended, Job, Workshop, manifest, wait_for};
 const BULK: &str = "[{ type = 'pg_dump', databases = ['bulk'] }]";
 const PLAIN: &str = "compression = { method = 'none' }";
 
-/// The content of a table of noise.
+/// Returns a summary of the content of table `bulk`.
 fn bulk(workshop: &Workshop, database: &str) -> String {
     workshop.cluster.psql(database, "select count(*) || ' ' || sum(hashtextextended(noise, i)) from bulk")
 }
 
-/// Starts a restore of `bulk` into a new database, and waits until rows come in.
+/// Starts a restore of `bulk` into a new database, and waits until rows arrive.
 fn begin(workshop: &Workshop, more: &[&str]) -> Child {
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let identity = workshop.identity().display().to_string();
@@ -28,7 +29,7 @@ fn begin(workshop: &Workshop, more: &[&str]) -> Child {
     await_rows(workshop, workshop.start(&[&arguments[..], more].concat()), 1)
 }
 
-/// Waits until rows come into so many databases at once.
+/// Waits until rows arrive in this many databases at once.
 fn await_rows(workshop: &Workshop, mut restore: Child, databases: u32) -> Child {
     let asked = "select count(distinct datname) from pg_stat_activity where application_name = 'longshore'
         and state = 'active' and query ilike 'COPY%'";
@@ -37,7 +38,7 @@ fn await_rows(workshop: &Workshop, mut restore: Child, databases: u32) -> Child 
         (over || workshop.cluster.psql("postgres", asked) == databases.to_string()).then_some(())
     });
     if restore.try_wait().unwrap().is_some() {
-        panic!("it is over already: {:?}", Ended::of(restore.wait_with_output().unwrap()));
+        panic!("the restore has already ended: {:?}", Ended::of(restore.wait_with_output().unwrap()));
     }
     restore
 }
@@ -56,25 +57,25 @@ fn a_destination_that_fails_half_way_is_left_for_the_next_one_and_the_target_is_
     let elsewhere = [("first", through("first", &first)), ("second", through("second", &second))];
     workshop.configure(&Job { dump: BULK, elsewhere: &elsewhere, more: PLAIN, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    // What is nearer is taken, whatever its name.
+    // The nearest destination is used, regardless of its name.
     let written = workshop.path("bulk.dump").display().to_string();
     workshop.opening(&["restore", "bulk", "--output", &written]).expect(0).says(" from \"local\"");
     fs::remove_dir_all(workshop.local().join("main")).unwrap();
     let mut restore = begin(&workshop, &[]);
     let mut stderr = BufReader::new(restore.stderr.take().unwrap());
-    let mut told = String::new();
-    while !told.contains(" from \"") {
-        assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
+    let mut output = String::new();
+    while !output.contains(" from \"") {
+        assert!(stderr.read_line(&mut output).unwrap() > 0, "{output}");
     }
-    // Whichever answered first is gone.
-    let (taken, gone, other) = match told.contains(" from \"first\"") {
+    // Stops the destination that answered first.
+    let (taken, gone, other) = match output.contains(" from \"first\"") {
         true => ("first", first, "second"),
         false => ("second", second, "first"),
     };
     drop(gone);
-    stderr.read_to_string(&mut told).unwrap();
-    assert!(restore.wait().unwrap().success(), "{told}");
-    assert!(told.contains(&format!("goes on from \"{other}\"")), "after {taken}: {told}");
+    stderr.read_to_string(&mut output).unwrap();
+    assert!(restore.wait().unwrap().success(), "{output}");
+    assert!(output.contains(&format!("continues from \"{other}\"")), "after {taken}: {output}");
     assert_eq!(bulk(&workshop, "again"), bulk(&workshop, "bulk"));
 }
 
@@ -93,7 +94,7 @@ fn a_connection_to_a_bucket_that_is_cut_is_taken_up_again_where_it_was() {
     let to = format!("{} dbname=again", workshop.cluster.connection());
     workshop.opening(&["restore", "bulk", "--from", "offsite", "--create", "--to", &to]).expect(0);
     assert_eq!(bulk(&workshop, "again"), bulk(&workshop, "bulk"));
-    // A read-back goes on, too.
+    // A read-back resumes as well.
     network.fault_times(Way::Down, Fault::Cut(12 << 20), 3);
     workshop.opening(&["verify", "--destination", "offsite"]).expect(0);
 }
@@ -115,7 +116,8 @@ fn a_connection_to_a_host_that_is_cut_is_taken_up_again_where_it_was() {
     }
 }
 
-/// One copy is damaged, which is seen at its end; what was made of it is dropped, and the other is taken.
+/// A copy whose damage appears only at its end: the partial restore is dropped, and the other copy
+/// is used.
 #[test]
 fn a_copy_that_turns_out_to_be_damaged_is_left_for_the_next_one() {
     let workshop = Workshop::new();
@@ -129,16 +131,16 @@ fn a_copy_that_turns_out_to_be_damaged_is_left_for_the_next_one() {
     fs::write(&artifact, bytes).unwrap();
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "bulk", "--create", "--to", &to]).expect(0);
-    ended.says("goes on from \"second\"");
+    ended.says("continues from \"second\"");
     assert_eq!(bulk(&workshop, "again"), bulk(&workshop, "bulk"));
     workshop
         .opening(&["restore", "bulk", "--from", "first", "--create", "--to", &to.replace("again", "bad")])
         .expect(4);
-    // What was added to a database would be there twice.
+    // Appending a second time would duplicate rows.
     workshop.cluster.psql("postgres", "create database added");
     let to = to.replace("again", "added");
     let arguments = ["restore", "bulk", "--append", "--to", &to];
-    workshop.opening(&arguments).expect(4).says("look at database").keeps_quiet_about("goes on from");
+    workshop.opening(&arguments).expect(4).says("check database").keeps_quiet_about("continues from");
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn an_interruption_puts_back_what_was_there_and_says_where_it_stands() {
     workshop.wait_for_backend("COPY%");
     kill_process(Pid::from_child(&restore), Signal::INT).unwrap();
     let ended = Ended::of(restore.wait_with_output().unwrap()).expect(130);
-    ended.says("interrupted: not finished").says("main/bulk/bulk-");
+    ended.says("interrupted: incomplete").says("main/bulk/bulk-");
     assert_eq!(workshop.cluster.psql("bulk", "select n from mine"), "1");
     let databases = "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
     assert_eq!(workshop.cluster.psql("postgres", databases), "bulk postgres");
@@ -209,5 +211,5 @@ fn how_long_it_takes_is_told_by_the_last_drill() {
     fs::write(mark, drill.to_string()).unwrap();
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "bulk", "--create", "--to", &to]).expect(0);
-    ended.says("about 90.5 s by the last drill").says("restore ").says("analyze ");
+    ended.says("about 90.5 s (from the last drill)").says("restore ").says("analyze ");
 }

@@ -1,4 +1,5 @@
-//! The target is looked at before a byte of the backup is fetched, and nothing of it is dropped unless somebody said so.
+//! A restore checks the target before it fetches any part of the backup, and drops a database only
+//! with confirmation.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -7,7 +8,8 @@ use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::support::{Ended, Job, Workshop, artifact, file_with};
 
-/// All that is amiss is said at once, and of the backup itself not a byte is asked for: it is not even there.
+/// All problems are reported at once, without reading the artifact: the test has overwritten it
+/// with zeros.
 #[test]
 fn all_that_a_target_lacks_is_told_in_one_list_before_anything_is_fetched() {
     let newer = Cluster::start(&Installation::newer(), &[]);
@@ -21,7 +23,7 @@ fn all_that_a_target_lacks_is_told_in_one_list_before_anything_is_fetched() {
     let more = format!("bin_dir = '{}'", bin_dir.display());
     workshop.configure(&Job { cluster: &more, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    // Its size is as it was, and no byte of it.
+    // The size is unchanged, but all content is zero.
     let artifact = artifact(&workshop.local().join("main/appdb"));
     let length = std::fs::metadata(&artifact).unwrap().len();
     std::fs::write(&artifact, vec![0; length as usize]).unwrap();
@@ -38,13 +40,13 @@ fn all_that_a_target_lacks_is_told_in_one_list_before_anything_is_fetched() {
     restore.env("PATH", path).args(["restore", "appdb", "--to", &to, "--identity"]).arg(workshop.identity());
     let ended = crate::support::finish(&mut restore).expect(6);
     let ended = ended
-        .says("nothing was touched")
+        .says("nothing was changed")
         .says("which is older")
-        .says("its encoding is LATIN1, and the backup's is UTF8")
+        .says("its encoding is LATIN1, but the backup's is UTF8")
         .says("the database is not empty")
-        .says("does not have the role \"clerk\"");
+        .says("lacks the role \"clerk\"");
     if !has_pgcrypto {
-        ended.says("does not have the extension \"pgcrypto\"");
+        ended.says("lacks the extension \"pgcrypto\"");
     }
     assert_eq!(target.psql("appdb", "select count(*) from there"), "0");
 }
@@ -53,7 +55,7 @@ fn all_that_a_target_lacks_is_told_in_one_list_before_anything_is_fetched() {
 fn an_extension_that_is_not_installed_where_it_is_restored_is_told() {
     let workshop = Workshop::new();
     workshop.cluster.create_database("appdb");
-    // An extension of nothing but its name, which only this server's folder has while it is dumped.
+    // An empty extension that is installed on this server only during the dump.
     let share = workshop.cluster.psql("postgres", "select setting from pg_config() where name = 'SHAREDIR'");
     let control = std::path::Path::new(&share).join("extension/longshore_absent.control");
     let script = control.with_file_name("longshore_absent--1.sql");
@@ -66,11 +68,11 @@ fn an_extension_that_is_not_installed_where_it_is_restored_is_told() {
     run.expect(0);
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "appdb", "--create", "--to", &to]).expect(6);
-    ended.says("does not have the extension \"longshore_absent\"");
+    ended.says("lacks the extension \"longshore_absent\"");
     assert_eq!(workshop.cluster.psql("postgres", "select count(*) from pg_database where datname = 'again'"), "0");
 }
 
-/// A workshop with a database that holds something, and a backup of it.
+/// Returns a workshop with a non-empty database, and a backup of it.
 fn with_one() -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("one");
@@ -85,14 +87,14 @@ fn nothing_is_dropped_unless_somebody_types_its_name_or_says_yes() {
     let workshop = with_one();
     let to = format!("{} dbname=one", workshop.cluster.connection());
     let clean = ["restore", "one", "--clean", "--to", &to];
-    workshop.opening(&clean).expect(6).says("nobody has typed its name").says("--yes");
+    workshop.opening(&clean).expect(6).says("its name was not confirmed").says("--yes");
     let typed = |answer: &str| {
         let mut command = workshop.command();
         command.args(clean).arg("--identity").arg(workshop.identity());
         let program = std::iter::once(command.get_program()).chain(command.get_args());
         let words: Vec<_> =
             program.map(|word| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"))).collect();
-        // script(1) gives it a terminal.
+        // script(1) provides a terminal.
         let mut script = std::process::Command::new("script");
         script.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
         let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -103,7 +105,7 @@ fn nothing_is_dropped_unless_somebody_types_its_name_or_says_yes() {
         drop(stdin);
         ended
     };
-    typed("two\n").expect(6).says("type the name of the database to be dropped, \"one\"");
+    typed("two\n").expect(6).says("type the name of the database to drop, \"one\"");
     assert_eq!(workshop.cluster.psql("one", "select n from t"), "2");
     typed("one\n").expect(0);
     assert_eq!(workshop.cluster.psql("one", "select n from t"), "1");
@@ -119,11 +121,12 @@ fn what_cannot_be_told_beforehand_is_said_and_stops_nothing() {
     std::fs::write(&details, vec![0; length as usize]).unwrap();
     let far = format!("{} dbname=far", workshop.cluster.tcp_connection());
     let ended = workshop.opening(&["restore", "one", "--create", "--quiet", "--to", &far]).expect(3);
-    ended.says("room the data directory has cannot be told").says("what was recorded of it cannot be read");
+    ended.says("free space of the data directory cannot be determined").says("the record of its dump cannot be read");
     assert_eq!(workshop.cluster.psql("far", "select n from t"), "1");
 }
 
-/// A dump that was cut before it was sealed: what lies in the destination is what was shipped, and psql would take it for whole.
+/// Covers a dump that was cut before encryption: all digests match the cut script, and psql would
+/// accept it as complete.
 #[test]
 fn a_script_that_was_cut_short_is_refused_and_nothing_of_it_stays() {
     let workshop = Workshop::new();
@@ -143,12 +146,12 @@ fn a_script_that_was_cut_short_is_refused_and_nothing_of_it_stays() {
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let restore = ["restore", "one", "--to", &to, "--trust-script"];
     let nothing = || workshop.cluster.psql("again", "select count(*) from pg_class where relname = 't'");
-    // By somebody, afterwards: the digests tell.
+    // A script that was cut after the backup: the digests detect the change.
     let padded = format!("{cut}{}", "\n".repeat(script.len() - cut.len()));
     std::fs::write(&artifact, &padded).unwrap();
     workshop.opening(&restore).expect(4);
     assert_eq!(nothing(), "0");
-    // Before it was shipped, so that all digests are those of the cut script.
+    // A script that was cut before shipping: all digests match the cut script.
     std::fs::write(&artifact, cut).unwrap();
     let manifest = crate::support::manifest(&workshop.local());
     let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
@@ -192,9 +195,9 @@ fn a_script_is_not_run_by_a_psql_that_it_could_have_run_programs() {
         ended
     };
     restore("99.1", &[]).expect(0);
-    restore("18.5", &[]).expect(6).says("psql 18.5 can be had to run programs by a script").says("--trust-script");
+    restore("18.5", &[]).expect(6).says("psql 18.5 lets a script run programs").says("--trust-script");
     restore("18.5.1", &["--trust-script"]).expect(0);
-    // Roles and tablespaces are looked through instead, whatever psql there is.
+    // Globals are checked statement by statement instead, so any version of psql will do.
     let target = Cluster::start(&Installation::system(), &[]);
     workshop.opening(&["restore", "globals", "--to", &target.connection()]).expect(0);
 }

@@ -1,10 +1,11 @@
-//! A restore never costs the target what it has for nothing, and never passes a part off as the whole.
+//! A failed restore never costs the target its data, and a partial restore is never reported as
+//! complete.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::support::{Job, Workshop, artifact, finish};
 
-/// A workshop with the databases `one` and `two`, backed up.
+/// Returns a workshop with the databases `one` and `two`, backed up.
 fn with_two() -> Workshop {
     let workshop = Workshop::new();
     for name in ["one", "two"] {
@@ -23,10 +24,7 @@ fn with_two() -> Workshop {
 fn databases_of_a_run_do_not_replace_each_other() {
     let workshop = with_two();
     let to = format!("{} dbname=one", workshop.cluster.connection());
-    workshop
-        .opening(&["restore", "--run", "latest", "--clean", "--yes", "--to", &to])
-        .expect(1)
-        .says("leave dbname out");
+    workshop.opening(&["restore", "--run", "latest", "--clean", "--yes", "--to", &to]).expect(1).says("remove dbname");
     assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
 }
 
@@ -49,10 +47,10 @@ fn a_part_of_a_run_is_not_passed_off_as_the_whole() {
     let target = Cluster::start(&Installation::system(), &[]);
     let to = target.connection();
     let latest = workshop.opening(&["restore", "--run", "latest", "--create", "--to", &to]).expect(6);
-    latest.says("3 backups, of which 2 are there and good (damaged: main/two/two-").says("--run");
+    latest.says("3 backups, of which 2 exist and are good (damaged: main/two/two-").says("--run");
     assert_eq!(target.psql("postgres", "select count(*) from pg_database where datname = 'one'"), "0");
     let named = workshop.opening(&["restore", "--run", &run, "--create", "--to", &to]).expect(3);
-    named.says("restored 2 backups").says("warning: the run was to make 3 backups");
+    named.says("restored 2 backups").says("warning: the run planned 3 backups");
     assert_eq!(target.psql("one", "select name from t"), "one");
 }
 
@@ -108,7 +106,7 @@ fn globals_that_were_never_taken_are_not_silently_left_out() {
     workshop
         .opening(&["restore", "postgres", "--globals", "--create", "--to", &to])
         .expect(2)
-        .says("no globals were backed up");
+        .says("the backup was made without globals");
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn a_clusters_script_is_not_run_into_a_cluster_that_holds_something() {
 #[test]
 fn a_replacement_that_fails_leaves_the_target_as_it_was() {
     let workshop = with_two();
-    // What a function needs is seen only when the constraint calls it.
+    // The function's dependency shows only when the constraint calls the function.
     workshop.cluster.psql("one", NO_RESTORE);
     workshop
         .cluster
@@ -139,7 +137,8 @@ fn a_replacement_that_fails_leaves_the_target_as_it_was() {
     let databases = "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
     assert_eq!(target.psql("postgres", databases), "one postgres");
 
-    // Nor is anything left of a database that was made for it, so that the next try gets it whole.
+    // A database that the restore created is dropped as well, so that the next restore starts
+    // clean.
     target.psql("postgres", "drop database one");
     workshop.opening(&["restore", "one", "--create", "--to", &to]).expect(2);
     assert_eq!(target.psql("postgres", databases), "postgres");
@@ -148,7 +147,7 @@ fn a_replacement_that_fails_leaves_the_target_as_it_was() {
     assert_eq!(target.psql("one", "select current_setting('work_mem')"), "5MB");
 }
 
-/// A constraint whose rows can be loaded where there is a database `two`, and nowhere else.
+/// A constraint whose rows load only where a database `two` exists.
 const NO_RESTORE: &str = "create function there(text) returns text immutable language plpgsql as $$ begin
     if not exists (select from pg_catalog.pg_database where datname = 'two') then raise 'not in the target'; end if; return $1; end $$;
     alter table t add check (there(name) = name);";
@@ -159,7 +158,7 @@ fn what_is_asked_for_and_cannot_be_is_not_passed_over() {
     let to = workshop.cluster.connection();
     workshop.opening(&["restore", "globals", "--create", "--to", &to]).expect(1).says("--create");
     let twice = ["restore", "one", "--role-map", "a=b", "--role-map", "a=c", "--to", &to];
-    workshop.opening(&twice).expect(1).says("cannot become both \"b\" and \"c\"");
+    workshop.opening(&twice).expect(1).says("is mapped to both \"b\" and \"c\"");
     workshop.opening(&["restore", "--run", "nope", "--to", &to]).expect(2).says("\"nope\"").says("list --json");
 }
 
@@ -183,7 +182,7 @@ fn what_a_killed_restore_set_aside_is_named_and_left() {
     workshop.cluster.psql("postgres", &format!("create database \"{aside}\""));
     let to = format!("{} dbname=one", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "one", "--clean", "--yes", "--to", &to]).expect(6);
-    ended.says(&aside).says("alter database").says("is what \"one\" was before");
+    ended.says(&aside).says("alter database").says("the previous content of \"one\"");
     assert_eq!(workshop.cluster.psql("one", "select name from t"), "one");
 }
 
@@ -215,7 +214,7 @@ fn a_damaged_backup_is_restored_where_its_whole_name_is_given() {
     let name = names.into_iter().find(|name| name.contains("/one-")).unwrap().to_owned();
     let to = workshop.path("one.dump").display().to_string();
     workshop.opening(&["restore", "one", "--output", &to]).expect(2).says("no good backup");
-    workshop.opening(&["restore", &name, "--output", &to]).expect(0).says("asked for by its whole name");
+    workshop.opening(&["restore", &name, "--output", &to]).expect(0).says("requested by its full name");
     assert!(std::fs::metadata(&to).unwrap().len() > 0);
 }
 

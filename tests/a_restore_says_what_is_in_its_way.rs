@@ -1,10 +1,11 @@
-//! What keeps a database from being dropped or made is named before anything is touched.
+//! Obstacles to dropping or creating a database are reported before anything is changed.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::support::{Job, Workshop};
 
-/// A cluster that takes prepared transactions and logical slots, with a database that was backed up and holds a row more since.
+/// Returns a workshop whose cluster accepts prepared transactions and logical slots. Its database
+/// has gained a row since its backup.
 fn workshop() -> Workshop {
     let settings = ["wal_level=logical", "max_prepared_transactions=3"];
     let workshop = Workshop::with_cluster(Cluster::start(&Installation::system(), &settings));
@@ -43,7 +44,7 @@ fn a_database_in_use_is_not_set_aside() {
         for statement in begin.split("; ").collect::<Vec<_>>().chunks(3) {
             cluster.psql("appdb", &statement.join("; "));
         }
-        clean().expect(6).says("nothing was touched").says(said);
+        clean().expect(6).says("nothing was changed").says(said);
         assert_eq!(rows(), "11", "{begin}");
         cluster.psql("appdb", end);
     }
@@ -80,10 +81,10 @@ fn the_tablespace_of_the_database_itself_is_looked_for() {
     workshop.longshore(&["run"]).expect(0);
     let to = format!("{} dbname=appdb", target.connection());
     let restore = || workshop.opening(&["restore", "main/appdb", "--create", "--to", &to]);
-    restore().expect(6).says("does not have the tablespaces \"of A table\", \"own\"");
+    restore().expect(6).says("lacks the tablespaces \"of A table\", \"own\"");
     make(&target, "\"of A table\"", "other-of-target");
-    restore().expect(6).says("does not have the tablespace \"own\"");
-    // Under another name the database has no tablespace of its own.
+    restore().expect(6).says("lacks the tablespace \"own\"");
+    // Under another name, the database has no tablespace of its own.
     let another = format!("{} dbname=another", target.connection());
     workshop.opening(&["restore", "main/appdb", "--create", "--to", &another]).expect(0);
     make(&target, "own", "own-of-target");
@@ -121,7 +122,7 @@ fn what_becomes_active_is_said_before() {
     workshop.longshore(&["run"]).expect(0);
     let to = format!("{} dbname=again", workshop.cluster.connection());
     let ended = workshop.opening(&["restore", "main/appdb", "--create", "--to", &to]).expect(0);
-    let ended = ended.says("subscriptions \"feed\" come back disabled").says("\"USER MAPPING public SERVER far\"");
+    let ended = ended.says("subscriptions \"feed\" are restored disabled").says("\"USER MAPPING public SERVER far\"");
     ended.keeps_quiet_about("sesame");
     assert_eq!(
         workshop.cluster.psql(

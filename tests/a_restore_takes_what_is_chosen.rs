@@ -1,4 +1,4 @@
-//! Of an archive what is chosen is restored, and the rest is not.
+//! A partial restore of an archive restores exactly the selected objects.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::support::{Ended, Workshop};
 
-/// A database of two schemas, owned by somebody, with an index and a grant.
+/// A database of two schemas with an owner role, an index and a grant.
 const LEDGER: &str = "create role clerk; create role auditor; create schema sales; create schema hr;
     create table sales.orders as select i as id, 'order ' || i as name from generate_series(1, 500) i;
     alter table sales.orders add primary key (id); alter table sales.orders owner to clerk; grant select on sales.orders to auditor;
@@ -25,7 +25,7 @@ fn restore(workshop: &Workshop, database: &str, chosen: &[&str]) -> Ended {
     workshop.opening(&[&["restore", "ledger", "--create", "--to", &to], chosen].concat())
 }
 
-/// The tables of a database, with their rows.
+/// Returns the tables of a database, with their row counts.
 fn tables(cluster: &Cluster, database: &str) -> String {
     let tables = "select coalesce(string_agg(oid::regclass || ' ' || (xpath('/row/n/text()',
         query_to_xml('select count(*) n from ' || oid::regclass, false, true, '')))[1]::text, ', ' order by oid::regclass::text), '')
@@ -56,11 +56,11 @@ fn a_table_a_schema_a_section_or_a_list() {
     fs::write(workshop.path("list"), wanted.join("\n")).unwrap();
     let file = workshop.path("list").display().to_string();
     let listed = restore(&workshop, "by_list", &["--list-file", &file]).expect(0);
-    listed.says("things are as recorded when it was dumped, 0 differ");
+    listed.says("objects equal, 0 differ");
     assert_eq!(tables(&workshop.cluster, "by_list"), "hr.people 1, sales.orders 500");
 }
 
-/// pg_restore leaves a schema out where what is in it is chosen, and then fails: its own `--schema` cannot restore into a fresh database.
+/// With `--schema`, pg_restore omits the schema itself and fails in an empty database.
 #[test]
 fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
     let workshop = workshop();
@@ -72,11 +72,11 @@ fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
         create view \"my sales\".names as select name from sales.orders; grant usage on schema sales to auditor",
     );
     workshop.longshore(&["run"]).expect(0);
-    restore(&workshop, "owned", &["--schema", "sales"]).expect(0).says("schema \"sales\" was made");
+    restore(&workshop, "owned", &["--schema", "sales"]).expect(0).says("schema \"sales\" was created");
     assert_eq!(workshop.cluster.psql("owned", schemas), "sales of clerk");
     restore(&workshop, "owned", &["--schema", "hr", "--append"])
         .expect(0)
-        .keeps_quiet_about("schema \"sales\" was made");
+        .keeps_quiet_about("schema \"sales\" was created");
     let me = workshop.cluster.psql("postgres", "select current_user");
     assert_eq!(workshop.cluster.psql("owned", schemas), format!("hr of {me}, sales of clerk"));
     restore(&workshop, "mapped", &["--table", "lines", "--role-map", "clerk=auditor"]).expect(0);
@@ -85,21 +85,21 @@ fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
     assert_eq!(workshop.cluster.psql("unowned", schemas), format!("my sales of {me}, sales of {me}"));
 
     let nobody = ["--schema", "sales", "--role-map", "clerk=nobody_here"];
-    restore(&workshop, "ownerless", &nobody).expect(6).says("does not have the role \"nobody_here\"");
+    restore(&workshop, "ownerless", &nobody).expect(6).says("lacks the role \"nobody_here\"");
     let made = "select count(*) from pg_database where datname in ('ownerless', 'ledger')";
     assert_eq!(workshop.cluster.psql("postgres", made), "1");
 
-    // Under its own name, too, where pg_restore would make the database.
+    // The same with the original name, where pg_restore would create the database.
     let target = Cluster::start(&Installation::system(), &[]);
     let to = format!("{} dbname=ledger", target.connection());
     let sales = ["restore", "ledger", "--create", "--schema", "sales", "--to", &to];
     let unmade = workshop.opening(&sales).expect(2);
-    unmade.says("schema that was chosen from cannot be made").says("owned by \"clerk\"").says("--no-owner");
+    unmade.says("schema of the selected objects cannot be created").says("owned by \"clerk\"").says("--no-owner");
     assert_eq!(target.psql("postgres", made), "0");
     target.psql("postgres", "create role clerk; create role auditor");
     workshop.opening(&sales).expect(0);
     assert_eq!(tables(&target, "ledger"), "sales.lines 50, sales.orders 500");
-    // The data alone needs what was made before.
+    // The data section needs the objects of the section before.
     let data = ["restore", "ledger", "--schema", "hr", "--section", "data", "--append", "--to", &to];
     workshop.opening(&data).expect(2).says("hr");
     assert_eq!(target.psql("ledger", schemas), "sales of clerk");
@@ -108,8 +108,8 @@ fn the_schema_of_what_is_chosen_is_made_where_it_is_not_there() {
 #[test]
 fn what_is_not_there_to_choose_is_said_before_anything_is_fetched() {
     let workshop = workshop();
-    restore(&workshop, "none", &["--table", "ordres"]).expect(6).says("holds no table \"ordres\"");
-    restore(&workshop, "none", &["--schema", "salse"]).expect(6).says("holds no schema \"salse\"");
+    restore(&workshop, "none", &["--table", "ordres"]).expect(6).says("contains no table \"ordres\"");
+    restore(&workshop, "none", &["--schema", "salse"]).expect(6).says("contains no schema \"salse\"");
     assert_eq!(workshop.cluster.psql("postgres", "select count(*) from pg_database where datname = 'none'"), "0");
 }
 
@@ -120,10 +120,10 @@ fn without_owners_and_privileges_no_role_is_needed() {
     let to = format!("{} dbname=ledger", target.connection());
     let arguments = ["restore", "ledger", "--create", "--to", &to];
     let refused = workshop.opening(&arguments).expect(6);
-    refused.says("does not have the role \"clerk\"").says("--no-owner");
-    // What is granted to a role that is missing is left out.
+    refused.says("lacks the role \"clerk\"").says("--no-owner");
+    // Grants to a missing role are skipped.
     let ended = workshop.opening(&[&arguments[..], &["--no-owner"]].concat()).expect(3);
-    ended.says("does not have the role \"auditor\"").says("TO auditor");
+    ended.says("lacks the role \"auditor\"").says("TO auditor");
     target.psql("postgres", "drop database ledger");
     workshop.opening(&[&arguments[..], &["--no-owner", "--no-privileges"]].concat()).expect(0);
     assert_eq!(tables(&target, "ledger"), ALL);
@@ -149,14 +149,14 @@ fn roles_have_other_names_where_they_are_mapped() {
     }
     let to = format!("{} dbname=missing", target.connection());
     let mapped = ["restore", "ledger", "--create", "--to", &to, "--role-map", "clerk=nobody_here"];
-    workshop.opening(&mapped).expect(6).says("does not have the role \"nobody_here\"");
+    workshop.opening(&mapped).expect(6).says("lacks the role \"nobody_here\"");
     let misspelt = ["--role-map", "clerk=keeper", "--role-map", "clark=keeper"];
-    workshop.opening(&[&mapped[..5], &misspelt].concat()).expect(0).says("nothing that is restored names \"clark\"");
+    workshop.opening(&[&mapped[..5], &misspelt].concat()).expect(0).says("no restored object names \"clark\"");
     workshop.opening(&[&mapped[..6], &["clerk"]].concat()).expect(1).says("role-map");
-    // What may need a role that nothing was mapped to is only warned of it.
+    // A missing role that is not mapped is only a warning in a partial restore.
     let part = format!("{} dbname=part", target.connection());
     let hr = ["restore", "ledger", "--create", "--schema", "hr", "--to", &part, "--role-map", "clark=clerk"];
-    workshop.opening(&hr).expect(0).says("warning").says("does not have the role \"clerk\"");
+    workshop.opening(&hr).expect(0).says("warning").says("lacks the role \"clerk\"");
 }
 
 #[test]
@@ -177,13 +177,13 @@ fn with_several_jobs_and_its_statistics_gathered() {
     assert!(crate::support::files(&scratch).is_empty());
 }
 
-/// What the backup says of itself is held against what lies in the database in the end.
+/// The restored rows are compared with the backup's record.
 #[test]
 fn rows_that_come_out_other_than_they_were_dumped_are_told() {
     let workshop = workshop();
     let target = Cluster::start(&Installation::system(), &[]);
     target.psql("postgres", "create role clerk; create role auditor");
-    // Whoever rules the target has a table made beside another, as the trigger of an extension may.
+    // An event trigger of the target creates an extra table, as an extension's trigger might.
     let spoil = "create function spoil() returns event_trigger language plpgsql as $$ begin
         if to_regclass('sales.lines') is not null and to_regclass('sales.lines_spoilt') is null then
             execute 'create table sales.lines_spoilt ()'; end if; end $$;

@@ -1,11 +1,12 @@
-//! Dated files of another script are listed and pruned like backups, by their whole names; whatever is called otherwise is never touched.
+//! Dated files of another script are listed and pruned like backups if the whole name matches the
+//! pattern. All other files are never touched.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::{Ended, Job, Workshop, files};
 
-/// The usual job, and files of another script in its destination.
+/// Returns a workshop with the usual job, and files of another script in the destination.
 fn with_files(more: &str, names: &[&str]) -> Workshop {
     let workshop = Workshop::new();
     workshop.configure(&Job { more, ..Job::default() });
@@ -17,7 +18,7 @@ fn with_files(more: &str, names: &[&str]) -> Workshop {
     workshop
 }
 
-/// The tables of an adopt, and of its policy.
+/// Returns the tables of an adopt and its policy.
 fn adopting() -> String {
     "[adopt.old]\ndestination = 'local'\npattern = '{database}-%Y-%m-%d_%H%M%S.dump'\nretention = 'two'\n\
      [retention.two]\nkeep_last = 2\n"
@@ -46,7 +47,7 @@ fn adopted_files_are_listed_unverified_and_pruned_by_the_policy() {
     let list = workshop
         .longshore(&["list", "--all"])
         .expect(0)
-        .says("adopted, unverified")
+        .says("adopted, not verified")
         .says("app-prod-2025-06-05_091500.dump");
     assert!(!list.stdout.contains("notes.txt") && !list.stdout.contains("02-30"), "{}", list.stdout);
     let line = &workshop.json(&["list", "old/app-prod", "--json"])[0];
@@ -54,15 +55,15 @@ fn adopted_files_are_listed_unverified_and_pruned_by_the_policy() {
 
     let explained = workshop.longshore(&["prune", "--explain"]).expect(0);
     let explained = explained.says("local: old/app, adopt old").says("policy: keep_last 2, timezone UTC");
-    let explained = explained.says("2025-06  ····○●●···").says("2 stay (12 B), 1 go (6 B)");
+    let explained = explained.says("2025-06  ····○●●···").says("2 kept (12 B), 1 to remove (6 B)");
     explained
-        .says("2 files, such as app-2025-02-30_091500.dump (there is no such date")
-        .says("no pattern makes such a name");
+        .says("2 files, such as app-2025-02-30_091500.dump (the name contains an invalid date")
+        .says("the name matches no pattern");
     assert!(FILES.iter().all(|name| is_there(&workshop, name)));
 
     workshop.longshore(&["prune"]).expect(0).says("removed");
     assert!(!is_there(&workshop, FILES[0]) && FILES[1..].iter().all(|name| is_there(&workshop, name)));
-    assert!(ours.iter().all(|name| is_there(&workshop, name)), "what Longshore made is as it was");
+    assert!(ours.iter().all(|name| is_there(&workshop, name)), "prune removed one of Longshore's own files");
     workshop.longshore(&["prune"]).expect(0).keeps_quiet_about("removed");
     workshop.opening(&["verify", "--all"]).expect(0);
 }
@@ -70,13 +71,13 @@ fn adopted_files_are_listed_unverified_and_pruned_by_the_policy() {
 #[test]
 fn adopted_files_are_not_restored_and_the_way_to_do_it_by_hand_is_told() {
     let workshop = with_files(&adopting(), &FILES);
-    let by_hand = |ended: Ended| ended.expect(1).says("was adopted by its name alone").says("pg_restore");
+    let by_hand = |ended: Ended| ended.expect(1).says("is an adopted file").says("pg_restore");
     by_hand(workshop.opening(&["restore", "app", "--output", "out.dump"]));
     by_hand(workshop.longshore(&["verify", "app-2025-06-07_091500.dump"]));
     by_hand(workshop.longshore(&["hold", "old/app", "--why", "it matters"]));
 }
 
-/// `verify` cannot look at it, so that nobody is sent there.
+/// `verify` cannot read adopted files, so no message suggests `verify`.
 #[test]
 fn an_empty_adopted_file_is_called_empty() {
     let workshop = with_files(&adopting(), &FILES[..3]);
@@ -93,10 +94,7 @@ fn a_listing_that_is_short_of_adopted_files_is_refused() {
     for name in &FILES[1..3] {
         fs::remove_file(workshop.local().join(name)).unwrap();
     }
-    workshop
-        .longshore(&["prune"])
-        .expect(6)
-        .says("there are 2 files that adopt \"old\" claims, where the last prune left 4");
+    workshop.longshore(&["prune"]).expect(6).says("found 2 files that adopt \"old\" claims, but the last prune left 4");
     workshop.longshore(&["prune", "--despite", "listing"]).expect(0);
 }
 
@@ -104,16 +102,16 @@ fn a_listing_that_is_short_of_adopted_files_is_refused() {
 fn what_cannot_tell_which_files_are_meant_is_a_mistake_in_the_configuration() {
     for (more, says) in [
         (adopting().replace("{database}-", "x"), "must contain {database} once"),
-        (adopting().replace("_%H%M%S", "_%H%S"), "without the greater one"),
+        (adopting().replace("_%H%M%S", "_%H%S"), "incomplete time of day"),
         (adopting().replace("-%d", ""), "must contain a year, a month and a day"),
         (adopting().replace("'local'", "'nowhere'"), "there is no destination \"nowhere\""),
         (adopting().replace("retention = 'two'", "retention = 'three'"), "there is no retention \"three\""),
-        (adopting().replace("adopt.old", "adopt.nightly"), "is the name of a job and of an adopt"),
+        (adopting().replace("adopt.old", "adopt.nightly"), "names both a job and an adopt"),
         (
             adopting() + &adopting().replace("adopt.old", "adopt.older").replace("[retention.two]\nkeep_last = 2", ""),
             "claim the same files",
         ),
-        (adopting().replace("'two'\n", "'two'\ntimezone = 'Berlin'\n"), "there is no time zone \"Berlin\""),
+        (adopting().replace("'two'\n", "'two'\ntimezone = 'Berlin'\n"), "unknown time zone \"Berlin\""),
     ] {
         let workshop = with_files(&more, &[]);
         workshop.longshore(&["list"]).expect(1).says(says);

@@ -1,4 +1,5 @@
-//! A restore that is ended before it is done leaves the target as it was; the next one and `check` name what SIGKILL leaves.
+//! A restore that is interrupted leaves the target as it was. After SIGKILL, the next restore and
+//! `check` report the leftovers.
 
 use std::time::{Duration, Instant};
 
@@ -7,23 +8,24 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Ended, Job, Workshop};
 
-/// The database that is backed up.
+/// The dump stage of the database that is backed up.
 const BULK: &str = "[{ type = 'pg_dump', databases = ['bulk'] }]";
-/// The databases of people, and the comments of those that have any.
+/// Lists the user databases, with their comments.
 const DATABASES: &str = "select string_agg(datname || coalesce(': ' || shobj_description(oid, 'pg_database'), ''), ' '
     order by datname) from pg_database where not datistemplate and datname <> 'postgres'";
 
-/// The way in which a restore makes its database.
+/// The restore option that creates the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Clean,
     Create,
 }
 
-/// A backup of a database of some mebibytes, and a target that has another database of that name, or none.
+/// A backup of a database of some mebibytes, and a target with or without another database of that
+/// name.
 struct Case {
     workshop: Workshop,
-    /// A digest of the rows that the backup holds.
+    /// The digest of the rows in the backup.
     rows: String,
     way: Way,
 }
@@ -40,7 +42,7 @@ impl Case {
         case
     }
 
-    /// Makes the target as it is before a restore.
+    /// Resets the target to its state before a restore.
     fn reset(&self) {
         let cluster = &self.workshop.cluster;
         cluster.psql("postgres", "drop database if exists bulk with (force)");
@@ -69,7 +71,7 @@ impl Case {
         Ended::of(self.start().wait_with_output().unwrap())
     }
 
-    /// Demands that the target is as it was before, or holds the whole backup.
+    /// Expects that the target is as it was before, or contains the whole backup.
     #[track_caller]
     fn expect_all_or_nothing(&self, when: &str, ended: &Ended) {
         let databases = self.workshop.cluster.psql("postgres", DATABASES);
@@ -82,7 +84,8 @@ impl Case {
         assert!(is_before || is_whole(), "{:?} {when}: {databases}\n{}", self.way, ended.stderr);
     }
 
-    /// Ends restores by a signal at so many moments, which are spread over the time that one takes.
+    /// Ends restores by a signal at `moments` points in time, spread over the duration of a
+    /// restore.
     fn interrupt(&self, moments: u32, signal: Signal) {
         let begun = Instant::now();
         self.restore().expect(0);
@@ -100,7 +103,7 @@ impl Case {
         self.workshop.wait_for_silence();
     }
 
-    /// Kills a restore while rows pass.
+    /// Kills a restore while rows are copied.
     fn kill(&self) {
         let mut restore = self.start();
         self.workshop.wait_for_backend("COPY%");
@@ -114,11 +117,11 @@ fn rows(cluster: &Cluster) -> String {
     cluster.psql("bulk", "select md5(string_agg(noise, '' order by i)) from bulk")
 }
 
-/// The SQL that ends a line of what was said.
+/// Returns the end of an output line, from the SQL statement that begins with `begins`.
 fn mends(ended: &Ended, begins: &str) -> String {
-    let said = format!("{}\n{}", ended.stdout, ended.stderr);
-    let line = said.lines().find_map(|line| Some(line[line.find(begins)?..].to_owned()));
-    line.unwrap_or_else(|| panic!("{begins:?} not in\n{said}"))
+    let output = format!("{}\n{}", ended.stdout, ended.stderr);
+    let line = output.lines().find_map(|line| Some(line[line.find(begins)?..].to_owned()));
+    line.unwrap_or_else(|| panic!("{begins:?} not in\n{output}"))
 }
 
 #[test]
@@ -135,7 +138,7 @@ fn a_killed_clean_restore_is_named_and_mended() {
     let check = case.workshop.longshore(&["check"]);
     let check = check.says("holds part of a backup");
     let refused = case.restore().expect(6);
-    refused.says("a restore that was killed left it");
+    refused.says("left by a killed restore");
     let to = case.workshop.cluster.connection();
     let plan = case.workshop.opening(&["restore", "bulk", "--create", "--to", &format!("{to} dbname=bulk")]).expect(6);
     let plan = plan.says("holds part of a backup: a restore into it was killed");
@@ -190,7 +193,7 @@ mod slow {
         Case::new(Way::Clean, 8).interrupt(20, Signal::INT);
     }
 
-    /// Leftovers are named, and mended by the statements that are named with them.
+    /// Leftovers are reported, and the reported statements clean them up.
     #[test]
     fn sigkill_at_30_moments_leaves_what_is_named() {
         let case = Case::new(Way::Clean, 8);

@@ -1,4 +1,4 @@
-//! Whatever moment a run is ended at, no half backup is left, and the next run is whole.
+//! A run that ends at any moment leaves no partial backup, and the next run is complete.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -41,7 +41,7 @@ fn sigterm_ends_the_children_and_leaves_nothing_visible() {
     }
 }
 
-/// As `nohup longshore restore …` leaves a terminal that is closed.
+/// `nohup longshore restore …` does the same when its terminal is closed.
 #[test]
 fn a_signal_that_it_was_started_to_ignore_ends_nothing() {
     let workshop = bulk();
@@ -53,7 +53,7 @@ fn a_signal_that_it_was_started_to_ignore_ends_nothing() {
     Ended::of(run.wait_with_output().unwrap()).expect(0);
 }
 
-/// What was begun on another machine is taken back there before the program ends.
+/// Partial uploads are removed from remote destinations before the program ends.
 #[test]
 fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
     let workshop = Workshop::new();
@@ -70,7 +70,7 @@ fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
     workshop.configure(&Job { dump, ship: &[], elsewhere: &elsewhere, more, ..Job::default() });
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let run = workshop.start(&["run"]);
-        wait_for("something half-made everywhere", || {
+        wait_for("partial uploads at all destinations", || {
             let begun = hosts.iter().all(|host| !files(&host.backups()).is_empty());
             (begun && garage.has_unfinished_uploads("acme")).then_some(())
         });
@@ -79,7 +79,7 @@ fn nothing_half_made_is_left_on_hosts_and_in_buckets() {
         for host in &hosts {
             assert_eq!(files(&host.backups()), [""; 0]);
         }
-        wait_for("the upload to be gone", || (!garage.has_unfinished_uploads("acme")).then_some(()));
+        wait_for("the upload to end", || (!garage.has_unfinished_uploads("acme")).then_some(()));
     }
 }
 
@@ -93,10 +93,11 @@ fn what_cannot_be_taken_back_is_told() {
     let run = workshop.start(&["run"]);
     wait_for("a draft", || (!files(&host.backups()).is_empty()).then_some(()));
     drop(host);
-    Ended::of(run.wait_with_output().unwrap()).expect(3).says("not taken back").says("orphan_grace");
+    Ended::of(run.wait_with_output().unwrap()).expect(3).says("not cleaned up").says("orphan_grace");
 }
 
-/// A store that was sent something and has gone silent is waited for, since nobody knows what it did. A second signal ends the wait.
+/// The state of a request to a silent store is unknown, so Longshore waits for an answer. A second
+/// signal ends the wait.
 #[test]
 fn who_asks_twice_does_not_wait() {
     let workshop = bulk();
@@ -114,18 +115,18 @@ fn who_asks_twice_does_not_wait() {
     workshop.configure(&Job { dump, ship: &[], elsewhere: &[("store", store)], ..Job::default() });
     let mut run = workshop.start(&["run"]);
     let _connection = silent.accept().unwrap();
-    // The request follows the connection.
+    // Leaves time for the request on the new connection.
     std::thread::sleep(Duration::from_millis(500));
     signal(&run, "INT");
     let mut said = BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.any(|line| line.contains("Ctrl-C ends the wait")));
+    assert!(said.any(|line| line.contains("Ctrl-C to stop waiting")));
     let asked = Instant::now();
     signal(&run, "INT");
     Ended::of(run.wait_with_output().unwrap()).expect(130);
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
-/// Nothing was begun there yet.
+/// No upload has begun at this host.
 #[test]
 fn a_host_that_is_silent_from_the_start_is_not_waited_for() {
     let workshop = Workshop::new();
@@ -145,7 +146,7 @@ fn a_host_that_is_silent_from_the_start_is_not_waited_for() {
     }
 }
 
-/// Nobody may ever write to it, and nothing has to be taken back.
+/// A FIFO may never get a writer, and an inspect has nothing to clean up.
 #[test]
 fn a_fifo_is_not_waited_for_by_who_asks_twice() {
     let workshop = Workshop::new();
@@ -153,7 +154,7 @@ fn a_fifo_is_not_waited_for_by_who_asks_twice() {
     finish(Command::new("mkfifo").arg(&fifo)).expect(0);
     let mut inspect = workshop.start(&["inspect", fifo.to_str().unwrap()]);
     wait_for("a signal that is caught", || catches_interrupts(&inspect).then_some(()));
-    // It may or may not have begun to wait; whoever asks again does not have to.
+    // The inspect may or may not be waiting already. Repeated signals end the wait in both cases.
     let asked = Instant::now();
     wait_for("the end", || {
         signal(&inspect, "INT");
@@ -190,12 +191,12 @@ fn sigkill_at_any_moment_leaves_whole_backups_or_none_and_the_next_run_is_whole(
         std::thread::sleep(Duration::from_millis(milliseconds));
         run.kill().unwrap();
         run.wait().unwrap();
-        // What is listed is whole; what is not whole is not listed.
+        // All listed backups are complete.
         workshop.opening(&["verify", "--all"]).expect(0);
     }
     workshop.wait_for_silence();
     workshop.longshore(&["run"]).expect(0);
     workshop.opening(&["verify"]).expect(0);
     let partial = files(&workshop.local()).into_iter().filter(|file| file.ends_with(".partial")).count();
-    assert_eq!(partial, 0, "what dead writers left is swept by the next run");
+    assert_eq!(partial, 0, "the next run removes the files of killed runs");
 }

@@ -1,5 +1,6 @@
-//! Anyone who can write to a destination can put a backup there that is not sealed, and a restore runs what is in it: where sealed
-//! backups are expected, it is named and refused.
+//! Anyone who can write to a destination can store an unsealed backup there, and a restore would
+//! execute its content. Unsealed backups are reported and refused where sealed backups are
+//! expected.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ const SEALED: Job<'_> =
     Job { dump: DUMP, encrypt: None, ship: &[], elsewhere: &[], terms: &[], cluster: "", more: "max_age = 'none'\n" };
 const UNSEALED: Job<'_> = Job { encrypt: Some("{ type = 'none' }"), ..SEALED };
 
-/// A workshop with a run of this job.
+/// Returns a workshop with a run of this job.
 fn with_run(job: &Job<'_>) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -24,7 +25,7 @@ fn with_run(job: &Job<'_>) -> Workshop {
     workshop
 }
 
-/// The state of each backup at the usual destination, by the listing.
+/// Returns the state of each backup at the usual destination, as listed.
 fn states(workshop: &Workshop) -> Vec<String> {
     let listed = workshop.json(&["list", "--all", "--json"]);
     let state = |backup: &Value| backup["destinations"]["local"].as_str().unwrap().to_owned();
@@ -43,11 +44,11 @@ fn an_unsealed_backup_does_not_replace_a_sealed_one() {
     let to = |name: &str| format!("{} dbname={name}", workshop.cluster.connection());
     let (far, file) = (to("far"), workshop.path("shop.dump").display().to_string());
 
-    // A job that says none is restored as it is, whatever identity there is.
+    // A job with `encrypt = none` expects unsealed backups, even if an identity is given.
     assert_eq!(states(&workshop), ["whole", "whole"]);
     workshop.opening(&["restore", "shop", "--create", "--to", &to("own")]).expect(0);
 
-    // A job that seals makes no such backup.
+    // A job that encrypts expects sealed backups only.
     workshop.configure(&SEALED);
     assert_eq!(states(&workshop), ["unsealed", "unsealed"]);
     workshop.longshore(&["list"]).expect(0).says("unsealed");
@@ -56,17 +57,17 @@ fn an_unsealed_backup_does_not_replace_a_sealed_one() {
         (["restore", "--run", "latest", "--create", "--to", &far], ["restore", "shop", "-o", &file]);
     let globals = ["restore", "globals", "--to", &far];
     for restore in [&shop[..], &[&shop[..], &["--plan"]].concat(), &everything, &alone, &globals, &["drill"]] {
-        let ended = workshop.opening(restore).expect(6).says("unsealed, although job \"nightly\" seals its backups");
+        let ended = workshop.opening(restore).expect(6).says("unsealed, although job \"nightly\" encrypts its backups");
         ended.says("--allow-unsealed");
     }
     workshop.longshore(&shop).expect(6);
     assert!(workshop.cluster.psql("postgres", "select 1 from pg_database where datname = 'far'").is_empty());
     assert!(!Path::new(&file).exists());
     let allowed = [&shop[..], &["--allow-unsealed"]].concat();
-    workshop.opening(&allowed).expect(0).says("unsealed, although job \"nightly\" seals");
+    workshop.opening(&allowed).expect(0).says("unsealed, although job \"nightly\" encrypts");
     workshop.opening(&["drill", "--allow-unsealed"]).expect(0).says("unsealed, although");
 
-    // A job that is not known here may seal: an identity says that it does.
+    // A job that is not in the configuration may encrypt: a configured identity implies encryption.
     edit(&workshop, |text| text.replace("[job.nightly]", "[job.other]"));
     assert_eq!(states(&workshop), ["whole", "whole"]);
     workshop.opening(&alone).expect(6).says("its job is not in the configuration");
@@ -88,7 +89,7 @@ fn unsealed_globals_do_not_come_along_with_a_sealed_database() {
     workshop.configure(&UNSEALED);
     std::thread::sleep(std::time::Duration::from_millis(1100));
     workshop.longshore(&["run"]).expect(0);
-    // The globals of another run take the place of those that the database needs.
+    // Replaces the globals that the database needs with the globals of another run.
     let stem = own.file_stem().unwrap().to_str().unwrap().to_owned();
     let other = files(&globals).into_iter().find(|name| name.ends_with(".sql.zst")).unwrap();
     let other = other.strip_suffix(".sql.zst").unwrap().to_owned();
@@ -118,9 +119,9 @@ fn unsealed_globals_do_not_come_along_with_a_sealed_database() {
     workshop.opening(&["restore", "--run", "latest", "--create", "--to", &to]).expect(6);
     workshop.opening(&["drill"]).expect(6).says("main/globals/");
     assert!(target.psql("postgres", "select 1 from pg_roles where rolname = 'mallory'").is_empty());
-    // Even a job that seals nothing has no unsealed globals beside its sealed databases.
+    // Even a job without encryption refuses unsealed globals beside sealed databases.
     workshop.configure(&UNSEALED);
-    workshop.opening(&with_globals).expect(6).says("the backups that belong to it are sealed");
+    workshop.opening(&with_globals).expect(6).says("the backups of its run are encrypted");
     workshop.opening(&["restore", "shop", "--create", "--to", &to]).expect(0);
     assert_eq!(target.psql("shop", "select n from t"), "1");
 }

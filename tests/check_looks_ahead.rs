@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m. is said at noon, with the way out.
+//! `check` reports in advance the problems that would fail a nightly run, with hints.
 
 use crate::support::{Job, Workshop, files};
 
@@ -8,10 +8,10 @@ fn a_sound_configuration_passes_and_leaves_nothing_behind() {
     let ended = workshop.opening(&["check"]).expect(0);
     ended
         .says("PostgreSQL")
-        .says("its clock and ours agree")
+        .says("the server's clock agrees with this host's")
         .says("pg_dump 15")
         .says("write, read back, list and remove work")
-        .says("identity: opens what is sealed now");
+        .says("identity: decrypts new backups");
     assert_eq!(files(&workshop.local()), [""; 0]);
 }
 
@@ -24,7 +24,7 @@ fn everything_that_fails_has_its_remedy() {
         "host=127.0.0.1 port=1 user=postgres",
     );
     let ended = workshop.longshore(&["check"]).expect(2);
-    ended.says("FAILED   cluster main").says("look whether the server runs").says("FAILED   destination offsite");
+    ended.says("FAILED   cluster main").says("check that the server is running").says("FAILED   destination offsite");
     let findings = workshop.json(&["check", "--json"]);
     let failed = findings.as_array().unwrap().iter().filter(|finding| finding["outcome"] == "failed");
     for finding in failed {
@@ -53,7 +53,7 @@ fn a_job_without_retention_and_one_without_sealing_are_warned_of() {
     let workshop = Workshop::new();
     workshop.configure(&Job { encrypt: Some("{ type = 'none' }"), ..Job::default() });
     let ended = workshop.longshore(&["check"]).expect(0);
-    ended.says("nothing is ever removed there").says("whoever can read a destination can read the databases");
+    ended.says("nothing is ever removed there").says("anyone who can read a destination can read the databases");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A check is not green for what fails at night: connections, privileges, the place of a drill.
+//! `check` covers everything that a run needs: connections, privileges, the scratch location of a
+//! drill.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
@@ -16,7 +17,7 @@ fn a_check_counts_the_connections_that_a_run_needs() {
     workshop.configure_with_connection(&Job { dump, more: "parallel = 2", ..Job::default() }, &connection);
     let limit = |limit: u32| workshop.cluster.psql("postgres", &format!("alter role bk connection limit {limit}"));
     limit(1);
-    workshop.longshore(&["check"]).expect(2).says("role bk: connection limit 1, and a run takes 2");
+    workshop.longshore(&["check"]).expect(2).says("role bk: connection limit 1, but a run needs 2");
     limit(2);
     workshop.longshore(&["check"]).expect(0).says("role bk: connection limit 2: 1 of 2 databases are dumped at once");
     workshop.longshore(&["run"]).expect(0).says("1 of 2 databases are dumped at once");

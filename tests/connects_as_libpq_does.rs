@@ -1,4 +1,5 @@
-//! Connections are libpq's: keywords, a URI, a service, `PG*` variables and `.pgpass`; and a password is asked for on a terminal.
+//! Connections work as in libpq, by keywords, a URI, a service, `PG*` variables and `.pgpass`.
+//! Longshore asks for passwords on a terminal only.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,7 +9,7 @@ use crate::support::{Ended, Job, Workshop, finish};
 
 const PASSWORD: &str = "of the back'up \\role";
 
-/// A workshop whose server lets the role `backup` in by its password alone.
+/// Returns a workshop whose server admits the role `backup` by its password only.
 fn with_password() -> Workshop {
     let workshop = Workshop::new();
     let quoted = PASSWORD.replace('\'', "''");
@@ -24,7 +25,7 @@ fn private(path: &Path, content: &str) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// Runs with a connection string and what `prepare` adds to the surroundings.
+/// Runs the job with a connection string, in an environment that `prepare` changes.
 fn run(workshop: &Workshop, connection: &str, prepare: impl FnOnce(&mut Command)) -> Ended {
     workshop.configure_with_connection(&Job::default(), &connection.replace('\\', "\\\\"));
     let mut command = workshop.command();
@@ -81,7 +82,7 @@ fn a_password_is_asked_for_on_a_terminal() {
     let workshop = with_password();
     let keywords = format!("host=127.0.0.1 port={} user=backup", workshop.cluster.port());
     workshop.configure_with_connection(&Job::default(), &keywords);
-    // script gives the program a terminal of its own; nobody types before the question is there.
+    // script(1) provides a terminal. The password is typed only after the prompt appears.
     let line = format!(
         "'{}' --config '{}' run --ask-password",
         env!("CARGO_BIN_EXE_longshore"),

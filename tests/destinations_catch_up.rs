@@ -1,11 +1,12 @@
-//! A destination that missed something is brought up by a copy from one that has it; the database is not read again.
+//! Missing backups are copied to a destination from another destination. The database is not read
+//! again.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::support::{Ended, Job, Tmpfs, Workshop, artifact, file_with, files};
 
-/// A job with two destinations, of which `far` is not there yet.
+/// Returns a workshop whose job has two destinations, of which `far` does not exist yet.
 fn with_far_away() -> (Workshop, PathBuf) {
     let workshop = Workshop::new();
     workshop.cluster.create_database("appdb");
@@ -20,18 +21,18 @@ fn sync_brings_a_destination_up_that_was_away() {
     workshop.longshore(&["run"]).expect(3);
     workshop.longshore(&["sync"]).expect(3).says("\"far\"");
     std::fs::create_dir(&far).unwrap();
-    workshop.longshore(&["sync", "--dry-run"]).expect(0).says("appdb").says("would be copied");
+    workshop.longshore(&["sync", "--dry-run"]).expect(0).says("appdb").says("would copy");
     assert_eq!(files(&far), [""; 0]);
 
     workshop.longshore(&["sync"]).expect(0).says("copied");
     assert_eq!(files(&workshop.local()), files(&far));
-    workshop.opening(&["verify", "--all", "--destination", "far"]).expect(0).says("sound");
-    workshop.longshore(&["sync"]).expect(0).says("every destination has what it is to have");
+    workshop.opening(&["verify", "--all", "--destination", "far"]).expect(0).says("verified: ");
+    workshop.longshore(&["sync"]).expect(0).says("all destinations are in sync");
     let synced = workshop.json(&["sync", "--json"]);
     assert_eq!((synced["copies"].as_array().unwrap().len(), synced["problems"].as_array().unwrap().len()), (0, 0));
 }
 
-/// What a policy has let go of is not brought back from where another policy keeps it.
+/// A backup that one policy has removed is not copied back from a destination with another policy.
 #[test]
 fn sync_brings_nothing_that_the_policy_there_would_let_go() {
     let (workshop, far) = with_far_away();
@@ -49,7 +50,7 @@ fn sync_brings_nothing_that_the_policy_there_would_let_go() {
     assert_eq!(files(&far), kept);
 }
 
-/// A hold that stays behind would let the policy there take the copy.
+/// Without its hold, the copy would be pruned.
 #[test]
 fn what_is_held_is_held_where_it_is_copied_to() {
     let (workshop, far) = with_far_away();
@@ -64,7 +65,7 @@ fn what_is_held_is_held_where_it_is_copied_to() {
     workshop.longshore(&["unhold", &oldest]).expect(0);
     std::thread::sleep(Duration::from_secs(1));
     workshop.longshore(&["hold", &oldest, "--why", "before the migration"]).expect(0);
-    // A newer one that was copied already, beside which the policy there would keep no other.
+    // A newer backup at `far`, where the policy keeps only one.
     let held = local.join("main/appdb");
     std::fs::rename(&held, workshop.path("held")).unwrap();
     std::thread::sleep(Duration::from_millis(1100));
@@ -74,7 +75,7 @@ fn what_is_held_is_held_where_it_is_copied_to() {
     }
     workshop.longshore(&["sync"]).expect(0).says("copied");
     let holds = || files(&far).iter().filter(|file| file.contains(&oldest) && file.contains(".hold.")).count();
-    assert_eq!(holds(), 1, "the hold that counts, and no other");
+    assert_eq!(holds(), 1, "only the current hold is copied");
 
     std::thread::sleep(Duration::from_millis(1100));
     workshop.longshore(&["run"]).expect(0);
@@ -139,12 +140,12 @@ fn a_damaged_source_is_told_and_a_good_one_serves() {
     assert_eq!(std::fs::read(&near).unwrap(), whole);
 }
 
-/// The name of a backup's artifact without what it ends with.
+/// Returns the name of a backup's artifact without its extensions.
 fn file_stem(artifact: &std::path::Path) -> String {
     artifact.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().0.to_owned()
 }
 
-/// The only copy, even a bad one, is all that there is.
+/// The only copy is kept, even if damaged.
 #[test]
 fn what_is_damaged_everywhere_is_told_and_left() {
     let (workshop, far) = with_far_away();
@@ -162,7 +163,7 @@ fn what_is_damaged_everywhere_is_told_and_left() {
     assert!(far.exists());
 }
 
-/// A copy that was cut off left its artifact: it is not taken for another's.
+/// An artifact of an interrupted copy is accepted as part of the same backup.
 #[test]
 fn a_sync_that_was_cut_off_goes_on_where_it_was() {
     let (workshop, far) = with_far_away();
@@ -179,7 +180,7 @@ fn a_sync_that_was_cut_off_goes_on_where_it_was() {
     workshop.opening(&["verify", "--all"]).expect(0);
 }
 
-/// The disk was full for one database, and was not any more when the run ended.
+/// The disk is full during one dump, but has room again by the end of the run.
 #[test]
 fn a_run_ends_with_a_copy_of_what_it_failed_to_ship() {
     let workshop = Workshop::new();

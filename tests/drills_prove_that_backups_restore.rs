@@ -1,5 +1,5 @@
-//! A drill restores what lies in a destination into a cluster of its own, compares it with the record of its dump, asks what its owner wants
-//! to know, and leaves its evidence and nothing else.
+//! A drill restores the backups of a destination into its own cluster, compares the result with the
+//! record of the dump, runs the configured queries, and leaves only its evidence.
 
 use std::fs;
 use std::process::Command;
@@ -10,18 +10,19 @@ use serde_json::Value;
 
 use crate::support::{Job, Workshop, finish};
 
-/// Drills the usual job in a folder of its own, and returns the report; nothing may be left in the folder.
+/// Drills the usual job in a scratch folder, and returns the report. The folder must be empty
+/// afterwards.
 fn drilled(workshop: &Workshop, installation: &Installation) -> Value {
     let scratch = place();
     let mut drill = workshop.command();
     drill.env("PATH", with(installation)).args(["drill", "--json", "--scratch-dir"]).arg(scratch.path());
     let ended = finish(drill.arg("--identity").arg(workshop.identity()));
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing is left");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the scratch folder is not empty");
     serde_json::from_str(&ended.stdout).unwrap()
 }
 
-/// A folder that the server's user can enter.
+/// Creates a folder that the server's user can enter.
 pub(crate) fn place() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::Builder::new().prefix("longshore-scratch-").tempdir().unwrap();
@@ -29,7 +30,7 @@ pub(crate) fn place() -> tempfile::TempDir {
     folder
 }
 
-/// The programs of an installation before those of the system.
+/// Returns a `PATH` with the programs of an installation before those of the system.
 pub(crate) fn with(installation: &Installation) -> std::ffi::OsString {
     let mut path = std::ffi::OsString::from(&installation.bin_dir);
     path.push(":");
@@ -37,13 +38,13 @@ pub(crate) fn with(installation: &Installation) -> std::ffi::OsString {
     path
 }
 
-/// The record of a database's drill.
+/// Returns the record of a database's drill.
 fn of<'a>(report: &'a Value, backup: &str) -> &'a Value {
     let drills = report["drills"].as_array().unwrap();
     drills.iter().find(|drill| drill["backup"].as_str().unwrap().contains(backup)).unwrap()
 }
 
-/// What was not the same, for a message.
+/// Returns the comparisons that differ, for a message.
 fn apart(drill: &Value) -> String {
     let comparisons = drill["comparisons"].as_array().into_iter().flatten();
     comparisons
@@ -52,7 +53,7 @@ fn apart(drill: &Value) -> String {
         .collect()
 }
 
-/// Everything that people have, and what they rarely have, is drilled in this release.
+/// Drills common and rare kinds of content in this release.
 fn everything_in(installation: &Installation) {
     let workshop = Workshop::with_cluster(Cluster::start(installation, &["allow_in_place_tablespaces=on"]));
     sample::load(&workshop.cluster, 100);
@@ -123,7 +124,7 @@ fn from_postgresql_15_into_18_where_15_is_not_installed() {
     }
 }
 
-/// A workshop with one small database, and a job of these settings.
+/// Returns a workshop with one small database and this job.
 fn small(job: &Job<'_>) -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -136,7 +137,7 @@ fn small(job: &Job<'_>) -> Workshop {
 fn the_evidence_lies_sealed_beside_the_backup_and_goes_with_it() {
     let workshop = small(&Job { more: "retention = 'one'\n[retention.one]\nkeep_last = 1", ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    workshop.opening(&["drill"]).expect(0).says("restored, and as recorded");
+    workshop.opening(&["drill"]).expect(0).says("restored and compared: all equal");
     let folder = workshop.local().join("main/shop");
     let names = crate::support::files(&folder);
     let mark = names.iter().find(|name| name.contains(".drilled.") && !name.contains("details")).unwrap();
@@ -152,7 +153,7 @@ fn the_evidence_lies_sealed_beside_the_backup_and_goes_with_it() {
     let opened: Value = serde_json::from_slice(&opened.unwrap().stdout).unwrap();
     assert!(opened["comparisons"].to_string().contains("table public.<b>orders"), "{opened}");
 
-    // A listing takes it for no stranger, and retention counts on it.
+    // A listing recognises the mark, and retention removes it with the backup.
     assert!(!workshop.longshore(&["list"]).expect(0).stdout.contains("details"));
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let stamp = mark.split_once(".drilled").unwrap().0.to_owned();
@@ -170,11 +171,14 @@ fn a_page_for_an_auditor_is_one_file_that_no_name_can_write_into() {
     let page = workshop.path("drill.html");
     workshop.opening(&["drill", "--report", page.to_str().unwrap()]).expect(0);
     let text = fs::read_to_string(&page).unwrap();
-    assert!(text.contains("table public.&lt;b&gt;orders") && text.contains("restored, and as recorded"), "{text}");
+    assert!(
+        text.contains("table public.&lt;b&gt;orders") && text.contains("restored and compared: all equal"),
+        "{text}"
+    );
     for none in ["<script", "<b>", "http://", "https://", "<link", "<img"] {
         assert!(!text.contains(none), "{none}");
     }
-    // What is there already is not overwritten, and nothing is drilled for it.
+    // An existing report is not overwritten, and the drill does not start.
     workshop.opening(&["drill", "--report", page.to_str().unwrap()]).expect(6);
     assert_eq!(fs::read_to_string(&page).unwrap(), text);
 }
@@ -217,7 +221,7 @@ fn the_identity_comes_from_a_command_for_the_drill_alone() {
 #[test]
 fn of_scripts_and_whole_clusters_what_can_be_compared_is() {
     let workshop = small(&Job::default());
-    // psql reads lines, and these values have ends of lines in them.
+    // psql reads by line, and these values contain line ends.
     let ends =
         r"create table ends as select unnest(array[E'a\rb', E'a\r\nb', E'a\nb', E'\r', E'a\r', E'\n\r']) as text";
     workshop.cluster.psql("shop", ends);

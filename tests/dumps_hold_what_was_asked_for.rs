@@ -1,10 +1,10 @@
-//! The settings of a dump do what they say, and the same data makes the same dump wherever it is taken.
+//! The settings of a dump take effect, and the same data gives the same dump everywhere.
 
 use longshore_testkit::sample;
 
 use crate::support::{Job, Workshop, artifact, file_with};
 
-/// What a dump of the shop with these settings lists.
+/// Returns the table of contents of a dump of the shop with these settings.
 fn listed(workshop: &Workshop, settings: &str) -> String {
     let dump = format!("[{{ type = 'pg_dump', databases = ['shop'], {settings} }}]");
     workshop.configure(&Job { dump: &dump, ..Job::default() });
@@ -82,7 +82,7 @@ fn what_pg_dump_warns_of_is_in_the_report_and_the_manifest() {
         .longshore(&["run"])
         .expect(0)
         .says("warning: appdb: pg_dump: warning: there are circular foreign-key constraints");
-    // It names tables, so it travels sealed.
+    // The warning names tables, so it is stored encrypted only.
     let listed = workshop.longshore(&["list", "appdb", "--json"]).expect(0);
     listed.keeps_quiet_about("circular");
     let details = file_with(&workshop.local().join("main/appdb"), ".details.json.age");
@@ -112,9 +112,12 @@ fn what_a_filter_leaves_out_is_in_the_report_and_the_manifest() {
         dump: "[{ type = 'pg_dump', databases = ['appdb'], exclude_tables = ['log'], no_owner = true }]",
         ..Job::default()
     });
-    workshop.longshore(&["run"]).expect(0).says("appdb: not captured: what exclude_tables leaves out");
+    workshop.longshore(&["run"]).expect(0).says("appdb: not captured: everything excluded by exclude_tables");
     let left_out = workshop.json(&["list", "appdb", "--json"])[0]["not_captured"].clone();
-    assert_eq!(left_out, serde_json::json!(["what exclude_tables leaves out", "what no_owner leaves out"]));
+    assert_eq!(
+        left_out,
+        serde_json::json!(["everything excluded by exclude_tables", "everything excluded by no_owner"])
+    );
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn what_belongs_to_the_cluster_can_be_dumped_in_parts() {
         let dump = format!("[{{ type = 'pg_dumpall', what = '{what}' }}]");
         workshop.configure(&Job { dump: &dump, ..Job::default() });
         workshop.longshore(&["run"]).expect(0);
-        workshop.opening(&["verify", what]).expect(0).says("sound");
+        workshop.opening(&["verify", what]).expect(0).says("verified: ");
         workshop.opening(&["restore", what, "--list"]).expect(0).says(holds).keeps_quiet_about(lacks);
     }
 }
@@ -177,8 +180,8 @@ fn zstd_tries_as_hard_as_it_was_told_and_says_what_that_cost() {
     assert!(cost("compression = { method = 'none' }").is_null());
     for (written, words) in [
         ("level = 'hard'", "level \"hard\" is neither a number nor \"auto\""),
-        ("level = 20", "level is from 1 to 19"),
-        ("by = 'pg_dump', level = 'auto'", "level is a number where pg_dump compresses"),
+        ("level = 20", "level must be from 1 to 19"),
+        ("by = 'pg_dump', level = 'auto'", "level must be a number if pg_dump compresses"),
     ] {
         workshop.configure(&Job { more: &format!("compression = {{ {written} }}"), ..Job::default() });
         workshop.longshore(&["check"]).expect(1).says(words);

@@ -1,4 +1,4 @@
-//! Every file can be undone with stock tools: the README's own commands, run as they stand there.
+//! Stock tools can decode every file, with the commands of the README unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -9,15 +9,15 @@ use longshore_testkit::sample;
 
 use crate::support::{Job, Workshop, files, finish};
 
-/// The shell commands beneath a heading of the README.
+/// Returns the shell commands beneath a heading of the README.
 fn commands(heading: &str) -> String {
     let readme = include_str!("../README.md");
     let (_, section) = readme.split_once(&format!("\n{heading}\n")).expect("the README has the heading");
     let (_, block) = section.split_once("```sh\n").expect("commands follow it");
-    block.split_once("\n```").expect("they end").0.to_owned()
+    block.split_once("\n```").expect("the block ends").0.to_owned()
 }
 
-/// What lies beside backups that were looked after: it must not be taken for their manifests.
+/// Adds marks beside the backups, which the commands must not mistake for manifests.
 fn leave_marks(workshop: &Workshop) {
     workshop.longshore(&["verify", "--all"]).expect(0);
     workshop.longshore(&["hold", "shop", "--why", "before the migration"]).expect(0);
@@ -54,7 +54,7 @@ fn age_zstd_and_pg_restore_open_what_we_wrote() {
     }
 }
 
-/// All shell commands of the page that lies in a destination, in their order.
+/// Returns all shell commands of the page in a destination, in order.
 fn commands_in(page: &Path) -> String {
     let page = fs::read_to_string(page).expect("the page is there");
     let blocks: Vec<_> = page.split("```sh\n").skip(1).map(|block| block.split_once("\n```").unwrap().0).collect();
@@ -66,7 +66,7 @@ fn commands_in(page: &Path) -> String {
 fn the_page_in_a_destination_brings_every_format_back_sealed_or_not() {
     let workshop = Workshop::new();
     sample::load(&workshop.cluster, 100);
-    // What a database itself grants does not come with a script.
+    // A script does not contain the privileges of the database itself.
     let of_content = |text: String| text.split_once("\nrows|").unwrap().1.to_owned();
     for format in ["custom", "plain", "tar", "directory"] {
         for (seal, encrypt) in [("sealed", None), ("open", Some("{ type = 'none' }"))] {
@@ -112,7 +112,7 @@ fn the_page_is_put_where_it_is_not_and_never_overwritten_swept_or_counted() {
     let page = |folder: &Path| folder.join("RESTORE.md");
     let text = fs::read_to_string(page(&one)).unwrap();
     assert_eq!(text, fs::read_to_string(page(&other)).unwrap());
-    fs::write(page(&one), "somebody's own").unwrap();
+    fs::write(page(&one), "another program's file").unwrap();
     fs::remove_file(page(&other)).unwrap();
     workshop.longshore(&["sync"]).expect(0);
     assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
@@ -121,6 +121,6 @@ fn the_page_is_put_where_it_is_not_and_never_overwritten_swept_or_counted() {
     workshop.longshore(&["prune"]).expect(0).keeps_quiet_about("RESTORE");
     workshop.longshore(&["list"]).expect(0).keeps_quiet_about("to no backup");
     workshop.opening(&["verify"]).expect(0).keeps_quiet_about("RESTORE");
-    assert_eq!(fs::read_to_string(page(&one)).unwrap(), "somebody's own");
+    assert_eq!(fs::read_to_string(page(&one)).unwrap(), "another program's file");
     assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
 }

@@ -1,4 +1,5 @@
-//! `inspect` tells what is in a dump, whoever made it and whatever it is wrapped in, and judges it; so does every run.
+//! `inspect` lists and verifies the content of a dump of any origin and in any wrapping, as every
+//! run does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,8 @@ fn with_shop() -> Workshop {
     workshop
 }
 
-/// Dumps the shop as a user would, by a shell command whose `$db` names it, into a file that the command gets as `$out`.
+/// Dumps the shop by a shell command, which gets the connection string as `$db` and the output file
+/// as `$out`.
 fn by_hand(workshop: &Workshop, name: &str, command: &str) -> PathBuf {
     let out = workshop.path(name);
     let mut shell = Command::new("bash");
@@ -68,7 +70,7 @@ fn a_dump_of_any_format_in_any_wrapping_is_told_apart_and_counted() {
         found.sort_by_key(|table| table.to_string());
         assert_eq!(tables.get_or_insert_with(|| found.clone()), &found, "{name}");
         let path = workshop.path(name);
-        workshop.opening(&["inspect", "--check", path.to_str().unwrap()]).expect(0).says("sound: read to its end");
+        workshop.opening(&["inspect", "--check", path.to_str().unwrap()]).expect(0).says("verified: read to its end");
     }
     let customer = tables.unwrap().into_iter().find(|table| table["name"] == "customer").unwrap();
     assert_eq!(customer["rows"].to_string(), count.trim());
@@ -108,7 +110,7 @@ fn a_script_that_was_converted_is_named_with_the_way_back() {
     }
     let path = by_hand(&workshop, "terminal.dump", "pg_dump -Fc \"$db\" | sed 's/$/\\r/' > $out");
     workshop.longshore(&["inspect", path.to_str().unwrap()]).expect(4).says("docker exec");
-    // The way back leads back.
+    // The suggested commands restore the original bytes.
     let undo = "pg_dump \"$db\" > $out.before; sed 's/$/\\r/' $out.before | iconv -t UTF-16 > $out.after; \
                 iconv -f UTF-16 -t UTF-8 $out.after | sed 's/\\r$//' > $out; cmp $out $out.before";
     let path = by_hand(&workshop, "back.sql", undo);
@@ -122,7 +124,7 @@ fn a_dump_on_stdin_and_the_globals_are_judged_too() {
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", "pg_dump -Fc -Z0 \"$db\" | \"$longshore\" inspect --check -"]);
     shell.env("db", format!("{} dbname={SHOP}", workshop.cluster.connection())).env("longshore", longshore);
-    finish(&mut shell).expect(0).says("-: sound: read to its end");
+    finish(&mut shell).expect(0).says("-: verified: read to its end");
     let globals = by_hand(&workshop, "globals.sql", "pg_dumpall --globals-only -d \"$db\" > $out");
     let told = json(&workshop, &globals);
     assert_eq!(told["archive"]["kind"], "cluster_script");
@@ -144,9 +146,9 @@ fn damage_is_said_with_its_place_and_exit_code() {
     for arguments in
         [&["inspect", cut][..], &["inspect", "--check", cut], &["inspect", "--list", cut], &["inspect", "--json", cut]]
     {
-        workshop.longshore(arguments).expect(4).says("at byte").says("it is cut").keeps_quiet_about("sound");
+        workshop.longshore(arguments).expect(4).says("at byte").says("it is cut").keeps_quiet_about("verified:");
     }
-    // What `pg_restore --list` and a restore from a file pass over.
+    // Damage that `pg_restore --list` and a restore from a file do not detect.
     let mut zeroed = whole.clone();
     let middle = zeroed.len() / 2;
     zeroed[middle..middle + 4096].fill(0);
@@ -170,7 +172,7 @@ fn what_a_newer_pg_dump_compresses_is_unwrapped() {
         workshop
             .longshore(&["inspect", "--check", cut.to_str().unwrap()])
             .expect(4)
-            .says("cannot decompress: not a whole");
+            .says("cannot decompress: incomplete or damaged");
         std::fs::write(&cut, [&whole[..], b"x"].concat()).unwrap();
         workshop.longshore(&["inspect", "--check", cut.to_str().unwrap()]).expect(4);
     }
@@ -194,12 +196,12 @@ fn what_lies_beside_a_dump_is_left_aside_and_told() {
         let mut found: Vec<_> = told["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         found.sort_unstable();
         assert_eq!((found, told["count"].as_u64()), (names.clone(), Some(names.len() as u64)));
-        workshop.longshore(&["inspect", path]).expect(0).says("left aside   ").says("README");
+        workshop.longshore(&["inspect", path]).expect(0).says("ignored      ").says("README");
         workshop
             .longshore(&["inspect", "--check", path])
             .expect(0)
-            .says("sound")
-            .says("left aside, as pg_restore does: ");
+            .says("verified: ")
+            .says("ignored, as by pg_restore: ");
     }
     let linked = by_hand(
         &workshop,
@@ -216,9 +218,9 @@ fn what_lies_beside_a_dump_is_left_aside_and_told() {
 fn what_is_no_dump_is_said_to_be_none() {
     let workshop = Workshop::new();
     for (name, content, code, words) in [
-        ("empty", &b""[..], 4, "nothing at all"),
-        ("text", b"hello, world\n", 1, "neither an archive"),
-        ("folder/file", b"x", 1, "without toc.dat"),
+        ("empty", &b""[..], 4, "the archive is empty"),
+        ("text", b"hello, world\n", 1, "neither a PostgreSQL archive"),
+        ("folder/file", b"x", 1, "has no toc.dat"),
         ("new", b"PGDMP\x01\x63\x00\x04\x08\x01", 1, "`pg_restore --list`"),
         ("list/toc.dat", b"PGDMP\x01\x0e\x00\x04\x08\x03", 1, "give the folder"),
         ("xz", b"\xfd7zXZ\0\0\x04", 1, "xz -dc FILE | longshore inspect -"),
@@ -235,7 +237,7 @@ fn what_is_no_dump_is_said_to_be_none() {
     workshop.longshore(&["inspect", "nothing-of-that-name"]).expect(1).says("no file \"nothing-of-that-name\"");
     std::fs::remove_file(workshop.config_path()).unwrap();
     let ended = workshop.longshore(&["inspect", "--check", "./nonono"]).expect(2);
-    assert!(ended.stderr.starts_with("error: verify \"./nonono\": there is no such file"), "{ended:?}");
+    assert!(ended.stderr.starts_with("error: verify \"./nonono\": no such file"), "{ended:?}");
 }
 
 #[test]
@@ -246,7 +248,7 @@ fn a_tar_that_is_no_dump_or_more_than_one_is_no_damage() {
             "source.tar",
             "mkdir $out.d; cd $out.d; echo x > a.c; ln -s a.c b.c; ln a.c c.c; touch $(printf %0150d 0); tar -cf $out .",
             1,
-            "this tar is no dump",
+            "this tar is not a dump",
         ),
         ("absolute.tar", "pg_dump -Fd -f $out.d \"$db\"; tar -P -cf $out $out.d", 1, "pack it with: tar"),
         (
@@ -265,7 +267,7 @@ fn a_tar_that_is_no_dump_or_more_than_one_is_no_damage() {
             "without.tar",
             "pg_dump -Fd -f $out.d \"$db\"; rm $out.d/toc.dat; tar -C $out.d -cf $out .",
             4,
-            "there is no toc.dat",
+            "toc.dat is missing",
         ),
     ] {
         let tar = by_hand(&workshop, name, command);
@@ -275,7 +277,7 @@ fn a_tar_that_is_no_dump_or_more_than_one_is_no_damage() {
     workshop
         .longshore(&["inspect", padded.to_str().unwrap()])
         .expect(4)
-        .says("something else follows the end of the gzip file");
+        .says("unexpected data after the end of the gzip file");
 }
 
 #[test]
@@ -289,7 +291,7 @@ fn names_and_counts_are_said_as_they_are_read() {
 
 #[test]
 fn the_list_is_that_of_pg_restore_to_the_last_byte() {
-    // East of where the dumps are made, so that the time of the dump is another there, in summer at least.
+    // In another time zone than the dumps, so that the printed time differs, in summer at least.
     const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
     for installation in [Installation::system(), Installation::newer()] {
         let workshop = Workshop::with_cluster(Cluster::start(&installation, &[]));
@@ -320,12 +322,12 @@ fn a_run_records_what_it_dumped_openly_in_counts_and_sealed_in_names() {
     let open = std::fs::read_to_string(manifest(&folder)).unwrap();
     assert!(open.contains("\"rows\"") && !open.contains("customer"), "{open}");
 
-    // From the record, and from a reading of all of it.
-    workshop.opening(&["inspect", SHOP]).expect(0).says("while it was dumped").says("shop.customer");
+    // From the record, then from a full read.
+    workshop.opening(&["inspect", SHOP]).expect(0).says("during the dump").says("shop.customer");
     workshop
         .opening(&["inspect", "--check", SHOP])
         .expect(0)
-        .says("the digests of its manifest at \"local\" cover every byte");
+        .says("all bytes match the digests of the manifest at \"local\"");
     let told = workshop.opening(&["inspect", "--json", SHOP]).expect(0).says("\"archive\"");
     told.keeps_quiet_about("\"definitions\"");
     workshop.longshore(&["inspect", SHOP]).expect(1).says("--identity");
@@ -339,7 +341,7 @@ fn a_run_records_what_it_dumped_openly_in_counts_and_sealed_in_names() {
     assert_eq!((&record["from"], &reading["from"]), (&"record".into(), &"reading".into()));
     assert_eq!(record["archive"], reading["archive"]);
 
-    // The table of contents is that of any dump of the same, but for the time of the dump.
+    // The table of contents equals pg_dump's own, except for the time of the dump.
     let listed = workshop.opening(&["inspect", "--list", SHOP]).expect(0).stdout;
     let by_hand =
         by_hand(&workshop, "list", "pg_dump -Fc -Z0 -f $out.dump \"$db\"; pg_restore --list $out.dump > $out");
@@ -352,7 +354,7 @@ fn a_run_records_what_it_dumped_openly_in_counts_and_sealed_in_names() {
 
 #[test]
 fn a_dump_that_loses_rows_on_its_way_is_no_backup() {
-    // A pg_dump that leaves an item early, writes the rest, and says that all is well.
+    // A pg_dump that ends one table's data early, writes the rest, and reports success.
     let workshop = with_shop();
     let programs = workshop.make_folder("programs");
     let real = workshop.cluster.bin_dir().join("pg_dump");
@@ -380,13 +382,13 @@ fn a_terminal_shows_which_table_is_dumped_and_how_many_are_done() {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 60);
     workshop.cluster.psql("bulk", "CREATE TABLE another AS SELECT 1 AS id");
-    // A terminal of 80 columns has no room for the table beside the bar.
+    // In a terminal of 80 columns, the table name does not fit beside the progress bar.
     let line = format!(
         "stty rows 50 cols 200; '{}' --config '{}' run",
         env!("CARGO_BIN_EXE_longshore"),
         workshop.config_path().display()
     );
-    // script gives the program a terminal of its own, and keeps what is shown there.
+    // script(1) provides a terminal and records its output.
     let mut shell = Command::new("script");
     shell.args(["--quiet", "--return", "--flush", "--command", &line]).arg(workshop.path("seen"));
     let seen = finish(shell.env("HOME", workshop.path(""))).expect(0);

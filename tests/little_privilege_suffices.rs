@@ -1,4 +1,4 @@
-//! A role that may do little backs up what it may read, and says what it could not.
+//! A role with few privileges backs up the data that it may read, and the report names the rest.
 
 use crate::support::{Job, Workshop};
 
@@ -24,11 +24,7 @@ fn with_role(grants: &str) -> Workshop {
 fn a_role_without_superuser_degrades_and_says_so() {
     let workshop = with_role("");
     workshop.cluster.psql("appdb", "grant usage on schema private to backup; grant select on t, private.u to backup;");
-    workshop
-        .longshore(&["check"])
-        .expect(0)
-        .says("role passwords cannot be captured")
-        .says("reads only what it was granted");
+    workshop.longshore(&["check"]).expect(0).says("role passwords cannot be captured").says("lacks pg_read_all_data");
     workshop.longshore(&["run"]).expect(0).says("globals: not captured: role passwords");
     let lines = workshop.json(&["list", "globals", "--json"]);
     assert_eq!(lines[0]["not_captured"], serde_json::json!(["role passwords"]));
@@ -54,7 +50,7 @@ fn a_restore_says_what_its_role_may_not_do_and_the_way_out() {
     workshop.longshore(&["run"]).expect(0);
     let to = format!("{} dbname=again", workshop.cluster.connection().replace("user=postgres", "user=backup"));
     let restore = ["restore", "appdb", "--create", "--to", &to];
-    workshop.opening(&restore).expect(6).says("role \"backup\" may not make databases").says("createdb");
+    workshop.opening(&restore).expect(6).says("role \"backup\" may not create databases").says("createdb");
     workshop.cluster.psql("postgres", "alter role backup createdb;");
     workshop.opening(&restore).expect(6).says("may not act for the owners").says("--no-owner --no-privileges");
     workshop.opening(&[&restore[..], &["--no-owner", "--no-privileges"]].concat()).expect(0);
@@ -69,6 +65,6 @@ fn a_drill_says_what_its_role_may_not_do_and_blames_no_backup() {
     let dump = "[{ type = 'pg_dump', databases = ['appdb'] }]";
     workshop.configure(&Job { dump, more: &more, ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    let drill = workshop.opening(&["drill"]).expect(2).says("role \"backup\" may not make databases");
-    drill.says("says nothing about the backup").says("createdb").keeps_quiet_about("--create");
+    let drill = workshop.opening(&["drill"]).expect(2).says("role \"backup\" may not create databases");
+    drill.says("does not mean that the backup is damaged").says("createdb").keeps_quiet_about("--create");
 }

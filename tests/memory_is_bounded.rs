@@ -1,10 +1,10 @@
-//! Memory does not grow with the size of the dump.
+//! Memory use is independent of the size of the dump.
 
 use longshore_testkit::runs::lay;
 
 use crate::support::{Ended, Job, Workshop, files};
 
-/// The most resident memory that a process of ours may take, in KiB.
+/// The limit of a process's resident memory, in KiB.
 const LIMIT_KIB: u64 = 100 * 1024;
 
 #[test]
@@ -21,7 +21,8 @@ fn memory_stays_under_100_mb_for_a_2_gb_dump() {
     assert!(peak > 0 && peak < LIMIT_KIB, "{peak} KiB");
 }
 
-/// The quick test of destinations of different speeds: the dump is larger than the memory it may take, and the slowest takes it last.
+/// The quick test of destinations of different speeds: the dump is larger than the memory limit,
+/// and the slowest destination limits the run.
 #[test]
 fn memory_does_not_hold_what_a_slow_destination_has_yet_to_take() {
     let workshop = Workshop::new();
@@ -49,11 +50,14 @@ mod slow {
     use super::{make_compressible, run};
     use crate::support::{Forgetful, Job, Workshop};
 
-    /// None runs ahead of the others by more than its buffers hold, and what is in them does not grow with the dump.
+    /// A destination runs ahead of the others by at most the size of its buffers, which does not
+    /// depend on the size of the dump.
     ///
-    /// Eight sealed copies of 4 GiB, and the two more that a store of three nodes makes, are more than a machine that runs tests has room for, and
-    /// nothing compresses them. So two are kept, one of them judged byte by byte on the far side and one here; the other far sides forget what they
-    /// have written: all of it came through this process, which is what is measured.
+    /// Eight encrypted copies of 4 GiB, and the two further replicas of a store of three nodes,
+    /// exceed the disk space of a test machine, and encrypted bytes do not compress. So only two
+    /// copies are kept, one of them verified byte by byte at the host and one here. The other
+    /// destinations discard their content: this process has sent all of it, and only its memory is
+    /// measured.
     #[test]
     fn memory_stays_under_256_mb_for_a_4_gb_artifact_with_eight_destinations_of_different_speeds() {
         let workshop = Workshop::new();
@@ -82,7 +86,7 @@ mod slow {
         assert_eq!(destinations.len(), 8);
         for destination in destinations {
             assert_eq!(destination["bytes"].as_u64(), Some(sealed), "{destination}");
-            // 60 MiB a second for the slowest of them, which all wait for.
+            // All destinations wait for the slowest, which takes 60 MiB a second.
             assert!(destination["seconds"].as_f64().unwrap() > 60.0, "{destination}");
         }
         assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
@@ -90,7 +94,8 @@ mod slow {
     }
 }
 
-/// A database `bulk`, with a table of so many rows of 94 KiB. The server keeps each in 1 KiB, copied as it was compressed once; a dump has them whole.
+/// Creates a database `bulk` with a table of `rows` rows of 94 KiB. The server stores each row
+/// compressed in 1 KiB; a dump contains the rows uncompressed.
 fn make_compressible(workshop: &Workshop, rows: u32) {
     workshop.cluster.create_database("bulk");
     for step in [
@@ -114,7 +119,7 @@ fn memory_stays_under_256_mb_for_a_look_at_100_000_objects_and_a_prune_among_the
         (&33_340.into(), &20)
     );
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
-    // Six bytes a backup: what is more than 32,666 of them goes.
+    // At six bytes a backup, the limit keeps 32,666 backups.
     let (pruned, peak) = watched(&workshop, &["prune", "--json"]);
     let series = pruned[0]["series"].as_array().unwrap();
     let count = |what: &str| series.iter().map(|series| series[what].as_array().unwrap().len()).sum::<usize>();
@@ -123,17 +128,17 @@ fn memory_stays_under_256_mb_for_a_look_at_100_000_objects_and_a_prune_among_the
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
 }
 
-/// Runs the job, and tells its report and the most memory that it took, in KiB.
+/// Runs the job, and returns its report and its peak memory in KiB.
 fn run(workshop: &Workshop) -> (serde_json::Value, u64) {
     watched(workshop, &["run", "--json"])
 }
 
-/// Does what the words say, and tells what it answers and the most memory that it took, in KiB.
-#[allow(clippy::print_stdout)] // for whoever asks the runner of tests for it
+/// Runs a command, and returns its JSON output and its peak memory in KiB.
+#[allow(clippy::print_stdout)] // shown by `--nocapture`
 fn watched(workshop: &Workshop, words: &[&str]) -> (serde_json::Value, u64) {
     let run = workshop.start(words);
     let status = format!("/proc/{}/status", run.id());
-    // Its answer may be longer than a pipe holds, so it is read meanwhile.
+    // The output may exceed a pipe's buffer, so another thread reads it meanwhile.
     let answer = std::thread::spawn(|| run.wait_with_output().unwrap());
     let mut peak = 0;
     while !answer.is_finished() {

@@ -1,4 +1,4 @@
-//! A mistake gets an error that names it and the way out, before anything is read.
+//! A mistake is reported, with a hint, before anything is read.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
@@ -59,8 +59,8 @@ fn what_the_configuration_leaves_open_is_asked_for() {
         (Job { dump: "[{ type = 'pg_dump', extra_args = ['-C'] }]", ..Job::default() }, "--create"),
         (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['--clean'] }]", ..Job::default() }, "--clean"),
         (Job { dump: "[{ type = 'pg_dumpall', extra_args = ['-ELATIN1'] }]", ..Job::default() }, "--encoding"),
-        (Job { dump: "[{ type = 'pg_dump', lock_wait_timeout = 'soon' }]", ..Job::default() }, "no length of time"),
-        (Job { dump: "[{ type = 'pg_dumpall', lock_wait_timeout = 'soon' }]", ..Job::default() }, "no length of time"),
+        (Job { dump: "[{ type = 'pg_dump', lock_wait_timeout = 'soon' }]", ..Job::default() }, "is not a duration"),
+        (Job { dump: "[{ type = 'pg_dumpall', lock_wait_timeout = 'soon' }]", ..Job::default() }, "is not a duration"),
         (Job { dump: "[{ type = 'pg_dump', format = 'directory' }]", ..Job::default() }, "scratch_dir"),
         (Job { dump: "[{ type = 'pg_dump' }, { type = 'pg_dump' }]", ..Job::default() }, "two entries of dump"),
         (Job { dump: "[{ type = 'pg_dump', databases = ['nothing_*'] }]", ..Job::default() }, "nothing_*"),
@@ -76,7 +76,7 @@ fn what_the_configuration_leaves_open_is_asked_for() {
 #[test]
 fn a_configuration_without_an_end_is_refused() {
     let mut endless = std::process::Command::new(env!("CARGO_BIN_EXE_longshore"));
-    finish(endless.args(["--config", "/dev/zero", "check"])).expect(1).says("which no configuration has");
+    finish(endless.args(["--config", "/dev/zero", "check"])).expect(1).says("the maximum for a configuration");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_name_of_absurd_length_is_a_mistake() {
     let workshop = Workshop::new();
     let config = std::fs::read_to_string(workshop.config_path()).unwrap();
     for (section, name, refers) in
-        [("job", "nightly", "nobody = '"), ("cluster", "main", "cluster = '"), ("destination", "local", "ship = ['")]
+        [("job", "nightly", "unused = '"), ("cluster", "main", "cluster = '"), ("destination", "local", "ship = ['")]
     {
         let renamed = |length: usize| {
             let long = "x".repeat(length);
@@ -121,7 +121,7 @@ fn a_job_without_sealing_must_say_so_aloud() {
     workshop.longshore(&["run"]).expect(1).says("has no encrypt").says("{ type = \"none\" }");
     workshop.configure(&Job { encrypt: Some("{ type = 'none' }"), ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    workshop.longshore(&["verify"]).expect(0).says("sound: read to its end");
+    workshop.longshore(&["verify"]).expect(0).says("verified: read to its end");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_named_database_that_cannot_be_dumped_makes_the_run_partial() {
     let run = workshop.longshore(&["run"]).expect(3);
     run.says("dump \"shop\": the server has no such database").says("the server has: appdb, postgres");
     assert_eq!(workshop.json(&["list", "--json"]).as_array().unwrap().len(), 2, "appdb and the globals");
-    workshop.opening(&["drill"]).expect(3).says("the run was to make 3 backups, of which 2 are there");
+    workshop.opening(&["drill"]).expect(3).says("the run planned 3 backups, of which 2 exist");
     workshop.longshore(&["check"]).expect(2).says("FAILED   databases").says("the server has no such database");
 
     workshop.cluster.psql("postgres", "create database shop allow_connections false");

@@ -1,11 +1,11 @@
-//! A name that nothing has is an error with the nearest name, for every verb that takes one.
+//! An unknown name is an error that suggests the nearest name, in every command that accepts names.
 
 use crate::support::Workshop;
 
 #[test]
 fn every_verb_suggests_the_name_that_was_meant() {
     let workshop = Workshop::new();
-    // Where there is nothing at all, nothing is unknown.
+    // In an empty destination, every name is accepted.
     workshop.longshore(&["list", "apdb"]).expect(0).says("no backups");
     workshop.cluster.create_database("appdb");
     workshop.longshore(&["run"]).expect(0);
@@ -51,7 +51,7 @@ fn a_missing_identity_is_named_where_it_lies() {
     for table in [format!("file = '{identity}'"), format!("command = ['cat', '{identity}']")] {
         write(&table);
         workshop.longshore(&["restore", "postgres", "--list"]).expect(0);
-        workshop.longshore(&["verify"]).expect(0).says("sound");
+        workshop.longshore(&["verify"]).expect(0).says("verified: ");
         workshop.longshore(&["inspect", "postgres"]).expect(0);
     }
     write("command = ['false']");

@@ -1,4 +1,4 @@
-//! Nothing is ever overwritten, and nothing private is anybody else's to read.
+//! Longshore never overwrites a file, and private files are readable by their owner only.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -44,7 +44,7 @@ fn init_leads_to_a_first_run_and_overwrites_nothing() {
         assert_eq!(private.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
     let (written, key) = (std::fs::read(&config).unwrap(), std::fs::read(&identity).unwrap());
-    longshore(&init).expect(6).says("is there already");
+    longshore(&init).expect(6).says("already exists");
     std::fs::rename(&config, folder.join("moved.toml")).unwrap();
     longshore(&init).expect(6).says("identity.txt");
     std::fs::rename(folder.join("moved.toml"), &config).unwrap();
@@ -52,7 +52,7 @@ fn init_leads_to_a_first_run_and_overwrites_nothing() {
 
     longshore(&["check", "--identity", identity.to_str().unwrap()]).expect(0);
     longshore(&["run", "nightly"]).expect(0);
-    longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("sound");
+    longshore(&["verify", "--all", "--identity", identity.to_str().unwrap()]).expect(0).says("verified: ");
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn init_takes_no_recipient_that_seals_nothing_and_names_no_identity_that_it_has_
     longshore("age1typo").expect(1).says("age1typo");
     assert!(!config.exists() && !destination.exists());
     std::fs::create_dir(workshop.path("etc")).unwrap();
-    std::fs::write(workshop.path("etc/identity.txt"), "somebody else's").unwrap();
+    std::fs::write(workshop.path("etc/identity.txt"), "another program's file").unwrap();
     longshore(workshop.recipient()).expect(0).keeps_quiet_about("identity");
 }
 
-/// What a person's environment says is not there when cron runs.
+/// cron does not provide the variables of a login environment.
 #[test]
 fn init_writes_down_what_the_environment_says() {
     let workshop = Workshop::new();
@@ -83,7 +83,7 @@ fn init_writes_down_what_the_environment_says() {
     }
     init.env("PGPASSWORD", "never-written").args(["init", "--destination", destination.to_str().unwrap()]);
     let ended = finish(init.arg("--config").arg(&config)).expect(0);
-    ended.says("--connection names another").keeps_quiet_about("never-written");
+    ended.says("choose another with --connection").keeps_quiet_about("never-written");
     assert!(!std::fs::read_to_string(&config).unwrap().contains("never-written"));
     finish(workshop.command().args(["run", "--config"]).arg(&config)).expect(0);
 }

@@ -1,4 +1,4 @@
-//! `remove` lets go of one backup by hand, and reports like a prune.
+//! `remove` deletes one backup, and reports like a prune.
 
 use crate::support::Workshop;
 
@@ -26,5 +26,5 @@ fn remove_asks_then_takes_one_backup_everywhere() {
     assert_eq!(names("postgres"), databases[1..]);
     remove(&databases[1], &["--yes"]).expect(6).says("among the last good backups");
     remove(&globals[0], &["--yes"]).expect(0).says("removed by hand: a customer left");
-    assert!(workshop.longshore(&["remove", &databases[1]]).code == Some(1), "a reason is wanted");
+    assert!(workshop.longshore(&["remove", &databases[1]]).code == Some(1), "remove requires a reason");
 }

@@ -1,4 +1,4 @@
-//! One read, many destinations: each has its own outcome.
+//! One read serves many destinations, each with its own outcome.
 
 use longshore_testkit::sshd::Sshd;
 
@@ -15,7 +15,7 @@ fn one_destination_failing_leaves_the_other_whole() {
     workshop.configure(&Job { dump, ship: &[("small", &small), ("local", &local)], ..Job::default() });
     workshop.longshore(&["run"]).expect(3).says("small FAILED").says("no space left");
     assert_eq!(files(&small), [""; 0]);
-    workshop.opening(&["verify", "--destination", "local"]).expect(0).says("sound");
+    workshop.opening(&["verify", "--destination", "local"]).expect(0).says("verified: ");
     let report = workshop.json(&["run", "--json"]);
     let destinations = report["artifacts"][0]["destinations"].as_array().unwrap();
     assert!(destinations[0]["error"]["message"].as_str().unwrap().contains("no space left"));
@@ -24,7 +24,7 @@ fn one_destination_failing_leaves_the_other_whole() {
     assert!(warning.as_str().unwrap().starts_with("destination \"small\" has 1 MiB free, less than the "), "{warning}");
 }
 
-/// One error says why, whatever failed by it.
+/// One error explains all failures of a host.
 #[test]
 fn a_host_that_refuses_is_reported_once() {
     let workshop = Workshop::new();
@@ -37,7 +37,7 @@ fn a_host_that_refuses_is_reported_once() {
     let count = |told: &Ended| format!("{}{}", told.stdout, told.stderr).matches("Connection refused").count();
     let told = workshop.longshore(&["run"]).expect(3).says("\"ssh\" failed").says("globals, ").says("ssh FAILED");
     assert_eq!(count(&told), 1, "{told:?}");
-    // Two destinations on it are one host.
+    // With two destinations on the host, the error is still printed once.
     workshop.configure(&Job { ship: &[("local", &local)], elsewhere: &host, ..Job::default() });
     let told =
         workshop.longshore(&["list"]).expect(3).says("\"ssh\" could not be read").says("\"sftp\" could not be read");
@@ -62,7 +62,7 @@ fn a_destination_that_is_not_there_is_left_out() {
     let workshop = Workshop::new();
     let (local, missing) = (workshop.local(), workshop.path("unmounted"));
     workshop.configure(&Job { ship: &[("offsite", &missing), ("local", &local)], ..Job::default() });
-    workshop.longshore(&["run"]).expect(3).says("destination \"offsite\" took no part").says("hint:");
+    workshop.longshore(&["run"]).expect(3).says("destination \"offsite\" skipped").says("hint:");
     assert!(!missing.exists(), "a missing root is never made");
     workshop.opening(&["verify", "--destination", "local"]).expect(0);
 }

@@ -1,4 +1,5 @@
-//! One run of a job at a time: the lock is an open file, so it ends with its process.
+//! Only one run of a job is active at a time. The lock is an open file, so a lock ends with its
+//! process.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,7 +21,7 @@ fn a_second_run_exits_5_and_says_who_holds_it() {
     let second = workshop.longshore(&["run"]).expect(5);
     second.says(&format!("run of job \\\"nightly\\\", process {}", first.id()).replace("\\\"", "\""));
 
-    // The same job from another host, so to speak: other locks on the host, the same destination.
+    // The same job on another host: other local locks, the same destination.
     let config = std::fs::read_to_string(workshop.config_path()).unwrap();
     let elsewhere = workshop.path("elsewhere.toml");
     std::fs::write(&elsewhere, config.replace("/locks'", "/other-locks'")).unwrap();
@@ -42,7 +43,7 @@ fn a_killed_run_holds_no_lock() {
     workshop.longshore(&["run"]).expect(0);
 }
 
-/// The lock of the job that was run, and those at its destination.
+/// Returns the paths of the job's lock and of the locks at its destination.
 fn locks(workshop: &Workshop) -> Vec<PathBuf> {
     let folders = [workshop.path("locks"), workshop.local()];
     let all = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
@@ -71,7 +72,7 @@ fn a_link_or_a_pipe_in_place_of_a_lock_is_refused() {
             ended.says("is not a lock file");
         }
         assert!(begun.elapsed() < Duration::from_secs(60));
-        // Bytes that are no text only say nothing.
+        // Binary content in a lock file is ignored.
         fs::remove_file(&lock).unwrap();
         fs::write(&lock, b"\xff\xfe\0").unwrap();
         workshop.longshore(&["run"]).expect(0);

@@ -1,6 +1,7 @@
-//! What Longshore promises, shown through the real binary against real servers: a file per promise.
+//! Longshore's promises, tested with the real binary against real servers: one file per promise.
 //!
-//! They need PostgreSQL's server, `age`, `zstd` and `jq`, which `cargo xtask test` installs; where one is missing a test fails and says so.
+//! The tests need PostgreSQL's server, `age`, `zstd` and `jq`, which `cargo xtask test` installs. A
+//! test fails with a message if one is missing.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod support;

@@ -1,4 +1,5 @@
-//! Retention acts after a new backup is in place, explains itself, and never takes the last good one.
+//! Retention runs after a new backup is complete, explains its decisions, and never removes the
+//! last good backup.
 
 use crate::support::{Job, Workshop, file_with, files};
 
@@ -14,7 +15,7 @@ fn count(workshop: &Workshop, subject: &str) -> usize {
     all.as_array().unwrap().iter().filter(|backup| is_of(backup, subject)).count()
 }
 
-/// Whether a backup is of this database, or of what else the word means.
+/// Returns true if a backup is of this database, or of this kind of subject.
 fn is_of(backup: &serde_json::Value, subject: &str) -> bool {
     backup["subject"]["name"] == subject || backup["subject"]["kind"] == subject
 }
@@ -26,7 +27,7 @@ fn a_run_removes_what_the_policy_does_not_keep_and_only_then() {
         workshop.longshore(&["run"]).expect(0);
     }
     assert_eq!((count(&workshop, "postgres"), count(&workshop, "globals")), (2, 2));
-    // The server is gone: the run fails, and nothing is let go of.
+    // With the server unreachable, the run fails and removes nothing.
     workshop.configure_with_connection(
         &Job { more: "retention = 'standard'\n[retention.standard]\nkeep_last = 1", ..Job::default() },
         "host=127.0.0.1 port=1",
@@ -56,7 +57,8 @@ fn a_dry_run_explains_itself_and_removes_nothing() {
 fn globals_that_a_kept_database_needs_are_kept() {
     let workshop = Workshop::new();
     workshop.longshore(&["run"]).expect(0);
-    // From now on only globals are dumped: the database's series does not grow, and its globals must stay.
+    // From here on, only globals are dumped. The database's series does not grow, and its globals
+    // must be kept.
     let more = "retention = 'one'\n[retention.one]\nkeep_last = 1";
     workshop.configure(&Job { dump: "[{ type = 'pg_dumpall' }]", more, ..Job::default() });
     for _ in 0..2 {
@@ -85,7 +87,7 @@ fn a_damaged_backup_takes_no_place() {
     std::fs::remove_file(file_with(&workshop.local(), &newest)).unwrap();
     workshop.longshore(&["list"]).expect(4).says("no artifact");
     workshop.longshore(&["run"]).expect(0);
-    workshop.longshore(&["prune", "--dry-run"]).expect(0).says("damaged: look at it");
+    workshop.longshore(&["prune", "--dry-run"]).expect(0).says("damaged: run `longshore verify`");
 }
 
 #[test]
@@ -135,7 +137,7 @@ fn a_held_backup_stays_until_it_is_released() {
     workshop.opening(&["verify", "--all"]).expect(0);
     let oldest = workshop.json(&["list", "postgres", "--json"])[0]["name"].as_str().unwrap().to_owned();
     workshop.longshore(&["unhold", &oldest]).expect(0).says("released");
-    workshop.longshore(&["unhold", &oldest]).expect(1).says("nobody holds it");
+    workshop.longshore(&["unhold", &oldest]).expect(1).says("is not held");
     workshop.longshore(&["prune"]).expect(0).says("removed");
     assert_eq!((count(&workshop, "postgres"), count(&workshop, "globals")), (1, 1));
     let left = files(&workshop.local().join("main"));
@@ -152,7 +154,7 @@ fn what_a_safety_rule_forbids_is_refused_until_a_person_says_so() {
     for manifest in manifests.take(4) {
         std::fs::remove_file(workshop.local().join(manifest)).unwrap();
     }
-    workshop.longshore(&["prune"]).expect(6).says("2 backups, where the last prune left 6").says("--despite listing");
+    workshop.longshore(&["prune"]).expect(6).says("2 backups, but the last prune left 6").says("--despite listing");
     let refused = workshop.json(&["prune", "--json"]);
     assert_eq!(refused[0]["refused"], true);
     workshop.longshore(&["prune", "--despite", "listing"]).expect(0);
@@ -169,10 +171,10 @@ fn a_database_that_is_gone_is_told_and_its_last_backups_stay_until_they_are_reti
     for _ in 0..2 {
         workshop.longshore(&["run"]).expect(0);
     }
-    workshop.longshore(&["prune"]).expect(0).says("main/fleeting").says("no longer grows since");
+    workshop.longshore(&["prune"]).expect(0).says("main/fleeting").says("has had no new backup since");
     assert_eq!(count(&workshop, "fleeting"), 1);
     let ended = workshop.longshore(&["prune", "--retired", "main/fleeting", "--dry-run"]).expect(0);
-    ended.says("its series is retired").keeps_quiet_about("no longer grows");
+    ended.says("its series is retired").keeps_quiet_about("no new backup since");
     assert_eq!(count(&workshop, "fleeting"), 1);
     workshop.longshore(&["prune", "--retired", "main/fleeting"]).expect(0).says("removed");
     assert_eq!((count(&workshop, "fleeting"), count(&workshop, "postgres")), (0, 1));

@@ -1,5 +1,5 @@
-//! Each run of a verb that acts leaves a report, however it ended: on its host, and at every
-//! destination of its job.
+//! Each run of a command that changes something leaves a report on its host and at every
+//! destination of its job, even if the run fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::fleet::{Fleet, Made};
 use crate::support::{Ended, Job, Workshop, files, finish};
 
-/// The JSON files in a folder whose name ends with this, by name.
+/// Returns the JSON files in a folder whose names have this ending, sorted by name.
 fn reports(folder: &Path, end: &str) -> Vec<(String, Value)> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -33,7 +33,7 @@ fn there(workshop: &Workshop) -> PathBuf {
     workshop.local().join("main/runs/nightly")
 }
 
-/// The last report of a verb on this host.
+/// Returns the last report of a command on this host.
 #[track_caller]
 fn last(workshop: &Workshop, verb: &str) -> Value {
     let all = reports(&here(workshop), ".json");
@@ -41,7 +41,7 @@ fn last(workshop: &Workshop, verb: &str) -> Value {
     of_verb.max_by_key(|(_, report)| report["begun"].as_str().unwrap().to_owned()).expect("a report").1
 }
 
-/// Another host, which knows nothing but the destination.
+/// Runs Longshore as another host, which has only the destination in its configuration.
 fn elsewhere(workshop: &Workshop, arguments: &[&str]) -> Ended {
     let config = workshop.path("elsewhere.toml");
     let path = workshop.local().display().to_string();
@@ -74,7 +74,7 @@ fn a_failed_run_is_seen_from_another_host() {
         (&"nightly".into(), &2.into())
     );
 
-    // Another host is told the class of the error; its message is for who has the key.
+    // Another host sees the class of the error. The message needs the identity.
     let told = elsewhere(&workshop, &["status"]).expect(3).says("last run failed").says("connect: ");
     told.keeps_quiet_about("/nowhere");
     elsewhere(&workshop, &["status", "--nagios"]).expect(2).says("CRITICAL - nightly: last run failed");
@@ -142,7 +142,7 @@ fn a_killed_run_is_reported_as_lost() {
     workshop.longshore(&["status", "--nagios"]).expect(2).says("CRITICAL - nightly: last run was lost");
     elsewhere(&workshop, &["status"]).expect(0);
 
-    // The next run of any verb that is about the job reports it everywhere.
+    // The next run of any command of the job reports the lost run at all destinations.
     workshop.configure(&Job { dump, more: "max_age = '26h'\n[retention.r]\nkeep_last = 9", ..Job::default() });
     workshop.longshore(&["prune", "nightly"]).expect(0);
     elsewhere(&workshop, &["status"]).expect(3).says("last run was lost");
@@ -173,7 +173,7 @@ fn an_interrupted_a_locked_and_a_partial_run_are_told_apart() {
     let mut outcomes: Vec<_> = shipped.map(|(_, report)| report["outcome"].as_str().unwrap().to_owned()).collect();
     outcomes.sort();
     assert_eq!(outcomes, ["done", "interrupted", "locked"]);
-    // The lock says that another run was at work, and nothing of how that ended.
+    // The report of the locked run does not hide the interrupted run.
     workshop.longshore(&["status"]).expect(3).says("last run was interrupted");
 
     fs::rename(&nas, workshop.path("away")).unwrap();
@@ -209,35 +209,35 @@ fn every_verb_that_acts_leaves_a_report() {
     let shipped = reports(&there(&workshop), ".json").into_iter().map(|(_, report)| report["verb"].clone());
     let mut shipped: Vec<_> = shipped.map(|verb| verb.as_str().unwrap().to_owned()).collect();
     shipped.sort();
-    assert_eq!(shipped, ["drill", "run", "sync"], "the others are about no job");
+    assert_eq!(shipped, ["drill", "run", "sync"], "the other verbs have no job");
     let before = reports(&here(&workshop), ".json").len();
     for looks in [&["list"][..], &["status"], &["prune", "--dry-run"], &["check"], &["restore", "globals", "--list"]] {
         workshop.longshore(looks);
     }
     workshop.longshore(&["run", "nosuch"]).expect(1);
-    assert_eq!(reports(&here(&workshop), ".json").len(), before, "who only looks leaves none");
+    assert_eq!(reports(&here(&workshop), ".json").len(), before, "read-only verbs leave no report");
 }
 
 #[test]
 fn any_host_judges_by_the_terms_that_a_report_states() {
     let fleet = Fleet::new("");
     fleet.make(&Made { hours: 30, ..Made::default() });
-    fleet.longshore(&["status"]).expect(3).says("nothing limits its age");
+    fleet.longshore(&["status"]).expect(3).says("no age limit is set");
     fleet.put("disk", &report_key(30), &report(30, r#"{"max_age":"26h","destinations":["disk","nas"]}"#));
     let told = fleet.longshore(&["status"]).expect(3).says("CRITICAL  main/shop").says("max_age is 26h");
-    told.keeps_quiet_about("nothing limits");
+    told.keeps_quiet_about("no age limit");
     fleet.put("nas", &report_key(29), &report(29, r#"{"max_age":"none","destinations":[]}"#));
     fleet.longshore(&["status"]).expect(0).says("good");
     fleet.put("nas", &report_key(28), &report(28, r#"{"schedule":"0 3 * * *","timezone":"UTC","destinations":[]}"#));
-    fleet.longshore(&["status"]).expect(3).says("the run that was due at");
-    // What is configured here beats it.
+    fleet.longshore(&["status"]).expect(3).says("the run due at");
+    // The local configuration takes precedence.
     fleet.configure(&format!("{}max_age = '90d'", crate::support::fleet::NIGHTLY));
     fleet.longshore(&["status"]).expect(0);
     fleet.put("nas", &report_key(27), b"{ no report");
     fleet.longshore(&["status"]).expect(0).says("a run report cannot be read");
 }
 
-/// The key of the report of a run so many hours ago.
+/// Returns the key of the report of a run that many hours ago.
 fn report_key(hours: i64) -> String {
     format!("main/runs/nightly/{}.json", report_id(hours))
 }
@@ -271,9 +271,9 @@ fn reports_are_pruned_by_count_and_age() {
             fs::write(here(&workshop).join(format!("{prefix}.{name}")), report(hours, "null")).unwrap();
         }
         workshop.longshore(&["run"]).expect(0);
-        // The report of this run comes after the backups were pruned.
+        // The report of this run is written after the pruning.
         let (kept, shipped) = (reports(&here(&workshop), ".json").len(), reports(&there(&workshop), ".json").len());
-        assert!(kept == 400 && (400..=401).contains(&shipped), "{kept} here, {shipped} there");
+        assert!(kept == 400 && (400..=401).contains(&shipped), "{kept} on this host, {shipped} at the destination");
         workshop.longshore(&["list"]).expect(0);
     }
 }
@@ -314,12 +314,12 @@ fn a_database_called_runs_and_odd_jobs_are_no_reports() {
 fn a_report_that_cannot_be_shipped_fails_no_run() {
     let workshop = Workshop::new();
     fs::create_dir(workshop.local().join("main")).unwrap();
-    // A file where the folder of reports is to be.
-    fs::write(workshop.local().join("main/runs"), "somebody's own").unwrap();
+    // A file in place of the folder of reports.
+    fs::write(workshop.local().join("main/runs"), "another program's file").unwrap();
     workshop.longshore(&["run"]).expect(0).says("warning: the run report is not at destination \"local\"");
     assert_eq!(last(&workshop, "run")["outcome"], "done");
     fs::remove_file(workshop.local().join("main/runs")).unwrap();
-    // Nor does one that cannot be written here.
+    // A report that cannot be written on this host fails no run either.
     fs::remove_dir_all(workshop.path("state")).unwrap();
     fs::write(workshop.path("state"), "").unwrap();
     workshop.longshore(&["run"]).expect(0).says("warning: the run report: ");

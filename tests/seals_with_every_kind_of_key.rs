@@ -1,4 +1,4 @@
-//! Whatever kind of key age has, a backup sealed with it is opened by it, and by nothing else.
+//! A backup encrypted to any kind of age key can be decrypted by that key, and by no other.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Ended, Job, Workshop, finish};
 
-/// Seals to what `encrypt` says, and reads the backup back with an identity.
+/// Encrypts a backup by the `encrypt` table, and verifies the backup with an identity.
 fn round_trip(workshop: &Workshop, encrypt: &str, identity: &Path, prepare: impl Fn(&mut Command)) -> Ended {
     workshop.configure(&Job { encrypt: Some(encrypt), ..Job::default() });
     let run = |arguments: &[&str]| {
@@ -36,7 +36,7 @@ fn ssh_keys_with_and_without_a_passphrase() {
         let answer = |command: &mut Command| {
             command.env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase);
         };
-        round_trip(&workshop, &encrypt, &key, answer).expect(0).says("sound: read to its end");
+        round_trip(&workshop, &encrypt, &key, answer).expect(0).says("verified: read to its end");
         if !passphrase.is_empty() {
             let unanswered = workshop.longshore(&["verify", "--identity", key.to_str().unwrap()]);
             assert_ne!(unanswered.code, Some(0));
@@ -56,13 +56,13 @@ fn several_recipients_of_whom_each_opens() {
         workshop.recipient(),
         file.display()
     );
-    round_trip(&workshop, &encrypt, &key, |_| {}).expect(0).says("sound: read to its end");
-    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
+    round_trip(&workshop, &encrypt, &key, |_| {}).expect(0).says("verified: read to its end");
+    workshop.opening(&["verify"]).expect(0).says("verified: read to its end");
     let recipients = workshop.json(&["list", "globals", "--json"])[0]["recipients"].clone();
     assert_eq!(recipients.as_array().unwrap().len(), 2);
 }
 
-/// A plugin that keeps the file's key as it is, and no secret at all.
+/// A plugin that stores the file key in plaintext.
 const PLUGIN: &str = r#"#!/bin/sh
 while read -r line; do
     case $line in
@@ -95,10 +95,10 @@ fn a_plugin_found_by_its_name() {
     let with_plugin = |command: &mut Command| {
         command.env("PATH", &path);
     };
-    round_trip(&workshop, &encrypt, &identity, with_plugin).expect(0).says("sound: read to its end");
-    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
+    round_trip(&workshop, &encrypt, &identity, with_plugin).expect(0).says("verified: read to its end");
+    workshop.opening(&["verify"]).expect(0).says("verified: read to its end");
 
-    // Without its program nothing is dumped, and with a broken one nothing is shipped.
+    // Without the plugin's program, nothing is dumped. With a broken one, nothing is shipped.
     workshop.longshore(&["run"]).expect(1).says("age-plugin-fake");
     let mut broken = workshop.command();
     finish(broken.arg("run").env("PATH", &path).env("BROKEN", "yes")).expect(2);
@@ -118,7 +118,7 @@ fn a_passphrase() {
         let mut command = workshop.command();
         finish(command.args(["verify", "--ask-passphrase"]).env("LONGSHORE_IDENTITY_PASSPHRASE", passphrase))
     };
-    verify("correct horse battery staple").expect(0).says("sound: read to its end");
+    verify("correct horse battery staple").expect(0).says("verified: read to its end");
     verify("something else").expect(2).says("FAILED").keeps_quiet_about("DAMAGED");
-    workshop.longshore(&["verify"]).expect(0).says("sealed bytes as shipped");
+    workshop.longshore(&["verify"]).expect(0).says("digest matches, not decoded");
 }

@@ -1,4 +1,4 @@
-//! A password in a connection string is in no log, argv or error.
+//! A password in a connection string appears in no log, argv or error.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,8 @@ use crate::support::{Ended, Job, Workshop};
 
 const SECRET: &str = "hunter2-geheim";
 
-/// Looks at the command lines of all processes until told to stop, and returns those that hold the secret.
+/// Scans the command lines of all processes until `stop` is set. Returns the number of our own, and
+/// those that contain the secret.
 fn watch(stop: &AtomicBool) -> (usize, Vec<String>) {
     let (mut looked, mut found) = (0, Vec::new());
     while !stop.load(Ordering::Relaxed) {
@@ -74,7 +75,7 @@ fn no_error_shows_the_secret() {
             ended.keeps_quiet_about(SECRET);
         }
     }
-    // Mistakes in the very line that holds it.
+    // Mistakes in the line that contains the secret.
     for line in [
         format!("conection = 'password={SECRET}'"),
         format!("connection = 'postgresql://u:{SECRET}@h' x"),
@@ -130,7 +131,7 @@ fn one_password_is_never_given_to_two_clusters() {
     workshop.configure(&Job { more, ..Job::default() });
     let ended = workshop.longshore(&["check", "--ask-password"]).expect(1);
     ended.says("the jobs use several clusters").says("name a job: the jobs are \"elsewhere\", \"nightly\"");
-    // With a job named, or with one cluster, it is asked for.
+    // With a named job, or with one cluster, Longshore asks for the password.
     let one = workshop.longshore(&["check", "nightly", "--ask-password"]);
     one.keeps_quiet_about("several clusters");
     workshop.configure(&Job { more: &more.replace("'other'", "'main'"), ..Job::default() });

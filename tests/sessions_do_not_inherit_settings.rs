@@ -1,11 +1,12 @@
-//! Sessions rely on nothing that a database or a role is set to: dumps, restores and drills are the same under every setting.
+//! Sessions are independent of the settings of a database or a role: dumps, restores and drills
+//! give the same result under every setting.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::drills_prove_that_backups_restore::place;
 use crate::support::{Job, Workshop};
 
-/// Values whose text, or whose way back, depends on settings.
+/// Values whose output or input format depends on settings.
 const KINDS: &str =
     "create table kinds (id int primary key, words text[], raw bytea, day timestamptz, span interval, number float8,
         name text, document xml, price money);
@@ -17,12 +18,12 @@ const KINDS: &str =
     alter table kinds enable row level security;
     create policy own on kinds using (id = 3);";
 
-/// The digest of all values, whatever settings the database has.
+/// Computes the digest of all values, independent of the database's settings.
 const DIGEST: &str = "set row_security = off; set datestyle = 'ISO'; set intervalstyle = postgres; set timezone = 'UTC'; set search_path = public;
     set statement_timeout = 0; set bytea_output = hex; set lc_monetary = 'C'; set extra_float_digits = 3;
     select count(*), sum(hashtextextended(k::text, 0)) from kinds k";
 
-/// Settings, most of which break a session that does not set its own.
+/// Settings, most of which break a session without its own settings.
 const SETTINGS: &[(&str, &str)] = &[
     ("role", "limited"),
     ("client_encoding", "LATIN1"),
@@ -60,12 +61,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("zero_damaged_pages", "on"),
 ];
 
-/// The SQL that sets these of the `subject`, such as `role bk`.
+/// Returns the SQL that applies settings to `subject`, such as `role bk`.
 fn set(subject: &str, settings: &[(&str, &str)]) -> String {
     settings.iter().map(|(name, value)| format!("alter {subject} set {name} = {};\n", quoted(name, value))).collect()
 }
 
-/// A value as `ALTER … SET` takes it. Lists are several values.
+/// Returns a value in the syntax of `ALTER … SET`. A list is not quoted.
 fn quoted(name: &str, value: &str) -> String {
     if name == "datestyle" { value.to_owned() } else { format!("'{value}'") }
 }
@@ -152,7 +153,7 @@ fn rows_of_damaged_pages_are_not_left_out_silently() {
     cluster.psql("postgres", "create role plain login; grant pg_read_all_data to plain;");
     cluster.psql("postgres", "alter database shop set zero_damaged_pages = on;");
     let job = Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() };
-    // A superuser's session turns it off.
+    // A superuser's session can turn the setting off.
     workshop.configure(&job);
     workshop.longshore(&["run"]).expect(0);
     workshop.configure_with_connection(&job, &connection(cluster, "plain"));
@@ -184,7 +185,7 @@ fn options_of_a_service_join_those_of_a_dump() {
 mod slow {
     use super::*;
 
-    /// A workshop with a database for each setting, in which `kinds` lies.
+    /// Returns a workshop with a database for each setting, each with the table `kinds`.
     fn with_databases() -> Workshop {
         let workshop = Workshop::new();
         with_roles(&workshop.cluster);

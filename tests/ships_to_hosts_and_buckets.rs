@@ -1,4 +1,5 @@
-//! One read of the database goes to a disk, to hosts over SSH and to a bucket; what fails there fails alone, and heals.
+//! One read of the database is shipped to a disk, to hosts over SSH and to a bucket. A failed
+//! destination does not affect the others, and catches up later.
 
 use std::fs;
 use std::path::Path;
@@ -35,10 +36,10 @@ fn one_read_goes_to_a_disk_hosts_and_a_bucket_and_comes_back_from_each() {
     for host in [&by_ssh, &by_sftp, &by_rsync] {
         assert_eq!(files(&host.backups()), files(&workshop.local()));
     }
-    assert_eq!(files(&spool), [""; 0], "the spool is empty when it was sent");
+    assert_eq!(files(&spool), [""; 0], "the spool is not empty after the run");
     let read = workshop.opening(&["verify", "--all"]).expect(0);
-    assert_eq!(read.stdout.matches("sound: read to its end").count(), 5 * 3, "{}", read.stdout);
-    workshop.longshore(&["sync"]).expect(0).says("every destination has what it is to have");
+    assert_eq!(read.stdout.matches("verified: read to its end").count(), 5 * 3, "{}", read.stdout);
+    workshop.longshore(&["sync"]).expect(0).says("all destinations are in sync");
 
     let mut dumps = Vec::new();
     for name in ["local", "shell", "sftp", "mirror", "offsite"] {
@@ -50,7 +51,8 @@ fn one_read_goes_to_a_disk_hosts_and_a_bucket_and_comes_back_from_each() {
     assert!(dumps.iter().all(|dump| *dump == dumps[0]));
 }
 
-/// The connection is cut in the middle; the run brings the host up from its sibling before it ends.
+/// The connection is cut midway. Before the run ends, the host's copy is completed from another
+/// destination.
 #[test]
 fn a_host_that_is_cut_half_way_is_brought_up_by_the_end_of_the_run() {
     let workshop = Workshop::new();
@@ -69,7 +71,8 @@ fn a_host_that_is_cut_half_way_is_brought_up_by_the_end_of_the_run() {
     workshop.opening(&["verify"]).expect(0);
 }
 
-/// Nothing of it comes back, and the run neither waits for ever nor harms the others; sync heals it later.
+/// The run ends although the servers never answer, and the other destinations are complete. A later
+/// sync copies the missing backups.
 #[test]
 fn a_bucket_whose_servers_are_gone_fails_alone() {
     let workshop = Workshop::new();
@@ -88,11 +91,12 @@ fn a_bucket_whose_servers_are_gone_fails_alone() {
     workshop.opening(&["verify", "--destination", "local"]).expect(0);
 }
 
-/// Nobody says that anything is wrong: no answer comes, and no byte is taken. A bit that is turned on the way back is found.
+/// The stalled network returns no error, accepts no data and sends no answer. A flipped bit in a
+/// download is detected.
 #[test]
 fn a_network_that_stalls_for_ever_is_given_up_and_one_that_turns_bits_is_found_out() {
     let workshop = Workshop::new();
-    // More than may be on its way at once.
+    // More than the buffers between Longshore and the bucket hold.
     workshop.make_bulk("bulk", 96);
     let garage = Garage::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -103,7 +107,7 @@ fn a_network_that_stalls_for_ever_is_given_up_and_one_that_turns_bits_is_found_o
     workshop.configure(&Job { dump: BULK, elsewhere: &[("offsite", offsite)], more, ..Job::default() });
     network.fault(Way::Up, Fault::Stall(12 << 20));
     let begun = Instant::now();
-    workshop.longshore(&["run"]).expect(3).says("offsite FAILED").says("took nothing for 4s").says("stall_timeout");
+    workshop.longshore(&["run"]).expect(3).says("offsite FAILED").says("accepted no data for 4s").says("stall_timeout");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     workshop.opening(&["verify", "--destination", "local"]).expect(0);
 
@@ -117,7 +121,7 @@ fn a_network_that_stalls_for_ever_is_given_up_and_one_that_turns_bits_is_found_o
     workshop.longshore(&["verify", "--destination", "offsite"]).expect(0);
 }
 
-/// The host that takes backups need not be able to read or delete them.
+/// A host that writes backups needs no permission to read or delete them.
 #[test]
 fn credentials_that_may_only_write_are_enough_to_back_up() {
     let workshop = Workshop::new();
@@ -148,7 +152,7 @@ fn wrong_credentials_are_seen_before_any_dump() {
     workshop.longshore(&["check"]).expect(2).says("offsite").says("ssh-keyscan").keeps_quiet_about("00000000");
 }
 
-/// Old ones alone: a young one may be somebody's who is at work.
+/// Only old partial files are removed: a young file may belong to a running upload.
 #[test]
 fn prune_sweeps_what_interrupted_writers_left_long_ago() {
     let workshop = Workshop::new();
@@ -167,7 +171,7 @@ fn prune_sweeps_what_interrupted_writers_left_long_ago() {
     assert_eq!(left.map(|path| path.exists()), [false, true]);
 }
 
-/// What killed runs left is nobody's wish, whatever is to be kept.
+/// Partial files of killed runs are removed under any policy.
 #[test]
 fn a_job_without_retention_sweeps_what_killed_runs_left() {
     let workshop = Workshop::new();
@@ -191,12 +195,12 @@ fn a_job_without_retention_sweeps_what_killed_runs_left() {
     assert_eq!((old.exists(), young.exists()), (false, true));
 }
 
-/// rsync needs a file. What lies in the spool while it is sent is sealed.
+/// rsync needs a file. The file in the spool is encrypted.
 #[test]
 fn no_plaintext_lies_on_any_disk_while_it_is_shipped() {
     let workshop = Workshop::new();
     workshop.cluster.create_database("bulk");
-    let marker = "a marker row that nobody may read";
+    let marker = "a marker row in plaintext";
     workshop.cluster.psql(
         "bulk",
         &format!("create table t as select i, '{marker}' as note, md5(i::text) from generate_series(1, 100000) i"),
@@ -218,16 +222,17 @@ fn no_plaintext_lies_on_any_disk_while_it_is_shipped() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(run.wait().unwrap().success());
-    assert!(spooled > 4 << 20, "nothing was seen in the spool: {spooled}");
+    assert!(spooled > 4 << 20, "bytes seen in the spool: {spooled}");
     assert!(!holds(&sshd.backups(), marker.as_bytes()));
 }
 
-/// How many bytes the files below a folder have.
+/// Returns the total size of the files below a folder, in bytes.
 fn bytes_in(folder: &Path) -> u64 {
     all(folder).iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum()
 }
 
-/// Whether a file below a folder holds these bytes. One that goes meanwhile holds nothing.
+/// Returns true if a file below a folder contains these bytes. A file that disappears meanwhile
+/// counts as empty.
 fn holds(folder: &Path, bytes: &[u8]) -> bool {
     let of_file = |file: &std::path::PathBuf| fs::read(file).unwrap_or_default();
     all(folder).iter().any(|file| of_file(file).windows(bytes.len()).any(|window| window == bytes))

@@ -1,4 +1,4 @@
-//! People read text, programs read JSON, and both are told by the exit code.
+//! Text is for people, JSON for programs, and the exit code for both.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ fn results_go_to_stdout_and_progress_to_stderr_and_quiet_silences_it() {
     let workshop = Workshop::new();
     let run = workshop.longshore(&["run"]).expect(0);
     assert!(run.stdout.starts_with("ARTIFACT") && run.stdout.contains("postgres"), "{}", run.stdout);
-    assert!(run.stderr.contains("postgres: begins") && run.stderr.contains("→ local"), "{}", run.stderr);
+    assert!(run.stderr.contains("postgres: started") && run.stderr.contains("→ local"), "{}", run.stderr);
     let quiet = workshop.longshore(&["run", "--quiet"]).expect(0);
     assert_eq!(quiet.stderr, "");
 }
@@ -34,7 +34,7 @@ fn a_destination_describes_itself_to_any_host() {
     let workshop = Workshop::new();
     workshop.cluster.create_database("appdb");
     workshop.longshore(&["run"]).expect(0);
-    // Another host: another configuration, another job, the same destination.
+    // Another host with another configuration and another job, but the same destination.
     let config = std::fs::read_to_string(workshop.config_path()).unwrap();
     let elsewhere = workshop.path("elsewhere.toml");
     let config = config.replace("job.nightly", "job.other").replace("connection", "bin_dir = '/nowhere'\nconnection");
@@ -54,7 +54,7 @@ fn what_belongs_to_no_backup_is_counted_and_is_no_damage() {
     workshop.longshore(&["list"]).expect(0).keeps_quiet_about("to no backup");
     let backups = workshop.json(&["list", "--json"]);
     for stranger in ["notes.json", "main/notes.json", "main/postgres/postgres-2026-06-07_091500.dump.zst.age"] {
-        std::fs::write(workshop.local().join(stranger), "of somebody else").unwrap();
+        std::fs::write(workshop.local().join(stranger), "of another program").unwrap();
     }
     let list = workshop.longshore(&["list"]).expect(0).says("3 files belong to no backup (3 at \"local\")");
     assert!(!list.stdout.contains("to no backup"), "{}", list.stdout);
@@ -79,7 +79,7 @@ fn more_dumps_at_once_than_any_server_likes_are_refused() {
         workshop.configure(&Job { more: &format!("parallel = {parallel}"), ..Job::default() });
         let ended = workshop.longshore(&["list"]).expect(code);
         if code == 1 {
-            ended.says("job \"nightly\": parallel is from 1 to 64");
+            ended.says("job \"nightly\": parallel must be from 1 to 64");
         }
     }
 }
@@ -100,7 +100,11 @@ fn completions_and_man_pages_are_made() {
     let man = workshop.path("share/man/man1");
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
     assert!(man.join("longshore-restore.1").exists());
-    // Nothing is overwritten, and nothing is left half done.
+    for (page, content) in [("man5/longshore-config.5", "stall_timeout"), ("man7/longshore-retention.7", "keep_last")] {
+        let page = std::fs::read_to_string(workshop.path("share/man").join(page)).unwrap();
+        assert!(page.contains(".TH") && page.contains(content), "{page}");
+    }
+    // No page is overwritten, and no partial set of pages remains.
     std::fs::write(man.join("longshore.1"), "mine").unwrap();
     std::fs::remove_file(man.join("longshore-restore.1")).unwrap();
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(6).says("already exists");
@@ -108,7 +112,7 @@ fn completions_and_man_pages_are_made() {
     assert!(!man.join("longshore-restore.1").exists());
     let is_page = |name: &str| name.ends_with(".1");
     assert!(crate::support::files(&man).iter().all(|name| is_page(name)), "{:?}", crate::support::files(&man));
-    std::fs::remove_dir_all(&man).unwrap();
+    std::fs::remove_dir_all(workshop.path("share/man")).unwrap();
     workshop.longshore(&["man", man.to_str().unwrap()]).expect(0);
     for public in [workshop.path("share"), man.join("longshore.1")] {
         assert_eq!(public.metadata().unwrap().permissions().mode() & 0o044, 0o044, "{public:?}");

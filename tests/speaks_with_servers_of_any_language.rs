@@ -1,5 +1,5 @@
-//! A server answers in its own language. Exit codes, verdicts and hints are those of an English one, also under a role that may not change
-//! the language.
+//! The language of a server's messages changes no exit code, verdict or hint, even if the role may
+//! not set the language.
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
@@ -7,7 +7,7 @@ use crate::support::{Ended, Job, Workshop, files};
 
 const LANGUAGES: [&str; 2] = ["lc_messages=C", "lc_messages=de_DE.UTF-8"];
 
-/// A workshop in one language, with databases and roles that are refused in every way.
+/// Returns a workshop in one language, whose databases and roles are refused in every way.
 fn workshop(language: &str) -> Workshop {
     let workshop = Workshop::with_cluster(Cluster::start(
         &Installation::system(),
@@ -35,7 +35,7 @@ fn workshop(language: &str) -> Workshop {
     workshop
 }
 
-/// A run of one database as one role.
+/// Runs a dump of one database as one role.
 fn run(workshop: &Workshop, role: &str, database: &str) -> Ended {
     let connection = workshop.cluster.connection().replace("user=postgres", &format!("user={role} dbname=postgres"));
     let dump = format!("[{{ type = 'pg_dump', databases = ['{database}'] }}]");
@@ -43,7 +43,7 @@ fn run(workshop: &Workshop, role: &str, database: &str) -> Ended {
     workshop.longshore(&["run"])
 }
 
-/// The exit code and the hints of what was said.
+/// Returns the exit code and the hints.
 fn outcome(ended: &Ended) -> (Option<i32>, Vec<String>) {
     let hints = ended.stderr.lines().filter(|line| line.contains("hint:")).map(str::to_owned);
     (ended.code, hints.collect())
@@ -56,20 +56,20 @@ fn refusals_have_the_same_hints_in_every_language() {
         ("backup", "private", 2, "grant connect"),
         ("backup", "lim", 2, "connection limit -1"),
         ("nolog", "shop", 2, "alter role … login"),
-        ("missing", "shop", 2, "make the role"),
+        ("missing", "shop", 2, "create the role"),
         ("few", "shop", 2, "role's connection limit"),
-        ("reader", "shop", 2, "let the role read"),
+        ("reader", "shop", 2, "allow the role to read"),
         ("backup", "shop", 2, "large object"),
     ] {
         let [english, german] = [&english, &german].map(|workshop| run(workshop, role, database));
         assert_eq!(outcome(&english), outcome(&german), "{role} {database}: {english:?} {german:?}");
         assert_eq!(english.code, Some(code), "{role} {database}: {english:?}");
-        for wrong in ["look whether the server runs", "make the database, or name another"] {
+        for wrong in ["check that the server is running", "create the database, or name another"] {
             assert!(!english.stderr.contains(wrong), "{role} {database}: {english:?}");
         }
         assert!(german.says(hint).stderr.lines().any(|line| line.contains("hint:")), "{role} {database}");
     }
-    // What the role may not know of the server is left out, whatever the server calls that.
+    // Facts that the role may not read are skipped, in any language of the server's error.
     for workshop in [&english, &german] {
         workshop.cluster.psql("shop", "select lo_unlink(77)");
         run(workshop, "backup", "shop").expect(0);
@@ -87,7 +87,7 @@ fn a_drill_on_a_german_server_says_nothing_against_the_backup() {
         let dump = "[{ type = 'pg_dump', databases = ['shop'] }]";
         workshop.configure(&Job { dump, more: &more, ..Job::default() });
         workshop.longshore(&["run"]).expect(0);
-        let drill = workshop.opening(&["drill"]).expect(2).says("says nothing about the backup");
+        let drill = workshop.opening(&["drill"]).expect(2).says("does not mean that the backup is damaged");
         let marks = files(&workshop.local().join("main/shop"));
         assert!(!marks.iter().any(|name| name.contains(".damaged.") || name.contains(".unrestorable.")), "{marks:?}");
         workshop.longshore(&["status"]).expect(0);

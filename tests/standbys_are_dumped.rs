@@ -1,4 +1,4 @@
-//! A standby is dumped without being cancelled, and its replay goes on whatever ends the run.
+//! The dump of a standby is never cancelled, and replay resumes after any end of the run.
 
 use std::process::{Child, Command};
 
@@ -6,7 +6,8 @@ use longshore_testkit::cluster::{Cluster, Installation};
 
 use crate::support::{Ended, Job, Workshop, wait_for};
 
-/// A primary with a table that takes seconds to ship, and its standby, which lets no query hold replay up.
+/// Starts a primary with a table that takes seconds to ship, and a standby whose replay never waits
+/// for a query.
 fn pair() -> (Cluster, Workshop) {
     let primary = Cluster::start(&Installation::system(), &[]);
     primary.create_database("app");
@@ -26,14 +27,14 @@ fn configure(workshop: &Workshop, cluster: &str, terms: &str) {
 }
 
 const PAUSING: &str = "pause_replay = true";
-/// So slow that a run lasts for two or three seconds.
+/// A limit that makes a run last two or three seconds.
 const SLOW: &str = "max_rate = '6MiB'";
 
 fn is_paused(workshop: &Workshop) -> bool {
     workshop.cluster.psql("postgres", "select pg_is_wal_replay_paused()") == "t"
 }
 
-/// Starts a run, and waits until it reads the table.
+/// Starts a run, and waits until pg_dump reads the table.
 fn begun(workshop: &Workshop) -> Child {
     let run = workshop.start(&["run"]);
     workshop.wait_for_backend("COPY%bulk%");
@@ -59,19 +60,19 @@ fn a_standby_is_paused_while_its_dump_lasts() {
     workshop.opening(&["drill"]).expect(0);
 
     configure(&workshop, PAUSING, SLOW);
-    workshop.longshore(&["check"]).expect(0).says("the standby's replay is paused while a dump lasts");
+    workshop.longshore(&["check"]).expect(0).says("the standby's replay is paused during a dump");
     let run = begun(&workshop);
     assert!(is_paused(&workshop));
     primary.psql("app", "drop table aside");
     ended(run).expect(0);
     assert!(!is_paused(&workshop));
 
-    // The primary has no replay, and the same configuration works there.
+    // The same configuration works for the primary, which has no replay.
     workshop.configure_with_connection(
         &Job { dump: "[{ type = 'pg_dump', databases = ['app'] }]", cluster: PAUSING, ..Job::default() },
         &primary.connection(),
     );
-    workshop.longshore(&["check"]).expect(0).says("no standby now");
+    workshop.longshore(&["check"]).expect(0).says("not a standby now");
     workshop.longshore(&["run"]).expect(0);
 }
 
@@ -108,8 +109,8 @@ mod slow {
         let (_primary, workshop) = pair();
         configure(&workshop, PAUSING, "");
         workshop.cluster.psql("postgres", "select pg_wal_replay_pause()");
-        workshop.longshore(&["check"]).expect(0).says("paused, and not by this host");
-        workshop.longshore(&["run"]).expect(0).says("paused, and not by this host");
+        workshop.longshore(&["check"]).expect(0).says("paused, but not by this host");
+        workshop.longshore(&["run"]).expect(0).says("paused, but not by this host");
         assert!(is_paused(&workshop));
     }
 

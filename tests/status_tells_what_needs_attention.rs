@@ -1,4 +1,5 @@
-//! Status tells from destinations alone how old, how good and how many the newest backups are, and its exit code is an alarm.
+//! `status` reports the age, state and number of the newest backups from the destinations alone.
+//! Its exit code is an alarm.
 
 use chrono::{TimeDelta, Utc};
 use longshore_core::drill::{Drill, Phase, Verdict};
@@ -8,7 +9,7 @@ use longshore_core::mark::{MarkName, Says};
 use crate::support::fleet::{Fleet, Made, NIGHTLY};
 use crate::support::{Job, Workshop, finish};
 
-/// The matters of what needs attention.
+/// Returns the kinds of problems in `attention`.
 fn matters(status: &serde_json::Value) -> Vec<String> {
     let matter = |attention: &serde_json::Value| attention["matter"].as_str().unwrap().to_owned();
     status["attention"].as_array().unwrap().iter().map(matter).collect()
@@ -76,11 +77,11 @@ fn what_init_writes_alarms_after_two_days() {
 fn a_series_without_terms_is_unknown_and_alarms() {
     let fleet = Fleet::new(NIGHTLY);
     fleet.make(&Made::default());
-    fleet.longshore(&["status"]).expect(3).says("unknown  main/shop").says("nothing limits its age");
+    fleet.longshore(&["status"]).expect(3).says("unknown  main/shop").says("no age limit is set");
     let (status, code) = fleet.status(&[]);
     assert_eq!((matters(&status), code), (vec!["unjudged".to_owned()], Some(3)));
     assert_eq!(status["series"][0]["level"], "unknown");
-    fleet.longshore(&["status", "--nagios"]).expect(3).says("UNKNOWN - main/shop: nothing limits its age");
+    fleet.longshore(&["status", "--nagios"]).expect(3).says("UNKNOWN - main/shop: no age limit is set");
     fleet.configure(&format!("{NIGHTLY}max_age = 'none'"));
     fleet.longshore(&["status"]).expect(0);
     fleet.longshore(&["status", "--nagios"]).expect(0).says("OK - 1 series");
@@ -99,10 +100,10 @@ fn what_is_older_than_it_may_be_is_stale_where_it_is() {
     assert_eq!(status["attention"][0]["destination"], "nas");
     let stale = |place: usize| &status["series"][0]["destinations"][place]["stale"];
     assert_eq!((stale(0), stale(1)), (&false.into(), &true.into()));
-    // A day is enough for another, who asks so.
+    // Without a max_age in the configuration, `--max-age` sets the limit.
     fleet.configure(NIGHTLY);
-    fleet.longshore(&["status"]).expect(3).says("the newest backup").says("is not there").says("--max-age");
-    fleet.longshore(&["status", "--max-age", "none"]).expect(0).says("is not there").keeps_quiet_about("--max-age");
+    fleet.longshore(&["status"]).expect(3).says("the newest backup").says("is missing").says("--max-age");
+    fleet.longshore(&["status", "--max-age", "none"]).expect(0).says("is missing").keeps_quiet_about("--max-age");
     fleet.longshore(&["status", "--max-age", "1h"]).expect(3).says("max_age is 1h");
 }
 
@@ -110,12 +111,12 @@ fn what_is_older_than_it_may_be_is_stale_where_it_is() {
 fn a_run_that_did_not_come_is_late_by_its_schedule() {
     let fleet = Fleet::new("");
     fleet.make(&Made { hours: 5, ..Made::default() });
-    // Due four hours ago, and due in two: an hour of grace is over for the one, and has not begun for the other.
+    // With an hour of grace, a run due four hours ago is late; a run due in two hours is not.
     let due = |hours: i64| (Utc::now() + TimeDelta::hours(hours)).format("%M %H * * *").to_string();
     fleet.configure(&format!("{NIGHTLY}schedule = '{}'", due(2)));
     fleet.longshore(&["status"]).expect(0);
     fleet.configure(&format!("{NIGHTLY}schedule = '{}'", due(-4)));
-    fleet.longshore(&["status"]).expect(3).says("the run that was due at").says("has left no good backup");
+    fleet.longshore(&["status"]).expect(3).says("the run due at").says("made no good backup");
     fleet.make(&Made::default());
     fleet.longshore(&["status"]).expect(0);
 }
@@ -181,12 +182,16 @@ fn the_restore_time_is_that_of_the_last_drill_with_its_trend() {
     assert_eq!((code, &restore["seconds"], &restore["median_seconds"]), (Some(0), &300.0.into(), &240.0.into()));
     assert_eq!(restore["drills"].as_array().unwrap().len(), 3);
     assert_eq!(series["destinations"][0]["drilled"]["backup"], series["newest"]["backup"]);
-    assert_eq!(series["destinations"][1]["drilled"], serde_json::Value::Null, "only what lies there was proved");
+    assert_eq!(
+        series["destinations"][1]["drilled"],
+        serde_json::Value::Null,
+        "a drill proves the copy at one destination only"
+    );
     fleet.longshore(&["status"]).expect(0).says("5 min").says("+25 %");
     fleet.longshore(&["status", "--nagios"]).expect(0).says("restore=300.0s");
 }
 
-/// Records a drill of what lies at `disk`.
+/// Records a drill of a backup at `disk`.
 fn drilled(fleet: &Fleet, name: &BackupName, hours: i64, seconds: f64) {
     let time = Utc::now() - TimeDelta::hours(hours);
     let phase = |name: &str, seconds, restores| Phase { name: name.to_owned(), seconds, restores };
@@ -216,15 +221,15 @@ fn any_host_that_can_read_sees_the_whole_fleet_without_a_job() {
     let fleet = Fleet::new("");
     fleet.make(&Made { hours: 30, ..Made::default() });
     fleet.make(&Made { database: "crm", at: &["disk"], run_backups: 2, ..Made::default() });
-    fleet.longshore(&["status"]).expect(3).says("main/crm").says("main/shop").says("nothing limits its age");
+    fleet.longshore(&["status"]).expect(3).says("main/crm").says("main/shop").says("no age limit is set");
     fleet.longshore(&["status", "--max-age", "none"]).expect(0).says("main/crm").says("main/shop");
     fleet.longshore(&["status", "nightly", "--max-age", "26h"]).expect(3).says("main/shop").says("max_age is 26h");
-    fleet.longshore(&["status", "weekly"]).expect(1).says("there is no such job");
+    fleet.longshore(&["status", "weekly"]).expect(1).says("no such job");
     fleet.longshore(&["list"]).expect(0).says("main/crm");
     fleet.longshore(&["verify"]).says("main/crm").keeps_quiet_about("no job");
     fleet.longshore(&["restore", "crm", "--list"]).keeps_quiet_about("no job");
     fleet.longshore(&["run"]).expect(1).says("there is no job").says("add a table [job.NAME]");
-    fleet.longshore(&["check"]).says("there is no job");
+    fleet.longshore(&["check"]).says("no job: this host");
     std::fs::write(fleet.path("config.toml"), "").unwrap();
     fleet.longshore(&["list"]).expect(1).says("neither a job nor a destination");
 }
@@ -235,7 +240,7 @@ fn a_database_that_its_job_no_longer_makes_has_ended_and_one_that_failed_is_stal
     fleet.make(&Made { database: "gone", hours: 50, ..Made::default() });
     fleet.make(&Made { hours: 1, run_backups: 2, ..Made::default() });
     let (status, code) = fleet.status(&[]);
-    assert_eq!((matters(&status), code), (vec!["stale".to_owned()], Some(3)), "the run was to make another");
+    assert_eq!((matters(&status), code), (vec!["stale".to_owned()], Some(3)), "the run is incomplete");
     fleet.make(&Made { hours: 0, run_backups: 1, ..Made::default() });
     let (status, code) = fleet.status(&[]);
     assert_eq!((matters(&status), code), (vec![], Some(0)));
@@ -248,7 +253,7 @@ fn a_backup_that_is_dated_in_the_future_does_not_hide_that_others_are_old() {
     let fleet = Fleet::new(&format!("{NIGHTLY}max_age = '26h'"));
     fleet.make(&Made { hours: 30, ..Made::default() });
     fleet.make(&Made { hours: -10, ..Made::default() });
-    let told = fleet.longshore(&["status"]).expect(3).says("in the future, and counts for nothing");
+    let told = fleet.longshore(&["status"]).expect(3).says("in the future, and does not count");
     told.says("the newest good backup is 30 h old");
 }
 
@@ -273,11 +278,11 @@ fn terms_that_cannot_be_meant_are_mistakes_with_their_place_in_the_file() {
     let fleet = Fleet::new("");
     for (terms, says) in [
         ("max_age = '26 hours'", "is not a length of time"),
-        ("schedule = 'nightly'", "write five fields as cron has them"),
-        ("schedule = '0 0 3 * * *'", "write five fields as cron has them"),
-        ("schedule = '0 0 30 2 *'", "no such day ever comes"),
+        ("schedule = 'nightly'", "write five fields as in cron"),
+        ("schedule = '0 0 3 * * *'", "write five fields as in cron"),
+        ("schedule = '0 0 30 2 *'", "no such day exists"),
         ("schedule = '0 3 * * *'\ntimezone = 'Berlin'", "Europe/Berlin"),
-        ("timezone = 'Europe/Berlin'", "timezone is for schedule"),
+        ("timezone = 'Europe/Berlin'", "timezone needs a schedule"),
     ] {
         fleet.configure(&format!("{NIGHTLY}{terms}"));
         fleet.longshore(&["check"]).expect(1).says(says).says("config.toml:");

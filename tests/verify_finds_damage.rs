@@ -1,4 +1,5 @@
-//! `verify` reads a destination back: what changed is found, named, and told apart from what cannot be read.
+//! `verify` reads back the backups of a destination, reports every change, and distinguishes damage
+//! from read errors.
 
 use crate::support::{Job, Workshop, artifact, finish, manifest};
 
@@ -6,7 +7,7 @@ fn with_backup() -> Workshop {
     let workshop = Workshop::new();
     workshop.make_bulk("bulk", 2);
     workshop.longshore(&["run"]).expect(0);
-    workshop.opening(&["verify", "--all"]).expect(0).says("sound: read to its end");
+    workshop.opening(&["verify", "--all"]).expect(0).says("verified: read to its end");
     workshop
 }
 
@@ -30,7 +31,7 @@ fn a_flipped_bit_a_cut_and_a_missing_artifact_are_damage_with_and_without_an_ide
         let read = workshop.json(&["verify", "--json"]);
         let damaged: Vec<_> = read.as_array().unwrap().iter().filter(|read| read["damaged"] == true).collect();
         assert_eq!(damaged.len(), 1, "{damage}");
-        // What is damaged is not restored without a word.
+        // A restore reports the damage.
         let to = format!("{} dbname=again", workshop.cluster.connection());
         let restored = workshop.opening(&["restore", "bulk", "--create", "--to", &to]);
         assert!(matches!(restored.code, Some(2 | 4)), "{damage}: {restored:?}");
@@ -60,8 +61,8 @@ fn a_manifest_of_a_newer_version_is_reported_and_is_no_damage() {
     let manifest = manifest(&workshop.local().join("main/bulk"));
     let newer = std::fs::read_to_string(&manifest).unwrap().replace("\"format\": 1,", "\"format\": 2,");
     std::fs::write(&manifest, newer).unwrap();
-    workshop.longshore(&["list"]).expect(3).says("a manifest of format 2");
-    workshop.longshore(&["verify"]).expect(3).says("a manifest of format 2").keeps_quiet_about("DAMAGED");
+    workshop.longshore(&["list"]).expect(3).says("manifest format 2");
+    workshop.longshore(&["verify"]).expect(3).says("manifest format 2").keeps_quiet_about("DAMAGED");
 }
 
 #[test]
@@ -85,13 +86,13 @@ fn a_directory_dump_is_verified_in_the_stream_and_by_pg_restore_where_there_is_a
     workshop.longshore(&["run"]).expect(0);
     let config = std::fs::read_to_string(workshop.config_path()).unwrap();
     std::fs::write(workshop.config_path(), config.replace("job.nightly", "job.other").replace(&more, "")).unwrap();
-    workshop.opening(&["verify"]).expect(0).says("sound: read to its end");
+    workshop.opening(&["verify"]).expect(0).says("verified: read to its end");
     std::fs::write(workshop.config_path(), config.replace(&more, "verify = [{ type = 'pg_restore' }]")).unwrap();
-    // The job cannot run like this, but what it has shipped is still there.
+    // The job's settings are incomplete, but its backups still exist.
     workshop.opening(&["verify"]).expect(2).says("--scratch-dir");
     let mut verify = workshop.command();
     verify.args(["verify", "--scratch-dir"]).arg(&scratch).arg("--identity").arg(workshop.identity());
-    finish(&mut verify).expect(0).says("sound: decoded by pg_restore");
+    finish(&mut verify).expect(0).says("verified: decoded by pg_restore");
     assert_eq!(crate::support::files(&scratch), [""; 0]);
 }
 
@@ -130,8 +131,8 @@ fn a_changed_letter_that_no_reading_finds_is_found_by_the_manifests_digest() {
         .longshore(&["inspect", "--check", artifact.to_str().unwrap()])
         .expect(0)
         .says("no checksum covers any of its")
-        .says("only a digest tells");
-    // Where a backup is, its digests cover all of it.
+        .says("only a digest detects");
+    // The digests of a backup cover all of its bytes.
     workshop.longshore(&["inspect", "--check", "letters"]).expect(4);
     workshop.longshore(&["verify"]).expect(4).says("DAMAGED");
 }

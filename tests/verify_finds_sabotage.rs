@@ -1,6 +1,6 @@
-//! A backup whose artifact was rebuilt by an attacker, with digests that fit, is not what its
-//! sealed details record: `verify --identity`, drills and restores find that before anything of it
-//! runs.
+//! A backup whose artifact was rebuilt by an attacker, with matching digests, differs from its
+//! encrypted details. `verify --identity`, drills and restores detect the difference before any of
+//! its SQL runs.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const SHOP: &str = "create type mood as enum ('good'); create role clerk; create
     create function f() returns int language sql as 'select 1'; create view v as select 1 as a;
     create view kept as select 2 as b; alter database shop set work_mem = '4MB';";
 
-/// Changes of an attacker, and how each is reported.
+/// The changes of an attacker, with the expected reports.
 const CHANGES: [(&str, &str); 11] = [
     ("delete from orders where id = 7", "table public.orders: rows: expected 1000, found 999"),
     ("update prices set price = 2", "table public.prices: content: expected"),
@@ -33,14 +33,14 @@ const CHANGES: [(&str, &str); 11] = [
     ("alter table notes alter column note type text", "TABLE public notes postgres: definition"),
     ("alter type mood add value 'bad'", "TYPE public mood postgres: definition"),
     ("alter database shop set work_mem = '8MB'", "DATABASE PROPERTIES - shop postgres: definition"),
-    ("drop view kept", "VIEW public kept postgres: presence: expected there, found missing"),
+    ("drop view kept", "VIEW public kept postgres: presence: expected present, found missing"),
 ];
 const CHANGES_OF_ROLES: [(&str, &str); 2] = [
     ("alter role guard superuser password 'after'", "ALTER ROLE guard: definition: expected as recorded"),
-    ("drop role clerk", "CREATE ROLE clerk: presence: expected there, found missing"),
+    ("drop role clerk", "CREATE ROLE clerk: presence: expected present, found missing"),
 ];
 
-/// Puts the artifact of a backup in the place of another's, whose manifest is made to fit.
+/// Replaces the artifact of a backup by another backup's, and adapts the manifest.
 fn exchange(root: &Path, folder: &Path, by: &Path) {
     let read = |folder: &Path| -> Value { serde_json::from_slice(&fs::read(manifest(folder)).unwrap()).unwrap() };
     let (mut of, by_whom) = (read(folder), read(by));
@@ -53,7 +53,7 @@ fn exchange(root: &Path, folder: &Path, by: &Path) {
     fs::write(manifest(folder), serde_json::to_vec_pretty(&of).unwrap()).unwrap();
 }
 
-/// A destination whose one run is sealed, sound, and not what was dumped.
+/// Returns a workshop whose only run is encrypted and undamaged, but differs from its record.
 fn sabotaged() -> Workshop {
     let workshop = Workshop::new();
     workshop.cluster.create_database("shop");
@@ -68,7 +68,7 @@ fn sabotaged() -> Workshop {
     workshop.longshore(&["run"]).expect(0);
     fs::rename(root.join("main"), &changed).unwrap();
     fs::rename(&original, root.join("main")).unwrap();
-    workshop.opening(&["verify"]).expect(0).says("as recorded");
+    workshop.opening(&["verify"]).expect(0).says("matches the record");
     for subject in ["shop", "globals"] {
         let folder = root.join("main").join(subject);
         let is_mark = |name: &String| name.contains(".verified.");
@@ -84,7 +84,8 @@ fn verify_names_all_that_was_changed() {
     let told = workshop.opening(&["verify"]).expect(4).says("DAMAGED");
     let told = CHANGES.iter().chain(&CHANGES_OF_ROLES).fold(told, |told, (_, report)| told.says(report));
     told.keeps_quiet_about("SCRAM-SHA").keeps_quiet_about("kept: definition");
-    // No mark names a table, and sealed bytes that are as shipped withdraw no damage.
+    // Table names are in no mark, and matching digests of encrypted bytes do not withdraw the
+    // damage.
     let folder = workshop.local().join("main/shop");
     let mark = fs::read_to_string(file_with(&folder, ".damaged.")).unwrap();
     assert!(mark.contains("differences") && !mark.contains("orders"), "{mark}");

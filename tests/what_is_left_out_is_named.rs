@@ -1,10 +1,11 @@
-//! A run, a check and the status name what a backup does not contain.
+//! `run`, `check` and `status` report the objects that a backup does not contain.
 
 use crate::support::{Job, Workshop, file_with};
 
 const PG_DUMP: &str = "[{ type = 'pg_dumpall', no_role_passwords = true }, { type = 'pg_dump' }]";
 
-/// A cluster with a database of each kind that a role cannot dump, and templates with and without tables.
+/// Returns a cluster with a database of each kind that a role cannot dump, and templates with and
+/// without tables.
 fn with_closed_databases() -> (Workshop, String) {
     let workshop = Workshop::new();
     workshop.cluster.psql(
@@ -92,5 +93,9 @@ fn an_empty_database_is_compared_in_a_drill() {
     workshop.cluster.create_database("blank");
     workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['blank'] }]", ..Job::default() });
     workshop.longshore(&["run"]).expect(0);
-    workshop.opening(&["drill"]).expect(0).says("restored, and as recorded").keeps_quiet_about("nothing was compared");
+    workshop
+        .opening(&["drill"])
+        .expect(0)
+        .says("restored and compared: all equal")
+        .keeps_quiet_about("nothing was compared");
 }

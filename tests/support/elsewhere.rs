@@ -1,4 +1,4 @@
-//! Destinations that are not folders, as lines of a configuration.
+//! Remote destinations, as lines of a configuration.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,23 +12,26 @@ use serde_json::json;
 use super::Workshop;
 
 impl Workshop {
-    /// A destination that an SSH server serves: `kind` is `ssh`, `sftp` or `rsync`, and `more` are more lines.
+    /// Returns the lines of a destination on an SSH server: `kind` is `ssh`, `sftp` or `rsync`, and
+    /// `more` is appended.
     pub(crate) fn on_host(&self, kind: &str, sshd: &Sshd, more: &str) -> String {
         let account = if kind == "sftp" { Account::Sftp } else { Account::Shell };
         let mut settings = sshd.settings(account);
         settings["path"] = json!(sshd.backups());
-        // What JSON writes of names and numbers is TOML, too.
+        // JSON strings and numbers are valid TOML.
         let lines = settings.as_object().unwrap().iter().map(|(name, value)| format!("{name} = {value}\n"));
         format!("type = '{kind}'\n{}{more}\n", lines.collect::<String>())
     }
 
-    /// A destination in a bucket, which is made, for who may do this with it.
+    /// Creates a bucket and a key with `permission`, and returns the lines of a destination in the
+    /// bucket.
     pub(crate) fn in_bucket(&self, garage: &Garage, bucket: &str, permission: Permission, more: &str) -> String {
         let key = garage.bucket(bucket, permission);
         self.s3(bucket, garage.address(0), REGION, [&key.id, &key.secret], more)
     }
 
-    /// A destination in a bucket of Ceph, which is made and keeps this of what is removed.
+    /// Creates a bucket of Ceph that protects removed objects by `keeps`, and returns the lines of
+    /// a destination in the bucket.
     pub(crate) fn in_keeping(&self, ceph: &Ceph, bucket: &str, keeps: Keeps, more: &str) -> String {
         ceph.bucket(bucket, keeps);
         self.s3(bucket, ceph.address(), ceph::REGION, [ceph::KEY, ceph::SECRET], more)

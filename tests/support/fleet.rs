@@ -1,4 +1,4 @@
-//! A fleet for those who only look: destinations with backups of any age that were made nowhere, and no cluster.
+//! A fleet for read-only commands: destinations with forged backups of any age, and no cluster.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ pub(crate) struct Fleet {
     now: DateTime<Utc>,
 }
 
-/// The backup of a database.
+/// A backup of a database.
 pub(crate) struct Made<'a> {
     pub(crate) database: &'a str,
-    /// How many hours ago its run was.
+    /// The age of the run, in hours.
     pub(crate) hours: i64,
-    /// Where it lies.
+    /// The destinations of the backup.
     pub(crate) at: &'a [&'a str],
-    /// How many backups its run was to make.
+    /// The number of backups planned by the run.
     pub(crate) run_backups: u32,
     pub(crate) plaintext_bytes: u64,
     pub(crate) tables: u64,
@@ -38,12 +38,12 @@ impl Default for Made<'_> {
     }
 }
 
-/// The table of a job that ships to both.
+/// The table of a job that ships to both destinations.
 pub(crate) const NIGHTLY: &str = "[cluster.main]\n[job.nightly]\ncluster = 'main'\ndump = [{ type = 'pg_dump' }]\n\
                                   encrypt = { type = 'none' }\nship = ['disk', 'nas']\n";
 
 impl Fleet {
-    /// With these lines after the destinations'.
+    /// Creates a fleet with these lines after the destinations' tables.
     pub(crate) fn new(lines: &str) -> Self {
         let fleet = Self { folder: TempDir::new().unwrap(), now: Utc::now().trunc_subsecs(0) };
         for name in ["disk", "nas"] {
@@ -63,7 +63,7 @@ impl Fleet {
         self.folder.path().join(name)
     }
 
-    /// Makes a backup, and returns its name.
+    /// Creates a backup, and returns its name.
     pub(crate) fn make(&self, made: &Made<'_>) -> BackupName {
         let text = include_str!("../../crates/core/testdata/manifest-1.json");
         let mut manifest: Manifest = serde_json::from_str(text).unwrap();
@@ -89,14 +89,14 @@ impl Fleet {
         name
     }
 
-    /// Puts a file into a destination.
+    /// Writes a file to a destination.
     pub(crate) fn put(&self, destination: &str, key: &str, bytes: &[u8]) {
         let path = self.path(destination).join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 
-    /// The binary, ready to take more words.
+    /// Returns the command of the binary with these arguments.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.env("HOME", self.folder.path()).env_remove("LONGSHORE_CONFIG").stdin(Stdio::null());
@@ -109,7 +109,7 @@ impl Fleet {
         finish(&mut self.command(arguments))
     }
 
-    /// What `status --json` prints, and its exit code.
+    /// Returns the output of `status --json`, and its exit code.
     pub(crate) fn status(&self, arguments: &[&str]) -> (serde_json::Value, Option<i32>) {
         let ended = self.longshore(&[&["status", "--json"], arguments].concat());
         (serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}")), ended.code)

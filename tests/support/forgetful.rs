@@ -1,4 +1,5 @@
-//! Folders that forget what is in their files: far sides for more bytes than a machine that runs tests has room for.
+//! Folders that discard the content of their files, as destinations for more bytes than a test
+//! machine's disk holds.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,13 +10,13 @@ use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-/// What is smaller is left alone: manifests, and what a server has to know of itself.
+/// Smaller files keep their content: manifests, and a server's own files.
 const SMALL_BYTES: u64 = 256 << 10;
-/// How often a folder forgets.
+/// The interval between passes over a folder.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Has folders forget, from now until it is dropped, the bytes of every large file in them, however deep: each keeps its name and its length, and takes no
-/// room. Nothing can be read back from there.
+/// Folders whose large files are emptied until this value is dropped. Each file keeps its name and
+/// its length but occupies no space, so its content cannot be read back.
 pub(crate) struct Forgetful {
     over: Arc<AtomicBool>,
     forgetting: Vec<JoinHandle<()>>,
@@ -42,13 +43,14 @@ impl Drop for Forgetful {
         self.over.store(true, Ordering::Relaxed);
         for forgetting in self.forgetting.drain(..) {
             let ended = forgetting.join();
-            // A test that has failed already says why.
-            assert!(ended.is_ok() || thread::panicking(), "a folder remembers");
+            // A failed test has already printed its cause.
+            assert!(ended.is_ok() || thread::panicking(), "a folder's thread failed");
         }
     }
 }
 
-/// Punches a hole into every large file that has bytes. What has gone meanwhile needs none.
+/// Punches a hole into every large file that occupies space. Files that disappear meanwhile are
+/// skipped.
 fn forget(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(found) = entry.metadata() else { continue };
@@ -68,5 +70,5 @@ fn occupied(found: &fs::Metadata) -> u64 {
 fn punch(path: &Path, length: u64) {
     let Ok(file) = File::options().write(true).open(path) else { return };
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    fallocate(&file, hole, 0, length).expect("the file system of the temporary folder can forget parts of a file");
+    fallocate(&file, hole, 0, length).expect("the file system of the temporary folder supports holes");
 }

@@ -1,17 +1,17 @@
-//! A table that nobody else may read, so that a dump waits for it.
+//! A locked table, which makes a dump wait.
 
 use std::process::{Child, Command, Stdio};
 
 use super::{Workshop, wait_for};
 
-/// A session that holds a table. It lets go when it is dropped.
+/// A session that locks a table until this value is dropped.
 pub(crate) struct Held<'a> {
     workshop: &'a Workshop,
     session: Child,
 }
 
 impl Workshop {
-    /// Holds a table of a database from now on.
+    /// Locks a table of a database.
     pub(crate) fn hold(&self, database: &str, table: &str) -> Held<'_> {
         let mut session = Command::new(self.cluster.bin_dir().join("psql"));
         session.arg(format!("{} dbname={database}", self.cluster.connection()));
@@ -29,7 +29,7 @@ impl Workshop {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        // A server does not look whether a client that sleeps is still there.
+        // A server does not notice that a sleeping client has disconnected.
         let ended = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; lock table%'";
         self.workshop.cluster.psql("postgres", ended);
         self.session.wait().unwrap();

@@ -1,4 +1,5 @@
-//! A workshop for a test: a cluster, a key pair, destinations and a configuration, and the binary to try them with.
+//! A workshop for a test: a cluster, a key pair, destinations and a configuration, with the binary
+//! to test.
 
 mod elsewhere;
 pub(crate) mod fleet;
@@ -18,18 +19,18 @@ use tempfile::TempDir;
 pub(crate) use forgetful::Forgetful;
 pub(crate) use mount::Tmpfs;
 
-/// Everything a test works with. It goes when it is dropped.
+/// The environment of a test, removed on drop.
 pub(crate) struct Workshop {
     pub(crate) cluster: Cluster,
     folder: TempDir,
     recipient: String,
 }
 
-/// What a job is made of, where a test wants other than the usual.
+/// The parts of a job that differ from the usual configuration.
 pub(crate) struct Job<'a> {
     /// The list of dump stages.
     pub(crate) dump: &'a str,
-    /// The sealing.
+    /// The value of `encrypt`.
     pub(crate) encrypt: Option<&'a str>,
     /// The destinations, by name and path.
     pub(crate) ship: &'a [(&'a str, &'a Path)],
@@ -39,7 +40,7 @@ pub(crate) struct Job<'a> {
     pub(crate) terms: &'a [(&'a str, &'a str)],
     /// More lines of the cluster's table.
     pub(crate) cluster: &'a str,
-    /// More lines of the job's table, and tables after it.
+    /// More lines of the job's table, and further tables.
     pub(crate) more: &'a str,
 }
 
@@ -52,7 +53,7 @@ impl Default for Job<'_> {
     }
 }
 
-/// How a program ended.
+/// The exit code and the output of a program.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -61,7 +62,8 @@ pub(crate) struct Ended {
 }
 
 impl Workshop {
-    /// A workshop with a cluster of the system's PostgreSQL, and the usual configuration: everything, sealed, to `local`.
+    /// Creates a workshop with a cluster of the system's PostgreSQL, and the usual configuration:
+    /// everything, encrypted, to `local`.
     pub(crate) fn new() -> Self {
         Self::with_cluster(Cluster::start(&Installation::system(), &[]))
     }
@@ -79,19 +81,19 @@ impl Workshop {
         workshop
     }
 
-    /// A path in the workshop.
+    /// Returns a path in the workshop.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A new folder in the workshop.
+    /// Creates a folder in the workshop.
     pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).unwrap();
         path
     }
 
-    /// The usual destination.
+    /// Returns the folder of the usual destination.
     pub(crate) fn local(&self) -> PathBuf {
         self.path("local")
     }
@@ -104,7 +106,7 @@ impl Workshop {
         self.path("identity.txt")
     }
 
-    /// The recipient that the identity opens for.
+    /// Returns the recipient that belongs to the identity.
     pub(crate) fn recipient(&self) -> &str {
         &self.recipient
     }
@@ -148,9 +150,9 @@ impl Workshop {
         fs::write(self.config_path(), text).unwrap();
     }
 
-    /// The binary, ready to take a verb.
+    /// Returns the command of the binary, without a verb.
     pub(crate) fn command(&self) -> Command {
-        // Whoever runs the tests may ignore signals.
+        // The test process itself may ignore signals.
         let mut command = Command::new("env");
         command.args(["--default-signal=HUP,INT", env!("CARGO_BIN_EXE_longshore")]);
         for (name, _) in std::env::vars_os() {
@@ -173,18 +175,18 @@ impl Workshop {
         finish(self.command().args(arguments).arg("--identity").arg(self.identity()))
     }
 
-    /// Starts the binary and goes on.
+    /// Starts the binary.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// The JSON that a verb prints.
+    /// Returns the JSON output of a command.
     pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let ended = self.longshore(arguments);
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
     }
 
-    /// A table of about so many mebibytes that hardly compress, in database `name`, which is made.
+    /// Creates the database `name` with a table of about this size, which is hardly compressible.
     pub(crate) fn make_bulk(&self, name: &str, mebibytes: u32) {
         self.cluster.create_database(name);
         // 32 digests of 32 characters: 1 KiB a row.
@@ -197,7 +199,8 @@ impl Workshop {
         );
     }
 
-    /// Waits until the server is at a query of ours that `like` describes, and returns the backend's pid.
+    /// Waits until a server process runs one of our queries that matches `like`, and returns the
+    /// pid.
     pub(crate) fn wait_for_backend(&self, like: &str) -> String {
         let asked = format!(
             "select pid from pg_stat_activity where application_name = 'longshore' and state = 'active' and query ilike '{like}' limit 1"
@@ -207,10 +210,10 @@ impl Workshop {
         })
     }
 
-    /// Waits until no connection of ours is left on the server.
+    /// Waits until the server has no connection of ours.
     pub(crate) fn wait_for_silence(&self) {
         let asked = "select count(*) from pg_stat_activity where application_name = 'longshore'";
-        wait_for("the server to be left alone", || (self.cluster.psql("postgres", asked) == "0").then_some(()));
+        wait_for("the connections to close", || (self.cluster.psql("postgres", asked) == "0").then_some(()));
     }
 }
 
@@ -228,14 +231,14 @@ impl Ended {
         }
     }
 
-    /// Demands an exit code.
+    /// Expects an exit code.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Demands that it said something.
+    /// Expects that the output contains `words`.
     #[track_caller]
     pub(crate) fn says(self, words: &str) -> Self {
         assert!(
@@ -247,7 +250,7 @@ impl Ended {
         self
     }
 
-    /// Demands that it did not say something.
+    /// Expects that the output does not contain `words`.
     #[track_caller]
     pub(crate) fn keeps_quiet_about(self, words: &str) -> Self {
         assert!(
@@ -260,20 +263,20 @@ impl Ended {
     }
 }
 
-/// Waits for something that should come soon.
+/// Waits for an event that should occur soon.
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// All files below a folder, hidden ones too, by their path within it. Locks and run reports, which
-/// say nothing of backups, are left out.
+/// Returns all files below a folder, hidden files included, by their relative paths. Locks and run
+/// reports are omitted.
 pub(crate) fn files(folder: &Path) -> Vec<String> {
     fn walk(folder: &Path, root: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -294,32 +297,32 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Whether a path within a destination is that of a run report or of its details.
+/// Returns true if a path within a destination is of a run report or its details.
 fn is_run_report(path: &Path) -> bool {
     let key = longshore_core::key::Key::parse(path.to_str().unwrap());
     key.is_ok_and(|key| longshore_core::run_report::ReportName::of(&key).is_some())
 }
 
-/// The one artifact below a folder.
+/// Returns the only artifact below a folder.
 #[track_caller]
 pub(crate) fn artifact(folder: &Path) -> PathBuf {
     file_but(folder, |name| !name.contains(".json"))
 }
 
-/// The one manifest below a folder.
+/// Returns the only manifest below a folder.
 #[track_caller]
 pub(crate) fn manifest(folder: &Path) -> PathBuf {
-    // Details and marks have more than one ending.
+    // Details and marks have more than one extension.
     file_but(folder, |name| name.strip_suffix(".json").is_some_and(|name| !name.contains('.')))
 }
 
-/// The one file below a folder whose path holds `part`.
+/// Returns the only file below a folder whose path contains `part`.
 #[track_caller]
 pub(crate) fn file_with(folder: &Path, part: &str) -> PathBuf {
     file_but(folder, |name| name.contains(part))
 }
 
-/// The one file below a folder whose path is as wanted.
+/// Returns the only file below a folder whose path matches `wanted`.
 #[track_caller]
 fn file_but(folder: &Path, wanted: impl Fn(&str) -> bool) -> PathBuf {
     let all = files(folder);

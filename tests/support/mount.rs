@@ -3,28 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted file system in memory. It is unmounted when it is dropped.
+/// A mounted file system in memory, unmounted on drop.
 pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// Mounts one of so many bytes at a folder that is there.
+    /// Mounts a file system of `size` bytes at an existing folder.
     pub(crate) fn mount(folder: &Path, size: &str) -> Self {
         let options = format!("size={size},mode=700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder).status();
-        assert!(mounted.is_ok_and(|status| status.success()), "this test mounts a small file system, which takes root");
+        assert!(mounted.is_ok_and(|status| status.success()), "mounting the test's small file system requires root");
         Self(folder.to_owned())
     }
 
-    /// Makes it larger or smaller.
+    /// Changes the size of the file system.
     pub(crate) fn resize(&self, size: &str) {
         let resized = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0).status();
-        assert!(resized.is_ok_and(|status| status.success()), "{} keeps its size", self.0.display());
+        assert!(resized.is_ok_and(|status| status.success()), "cannot resize {}", self.0.display());
     }
 }
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
+        assert!(unmounted.is_ok_and(|status| status.success()), "cannot unmount {}", self.0.display());
     }
 }

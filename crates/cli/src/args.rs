@@ -1,5 +1,6 @@
-//! What can be said on the command line.
+//! The command line: verbs, flags and their help.
 
+mod example;
 mod list;
 pub(crate) mod mark;
 mod remove;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use longshore_core::terms::MaxAge;
 
+pub(crate) use self::example::command;
 pub(crate) use self::list::{List, State};
 use self::remove::REMOVE_HELP;
 pub(crate) use self::remove::Remove;
@@ -18,7 +20,10 @@ pub(crate) use self::restore::Restore;
 pub(crate) use self::retention::{Retention, Simulate};
 use crate::output::Colour;
 
-/// Takes PostgreSQL backups off the host: dumps, verifies, encrypts with age, ships, keeps what the policy says, and brings them back.
+/// Verified, encrypted, off-site PostgreSQL backups with restore drills.
+///
+/// Dumps databases, verifies and encrypts the dumps with age, uploads them to one or more
+/// destinations, prunes them by a retention policy, and restores them.
 #[derive(Debug, Parser)]
 #[command(name = "longshore", version, max_term_width = 110, arg_required_else_help = true)]
 #[command(
@@ -26,13 +31,14 @@ use crate::output::Colour;
     5 locked by another run, 6 refused by a safety rule, 70 a bug, 129/130/143 ended by a signal."
 )]
 pub(crate) struct Args {
-    /// The configuration [default: /etc/longshore/config.toml as root, else ~/.config/longshore/config.toml].
+    /// Read this configuration file [default: /etc/longshore/config.toml as root, else
+    /// ~/.config/longshore/config.toml].
     #[arg(long, short, global = true, env = "LONGSHORE_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Neither progress nor notes; results and errors alone.
+    /// Print only results and errors.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are honoured.
+    /// Choose when to use colours; NO_COLOR and CLICOLOR_FORCE are respected.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
     #[command(subcommand)]
@@ -41,74 +47,81 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Find the local cluster, make an identity, and write a commented configuration. Overwrites nothing.
+    /// Find the local cluster, create an age identity, and write a commented configuration.
+    ///
+    /// Never overwrites a file.
     Init(Init),
-    /// Look at everything that would fail at 3 a.m.
+    /// Check settings, servers and destinations before a run.
     Check(Check),
-    /// Back up.
+    /// Back up the databases of a job.
     Run(Run),
-    /// List the backups that lie in the destinations.
+    /// List the backups in the destinations.
     List(List),
-    /// Tell how old, how good and how many the newest backups of every series are, and what needs attention.
+    /// Show the age, state and number of backups, and problems that need attention.
     #[command(after_help = STATUS_HELP)]
     Status(Status),
-    /// Read backups back: sizes, digests and, with an identity, a decode to the end.
+    /// Read backups and check sizes and digests; with an identity, decode them completely.
     Verify(Verify),
-    /// Tell what is in a dump, and judge it: a file that anything made, or a backup.
+    /// Show the contents of a dump or backup and verify it.
     Inspect(Inspect),
-    /// Bring a backup back into a cluster, or write it to a file.
+    /// Restore a backup into a cluster, or write it to a file.
     Restore(Box<Restore>),
-    /// Prove that backups can be restored: restore the newest run of a job into a scratch cluster, compare, and ask your own questions.
+    /// Test that backups can be restored.
+    ///
+    /// Restores the newest run of a job into a scratch cluster, compares the result with the record
+    /// of the dump, and runs the queries of the configuration.
     Drill(Drill),
-    /// Remove what the retention policy does not keep.
+    /// Remove backups that the retention policy does not keep.
     Prune(Prune),
-    /// Remove one backup by hand, from every destination that has it.
+    /// Remove one backup from every destination that has it.
     #[command(after_help = REMOVE_HELP)]
     Remove(Remove),
-    /// Try retention policies before they are trusted.
+    /// Simulate a retention policy.
     #[command(subcommand)]
     Retention(Retention),
-    /// Exempt a backup from retention, with a mark beside it.
+    /// Exempt a backup from retention.
     Hold(Hold),
-    /// End that.
+    /// Release a hold.
     Unhold(Unhold),
-    /// Withdraw marks of a backup that are wrong, such as damage that was none.
+    /// Withdraw wrong marks of a backup, such as a false report of damage.
     Mark(mark::Mark),
-    /// Bring every destination of a job to the same backups, by copying what one has and another lacks.
+    /// Copy missing backups between the destinations of a job.
     Sync(Sync),
-    /// Print a shell's completions.
+    /// Print a completion script for a shell.
     Completions {
-        /// The shell.
+        /// The shell to complete for.
         shell: clap_complete::Shell,
     },
-    /// Write the man pages into a folder that has none yet.
+    /// Write the man pages to a directory.
+    ///
+    /// Fails if one of the pages exists.
     Man {
-        /// The folder.
+        /// The directory, created if it is missing.
         #[arg(value_hint = ValueHint::DirPath)]
         folder: PathBuf,
     },
 }
 
-/// A verb that acts, and leaves a run report.
+/// A verb that changes something and writes a run report.
 #[derive(Debug)]
 pub(crate) struct Acting {
     /// The verb.
     pub(crate) verb: &'static str,
-    /// The job that it is about.
+    /// The job of the verb.
     pub(crate) job: OfJob,
 }
 
-/// The job that a verb is about.
+/// The job of a verb.
 #[derive(Debug)]
 pub(crate) enum OfJob {
-    /// This one, or the only one there is.
+    /// The job of this name, or the only job of the configuration.
     Needed(Option<String>),
-    /// This one, if it is known here; none without.
+    /// The job of this name, if the configuration has it; without a name, no job.
     Named(Option<String>),
 }
 
 impl Verb {
-    /// The subject of its run report, if it acts as it was asked to.
+    /// Returns the subject of the run report, or `None` if the verb changes nothing.
     pub(crate) fn acting(&self) -> Option<Acting> {
         let (verb, job) = match self {
             Self::Run(run) => ("run", OfJob::Needed(run.job.clone())),
@@ -128,37 +141,39 @@ impl Verb {
         Some(Acting { verb, job })
     }
 
-    /// In what state an interruption leaves things, for a person.
+    /// Returns a function that describes the state after an interruption.
     pub(crate) fn leaves_when_interrupted(&self) -> fn() -> String {
         match self {
             Self::Restore(_) => crate::progress::restore_stands,
-            Self::Drill(_) => || "what was made for the drill was removed, and nothing was noted".to_owned(),
+            Self::Drill(_) => || "everything created for the drill was removed, and no result was recorded".to_owned(),
             Self::Inspect(_) | Self::List(_) | Self::Status(_) => || "nothing was changed".to_owned(),
-            _ => || "nothing half-made counts as a backup".to_owned(),
+            _ => || "incomplete files do not count as backups".to_owned(),
         }
     }
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Init {
-    /// How to reach the cluster: libpq's keywords, URI or service. Without it, the local sockets are tried.
+    /// Connect to this cluster: libpq keywords, URI or service [default: try the local sockets].
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) connection: Option<String>,
-    /// Where to ship to: a folder, made if it is missing, or ssh://USER@HOST/FOLDER, sftp://, rsync://, s3://BUCKET/PREFIX,
-    /// gs://BUCKET/PREFIX, az://ACCOUNT/CONTAINER/PREFIX. May be given more than once.
+    /// Add a destination: a directory or an address. Can be repeated.
+    ///
+    /// Addresses: ssh://USER@HOST/DIR, sftp://…, rsync://…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX,
+    /// az://ACCOUNT/CONTAINER/PREFIX. A local directory is created if it is missing.
     #[arg(long, value_name = "PLACE")]
     pub(crate) ship: Vec<String>,
-    /// A folder to ship to, as --ship DIR.
+    /// Add a local directory as a destination, like --ship DIR.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) destination: Option<PathBuf>,
-    /// Seal to this age recipient instead of making an identity here.
+    /// Encrypt for this age recipient instead of creating an identity.
     #[arg(long, value_name = "RECIPIENT")]
     pub(crate) recipient: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Check {
-    /// The job to look at; all without it.
+    /// The job to check [default: all jobs].
     pub(crate) job: Option<String>,
     #[command(flatten)]
     pub(crate) identity: Identity,
@@ -170,7 +185,7 @@ pub(crate) struct Check {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Run {
-    /// The job; it may be left out where there is only one.
+    /// The job to run; optional if there is only one.
     pub(crate) job: Option<String>,
     #[command(flatten)]
     pub(crate) password: Password,
@@ -178,20 +193,19 @@ pub(crate) struct Run {
     pub(crate) json: Json,
 }
 
-/// What the exit codes of `status` mean.
-const STATUS_HELP: &str = "Exit codes: 0 nothing is stale, 2 no destination can be read, 3 a job's last run did not succeed, something is\n\
-    stale or has no terms, or a destination cannot be read, 4 a newest backup is damaged. With --nagios: 0 OK, 1 WARNING,\n\
-    2 CRITICAL, 3 UNKNOWN.";
+/// The exit codes of `status`.
+const STATUS_HELP: &str = "Exit codes: 0 all backups are recent, 2 no destination can be read, 3 the last run of a job did not succeed, a\n\
+    backup is stale or has no max_age, or a destination cannot be read, 4 the newest backup of a series is damaged.\n\
+    With --nagios: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.";
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Status {
-    /// Only this job's series; the job may be another host's.
+    /// Show only the series of this job; the job may belong to another host.
     pub(crate) job: Option<String>,
-    /// How old the newest backup of a series may be where its job does not say, such as 26h; "none"
-    /// for no limit.
+    /// Set the maximum age of the newest backup for jobs without max_age, such as 26h or "none".
     #[arg(long, value_name = "TIME", value_parser = quantity::<MaxAge>)]
     pub(crate) max_age: Option<MaxAge>,
-    /// Print one line as monitoring plugins do, with their exit codes.
+    /// Print one line and exit like a Nagios plugin.
     #[arg(long, conflicts_with = "json")]
     pub(crate) nagios: bool,
     #[command(flatten)]
@@ -204,22 +218,24 @@ pub(crate) struct Status {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Verify {
-    /// A backup's name, or a subject, whose newest backup is read. Without it, the newest of every series.
+    /// The backup, or the subject whose newest backup is verified [default: the newest backup of
+    /// each series].
     #[arg(conflicts_with_all = ["all", "newest", "percent"])]
     pub(crate) backup: Option<String>,
-    /// Read every backup.
+    /// Verify all backups.
     #[arg(long, conflicts_with_all = ["newest", "percent"])]
     pub(crate) all: bool,
-    /// Read the newest of every series, as without it.
+    /// Verify the newest backup of each series (the default).
     #[arg(long, conflicts_with = "percent")]
     pub(crate) newest: bool,
-    /// Read so many of a hundred: on each day others, until all were read.
+    /// Verify N % of backups, a different sample each day.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) percent: Option<u8>,
-    /// Only what lies in this destination.
+    /// Verify only backups in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
-    /// A folder for the plaintext of what cannot be read from a stream, instead of the job's scratch_dir.
+    /// Use this directory for plaintext that cannot be verified as a stream [default: scratch_dir
+    /// of the job].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -230,18 +246,19 @@ pub(crate) struct Verify {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Inspect {
-    /// A file or a folder that pg_dump or pg_dumpall wrote, plain or within age, zstd or gzip; `-` for what comes on stdin; or else a
-    /// backup's name or subject, of which the newest backup is meant.
+    /// A dump file or directory, `-` for stdin, or a backup or subject.
+    ///
+    /// A dump is the output of pg_dump or pg_dumpall, plain or inside age, zstd or gzip. For a
+    /// subject, the newest backup is inspected.
     #[arg(value_name = "FILE|BACKUP", value_hint = ValueHint::AnyPath)]
     pub(crate) what: String,
-    /// Only judge it, all of it, and report whether it is sound, and which of its bytes no checksum
-    /// covers.
+    /// Read and verify the whole dump, and report bytes that no checksum covers.
     #[arg(long, conflicts_with = "list")]
     pub(crate) check: bool,
-    /// Print its table of contents alone, as `pg_restore --list` does, to be edited for `pg_restore --use-list`.
+    /// Print only the table of contents, in the format of `pg_restore --list`.
     #[arg(long)]
     pub(crate) list: bool,
-    /// A backup, and from this destination.
+    /// Inspect a backup in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     #[command(flatten)]
@@ -252,31 +269,37 @@ pub(crate) struct Inspect {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Drill {
-    /// The job; it may be left out where there is only one.
+    /// The job to drill; optional if there is only one.
     pub(crate) job: Option<String>,
-    /// Take it from this destination, instead of the one that was drilled the longest ago.
+    /// Restore from this destination [default: the least recently drilled one].
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,
-    /// This backup, and what it needs, instead of the newest run.
+    /// Drill this backup and its dependencies instead of the newest run.
     #[arg(long, value_name = "NAME")]
     pub(crate) backup: Option<String>,
-    /// The newest run at or before this time, in UTC: 2026-06-07, or "2026-06-07 12:00".
+    /// Drill the newest run at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
     #[arg(long, value_name = "TIME", conflicts_with = "backup")]
     pub(crate) at: Option<String>,
-    /// Write a page for an auditor, too: one new HTML file.
+    /// Write an HTML report to this new file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
-    /// How many connections restore at once.
+    /// Restore with N parallel connections.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
-    /// Run scripts (plain dumps, whole clusters) by a psql that cannot be kept from running programs that they name: whoever ruled the server
-    /// that was dumped is trusted with this host.
+    /// Run SQL scripts that may execute shell commands through psql.
+    ///
+    /// Plain dumps and dumps of whole clusters are scripts. Use only if you trust the source
+    /// server.
     #[arg(long)]
     pub(crate) trust_script: bool,
-    /// Run unsealed backups of a job that seals: anyone who can write to the destination could have made them.
+    /// Accept unencrypted backups of a job that encrypts.
+    ///
+    /// Anyone who can write to the destination could have created such a backup.
     #[arg(long)]
     pub(crate) allow_unsealed: bool,
-    /// The folder to make the scratch cluster in, best one in memory, instead of the job's scratch_dir. Plaintext lies there until the end.
+    /// Create the scratch cluster in this directory [default: scratch_dir of the job].
+    ///
+    /// The directory holds plaintext until the drill ends; prefer one in memory.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -287,72 +310,71 @@ pub(crate) struct Drill {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Prune {
-    /// The job, or the adopt; all without it.
+    /// The job or adopt to prune [default: all].
     pub(crate) job: Option<String>,
-    /// Only at this destination.
+    /// Prune only this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
-    /// Show what would be removed, and why the rest is kept, without removing anything.
+    /// Show what would be removed, and why the rest is kept; remove nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// As --dry-run, and draw for each series the calendar of its backups, with what stays, what goes and why.
+    /// Like --dry-run, and show a calendar of each series with the reason for each decision.
     #[arg(long)]
     pub(crate) explain: bool,
-    /// Remove all backups of a series that its job no longer makes, such as those of a database that is gone.
+    /// Remove all backups of a series that has ended, such as those of a dropped database.
     #[arg(long, value_name = "CLUSTER/SUBJECT")]
     pub(crate) retired: Option<String>,
-    /// Override a safety rule, this once: the newest backup is dated in the future; far fewer backups are listed than last time, or a
-    /// local destination is on another file system.
+    /// Override a safety rule for this prune.
     #[arg(long, value_name = "RULE")]
     pub(crate) despite: Vec<Rule>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
 
-/// A size or a length of time, written as in the configuration.
+/// Parses a size or a duration, written as in the configuration.
 fn quantity<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String> {
     T::try_from(text.to_owned())
 }
 
-/// Two roles, written as `old=new`.
+/// Parses two roles, written as `old=new`.
 fn renamed(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
-        _ => Err("write the role of the backup, =, and the role of the target".to_owned()),
+        _ => Err("expected OLD=NEW: a role of the backup and a role of the target".to_owned()),
     }
 }
 
-/// A section of an archive, in PostgreSQL's words.
+/// A section of an archive, as in `pg_restore --section`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Section {
-    /// What the data needs: tables, types, functions.
+    /// Tables, types, functions.
     PreData,
-    /// The data.
+    /// Rows and large objects.
     Data,
-    /// What needs the data: indexes, constraints, triggers.
+    /// Indexes, constraints, triggers.
     PostData,
 }
 
-/// A safety rule that a person may override.
+/// A safety rule that `--despite` overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rule {
-    /// The newest backup is dated in the future, and this host's clock is right.
+    /// The newest backup is dated in the future.
     Clock,
-    /// Far fewer backups are listed than last time, and that is as it should be.
+    /// Far fewer backups than last time, or a local destination on another file system.
     Listing,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Hold {
-    /// The backup's name, or a subject, whose newest backup is meant.
+    /// The backup, or the subject whose newest backup is held.
     pub(crate) backup: String,
-    /// Why: whoever finds it years later will ask.
+    /// Record this reason for the hold.
     #[arg(long, value_name = "REASON")]
     pub(crate) why: String,
-    /// Until when, in UTC: 2027-06-07, or "2027-06-07 12:00". For good without.
+    /// End the hold at this UTC time: 2027-06-07, or "2027-06-07 12:00" [default: never].
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// Only at this destination.
+    /// Hold only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     #[command(flatten)]
@@ -361,9 +383,9 @@ pub(crate) struct Hold {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Unhold {
-    /// The backup's name, or a subject, whose newest backup is meant.
+    /// The backup, or the subject whose newest backup is released.
     pub(crate) backup: String,
-    /// Only at this destination.
+    /// Release only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     #[command(flatten)]
@@ -372,12 +394,12 @@ pub(crate) struct Unhold {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Sync {
-    /// The job; it may be left out where there is only one.
+    /// The job to sync; optional if there is only one.
     pub(crate) job: Option<String>,
-    /// Read all backups, and put a good copy in the place of each that is damaged.
+    /// Verify all backups, and replace each damaged one by a good copy.
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Show what would be copied, without copying anything.
+    /// Show what would be copied; copy nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -386,31 +408,31 @@ pub(crate) struct Sync {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Identity {
-    /// An age identity file, or an SSH private key, that opens backups. May be given more than once.
+    /// Decrypt with this age identity file or SSH private key. Can be repeated.
     #[arg(long = "identity", short = 'i', value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
-    /// Ask for the passphrase that backups were sealed with [env: LONGSHORE_IDENTITY_PASSPHRASE].
+    /// Prompt for the passphrase of encrypted backups [env: LONGSHORE_IDENTITY_PASSPHRASE].
     #[arg(long)]
     pub(crate) ask_passphrase: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Password {
-    /// Ask for the server's password on the terminal.
+    /// Prompt for the password of the server.
     #[arg(long)]
     pub(crate) ask_password: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Local {
-    /// Show times in the time zone of this host, or of TZ where that is set [default: UTC].
+    /// Show times in the time zone of this host [default: TZ, else UTC].
     #[arg(long)]
     pub(crate) local: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Json {
-    /// Print JSON for programs.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,4 +1,4 @@
-//! Secrets from a terminal, or from the environment where there is none. They never stand in argv.
+//! Prompts for secrets, on the terminal or from the environment; never from arguments.
 
 use std::io::IsTerminal;
 
@@ -6,10 +6,10 @@ use longshore_core::plugin::Ask;
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::SecretString;
 
-/// The environment variable that answers for the passphrase of an identity.
+/// The environment variable with the passphrase of an identity.
 const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
 
-/// Whoever sits at the terminal.
+/// The user at the terminal.
 pub(crate) struct Person;
 
 impl Ask for Person {
@@ -24,7 +24,7 @@ impl Ask for Person {
     }
 }
 
-/// Whether somebody at the terminal types these words.
+/// Prompts on the terminal. Returns true if the user types `words`.
 pub(crate) fn types(question: &str, words: &str) -> bool {
     let mut answer = String::new();
     std::io::stdin().is_terminal()
@@ -33,17 +33,17 @@ pub(crate) fn types(question: &str, words: &str) -> bool {
         && answer.trim_end_matches(['\r', '\n']) == words
 }
 
-/// The password of a server, asked for on the terminal.
+/// Prompts for the password of a server.
 pub(crate) fn password() -> Result<SecretString> {
     let answer = rpassword::prompt_password("password of the server: ");
     answer.map(Into::into).map_err(|error| {
-        Error::new(Stage::Config, Kind::Usage, "--ask-password", "there is no terminal to ask on")
+        Error::new(Stage::Config, Kind::Usage, "--ask-password", "there is no terminal to prompt on")
             .because(error)
             .hint("put the password into ~/.pgpass (mode 600) or PGPASSWORD")
     })
 }
 
-/// The number from 1 to `most` that a person types at the terminal.
+/// Prompts for a number from 1 to `most`. Returns `None` for any other answer.
 pub(crate) fn number(question: &str, most: usize) -> Option<usize> {
     let mut answer = String::new();
     let is_read =

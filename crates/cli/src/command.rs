@@ -1,4 +1,4 @@
-//! What each verb does.
+//! The verbs, one module each.
 
 mod check;
 mod drill;
@@ -32,7 +32,7 @@ use crate::output::{self, Output};
 use crate::plugins;
 use crate::recorder::Recorder;
 
-/// What every verb but a few needs.
+/// The context of a verb.
 struct Context {
     config: Config,
     registry: Registry,
@@ -40,14 +40,14 @@ struct Context {
     recorder: Recorder,
 }
 
-/// Does what the command line says.
+/// Executes the verb of the command line.
 pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) -> Exit {
     let path = args.config.unwrap_or_else(usual_config);
     let is_usual = path == usual_config() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
     let acting = args.verb.acting();
     let context = || {
         let context = Context::new(&path, *output, recorder.clone())?;
-        // Whatever ends a verb that acts from here on, a report tells it.
+        // From here on, every outcome of an acting verb is reported.
         acting.iter().for_each(|acting| recorder.begin(&context.config, acting));
         Ok(context)
     };
@@ -88,7 +88,7 @@ impl Context {
         Ok(Self { config, registry, output, recorder })
     }
 
-    /// Asks for the password of the server that the job uses, or all jobs, where that is wanted.
+    /// Prompts for the password of the server of the job, or of all jobs, if requested.
     fn with_password(mut self, password: &Password, job: Option<&str>) -> Result<Self> {
         if !password.ask_password {
             return Ok(self);
@@ -99,8 +99,8 @@ impl Context {
         };
         let cluster = jobs.first().map(|job| job.site.cluster.name.clone()).unwrap_or_default();
         if jobs.iter().any(|job| job.site.cluster.name != cluster) {
-            // A server that is sent another's password may keep it.
-            let message = "the jobs use several clusters, and one password is for one";
+            // Never send the password of one server to another.
+            let message = "the jobs use several clusters, but a password is for one cluster";
             let names = jobs.iter().map(|job| format!("\"{}\"", job.name)).collect::<Vec<_>>().join(", ");
             return Err(Error::new(Stage::Config, Kind::Usage, "--ask-password", message)
                 .hint(format!("name a job: the jobs are {names}")));
@@ -113,36 +113,36 @@ impl Context {
     }
 }
 
-/// The password of the server, if it is to be asked for.
+/// Prompts for the password of the server, if requested.
 fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
     password.filter(|password| password.ask_password).map(|_| ask::password()).transpose()
 }
 
-/// What opens backups: what the command line names, or else the configuration.
+/// Returns the identities of the command line, else of the configuration.
 async fn identities(identity: &Identity, config: &Config) -> Result<Identities> {
     readable(identity)?;
     longshore_service::identity::identities(&given(identity), config).await
 }
 
-/// Fails if an identity file cannot be read: one error, rather than one for each backup that it is to open.
+/// Fails if an identity file cannot be read: one error instead of one per backup.
 fn readable(identity: &Identity) -> Result<()> {
     for file in &identity.files {
-        // It is not opened: it may be a pipe, which can be read once.
+        // Do not open the file: a pipe can be read only once.
         rustix::fs::access(longshore_core::credential::file(file)?, rustix::fs::Access::READ_OK).map_err(|error| {
             Error::io(Stage::Decrypt, file.display().to_string(), "cannot read the identity file", error.into())
-                .hint("give --identity the file that age-keygen wrote, readable by this user")
+                .hint("pass --identity a file written by age-keygen that this user can read")
         })?;
     }
     Ok(())
 }
 
-/// What the command line names to open backups with, and the person who knows its passphrase.
+/// Returns the identities of the command line, with a prompt for their passphrases.
 fn given(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
     Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(Person) }
 }
 
-/// Where the configuration is unless one is named.
+/// Returns the default path of the configuration.
 fn usual_config() -> PathBuf {
     let folder = if rustix::process::geteuid().is_root() {
         PathBuf::from("/etc")

@@ -1,4 +1,4 @@
-//! What a program that called us is told.
+//! Exit codes.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -9,22 +9,22 @@ use longshore_service::report::Outcome;
 /// The exit codes, as the README lists them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All of it succeeded.
+    /// Success.
     #[default]
     Done = 0,
-    /// What was asked for, or the configuration, cannot work.
+    /// Invalid arguments or configuration.
     Usage = 1,
-    /// It failed.
+    /// Failure.
     Failed = 2,
-    /// Some of it succeeded.
+    /// Partial success.
     Partial = 3,
-    /// A bad backup was found.
+    /// A damaged backup was found.
     Damaged = 4,
-    /// Another process is at it.
+    /// Another process holds the lock.
     Locked = 5,
-    /// A safety rule forbids it.
+    /// Refused by a safety rule.
     Refused = 6,
-    /// A mistake in Longshore.
+    /// A bug in Longshore.
     Bug = 70,
     /// SIGHUP.
     HungUp = 129,
@@ -34,7 +34,7 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
-/// What a monitoring plugin tells: by convention with the same numbers, whatever else they mean.
+/// The states of a monitoring plugin. Their numbers overlap with other exit codes by convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plugin {
     /// 0

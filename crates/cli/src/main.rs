@@ -2,16 +2,16 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `args.rs` | what can be said |
-//! | `command/` | what each verb does, a file each |
-//! | `plugins.rs` | the only place that names a plugin |
-//! | `output.rs` | the only place that prints |
-//! | `progress.rs` | bars on a terminal, lines elsewhere |
-//! | `recorder.rs` | the run report of the verb that is executed |
+//! | `args.rs` | verbs, flags and help |
+//! | `command/` | the verbs, one file each |
+//! | `plugins.rs` | the list of plugins; no other file names one |
+//! | `output.rs` | all printing |
+//! | `progress.rs` | progress bars on a terminal, lines elsewhere |
+//! | `recorder.rs` | the run report of the current verb |
 //! | `ask.rs` | secrets from a terminal or the environment |
-//! | `signals.rs` | who asks us to end, and what is waited for then |
-//! | `zone.rs` | the time zone that times are shown in |
-//! | `exit_code.rs` | what a program that called us is told |
+//! | `signals.rs` | signals, and cleanup before exit |
+//! | `zone.rs` | the time zone of printed times |
+//! | `exit_code.rs` | exit codes |
 
 mod args;
 mod ask;
@@ -27,7 +27,7 @@ mod zone;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use futures_util::FutureExt;
 
 use crate::args::Args;
@@ -37,9 +37,10 @@ use crate::recorder::Recorder;
 use crate::signals::Signals;
 
 fn main() -> ExitCode {
-    // Nothing that we or our children write is anybody else's to read.
+    // Files of this process and its children are readable by their owner only.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let args = match Args::try_parse() {
+    let parsed = args::command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
         Ok(args) => args,
         Err(error) => return output::usage(&error).into(),
     };
@@ -52,13 +53,13 @@ fn main() -> ExitCode {
 fn work(args: Args, output: &Output) -> Exit {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return output.failure(&format!("cannot start: {error}")),
+        Err(error) => return output.failure(&format!("cannot start the async runtime: {error}")),
     };
     let leaves = args.verb.leaves_when_interrupted();
     let recorder = Recorder::default();
     let (exit, left, mut signals) = runtime.block_on(async {
         let mut signals = Signals::listen();
-        // A bug in it keeps nothing from being cleaned up.
+        // A panic must not prevent cleanup.
         let executed = AssertUnwindSafe(command::execute(args, output, &recorder)).catch_unwind();
         let exit = tokio::select! {
             exit = executed => exit.unwrap_or(Exit::Bug),

@@ -1,4 +1,4 @@
-//! The only place that prints: results on stdout, everything else on stderr.
+//! All printing: results to stdout, everything else to stderr.
 
 mod colour;
 mod table;
@@ -17,10 +17,10 @@ pub(crate) use self::colour::Colour;
 use self::colour::{BAD, DOUBTFUL, HINT};
 use crate::exit_code::Exit;
 
-/// A terminal is taken for no narrower than this.
+/// The minimum width of a terminal, in columns.
 const NARROW: usize = 40;
 
-/// Where a verb says what it has to say.
+/// The output of a verb.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     quiet: bool,
@@ -31,17 +31,17 @@ impl Output {
         Self { quiet }
     }
 
-    /// Whether notes and progress are unwanted.
+    /// Returns true if notes and progress are disabled.
     pub(crate) fn is_quiet(self) -> bool {
         self.quiet
     }
 
-    /// A line of the result.
+    /// Prints a line of the result.
     pub(crate) fn line(self, line: impl Display) {
         print(format_args!("{line}\n"));
     }
 
-    /// The result for programs.
+    /// Prints the result as JSON.
     pub(crate) fn json(self, value: &impl Serialize) -> Exit {
         match serde_json::to_string_pretty(value) {
             Ok(json) => {
@@ -52,18 +52,18 @@ impl Output {
         }
     }
 
-    /// Bytes of the result, as they are.
+    /// Prints bytes of the result unchanged.
     pub(crate) fn bytes(self, bytes: &[u8]) {
         finish(io::stdout().write_all(bytes));
     }
 
-    /// Rows of the result beneath their headings, each column as wide as it must be and none wider than the terminal lets it.
-    /// Headings that begin with `>` are of columns of numbers, and with `?` of columns that a narrow terminal does without.
+    /// Prints rows under headings, fitted to the width of the terminal. The prefix `>` of a heading
+    /// aligns its column to the right, `?` lets a narrow terminal omit the column.
     pub(crate) fn table(self, headings: &[&str], rows: &[Vec<String>]) {
         self.line(table::render(headings, rows, width()).trim_end_matches('\n'));
     }
 
-    /// A line that begins with a state, in its colour.
+    /// Prints a line that begins with a coloured state.
     pub(crate) fn state(self, state: &str, rest: impl Display) {
         match colour::of_state("STATE", state) {
             Some(style) => self.line(format_args!("{style}{state}{style:#}{rest}")),
@@ -71,24 +71,24 @@ impl Output {
         }
     }
 
-    /// Something to know, unless it is unwanted.
+    /// Prints a note, unless notes are disabled.
     pub(crate) fn note(self, note: impl Display) {
         if !self.quiet {
             say(format_args!("{note}\n"));
         }
     }
 
-    /// Something to act on.
+    /// Prints a warning.
     pub(crate) fn warning(self, warning: impl Display) {
         say(format_args!("{DOUBTFUL}warning:{DOUBTFUL:#} {warning}\n"));
     }
 
-    /// The way out of what a warning said.
+    /// Prints the hint of a warning.
     pub(crate) fn hint(self, hint: impl Display) {
         say(format_args!("hint: {hint}\n"));
     }
 
-    /// An error, layer by layer, and the way out.
+    /// Prints an error with its causes and hint. Returns its exit code.
     pub(crate) fn error(self, error: &Error) -> Exit {
         let mut text = format!("{BAD}error:{BAD:#} {error}\n");
         let mut next = std::error::Error::source(error);
@@ -106,7 +106,7 @@ impl Output {
         Exit::from(error)
     }
 
-    /// An error that is only words.
+    /// Prints an error message with its hint.
     pub(crate) fn problem(self, message: &str, hint: Option<&str>) {
         say(format_args!("{BAD}error:{BAD:#} {message}\n"));
         if let Some(hint) = hint.map(remedy) {
@@ -114,47 +114,47 @@ impl Output {
         }
     }
 
-    /// A failure of our own surroundings.
+    /// Prints a failure outside of any stage, such as a write to stdout.
     pub(crate) fn failure(self, message: &str) -> Exit {
         self.problem(message, None);
         Exit::Failed
     }
 
-    /// A signal asked us to end; `leaves` says in what state.
+    /// Prints that a signal ended the verb, and the state that it leaves.
     pub(crate) fn interrupted(self, leaves: &str, exit: Exit) -> Exit {
         say(format_args!("interrupted: {leaves}\n"));
         exit
     }
 }
 
-/// The identity file that a person may have meant to give.
+/// The hint that suggests the identity file beside the configuration.
 static IDENTITY: OnceLock<String> = OnceLock::new();
 
-/// Makes hints that an identity is missing name this file, if there is one.
+/// Makes hints about a missing identity suggest this file, if any.
 pub(crate) fn suggest_identity(file: Option<PathBuf>) {
     if let Some(file) = file {
         IDENTITY.get_or_init(|| format!("try the identity beside the configuration: --identity {}", file.display()));
     }
 }
 
-/// The hint to show for one that an error has.
+/// Returns the text to print for the hint of an error.
 fn remedy(hint: &str) -> &str {
     if hint == GIVE_IDENTITY { IDENTITY.get().map_or(hint, String::as_str) } else { hint }
 }
 
-/// A question to whoever sits at the terminal; whether it could be put.
+/// Prints a prompt. Returns true if it was written.
 pub(crate) fn ask(question: &str) -> bool {
     let mut stderr = io::stderr();
     stderr.write_fmt(format_args!("{question}: ")).and_then(|()| stderr.flush()).is_ok()
 }
 
-/// What clap has to say of the command line: help, a version, or what is wrong with it.
+/// Prints clap's help, version or usage error.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     finish(error.print());
     if error.use_stderr() { Exit::Usage } else { Exit::Done }
 }
 
-/// The columns of the terminal that the result goes to, if it is one.
+/// Returns the width of the terminal, or `None` if stdout is none.
 fn width() -> Option<usize> {
     if !io::stdout().is_terminal() {
         return None;
@@ -170,15 +170,16 @@ fn say(text: std::fmt::Arguments<'_>) {
     finish(anstream::stderr().write_fmt(text));
 }
 
-/// Whether something that should have been printed was not.
+/// True if output was lost.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Whether something that should have been printed was not, as on a full disk.
+/// Returns true if output was lost, for example on a full disk.
 pub(crate) fn was_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Whoever closes our output early, as `head` does, wants no more of it; the work goes on, and its exit code tells.
+/// Records lost output. A reader that closes a pipe early, like `head`, loses nothing: the work
+/// continues, and the exit code reports its outcome.
 fn finish(written: io::Result<()>) {
     if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
         LOST.store(true, Ordering::Relaxed);

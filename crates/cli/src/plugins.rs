@@ -1,4 +1,4 @@
-//! The only place that names a plugin.
+//! The list of plugins. No other file names a plugin.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use longshore_service::registry::Registry;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// All plugins.
+/// Returns a registry of all plugins.
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry {
         default_verify: "pg_archive",
@@ -44,75 +44,76 @@ pub(crate) fn registry() -> Registry {
     registry
 }
 
-/// What a dump holds, as those who judge it record it.
+/// Returns the contents of a dump as recorded by its verifier.
 pub(crate) fn archive(details: &serde_json::Map<String, serde_json::Value>) -> Option<Facts> {
     let facts = details.get(longshore_verify_pg_archive::DETAILS)?;
     Facts::deserialize(facts).ok()
 }
 
-/// The database that a connection string names, if it does.
+/// Returns the database of a connection string, if it names one.
 pub(crate) fn database_of(connection: &str) -> Result<Option<String>> {
     Ok(ConnInfo::parse(&connection.to_owned().into())?.get("dbname").map(str::to_owned))
 }
 
-/// Whether a connection string says which server it is of, rather than leaving that to libpq. The environment may say it, too.
+/// Returns true if a connection string or the environment names a server, instead of the default of
+/// libpq.
 pub(crate) fn names_server(connection: &str) -> Result<bool> {
     let said = ConnInfo::parse(&connection.to_owned().into())?;
     let by_environment = ["PGHOST", "PGHOSTADDR", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some());
     Ok(by_environment || ["host", "hostaddr", "service", "port"].iter().any(|keyword| said.get(keyword).is_some()))
 }
 
-/// The same connection to a database of this name, and its password apart.
+/// Returns the connection with this database and without its password, and the password.
 pub(crate) fn naming_database(connection: &str, database: &str) -> Result<(SecretString, Option<SecretString>)> {
     let mut all = ConnInfo::parse(&connection.to_owned().into())?;
     all.set("dbname", database);
     Ok((all.to_string().into(), all.password().cloned()))
 }
 
-/// A connection string without its password.
+/// Returns a connection string without its password.
 pub(crate) fn without_password(connection: &SecretString) -> Result<String> {
     ConnInfo::parse(connection).map(|connection| connection.to_string())
 }
 
-/// A directory dump as one stream.
+/// Returns a directory dump as one stream.
 pub(crate) fn directory_dump(folder: &Path) -> ByteStream {
     longshore_pg_client::directory::read(folder)
 }
 
-/// A new identity: the text of its file, and its recipient.
+/// Creates an identity. Returns the text of its file and its recipient.
 pub(crate) fn new_identity() -> (SecretString, String) {
     let identity = longshore_encrypt_age::generate();
     (identity.file, identity.recipient)
 }
 
-/// That backups can be sealed for recipients.
+/// Fails if backups cannot be encrypted for these recipients.
 pub(crate) fn expect_recipients(recipients: &[String]) -> Result<()> {
     longshore_encrypt_age::Age::to(recipients).build(&()).map(drop)
 }
 
-/// A cluster that answers.
+/// A running cluster.
 pub(crate) struct Found {
-    /// How it was reached.
+    /// The connection string.
     pub(crate) connection: String,
-    /// What it says of itself.
+    /// The name and version of the server.
     pub(crate) server: String,
-    /// Its databases, templates left out.
+    /// The databases, without templates.
     pub(crate) databases: Vec<String>,
-    /// What tells it from any other server of this host, by whatever socket it was reached.
+    /// The start time and port, which identify the server across sockets.
     pub(crate) start: String,
 }
 
-/// How the environment says that a server is reached; empty where it says nothing.
+/// Returns the connection of the `PG*` environment variables, or an empty string without any.
 pub(crate) fn connection_of_environment() -> String {
     longshore_pg_client::server::of_environment()
 }
 
-/// The sockets of this host's servers, each with the ways to try, the likeliest first.
+/// Returns the sockets of local servers, each with connections to try, the likeliest first.
 pub(crate) fn local_sockets() -> Vec<(String, Vec<String>)> {
     longshore_pg_client::server::local_sockets()
 }
 
-/// Looks at the server that a connection string leads to.
+/// Connects to a server and returns its version and databases.
 pub(crate) async fn look(connection: &str) -> Result<Found> {
     let cluster =
         Cluster { name: "main".to_owned(), connection: connection.to_owned().into(), password: None, bin_dir: None };

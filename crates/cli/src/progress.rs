@@ -1,4 +1,4 @@
-//! Progress: bars on a terminal, lines elsewhere, nothing if it is unwanted.
+//! Progress: bars on a terminal, lines elsewhere, nothing with `--quiet`.
 
 mod restore;
 
@@ -19,7 +19,7 @@ use crate::output::Output;
 
 pub(crate) use restore::{restore_stands, restore_watcher};
 
-/// Whoever watches a run here.
+/// Returns the progress display of a run.
 pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
     if output.is_quiet() {
         Arc::new(Nobody)
@@ -30,7 +30,8 @@ pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
     }
 }
 
-/// A bar for what is read, or nothing where that is unwanted. It knows its end once something is planned.
+/// Returns a progress bar of bytes read, hidden with `--quiet` or without a terminal. The bar has
+/// no total until the work is planned.
 pub(crate) fn counter(output: Output) -> Arc<Counter> {
     if output.is_quiet() || !std::io::stderr().is_terminal() {
         return Arc::new(Counter(ProgressBar::hidden()));
@@ -40,16 +41,16 @@ pub(crate) fn counter(output: Output) -> Arc<Counter> {
     Arc::new(Counter(bar))
 }
 
-/// Counts what is read, and shows which part it is.
+/// A progress bar of bytes read that names the current part.
 pub(crate) struct Counter(ProgressBar);
 
 impl Counter {
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }
 
-    /// Prints something above the bar.
+    /// Prints above the bar.
     pub(crate) fn above(&self, print: impl FnOnce()) {
         self.0.suspend(print);
     }
@@ -74,7 +75,7 @@ impl Progress for Counter {
     }
 }
 
-/// Which part comes now, and how many are done: `public.orders, 3 of 12 done`.
+/// Returns the current part and the number of finished parts: `public.orders, 3 of 12 done`.
 fn part(place: &Place) -> String {
     let of = place.of.map_or_else(String::new, |of| format!(" of {of}"));
     format!("{}, {}{of} done", longshore_core::error::printable(&place.name), place.done)
@@ -82,7 +83,7 @@ fn part(place: &Place) -> String {
 
 const TICK: Duration = Duration::from_millis(200);
 
-/// What became of an artifact, on one line.
+/// Returns the result of an artifact as one line.
 pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     let subject = &artifact.subject;
     if let Some(error) = &artifact.error {
@@ -90,7 +91,7 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     }
     let destinations = artifact.destinations.iter().map(|destination| match &destination.error {
         None => format!("{} in {:.1} s", destination.destination, destination.seconds),
-        // Why is said at the end, once.
+        // The cause is printed once, at the end.
         Some(_) => format!("{} failed", destination.destination),
     });
     format!(
@@ -101,22 +102,22 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
     )
 }
 
-/// That a destination failed and the others go on, on one line. Why is said at the end, once.
+/// Returns a line about a failed destination. The cause is printed once, at the end.
 fn loss(subject: &Subject, destination: &str) -> String {
-    format!("{subject}: \"{destination}\" failed; the others go on")
+    format!("{subject}: \"{destination}\" failed; continuing with the others")
 }
 
-/// A line when something begins, and one when it ends.
+/// Progress as lines, at the start and end of each artifact.
 struct Lines(Output);
 
 impl Watch for Lines {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
-        self.0.note(format_args!("{} to copy, {} on disk", subjects.len(), HumanBytes(bytes)));
+        self.0.note(format_args!("{} to dump, {} on disk", subjects.len(), HumanBytes(bytes)));
     }
 
     fn began(&self, subject: &Subject) {
-        self.0.note(format_args!("{subject}: begins"));
+        self.0.note(format_args!("{subject}: started"));
     }
 
     fn read(&self, _: &Subject, _: u64) {}
@@ -130,12 +131,13 @@ impl Watch for Lines {
     }
 }
 
-/// A bar for the whole, one for each artifact under way, bytes read against the size on disk, and what each destination took.
+/// Progress as bars: a total, one per current artifact (bytes read of the size on disk), and one
+/// per destination.
 #[derive(Default)]
 struct Bars {
     all: MultiProgress,
     known: Mutex<Known>,
-    /// Which parts have come, until they are shown.
+    /// The current parts, until the bars show them.
     parts: Mutex<HashMap<Subject, String>>,
 }
 
@@ -180,7 +182,7 @@ impl Watch for Bars {
     }
 
     fn read(&self, subject: &Subject, bytes: u64) {
-        // Not waited for: who lets others go first may be on hold just where it tells of the next.
+        // Do not wait: the thread that reports parts runs at idle priority and may hold the lock.
         let part = self.parts.try_lock().ok().and_then(|mut parts| parts.remove(subject));
         let known = self.known();
         if let Some(bar) = known.under_way.get(subject) {
@@ -204,12 +206,12 @@ impl Watch for Bars {
     }
 
     fn gave_up(&self, subject: &Subject, destination: &str, _: &Error) {
-        // A terminal that does not take it has nobody before it.
+        // A failed write to a terminal is ignored: the terminal is closed.
         self.all.println(loss(subject, destination)).ok();
     }
 
     fn at(&self, subject: &Subject, place: &Place) {
-        // It is told by a thread that lets others go first: were it to draw, who reads would have to wait for it.
+        // Called from a thread at idle priority. Drawing here would block the reader.
         let (subject, part) = (subject.clone(), part(place));
         self.parts().insert(subject, part);
     }
@@ -219,7 +221,7 @@ impl Watch for Bars {
         let mut known = self.known();
         if let Some(bar) = known.under_way.remove(&artifact.subject) {
             bar.finish_and_clear();
-            // The size on disk was a guess; what is done is done.
+            // The size on disk was an estimate, so complete the total for this artifact.
             if let Some(total) = known.total.as_ref().filter(|_| artifact.outcome() != Outcome::Failed) {
                 total.inc(bar.length().unwrap_or(0).saturating_sub(bar.position()));
             }
@@ -235,12 +237,12 @@ impl Watch for Bars {
     }
 }
 
-/// A bar that fits 80 columns; what does not fit of its message, or of the name before it, is cut.
+/// Returns a bar that fits 80 columns. Long names and messages are cut.
 fn bar_style() -> ProgressStyle {
     style("{spinner} {prefix:16!} [{bar:10}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}")
 }
 
-/// A style; were its template wrong, the plain one.
+/// Returns the style of a template, or the default style if the template is invalid.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

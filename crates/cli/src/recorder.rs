@@ -1,5 +1,4 @@
-//! The run report of the verb that is executed: begun once its job is known, ended with the exit
-//! code.
+//! The run report of the current verb: starts when the job is known, ends with the exit code.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,12 +14,12 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::signals::Signals;
 
-/// How long shipping a report may take.
+/// The time limit for uploading a report.
 const SHIPPING: Duration = Duration::from_secs(20);
-/// How long it may take once a signal asked the process to end.
+/// The time limit after a signal.
 const SHIPPING_INTERRUPTED: Duration = Duration::from_secs(3);
 
-/// The report of the verb that is executed, if that is one that acts.
+/// The report of the current verb, if the verb acts.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Option<UnderWay>>>);
 
@@ -29,7 +28,7 @@ impl Recorder {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins the report of a verb. A job that is not known here has none: the verb says so itself.
+    /// Starts the report of a verb. An unknown job has no report: the verb itself fails.
     pub(crate) fn begin(&self, config: &Config, acting: &Acting) {
         let job = match &acting.job {
             OfJob::Needed(name) => match config.job(name.as_deref()) {
@@ -42,17 +41,17 @@ impl Recorder {
         self.with(|under_way| *under_way = Some(begun));
     }
 
-    /// Records what the verb did.
+    /// Records the results of the verb.
     pub(crate) fn made(&self, made: impl Into<Made>) {
         self.with(|under_way| under_way.as_mut().map_or((), |under_way| under_way.made(made.into())));
     }
 
-    /// Records the error that ended it.
+    /// Records the error that ended the verb.
     pub(crate) fn failed(&self, error: &Error) {
         self.with(|under_way| under_way.as_mut().map_or((), |under_way| under_way.failed(error)));
     }
 
-    /// Ends the report and ships it.
+    /// Ends the report and uploads it.
     pub(crate) async fn end(&self, exit: Exit, signals: &mut Signals, output: &Output) {
         let Some(mut under_way) = self.with(Option::take) else { return };
         let outcome = outcome(exit);
@@ -60,7 +59,7 @@ impl Recorder {
         let limit = if outcome == Outcome::Interrupted { SHIPPING_INTERRUPTED } else { SHIPPING };
         let warnings = tokio::select! {
             shipped = timeout(limit, under_way.ship()) => shipped.unwrap_or_else(|_| {
-                vec!["the run report is not at every destination: one did not take it in time".to_owned()]
+                vec!["the run report was not uploaded to every destination: a destination timed out".to_owned()]
             }),
             _ = signals.first() => Vec::new(),
         };
@@ -70,7 +69,7 @@ impl Recorder {
     }
 }
 
-/// How a run ended that ends with this code.
+/// Returns the outcome of a run that ends with this exit code.
 fn outcome(exit: Exit) -> Outcome {
     match exit {
         Exit::Done => Outcome::Done,

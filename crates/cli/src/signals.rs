@@ -1,4 +1,4 @@
-//! Who asks us to end, and what is waited for then.
+//! Signals, and cleanup before exit.
 
 use std::fs;
 use std::pin::pin;
@@ -15,25 +15,26 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::exit_code::Exit;
 use crate::output::Output;
 
-/// How long what was interrupted may take to clean up: elsewhere, and then here.
+/// The time limit for cleanup: first at servers and destinations, then on this host.
 const CLEAN_UP: Duration = Duration::from_secs(15);
-/// What becomes of what is left there.
-const SWEPT: &str =
-    "what is left there and belongs to no backup, `longshore prune` and the runs to come remove after orphan_grace";
-/// After how long we say that we wait.
+/// The hint for files that remain at a destination.
+const SWEPT: &str = "`longshore prune` and later runs remove files of incomplete backups after orphan_grace";
+/// The time after which a note about the wait is printed.
 const UNNOTICED: Duration = Duration::from_secs(1);
 
-/// The signals that ask us to end, listened to from the beginning to the end: who begins to listen hears nothing of those before.
+/// The signals that end the process. Listens from the start, since earlier signals are lost.
 pub(crate) struct Signals {
     interrupt: Option<Signal>,
     terminate: Option<Signal>,
     hang_up: Option<Signal>,
-    /// Whoever listens for it is not ended by it: a file that grew too large is an error of its write, then, as a full disk is.
+    /// Listening prevents the default action: a write beyond the file size limit then fails like a
+    /// write to a full disk.
     _too_large: Option<Signal>,
 }
 
 impl Signals {
-    /// Begins to listen, but not to what we were started to ignore. A signal that cannot be listened to does what it does to every program.
+    /// Starts to listen, except for ignored signals. A signal that cannot be listened for keeps its
+    /// default action.
     pub(crate) fn listen() -> Self {
         let ignored = ignored();
         let listen = |kind: SignalKind| {
@@ -48,7 +49,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the first of them. What is under way is dropped then, which undoes it.
+    /// Waits for the first signal. The caller then drops its work, which rolls it back.
     pub(crate) async fn first(&mut self) -> Exit {
         tokio::select! {
             () = next(&mut self.interrupt) => Exit::Interrupted,
@@ -57,8 +58,8 @@ impl Signals {
         }
     }
 
-    /// Waits for one from somebody who does not want to wait. A terminal that goes away hangs up twice, by its shell and by the kernel,
-    /// so that this says nothing.
+    /// Waits for a second signal, which ends the wait for cleanup. SIGHUP does not count: a closed
+    /// terminal causes two, from its shell and from the kernel.
     async fn another(&mut self) {
         tokio::select! {
             () = next(&mut self.interrupt) => {}
@@ -67,8 +68,8 @@ impl Signals {
     }
 }
 
-/// Which signals this process was started to ignore, a bit each: `nohup` has SIGHUP ignored, and a script what it starts in the background
-/// SIGINT.
+/// Returns the signals that this process inherited as ignored, one bit each: SIGHUP from `nohup`,
+/// SIGINT from a script that starts a background process.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -77,30 +78,30 @@ fn ignored() -> u64 {
 
 async fn next(signal: &mut Option<Signal>) {
     match signal {
-        // Nothing is heard once there is no runtime, and then nobody waits here.
+        // `None` means that the runtime has ended, and then no caller waits.
         Some(signal) => signal.recv().await.unwrap_or_default(),
         None => std::future::pending().await,
     }
 }
 
-/// Waits until what was begun elsewhere is ended or taken back, and tells how long what is left to do here may take.
+/// Waits for cleanup at servers and destinations. Returns the time that is left for local cleanup.
 pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
     let deadline = Instant::now() + CLEAN_UP;
     let ended = wait(aftercare::done(), deadline, signals, output).await;
     for error in aftercare::failures() {
         let remedy = error.remedy().filter(|_| error.stage() == Stage::Restore).unwrap_or(SWEPT);
-        output.warning(format_args!("not taken back: {}; {remedy}", error.chain()));
+        output.warning(format_args!("not cleaned up: {}; {remedy}", error.chain()));
     }
     if ended {
         return deadline.saturating_duration_since(Instant::now());
     }
     output.warning(format_args!(
-        "not all that was begun has ended: of a restore, `longshore check` names the databases that are left; at a destination, {SWEPT}"
+        "cleanup did not finish: `longshore check` names databases that a restore left; at destinations, {SWEPT}"
     ));
     Duration::ZERO
 }
 
-/// Ends the runtime, which waits for what nothing can interrupt, such as a write to a disk that hangs.
+/// Ends the runtime. Waits for blocking calls, such as a write to a disk that hangs.
 pub(crate) fn shut_down(runtime: Runtime, limit: Duration, signals: &mut Signals, output: &Output) {
     let Ok(own) = Builder::new_current_thread().enable_all().build() else {
         return runtime.shutdown_timeout(limit);
@@ -110,27 +111,25 @@ pub(crate) fn shut_down(runtime: Runtime, limit: Duration, signals: &mut Signals
         drop(runtime);
         drop(ended);
     };
-    // Without a thread for it, it is dropped, and waited for, here.
+    // Without a thread, the runtime is dropped on this one.
     let ends = thread::Builder::new().spawn(end_it).is_ok();
     let watched = async {
-        // Nothing is ever sent: the channel closes.
+        // The channel only closes; it carries no message.
         end.await.unwrap_or_default();
     };
     if ends && !own.block_on(wait(watched, Instant::now() + limit, signals, output)) {
-        output.warning(
-            "something that nothing can interrupt, such as a read or a write of a disk that hangs, was left to the system",
-        );
+        output.warning("exiting while a call cannot be interrupted, such as a read or write of a disk that hangs");
     }
 }
 
-/// Waits for `work`, and tells whether it was done before the deadline, and before somebody did not want to wait any more.
+/// Waits for `work`. Returns false if the deadline or a second signal comes first.
 async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut Signals, output: &Output) -> bool {
     let mut work = pin!(work);
     let done = async {
         if timeout(UNNOTICED, &mut work).await.is_ok() {
             return true;
         }
-        output.note("waiting until what was begun is ended or taken back; Ctrl-C ends the wait");
+        output.note("waiting for cleanup; press Ctrl-C to stop waiting");
         timeout_at(deadline, work).await.is_ok()
     };
     tokio::select! {

@@ -1,21 +1,21 @@
-//! The time zone that times are shown in: UTC, as in names and JSON, unless a person wants another.
+//! The time zone of printed times: UTC by default, as in names and JSON.
 
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-/// A time zone, by its name where that is known.
+/// A time zone, with its name if known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zone {
-    /// One of the IANA's.
+    /// A zone of the IANA database.
     Named(Tz),
-    /// That of this host, whose name nothing tells.
+    /// The zone of this host, without a name.
     Host,
 }
 
 impl Zone {
-    /// The zone of `TZ`, if that is set; else this host's with `--local`, and UTC without.
+    /// Returns the zone of `TZ` if set, else the zone of this host with `--local`, else UTC.
     pub(crate) fn of(local: bool) -> Self {
         let variable = std::env::var("TZ").ok().filter(|name| !name.is_empty());
         Self::choose(local, variable.as_deref(), || host(Path::new("/etc/localtime")))
@@ -23,14 +23,14 @@ impl Zone {
 
     fn choose(local: bool, variable: Option<&str>, host: impl Fn() -> Option<Tz>) -> Self {
         match variable {
-            // A name, or the path of a file, or a rule of its own, which chrono knows how to read.
+            // `TZ` is a name, the path of a file, or a POSIX rule, which only chrono parses.
             Some(name) => named(name).map_or(Self::Host, Self::Named),
             None if local => host().map_or(Self::Host, Self::Named),
             None => Self::Named(Tz::UTC),
         }
     }
 
-    /// Its name.
+    /// Returns the name of the zone.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Named(zone) => zone.name(),
@@ -38,12 +38,12 @@ impl Zone {
         }
     }
 
-    /// A time to the minute, by this zone's clock.
+    /// Formats a time to the minute, in this zone.
     pub(crate) fn minute(self, time: DateTime<Utc>) -> String {
         self.format(time, "%Y-%m-%d %H:%M")
     }
 
-    /// A time to the second, by this zone's clock.
+    /// Formats a time to the second, in this zone.
     pub(crate) fn second(self, time: DateTime<Utc>) -> String {
         self.format(time, "%Y-%m-%d %H:%M:%S")
     }
@@ -56,14 +56,14 @@ impl Zone {
     }
 }
 
-/// The zone of this name, which may be written as the path of its file.
+/// Returns the zone of this name or path of a zone file.
 fn named(name: &str) -> Option<Tz> {
     let name = name.strip_prefix(':').unwrap_or(name);
     let name = name.split_once("zoneinfo/").map_or(name, |(_, name)| name);
     name.parse().ok()
 }
 
-/// The zone that a link to its file names.
+/// Returns the zone of a symbolic link to a zone file.
 fn host(link: &Path) -> Option<Tz> {
     named(std::fs::read_link(link).ok()?.to_str()?)
 }

@@ -1,7 +1,7 @@
-//! Plans retention for as many series as its argument says, each of 500 backups, and tells how many go: what `cargo xtask bench
-//! retention` measures.
-#![allow(clippy::print_stdout, reason = "it is how one sees that something was planned")]
-#![allow(clippy::unwrap_used, reason = "what cannot be planned cannot be measured")]
+//! Plans retention for the given number of series of 500 backups each, and prints the number of
+//! removals. Measured by `cargo xtask bench retention`.
+#![allow(clippy::print_stdout, reason = "the output shows that the plan is not empty")]
+#![allow(clippy::unwrap_used, reason = "the measurement requires valid plans")]
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,10 +28,10 @@ fn main() {
             .unwrap();
     let planned = start.elapsed().as_secs_f64();
     let backups: usize = plan.decisions.iter().map(Vec::len).sum();
-    println!("{} of {backups} go, planned in {planned:.2} s", plan.removals.len());
+    println!("{} of {backups} removed, planned in {planned:.2} s", plan.removals.len());
 }
 
-/// The first series has the globals that all others need, of the same run each.
+/// Creates a history. The first series contains the globals that the backups of the same run need.
 fn history(series: usize) -> History {
     let name = |series: usize, time| BackupName::new("main", &format!("series-{series:04}"), Stamp::new(time)).unwrap();
     let backups = every_six_hours().map(|time| Candidate {

@@ -1,8 +1,8 @@
-//! Dated files that another program left in a destination, taken for backups by their names alone.
+//! Dated files of other programs in a destination, adopted as backups by their names.
 //!
-//! A pattern says how such a name is made, such as `{database}-%Y-%m-%d_%H%M%S.dump`. All that it holds but the database's name has one
-//! width, so a key is read in one way or in none; and what was read must make the very key again. Whatever else lies there is told, and
-//! left alone.
+//! A pattern describes the names, such as `{database}-%Y-%m-%d_%H%M%S.dump`. All parts except the
+//! database's name have a fixed width, so a key matches in at most one way, and formatting the
+//! parsed parts must give the same key. Other files are reported and ignored.
 
 mod pattern;
 
@@ -18,65 +18,65 @@ use crate::retention::Candidate;
 use crate::stage::Entry;
 use crate::subject::Subject;
 
-/// Why a file is left alone.
+/// The reason why a file is not adopted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Its name is not made by the pattern.
+    /// The name does not match the pattern.
     Unlike,
-    /// Its name is, but for a date that there is not, or two that differ.
+    /// The name contains an invalid date, or two different dates.
     NoDate,
-    /// The clock of the time zone never showed that time: the zone is another, or the name is wrong.
+    /// The time does not exist in the time zone: the zone or the name is wrong.
     NeverShown,
-    /// It bears the name of a file of a backup of ours.
+    /// The name is reserved for files of Longshore's own backups.
     Ours,
-    /// More than one pattern makes its name.
+    /// The name matches several patterns.
     ClaimedByAll(Vec<String>),
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unlike => f.write_str("no pattern makes such a name"),
-            Self::NoDate => f.write_str("there is no such date, or it has two"),
-            Self::NeverShown => f.write_str("the clock of its time zone never showed that time"),
-            Self::Ours => f.write_str("it is named as the files of Longshore's own backups are"),
+            Self::Unlike => f.write_str("the name matches no pattern"),
+            Self::NoDate => f.write_str("the name contains an invalid date, or two different dates"),
+            Self::NeverShown => f.write_str("the time does not exist in the time zone"),
+            Self::Ours => f.write_str("the name is reserved for files of Longshore's own backups"),
             Self::ClaimedByAll(names) => {
-                write!(f, "more than one pattern makes its name: those of {}", names.join(", "))
+                write!(f, "the name matches several patterns: {}", names.join(", "))
             }
         }
     }
 }
 
-/// Whose files are adopted, and how.
+/// A rule for adopting files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopt {
-    /// Its name, which stands for the job that made the files.
+    /// The rule's name, used as the name of the job.
     pub name: String,
-    /// The cluster that they are taken to be of.
+    /// The cluster of the adopted files.
     pub cluster: String,
-    /// How they are named.
+    /// The pattern of the file names.
     pub pattern: Pattern,
-    /// The time zone of the clock by which they are named.
+    /// The time zone of the times in the file names.
     pub timezone: Tz,
 }
 
-/// A file that is taken for a backup. Nobody has verified it, and only its name tells what it is.
+/// A file adopted as a backup. It is unverified, and only its name describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
-    /// Its name: its whole key.
+    /// The backup's name: the whole key.
     pub name: BackupName,
-    /// The series that it belongs to: all of a database that one pattern makes the names of.
+    /// The series: all files of a database that match one pattern.
     pub series: Series,
-    /// When it was made, as its name says. Where a clock was put back and showed that time twice, the first.
+    /// The time in the name: the earlier one if clocks were set back and the time occurred twice.
     pub time: DateTime<Utc>,
-    /// Its key.
+    /// The file's key.
     pub key: Key,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub bytes: u64,
 }
 
 impl Adopt {
-    /// Takes a file for a backup, if the pattern makes its name.
+    /// Adopts a file, if its name matches the pattern.
     pub fn claim(&self, entry: &Entry) -> Result<Adopted, Refusal> {
         let dated = self.pattern.read(&entry.key)?;
         if is_ours(&entry.key) {
@@ -95,9 +95,10 @@ impl Adopt {
 }
 
 impl Adopt {
-    /// The first moment at which the clock of the time zone showed this; where the pattern has no time of day, the beginning of the day.
+    /// Returns the earliest moment of a local time, or the beginning of the day for a pattern
+    /// without a time of day.
     fn moment(&self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
-        // A day may begin at one o'clock, and clocks are put forward by quarters of an hour at the least.
+        // A day may begin at one o'clock, and clocks change by at least a quarter of an hour.
         let quarters = if self.pattern.has_time_of_day() { 0 } else { 95 };
         (0..=quarters).find_map(|quarter| {
             let shown = local + TimeDelta::minutes(15) * quarter;
@@ -106,7 +107,7 @@ impl Adopt {
     }
 }
 
-/// Whether a key is named as those of our own backups are, or as such a backup itself is called.
+/// Returns true if a key is the name of a Longshore backup or of one of its files.
 fn is_ours(key: &Key) -> bool {
     let as_name = Key::parse(&format!("{key}.json"));
     BackupName::of_file(key).is_some()
@@ -115,12 +116,12 @@ fn is_ours(key: &Key) -> bool {
 }
 
 impl Adopted {
-    /// Whether nothing speaks against it that a listing can tell: it is not empty.
+    /// Returns true if the file is not empty: a listing shows no other damage.
     pub fn is_good(&self) -> bool {
         self.bytes > 0
     }
 
-    /// What retention must know of it.
+    /// Returns the properties of the file for retention.
     pub fn candidate(&self) -> Candidate {
         Candidate {
             name: self.name.clone(),
@@ -138,8 +139,8 @@ impl Adopted {
 }
 
 impl Catalog {
-    /// Takes files that belong to no backup for backups, where just one pattern makes their names. Why the others are left alone is told,
-    /// of all but those that are named as our own files are.
+    /// Adopts the orphans whose names match exactly one pattern. Records the reason for the others,
+    /// except for names reserved for Longshore's own files.
     pub fn adopt<'a>(&mut self, adopts: impl Iterator<Item = &'a Adopt> + Clone) {
         let mut orphans = Vec::new();
         for entry in std::mem::take(&mut self.orphans) {
@@ -148,7 +149,7 @@ impl Catalog {
                 claims.iter().filter(|(_, claim)| claim.is_ok()).map(|(adopt, _)| adopt.name.clone()).collect();
             let refusal = match &claimed_by[..] {
                 [] if is_ours(&entry.key) => None,
-                // Whatever speaks more to the point than that the name is another.
+                // Report the most specific reason.
                 [] => claims.into_iter().filter_map(|(_, claim)| claim.err()).max(),
                 [_] => {
                     claims.retain(|(_, claim)| claim.is_ok());
@@ -201,12 +202,14 @@ mod tests {
         assert_eq!(claimed(hours, Tz::UTC, "a-2026-06-07_0915").unwrap(), "2026-06-07T09:15:00+00:00");
         assert_eq!(claimed(hours, berlin, "a-2026-06-07_0915").unwrap(), "2026-06-07T07:15:00+00:00");
         assert_eq!(claimed(days, berlin, "a-2026-06-07").unwrap(), "2026-06-06T22:00:00+00:00");
-        // 02:30 on 25 October 2026 is twice in Berlin, at 00:30 and at 01:30 UTC: the first counts.
+        // 02:30 on 25 October 2026 occurs twice in Berlin, at 00:30 and at 01:30 UTC: the first
+        // counts.
         assert_eq!(claimed(hours, berlin, "a-2026-10-25_0230").unwrap(), "2026-10-25T00:30:00+00:00");
-        // On 29 March it is never.
+        // On 29 March it does not occur.
         assert_eq!(claimed(hours, berlin, "a-2026-03-29_0230"), Err(Refusal::NeverShown));
         assert_eq!(claimed(hours, Tz::UTC, "a-2026-03-29_0230").unwrap(), "2026-03-29T02:30:00+00:00");
-        // A day without a midnight was a day: in Beirut, 26 March 2028 begins at one o'clock. Samoa had no 30 December 2011.
+        // A day without midnight is a valid day: in Beirut, 26 March 2028 begins at one o'clock.
+        // Samoa had no 30 December 2011.
         assert_eq!(claimed(days, Tz::Asia__Beirut, "a-2028-03-26").unwrap(), "2028-03-25T22:00:00+00:00");
         assert_eq!(claimed(days, Tz::Pacific__Apia, "a-2011-12-30"), Err(Refusal::NeverShown));
     }

@@ -1,5 +1,5 @@
-//! Work at a destination that goes on when nobody waits for it any more: what was begun there is ended, or taken back. A program that
-//! ends waits for it first, for as long as it sees fit.
+//! Cleanup at a destination that outlives its caller: pending work is completed or rolled back. A
+//! program waits for the cleanup before it exits, up to a limit of its own.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -9,18 +9,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Kind, Result, Stage};
 
-/// What is under way in this process. Closed from the beginning, which only means that it may be waited for.
+/// The tasks in progress in this process. The tracker is closed from the beginning, which permits
+/// waiting for the tasks.
 static UNDER_WAY: LazyLock<TaskTracker> = LazyLock::new(|| {
     let tracker = TaskTracker::new();
     tracker.close();
     tracker
 });
 
-/// What could not be ended or taken back, and why, until somebody asks.
+/// The errors of failed cleanup since the last call of [`failures`].
 static LEFT: Mutex<Vec<Error>> = Mutex::new(Vec::new());
 
-/// Does `work` on a task of its own, whoever goes away; that is how what is dropped takes back what it has left elsewhere. [`failures`]
-/// tells of its own. Where no runtime is left, a later sweep has to do it.
+/// Spawns `work` as a task that outlives its caller, to clean up after dropped values. [`failures`]
+/// returns its error. Without a runtime, `work` is dropped, and a later sweep has to clean up.
 pub fn see_to(work: impl Future<Output = Result<()>> + Send + 'static) {
     let noted = async {
         if let Err(error) = work.await {
@@ -32,7 +33,7 @@ pub fn see_to(work: impl Future<Output = Result<()>> + Send + 'static) {
     }
 }
 
-/// As [`see_to`], and waits for it, however it ends.
+/// Runs `work` like [`see_to`], and waits for its end, successful or not.
 pub async fn see_out(work: impl Future<Output = Result<()>> + Send + 'static) {
     let (under_way, mut ended) = mpsc::channel::<()>(1);
     see_to(async {
@@ -40,32 +41,32 @@ pub async fn see_out(work: impl Future<Output = Result<()>> + Send + 'static) {
         drop(under_way);
         result
     });
-    // Nothing is ever sent: the channel closes.
+    // Nothing is sent: the channel closes.
     ended.recv().await;
 }
 
-/// Sees `work` through to its end even if the caller goes away, since nobody can tell what a request that was cut has done. What it results
-/// in is then dropped.
+/// Runs `work` to its end even if the caller is cancelled, since the effect of an interrupted
+/// request is unknown. The result is then dropped.
 pub async fn see_through<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     let (tell, heard) = oneshot::channel();
-    // What nobody hears is dropped within this task, and so is what that has seen to.
+    // A result without a receiver is dropped within this task, and so is its own cleanup.
     let task = UNDER_WAY.spawn(async { drop(tell.send(work.await)) });
     if let Ok(result) = heard.await {
         return result;
     }
-    let cut = Error::new(Stage::Ship, Kind::Failed, "", "work at a destination was cut");
+    let cut = Error::new(Stage::Ship, Kind::Failed, "", "a task at the destination was aborted");
     Err(match task.await {
         Ok(()) => cut,
         Err(panicked) => cut.because(panicked),
     })
 }
 
-/// Waits until nothing of the kind is under way.
+/// Waits until all tasks have ended.
 pub async fn done() {
     UNDER_WAY.wait().await;
 }
 
-/// What could not be ended or taken back since somebody asked last, and why.
+/// Returns and clears the errors of failed cleanup.
 pub fn failures() -> Vec<Error> {
     std::mem::take(&mut *left())
 }
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes back what it stands for when it is dropped, which takes a while.
+    /// A value whose cleanup takes a while when it is dropped.
     struct Begun(Arc<AtomicBool>);
 
     impl Drop for Begun {
@@ -104,7 +105,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Ok(begun)
         });
-        // Its caller goes away while it is under way.
+        // The caller is cancelled while the task runs.
         assert!(tokio::time::timeout(Duration::from_millis(10), begin).await.is_err());
         assert!(!taken_back.load(Ordering::Relaxed));
         done().await;
@@ -127,10 +128,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_could_not_be_taken_back_is_told() {
-        let denied = Error::new(Stage::Ship, Kind::Denied, "a file that only this test knows", "may not be removed");
+        let denied = Error::new(Stage::Ship, Kind::Denied, "a file of this test", "may not be removed");
         let told = denied.clone();
         see_out(async { Err(told) }).await;
-        // Tests of one process share what is left.
+        // Tests of one process share the list of failures.
         assert!(failures().iter().any(|error| error.subject() == denied.subject()));
     }
 
@@ -138,6 +139,6 @@ mod tests {
     async fn who_waits_hears_what_it_results_in() {
         assert_eq!(see_through(async { Ok(7) }).await.unwrap(), 7);
         let cut = see_through::<()>(async { panic!("a bug") }).await.unwrap_err();
-        assert!(cut.chain().contains("was cut") && cut.chain().contains("a bug"), "{}", cut.chain());
+        assert!(cut.chain().contains("was aborted") && cut.chain().contains("a bug"), "{}", cut.chain());
     }
 }

@@ -1,6 +1,6 @@
-//! A destination under the terms that its owner sets: how fast it may be written to, and how long it may stall.
+//! A destination with limits that its owner sets: a maximum rate of writes and a stall timeout.
 //!
-//! A [`Berth`] is a destination around another, and whoever works with it sees the terms in nothing but their effect.
+//! A [`Berth`] wraps another destination. The limits are transparent to callers.
 
 mod pace;
 mod patience;
@@ -29,16 +29,16 @@ use resume::Wanted;
 
 pub use pace::{MaxRate, Pace};
 
-/// What the owner of a destination sets, whatever it is made of.
+/// The limits of a destination, independent of its type.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How long it may take nothing, or give nothing, before it is given up.
+    /// The longest time without progress before a transfer fails.
     pub stall_timeout: Duration,
-    /// How fast it may be written to, in total; as fast as it can be where nothing is set.
+    /// The limit on the total rate of writes; unlimited by default.
     pub max_rate: Option<Arc<Pace>>,
 }
 
-/// How long a destination may stall where nothing is set.
+/// The default stall timeout.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Default for Terms {
@@ -47,7 +47,7 @@ impl Default for Terms {
     }
 }
 
-/// A destination under terms.
+/// A destination with limits.
 pub struct Berth {
     name: String,
     store: Arc<dyn Store>,
@@ -55,7 +55,7 @@ pub struct Berth {
 }
 
 impl Berth {
-    /// The destination `name` of the configuration, under `terms`.
+    /// Wraps the destination `name` of the configuration.
     pub fn new(name: &str, store: Arc<dyn Store>, terms: Terms) -> Self {
         Self { name: name.to_owned(), store, terms }
     }
@@ -64,20 +64,20 @@ impl Berth {
         stalled(&self.name, what, self.terms.stall_timeout)
     }
 
-    /// Waits for an answer as long as the terms allow.
+    /// Waits for an answer for at most the stall timeout.
     async fn answer<T>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         tokio::time::timeout(self.terms.stall_timeout, work)
             .await
-            .unwrap_or_else(|_| Err(self.stalled("gave no answer")))
+            .unwrap_or_else(|_| Err(self.stalled("did not answer")))
     }
 
-    /// Waits for each item of a stream as long as the terms allow.
+    /// Waits for each item of a stream for at most the stall timeout.
     fn items<T: Send + 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
         items(&self.name, self.terms.stall_timeout, stream)
     }
 }
 
-/// Waits for each item of a stream no longer than `limit`.
+/// Waits for each item of a stream for at most `limit`.
 fn items<T: Send + 'static>(
     name: &str,
     limit: Duration,
@@ -91,7 +91,7 @@ fn items<T: Send + 'static>(
             match tokio::time::timeout(limit, stream.next()).await {
                 Ok(Some(item)) => Some((item, Some(stream))),
                 Ok(None) => None,
-                Err(_) => Some((Err(stalled(&name, "sent nothing", limit)), None)),
+                Err(_) => Some((Err(stalled(&name, "sent no data", limit)), None)),
             }
         }
     })
@@ -99,9 +99,9 @@ fn items<T: Send + 'static>(
 }
 
 fn stalled(name: &str, what: &str, limit: Duration) -> Error {
-    let message = format!("{what} for {}, so it was given up", Span::new(limit));
+    let message = format!("{what} for {} (stall_timeout)", Span::new(limit));
     Error::new(Stage::Ship, Kind::Unavailable, name, message)
-        .hint("look at the network and at the destination; stall_timeout of the destination says how long it may take")
+        .hint("check the network and the destination, or raise stall_timeout of the destination")
 }
 
 #[async_trait]
@@ -115,7 +115,7 @@ impl Ship for Berth {
         let settles = !self.store.spools();
         tokio::select! {
             done = self.store.ship(key, body) => done,
-            // What is dropped here leaves nothing, by the contract of Ship.
+            // Dropping the upload leaves nothing, by the contract of Ship.
             what = watch.until_stalled(self.terms.stall_timeout, settles) => Err(self.stalled(what)),
         }
     }
@@ -184,9 +184,10 @@ impl Check for Berth {
     }
 }
 
-/// The error of what the destination does not offer; nobody asks, since nothing is offered then.
+/// Returns the error of a missing capability. Callers never see it, since `Berth` then offers no
+/// such capability.
 fn not_offered(name: &str) -> Error {
-    Error::new(Stage::Ship, Kind::Failed, name, "the destination does not offer this")
+    Error::new(Stage::Ship, Kind::Failed, name, "the destination does not support this")
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! The backups of a destination, read from their manifests and from nothing else.
+//! The backups of a destination, as listed by their manifests.
 
 mod lost;
 mod manifests;
@@ -19,24 +19,25 @@ use crate::run_report::ReportName;
 use crate::stage::{Entry, Store};
 use crate::subject::Subject;
 
-/// How many manifests or marks are fetched at once.
+/// The number of concurrent fetches of manifests or marks.
 const FETCHES: usize = 16;
 
-/// What lies in a destination.
+/// The contents of a destination.
 #[derive(Debug, Default)]
 pub struct Catalog {
     /// The backups, by series, oldest first.
     pub series: BTreeMap<Series, Vec<Backup>>,
-    /// Manifests that cannot be read, and why. They are reported and never touched.
+    /// Unreadable manifests, each with its error. They are reported and never deleted.
     pub unreadable: Vec<(Key, Error)>,
-    /// Keys that no manifest names, and that none of the unreadable can mean: artifacts of runs that were cut off, or what
-    /// somebody else put there.
+    /// Objects that no manifest names and that cannot belong to an unreadable manifest: artifacts
+    /// of interrupted runs, or foreign files.
     pub orphans: Vec<Entry>,
-    /// The run reports, and files of their details.
+    /// The run reports and the files of their details.
     pub reports: Vec<Key>,
-    /// Files of other programs that are taken for backups, by series, oldest first: none until [`Catalog::adopt`] has looked.
+    /// Files of other programs, adopted as backups, by series, oldest first. Empty before
+    /// [`Catalog::adopt`].
     pub adopted: BTreeMap<Series, Vec<Adopted>>,
-    /// The orphans that are left alone then, and why.
+    /// The orphans that were not adopted, each with the reason.
     pub not_adopted: Vec<(Key, Refusal)>,
 }
 
@@ -45,14 +46,14 @@ pub struct Catalog {
 pub struct Series {
     /// The cluster's name in the configuration.
     pub cluster: String,
-    /// What they are copies of.
+    /// The subject of the backups.
     pub subject: Subject,
-    /// The job that makes them.
+    /// The job that makes the backups.
     pub job: String,
 }
 
 impl Series {
-    /// The series that a backup belongs to.
+    /// Returns the series of a backup.
     pub fn of(manifest: &Manifest) -> Self {
         Self { cluster: manifest.cluster.name.clone(), subject: manifest.subject.clone(), job: manifest.job.clone() }
     }
@@ -61,52 +62,52 @@ impl Series {
 /// One backup at one destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backup {
-    /// Its name.
+    /// The backup's name.
     pub name: BackupName,
-    /// Its record, which is large, and of which a catalog keeps thousands.
+    /// The manifest, boxed because it is large and a catalog contains thousands.
     pub manifest: Box<Manifest>,
-    /// Whether its artifact lies there with the size that the manifest says.
+    /// The state of the artifact, according to the listing.
     pub artifact: Presence,
-    /// The bytes that it takes there by the listing, whatever its manifest says.
+    /// The stored size in bytes, according to the listing and not to the manifest.
     pub bytes: u64,
-    /// What became known of it since.
+    /// The marks of the backup.
     pub marks: Marks,
 }
 
-/// What of an artifact can be told by looking at a listing.
+/// The state of an artifact, according to a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is there and has its size.
+    /// The artifact exists with the recorded size.
     Whole,
-    /// It is there with another size, in bytes.
+    /// The artifact exists with another size, in bytes.
     OtherSize(u64),
-    /// It is not there.
+    /// The artifact does not exist.
     Missing,
 }
 
 impl Backup {
-    /// Whether nothing speaks against it.
+    /// Returns true if no damage is known.
     pub fn is_good(&self) -> bool {
         self.artifact == Presence::Whole && !self.marks.damaged()
     }
 
-    /// What speaks against it, in words.
+    /// Returns a description of the known damage, if any.
     pub fn damage(&self) -> Option<String> {
         match self.artifact {
-            Presence::Whole if self.marks.unreadable() => Some("found when it was read back".to_owned()),
+            Presence::Whole if self.marks.unreadable() => Some("found by a read-back".to_owned()),
             Presence::Whole => self.marks.failed_drill().then(|| "found by a drill".to_owned()),
             Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
             Presence::Missing => Some("no artifact".to_owned()),
         }
     }
 
-    /// What its owner should do about it, in words, although nothing speaks against it.
+    /// Returns advice for the operator about a backup without known damage, if any.
     pub fn advice(&self) -> Option<&'static str> {
         let ahead = || self.marks.are_ahead().then_some("marks dated in the future: verify again");
         self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
     }
 
-    /// What retention must know of it.
+    /// Returns the properties of the backup for retention.
     pub fn candidate(&self) -> Candidate {
         Candidate {
             name: self.name.clone(),
@@ -122,7 +123,7 @@ impl Backup {
         }
     }
 
-    /// Every key that belongs to it, in the order in which to remove them: the manifest first.
+    /// Returns the keys of the backup in the order of deletion: the manifest first.
     pub fn keys(&self) -> Result<Vec<Key>> {
         let marks = self.marks.names.iter().map(MarkName::key);
         let details = self.marks.details.iter().cloned().map(Ok);
@@ -131,14 +132,14 @@ impl Backup {
 }
 
 impl Catalog {
-    /// Returns the manifests that the destination did not hand out. Unlike one that is damaged or of a
-    /// later version, each may be that of a good backup.
+    /// Returns the manifests that the destination failed to return. Unlike a damaged manifest or
+    /// one of a later version, each may belong to a good backup.
     pub fn denied(&self) -> impl Iterator<Item = &(Key, Error)> {
         self.unreadable.iter().filter(|(_, error)| !matches!(error.kind(), Kind::Corrupt | Kind::Refused))
     }
 
-    /// Reads the catalog of a destination. A listing or a connection that fails is an error: a catalog is whole or there is none.
-    /// A few manifests that are damaged or cannot be read are reported beside the others.
+    /// Reads the catalog of a destination. Fails if a listing or a connection fails: a catalog is
+    /// never partial. Reports a few damaged or unreadable manifests beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
             store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
@@ -155,7 +156,8 @@ impl Catalog {
             unclaimed.remove(&key);
             match manifest {
                 Err(error) => {
-                    // What may be a backup's is no orphan: whoever can read the manifest, or mends it, still needs it.
+                    // An object that may belong to the backup is not an orphan: it is needed once
+                    // the manifest is readable again.
                     let own = format!("{name}.");
                     unclaimed.retain(|key, _| !key.as_str().starts_with(&own));
                     catalog.unreadable.push((key, error));
@@ -186,7 +188,7 @@ impl Catalog {
                 }
             }
         }
-        // A destination of which nothing can be read is lost as a whole.
+        // A destination without any readable manifest is unavailable as a whole.
         if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| Lost::is_of_destination(error))
             && catalog.series.is_empty()
         {
@@ -199,7 +201,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// What the marks among these keys say, by the backup that they are about.
+    /// Reads the marks among these keys, by backup.
     async fn read_marks(
         store: &dyn Store,
         keys: impl Iterator<Item = &Key>,
@@ -223,7 +225,7 @@ impl Catalog {
             .await
     }
 
-    /// All backups.
+    /// Returns all backups.
     pub fn backups(&self) -> impl Iterator<Item = &Backup> {
         self.series.values().flatten()
     }

@@ -1,53 +1,54 @@
-//! What would fail at 3 a.m., found now.
+//! Preflight checks: problems that would fail a later run.
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// A stage that can look ahead.
+/// A stage with a preflight check.
 #[async_trait]
 pub trait Check: Send + Sync {
-    /// Looks at everything the stage will need, without leaving anything behind. What is wrong is a [`Finding`], not an error.
+    /// Checks everything that the stage will need, without side effects. A problem is a
+    /// [`Finding`], not an error.
     async fn check(&self) -> Vec<Finding>;
 }
 
-/// How a finding bears on the next run.
+/// The effect of a finding on the next run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// As it should be.
+    /// No problem.
     Good,
-    /// A run will work, but less well than its owner may think.
+    /// A run will succeed, but with a limitation.
     Warning,
     /// A run will fail.
     Failed,
 }
 
-/// One line of a check.
+/// One line of a preflight check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// How it bears on the next run.
+    /// The effect on the next run.
     pub outcome: Outcome,
-    /// What was looked at: a cluster, a tool, a destination.
+    /// The checked object: a cluster, a tool, a destination.
     pub subject: String,
-    /// What was found.
+    /// The result of the check.
     pub message: String,
-    /// The way out, where something is amiss.
+    /// The hint, if there is a problem.
     pub remedy: Option<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// Creates a finding without a problem.
     pub fn good(subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Good, subject: subject.into(), message: message.into(), remedy: None }
     }
 
-    /// Not as good as it looks.
+    /// Creates a warning.
     pub fn warning(subject: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         let remedy = Some(remedy.into());
         Self { outcome: Outcome::Warning, subject: subject.into(), message: message.into(), remedy }
     }
 
-    /// A run will fail because of `error`.
+    /// Creates the finding that `error` will fail a run.
     pub fn failed(subject: impl Into<String>, error: &crate::error::Error) -> Self {
         let remedy = error.remedy().map(str::to_owned);
         Self { outcome: Outcome::Failed, subject: subject.into(), message: error.chain(), remedy }

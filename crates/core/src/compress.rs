@@ -1,6 +1,8 @@
-//! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the format that `zstd -d` reads.
+//! Compression between Verify and Encrypt: zstd on several threads, with its checksum, in the
+//! format of `zstd -d`.
 //!
-//! What others compressed otherwise is only undone: gzip, of which users' own scripts make much, and LZ4, which pg_dump has.
+//! Other formats are only decompressed: gzip, which many users' scripts write, and LZ4, which
+//! pg_dump offers.
 
 mod gzip;
 mod level;
@@ -19,25 +21,26 @@ pub use gzip::gunzip;
 pub use level::{Effort, Level};
 pub use lz4::unlz4;
 
-/// What one thread compresses at a time. It bounds what the threads hold, whatever the level says: about three times as much each.
+/// The number of bytes that one thread compresses at a time. This bounds the memory of each thread
+/// to about three times as much at any level.
 const JOB_BYTES: u32 = 2 << 20;
 
-/// How the pipeline compresses what a dump stage hands it.
+/// The compression of a dump in the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all: the dump is to stay as it is, or is compressed already.
+    /// No compression: the dump must stay as it is, or is already compressed.
     None,
-    /// As one zstd stream with a checksum.
+    /// One zstd stream with a checksum.
     Zstd {
-        /// How hard it tries.
+        /// The compression level.
         level: Level,
-        /// Threads that compress; 0 and 1 both mean one.
+        /// The number of compressing threads; 0 and 1 both mean one.
         threads: u32,
     },
 }
 
 impl Compression {
-    /// What the file's name ends with: `.zst`, or nothing.
+    /// Returns the suffix of the file's name: `.zst` or nothing.
     pub fn extension(self) -> &'static str {
         match self {
             Self::None => "",
@@ -45,7 +48,8 @@ impl Compression {
         }
     }
 
-    /// Compresses `stream`; what it cost is known once that has ended cleanly, where anything was compressed.
+    /// Compresses `stream`. The statistics are known once the stream has ended cleanly, if anything
+    /// was compressed.
     pub fn compress(self, stream: ByteStream, subject: &str) -> (ByteStream, Afterword<Effort>) {
         let effort = Afterword::new();
         let Self::Zstd { level, threads } = self else {
@@ -64,7 +68,8 @@ impl Compression {
     }
 }
 
-/// Compresses all that `reader` gives as one frame with a checksum. `retune` hears of each chunk, and may change the level.
+/// Compresses the input as one frame with a checksum. Calls `retune` after each chunk, which may
+/// return a new level.
 fn encode(
     reader: &mut StreamReader,
     writer: &mut StreamWriter,
@@ -81,7 +86,8 @@ fn encode(
     };
     let mut encoder = zstd::Encoder::new(writer, level)?;
     encoder.include_checksum(true)?;
-    // Even a single one takes turns with the reader; and only of them does zstd let the level change on the way.
+    // Even one worker runs in parallel with the reader, and zstd allows a level change only with
+    // workers.
     encoder.multithread(threads.max(1))?;
     encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
     loop {
@@ -101,15 +107,15 @@ fn encode(
     Ok(clock(reader, writer))
 }
 
-/// Undoes zstd. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Kind::Corrupt`].
+/// Decompresses zstd. A truncated stream or a wrong checksum is an error of kind [`Kind::Corrupt`].
 pub fn decompress(stream: ByteStream, subject: &str) -> ByteStream {
-    stream::transform(stream, damaged(subject, "not a whole zstd stream"), |reader, writer| {
+    stream::transform(stream, damaged(subject, "incomplete or damaged zstd stream"), |reader, writer| {
         let mut decoder = zstd::Decoder::with_buffer(reader)?;
         writer.pour(&mut decoder)
     })
 }
 
-/// What a decoder's error says of the stream.
+/// Returns the mapping of a decoder's error.
 fn damaged(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error + Send + 'static {
     let subject = subject.to_owned();
     move |error| {
@@ -117,9 +123,9 @@ fn damaged(subject: &str, what: &'static str) -> impl FnOnce(io::Error) -> Error
     }
 }
 
-/// The error of what goes on behind its end.
+/// Returns the error of data after the end of a stream.
 fn surplus(subject: &str, what: &str) -> io::Error {
-    let message = format!("something else follows the end of the {what}");
+    let message = format!("unexpected data after the end of the {what}");
     Error::new(Stage::Compress, Kind::Corrupt, subject, message).into()
 }
 

@@ -1,7 +1,7 @@
-//! Secrets that the service manager hands over: `credential:NAME` in the place of a file's path.
+//! Credentials passed by the service manager: `credential:NAME` in place of a file's path.
 //!
-//! systemd puts what `LoadCredential=NAME:…` names into a directory that only the unit can read, and names the directory in
-//! `CREDENTIALS_DIRECTORY`.
+//! systemd copies the files named by `LoadCredential=NAME:…` into a directory that only the unit
+//! can read, and passes the directory in `CREDENTIALS_DIRECTORY`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use crate::{Error, Kind, Result, Stage};
 /// The prefix of a path that names a credential.
 const PREFIX: &str = "credential:";
 
-/// Returns the file that a setting means: a credential's, or the path itself.
+/// Returns the file that a setting refers to: a credential, or the path itself.
 ///
 /// # Errors
 ///
-/// Fails if the credential's name leads elsewhere, or if the service manager handed over none.
+/// Fails if the name is not that of a credential, or if the service manager passed no credentials.
 pub fn file(setting: &Path) -> Result<PathBuf> {
     resolve(setting, std::env::var_os("CREDENTIALS_DIRECTORY"))
 }
 
-/// Returns the same as [`file()`], where a file is set at all.
+/// Returns the same as [`file()`], if a file is set.
 ///
 /// # Errors
 ///
-/// Fails where [`file()`] does.
+/// Fails in the same cases as [`file()`].
 pub fn optional(setting: Option<&PathBuf>) -> Result<Option<PathBuf>> {
     setting.map(|setting| file(setting)).transpose()
 }
@@ -35,12 +35,12 @@ fn resolve(setting: &Path, directory: Option<OsString>) -> Result<PathBuf> {
     };
     let wrong = |message: &str| Error::new(Stage::Config, Kind::Usage, setting.display().to_string(), message);
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-        return Err(wrong("not the name of a credential").hint("write the name that stands in LoadCredential="));
+        return Err(wrong("invalid credential name").hint("use a name from LoadCredential="));
     }
     match directory.filter(|directory| !directory.is_empty()) {
         Some(directory) => Ok(PathBuf::from(directory).join(name)),
-        None => Err(wrong("the service manager handed over no credentials: CREDENTIALS_DIRECTORY is not set")
-            .hint(format!("add LoadCredential={name}:/path/to/it to the unit, or write the path of a file instead"))),
+        None => Err(wrong("the service manager passed no credentials: CREDENTIALS_DIRECTORY is not set")
+            .hint(format!("add LoadCredential={name}:/path/to/it to the unit, or set the path of a file"))),
     }
 }
 

@@ -1,22 +1,22 @@
-//! The names that files bear in a destination until they are whole: hidden, and nobody else's.
+//! The names of temporary files in a destination: hidden and unique.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use crate::key::Key;
 
-/// How they begin: names that begin with a dot are no keys, so nobody lists them.
+/// The prefix of a temporary name. A name that begins with a dot is not a key, so listings omit it.
 pub const PREFIX: &str = ".longshore-";
-/// How they end.
+/// The suffix of a temporary name.
 pub const SUFFIX: &str = ".partial";
 
-/// A name in a folder, `""` at the top, that nobody else has.
+/// Returns a unique temporary name in a folder, or at the top for `""`.
 pub fn name(folder: &str) -> String {
     let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
     let slash = if folder.is_empty() { "" } else { "/" };
     format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
 }
 
-/// Whether it is such a name, in a folder that a key may be in.
+/// Returns true for a temporary name in a valid folder.
 pub fn is_draft(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').map_or((None, name), |(folder, file)| (Some(folder), file));
     let inside = file.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));

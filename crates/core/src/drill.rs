@@ -1,4 +1,4 @@
-//! Restore drills: what one found, as it is recorded beside the backup that it proves.
+//! Restore drills: the result of a drill, recorded beside the backup.
 
 use std::fmt;
 
@@ -13,62 +13,66 @@ use crate::pipeline::seal_json;
 use crate::stage::{Encrypt, Ship, Store};
 use crate::stream::{collect, from_bytes};
 
-/// The record of one drill of one backup. It is the mark `drilled` or `damaged` beside the backup; 0.1.0 wrote `unrestorable`, too.
+/// The record of one drill of one backup, stored as the mark `drilled` or `damaged` beside the
+/// backup; 0.1.0 also wrote `unrestorable`.
 ///
-/// It holds what a [`Mark`](crate::mark::Mark) holds, and more, so that whoever only reads marks reads it, too.
+/// The record contains all fields of a [`Mark`](crate::mark::Mark), so it can be read as one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drill {
-    /// The version of Longshore that wrote it.
+    /// The version of Longshore that wrote the record.
     pub longshore: String,
-    /// Who ran it: a user and a host.
+    /// The author: a user and a host.
     pub by: String,
-    /// What was found, if anything, in words.
+    /// The finding, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
     /// The backup.
     pub backup: BackupName,
-    /// The destination that it was taken from.
+    /// The destination that the backup was restored from.
     pub destination: String,
-    /// When it began.
+    /// The beginning of the drill.
     pub started: DateTime<Utc>,
-    /// When the last answer was there.
+    /// The end of the last comparison or query.
     pub finished: DateTime<Utc>,
-    /// What it proved.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Where it was restored to, in words.
+    /// A description of the drill's cluster.
     pub scratch: String,
-    /// The programs that were used.
+    /// The programs used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<Tool>,
-    /// What took how long, in its order.
+    /// The phases of the drill and their durations, in order.
     pub phases: Vec<Phase>,
-    /// How many things were compared.
+    /// The number of comparisons.
     pub compared: u64,
-    /// How many of them were not as recorded.
+    /// The number of differences.
     pub different: u64,
-    /// All comparisons. Where the backup is sealed, they travel sealed beside the record, since they name tables.
+    /// All comparisons. With encryption they are in an encrypted file beside the record instead,
+    /// since they name tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub comparisons: Vec<Comparison>,
-    /// The owner's own questions. Where the backup is sealed, they travel with the comparisons.
+    /// The results of configured assertion queries. With encryption they are stored with the
+    /// comparisons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,
 }
 
-/// What of a drill names the plaintext's own: it travels sealed where the backup is.
+/// The confidential part of a drill's record, encrypted if the backup is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// All comparisons.
     pub comparisons: Vec<Comparison>,
-    /// The owner's own questions.
+    /// The results of configured assertion queries.
     pub answers: Vec<Answer>,
 }
 
 impl Drill {
-    /// The most bytes that a record may have.
+    /// The maximum size of a record in bytes.
     const MAX_BYTES: usize = 64 << 20;
 
-    /// Puts the record beside the backup as a mark, `time` being no earlier than those that lie there. Where something seals,
-    /// what names the plaintext's own lies sealed beside it. A drill that proved nothing leaves nothing.
+    /// Stores the record beside the backup as a mark. `time` must not be earlier than the existing
+    /// marks. With `encrypt`, the confidential part is stored in an encrypted file beside the mark.
+    /// A drill without a result stores nothing.
     pub async fn put(
         &self,
         store: &dyn Ship,
@@ -89,20 +93,20 @@ impl Drill {
             Error::new(Stage::Catalog, Kind::Failed, self.backup.as_str(), "cannot write the record").because(error)
         })?;
         let (extension, sealed) = seal_json(Some(encrypt), &record, self.backup.as_str()).await?;
-        // The mark claims its second for both.
+        // The mark reserves its second for both files.
         let name = mark::put(&open, store, name).await?;
         store.ship(&name.details(extension)?, from_bytes(sealed)).await?;
         Ok(Some(name))
     }
 
-    /// What anyone may see, and what only the plaintext's owner may.
+    /// Splits the record into the public and the confidential part.
     pub fn parted(mut self) -> (Self, Details) {
         let comparisons = std::mem::take(&mut self.comparisons);
         let answers = std::mem::take(&mut self.answers);
         (self, Details { comparisons, answers })
     }
 
-    /// Reads the record that a mark is.
+    /// Fetches and parses the record in a mark.
     pub async fn get(store: &dyn Store, name: &MarkName) -> Result<Self> {
         let key = name.key()?;
         let bytes = collect(store.fetch(&key, None).await?, Self::MAX_BYTES, Stage::Catalog, key.as_str()).await?;
@@ -111,7 +115,7 @@ impl Drill {
         })
     }
 
-    /// What could not be compared, and why.
+    /// Returns the comparisons that were not possible, each with the reason.
     pub fn not_compared(&self) -> impl Iterator<Item = (&Comparison, &str)> {
         self.comparisons.iter().filter_map(|comparison| match &comparison.outcome {
             Compared::Not(reason) => Some((comparison, reason.as_str())),
@@ -119,67 +123,69 @@ impl Drill {
         })
     }
 
-    /// How long it takes to have the data back: all phases but those that only prove it, in seconds.
+    /// Returns the time to restore the data, in seconds: the sum of all phases except those that
+    /// only verify.
     pub fn restore_seconds(&self) -> f64 {
-        // A sum of nothing would be -0.
+        // A plain sum of an empty list would be -0.
         self.phases.iter().filter(|phase| phase.restores).fold(0.0, |sum, phase| sum + phase.seconds)
     }
 }
 
-/// What a drill proved.
+/// The verdict of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The backup can be restored, and is what was dumped.
+    /// The backup can be restored, and equals the dumped data.
     Good,
-    /// The backup is not good: its bytes, its rows, or a constraint that it was dumped with.
+    /// The backup is damaged: its bytes, its rows, or a constraint that its rows violate.
     Damaged,
-    /// The backup could not be restored, or differed, for its own sake or the place's. Only 0.1.0 wrote this.
+    /// The restore failed or differed, because of the backup or of the drill's cluster. Only 0.1.0
+    /// wrote this verdict.
     Unrestorable,
-    /// Nothing: something else than the backup stood in the way, or may have.
+    /// No verdict: the drill failed, possibly for a reason other than the backup.
     #[serde(alias = "unfit")]
     NotDrilled,
 }
 
-/// A part of a drill or a restore, and how long it took.
+/// A part of a drill or a restore, and its duration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// What was done, such as `fetch`, `decrypt`, `restore`, `index`, `analyze`, `compare`.
+    /// The name, such as `fetch`, `decrypt`, `restore`, `index`, `analyze`, `compare`.
     pub name: String,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Whether a restore in earnest would have to do it, too.
+    /// True if a real restore includes this phase.
     pub restores: bool,
 }
 
-/// One thing that was held against what was recorded.
+/// A comparison of a restored object with its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// What it is, such as `table public.orders`, `sequence public.orders_id_seq`, `large objects`.
+    /// The object, such as `table public.orders`, `sequence public.orders_id_seq`, `large objects`.
     pub subject: String,
-    /// What was looked at, such as `rows`, `content`, `value`, `presence`.
+    /// The compared aspect, such as `rows`, `content`, `value`, `presence`.
     pub aspect: String,
-    /// What was recorded, where anything was.
+    /// The recorded value, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// What was found, where anything was.
+    /// The restored value, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// What follows.
+    /// The outcome.
     pub outcome: Compared,
 }
 
-/// What follows from a comparison.
+/// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compared {
-    /// It is as recorded.
+    /// The value is as recorded.
     Same,
-    /// It is not.
+    /// The value differs.
     Different,
-    /// It is not, and need not be, for this reason.
+    /// The value differs, but may, for this reason.
     Expected(String),
-    /// It cannot be compared, for this reason.
+    /// The value cannot be compared, for this reason.
     Not(String),
 }
 
@@ -191,10 +197,10 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The error of a backup whose content differs from the record of its dump. Its causes name the
-/// differences, and so tables.
+/// Returns the error of a backup whose content differs from the record of its dump. Its cause lists
+/// the differences, and thus names tables.
 pub fn differs(subject: &str, differences: &[Comparison]) -> Error {
-    /// More lines than a person reads.
+    /// The maximum number of differences in the error.
     const MOST: usize = 20;
     let count = differences.len();
     let shown = if count == 1 { "1 difference".to_owned() } else { format!("{count} differences") };
@@ -202,21 +208,21 @@ pub fn differs(subject: &str, differences: &[Comparison]) -> Error {
     if count > MOST {
         lines.push(format!("and {} more", count - MOST));
     }
-    let message = format!("not as recorded while it was dumped: {shown}");
+    let message = format!("the content differs from the record of the dump: {shown}");
     Error::new(Stage::Verify, Kind::Corrupt, subject, message).because(lines.join("\n"))
 }
 
-/// What came of one of the owner's own questions.
+/// The result of a configured assertion query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The database that was asked.
+    /// The queried database.
     pub database: String,
-    /// The question.
+    /// The query.
     pub query: String,
-    /// What it must answer, in words.
+    /// The expected result.
     pub expected: String,
-    /// What it answered; the error where it failed.
+    /// The actual result, or the error.
     pub found: String,
-    /// Whether that is good.
+    /// True if the result is as expected.
     pub good: bool,
 }

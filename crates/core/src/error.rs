@@ -1,4 +1,5 @@
-//! One error for all stages: a kind for the caller, a subject for the operator, a source for the debugger.
+//! The error type of all stages: a kind for the caller, a subject for the operator, a source for
+//! debugging.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,34 +7,34 @@ use std::sync::Arc;
 
 use crate::sqlstate::SqlState;
 
-/// Where in the work an error arose.
+/// The stage in which an error occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The configuration, or what it names.
+    /// The configuration, or a file that it names.
     Config,
-    /// Asking a server.
+    /// Queries to a server.
     Connect,
-    /// Reading from the database.
+    /// Reading a database.
     Dump,
-    /// Judging bytes.
+    /// Verification of a dump.
     Verify,
-    /// Compressing or decompressing.
+    /// Compression or decompression.
     Compress,
-    /// Sealing.
+    /// Encryption.
     Encrypt,
-    /// Opening what was sealed.
+    /// Decryption.
     Decrypt,
-    /// Writing to, or reading from, a destination.
+    /// Writing to or reading from a destination.
     Ship,
-    /// Reading a destination's manifests.
+    /// Reading the manifests of a destination.
     Catalog,
-    /// Keeping and removing by policy.
+    /// Retention.
     Retention,
-    /// Bringing a backup back into a cluster.
+    /// Restoring a backup into a cluster.
     Restore,
-    /// Making a place for a drill, and asking what was restored there.
+    /// Creating a cluster for a drill, and comparing the restored database.
     Drill,
-    /// Being the only one at work.
+    /// Exclusive locks.
     Lock,
 }
 
@@ -57,31 +58,31 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a caller may decide by.
+/// The kind of an error, by which a caller decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What was asked for is written wrongly or cannot work as configured.
+    /// The request or the configuration is invalid.
     Usage,
-    /// There is nothing by that name.
+    /// The named object does not exist.
     NotFound,
-    /// There is something by that name, and nothing is ever overwritten.
+    /// The named object exists, and objects are never overwritten.
     AlreadyExists,
-    /// The credentials or permissions at hand do not suffice.
+    /// The credentials or permissions do not suffice.
     Denied,
-    /// It may work later: a connection, a timeout, a server that is down.
+    /// A temporary failure: a connection, a timeout, a server that is down.
     Unavailable,
-    /// Bytes are not what they were or what they must be.
+    /// Bytes differ from the recorded or the expected ones.
     Corrupt,
-    /// Another process holds what this one needs.
+    /// Another process holds the lock.
     Locked,
-    /// A safety rule forbids it.
+    /// A safety rule forbids the operation.
     Refused,
-    /// Everything else that went wrong.
+    /// Any other failure.
     Failed,
 }
 
 impl Kind {
-    /// The word for it in records.
+    /// Returns the kind's name in records.
     pub fn word(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -97,7 +98,8 @@ impl Kind {
     }
 }
 
-/// An error of one layer. `Display` shows this layer alone; whoever talks to a person prints the chain and the hint.
+/// An error of one layer. `Display` shows only this layer; user interfaces print the chain and the
+/// hint.
 #[derive(Debug, Clone)]
 pub struct Error {
     stage: Stage,
@@ -109,16 +111,16 @@ pub struct Error {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// The result of everything that can fail here.
+/// The result of fallible operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error about `subject` (a database, a destination, a key, a file: what the operator would look for).
+    /// Creates an error about `subject` (a database, a destination, a key, a file).
     pub fn new(stage: Stage, kind: Kind, subject: impl Into<String>, message: impl Into<String>) -> Self {
         Self { stage, kind, subject: subject.into(), message: message.into(), hint: None, sqlstate: None, source: None }
     }
 
-    /// An error whose kind follows from an I/O error.
+    /// Creates an error whose kind follows from an I/O error.
     pub fn io(stage: Stage, subject: impl Into<String>, message: impl Into<String>, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match source.kind() {
@@ -131,60 +133,60 @@ impl Error {
         Self::new(stage, kind, subject, message).because(source)
     }
 
-    /// The same about another subject: a name that the operator knows.
+    /// Returns the error with another subject, one that the operator knows.
     #[must_use]
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         self.subject = subject.into();
         self
     }
 
-    /// The way out, shown on a line of its own.
+    /// Sets the hint, which is shown on a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The code that a server gave.
+    /// Sets the error code of a server.
     #[must_use]
     pub fn code(mut self, sqlstate: SqlState) -> Self {
         self.sqlstate = Some(sqlstate);
         self
     }
 
-    /// The error beneath this one.
+    /// Sets the cause of the error.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// Where it arose.
+    /// Returns the stage in which the error occurred.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// What a caller may decide by.
+    /// Returns the kind, by which a caller decides.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What it is about.
+    /// Returns the subject of the error.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The way out, where one is known.
+    /// Returns the hint, if any.
     pub fn remedy(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The code that a server gave, where it was a server that failed.
+    /// Returns the server's error code, if a server reported the error.
     pub fn sqlstate(&self) -> Option<SqlState> {
         self.sqlstate
     }
 
-    /// This error and all beneath it on one line, for records and logs.
+    /// Returns the messages of this error and its causes on one line, for records and logs.
     pub fn chain(&self) -> String {
         let mut line = self.to_string();
         let mut next = self.source();
@@ -213,8 +215,8 @@ impl StdError for Error {
     }
 }
 
-/// A name as it may be shown: control characters are escaped, so that no name can break a line or drive a terminal, and so is what is
-/// not seen or turns around what is seen, so that no name looks like another.
+/// Escapes a name for display: control characters, so that no name can break a line or control a
+/// terminal, and invisible or reordering characters, so that no name looks like another.
 pub fn printable(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for char in name.chars() {
@@ -227,7 +229,8 @@ pub fn printable(name: &str) -> String {
     shown
 }
 
-/// Whether a character only changes how others are shown: directions of writing, joints, marks, tags.
+/// Returns true for a character that only affects the display of others: text direction, joiners,
+/// marks, tags.
 fn is_hidden(char: char) -> bool {
     matches!(
         char,
@@ -236,7 +239,7 @@ fn is_hidden(char: char) -> bool {
     )
 }
 
-/// Carries an [`Error`] through interfaces that only know [`std::io::Error`].
+/// Carries an [`Error`] through interfaces that use [`std::io::Error`].
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         std::io::Error::other(error)
@@ -244,7 +247,7 @@ impl From<Error> for std::io::Error {
 }
 
 impl Error {
-    /// Takes the [`Error`] out that was carried through an I/O interface, if that is what `error` holds.
+    /// Returns the [`Error`] that `error` carries, if any.
     pub fn carried_by(error: &std::io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }

@@ -1,4 +1,5 @@
-//! One read, many readers: the ciphertext goes to every destination through bounded buffers.
+//! Distribution of one stream to many readers: the ciphertext is sent to every destination through
+//! bounded buffers.
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -6,10 +7,12 @@ use futures_util::future::join_all;
 use crate::error::Error;
 use crate::stream::{self, Afterword, ByteStream, Feeder};
 
-/// Copies `source` to `count` streams, no faster than the slowest reader takes it. Each branch carries the source's end or error.
+/// Copies `source` to `count` streams, at the pace of the slowest reader. Each branch carries the
+/// end or error of the source.
 ///
-/// A branch that is dropped is left out from then on and hinders nobody; when all are dropped, so is the source. If the
-/// source itself failed, the afterword tells, so that its error is told apart from a destination's.
+/// A dropped branch is skipped from then on and does not affect the others; dropping all branches
+/// drops the source. The afterword contains the error of the source, if it failed, which
+/// distinguishes it from the error of a destination.
 pub fn fan_out(source: ByteStream, count: usize) -> (Vec<ByteStream>, Afterword<Error>) {
     let (feeders, branches): (Vec<_>, Vec<_>) = (0..count).map(|_| stream::channel()).unzip();
     let failure = Afterword::new();
@@ -31,7 +34,7 @@ async fn drive(mut source: ByteStream, mut feeders: Vec<Feeder>, failure: Afterw
             }
             Some(Err(error)) => {
                 failure.set(error.clone());
-                // A branch that has gone needs no error.
+                // The send fails only for a branch that was dropped.
                 join_all(feeders.drain(..).map(|feeder| feeder.fail(error.clone()))).await;
             }
             None => {

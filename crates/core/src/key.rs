@@ -1,10 +1,10 @@
-//! Names in a destination: dated, in UTC, and never able to climb out of it.
+//! Names in a destination: dated, in UTC, and confined to the destination.
 //!
 //! ```text
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age    the artifact
-//! <cluster>/<subject>/<subject>-2026-06-07_091500.details.json.age  what Verify found, sealed, where there is any
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.details.json.age  encrypted details
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.json            its manifest
-//! RESTORE.md                                                      how to undo these by hand
+//! RESTORE.md                                                      how to restore by hand
 //! ```
 
 use std::fmt;
@@ -17,45 +17,47 @@ use crate::error::{Error, Kind, Result, Stage};
 use crate::manifest::Format;
 use crate::mark::MarkName;
 
-/// The most bytes a key may have; object stores allow 1,024.
+/// The maximum length of a key in bytes; object stores allow 1,024.
 const MAX_KEY_BYTES: usize = 900;
 
-/// The key of the page that says how to restore by hand: it lies in every destination and belongs to no backup.
+/// The key of the page that describes a restore by hand. Every destination contains it, and it
+/// belongs to no backup.
 pub const PAGE: &str = "RESTORE.md";
 
-/// The name of something in a destination: segments of `A-Za-z0-9._%-` that do not begin with a dot, joined by slashes.
+/// The name of an object in a destination: segments of `A-Za-z0-9._%-` that do not begin with a
+/// dot, joined by slashes.
 ///
-/// No key is absolute, empty, or has a way up, so none can leave its destination; and none meets the names that begin with a dot, which
-/// destinations keep for themselves.
+/// A key is neither absolute nor empty and cannot refer to a parent, so it cannot leave its
+/// destination. Names that begin with a dot are reserved for the destination's own files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Key(String);
 
 impl Key {
-    /// Takes `text` as a key if it is one.
+    /// Parses a key.
     pub fn parse(text: &str) -> Result<Self> {
         let sound = |segment: &[u8]| {
             !matches!(segment, [] | [b'.', ..]) && segment.iter().all(|&byte| plain(byte) || byte == b'%')
         };
         if text.len() > MAX_KEY_BYTES || !text.as_bytes().split(|&byte| byte == b'/').all(sound) {
-            let message = "not a key: it must be segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
+            let message = "invalid key: expected segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
             return Err(Error::new(Stage::Ship, Kind::Usage, text, message));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The last segment.
+    /// Returns the last segment.
     pub fn file_name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
-    /// All but the last segment: `""` at the top.
+    /// Returns all but the last segment, or `""` at the top.
     pub fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
@@ -85,8 +87,8 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash, so that two names never meet and
-/// every name is a segment of a [`Key`].
+/// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash. Different names
+/// remain different, and the result is a segment of a [`Key`].
 pub fn encode_name(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for (place, byte) in name.bytes().enumerate() {
@@ -96,7 +98,8 @@ pub fn encode_name(name: &str) -> String {
     text
 }
 
-/// Percent-encodes the first byte too, for a name that would otherwise be one of our own words.
+/// Encodes a name as [`encode_name`] does, and its first byte in any case, for a name that is also
+/// a reserved word.
 pub fn encode_name_apart(name: &str) -> String {
     match name.as_bytes() {
         [first, ..] if first.is_ascii() => encode_byte(*first) + &encode_name(&name[1..]),
@@ -108,24 +111,24 @@ fn encode_byte(byte: u8) -> String {
     format!("%{byte:02X}")
 }
 
-/// The one time that all artifacts of a run carry, in UTC, to the second.
+/// The time that all artifacts of a run share, in UTC, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamp(DateTime<Utc>);
 
-/// How a stamp stands in a name, a zero for each digit.
+/// The form of a stamp in a name, with a zero for each digit.
 const STAMP_FORM: &str = "0000-00-00_000000";
 
 impl Stamp {
-    /// The stamp of a moment; what is below the second is cut off.
+    /// Creates the stamp of a time, truncated to the second.
     pub fn new(time: DateTime<Utc>) -> Self {
         Self(time.trunc_subsecs(0))
     }
 
-    /// Reads a stamp as it stands in a name, such as `2026-06-07_091500`.
+    /// Parses a stamp in the form used in names, such as `2026-06-07_091500`.
     pub fn parse(text: &str) -> Option<Self> {
         let in_form = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
-        // Whatever a parser is lenient about would make two names of one time.
+        // A lenient parser would accept two names for one time.
         if text.len() != STAMP_FORM.len() || !text.bytes().zip(STAMP_FORM.bytes()).all(in_form) {
             return None;
         }
@@ -136,7 +139,7 @@ impl Stamp {
         Some(Self(time.and_utc()))
     }
 
-    /// The moment.
+    /// Returns the time.
     pub fn time(self) -> DateTime<Utc> {
         self.0
     }
@@ -150,25 +153,27 @@ impl fmt::Display for Stamp {
     }
 }
 
-/// What the keys of one backup begin with: `<cluster>/<subject>/<subject>-<stamp>`. It names the backup for people, too.
+/// The common prefix of the keys of one backup: `<cluster>/<subject>/<subject>-<stamp>`. Also the
+/// backup's name for users.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BackupName(Key);
 
-/// The end of a manifest's key.
+/// The suffix of a manifest's key.
 const MANIFEST: &str = ".json";
-/// The end, before the encryption's, of the key of sealed details.
+/// The suffix of the key of details, before the suffix of the encryption.
 const DETAILS: &str = ".details.json";
 
 impl BackupName {
-    /// The name of the backup of `subject` (as a segment: see [`encode_name`]) in `cluster`, made at `stamp`.
+    /// Creates the name of the backup of `subject` (a segment: see [`encode_name`]) in `cluster` at
+    /// `stamp`.
     pub fn new(cluster: &str, subject: &str, stamp: Stamp) -> Result<Self> {
         Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{stamp}", encode_name(cluster)))?))
     }
 
-    /// The name of the backup whose manifest has this key, if it is a manifest's. Other files that end alike are strangers: a
-    /// note that somebody left beside the backups is no damaged manifest.
+    /// Returns the name of the backup whose manifest has this key. Returns `None` for other files
+    /// with the same suffix, such as a user's notes.
     pub fn of_manifest(key: &Key) -> Option<Self> {
         let name = key.as_str().strip_suffix(MANIFEST)?;
         let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
@@ -176,8 +181,8 @@ impl BackupName {
         Some(Self(Key::parse(name).ok()?))
     }
 
-    /// The name of the backup that a file belongs to, if it is called as an artifact, details or a mark are. Other files that begin
-    /// alike are strangers.
+    /// Returns the name of the backup that a file belongs to, if its name is that of an artifact,
+    /// details or a mark. Returns `None` for other files with the same prefix.
     pub fn of_file(key: &Key) -> Option<Self> {
         let [_, subject, file] = <[&str; 3]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?;
         let (stamp, extension) = file.strip_prefix(subject)?.strip_prefix('-')?.split_once('.')?;
@@ -193,42 +198,43 @@ impl BackupName {
         sound.then(|| Self(Key(format!("{}/{subject}-{stamp}", key.folder()))))
     }
 
-    /// What a file is called that another program made and that was adopted: its whole key. Nothing else is made of such a name.
+    /// Returns the name of an adopted file, made by another program: its whole key. No other keys
+    /// are derived from such a name.
     pub(crate) fn of_adopted(key: &Key) -> Self {
         Self(key.clone())
     }
 
-    /// The key of the artifact, which ends with `extension`, such as `.dump.zst.age`.
+    /// Returns the key of the artifact, given its suffix, such as `.dump.zst.age`.
     pub fn artifact(&self, extension: &str) -> Result<Key> {
         Key::parse(&format!("{}{extension}", self.0))
     }
 
-    /// The key of the manifest.
+    /// Returns the key of the manifest.
     pub fn manifest(&self) -> Key {
         Key(format!("{}{MANIFEST}", self.0))
     }
 
-    /// The key of the details; `extension` is the encryption's.
+    /// Returns the key of the details, given the suffix of the encryption.
     pub fn details(&self, extension: &str) -> Result<Key> {
         Key::parse(&format!("{}{DETAILS}{extension}", self.0))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The name without its folder.
+    /// Returns the name without its folder.
     pub fn file_name(&self) -> &str {
         self.0.file_name()
     }
 
-    /// The folder of all backups of its subject.
+    /// Returns the folder of all backups of the same subject.
     pub fn folder(&self) -> &str {
         self.0.folder()
     }
 
-    /// The time of its run; `None` for a file that was adopted.
+    /// Returns the time of the run, or `None` for an adopted file.
     pub fn time(&self) -> Option<Stamp> {
         let name = self.file_name();
         Stamp::parse(name.get(name.len().checked_sub(STAMP_FORM.len())?..)?)

@@ -1,45 +1,47 @@
-//! Entries of a backup that a restore could not make, although the data is there.
+//! Entries of a backup that a restore could not create, although the data was restored.
 
 use serde::{Deserialize, Serialize};
 
-/// Under which key of a record's details [`Restore::brings`](crate::stage::Restore::brings) lists the lines of what was left out, so
-/// that a comparison skips them.
+/// The key in the record's details under which [`Restore::brings`](crate::stage::Restore::brings)
+/// lists the lines of failed entries, so that a comparison skips them.
 pub const DETAILS: &str = "left_out";
 
-/// An entry of a backup that failed after the data was restored, and did not undo it.
+/// An entry of a backup that failed after the data was restored, without failing the restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Its line in the archive's list, as `pg_restore --list` prints it: `217; 0 16390 MATERIALIZED VIEW DATA public mv app`.
+    /// The entry's line in the archive's list, as printed by `pg_restore --list`: `217; 0 16390
+    /// MATERIALIZED VIEW DATA public mv app`.
     pub line: String,
-    /// Its weight.
+    /// The severity of the failure.
     pub nature: Nature,
-    /// The reason, in the server's words.
+    /// The server's error message.
     pub why: String,
-    /// The server's error code, such as `42501`, where it answered.
+    /// The server's error code, such as `42501`, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sqlstate: Option<String>,
-    /// The SQL, or the way, that makes it later.
+    /// The SQL or the instructions to create the entry later.
     pub command: String,
 }
 
-/// Weight of an entry that was left out.
+/// The severity of a failed entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nature {
-    /// It is derived from the data, or needs more rights: a refreshed view, a publication, a privilege, a comment.
+    /// The entry is derived from the data, or needs more privileges: a refreshed view, a
+    /// publication, a privilege, a comment.
     Derived,
-    /// It is a part of the tables: an index, a constraint, a trigger, a policy. A constraint that fails with a code of class 23 is
-    /// violated by the restored rows.
+    /// The entry is a part of the tables: an index, a constraint, a trigger, a policy. An error
+    /// code of class 23 means that the restored rows violate a constraint.
     Structural,
 }
 
 impl LeftOut {
-    /// The entry without its numbers: `MATERIALIZED VIEW DATA public mv app`.
+    /// Returns the entry without its numbers: `MATERIALIZED VIEW DATA public mv app`.
     pub fn entry(&self) -> &str {
         self.line.splitn(4, ' ').nth(3).unwrap_or(&self.line)
     }
 
-    /// Whether the restored rows violate a constraint that they were dumped with.
+    /// Returns true if the restored rows violate a constraint of the backup.
     pub fn is_violation(&self) -> bool {
         self.nature == Nature::Structural && self.sqlstate.as_deref().is_some_and(|code| code.starts_with("23"))
     }

@@ -1,36 +1,39 @@
-//! What a backup is: the stages it passes, the streams between them, and the record it leaves.
+//! The core of Longshore: the stages that a backup passes, the streams between the stages, and the
+//! records of a backup.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`stage`] | the joints: Dump, Verify, Encrypt, Decrypt, Ship, Store, Restore, Scratch, Examine |
-//! | [`survey`] | what a run would copy, leave out and need |
+//! | [`stage`] | the traits of the stages, such as Dump, Verify, Encrypt, Ship and Restore |
+//! | [`survey`] | the subjects, exclusions and requirements of a run |
 //! | [`standby`] | pausing the replay of a standby, and its conflicts |
-//! | [`stream`] | the stream between stages and its promise, with adapters |
-//! | [`meter`], [`compress`], [`fan_out`] | what happens to bytes between the joints |
-//! | [`progress`] | how far it is, for whoever watches |
-//! | [`pipeline`] | stages composed: a backup outward, a fetch homeward |
-//! | [`subject`], [`key`], [`manifest`], [`catalog`] | what is backed up, where it lies, its record, and all records of a destination |
-//! | [`source`] | what is recorded of a database that is dumped, besides its bytes |
-//! | [`provenance`] | the backup that details and archives say they are of |
-//! | [`adopt`] | dated files of other programs, taken for backups by their names |
-//! | [`root`] | the directory that a destination is, and why one is refused |
-//! | [`draft`] | what files are called until they are whole |
-//! | [`aftercare`] | what is ended or taken back at a destination when nobody waits for it any more |
-//! | [`mark`] | what became known of a backup since: held, verified, damaged |
+//! | [`stream`] | the stream between stages: its contract and its adapters |
+//! | [`meter`], [`compress`], [`fan_out`] | processing of the bytes between the stages |
+//! | [`progress`] | progress events |
+//! | [`pipeline`] | composed stages: back up, fetch and copy |
+//! | [`subject`], [`key`] | the subject of a backup, and its place in a destination |
+//! | [`manifest`], [`catalog`] | the record of a backup, and all records of a destination |
+//! | [`source`] | the properties recorded of a dumped database |
+//! | [`provenance`] | the backup that details and archives name |
+//! | [`adopt`] | import of dated files of other programs |
+//! | [`root`] | checks of a destination's root directory |
+//! | [`draft`] | the names of temporary files |
+//! | [`aftercare`] | cleanup at a destination that outlives its caller |
+//! | [`mark`] | later events of a backup: held, verified, damaged |
 //! | [`run_report`] | the record that each run of a verb leaves |
-//! | [`drill`] | what a restore drill found |
-//! | [`retention`] | which backups to keep, decided with reasons |
-//! | [`plugin`] | how settings become stages |
-//! | [`berth`] | a destination under the terms that its owner sets: how fast, and how long it may stall |
-//! | [`terms`] | how old a job's backups may be, and when its runs are due |
-//! | [`quantity`] | sizes and times as people write them |
-//! | [`credential`] | secrets that the service manager hands over |
-//! | [`regular_file`] | opening files where others may have put a link or a pipe |
-//! | [`check`], [`lock`], [`error`] | looking ahead, being alone, saying what went wrong |
-//! | [`sqlstate`] | the code that a server gives an error |
+//! | [`drill`] | the result of a restore drill |
+//! | [`retention`] | the backups to keep, with reasons |
+//! | [`plugin`] | the construction of stages from settings |
+//! | [`berth`] | a destination with a rate limit and a stall timeout |
+//! | [`terms`] | the maximum age of a job's backups, and the schedule of its runs |
+//! | [`quantity`] | sizes and durations in text form |
+//! | [`credential`] | secrets passed by the service manager |
+//! | [`regular_file`] | opening files, but not links or pipes |
+//! | [`check`], [`lock`], [`error`] | preflight checks, locks, errors |
+//! | [`sqlstate`] | the error codes of a server |
 //!
-//! There is no configuration format, no command line, no SDK and no child process in here.
-//! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) beside this crate's manifest describes what lies in a destination.
+//! This crate contains no configuration format, no command line, no SDK and no child process.
+//! [`FORMAT.md`](https://docs.rs/crate/longshore-core/latest/source/FORMAT.md) describes the
+//! contents of a destination.
 
 pub mod adopt;
 pub mod aftercare;

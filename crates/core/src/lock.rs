@@ -1,4 +1,5 @@
-//! Being the only one at work. A lock is held by an open file, not by a file's existence, so it ends with its process.
+//! Exclusive locks. A lock belongs to an open file and not to the file's existence, so it ends with
+//! its process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
@@ -10,12 +11,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::error::{Error, Kind, Result, Stage, printable};
 use crate::regular_file;
 
-/// Who holds a lock: what the next one is told.
+/// The holder of a lock, for the error of other processes.
 #[derive(Debug, Clone)]
 pub struct Holder {
-    /// What it is doing, such as `run of job nightly`.
+    /// The holder's work, such as `run of job nightly`.
     pub work: String,
-    /// Since when.
+    /// The beginning of the work.
     pub since: DateTime<Utc>,
 }
 
@@ -27,20 +28,21 @@ impl Holder {
     }
 }
 
-/// A lock that is held until it is dropped.
+/// A lock, released when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    /// The lock is the open file; closing it lets go. The file itself stays: one that is removed could have two holders.
+    /// The locked, open file. Closing it releases the lock. The file is never deleted: with a
+    /// second file of this name, the lock could have two holders.
     file: File,
     name: String,
-    /// What the holder before had written, if anyone held it before.
+    /// The text of the previous holder, if any.
     pub previous: Option<String>,
 }
 
-/// The most that is read of what a holder wrote.
+/// The maximum number of bytes read of a holder's text.
 const MAX_HOLDER_BYTES: u64 = 4096;
 
-/// Takes the lock of the file at `path`, made if it is missing, or says who holds it.
+/// Acquires the lock of the file at `path`, and creates a missing file. The error names the holder.
 pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     let name = path.display().to_string();
     let failed = |message, error| Error::io(Stage::Lock, &name, message, error);
@@ -48,19 +50,19 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let unfit = |message: &str| {
         Error::new(Stage::Lock, Kind::Refused, &name, message)
-            .hint("look who put it there, and remove it; a lock is a regular file of its own")
+            .hint("find out who created it, and remove it; a lock file is a regular file with one name")
     };
     let file = regular_file::open(path, &mut options).map_err(|error| match error.kind() {
         ErrorKind::InvalidInput | ErrorKind::IsADirectory => unfit("is not a lock file").because(error),
         _ => failed("cannot open the lock file", error),
     })?;
-    // A second name could be that of any file of this user.
-    if file.metadata().map_err(|error| failed("cannot look at the lock file", error))?.nlink() > 1 {
+    // A hard link could refer to any file of this user.
+    if file.metadata().map_err(|error| failed("cannot examine the lock file", error))?.nlink() > 1 {
         return Err(unfit("is not a lock file: it has several names"));
     }
     let locked = file.try_lock();
     let mut written = Vec::new();
-    // It only says who holds the lock, so it may be anything.
+    // The text only describes the holder, so it may contain any bytes.
     if let Err(error) = (&file).take(MAX_HOLDER_BYTES).read_to_end(&mut written) {
         return Err(failed("cannot read the lock file", error));
     }
@@ -71,7 +73,7 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
             let holder = written.trim().lines().next().unwrap_or("another process");
             let holder = printable(holder);
             return Err(Error::new(Stage::Lock, Kind::Locked, name, format!("held by {holder}"))
-                .hint("wait for it to end; the lock ends with its process, so there is nothing to remove"));
+                .hint("wait for this process to end, which releases the lock; do not remove the file"));
         }
         Err(TryLockError::Error(error)) => return Err(failed("cannot lock", error)),
     }
@@ -81,7 +83,7 @@ pub fn acquire(path: &Path, holder: &Holder) -> Result<Lock> {
 }
 
 impl Lock {
-    /// Says anew who holds it.
+    /// Replaces the text that describes the holder.
     pub fn hold_as(&mut self, holder: &Holder) -> Result<()> {
         let written = self.file.set_len(0).and_then(|()| self.file.rewind());
         let written = written.and_then(|()| self.file.write_all(holder.line().as_bytes()));

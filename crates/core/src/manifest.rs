@@ -1,4 +1,5 @@
-//! Longshore's record of one backup, format 1. `FORMAT.md` tells it to people, `manifest.schema.json` to programs.
+//! Longshore's record of one backup, format 1, documented in `FORMAT.md` and
+//! `manifest.schema.json`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,91 +9,96 @@ use crate::key::{BackupName, Key, Stamp};
 use crate::meter::Digest;
 use crate::subject::Subject;
 
-/// The format that this program writes, and the newest it reads.
+/// The format that this program writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// The most bytes a manifest may have.
+/// The maximum size of a manifest in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 
-/// The record of one backup. A backup exists once its manifest does.
+/// The record of one backup. The backup exists if its manifest exists.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// The manifest's format: 1.
     pub format: u32,
-    /// The version of Longshore that wrote it.
+    /// The version of Longshore that wrote the manifest.
     pub longshore: String,
     /// The job that made the backup.
     pub job: String,
-    /// The run's id: the same for all that one run made.
+    /// The run's id, shared by all backups of the run.
     pub run: String,
-    /// How many backups the run was to make, this one included: what tells a whole run from one that failed in part.
+    /// The number of backups that the run was to make, including this one: distinguishes a complete
+    /// run from a partial one.
     pub run_backups: u32,
-    /// The run's one time, in UTC, to the second: what retention counts by and what the keys carry.
+    /// The time of the run in UTC, to the second, used by retention and in the keys.
     pub time: Stamp,
-    /// When this artifact's dump began, in UTC.
+    /// The beginning of this artifact's dump, in UTC.
     pub started: DateTime<Utc>,
-    /// When its last byte was sealed, in UTC.
+    /// The end of the dump, after the last byte was encrypted, in UTC.
     pub finished: DateTime<Utc>,
-    /// The cluster that was read.
+    /// The cluster of the backup.
     pub cluster: Cluster,
-    /// What the backup is a copy of.
+    /// The subject of the backup.
     pub subject: Subject,
-    /// What a database must be made with to take it back.
+    /// The properties with which to create the database for a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<DatabaseFacts>,
     /// The program that made the dump.
     pub tool: Tool,
-    /// The sealed bytes.
+    /// The stored artifact.
     pub artifact: Artifact,
-    /// The sealed details, where there are any.
+    /// The stored details, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<SealedFile>,
-    /// Who judged the plaintext while it was dumped. Empty: nobody did.
+    /// The verifiers that checked the plaintext during the dump. Empty if there were none.
     pub verified: Vec<Verification>,
-    /// What could not be captured, such as role passwords.
+    /// Parts of the subject that could not be captured, such as role passwords.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_captured: Vec<String>,
-    /// Parts of the cluster that no backup of the run contains, such as databases that allow no connections.
+    /// Parts of the cluster that no backup of the run contains, such as databases that allow
+    /// no connections.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run_not_captured: Vec<String>,
-    /// What the program that made the dump warned of. Where the backup is sealed, that travels in the details, since it names tables.
+    /// Warnings of the program that made the dump. With encryption they are in the details instead,
+    /// since they name tables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The names of the backups without which this one cannot be fully restored, such as the globals of the same run.
+    /// The names of the backups that a full restore of this one needs, such as the globals of the
+    /// same run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<BackupName>,
-    /// What became of the artifact at each destination of the run, as it was known when this record was written.
+    /// The result at each destination of the run, as known when this manifest was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shipments: Vec<Shipment>,
-    /// A fingerprint of each recipient it is sealed to: the first 16 hexadecimal digits of the SHA-256 of the recipient's text.
+    /// A fingerprint of each recipient: the first 16 hexadecimal digits of the SHA-256 of the
+    /// recipient's text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
 }
 
-/// The cluster that was read.
+/// The cluster of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cluster {
-    /// Its name in the configuration.
+    /// The cluster's name in the configuration.
     pub name: String,
-    /// Its server.
+    /// The cluster's server.
     #[serde(flatten)]
     pub server: Server,
 }
 
-/// A server, as it describes itself.
+/// The properties of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Server {
-    /// Its version, such as `17.4`.
+    /// The server's version, such as `17.4`.
     pub server_version: String,
-    /// PostgreSQL's system identifier of the cluster, in decimal, where the role may read it.
+    /// PostgreSQL's system identifier of the cluster, in decimal, if the role may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_identifier: Option<String>,
 }
 
-/// What a database must be made with to take a backup back.
+/// The properties with which to create a database for a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseFacts {
@@ -104,10 +110,10 @@ pub struct DatabaseFacts {
     pub ctype: String,
     /// The locale provider: `libc`, `icu` or `builtin`.
     pub locale_provider: String,
-    /// The provider's own locale, where the provider is not `libc`.
+    /// The provider's own locale, if the provider is not `libc`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
-    /// `LC_MONETARY` of the dump's session, where the database has values of type `money`.
+    /// `LC_MONETARY` of the dump's session, if the database has values of type `money`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monetary: Option<String>,
 }
@@ -116,46 +122,48 @@ pub struct DatabaseFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tool {
-    /// Its name, such as `pg_dump`.
+    /// The program's name, such as `pg_dump`.
     pub name: String,
-    /// Its version, such as `17.4`.
+    /// The program's version, such as `17.4`.
     pub version: String,
 }
 
-/// The form of the plaintext.
+/// The format of the plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Format {
-    /// PostgreSQL's custom format: `pg_restore` reads it.
+    /// PostgreSQL's custom format, read by `pg_restore`.
     Custom,
-    /// A script: `psql` reads it.
+    /// A script, run by `psql`.
     Plain,
-    /// PostgreSQL's tar format: `pg_restore` reads it.
+    /// PostgreSQL's tar format, read by `pg_restore`.
     Tar,
-    /// PostgreSQL's directory format as one tar stream: `tar` unpacks it and `pg_restore` reads the folder.
+    /// PostgreSQL's directory format as a tar stream, to be unpacked by `tar` and read by
+    /// `pg_restore`.
     Directory,
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub(crate) const ALL: [Self; 4] = [Self::Custom, Self::Plain, Self::Tar, Self::Directory];
 
-    /// The form of a dump that begins with `head`, of which 512 bytes suffice; what is no archive is taken for a script.
+    /// Returns the format of a dump that begins with `head` (at least 512 bytes). Anything that is
+    /// not an archive counts as a script.
     pub fn of(head: &[u8]) -> Self {
         if head.starts_with(b"PGDMP") {
             Self::Custom
         } else if !is_tar(head) {
             Self::Plain
         } else if (head.get(108..115), head.get(116..123)) == (Some(b"0004000"), Some(b"0002000")) {
-            // Whoever runs pg_dump, these are the user and the group that its tar says.
+            // The user and group ids in every tar of pg_dump, independent of the user who runs it.
             Self::Tar
         } else {
             Self::Directory
         }
     }
 
-    /// What the plaintext's file name ends with.
+    /// Returns the suffix of the plaintext's file name.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Custom => ".dump",
@@ -166,102 +174,103 @@ impl Format {
     }
 }
 
-/// The sealed bytes of one subject, and how to undo them: sealing first, then compression, then by its format.
+/// The stored bytes of one subject. To restore them, decrypt, then decompress, then read the
+/// format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Artifact {
-    /// Its key in the destination.
+    /// The artifact's key in the destination.
     pub key: Key,
-    /// The plaintext's form.
+    /// The plaintext's format.
     pub format: Format,
-    /// What compressed it after the dump: `zstd`, or nothing.
+    /// The compression after the dump: `zstd`, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
-    /// What sealed it: `age`, or nothing.
+    /// The encryption: `age`, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
-    /// What the dump program wrote.
+    /// The digest of the bytes that the dump program wrote.
     pub plaintext: Digest,
-    /// What lies in the destination.
+    /// The digest of the bytes in the destination.
     pub sealed: Digest,
 }
 
-/// A sealed file: the artifact, or a smaller one beside it.
+/// A stored file: the artifact or its details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SealedFile {
-    /// Its key in the destination.
+    /// The file's key in the destination.
     pub key: Key,
-    /// What lies in the destination.
+    /// The digest of the bytes in the destination.
     pub sealed: Digest,
 }
 
-/// What became of an artifact at one destination.
+/// The result of an upload to one destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shipment {
     /// The destination's name in the configuration.
     pub destination: String,
-    /// Whether the destination took it whole. One that did not may have got a copy since.
+    /// True if the upload was complete. A failed destination may have received a copy later.
     pub arrived: bool,
-    /// How many bytes of it the destination took.
+    /// The number of bytes uploaded.
     pub bytes: u64,
-    /// How long that took, in seconds, from the beginning of the dump.
+    /// The duration in seconds, from the beginning of the dump.
     pub seconds: f64,
 }
 
-/// A judgement of the plaintext as it passed.
+/// A verification of the plaintext during the dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
-    /// Who judged, such as `pg_restore 17.4`.
+    /// The verifier, such as `pg_restore 17.4`.
     pub by: String,
-    /// What was done, such as `decoded`.
+    /// The method, such as `decoded`.
     pub method: String,
-    /// Totals that tell nothing of the content, such as the number of tables.
+    /// Totals that reveal no content, such as the number of tables.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub totals: std::collections::BTreeMap<String, u64>,
 }
 
 impl Verification {
-    /// Returns true if the judge was Longshore's own reader, which always writes what it found into the
+    /// Returns true for Longshore's own verifier, which always writes its findings into the
     /// details.
     pub fn writes_details(&self) -> bool {
         self.by.split(' ').next() == Some("longshore")
     }
 }
 
-/// Whether a tar begins like this: with a header whose checksum, of eight octal digits and spaces, fits.
+/// Returns true if `head` is a tar header, recognized by its checksum of eight octal digits and
+/// spaces.
 fn is_tar(head: &[u8]) -> bool {
     let (Some(header), Some(checksum)) = (head.get(..512), head.get(148..156)) else { return false };
     let digits = std::str::from_utf8(checksum).unwrap_or_default().trim_matches(['\0', ' ']);
     let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
-    // The checksum itself counts as spaces.
+    // The checksum counts its own bytes as spaces.
     let of_itself: u64 = checksum.iter().map(|byte| u64::from(*byte)).sum();
     u64::from_str_radix(digits, 8) == Ok(sum - of_itself + 8 * u64::from(b' '))
 }
 
 impl Manifest {
-    /// The backup's name.
+    /// Returns the backup's name.
     pub fn name(&self) -> Result<BackupName> {
         BackupName::new(&self.cluster.name, &self.subject.segment(), self.time)
     }
 
-    /// Every key that belongs to the backup, in the order in which to remove them: the manifest
-    /// first, and the details last. As long as the details are there, an artifact without a manifest
-    /// is known as Longshore's.
+    /// Returns the keys of the backup in the order of deletion: the manifest first and the details
+    /// last. While the details exist, an artifact without a manifest is recognized as Longshore's.
     pub fn keys(&self) -> Result<Vec<Key>> {
         let details = self.details.iter().map(|details| details.key.clone());
         Ok([self.name()?.manifest(), self.artifact.key.clone()].into_iter().chain(details).collect())
     }
 
-    /// The files that it speaks of, each with its digest, in the order in which they are shipped.
+    /// Returns the files of the backup, each with its digest, in the order of upload.
     pub fn files(&self) -> impl Iterator<Item = SealedFile> {
         let Artifact { key, sealed, .. } = self.artifact.clone();
         std::iter::once(SealedFile { key, sealed }).chain(self.details.clone())
     }
 
-    /// As it lies in a destination: JSON that people can read, too.
+    /// Returns the stored form: JSON, formatted for reading.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|error| {
             Error::new(Stage::Catalog, Kind::Failed, &self.job, "cannot write the manifest").because(error)
@@ -270,7 +279,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Gives back the room that its lists have for more: a catalog keeps thousands of manifests.
+    /// Releases unused capacity, since a catalog contains thousands of manifests.
     fn shrink(&mut self) {
         let Self { verified, not_captured, run_not_captured, warnings, needs, shipments, recipients, .. } = self;
         verified.shrink_to_fit();
@@ -279,7 +288,8 @@ impl Manifest {
         [not_captured, run_not_captured, warnings, recipients].into_iter().for_each(Vec::shrink_to_fit);
     }
 
-    /// Reads the manifest that lies under `key`. It must be of a format this program knows, and be the one that belongs there.
+    /// Parses the manifest under `key`. Fails if its format is unknown, or if it belongs under
+    /// another key.
     pub fn from_bytes(key: &Key, bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {
@@ -287,7 +297,7 @@ impl Manifest {
         }
         let bad = |message: String| Error::new(Stage::Catalog, Kind::Corrupt, key.as_str(), message);
         let read: Result<Self, _> = serde_json::from_slice(bytes);
-        // Read as a whole first, since most are: what another format looks like is looked for only in what cannot be.
+        // Most manifests parse, so the format is only parsed separately after a failure.
         let format = match &read {
             Ok(manifest) => manifest.format,
             Err(_) => {
@@ -296,11 +306,11 @@ impl Manifest {
             }
         };
         if format != FORMAT {
-            let message = format!("a manifest of format {format}, but this program reads format {FORMAT}");
+            let message = format!("manifest format {format} is not supported, only format {FORMAT}");
             let error = Error::new(Stage::Catalog, Kind::Refused, key.as_str(), message);
-            return Err(error.hint("use the Longshore version that wrote it, or a newer one"));
+            return Err(error.hint("use the version of Longshore that wrote the manifest, or a newer one"));
         }
-        let mut manifest = read.map_err(|error| bad("not a whole manifest".into()).because(error))?;
+        let mut manifest = read.map_err(|error| bad("incomplete or invalid manifest".into()).because(error))?;
         manifest.shrink();
         let name = manifest.name()?;
         if name.manifest() != *key {
@@ -308,7 +318,7 @@ impl Manifest {
         }
         let details = manifest.details.iter().map(|details| &details.key);
         for beside in details.chain([&manifest.artifact.key]) {
-            // Whatever is removed with the backup must be the backup's own.
+            // Pruning deletes these files, so they must belong to this backup.
             if !beside.as_str().starts_with(&format!("{name}.")) {
                 return Err(bad(format!("names \"{beside}\", which is not part of \"{name}\"")));
             }
@@ -361,7 +371,7 @@ mod tests {
             std::fs::write(path, &schema).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap();
-        assert_eq!(written, schema, "run the test again with UPDATE_SCHEMA=1 and look at the difference");
+        assert_eq!(written, schema, "rerun the test with UPDATE_SCHEMA=1 and review the difference");
     }
 
     #[test]

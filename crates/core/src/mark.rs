@@ -1,16 +1,16 @@
-//! Marks: what became known of a backup after it was made, each a small file of its own beside it.
+//! Marks: later events of a backup, each recorded in a small file beside the backup.
 //!
 //! ```text
 //! <cluster>/<subject>/<subject>-2026-06-07_091500.hold.2026-07-01_120000.json
 //! ```
 //!
-//! Nothing is ever overwritten, so a mark is never changed: a later one of another kind takes its effect away. The time in its name is
-//! when it was made; what kind it is and when it was made, a listing tells.
+//! Files are never overwritten, so a mark never changes: a later mark of another kind cancels its
+//! effect. The kind and the time are part of the name, so a listing suffices to read them.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `hold.rs` | holds as they were seen, so that a deleted one is missed |
-//! | `summary.rs` | what the marks of one backup say together |
+//! | `hold.rs` | remembered holds, for detecting deleted ones |
+//! | `summary.rs` | the combined meaning of the marks of one backup |
 
 mod hold;
 mod summary;
@@ -28,34 +28,35 @@ use crate::stream::{collect, from_bytes};
 pub use self::hold::RememberedHold;
 pub use self::summary::Marks;
 
-/// The end, before the encryption's, of the key of a mark's details.
+/// The suffix of the key of a mark's details, before the suffix of the encryption.
 const DETAILS: &str = ".details.json";
 
-/// The most bytes a mark may have.
+/// The maximum size of a mark in bytes.
 pub(crate) const MAX_MARK_BYTES: usize = 64 << 10;
 
-/// What a mark says.
+/// The kind of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Says {
-    /// Retention is to leave the backup alone.
+    /// Retention must keep the backup.
     Hold,
-    /// No hold that was made before counts any more.
+    /// Earlier holds are released.
     Released,
-    /// It was read back whole from this destination.
+    /// The backup was read back from this destination without damage.
     Verified,
-    /// The backup is damaged: found by reading it back from this destination, or by a drill.
+    /// The backup is damaged, according to a read-back from this destination or a drill.
     Damaged,
-    /// It was restored in a drill from this destination.
+    /// The backup was restored from this destination in a drill.
     Drilled,
-    /// A drill by 0.1.0 failed, for the backup's sake or the place's: it does not count, but asks for another drill.
+    /// A drill by 0.1.0 failed, because of the backup or of the drill's cluster. The backup counts
+    /// as good, but needs another drill.
     Unrestorable,
-    /// Somebody restores it from this destination.
+    /// The backup is being restored from this destination.
     Restoring,
-    /// Marks that were wrong do not count; the mark names them.
+    /// Wrong marks, named in this mark, do not count.
     Withdrawn,
 }
 
-/// All kinds, and the word for each in a name.
+/// All kinds, each with its word in names.
 const WORDS: [(Says, &str); 8] = [
     (Says::Hold, "hold"),
     (Says::Released, "released"),
@@ -74,19 +75,19 @@ impl fmt::Display for Says {
     }
 }
 
-/// What the name of a mark tells.
+/// The parts of a mark's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MarkName {
-    /// The backup that it is about.
+    /// The backup.
     pub backup: BackupName,
-    /// What it says.
+    /// The kind of the mark.
     pub says: Says,
-    /// When it was made.
+    /// The time of the mark.
     pub time: Stamp,
 }
 
 impl MarkName {
-    /// What the name of a mark tells, if it is a mark's.
+    /// Parses the name of a mark. Returns `None` for other keys.
     pub fn of(key: &Key) -> Option<Self> {
         let (rest, time) = key.as_str().strip_suffix(".json")?.rsplit_once('.')?;
         let (name, word) = rest.rsplit_once('.')?;
@@ -95,22 +96,23 @@ impl MarkName {
         Some(Self { backup, says: *says, time: Stamp::parse(time)? })
     }
 
-    /// What other marks call it: its word and time.
+    /// Returns the label by which other marks name this one: its word and time.
     pub fn label(&self) -> String {
         format!("{}.{}", self.says, self.time)
     }
 
-    /// The mark's key.
+    /// Returns the mark's key.
     pub fn key(&self) -> Result<Key> {
         Key::parse(&format!("{}.{}.{}.json", self.backup, self.says, self.time))
     }
 
-    /// The key of what belongs to the mark and names what is in the plaintext; `extension` is the encryption's.
+    /// Returns the key of the mark's confidential details, given the suffix of the encryption.
     pub fn details(&self, extension: &str) -> Result<Key> {
         Key::parse(&format!("{}.{}.{}{DETAILS}{extension}", self.backup, self.says, self.time))
     }
 
-    /// The name of the mark that a file of details belongs to, if it is such a file.
+    /// Returns the name of the mark that a file of details belongs to. Returns `None` for other
+    /// keys.
     pub fn of_details(key: &Key) -> Option<Self> {
         let (rest, extension) = key.as_str().rsplit_once(DETAILS)?;
         if !(extension.is_empty() || extension.starts_with('.')) {
@@ -120,35 +122,35 @@ impl MarkName {
     }
 }
 
-/// What is in a mark.
+/// The content of a mark.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
-    /// The version of Longshore that wrote it.
+    /// The version of Longshore that wrote the mark.
     #[serde(default)]
     pub longshore: String,
-    /// Who made it: a user and a host.
+    /// The author: a user and a host.
     #[serde(default)]
     pub by: String,
-    /// Until when it counts; for good without.
+    /// The end of the mark's validity; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
-    /// Why it was made: a person's reason, or what was found.
+    /// The reason: a user's own, or the finding.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
-    /// What a drill found, where the mark is the record of one.
+    /// The verdict of a drill, if the mark records one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// True if the damage was found in decoded content that differs from its record. Sealed bytes
-    /// that are as shipped do not take it back.
+    /// True if decoding found content that differs from its record. A matching digest of the stored
+    /// bytes does not cancel such a mark.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decoded: bool,
-    /// The marks that it withdraws, each as its word and time: `damaged.2026-07-01_120000`.
+    /// The labels of the withdrawn marks: `damaged.2026-07-01_120000`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdraws: Vec<String>,
 }
 
 impl Mark {
-    /// Puts the mark beside a backup. Where one of the same second lies already, it takes the next.
+    /// Stores the mark beside a backup. If a mark of the same second exists, uses the next second.
     pub async fn put(
         &self,
         store: &dyn Ship,
@@ -159,7 +161,7 @@ impl Mark {
         put(self, store, MarkName { backup: backup.clone(), says, time: Stamp::new(time) }).await
     }
 
-    /// Reads a mark.
+    /// Fetches and parses a mark.
     async fn get(store: &dyn Store, name: &MarkName) -> Result<Self> {
         let key = name.key()?;
         let bytes = collect(store.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await?;
@@ -168,7 +170,8 @@ impl Mark {
     }
 }
 
-/// Puts what a mark holds beside a backup. Where one of the same second lies already, it takes the next.
+/// Stores a mark's content beside a backup. If a mark of the same second exists, uses the next
+/// second.
 pub(crate) async fn put(content: &impl Serialize, store: &dyn Ship, mut name: MarkName) -> Result<MarkName> {
     let mut bytes = serde_json::to_vec_pretty(content).map_err(|error| {
         Error::new(Stage::Catalog, Kind::Failed, name.backup.as_str(), "cannot write a mark").because(error)
@@ -195,7 +198,7 @@ mod tests {
         assert_eq!((name.backup.as_str(), name.says), ("main/app/app-2026-06-07_091500", Says::Hold));
         assert_eq!(name.time.to_string(), "2026-07-01_120000");
         assert_eq!(name.key().unwrap(), key);
-        assert_eq!(BackupName::of_manifest(&key), None, "no manifest bears such a name");
+        assert_eq!(BackupName::of_manifest(&key), None, "a mark is not a manifest");
         for (says, word) in WORDS {
             assert_eq!(says.to_string(), word);
         }
@@ -206,7 +209,7 @@ mod tests {
         let key = Key::parse("main/app/app-2026-06-07_091500.drilled.2026-07-01_120000.details.json.age").unwrap();
         let name = MarkName::of_details(&key).unwrap();
         assert_eq!((name.says, name.details(".age").unwrap()), (Says::Drilled, key.clone()));
-        assert_eq!(MarkName::of(&key), None, "it is no mark itself");
+        assert_eq!(MarkName::of(&key), None, "details are not a mark");
         assert_eq!(BackupName::of_file(&key), Some(name.backup));
         for text in [
             "main/app/app-2026-06-07_091500.details.json.age",
@@ -230,7 +233,7 @@ mod tests {
         ] {
             assert_eq!(MarkName::of(&Key::parse(text).unwrap()), None, "{text}");
         }
-        // A database may bear such a name, and has manifests and marks of its own.
+        // A database may have such a name, and has its own manifests and marks.
         let odd = "app-2026-06-07_091500.hold.2026-07-01_120000";
         let key = Key::parse(&format!("main/{odd}/{odd}-2026-06-07_091500.json")).unwrap();
         assert_eq!(MarkName::of(&key), None);

@@ -1,4 +1,4 @@
-//! Counts and digests bytes as they pass, and holds them against what they should be.
+//! Counts, digests and size checks of streams.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Stage};
 use crate::stream::{Afterword, ByteStream, StreamReader, alongside};
 
-/// How many bytes there are, and what they are.
+/// The number of bytes and their hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Digest {
     /// The number of bytes.
     pub bytes: u64,
-    /// What a digest says of them.
+    /// The hash of the bytes.
     #[serde(flatten)]
     pub hash: Hash,
 }
 
-/// What a digest says of bytes, in lower-case hexadecimal.
+/// A hash in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -32,22 +32,22 @@ pub enum Hash {
     Blake3(String),
 }
 
-/// What digests are made by.
+/// A hash algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// What every host can check: for bytes that lie in destinations.
+    /// For files in destinations: every host has a tool to check them.
     Sha256,
-    /// What costs a tenth: for all that a database holds, which is many times what is shipped of it.
+    /// For the contents of databases, which are many times larger than the files: ten times faster.
     Blake3,
 }
 
 impl Digest {
-    /// The SHA-256 of bytes at hand.
+    /// Returns the SHA-256 digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, hash: Hash::Sha256(hex(digest(&SHA256, bytes).as_ref())) }
     }
 
-    /// Its digits.
+    /// Returns the hexadecimal digits.
     pub fn hex(&self) -> &str {
         let (Hash::Sha256(hex) | Hash::Blake3(hex)) = &self.hash;
         hex
@@ -71,13 +71,13 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Bytes as lower-case hexadecimal.
+/// Returns bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Passes `stream` on, digested on a thread of its own; the digest is known once it has ended cleanly.
-/// `on_bytes` hears the size of each chunk.
+/// Passes `stream` on and digests it on a thread of its own. The digest is known once the stream
+/// has ended cleanly. Calls `on_bytes` with the size of each chunk.
 pub fn meter(
     stream: ByteStream,
     algorithm: Algorithm,
@@ -92,7 +92,7 @@ pub fn meter(
     })
 }
 
-/// The digest of all that a reader gives.
+/// Returns the digest of all bytes of a reader.
 fn read(reader: &mut StreamReader, algorithm: Algorithm) -> io::Result<Digest> {
     match algorithm {
         Algorithm::Sha256 => {
@@ -110,7 +110,7 @@ fn read(reader: &mut StreamReader, algorithm: Algorithm) -> io::Result<Digest> {
     }
 }
 
-/// Feeds all that a reader gives, and says how many bytes that was.
+/// Passes all bytes of a reader to `update`, and returns their number.
 fn feed(reader: &mut StreamReader, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
     let mut bytes = 0;
     loop {
@@ -125,11 +125,11 @@ fn feed(reader: &mut StreamReader, mut update: impl FnMut(&[u8])) -> io::Result<
     }
 }
 
-/// Passes `stream` on, and fails if it is not what `expected` says: at its end, or before the first
-/// chunk that would make it longer. No more than the expected bytes are ever passed on.
+/// Passes `stream` on, and fails if its digest differs from `expected`: at the end, or before the
+/// first chunk that exceeds the expected size.
 pub fn expect(stream: ByteStream, expected: Digest, subject: String) -> ByteStream {
     let damaged = |subject: String, found: &str, expected: &Digest| {
-        let message = format!("damaged: found {found}, but the manifest says {expected}");
+        let message = format!("damaged: found {found}, but the manifest records {expected}");
         Error::new(Stage::Verify, Kind::Corrupt, subject, message)
     };
     let bounded = {

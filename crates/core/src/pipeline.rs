@@ -1,4 +1,5 @@
-//! Stages composed: [`Pipeline::back_up`] takes a dump outward, [`open`] and [`read_back`] bring a backup home, [`copy`] takes one across.
+//! Composed stages: [`Pipeline::back_up`] makes a backup, [`open`] and [`read_back`] read one, and
+//! [`copy`] copies one to another destination.
 
 mod across;
 mod homeward;

@@ -1,4 +1,4 @@
-//! How a plugin becomes a stage: its settings are read, then built with what the stage may know of its surroundings.
+//! Plugins: settings from the configuration, from which stages are built.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use crate::compress::Compression;
 use crate::error::Result;
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
 
-/// One of the joints of [`crate::stage`]: what plugins of that kind are built with.
+/// A stage trait of [`crate::stage`] with the context for building its plugins.
 pub trait Joint {
-    /// What a plugin of this kind may know of where it works, beyond its own settings.
+    /// The context that a plugin of this kind receives besides its own settings.
     type Context: Send + Sync;
 }
 
@@ -50,158 +50,167 @@ impl Joint for dyn Examine {
     type Context = Cluster;
 }
 
-/// A plugin's settings, as they stand in the configuration beside `type`, unknown ones denied.
+/// A plugin's settings, as written in the configuration beside `type`, with unknown settings
+/// rejected.
 ///
-/// Reading them touches neither network nor disk; building may, and it is then that recipients and files are proven.
+/// Parsing the settings accesses neither network nor disk. Building the stage may, and it validates
+/// recipients and files.
 pub trait Plugin<S: Joint + ?Sized>: DeserializeOwned + Clone + Send + Sync + 'static {
-    /// The word for it in the configuration.
+    /// The plugin's name in the configuration.
     const TYPE: &'static str;
 
     /// Builds the stage.
     fn build(self, context: &S::Context) -> Result<Box<S>>;
 }
 
-/// A cluster, and how to reach it.
+/// A cluster and its connection.
 #[derive(Debug, Clone)]
 pub struct Cluster {
-    /// Its name in the configuration.
+    /// The cluster's name in the configuration.
     pub name: String,
-    /// libpq's connection string: keywords, a URI or a service. It may hold a password.
+    /// The libpq connection string: keywords, a URI or a service. It may contain a password.
     pub connection: SecretString,
-    /// A password from elsewhere, such as a terminal.
+    /// A password from another source, such as a terminal.
     pub password: Option<SecretString>,
-    /// Where PostgreSQL's client programs are, if they are not to be looked for.
+    /// The folder of PostgreSQL's client programs; searched for if absent.
     pub bin_dir: Option<PathBuf>,
 }
 
-/// Where a job works.
+/// The context of a job.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// The cluster it reads.
+    /// The cluster to read.
     pub cluster: Cluster,
-    /// Who compresses.
+    /// The side that compresses.
     pub packing: Packing,
-    /// A folder for what cannot be a stream, such as pg_dump's directory format. Plaintext lies there while the job runs.
+    /// A folder for data that cannot be streamed, such as pg_dump's directory format. It contains
+    /// plaintext while the job runs.
     pub scratch_dir: Option<PathBuf>,
 }
 
-/// Who compresses a job's dumps, and how.
+/// The compression of a job's dumps, and the side that compresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packing {
-    /// The pipeline, after the dump was judged.
+    /// Compression by the pipeline, after verification.
     Pipeline(Compression),
-    /// The dump program itself; the words are those of its `--compress`, such as `gzip` and 9.
+    /// Compression by the dump program. The fields are those of its `--compress`, such as `gzip`
+    /// and 9.
     Tool {
         /// The method.
         method: String,
-        /// Its level; the program's default if it is not given.
+        /// The level; the program's default if absent.
         level: Option<i32>,
     },
 }
 
-/// What opens a backup.
+/// The keys that decrypt a backup.
 #[derive(Clone)]
 pub struct Identities {
     /// Identity files.
     pub files: Vec<PathBuf>,
-    /// What stands in identity files that lie nowhere, such as the output of a program that keeps secrets.
+    /// Identities in memory, such as the output of a secret manager.
     pub texts: Vec<IdentityText>,
-    /// Whether a passphrase may open it.
+    /// The use of a passphrase.
     pub passphrase: Passphrase,
-    /// Who answers for a passphrase.
+    /// The prompt for a passphrase.
     pub ask: Arc<dyn Ask>,
 }
 
-/// The hint of errors that nothing was given that opens a backup.
-pub const GIVE_IDENTITY: &str = "give an identity that opens it: --identity FILE, or [identity] in the configuration";
+/// The hint of errors about a missing identity.
+pub const GIVE_IDENTITY: &str =
+    "pass an identity that decrypts it: --identity FILE, or [identity] in the configuration";
 
 impl Identities {
-    /// Whether there is nothing that could open anything.
+    /// Returns true if no identity and no passphrase are available.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty() && self.texts.is_empty() && self.passphrase == Passphrase::Unused
     }
 }
 
-/// The text of an identity file that is in memory alone.
+/// The text of an identity file that exists only in memory.
 #[derive(Debug, Clone)]
 pub struct IdentityText {
-    /// What errors call it: where it comes from.
+    /// The origin of the text, for errors.
     pub name: String,
     /// The text.
     pub text: SecretString,
 }
 
-/// Whether to ask for the passphrase that a backup was sealed with.
+/// The use of the passphrase with which a backup was encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passphrase {
-    /// Backups are opened by identities alone.
+    /// Backups are decrypted with identities only.
     Unused,
-    /// Somebody knows it.
+    /// Ask for the passphrase.
     AskFor,
 }
 
-/// Somebody who may know a secret.
+/// A prompt for secrets.
 pub trait Ask: Send + Sync {
-    /// The answer to `question`, or nothing where nobody can be asked.
+    /// Returns the answer to `question`, or `None` if no prompt is possible.
     fn secret(&self, question: &str) -> Option<SecretString>;
 }
 
-/// Where a backup is restored to.
+/// The target of a restore.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The cluster, its connection naming the database.
+    /// The cluster, with a connection that names the database.
     pub cluster: Cluster,
-    /// Whether the database is there or is to be made.
+    /// The handling of a missing database.
     pub database: TargetDatabase,
-    /// What to do with what is in the database.
+    /// The handling of existing contents of the database.
     pub content: TargetContent,
-    /// How many processes restore at once; more than one needs `scratch_dir`.
+    /// The number of parallel restore processes. More than one requires `scratch_dir`.
     pub jobs: u32,
-    /// A folder for what cannot be a stream. Plaintext lies there while the restore runs.
+    /// A folder for data that cannot be streamed. It contains plaintext while the restore runs.
     pub scratch_dir: Option<PathBuf>,
-    /// What of an archive is restored.
+    /// The part of the archive to restore.
     pub selection: Selection,
-    /// Who owns what is restored.
+    /// The owners of restored objects.
     pub owners: Owners,
-    /// Who may use it.
+    /// The privileges on restored objects.
     pub privileges: Privileges,
-    /// Roles of the backup, each with the role of the target that takes its place.
+    /// Roles of the backup, each with the role of the target that replaces it.
     pub role_map: BTreeMap<String, String>,
-    /// What is done about the planner's statistics, which no dump brings.
+    /// The handling of the planner's statistics, which no dump contains.
     pub statistics: Statistics,
-    /// Which scripts are run.
+    /// The scripts that may run.
     pub scripts: Scripts,
-    /// The schemas in which functions look for what they name without one.
+    /// The search path of functions during the restore.
     pub search_path: SearchPath,
-    /// How long a program may take no byte while the server shows no work, before it is given up.
+    /// The longest time during which a program may accept no data while the server shows no
+    /// activity.
     pub stall_timeout: Duration,
-    /// The cleanup of a database that a restore makes and does not finish.
+    /// The cleanup of a database that a failed restore has created.
     pub cleanup: Cleanup,
 }
 
-/// The cleanup of a database that a restore makes and does not finish.
+/// The cleanup of a database that a failed restore has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleanup {
-    /// The restore drops it, also when it is interrupted, and marks it until then.
+    /// The restore marks the database until it is complete, and drops it on failure or
+    /// interruption.
     ByRestore,
-    /// It goes with its place, as a drill's does.
+    /// The database is removed with its cluster, as in a drill.
     WithPlace,
 }
 
-/// The schemas in which functions look, during a restore, for what they name without one.
+/// The search path of functions during a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchPath {
-    /// PostgreSQL's own alone: what others put into a database is not called by accident.
+    /// Only PostgreSQL's own schemas, so that functions do not call users' objects by accident.
     Empty,
-    /// Those of the database or the role.
+    /// The search path of the database or the role.
     Own,
 }
 
-/// How long a restore may stall where nothing is set. An index that is built is work, however long it takes.
+/// The default stall timeout of a restore. Building an index counts as progress, however long it
+/// takes.
 pub const RESTORE_STALL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 impl Target {
-    /// A cluster whose databases are there and empty, restored into by one connection: what everything else changes.
+    /// Returns a target with default settings: an existing, empty database, restored by one
+    /// connection.
     pub fn new(cluster: Cluster) -> Self {
         Self {
             cluster,
@@ -222,21 +231,21 @@ impl Target {
     }
 }
 
-/// What of an archive is restored: all, or what every one of these that is given takes in.
+/// The part of an archive to restore: everything, or the entries that match all given conditions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Tables, views and sequences of these names.
     pub tables: Vec<String>,
-    /// What is in these schemas.
+    /// The contents of these schemas.
     pub schemas: Vec<String>,
-    /// These sections.
+    /// Entries of these sections.
     pub sections: Vec<Section>,
-    /// The entries of this list, as `pg_restore --list` prints it and a person has edited it.
+    /// The entries of this list, in the format of `pg_restore --list` and possibly edited.
     pub list: Option<String>,
 }
 
 impl Selection {
-    /// Whether nothing is left out.
+    /// Returns true if the selection includes everything.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
@@ -245,16 +254,16 @@ impl Selection {
 /// A section of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// What the data needs: tables, types, functions.
+    /// Objects that the data needs: tables, types, functions.
     PreData,
     /// The data.
     Data,
-    /// What needs the data: indexes, constraints, triggers.
+    /// Objects that need the data: indexes, constraints, triggers.
     PostData,
 }
 
 impl Section {
-    /// PostgreSQL's word for it.
+    /// Returns PostgreSQL's name of the section.
     pub fn name(self) -> &'static str {
         match self {
             Self::PreData => "pre-data",
@@ -264,58 +273,58 @@ impl Section {
     }
 }
 
-/// Who owns what is restored.
+/// The owners of restored objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owners {
-    /// Those who did.
+    /// The original owners.
     AsDumped,
-    /// Whoever restores it.
+    /// The restoring role.
     Restorer,
 }
 
-/// Who may use what is restored.
+/// The privileges on restored objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privileges {
-    /// Those who might.
+    /// The original privileges.
     AsDumped,
-    /// Its owner alone.
+    /// Those of the owner only.
     Left,
 }
 
-/// What is done about the planner's statistics.
+/// The handling of the planner's statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
-    /// They are gathered by ANALYZE.
+    /// ANALYZE gathers them after the restore.
     Gathered,
-    /// They are left to autovacuum.
+    /// Autovacuum gathers them later.
     Left,
 }
 
-/// Which scripts are run by psql, which obeys commands of its own in them.
+/// The scripts that psql may run. psql executes its own commands in scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scripts {
-    /// Those that cannot have it run programs.
+    /// Scripts that cannot run programs on this host.
     Harmless,
-    /// All: whoever wrote them is trusted with this host.
+    /// All scripts; their authors are trusted with this host.
     Trusted,
 }
 
-/// Whether the database to restore into is there.
+/// The handling of a missing target database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetDatabase {
-    /// It is.
+    /// The database must exist.
     Existing,
-    /// It is to be made.
+    /// The restore creates the database.
     Create,
 }
 
-/// What to do with what is in the database already.
+/// The handling of existing contents of the target database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetContent {
-    /// Refuse to restore if there is anything.
+    /// Fail if the database contains anything.
     MustBeEmpty,
-    /// Leave it, and add what the backup brings, as for a backup of data alone.
+    /// Keep the contents and add those of the backup, as for a backup of data only.
     Append,
-    /// Drop a database that holds anything, and make it anew.
+    /// Drop a database that contains anything, and create it again.
     Replace,
 }

@@ -1,39 +1,39 @@
-//! How far the work on one stream is, for whoever watches.
+//! Progress events of a stream.
 
 use std::sync::Arc;
 
 use crate::error::Error;
 
-/// Told how far a stream is, from several tasks at once. It must not wait.
+/// An observer of a stream, called from several tasks at once. It must not block.
 pub trait Progress: Send + Sync {
-    /// So many more bytes are to be read.
+    /// Adds bytes to be read to the total.
     fn planned(&self, _bytes: u64) {}
 
-    /// So many more bytes were read.
+    /// Reports bytes that were read.
     fn read(&self, bytes: u64);
 
-    /// What the stream is about to bring.
+    /// Reports the part of the stream that comes next.
     fn at(&self, _place: &Place) {}
 
-    /// A destination took so many more bytes.
+    /// Reports bytes that a destination accepted.
     fn shipped(&self, _destination: &str, _bytes: u64) {}
 
-    /// A destination was given up; the others go on.
+    /// Reports that a destination failed. The other destinations continue.
     fn gave_up(&self, _destination: &str, _error: &Error) {}
 }
 
-/// A part of what a stream brings, such as a table.
+/// A part of a stream's contents, such as a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Its name.
+    /// The part's name.
     pub name: String,
-    /// How many came before it.
+    /// The number of parts before this one.
     pub done: u64,
-    /// How many there are, where that is known.
+    /// The total number of parts, if known.
     pub of: Option<u64>,
 }
 
-/// Nobody watches.
+/// Returns an observer that ignores all events.
 pub fn unwatched() -> Arc<dyn Progress> {
     struct Nobody;
     impl Progress for Nobody {

@@ -1,7 +1,7 @@
-//! The origin of a backup, as its details record it and as an archive's own header names it.
+//! The origin of a backup, as recorded in its details and in the header of its archive.
 //!
-//! A manifest lies in the open: details and archives that name another backup than their manifest
-//! were put beside it later.
+//! A manifest is not protected against modification, so details and archives that name another
+//! backup than their manifest were replaced later.
 
 use chrono::{NaiveDateTime, TimeDelta};
 use serde::{Deserialize, Serialize};
@@ -12,18 +12,18 @@ use crate::key::Stamp;
 use crate::manifest::Manifest;
 use crate::subject::Subject;
 
-/// The largest distance between an archive's creation in local time and the beginning of its dump
+/// The largest difference between an archive's creation in local time and the beginning of its dump
 /// in UTC: 14 hours of time zone, and half a day for locks and clocks.
 const MAX_DISTANCE: TimeDelta = TimeDelta::hours(26);
 
-/// The backup that details belong to, recorded in them under [`Provenance::KEY`]. Details of older
-/// backups have no such record.
+/// The backup that details belong to, recorded in the details under [`Provenance::KEY`]. Details of
+/// older backups lack this record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// The cluster's name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// PostgreSQL's system identifier of the cluster, where the role may read it.
+    /// PostgreSQL's system identifier of the cluster, if the role may read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_identifier: Option<String>,
     /// The subject of the backup.
@@ -37,7 +37,7 @@ pub struct Provenance {
 /// A difference between a manifest and a record of the same backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
-    /// The field that differs, in words.
+    /// The name of the field that differs.
     pub field: &'static str,
     /// The value in the manifest.
     pub expected: String,
@@ -49,7 +49,7 @@ impl Provenance {
     /// The key of the record in the details.
     pub const KEY: &str = "backup";
 
-    /// Returns the record that belongs into the details of a manifest's backup.
+    /// Returns the record for the details of a manifest's backup.
     pub fn of_manifest(manifest: &Manifest) -> Self {
         Self {
             cluster: Some(manifest.cluster.name.clone()),
@@ -59,8 +59,8 @@ impl Provenance {
         }
     }
 
-    /// Returns the differences between a manifest and the record in its details, if those have one.
-    /// A field that is not recorded differs from nothing; a record that cannot be read is another's.
+    /// Returns the differences between a manifest and the record in its details. A missing record
+    /// or field is not a difference; an unreadable record is one.
     pub fn mismatches(manifest: &Manifest, details: &Map<String, Value>) -> Vec<Mismatch> {
         let Some(record) = details.get(Self::KEY) else { return Vec::new() };
         let own = Self::of_manifest(manifest);
@@ -83,7 +83,7 @@ impl Provenance {
         .collect()
     }
 
-    /// The record as details hold it.
+    /// Returns the details that contain this record.
     pub fn into_details(self) -> Map<String, Value> {
         serde_json::to_value(self)
             .map_or_else(|_| Map::new(), |record| [(Self::KEY.to_owned(), record)].into_iter().collect())
@@ -91,7 +91,8 @@ impl Provenance {
 }
 
 impl Mismatch {
-    /// Returns the error that details belong to another backup than their manifest.
+    /// Returns the error for details that belong to another backup than their manifest, if there
+    /// are differences.
     pub fn error(all: &[Self], subject: &str) -> Option<Error> {
         let first = all.first()?;
         let message = format!("damaged: these are the details of another backup: {first}");
@@ -102,7 +103,7 @@ impl Mismatch {
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { field, expected, found } = self;
-        write!(f, "{field} {}, but the manifest says {}", printable(found), printable(expected))
+        write!(f, "{field} {}, but the manifest records {}", printable(found), printable(expected))
     }
 }
 
@@ -111,12 +112,12 @@ fn mismatch(field: &'static str, expected: Option<String>, found: Option<String>
     Some(Mismatch { field, expected: expected.unwrap_or_else(|| "none".to_owned()), found })
 }
 
-/// The origin that an archive's header names.
+/// The origin recorded in the header of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The database that was dumped.
+    /// The dumped database.
     pub database: Option<String>,
-    /// The creation of the archive, by the local clock of the dumping host.
+    /// The creation time of the archive, by the local clock of the dumping host.
     pub created: Option<NaiveDateTime>,
 }
 
@@ -125,7 +126,7 @@ impl Origin {
     ///
     /// # Errors
     ///
-    /// Fails with [`Kind::Corrupt`] if the header names another database, or a creation that is more
+    /// Fails with [`Kind::Corrupt`] if the header names another database, or a creation time more
     /// than 26 hours from the beginning of the dump.
     pub fn expect(&self, manifest: &Manifest) -> Result<()> {
         let damaged = |message: String| {
@@ -136,12 +137,12 @@ impl Origin {
             && found != name
         {
             let (found, name) = (printable(found), printable(name));
-            return damaged(format!("this is an archive of database \"{found}\", but the manifest says \"{name}\""));
+            return damaged(format!("this is an archive of database \"{found}\", but the manifest records \"{name}\""));
         }
         let started = manifest.started.naive_utc();
         match self.created {
             Some(created) if (created - started).abs() > MAX_DISTANCE => damaged(format!(
-                "this archive was created at {created} (local time), but the manifest says {started} (UTC)"
+                "this archive was created at {created} (local time), but the manifest records {started} (UTC)"
             )),
             _ => Ok(()),
         }
@@ -175,7 +176,7 @@ mod tests {
         let mismatches = [Mismatch { field: "cluster", expected: "main".into(), found: "crm".into() }];
         let error = Mismatch::error(&mismatches, "x").unwrap();
         assert_eq!(error.kind(), Kind::Corrupt);
-        assert!(error.to_string().contains("cluster crm, but the manifest says main"), "{error}");
+        assert!(error.to_string().contains("cluster crm, but the manifest records main"), "{error}");
         let unreadable = [(Provenance::KEY.to_owned(), Value::from(7))].into_iter().collect();
         assert_eq!(Provenance::mismatches(&manifest(), &unreadable).len(), 1);
     }
@@ -194,7 +195,7 @@ mod tests {
             let origin = Origin { database: Some(database.to_owned()), created: Some(started + distance) };
             origin.expect(&manifest()).map_err(|error| error.kind())
         };
-        // The clock on the wall of the dumping host may show any time zone.
+        // The local clock of the dumping host may be in any time zone.
         for hours in [-26, -12, 0, 14, 26] {
             assert_eq!(expect("appdb", TimeDelta::hours(hours)), Ok(()), "{hours}");
         }

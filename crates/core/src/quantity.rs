@@ -1,4 +1,4 @@
-//! Sizes and times as people write them in the configuration: a whole number and a unit.
+//! Sizes and durations in the configuration: a whole number and a unit.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use serde::Deserialize;
 pub struct Size(u64);
 
 impl Size {
-    /// So many bytes.
+    /// Creates a size in bytes.
     pub const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
 }
 
-/// The units of a [`Size`], and the bytes of each.
+/// The units of a [`Size`], each in bytes.
 const SIZES: [(&str, u64); 10] = [
     ("", 1),
     ("B", 1),
@@ -42,29 +42,29 @@ impl TryFrom<String> for Size {
 
     fn try_from(text: String) -> Result<Self, String> {
         number(&text, &SIZES).map(Self).ok_or_else(|| {
-            format!("\"{text}\" is not a size: write a whole number and a unit, such as \"256MiB\" or \"1GB\"")
+            format!("\"{text}\" is not a size: use a whole number and a unit, such as \"256MiB\" or \"1GB\"")
         })
     }
 }
 
-/// A length of time, such as `"90s"` or `"30d"`; a day has 24 hours, a year 365 days.
+/// A duration, such as `"90s"` or `"30d"`; a day has 24 hours, a year 365 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(Duration);
 
 impl Span {
-    /// So long.
+    /// Creates a span.
     pub const fn new(duration: Duration) -> Self {
         Self(duration)
     }
 
-    /// The length.
+    /// Returns the duration.
     pub const fn duration(self) -> Duration {
         self.0
     }
 }
 
-/// The units of a [`Span`], and the seconds of each.
+/// The units of a [`Span`], each in seconds.
 const SPANS: [(&str, u64); 6] =
     [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400), ("y", 365 * 86_400)];
 
@@ -73,7 +73,7 @@ impl TryFrom<String> for Span {
 
     fn try_from(text: String) -> Result<Self, String> {
         number(&text, &SPANS).map(Duration::from_secs).map(Self).ok_or_else(|| {
-            format!("\"{text}\" is not a length of time: write a whole number and s, m, h, d, w or y, such as \"90s\" or \"30d\"")
+            format!("\"{text}\" is not a length of time: use a whole number and s, m, h, d, w or y, such as \"90s\" or \"30d\"")
         })
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// How long ago, in the largest unit that says something.
+/// Returns an age in the largest unit that gives at least 2.
 pub fn age(age: TimeDelta) -> String {
     match (age.num_days(), age.num_hours(), age.num_minutes(), age.num_seconds()) {
         (_, _, _, ..0) => "in future".to_owned(),
@@ -98,7 +98,7 @@ pub fn age(age: TimeDelta) -> String {
     }
 }
 
-/// The number that a text says, if it is a whole one with one of these units and not too large.
+/// Parses a whole number with one of these units. Returns `None` on overflow.
 fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

@@ -1,4 +1,4 @@
-//! Regular files at paths where others may have put something else: a link is not followed, and no pipe is waited for.
+//! Access to regular files only: links are not followed, and pipes do not block.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -8,26 +8,26 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// The most bytes that [`read`] takes.
+/// The maximum number of bytes that [`read`] returns.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// Opens a regular file with these options. Fails if a link, a pipe, a folder or a device is at the path.
+/// Opens a regular file with these options. Fails for a link, a pipe, a folder or a device.
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
     let file = opened.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::LOOP) => unfit("a link"),
-        // A pipe that has no reader, and a socket.
-        Some(Errno::NXIO) => unfit("no regular file"),
+        Some(Errno::LOOP) => unfit("a symbolic link"),
+        // A pipe without a reader, or a socket.
+        Some(Errno::NXIO) => unfit("not a regular file"),
         _ => error,
     })?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(unfit("no regular file")),
+        false => Err(unfit("not a regular file")),
     }
 }
 
-/// Reads a regular file. Fails as [`open`] does.
+/// Reads a regular file. Fails in the same cases as [`open`].
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path, OpenOptions::new().read(true))?.take(MAX_BYTES).read_to_end(&mut bytes)?;
@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn unfit(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, format!("{what}: look who put it there, and remove it"))
+    io::Error::new(ErrorKind::InvalidInput, format!("{what}: find out who created it, and remove it"))
 }
 
 #[cfg(test)]

@@ -1,43 +1,46 @@
-//! The directory that a destination is, and why one is refused: in the same words wherever it lies.
+//! Problems of the root directory of a destination, with the same messages for local and remote
+//! directories.
 
 use std::fmt::Display;
 
 use crate::check::Finding;
 use crate::error::{Error, Kind, Stage, printable};
 
-/// What is wrong with a directory that backups are to lie in.
+/// A problem of a root directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unfit {
-    /// It does not exist.
+    /// The directory does not exist.
     Missing,
-    /// It is something else.
+    /// The path is not a directory.
     NoDirectory,
-    /// Everybody may write to it.
+    /// The directory is world-writable.
     Exposed,
 }
 
 impl Unfit {
-    /// The error. `name` is what errors call the directory, such as `host:/path`, and `path` is where it lies on its host.
+    /// Returns the error. `name` is the directory's name in errors, such as `host:/path`, and
+    /// `path` is its path on the host.
     pub fn error(self, name: &str, path: impl Display) -> Error {
         let (message, hint) = match self {
             Self::Missing => (
-                "the directory does not exist, and is not made: its disk may not be mounted",
-                format!("mount its disk there; if it is new, make it: mkdir -p -m 700 '{path}'"),
+                "the directory does not exist: its disk may not be mounted",
+                format!("mount the disk, or create a new directory: mkdir -p -m 700 '{path}'"),
             ),
             Self::NoDirectory => ("not a directory", "set path to a directory".to_owned()),
             Self::Exposed => (
-                "everybody may write to the directory, so anybody could remove or replace backups",
-                "take that away (chmod o-w), or set path to a folder in it with mode 700".to_owned(),
+                "the directory is world-writable: any user could delete or replace backups",
+                "run `chmod o-w`, or set path to a subfolder with mode 700".to_owned(),
             ),
         };
         Error::new(Stage::Ship, Kind::Refused, name, message).hint(hint)
     }
 }
 
-/// The most folders that a finding names.
+/// The maximum number of folders in a finding.
 const MAX_NAMED: usize = 5;
 
-/// Returns the finding that everybody may write to these folders within the directory `name`, if there are any.
+/// Returns a finding that names the world-writable folders within the directory `name`, if there
+/// are any.
 pub fn exposed_folders(name: &str, mut folders: Vec<String>) -> Option<Finding> {
     folders.sort();
     let named = folders.iter().take(MAX_NAMED).map(|folder| printable(folder.trim_end_matches('/')));
@@ -45,8 +48,8 @@ pub fn exposed_folders(name: &str, mut folders: Vec<String>) -> Option<Finding> 
     if folders.len() > MAX_NAMED {
         named += &format!(" and {} more", folders.len() - MAX_NAMED);
     }
-    let message = format!("everybody may write to folders in it, so anybody could remove or replace backups: {named}");
-    let error = Error::new(Stage::Ship, Kind::Refused, name, message).hint("take that away: chmod o-w");
+    let message = format!("world-writable folders, in which any user could delete or replace backups: {named}");
+    let error = Error::new(Stage::Ship, Kind::Refused, name, message).hint("run `chmod o-w` on these folders");
     (!folders.is_empty()).then(|| Finding::failed(name, &error))
 }
 

@@ -1,12 +1,12 @@
-//! Run reports: the record that each run of a verb that acts leaves, however it ended.
+//! Run reports: the record of each run of a verb that acts, successful or not.
 //!
 //! ```text
 //! <cluster>/runs/<job>/2026-06-07_091500-run-1f0c9a7e.json              the report
 //! <cluster>/runs/<job>/2026-06-07_091500-run-1f0c9a7e.details.json.age  messages of errors
 //! ```
 //!
-//! A report is written once, at the end of its run, and never changed. Four segments tell its key
-//! from those of backups.
+//! A report is written once, at the end of its run, and never changes. Its key has four segments,
+//! unlike those of backups.
 
 mod name;
 
@@ -22,11 +22,11 @@ use crate::key::BackupName;
 use crate::meter::Digest;
 use crate::terms::Terms;
 
-/// The format that this program writes, and the newest it reads.
+/// The format that this program writes, and the newest one that it reads.
 pub const FORMAT: u32 = 1;
 
-/// The most bytes a report, or its details, may have. A prune that removed 100,000 backups names
-/// them all.
+/// The maximum size in bytes of a report and of its details. A prune that removed 100,000 backups
+/// names all of them.
 pub const MAX_REPORT_BYTES: usize = 16 << 20;
 
 /// The report of one run of a verb.
@@ -35,76 +35,76 @@ pub const MAX_REPORT_BYTES: usize = 16 << 20;
 pub struct RunReport {
     /// The report's format: 1.
     pub format: u32,
-    /// The version of Longshore that wrote it.
+    /// The version of Longshore that wrote the report.
     pub longshore: String,
-    /// The report's id, which its name carries.
+    /// The report's id, part of its name.
     pub id: Id,
     /// The verb, such as `run` or `drill`.
     pub verb: String,
-    /// The job, where the verb is about one.
+    /// The job, if the verb concerns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// The job's cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// The run id that the backups carry, where a run made any.
+    /// The run id of the backups, if a run made any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// The host.
     pub host: String,
-    /// When it began, in UTC.
+    /// The beginning of the run, in UTC.
     pub begun: DateTime<Utc>,
-    /// When it ended, in UTC; nothing where that is not known.
+    /// The end of the run, in UTC; absent if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DateTime<Utc>>,
-    /// The exit code; nothing where there was none.
+    /// The exit code; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u8>,
-    /// How it ended.
+    /// The outcome of the run.
     pub outcome: Outcome,
-    /// The class of the error that ended it, where one did.
+    /// The class of the error that ended the run, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Class>,
-    /// What became of each subject.
+    /// The outcome of each subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<SubjectOutcome>,
-    /// Destinations that took no part.
+    /// Destinations that were excluded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<DestinationOutcome>,
-    /// The backups that were removed, by the destination's name.
+    /// The removed backups, by the destination's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub removed: BTreeMap<String, Vec<BackupName>>,
-    /// Other counts, by what they count.
+    /// Other counts, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
-    /// The digest of the report that this host wrote before, for the same job.
+    /// The digest of this host's previous report of the same job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
-    /// The job's terms, by which any host can judge its backups.
+    /// The job's terms, by which any host can assess its backups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
 }
 
-/// How a run, or a part of it, ended.
+/// The outcome of a run or of a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Outcome {
-    /// All of it succeeded.
+    /// All parts succeeded.
     Done,
-    /// Some of it succeeded.
+    /// Some parts succeeded.
     Partial,
-    /// It failed.
+    /// The run failed.
     Failed,
-    /// A damaged backup, or an unsound dump, was found.
+    /// The run found a damaged backup or dump.
     Damaged,
-    /// A safety rule forbade it.
+    /// A safety rule forbade the operation.
     Refused,
     /// Another run held the lock.
     Locked,
-    /// A signal ended it.
+    /// A signal ended the run.
     Interrupted,
-    /// Its process ended without a report: it was killed, or the host went down.
+    /// The process ended without a report: it was killed, or the host crashed.
     Lost,
 }
 
@@ -123,13 +123,13 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The class of an error: nothing that names hosts, folders or what is in a database.
+/// The class of an error, without confidential hosts, folders or contents of databases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Class {
-    /// The stage in which it arose, such as `connect`.
+    /// The stage in which the error occurred, such as `connect`.
     pub stage: String,
-    /// Its kind, such as `unavailable`.
+    /// The error's kind, such as `unavailable`.
     pub kind: String,
 }
 
@@ -145,79 +145,79 @@ impl fmt::Display for Class {
     }
 }
 
-/// What became of one subject.
+/// The outcome of one subject.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubjectOutcome {
-    /// The subject, as it stands in names.
+    /// The subject, as used in names.
     pub subject: String,
-    /// The backup, where there is one.
+    /// The backup, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupName>,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The class of the error that ended it, where one did.
+    /// The class of the error that ended the work, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Class>,
-    /// The size of its plaintext in bytes, where that is known.
+    /// The size of the plaintext in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plaintext_bytes: Option<u64>,
-    /// The size of its artifact in bytes, where that is known.
+    /// The size of the artifact in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_bytes: Option<u64>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// What could not be captured, such as role passwords.
+    /// Parts of the subject that could not be captured, such as role passwords.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_captured: Vec<String>,
-    /// What became of it at each destination.
+    /// The outcome at each destination.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<DestinationOutcome>,
 }
 
-/// What became of something at one destination.
+/// The outcome at one destination.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DestinationOutcome {
     /// The destination's name.
     pub destination: String,
-    /// How it ended there.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How many bytes it took or gave.
+    /// The number of bytes uploaded or fetched.
     #[serde(default)]
     pub bytes: u64,
-    /// The class of the error, where there was one.
+    /// The class of the error, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Class>,
-    /// The digest of the manifest that was made there.
+    /// The digest of the manifest written there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<Digest>,
 }
 
-/// The messages of a run's errors, which may name hosts, folders and tables: sealed where the job
-/// seals its backups.
+/// The messages of a run's errors, which may name hosts, folders and tables: encrypted if the job
+/// encrypts its backups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Details {
     /// The message of the error that ended the run, with its causes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The way out.
+    /// The hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The messages of other errors, by the subject or the destination.
+    /// The messages of other errors, by subject or destination.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub subjects: BTreeMap<String, Vec<String>>,
 }
 
 impl Details {
-    /// Whether there are none.
+    /// Returns true if there are no messages.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The first message.
+    /// Returns the first message.
     pub fn first(&self) -> Option<String> {
         let other = || {
             let (subject, messages) = self.subjects.first_key_value()?;
@@ -227,33 +227,35 @@ impl Details {
     }
 }
 
-/// Enough of a report to tell its format.
+/// The part of a report that contains its format.
 #[derive(Deserialize)]
 struct Numbered {
     format: u32,
 }
 
 impl RunReport {
-    /// Reads a report.
+    /// Parses a report.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
         let wrong = |error: serde_json::Error| {
             Error::new(Stage::Catalog, Kind::Corrupt, name, "not a run report").because(error)
         };
         let Numbered { format } = serde_json::from_slice(bytes).map_err(wrong)?;
         if format > FORMAT {
-            let message = format!("a run report of format {format}, and this program reads up to {FORMAT}");
-            return Err(Error::new(Stage::Catalog, Kind::Refused, name, message).hint("use a newer version"));
+            let message = format!("run report format {format} is not supported, only formats up to {FORMAT}");
+            return Err(
+                Error::new(Stage::Catalog, Kind::Refused, name, message).hint("use a newer version of Longshore")
+            );
         }
         serde_json::from_slice(bytes).map_err(wrong)
     }
 
-    /// The report as it is stored.
+    /// Returns the stored form of the report.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         to_bytes(self, &self.id)
     }
 }
 
-/// JSON as it is stored.
+/// Returns the stored form: formatted JSON.
 fn to_bytes(value: &impl Serialize, id: &Id) -> Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| {
         Error::new(Stage::Catalog, Kind::Failed, id.to_string(), "cannot write the run report").because(error)
@@ -263,7 +265,7 @@ fn to_bytes(value: &impl Serialize, id: &Id) -> Result<Vec<u8>> {
 }
 
 impl Details {
-    /// The details of a report as they are stored.
+    /// Returns the stored form of the details.
     pub fn to_bytes(&self, id: &Id) -> Result<Vec<u8>> {
         to_bytes(self, id)
     }
@@ -288,7 +290,7 @@ mod tests {
             std::fs::write(path, &schema).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap();
-        assert_eq!(written, schema, "run the test again with UPDATE_SCHEMA=1 and look at the difference");
+        assert_eq!(written, schema, "rerun the test with UPDATE_SCHEMA=1 and review the difference");
     }
 
     #[test]

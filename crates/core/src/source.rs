@@ -1,42 +1,45 @@
-//! What a dump stage records of the database that it reads, besides the bytes.
+//! Properties of the dumped database, recorded by the dump stage.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The record, which is in the sealed details under [`Source::KEY`]. Backups that were made before it was thought of have none.
+/// The record in the encrypted details under [`Source::KEY`]. Details of older backups lack it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The version of each extension.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extensions: BTreeMap<String, String>,
-    /// Whether rows and constraints mean the same on every server of the same major version: no constraint, index, generated column or
-    /// partition key calls a function that may answer otherwise elsewhere, and no type depends on a setting.
+    /// True if rows and constraints have the same meaning on every server of the same major
+    /// version: no constraint, index, generated column or partition key calls a function whose
+    /// result may differ elsewhere, and no type depends on a setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_contained: Option<bool>,
-    /// True if a restore runs queries or functions of the database's own: it fills materialized views, or a constraint, index, generated
-    /// column or partition key calls a function that no extension brings.
+    /// True if a restore runs the database's own queries or functions: the database has
+    /// materialized views, or a constraint, index, generated column or partition key calls a
+    /// function that belongs to no extension.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_own_code: Option<bool>,
 }
 
 impl Source {
-    /// Where it is in the details.
+    /// The key of the record in the details.
     pub const KEY: &str = "source";
 
-    /// The record that details hold, if they do.
+    /// Returns the record in the details, if they contain one.
     pub fn of(details: &Map<String, Value>) -> Option<Self> {
         Self::deserialize(details.get(Self::KEY)?).ok()
     }
 
-    /// As details hold it.
+    /// Returns the details that contain this record.
     pub fn into_details(self) -> Map<String, Value> {
         serde_json::to_value(self)
             .map_or_else(|_| Map::new(), |record| [(Self::KEY.to_owned(), record)].into_iter().collect())
     }
 
-    /// The extensions whose version is another than `here`, each with the version that was recorded and the one here.
+    /// Returns the extensions whose version differs from `here`, each with the recorded version and
+    /// the version in `here`.
     pub fn other_versions<'a>(
         &'a self,
         here: &'a BTreeMap<String, String>,

@@ -1,59 +1,60 @@
-//! SQLSTATE: the code that a server gives an error, the same in every language that it speaks.
+//! SQLSTATE codes of PostgreSQL's errors, which are the same in every language of the server.
 
 use std::fmt;
 
-/// Five characters, of which the first two are the class. Source: PostgreSQL's documentation, "PostgreSQL Error Codes".
+/// A code of five characters, of which the first two are the class. Source: PostgreSQL's
+/// documentation, "PostgreSQL Error Codes".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
-    /// The end of a session by an administrator, or by the end of the server.
+    /// The session was terminated by an administrator or by the server's shutdown.
     pub const ADMIN_SHUTDOWN: Self = Self(*b"57P01");
-    /// A constraint `CHECK` that a row breaks.
+    /// A row violates a `CHECK` constraint.
     pub const CHECK_VIOLATION: Self = Self(*b"23514");
-    /// No room where the server writes.
+    /// The server's disk is full.
     pub const DISK_FULL: Self = Self(*b"53100");
-    /// A foreign key that a row breaks.
+    /// A row violates a foreign key.
     pub const FOREIGN_KEY_VIOLATION: Self = Self(*b"23503");
-    /// A name that is taken by a database.
+    /// A database of this name exists.
     pub const DUPLICATE_DATABASE: Self = Self(*b"42P04");
-    /// A lock that was not had within `lock_timeout`.
+    /// A lock was not acquired within `lock_timeout`.
     pub const LOCK_NOT_AVAILABLE: Self = Self(*b"55P03");
-    /// A privilege that the role does not have.
+    /// The role lacks a privilege.
     pub const INSUFFICIENT_PRIVILEGE: Self = Self(*b"42501");
-    /// A database that is not there.
+    /// The database does not exist.
     pub const INVALID_CATALOG_NAME: Self = Self(*b"3D000");
-    /// Memory, or room in the shared lock table, that is used up.
+    /// Memory or the shared lock table is exhausted.
     pub const OUT_OF_MEMORY: Self = Self(*b"53200");
-    /// A statement that was ended by a timeout or by a request.
+    /// A statement was cancelled by a timeout or by a request.
     pub const QUERY_CANCELED: Self = Self(*b"57014");
-    /// A transaction that may not write.
+    /// The transaction is read-only.
     pub const READ_ONLY_TRANSACTION: Self = Self(*b"25006");
     /// A conflict with another transaction, or with replay on a standby.
     pub const SERIALIZATION_FAILURE: Self = Self(*b"40001");
-    /// More connections than the server, the database or the role may have.
+    /// The connection limit of the server, the database or the role is exceeded.
     pub const TOO_MANY_CONNECTIONS: Self = Self(*b"53300");
-    /// A server that starts, stops or only replays.
+    /// The server is starting, stopping or in recovery.
     pub const CANNOT_CONNECT_NOW: Self = Self(*b"57P03");
-    /// Something that is not there, such as a role, a collation or a type.
+    /// An object, such as a role, a collation or a type, does not exist.
     pub const UNDEFINED_OBJECT: Self = Self(*b"42704");
-    /// A file that is not there, such as an extension's.
+    /// A file, such as that of an extension, does not exist.
     pub const UNDEFINED_FILE: Self = Self(*b"58P01");
-    /// A unique constraint that a row breaks.
+    /// A row violates a unique constraint.
     pub const UNIQUE_VIOLATION: Self = Self(*b"23505");
 
-    /// Reads a code.
+    /// Parses a code.
     pub fn parse(text: &str) -> Option<Self> {
         let code: [u8; 5] = text.as_bytes().try_into().ok()?;
         code.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).then_some(Self(code))
     }
 
-    /// The five characters.
+    /// Returns the five characters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The first two characters, such as `22` for data that is not what its type demands.
+    /// Returns the class: the first two characters, such as `22` for data exceptions.
     pub fn class(&self) -> &str {
         &self.as_str()[..2]
     }
@@ -71,10 +72,10 @@ impl fmt::Debug for SqlState {
     }
 }
 
-/// A command that a server could not run.
+/// A command that failed on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Why.
+    /// The error code.
     pub sqlstate: SqlState,
     /// The command's tag, such as `COPY` or `CREATE INDEX`.
     pub command: String,

@@ -1,12 +1,13 @@
-//! The joints: every stage a backup passes, outward and homeward, as a trait that plugins fulfil.
+//! The stages of a backup, from dump to restore, as traits that plugins implement.
 //!
 //! ```text
-//! outward    Dump → Verify → Encrypt → Ship          public keys and write-only credentials suffice
-//! homeward   fetch → Decrypt → Verify → Restore      needs an identity and read credentials
-//! drill      Scratch → homeward → Examine            the same, and a place to restore to
+//! backup     Dump → Verify → Encrypt → Ship        public keys and write-only credentials suffice
+//! restore    fetch → Decrypt → Verify → Restore    needs an identity and read credentials
+//! drill      Scratch → restore → Examine           the same, and a cluster to restore to
 //! ```
-//! The traits are split by what a host may hold. What cuts across them (compression, digests, fan-out) is a stream adapter, not an
-//! option of a trait; what only some can do (locking, telling free space) is a trait of its own that they offer.
+//! The traits are split by the secrets that a host may hold. Compression, digests and fan-out apply
+//! to all stages, so they are stream adapters and not options of a trait. An optional capability
+//! (locking, free space) is a trait of its own.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -41,65 +42,68 @@ pub use crate::survey::{Survey, Surveyed};
 /// Reads from a cluster.
 #[async_trait]
 pub trait Dump: Check {
-    /// Looks at the server: what there is to copy now, and who it is.
+    /// Connects to the server and returns its identity and the subjects to copy.
     async fn survey(&self) -> Result<Survey>;
 
-    /// Begins the copy of one subject. The stream ends cleanly only if the whole subject was read: a child's exit status,
-    /// its signals and its lost connections are the stream's error. Dropping the stream ends whatever feeds it.
+    /// Begins the copy of one subject. The stream ends cleanly only if the whole subject was read:
+    /// a child's exit status, its signals and its lost connections are errors of the stream.
+    /// Dropping the stream stops its producer.
     async fn dump(&self, subject: &Subject) -> Result<Dumped>;
 
-    /// Returns the server's data directory, where the server is on this host and lets its directory be known.
+    /// Returns the server's data directory, if the server runs on this host and discloses the path.
     async fn data_directory(&self) -> Option<PathBuf> {
         None
     }
 
-    /// Returns the features that a place to restore to must have. Looks into every database that would be copied, so an
-    /// error is one of a database that cannot be reached.
+    /// Returns the features that a restore target must have. Connects to every database to be
+    /// copied, and fails if a database cannot be reached.
     async fn requirements(&self) -> Result<Requirements> {
         Ok(Requirements::default())
     }
 
-    /// Returns the server as a standby, whose replay can be paused, where the stage can do that.
+    /// Returns the server as a standby, if the stage can pause the replay of a standby.
     fn standby(&self) -> Option<&dyn Standby> {
         None
     }
 }
 
-/// A dump under way.
+/// A dump in progress.
 pub struct Dumped {
     /// The plaintext.
     pub stream: ByteStream,
-    /// The form it has.
+    /// The format of the dump.
     pub format: Format,
-    /// What the pipeline is to compress it with.
+    /// The compression for the pipeline to apply.
     pub compression: Compression,
-    /// The program that makes it.
+    /// The program that makes the dump.
     pub tool: Tool,
-    /// What a database must be made with to take it back, where it is one database.
+    /// The properties to create the database with at a restore, if the subject is a database.
     pub database: Option<DatabaseFacts>,
-    /// What the program had to say, known at the end.
+    /// Notes of the program, known at the end of the stream.
     pub remarks: Afterword<Remarks>,
 }
 
-/// What a dump has to say besides its bytes.
+/// Notes about a dump.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks {
-    /// Warnings of the program that made it.
+    /// Warnings of the program that made the dump.
     pub warnings: Vec<String>,
-    /// What could not be captured, such as role passwords.
+    /// Parts of the subject that could not be captured, such as role passwords.
     pub not_captured: Vec<String>,
-    /// What only the plaintext's owner may see of the source, such as [`Source`](crate::source::Source).
+    /// Confidential details of the source, such as [`Source`](crate::source::Source).
     pub details: Map<String, Value>,
 }
 
-/// The way out where a dump is of a form that the judge does not know.
+/// The hint for a dump of a format that the verifier does not know.
 pub const JUDGED_BY_OTHERS: &str =
-    "a newer Longshore may know it; until then, verify = [{ type = \"pg_restore\" }] asks PostgreSQL's own program";
+    "upgrade Longshore, or set verify = [{ type = \"pg_restore\" }] to use PostgreSQL's own program";
 
-/// Judges bytes as they pass.
+/// Verifies bytes in transit.
 pub trait Verify: Check {
-    /// Passes the same bytes on, and fails the stream, with an error of kind [`Corrupt`](crate::error::Kind::Corrupt), if they are unsound. The stream ends cleanly only
-    /// once the judgement is made. The same object serves a run and a read-back. Where it can tell, `progress` hears what comes next.
+    /// Passes the same bytes on, and fails the stream with an error of kind
+    /// [`Corrupt`](crate::error::Kind::Corrupt) if the bytes are damaged. The stream ends cleanly
+    /// only after the verifier has finished. The same object serves a run and a read-back. A
+    /// verifier that can read the dump's structure reports the next part to `progress`.
     fn verify(
         &self,
         subject: &Subject,
@@ -108,10 +112,9 @@ pub trait Verify: Check {
         progress: &Arc<dyn Progress>,
     ) -> Verified;
 
-    /// Compares the findings of a read-back (`found`) with the details that were recorded while the
-    /// backup was dumped, and with the counts of its manifest. Both are of the same bytes, so every
-    /// difference is damage. Returns the differences, or nothing where one of the two has no
-    /// findings of this stage.
+    /// Compares the findings of a read-back (`found`) with the details recorded during the dump,
+    /// and with the counts of the manifest. Both describe the same bytes, so every difference is
+    /// damage. Returns the differences, or `None` if either side lacks findings of this stage.
     fn differences(
         &self,
         _manifest: &Manifest,
@@ -121,10 +124,10 @@ pub trait Verify: Check {
         None
     }
 
-    /// Passes the bytes of a dump on to a restore, and fails the stream with an error of kind
-    /// [`Corrupt`](crate::error::Kind::Corrupt) if they define something else than was recorded:
-    /// before the first byte where the form of the dump allows that, else at the end. Rows are not
-    /// compared. Details without a record of definitions pass all.
+    /// Passes the bytes of a dump on to a restore. Fails the stream with an error of kind
+    /// [`Corrupt`](crate::error::Kind::Corrupt) if the definitions in the dump differ from the
+    /// recorded ones: before the first byte if the format allows it, else at the end. Rows are not
+    /// compared. Without recorded definitions, every dump passes.
     fn expect_recorded(
         &self,
         _manifest: &Manifest,
@@ -134,100 +137,103 @@ pub trait Verify: Check {
         plaintext
     }
 
-    /// Returns the origin that a dump's header names, from the first bytes of the dump. Returns an empty
-    /// origin where the dump names none or is of a version that is not known here.
+    /// Returns the origin named in the header of a dump, given the first bytes of the dump. Returns
+    /// an empty origin if the header names none, or if its version is unknown.
     ///
     /// # Errors
     ///
-    /// Fails with [`Corrupt`](crate::error::Kind::Corrupt) if the header is damaged, or goes on behind
+    /// Fails with [`Corrupt`](crate::error::Kind::Corrupt) if the header is damaged or longer than
     /// [`HEADER_BYTES`].
     fn origin(&self, _subject: &Subject, _head: &[u8]) -> Result<Origin> {
         Ok(Origin::default())
     }
 }
 
-/// The key under which details hold digests of definitions. They are as secret as the dump, so that
-/// no report shows them.
+/// The key in the details that contains the digests of definitions. The digests are as secret as
+/// the dump, so reports omit them.
 pub const DEFINITIONS: &str = "definitions";
 
-/// The number of bytes from the beginning of a dump that hold its header, with plenty of room.
+/// The number of bytes at the beginning of a dump that always contain its header.
 pub const HEADER_BYTES: usize = 64 << 10;
 
-/// A stream under judgement.
+/// A stream under verification.
 pub struct Verified {
-    /// The same bytes; `Err` if they are unsound.
+    /// The same bytes, or an error if they are damaged.
     pub stream: ByteStream,
-    /// What was found, known at the end: counts for the manifest, the rest for the sealed details.
+    /// The findings, known at the end: counts for the manifest, the rest for the encrypted details.
     pub findings: Afterword<Findings>,
 }
 
-/// What a [`Verify`] found.
+/// The findings of a [`Verify`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {
-    /// Who judged, and counts that anyone may see.
+    /// The verifier's name, and counts that are not confidential.
     pub verification: Verification,
-    /// What only the plaintext's owner may see, such as tables' names and row counts; empty where there is nothing.
+    /// Confidential findings, such as names and row counts of tables.
     pub details: Map<String, Value>,
 }
 
-/// Seals bytes. Holds recipients only.
+/// Encrypts bytes. Holds recipients only.
 pub trait Encrypt: Check {
-    /// What the manifest calls it, such as `age`.
+    /// Returns the name for the manifest, such as `age`.
     fn name(&self) -> &'static str;
 
-    /// What a sealed file's name ends with, such as `.age`.
+    /// Returns the suffix of an encrypted file's name, such as `.age`.
     fn extension(&self) -> &'static str;
 
-    /// A fingerprint of each recipient: enough to tell which identity is wanted.
+    /// Returns a fingerprint of each recipient, by which to find the matching identity.
     fn recipients(&self) -> Vec<String>;
 
-    /// Seals a stream. `subject` is for errors.
+    /// Encrypts a stream. `subject` is for errors.
     fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream;
 }
 
-/// Opens what was sealed. Holds identities.
+/// Decrypts bytes. Holds identities.
 #[async_trait]
 pub trait Decrypt: Send + Sync {
-    /// Opens a stream; one that was cut or changed ends in an error. `subject` is for errors.
+    /// Decrypts a stream. A truncated or modified stream ends in an error. `subject` is for errors.
     async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;
 }
 
 /// A destination that can be written to.
 #[async_trait]
 pub trait Ship: Check {
-    /// Brings `body` to the destination under `key`: all or nothing.
+    /// Uploads `body` to the destination under `key`: all or nothing.
     ///
-    /// When it returns `Ok`, the whole body is durable there and visible under `key`. When `body` ends in an error, or anything else fails, or
-    /// the future is dropped, nothing is visible under `key`, and the error of `body` is returned as it is. What is there already is
-    /// never overwritten: [`AlreadyExists`](crate::error::Kind::AlreadyExists), also when two writers race.
+    /// On `Ok`, the whole body is durable at the destination and visible under `key`. If `body`
+    /// ends in an error, if anything else fails, or if the future is dropped, nothing is visible
+    /// under `key`. An error of `body` is returned unchanged. An existing object is never
+    /// overwritten: the upload fails with [`AlreadyExists`](crate::error::Kind::AlreadyExists),
+    /// also when two writers race.
     async fn ship(&self, key: &Key, body: ByteStream) -> Result<()>;
 
-    /// Whether only one at a time may ship to it, and how that is held.
+    /// Returns the destination's lock, if only one writer at a time may ship to it.
     fn exclusive(&self) -> Option<&dyn Exclusive> {
         None
     }
 
-    /// How much room there is, where that can be told.
+    /// Returns the destination's free-space query, if it has one.
     fn room(&self) -> Option<&dyn Room> {
         None
     }
 
-    /// Whether a body is only kept until it has ended, and brought to the destination then. Whoever does so watches over its own time.
+    /// Returns true if `ship` first collects the whole body and then uploads it. Such a destination
+    /// enforces its own timeout.
     fn spools(&self) -> bool {
         false
     }
 
-    /// How many bodies it takes at once, where more would wait for one another.
+    /// Returns the number of concurrent uploads, if it is limited.
     fn at_once(&self) -> Option<usize> {
         None
     }
 
-    /// Returns the folder of this host that it is, if it is one.
+    /// Returns the destination's local folder, if it is a folder of this host.
     fn folder(&self) -> Option<PathBuf> {
         None
     }
 
-    /// What interrupted writers left, where that can be found.
+    /// Returns access to the leftovers of interrupted writers, if the destination can find them.
     fn sweep(&self) -> Option<&dyn Sweep> {
         None
     }
@@ -236,216 +242,233 @@ pub trait Ship: Check {
 /// A destination that can be read and pruned.
 #[async_trait]
 pub trait Store: Ship {
-    /// Everything in it, in the order of its keys. What is not ours, or not yet whole, is left out. Any failure is an `Err` item, never a short list.
+    /// Lists all objects in the order of their keys. Foreign and incomplete objects are omitted.
+    /// Any failure is an `Err` item; a list is never silently short.
     async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>>;
 
-    /// Reads what is under `key`, or the bytes of `range`; [`NotFound`](crate::error::Kind::NotFound) if there is nothing. A range that reaches
-    /// past the end is [`Corrupt`](crate::error::Kind::Corrupt): fewer bytes than were asked for are never a clean end.
+    /// Reads the object under `key`, or the bytes of `range`. Fails with
+    /// [`NotFound`](crate::error::Kind::NotFound) if the object does not exist, and with
+    /// [`Corrupt`](crate::error::Kind::Corrupt) if the range reaches past the end: a short read is
+    /// never a clean end.
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream>;
 
-    /// Removes what is under `key`; nothing there is no error. When it returns, it is gone for good; [`Refused`](crate::error::Kind::Refused)
-    /// where a lock keeps it.
+    /// Deletes the object under `key` permanently. Deleting a missing key succeeds. Fails with
+    /// [`Refused`](crate::error::Kind::Refused) if a lock protects the object.
     async fn remove(&self, key: &Key) -> Result<()>;
 
-    /// Whether many small objects can be read in one go.
+    /// Returns the batch read, if the destination has one.
     fn gather(&self) -> Option<&dyn Gather> {
         None
     }
 
-    /// Whether it can keep what it took, and tells until when.
+    /// Returns access to object locks, if the destination supports them.
     fn locks(&self) -> Option<&dyn Locks> {
         None
     }
 
-    /// Returns the same destination with its own waits for a silent peer ended after `limit`, also those of work that goes on when its
-    /// caller has gone; nothing where it has no such waits.
+    /// Returns the same destination with its own network timeouts reduced to `limit`, including
+    /// those of work that outlives its caller. Returns `None` if it has no such timeouts.
     fn stalling_at_most(&self, _limit: Duration) -> Option<Arc<dyn Store>> {
         None
     }
 
-    /// The same destination, locking what it takes for `span`; nothing where it cannot, or where its own settings say otherwise.
+    /// Returns the same destination with new objects locked for `span`. Returns `None` if the
+    /// destination cannot lock objects, or if its own settings define the lock.
     fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
         let _ = span;
         None
     }
 }
 
-/// A destination where many small objects take less together than one by one, as files do.
+/// A destination that reads many small objects faster together than one by one, as a folder does.
 #[async_trait]
 pub trait Gather: Send + Sync {
-    /// What is under each of the keys, in their order, as [`Store::fetch`] would give it whole; more than `max_bytes` is
-    /// [`Corrupt`](crate::error::Kind::Corrupt). An error is one of the destination, and of no key alone.
+    /// Returns the contents of the objects in the order of `keys`, each as [`Store::fetch`] returns
+    /// it. An object larger than `max_bytes` is [`Corrupt`](crate::error::Kind::Corrupt). The outer
+    /// error is one of the whole destination.
     async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>>;
 }
 
-/// A destination that can keep what it took from being removed.
+/// A destination that can protect objects from deletion.
 #[async_trait]
 pub trait Locks: Send + Sync {
-    /// Until when what is under `key` cannot be removed, by the store's own word, and [`DateTime::MAX_UTC`] until somebody lifts it;
-    /// `None`: nothing keeps it, or these credentials are not told.
+    /// Returns the time until which the store protects the object under `key`, or
+    /// [`DateTime::MAX_UTC`] for a lock without an end. Returns `None` if nothing protects the
+    /// object, or if these credentials cannot read its locks.
     async fn locked_until(&self, key: &Key) -> Result<Option<DateTime<Utc>>>;
 
-    /// Lists the keys that a plain deletion hides, although a version beneath is locked. Nothing where the store keeps no versions.
+    /// Lists the keys that a plain deletion has hidden while a version of the object is still
+    /// locked. Empty if the store keeps no versions.
     async fn hidden(&self) -> Result<Vec<Key>> {
         Ok(Vec::new())
     }
 }
 
-/// Something in a destination.
+/// An object in a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The object's key.
     pub key: Key,
-    /// Its size in bytes.
+    /// The object's size in bytes.
     pub bytes: u64,
 }
 
 /// A destination that one holder at a time can claim.
 #[async_trait]
 pub trait Exclusive: Send + Sync {
-    /// Claims `name` (a job's) in the destination until the lock is dropped; [`Locked`](crate::error::Kind::Locked) says who holds it.
+    /// Claims `name` (of a job) in the destination until the lock is dropped. The error of kind
+    /// [`Locked`](crate::error::Kind::Locked) names the holder.
     async fn claim(&self, name: &str, holder: &Holder) -> Result<Lock>;
 }
 
 /// A destination that knows its free space.
 #[async_trait]
 pub trait Room: Send + Sync {
-    /// The bytes that can still be written.
+    /// Returns the number of bytes that can still be written.
     async fn free_bytes(&self) -> Result<u64>;
 }
 
-/// A destination that can tell what interrupted writers left in it, out of sight: files on their way, parts of uploads.
+/// A destination that can list the invisible leftovers of interrupted writers, such as temporary
+/// files and parts of uploads.
 #[async_trait]
 pub trait Sweep: Send + Sync {
-    /// All of it, with what is still being written: only its age tells them apart.
+    /// Lists all leftovers, including uploads in progress: only their age distinguishes them.
     async fn leftovers(&self) -> Result<Vec<Leftover>>;
 
-    /// Removes one. That it has gone, or has become whole, is no error.
+    /// Removes a leftover. Succeeds if the leftover no longer exists or its upload has completed.
     async fn discard(&self, leftover: &Leftover) -> Result<()>;
 }
 
-/// Something that an interrupted writer left.
+/// A leftover of an interrupted writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// What the destination calls it.
+    /// The destination's name for the leftover.
     pub name: String,
-    /// Its size in bytes, where that is told.
+    /// The leftover's size in bytes, if known.
     pub bytes: Option<u64>,
-    /// When it was last written to, or begun, by the destination's clock.
+    /// The time of the last write, or of the beginning, by the destination's clock.
     pub since: DateTime<Utc>,
 }
 
-/// Brings plaintext back into a cluster.
+/// Restores plaintext into a cluster.
 #[async_trait]
 pub trait Restore: Send + Sync {
-    /// Looks at the target for all that is to be restored, before a byte of it is fetched. What stands in the way is a finding that has
-    /// failed, so that all of it is told at once; an error is a target that could not be looked at.
+    /// Checks the target for all backups to be restored, before any byte is fetched. Every obstacle
+    /// is a failed finding, so that all of them are reported at once. Fails if the target cannot be
+    /// checked.
     async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>>;
 
-    /// Restores one backup. Nothing that is there is dropped before the plaintext was seen to open. Bytes that end in an error fail
-    /// it, whatever the target made of them.
+    /// Restores one backup. Drops existing objects only after the beginning of the plaintext was
+    /// decrypted. Fails if the plaintext ends in an error, even if the target accepted the bytes.
     async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored>;
 
-    /// What is in the plaintext, a line each.
+    /// Lists the contents of the plaintext, one entry a line.
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
 
-    /// The part of a record that a restored database can be compared with, where only a part is restored, or `left_out` names what is
-    /// missing. Nothing where there is nothing to compare.
+    /// Returns the part of the recorded details with which to compare the restored database, if
+    /// only a part is restored or `left_out` names missing entries. Returns `None` if nothing can
+    /// be compared.
     fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>>;
 }
 
-/// A backup that is to be restored.
+/// A backup to be restored.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// Its record.
+    /// The backup's manifest.
     pub manifest: &'a Manifest,
-    /// What those who judged found in it, where that is recorded and can be opened.
+    /// The recorded details, if they exist and can be decrypted.
     pub details: Option<&'a Map<String, Value>>,
 }
 
-/// What became of a restore.
+/// The result of a restore.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Restored {
-    /// What its owner should hear.
+    /// Notes for the operator.
     pub notes: Vec<String>,
-    /// What took how long, in its order.
+    /// The phases of the restore and their durations, in order.
     pub phases: Vec<Phase>,
-    /// The database that it lies in now, where it is one database.
+    /// The database that now contains the restored data, if it is a single database.
     pub database: Option<String>,
-    /// Deviations from the archive's own way, such as a view that was refreshed with another search_path.
+    /// Deviations from the archive's own restore, such as a view refreshed with another
+    /// search_path.
     pub warnings: Vec<String>,
     /// Entries that could not be made after the data was restored.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Makes places to restore to, for drills.
+/// Creates clusters to restore to, for drills.
 #[async_trait]
 pub trait Scratch: Check {
-    /// Makes a place that takes these backups, and stands in for what their run does not bring. A place that cannot be had here (a release or an extension that is not installed, no
-    /// room) is an error with the way out, and says nothing about the backups.
+    /// Creates a cluster that accepts these backups, and creates substitutes for objects that the
+    /// run does not contain. A cluster that cannot be created here (a missing release or extension,
+    /// no space) is an error with a hint, and not a fault of the backups.
     async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>>;
 
-    /// Looks for features of the source that the place lacks, where that can be seen before it is made.
+    /// Returns a finding for each feature of the source that the cluster lacks, as far as known
+    /// before the cluster is created.
     async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
         let _ = requirements;
         Vec::new()
     }
 }
 
-/// A cluster, or a part of one, that is there for one drill. Dropping it removes what was made for it, too, as far as that can be done
-/// without waiting.
+/// A cluster, or a part of one, that exists for one drill. Dropping it also removes it, as far as
+/// possible without waiting.
 #[async_trait]
 pub trait ScratchCluster: Send + Sync {
-    /// What it is, in words, such as `PostgreSQL 17.4, made by initdb`.
+    /// Returns a description, such as `PostgreSQL 17.4, made by initdb`.
     fn description(&self) -> String;
 
-    /// The server's version, such as `17.4`.
+    /// Returns the server's version, such as `17.4`.
     fn version(&self) -> String;
 
-    /// How to reach it; the connection names no database.
+    /// Returns the connection to the cluster, without a database.
     fn cluster(&self) -> Cluster;
 
-    /// How to reach it in order to restore a database that had this name; the connection names the database where that has another name here.
+    /// Returns the connection for restoring the database `name`. The connection names a database if
+    /// the database has another name in this cluster.
     fn target(&self, name: &str) -> Result<Cluster> {
         let _ = name;
         Ok(self.cluster())
     }
 
-    /// The name that a database is restored under.
+    /// Returns the name under which a database is restored.
     fn database(&self, name: &str) -> String;
 
-    /// Whether it takes roles and tablespaces; if not, they must be there.
+    /// Returns true if roles and tablespaces can be restored; otherwise they must exist.
     fn takes_globals(&self) -> bool;
 
-    /// Warnings for the owner before anything is restored, such as what the place could not be kept from.
+    /// Returns warnings to report before the restore, such as side effects that the cluster does
+    /// not prevent.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// A private folder for what cannot be a stream.
+    /// Returns a private folder for data that cannot be streamed.
     fn folder(&self) -> &Path;
 
-    /// The commands that failed since the last call, by the server's own log. Nothing where that cannot be read: a failure whose reason is
-    /// not known says nothing against a backup.
+    /// Returns the commands that failed since the last call, read from the server's log. Empty if
+    /// the log cannot be read: a failure with an unknown reason is not evidence against a backup.
     async fn failures(&self) -> Vec<Failure> {
         Vec::new()
     }
 
-    /// Plaintext as this place can take it: of what belongs to a whole cluster, some only fits the host that it was dumped on, such as the
-    /// folders of tablespaces. What was changed is told.
+    /// Adapts plaintext to this cluster, and describes the changes. Some parts of the globals fit
+    /// only the host of the source, such as the folders of tablespaces.
     async fn adapt(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<(ByteStream, Vec<String>)> {
         let _ = manifest;
         Ok((plaintext, Vec::new()))
     }
 
-    /// Removes all that was made.
+    /// Removes the cluster.
     async fn remove(self: Box<Self>) -> Result<()>;
 }
 
-/// Asks a database that was restored whether it is what was dumped.
+/// Compares a restored database with the dumped one.
 #[async_trait]
 pub trait Examine: Send + Sync {
-    /// Holds a database against what was recorded while it was dumped. What differs is a comparison, not an error.
+    /// Compares a database with the details recorded during the dump. A difference is a comparison,
+    /// not an error.
     async fn compare(
         &self,
         database: &str,
@@ -453,18 +476,18 @@ pub trait Examine: Send + Sync {
         details: &Map<String, Value>,
     ) -> Result<Vec<Comparison>>;
 
-    /// Holds what belongs to a whole cluster, such as roles, against what was recorded while it was dumped.
+    /// Compares the globals of a cluster, such as roles, with the details recorded during the dump.
     async fn compare_globals(&self, details: &Map<String, Value>) -> Result<Vec<Comparison>> {
         let _ = details;
         Ok(Vec::new())
     }
 
-    /// The roles that must be there before a backup is restored, by its record.
+    /// Returns the recorded roles that must exist before a backup is restored.
     fn roles(&self, details: &Map<String, Value>) -> Vec<String> {
         let _ = details;
         Vec::new()
     }
 
-    /// The rows that a query gives, each of its columns as text; nothing for NULL.
+    /// Returns the rows of a query, each column as text, or `None` for NULL.
     async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>>;
 }

@@ -1,4 +1,4 @@
-//! Standbys: servers that replay another's WAL, and cancel a dump that is in the way of it.
+//! Standbys: servers that replay WAL, and cancel dumps that conflict with the replay.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -9,17 +9,17 @@ use crate::error::Result;
 /// A server whose replay can be paused, if it is a standby.
 #[async_trait]
 pub trait Standby: Send + Sync {
-    /// Looks at the replay. `None`: the server is no standby.
+    /// Returns the state of the replay, or `None` if the server is not a standby.
     async fn look(&self) -> Result<Option<Replay>>;
 
-    /// Pauses replay, and waits until no more WAL is replayed. Returns [`Paused::Requested`] if that takes too long: replay
-    /// stops then with the next record.
+    /// Pauses replay, and waits until it has stopped. Returns [`Paused::Requested`] if this takes
+    /// too long; replay then stops at the next record.
     async fn pause(&self) -> Result<Paused>;
 
-    /// Resumes replay. A server that is no standby any more is no error.
+    /// Resumes replay. Succeeds if the server is no longer a standby.
     async fn resume(&self) -> Result<()>;
 
-    /// Looks at the settings by which replay cancels a query that is in its way.
+    /// Checks the settings by which replay cancels conflicting queries.
     async fn settings(&self) -> Result<Finding>;
 
     /// Returns the number of queries of a database that replay has cancelled so far.
@@ -29,21 +29,21 @@ pub trait Standby: Send + Sync {
 /// The replay of a standby.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replay {
-    /// The server process, by the time at which it started: a pause does not outlive it.
+    /// The server process, identified by its start time: a pause ends with it.
     pub server: String,
-    /// Whether replay is paused, or was asked to pause.
+    /// True if replay is paused or a pause was requested.
     pub paused: bool,
-    /// Whether the role may pause and resume replay.
+    /// True if the role may pause and resume replay.
     pub may_pause: bool,
-    /// Whether replay is as far as WAL was received.
+    /// True if all received WAL is replayed.
     pub caught_up: bool,
 }
 
 /// The result of a request to pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paused {
-    /// Replay stands still.
+    /// Replay has stopped.
     Stopped,
-    /// Replay has not come to a stop yet.
+    /// Replay has not stopped yet.
     Requested,
 }

@@ -1,8 +1,9 @@
-//! The stream between stages, and its promise: **it ends cleanly only if its producer succeeded.**
+//! The stream between stages, and its contract: **a stream ends cleanly only if its producer
+//! succeeded.**
 //!
-//! A dead child, a failed check, a lost connection, a task that was dropped: each arrives as an `Err` item, after
-//! which nothing follows. [`channel`] makes that hold by construction, since a [`Feeder`] that is dropped before
-//! [`Feeder::finish`] fails its stream.
+//! A dead child, a failed check, a lost connection, a dropped task: each arrives as an `Err` item,
+//! and nothing follows it. [`channel`] ensures this by construction: a [`Feeder`] that is dropped
+//! before [`Feeder::finish`] fails its stream.
 
 mod courtesy;
 mod pool;
@@ -20,32 +21,34 @@ pub use courtesy::let_others_first;
 pub use pool::Pool;
 pub use thread::{StreamReader, StreamWriter, alongside, take_bytes, transform};
 
-/// Bytes on their way. Ends cleanly only if its producer succeeded; after an `Err` nothing follows.
+/// A stream of bytes. Ends cleanly only if its producer succeeded. Nothing follows an `Err`.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 
-/// The size, in bytes, that adapters cut their chunks to.
+/// The chunk size of stream adapters, in bytes.
 pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// How many chunks may wait between two tasks: enough to keep both busy, few enough to bound memory. Whoever reads takes all that wait at
-/// once, so that whoever writes is woken for all of them and not for each; as many again may then be with the reader.
+/// The number of chunks that may wait between two tasks: enough to keep both busy, few enough to
+/// bound memory. The reader takes all waiting chunks at once, so that the writer wakes once for all
+/// of them; the reader may then hold as many again.
 const MAX_WAITING: usize = 4;
 
-/// What a stage says once its stream has ended cleanly: set by the producer before the end, read by the consumer after.
+/// A value that a stage sets at the clean end of its stream: the producer sets it before the end,
+/// and the consumer reads it after the end.
 #[derive(Debug)]
 pub struct Afterword<T>(Arc<OnceLock<T>>);
 
 impl<T> Afterword<T> {
-    /// An afterword that nobody has spoken yet.
+    /// Creates an afterword without a value.
     pub fn new() -> Self {
         Self(Arc::new(OnceLock::new()))
     }
 
-    /// Speaks it. The first to speak is heard.
+    /// Sets the value. Later calls have no effect.
     pub fn set(&self, value: T) {
         self.0.get_or_init(|| value);
     }
 
-    /// What was said, if the stream has ended cleanly.
+    /// Returns the value, if the stream has ended cleanly.
     pub fn get(&self) -> Option<&T> {
         self.0.get()
     }
@@ -63,7 +66,7 @@ impl<T> Default for Afterword<T> {
     }
 }
 
-/// A stream of bytes that are at hand.
+/// Returns a stream of the given bytes.
 pub fn from_bytes(bytes: impl Into<Bytes>) -> ByteStream {
     let bytes = bytes.into();
     if bytes.is_empty() {
@@ -72,12 +75,12 @@ pub fn from_bytes(bytes: impl Into<Bytes>) -> ByteStream {
     stream::once(async move { Ok(bytes) }).boxed()
 }
 
-/// A stream that fails at once.
+/// Returns a stream that fails at once.
 pub fn failed(error: Error) -> ByteStream {
     stream::once(async move { Err(error) }).boxed()
 }
 
-/// Collects a stream that is known to be small; more than `limit` bytes is an error of kind [`Kind::Corrupt`].
+/// Collects a small stream. More than `limit` bytes is an error of kind [`Kind::Corrupt`].
 pub async fn collect(mut stream: ByteStream, limit: usize, stage: Stage, subject: &str) -> Result<Bytes> {
     let mut all = BytesMut::new();
     while let Some(chunk) = stream.next().await {
@@ -90,13 +93,13 @@ pub async fn collect(mut stream: ByteStream, limit: usize, stage: Stage, subject
     Ok(all.freeze())
 }
 
-/// The error of what should have been small.
+/// Returns the error of a file that exceeds its size limit.
 pub fn too_large(limit: usize, stage: Stage, subject: &str) -> Error {
-    let message = format!("larger than {limit} bytes, which no file of this kind is");
+    let message = format!("larger than {limit} bytes, the maximum for this kind of file");
     Error::new(stage, Kind::Corrupt, subject, message)
 }
 
-/// Reads a stream to its end, for the end's sake.
+/// Reads a stream to its end and discards the bytes.
 pub async fn drain(mut stream: ByteStream) -> Result<()> {
     while let Some(chunk) = stream.next().await {
         chunk?;
@@ -113,22 +116,22 @@ enum Item {
 
 /// The writing end of a [`channel`].
 ///
-/// Whoever drops it without [`Feeder::finish`] or [`Feeder::fail`] fails the stream: a task that panics, is cancelled or returns early
-/// can never look like a clean end.
+/// Dropping the feeder without [`Feeder::finish`] or [`Feeder::fail`] fails the stream, so that a
+/// task that panics, is cancelled or returns early never produces a clean end.
 #[derive(Debug)]
 pub struct Feeder(mpsc::Sender<Item>);
 
-/// Nobody reads the stream any more.
+/// The error of a stream whose reader has closed it.
 #[derive(Debug)]
 pub struct Unread;
 
 impl Feeder {
-    /// Passes a chunk on, waiting until there is room.
+    /// Sends a chunk, and waits while the channel is full.
     pub async fn feed(&self, chunk: Bytes) -> Result<(), Unread> {
         self.0.send(Item::Chunk(chunk)).await.map_err(|_| Unread)
     }
 
-    /// Ends the stream cleanly. Only for a producer that has succeeded.
+    /// Ends the stream cleanly. Call only after the producer has succeeded.
     pub async fn finish(self) -> Result<(), Unread> {
         self.0.send(Item::End).await.map_err(|_| Unread)
     }
@@ -138,12 +141,12 @@ impl Feeder {
         self.0.send(Item::Failed(error)).await.map_err(|_| Unread)
     }
 
-    /// Resolves when nobody reads the stream any more.
+    /// Waits until the reader closes the stream.
     pub async fn closed(&self) {
         self.0.closed().await;
     }
 
-    /// Passes all of `stream` on, and its end or error.
+    /// Forwards all of `stream`, including its end or error.
     pub async fn pass_on(self, mut stream: ByteStream) -> Result<(), Unread> {
         loop {
             let next = tokio::select! {
@@ -159,14 +162,14 @@ impl Feeder {
     }
 }
 
-/// A bounded channel whose reading end keeps the promise of a [`ByteStream`].
+/// Creates a bounded channel whose reading end fulfils the contract of a [`ByteStream`].
 pub fn channel() -> (Feeder, ByteStream) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let stream = stream::unfold(Some((receiver, Vec::new())), |open| async move {
         let (mut receiver, mut ready) = open?;
         if ready.is_empty() {
             receiver.recv_many(&mut ready, MAX_WAITING).await;
-            // The next one last.
+            // `pop` takes from the back.
             ready.reverse();
         }
         match ready.pop() {
@@ -180,7 +183,7 @@ pub fn channel() -> (Feeder, ByteStream) {
 }
 
 fn producer_went_away() -> Error {
-    let message = "the stream was cut: its producer went away before it had finished";
+    let message = "the stream ended early: its producer stopped before it had finished";
     Error::new(Stage::Dump, Kind::Failed, "", message)
 }
 
@@ -200,7 +203,7 @@ mod tests {
         assert!(stream.next().await.is_none());
     }
 
-    /// However many of them the reader takes at once.
+    /// Covers counts below, at and above the number of chunks that the reader takes at once.
     #[tokio::test]
     async fn chunks_come_in_their_order_and_before_what_ends_the_stream() {
         for count in [1, MAX_WAITING - 1, MAX_WAITING, MAX_WAITING + 1, 3 * MAX_WAITING] {
@@ -229,13 +232,13 @@ mod tests {
         let (feeder, mut stream) = channel();
         let fill = async |count| {
             for _ in 0..count {
-                feeder.feed(Bytes::from_static(b"x")).now_or_never().expect("there is room").unwrap();
+                feeder.feed(Bytes::from_static(b"x")).now_or_never().expect("the channel has room").unwrap();
             }
         };
         fill(MAX_WAITING).await;
         stream.next().await.unwrap().unwrap();
         fill(MAX_WAITING).await;
-        assert!(feeder.feed(Bytes::from_static(b"x")).now_or_never().is_none(), "no more than that is held");
+        assert!(feeder.feed(Bytes::from_static(b"x")).now_or_never().is_none(), "the channel is full");
     }
 
     #[tokio::test]

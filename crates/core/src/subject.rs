@@ -1,4 +1,4 @@
-//! What one artifact is a copy of.
+//! The subject of a backup.
 
 use std::fmt;
 
@@ -7,40 +7,41 @@ use serde::{Deserialize, Serialize};
 use crate::error::printable;
 use crate::key::{encode_name, encode_name_apart};
 
-/// What one artifact is a copy of.
+/// The subject of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Subject {
-    /// What belongs to the whole cluster: roles and tablespaces.
+    /// The global objects of a cluster: roles and tablespaces.
     Globals,
-    /// Roles alone.
+    /// Only roles.
     Roles,
-    /// Tablespaces alone.
+    /// Only tablespaces.
     Tablespaces,
-    /// The definitions of everything in the cluster, without data.
+    /// The definitions of all objects of the cluster, without data.
     Schema,
     /// The whole cluster as one script.
     All,
     /// One database.
     Database {
-        /// Its name, as PostgreSQL has it.
+        /// The database's name, as stored in PostgreSQL.
         name: String,
     },
 }
 
 impl Subject {
-    /// The database of this name.
+    /// Returns the database `name` as a subject.
     pub fn database(name: impl Into<String>) -> Self {
         Self::Database { name: name.into() }
     }
 
-    /// Whether it is one database rather than something of the whole cluster.
+    /// Returns true for a single database, and false for a part of the cluster.
     pub fn is_database(&self) -> bool {
         matches!(self, Self::Database { .. })
     }
 
-    /// Its folder in a destination, one segment of a key. A database that bears the name of another kind of subject is told apart.
+    /// Returns the subject's folder in a destination, one segment of a key. The first byte of a
+    /// database name that equals the name of another subject is encoded.
     pub fn segment(&self) -> String {
         match self {
             Self::Database { name } if word(name) => encode_name_apart(name),
@@ -50,12 +51,12 @@ impl Subject {
     }
 }
 
-/// Whether a database of this name would be taken for another kind of subject.
+/// Returns true if `name` is the name of another subject.
 fn word(name: &str) -> bool {
     matches!(name, "globals" | "roles" | "tablespaces" | "schema" | "all")
 }
 
-/// For people: a database's name as far as it can be shown, or the word for the rest.
+/// The printable name of a database, or the name of another subject.
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

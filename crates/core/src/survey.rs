@@ -1,4 +1,4 @@
-//! The result of a look at a server: what a run would copy, what it would leave out, and what it needs.
+//! The survey of a server: the subjects, the exclusions and the requirements of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,47 +9,48 @@ use crate::error::{Error, printable};
 use crate::manifest::Server;
 use crate::subject::Subject;
 
-/// The result of a look at a server.
+/// The survey of a server.
 #[derive(Debug, Clone)]
 pub struct Survey {
-    /// The server that would be read.
+    /// The server to read.
     pub server: Server,
-    /// What would be copied, in the order in which to do it.
+    /// The subjects to copy, in order.
     pub subjects: Vec<Surveyed>,
-    /// Subjects that the settings name and that cannot be copied, each with the reason.
+    /// Configured subjects that cannot be copied, each with the reason.
     pub missing: Vec<(Subject, Error)>,
-    /// Parts of the server that the settings take in, and that no backup of the run would contain.
+    /// Configured parts of the server that no backup of the run would contain.
     pub not_captured: Vec<NotCaptured>,
-    /// The connections that a copy takes, and those that the server grants, where that is known.
+    /// The connections that a copy needs and those that the server grants, if known.
     pub connections: Option<Connections>,
-    /// Whether the server is a standby.
+    /// True if the server is a standby.
     pub is_standby: bool,
-    /// What its owner should hear, such as a pattern that matches nothing.
+    /// Warnings for the operator, such as a pattern that matches nothing.
     pub warnings: Vec<String>,
 }
 
-/// One subject that a survey found.
+/// A subject in a survey.
 #[derive(Debug, Clone)]
 pub struct Surveyed {
-    /// What it is.
+    /// The subject.
     pub subject: Subject,
-    /// About how much there is to read, in bytes: a database's size on disk, for progress and free space.
+    /// The approximate number of bytes to read: a database's size on disk, for progress and free
+    /// space.
     pub estimated_bytes: Option<u64>,
 }
 
 /// A part of a server that no backup contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotCaptured {
-    /// The subject, where it is one that a backup could be of.
+    /// The subject, if the part is a possible subject of a backup.
     pub subject: Option<Subject>,
     /// The part, and the reason, such as `database "old": allows no connections`.
     pub what: String,
-    /// The way to capture the part, or to leave it out without a notice.
+    /// The way to capture the part, or to exclude it without a notice.
     pub remedy: String,
 }
 
 impl NotCaptured {
-    /// A database of this name, left out for `reason`.
+    /// Returns the entry of a database that is excluded for `reason`.
     pub fn database(name: &str, reason: &str, remedy: impl Into<String>) -> Self {
         let what = format!("database \"{}\": {reason}", printable(name));
         Self { subject: Some(Subject::database(name)), what, remedy: remedy.into() }
@@ -62,32 +63,32 @@ impl fmt::Display for NotCaptured {
     }
 }
 
-/// The connections that a copy takes, and those that the server grants.
+/// The connections that a copy needs, and those that the server grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connections {
-    /// The most that the copy of one subject holds at once.
+    /// The maximum number of simultaneous connections of one copy.
     pub each: u32,
-    /// The number that the role can open now.
+    /// The number of connections that the role can open now.
     pub free: u32,
-    /// The limit that says so, such as `role backup: connection limit 3`.
+    /// The limit that applies, such as `role backup: connection limit 3`.
     pub limit: String,
     /// The way to raise the limit.
     pub remedy: String,
 }
 
 impl Connections {
-    /// Returns the number of copies that fit at once. One connection is kept for a question to the server: a session that
-    /// asked one may still be ending when a copy begins.
+    /// Returns the number of copies that can run at once. One connection is reserved: the session
+    /// of an earlier query may still be ending when a copy begins.
     pub fn copies(&self) -> usize {
         (self.free.saturating_sub(1) / self.each.max(1)) as usize
     }
 
-    /// Returns the number of connections that so many copies take at once.
+    /// Returns the number of connections that `copies` simultaneous copies need.
     pub fn needed(&self, copies: usize) -> u64 {
         u64::from(self.each) * copies as u64 + 1
     }
 
-    /// Combines the needs of two stages that ask the same server.
+    /// Combines the requirements of two stages that use the same server.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let each = self.each.max(other.each);
@@ -96,19 +97,19 @@ impl Connections {
     }
 }
 
-/// The features of a server that a place to restore its backups to must have.
+/// The features of a server that a restore target must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// The server's version, such as `17.4`.
     pub server_version: String,
-    /// The extensions of the databases, each with the databases that have it.
+    /// The extensions of the databases, each with its databases.
     pub extensions: BTreeMap<String, BTreeSet<String>>,
-    /// The libraries that the server preloads, where the role may read that.
+    /// The libraries that the server preloads, if the role may read the setting.
     pub preload_libraries: Option<Vec<String>>,
 }
 
-/// Extensions that refuse to be made unless the server loads a library at its start, each with the library. The server
-/// cannot be asked: neither its catalogs nor the control file of an extension say it.
+/// Extensions that can only be created if the server preloads a library, each with the library.
+/// Neither the server's catalogs nor an extension's control file contain this information.
 const PRELOADED: [(&str, &str); 12] = [
     ("bdr", "bdr"),
     ("citus", "citus"),
@@ -124,10 +125,10 @@ const PRELOADED: [(&str, &str); 12] = [
     ("vault", "pgsodium"),
 ];
 
-/// Extensions that can be made without their library, though servers often load it.
+/// Extensions that can be created without their library, although servers often preload it.
 const USABLE_WITHOUT: [&str; 2] = ["pg_prewarm", "pg_stat_statements"];
 
-/// Returns the library that a server must load at its start for an extension to be made, if one is known.
+/// Returns the library that a server must preload to create an extension, if known.
 pub fn preloaded_library(extension: &str) -> Option<&'static str> {
     PRELOADED.iter().find(|(name, _)| *name == extension).map(|(_, library)| *library)
 }
@@ -135,13 +136,13 @@ pub fn preloaded_library(extension: &str) -> Option<&'static str> {
 /// An extension that needs a library in `shared_preload_libraries`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preloaded<'a> {
-    /// Its name.
+    /// The extension's name.
     pub extension: &'a str,
     /// The library.
     pub library: &'a str,
     /// The databases that have the extension.
     pub databases: &'a BTreeSet<String>,
-    /// False where the source loads a library of this name, and nothing is known of the extension.
+    /// False if the only evidence is a library of the same name at the source.
     pub is_certain: bool,
 }
 
@@ -204,7 +205,7 @@ mod tests {
             found.collect::<Vec<_>>()
         };
         assert_eq!(names(&requirements), ["pg_cron true", "pgsodium true"]);
-        // Its library only gathers what its view shows.
+        // This library only collects data for a view.
         requirements.preload_libraries = Some(vec!["pg_stat_statements".to_owned(), "own".to_owned()]);
         assert_eq!(names(&requirements), ["own false", "pg_cron true", "pgsodium true"]);
     }

@@ -1,5 +1,5 @@
-//! The terms of a job: how old its backups may be, when its runs are due, and where its backups
-//! belong.
+//! The terms of a job: the maximum age of its backups, the schedule of its runs, and its
+//! destinations.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity::Span;
 
-/// The word for [`MaxAge::Unlimited`].
+/// The text form of [`MaxAge::Unlimited`].
 const NONE: &str = "none";
 
-/// The greatest age that the newest backup of a series may have, such as `"26h"`, or `"none"`.
+/// The maximum age of the newest backup of a series, such as `"26h"`, or `"none"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub enum MaxAge {
-    /// No backup is ever too old.
+    /// No limit.
     Unlimited,
-    /// A backup may be this old.
+    /// The maximum age.
     Span(Span),
 }
 
 impl MaxAge {
-    /// The age, if there is a limit. An age longer than time is one that no backup reaches.
+    /// Returns the age, if there is a limit. An unrepresentable age becomes the longest one.
     pub fn limit(self) -> Option<TimeDelta> {
         match self {
             Self::Unlimited => None,
@@ -39,7 +39,7 @@ impl TryFrom<String> for MaxAge {
         if text == NONE {
             return Ok(Self::Unlimited);
         }
-        let span = Span::try_from(text).map_err(|error| format!("{error}, or \"{NONE}\" where no age is too much"))?;
+        let span = Span::try_from(text).map_err(|error| format!("{error}, or \"{NONE}\" for no limit"))?;
         Ok(Self::Span(span))
     }
 }
@@ -59,18 +59,17 @@ impl From<MaxAge> for String {
     }
 }
 
-/// The terms of a job, as its configuration states them: enough to judge its backups without that
-/// configuration.
+/// The terms of a job as configured: enough to assess its backups without the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Terms {
-    /// The greatest age of the newest backup, such as `26h`, or `none`.
+    /// The maximum age of the newest backup, such as `26h`, or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<MaxAge>,
-    /// When runs are due: a cron expression of five fields.
+    /// The schedule of the runs: a cron expression of five fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
-    /// The time zone of the schedule, by its name in the IANA's database; UTC without.
+    /// The time zone of the schedule, by its name in the IANA database; UTC if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
     /// The names of the destinations that the job ships to.

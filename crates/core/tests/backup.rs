@@ -1,6 +1,7 @@
-//! A backup outward: it is whole where it is, it is nowhere if the dump was not, and its manifest comes last.
+//! Making a backup: destinations contain the complete backup or none of it, and the manifest is
+//! written last.
 
-// What fails here fails a test, in helpers, too.
+// Failures in helpers fail the test, too.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 const TIME: &str = "2026-06-07_091500";
 
-/// More than all the buffers between a dump and its destinations hold.
+/// More bytes than all buffers between a dump and its destinations hold.
 const LONG: u64 = 24 * CHUNK_BYTES as u64 + 5;
 
 fn appdb() -> Subject {
@@ -45,7 +46,7 @@ fn manifest_of(store: &MemoryStore) -> Manifest {
     Manifest::from_bytes(&key, &store.get(&key).unwrap()).unwrap()
 }
 
-/// Two stores, and a pipeline that ships to both.
+/// Returns two stores, and a pipeline that ships to both.
 fn two() -> (MemoryStore, MemoryStore, Pipeline) {
     let (near, far) = (MemoryStore::new(), MemoryStore::new());
     let pipeline = pipeline([("near", near.clone()), ("far", far.clone())]);
@@ -93,7 +94,7 @@ async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
             pipeline.verify.push(Arc::new(Judge::Finds(details())));
             let dump = Dumped { compression, ..dumped(fails_after(length)) };
             let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
-            assert!(is_failure(&error), "another error than the dump's: {}", error.chain());
+            assert!(is_failure(&error), "unexpected error: {}", error.chain());
             assert_eq!((near.keys(), far.keys()), (vec![], vec![]));
         }
     }
@@ -202,7 +203,7 @@ async fn the_manifest_comes_last() {
     let expected = [".dump", ".details.json", ".json"].map(|ending| key(&format!("{stem}{ending}")));
     assert_eq!(near.shipped(), expected);
     assert_eq!(far.shipped(), expected);
-    // And it goes first: what is removed half way is no backup.
+    // The manifest is also deleted first, so that a partly deleted backup is not one.
     assert_eq!(manifest_of(&near).keys().unwrap()[0], expected[2]);
 }
 
@@ -229,7 +230,7 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
     for key in near.keys() {
         let bytes = near.get(&key).unwrap();
         let seen = bytes.windows(16).any(|window| window == b"secret_customers");
-        assert!(!seen, "a table's name can be read in {key}");
+        assert!(!seen, "{key} contains a table name in plaintext");
     }
 }
 
@@ -264,7 +265,7 @@ async fn what_a_backup_needs_is_told_destination_by_destination() {
     let (near, far, pipeline) = two();
     let mut order = order("nightly", &appdb(), TIME);
     let globals = BackupName::new("main", "globals", order.time).unwrap();
-    // At the other destination the globals did not arrive.
+    // The globals did not arrive at the other destination.
     order.needs = [("near".to_owned(), vec![globals.clone()])].into();
     pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
     assert_eq!(manifest_of(&near).needs, [globals]);

@@ -1,4 +1,4 @@
-//! The catalog of a destination: its series, what is wrong in it, and what retention makes of it.
+//! The catalog of a destination: its series, its problems, and the retention plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,43 +17,43 @@ use longshore_testkit::stream::random;
 
 const TIMES: [&str; 3] = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"];
 
-/// Backs one database up at each time, by `job`.
+/// Makes a backup of one subject for each time, by `job`.
 async fn back_up(store: &MemoryStore, job: &str, subject: &Subject, times: &[&str]) {
     let pipeline = pipeline([("memory", store.clone())]);
     for time in times {
         let order = order(job, subject, time);
         let shipped = pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await;
         let delivery = shipped.expect("the dump is sound").deliveries.remove(0);
-        delivery.result.expect("it arrives");
+        delivery.result.expect("the upload succeeds");
     }
 }
 
 fn key(text: &str) -> Key {
-    Key::parse(text).expect("a key")
+    Key::parse(text).expect("a valid key")
 }
 
 fn series(subject: &str, job: &str) -> Series {
     Series { cluster: "main".into(), subject: Subject::database(subject), job: job.into() }
 }
 
-/// The keys that belong to no backup.
+/// Returns the keys that belong to no backup.
 fn orphans(catalog: &Catalog) -> Vec<Key> {
     catalog.orphans.iter().map(|orphan| orphan.key.clone()).collect()
 }
 
-/// What retention decides for one series, newest first.
+/// Plans one series. Returns the decisions, newest first.
 fn decided(policy: &Policy, backups: &[Backup]) -> Vec<Decision> {
-    let now = Stamp::parse("2026-06-07_120000").expect("a time").time();
+    let now = Stamp::parse("2026-06-07_120000").expect("a valid time").time();
     let history = History { backups: backups.iter().map(Backup::candidate).collect(), regime: Regime::Policy };
     let circumstances = Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs: None };
-    plan(policy, &[history], circumstances).expect("a plan").decisions.remove(0)
+    plan(policy, &[history], circumstances).expect("a valid plan").decisions.remove(0)
 }
 
 fn kept(reasons: impl Into<Vec<Reason>>) -> Fate {
     Fate::Keep(reasons.into())
 }
 
-/// The times of a series' backups, as they stand in names.
+/// Returns the times of a series' backups, as used in names.
 fn times(catalog: &Catalog, series: &Series) -> Vec<String> {
     let backups = catalog.series.get(series).map_or(&[][..], Vec::as_slice);
     backups.iter().map(|backup| backup.manifest.time.to_string()).collect()
@@ -153,7 +153,7 @@ async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
     assert_eq!(times(&catalog, &series("app", "nightly")), TIMES[2..]);
     let unreadable: Vec<_> = catalog.unreadable.iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(unreadable, manifests[..2]);
-    assert_eq!(orphans(&catalog), [strangers], "a file that only ends like a manifest is a stranger");
+    assert_eq!(orphans(&catalog), [strangers], "a foreign file with a manifest's suffix is an orphan");
     for (key, error) in &catalog.unreadable {
         assert_eq!((error.kind(), error.subject()), (Kind::Corrupt, key.as_str()));
     }
@@ -163,7 +163,8 @@ async fn a_manifest_that_cannot_be_read_is_reported_and_hides_no_other() {
 async fn what_belongs_to_a_manifest_that_cannot_be_read_is_no_orphan() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES[..2]).await;
-    // A newer Longshore has written one, and the other was damaged: sweeping their artifacts would destroy backups.
+    // One manifest is from a newer version, and the other is damaged: deleting their artifacts
+    // would destroy backups.
     store.put(&key(&format!("main/app/app-{}.json", TIMES[0])), r#"{"format":2}"#);
     store.put(&key(&format!("main/app/app-{}.json", TIMES[1])), "damaged");
     store.put(&key(&format!("main/app/app-{}.details.json.xor", TIMES[1])), "details");
@@ -193,7 +194,7 @@ async fn what_no_manifest_names_is_an_orphan() {
         "main/app/app-2026-06-07_030000.dump.zst",
         "main/app/app-2026-06-08_030000.details.json",
         "main/app/app-2026-06-08_030000.dump",
-        "somebody/elses.txt",
+        "other/file.txt",
     ] {
         store.put(&key(text), "x");
         orphans.push(key(text));
@@ -219,11 +220,11 @@ async fn a_listing_that_fails_half_way_is_an_error_and_never_a_short_catalog() {
 async fn a_manifest_that_cannot_be_fetched_is_an_error_and_never_a_short_catalog() {
     let store = MemoryStore::new();
     back_up(&store, "nightly", &Subject::database("app"), &TIMES).await;
-    // The connection is lost while a manifest is read: that says nothing about the manifest.
+    // The connection is lost while a manifest is fetched, which is not evidence about the manifest.
     for fault in [Fault::FailAfter(0), Fault::FailAfter(100), Fault::FailAfter(u64::MAX)] {
         store.heal();
         store.fault_at(Operation::Fetch, "2026-06-06_030000.json", fault);
-        let error = Catalog::read(&store).await.expect_err("a short catalog");
+        let error = Catalog::read(&store).await.expect_err("the read fails");
         assert_eq!((error.stage(), error.kind()), (Stage::Ship, Kind::Unavailable), "{fault:?}");
     }
 }
@@ -235,12 +236,12 @@ async fn a_manifest_that_may_not_be_read_is_reported_and_hides_no_other() {
     store.fault_at(Operation::Fetch, "2026-06-06_030000.json", Fault::Deny);
     let catalog = Catalog::read(&store).await.unwrap();
     assert_eq!(catalog.backups().count(), 2);
-    let [(key, error)] = &catalog.unreadable[..] else { panic!("one is unreadable") };
+    let [(key, error)] = &catalog.unreadable[..] else { panic!("expected one unreadable manifest") };
     assert_eq!((key.file_name(), error.kind()), ("app-2026-06-06_030000.json", Kind::Denied));
-    assert!(catalog.orphans.is_empty(), "its artifact is no orphan");
+    assert!(catalog.orphans.is_empty(), "the artifact is not an orphan");
 }
 
-/// Another prune is at work, or the store's lists are behind: they name what is gone.
+/// The listing contains a deleted manifest: a prune is running, or the store's listing is stale.
 #[tokio::test]
 async fn a_manifest_that_went_away_since_it_was_listed_is_no_backup() {
     let store = MemoryStore::new();
@@ -280,22 +281,22 @@ async fn a_lost_artifact_pushes_no_good_backup_out() {
     assert_eq!(fates.collect::<Vec<_>>(), [kept([Reason::NotGood]), newest, Fate::Remove(Cause::NoRule)]);
 }
 
-/// Puts a mark beside the oldest backup of `app`, in the second after the last.
+/// Stores a mark beside the oldest backup of `app`, `second` seconds after a fixed time.
 async fn mark(store: &MemoryStore, says: Says, until: Option<&str>, second: i64) -> MarkName {
-    let until = until.map(|until| Stamp::parse(until).expect("a time").time());
+    let until = until.map(|until| Stamp::parse(until).expect("a valid time").time());
     mark_with(store, &Mark { until, why: "an audit".to_owned(), ..Mark::default() }, says, second).await
 }
 
 async fn mark_with(store: &MemoryStore, mark: &Mark, says: Says, second: i64) -> MarkName {
     let backup = BackupName::new("main", "app", Stamp::parse(TIMES[0]).expect("a time")).expect("a name");
     let time = Stamp::parse("2026-06-06_120000").expect("a time").time() + chrono::TimeDelta::seconds(second);
-    mark.put(store, &backup, says, time).await.expect("it arrives")
+    mark.put(store, &backup, says, time).await.expect("the upload succeeds")
 }
 
-/// What the marks beside the oldest backup of `app` say.
+/// Returns the marks beside the oldest backup of `app`.
 async fn marks(store: &MemoryStore) -> Marks {
-    let catalog = Catalog::read(store).await.expect("a catalog");
-    assert_eq!(orphans(&catalog), [], "a mark is a file of its backup");
+    let catalog = Catalog::read(store).await.expect("a valid catalog");
+    assert_eq!(orphans(&catalog), [], "a mark belongs to its backup");
     catalog.series[&series("app", "nightly")][0].marks.clone()
 }
 
@@ -308,7 +309,7 @@ async fn a_hold_counts_until_it_is_released() {
     let hold = marks(&store).await.held.unwrap();
     assert_eq!((hold.until.unwrap().to_rfc3339(), hold.why.as_str()), ("2026-07-01T00:00:00+00:00".into(), "an audit"));
     mark(&store, Says::Hold, None, 2).await;
-    assert_eq!(marks(&store).await.held.unwrap().until, None, "the longest counts");
+    assert_eq!(marks(&store).await.held.unwrap().until, None, "the longest hold applies");
     mark(&store, Says::Released, None, 3).await;
     assert_eq!(marks(&store).await.held, None);
     mark(&store, Says::Hold, None, 4).await;
@@ -335,7 +336,11 @@ async fn a_hold_that_cannot_be_read_holds() {
     store.damage(&name.key().unwrap(), |bytes| bytes.truncate(3));
     assert_eq!(marks(&store).await.held.unwrap().until, None);
     store.fault_at(Operation::Fetch, name.key().unwrap().as_str(), Fault::FailAfter(0));
-    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Unavailable, "a lost connection says nothing");
+    assert_eq!(
+        Catalog::read(&store).await.unwrap_err().kind(),
+        Kind::Unavailable,
+        "a lost connection is not a finding"
+    );
 }
 
 #[tokio::test]
@@ -367,7 +372,7 @@ async fn damage_found_by_a_drill_is_not_lifted_by_reading() {
     let catalog = Catalog::read(&store).await.unwrap();
     let backup = &catalog.series[&series("app", "nightly")][0];
     assert_eq!((backup.is_good(), backup.damage().as_deref()), (false, Some("found by a drill")));
-    // Nor is it where its mark cannot be read.
+    // An unreadable mark counts like a drill's.
     store.damage(&name.key().unwrap(), |bytes| bytes.truncate(3));
     assert!(marks(&store).await.damaged());
     mark(&store, Says::Drilled, None, 2).await;
@@ -407,8 +412,8 @@ async fn a_withdrawn_mark_does_not_count() {
     let withdrawal = Mark { withdraws: vec![wrong.label()], ..Mark::default() };
     mark_with(&store, &withdrawal, Says::Withdrawn, 2).await;
     let found = marks(&store).await;
-    assert!(!found.damaged() && found.verified() && found.names.contains(&wrong), "nothing is deleted");
-    // Only the mark that is named is withdrawn.
+    assert!(!found.damaged() && found.verified() && found.names.contains(&wrong), "the withdrawn mark still exists");
+    // Only the named mark is withdrawn.
     mark(&store, Says::Damaged, None, 3).await;
     assert!(marks(&store).await.damaged());
 }

@@ -1,5 +1,5 @@
-//! Bounds on the claims of a destination: marks of the future, sizes, unreadable files.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! Limits of trust in a destination: marks dated in the future, sizes, unreadable files.
+#![allow(clippy::unwrap_used)] // a panic fails the test
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::Kind;
@@ -11,7 +11,7 @@ use longshore_core::meter::Digest;
 use longshore_core::subject::Subject;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 
-/// Puts a backup of a database there, of the three bytes `abc`.
+/// Stores a backup of a database with the three bytes `abc`.
 fn put(store: &MemoryStore, database: &str, time: &str, change: impl FnOnce(&mut Manifest)) -> BackupName {
     let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
     let mut manifest = Manifest::from_bytes(&key, include_bytes!("../testdata/manifest-1.json")).unwrap();
@@ -50,9 +50,9 @@ async fn marks_of_the_future_say_nothing() {
     let name = put(&store, "app", "2026-06-05_030000", |_| {});
     mark(&store, &name, Says::Damaged, far()).await;
     let backup = only(&store).await;
-    assert!(backup.is_good() && backup.candidate().good, "a good backup is not hidden");
-    assert!(backup.advice().unwrap().contains("future"), "but its owner hears of it");
-    // Nor is damage hidden, or what holds it lifted.
+    assert!(backup.is_good() && backup.candidate().good, "the backup still counts as good");
+    assert!(backup.advice().unwrap().contains("future"), "the operator is warned");
+    // Future marks neither cancel damage nor release a hold.
     let damage = mark(&store, &name, Says::Damaged, hour(2)).await;
     mark(&store, &name, Says::Hold, hour(2)).await;
     for says in [Says::Verified, Says::Drilled, Says::Released, Says::Restoring] {
@@ -63,7 +63,7 @@ async fn marks_of_the_future_say_nothing() {
     let backup = only(&store).await;
     assert!(!backup.is_good() && backup.marks.held.is_some() && backup.marks.restoring_until.is_none());
     assert!(!backup.marks.verified() && !backup.marks.drilled());
-    // A new finding counts, although there is a mark of the year 9999.
+    // A new finding counts, although a mark of the year 9999 exists.
     mark(&store, &name, Says::Verified, now).await;
     let backup = only(&store).await;
     assert!(backup.is_good() && backup.marks.verified());
@@ -76,7 +76,7 @@ async fn damage_by_a_clock_a_little_ahead_takes_no_place() {
     mark(&store, &name, Says::Damaged, Utc::now() + TimeDelta::days(2)).await;
     let backup = only(&store).await;
     assert!(backup.is_good());
-    assert!(!backup.candidate().good, "retention must not let a good one go for it");
+    assert!(!backup.candidate().good, "retention must not count this backup");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_mark_of_a_restore_keeps_for_days_alone() {
     let put = restoring.put(&store, &name, Says::Restoring, begun).await.unwrap();
     let until = only(&store).await.marks.restoring_until.unwrap();
     assert!(until > begun && until < begun + TimeDelta::days(8), "{until}");
-    // One that cannot be read keeps its backup as long.
+    // An unreadable mark protects its backup for the same time.
     store.put(&put.key().unwrap(), "{");
     let marks = only(&store).await.marks;
     assert_eq!(marks.restoring_until.unwrap(), until);
@@ -131,7 +131,7 @@ async fn an_unreadable_file_hides_no_other_series() {
     assert_eq!(backup.manifest.subject, Subject::database("app"));
     let [(key, error)] = &catalog.unreadable[..] else { panic!("{catalog:?}") };
     assert_eq!((key, error.kind()), (&name.manifest(), Kind::Failed));
-    // A mark that cannot be read holds.
+    // An unreadable mark protects its backup.
     store.heal();
     let held = store.keys().into_iter().find(|key| key.as_str().contains(".hold.")).unwrap();
     store.fault_at(Operation::Fetch, held.as_str(), Fault::Break);
@@ -147,12 +147,12 @@ async fn a_lost_destination_is_no_catalog() {
         put(&store, "other", &format!("2026-06-{day}_030000"), |_| {});
     }
     store.fault(Operation::Fetch, Fault::Break);
-    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Failed, "none can be read");
+    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Failed, "all manifests are unreadable");
     store.heal();
     for day in 10..20 {
         store.fault_at(Operation::Fetch, &format!("other-2026-06-{day}_030000.json"), Fault::Break);
     }
-    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Failed, "more than a few cannot");
+    assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Failed, "too many manifests are unreadable");
     store.heal();
     store.fault_at(Operation::Fetch, "app-2026-06-05_030000.json", Fault::FailAfter(0));
     assert_eq!(Catalog::read(&store).await.unwrap_err().kind(), Kind::Unavailable, "the connection is lost");

@@ -1,4 +1,5 @@
-//! A backup homeward: damage = action × place, and every damage is found, however the backup was packed.
+//! Reading back: each damage (an action at a place) is found for every combination of compression
+//! and encryption.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +20,7 @@ use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
 use longshore_testkit::stream::{digest, random};
 use serde_json::json;
 
-/// Adds up what was read.
+/// A counter of the bytes read.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
@@ -33,7 +34,7 @@ const LENGTH: u64 = 3 * CHUNK_BYTES as u64 + 5;
 
 const ZSTD: Compression = Compression::Zstd { level: Level::Fixed(1), threads: 1 };
 
-/// How a backup is packed.
+/// The compression and encryption of a backup.
 #[derive(Debug, Clone, Copy)]
 struct Packing {
     compression: Compression,
@@ -51,7 +52,7 @@ fn packings() -> Vec<Packing> {
     [Compression::None, ZSTD].into_iter().flat_map(pair).collect()
 }
 
-/// A backup with details, and its record.
+/// Makes a backup with details, and returns its manifest.
 async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
@@ -62,16 +63,16 @@ async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
     }
     let dump = Dumped { compression: packing.compression, ..dumped(random(1, LENGTH)) };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
-    let shipped = pipeline.back_up(&order, dump, &unwatched()).await.expect("the dump is sound");
-    (store, shipped.manifest.expect("it is recorded"))
+    let shipped = pipeline.back_up(&order, dump, &unwatched()).await.expect("the dump succeeds");
+    (store, shipped.manifest.expect("the manifest was written"))
 }
 
-/// Reads back with every key there is.
+/// Reads a backup back with all keys.
 async fn read(store: &MemoryStore, manifest: &Manifest) -> Result<ReadBack> {
     read_back(store, manifest, Some(&Xor), &[], &unwatched()).await
 }
 
-/// What happens to a file where it lies.
+/// A modification of a stored file.
 type Action = fn(&mut Vec<u8>);
 
 const ACTIONS: [(&str, Action); 8] = [
@@ -81,19 +82,19 @@ const ACTIONS: [(&str, Action); 8] = [
         bytes[middle] ^= 0x80;
     }),
     ("the last byte is flipped", |bytes| *bytes.last_mut().expect("not empty") ^= 1),
-    ("it is cut by a byte", |bytes| bytes.truncate(bytes.len() - 1)),
-    ("it is cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
-    ("it is emptied", Vec::clear),
+    ("the last byte is cut", |bytes| bytes.truncate(bytes.len() - 1)),
+    ("the second half is cut", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("the file is emptied", Vec::clear),
     ("a byte is added", |bytes| bytes.push(0)),
-    ("it is there twice over", |bytes| bytes.extend_from_within(..)),
+    ("the content is repeated", |bytes| bytes.extend_from_within(..)),
 ];
 
-/// Where it happens.
+/// The file to modify.
 type Place = fn(&Manifest) -> Key;
 
 const PLACES: [(&str, Place); 2] = [
     ("artifact", |manifest| manifest.artifact.key.clone()),
-    ("details", |manifest| manifest.details.clone().expect("it has details").key),
+    ("details", |manifest| manifest.details.clone().expect("the manifest names details").key),
 ];
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed(
     let (store, manifest) = backup(sealed).await;
     let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
     let read = read_back(&store, &manifest, None, &judges, &unwatched()).await.unwrap();
-    assert_eq!(read.depth, Depth::Sealed, "nobody can judge what nobody can open");
+    assert_eq!(read.depth, Depth::Sealed, "the verifier cannot read encrypted bytes");
     for (action, damage) in ACTIONS {
         let whole = store.get(&manifest.artifact.key).unwrap();
         store.damage(&manifest.artifact.key, damage);
@@ -208,7 +209,7 @@ async fn a_sealed_backup_is_not_opened_without_an_identity() {
     assert!(error.remedy().unwrap().contains("--identity"), "{error:?}");
 }
 
-/// Opens nothing.
+/// A decryption that returns the ciphertext.
 struct Wrong;
 
 #[async_trait]

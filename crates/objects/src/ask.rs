@@ -1,4 +1,4 @@
-//! Requests that `object_store` has no words for: about a bucket, or about one version of an object.
+//! Requests that `object_store` does not offer: on a bucket, or on one version of an object.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,26 +16,26 @@ use serde::de::DeserializeOwned;
 use crate::failure::{ANSWERED, failure};
 use crate::place::Place;
 
-/// How often a request is sent that may be answered later.
+/// The number of attempts for a request that fails with a server error or a rate limit.
 const TRIES: u32 = 4;
 
-/// Makes requests.
+/// Builds signed requests.
 #[async_trait]
 pub trait Asks: fmt::Debug + Send + Sync {
-    /// A request about an object, or about the bucket itself where the path is its root, with this query; signed.
+    /// Builds a signed request for an object, or for the bucket itself if `path` is the root.
     async fn request(&self, method: &Method, path: &Path, query: &[(&str, &str)]) -> object_store::Result<HttpRequest>;
 }
 
-/// Sends them.
+/// A client and the signer of its requests.
 #[derive(Debug, Clone)]
 pub struct Asking {
-    /// Who sends them.
+    /// The client that sends requests.
     pub client: HttpClient,
-    /// Who signs them.
+    /// The signer of requests.
     pub asks: Arc<dyn Asks>,
 }
 
-/// What a store answered.
+/// A store's answer to a request.
 #[derive(Debug)]
 pub(crate) struct Asked {
     subject: String,
@@ -45,7 +45,8 @@ pub(crate) struct Asked {
 }
 
 impl Asking {
-    /// Asks until there is an answer, which may be a no. Each request of ours may be repeated.
+    /// Sends a request and returns the answer, which may be an error status. Every request sent
+    /// this way is idempotent.
     pub(crate) async fn ask(
         &self,
         place: &Place,
@@ -56,7 +57,7 @@ impl Asking {
         self.say(place, method, path, query, "").await
     }
 
-    /// The same with a body.
+    /// Sends a request with a body, as [`ask`](Self::ask) does.
     pub(crate) async fn say(
         &self,
         place: &Place,
@@ -76,9 +77,9 @@ impl Asking {
                 Ok(asked) if last || !(asked.status.is_server_error() || asked.status.as_u16() == 429) => {
                     return Ok(asked);
                 }
-                // It will not be there the next time either.
+                // A feature that the store lacks will not appear with a retry.
                 Ok(asked) if asked.status == StatusCode::NOT_IMPLEMENTED => return Ok(asked),
-                Err(error) if last => return Err(failure(place, &subject, "cannot ask it", error)),
+                Err(error) if last => return Err(failure(place, &subject, "the request failed", error)),
                 _ => tokio::time::sleep(wait).await,
             }
             wait *= 2;
@@ -103,18 +104,18 @@ impl Asking {
 }
 
 impl Asked {
-    /// What it means where it is no yes.
+    /// Returns the error for this answer, whose status is not a success.
     pub(crate) fn failure(&self, place: &Place, message: &str) -> Error {
         let told = format!("{ANSWERED}{}: {}", self.status, self.text);
         failure(place, &self.subject, message, generic(told.into()))
     }
 
-    /// That it is a yes.
+    /// Returns the answer if its status is a success, and an error otherwise.
     pub(crate) fn expect(self, place: &Place, message: &str) -> Result<Self> {
         if self.status.is_success() { Ok(self) } else { Err(self.failure(place, message)) }
     }
 
-    /// What it says, as XML.
+    /// Parses the body as XML. Fails if the status is not a success.
     pub(crate) fn xml<T: DeserializeOwned>(self, place: &Place, message: &str) -> Result<T> {
         let asked = self.expect(place, message)?;
         quick_xml::de::from_str(&asked.text)

@@ -1,4 +1,4 @@
-//! The destination: its joints, put together.
+//! A destination in a bucket: the implementation of the storage traits.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,28 +26,28 @@ use crate::transfer::Transfer;
 use crate::version::Versions;
 use crate::{list, read, upload};
 
-/// A store's client, and what it takes to use it. Clones share it.
+/// A store's client and its configuration. Clones share the client.
 #[derive(Clone)]
 pub struct Backend {
     /// The client.
     pub store: Arc<dyn ObjectStore>,
-    /// Where it is.
+    /// The destination's address.
     pub place: Place,
-    /// How bodies are sent.
+    /// The part sizes and parallelism of uploads.
     pub transfer: Transfer,
-    /// Who keeps names from being taken twice.
+    /// The protection against overwriting, for simple and for multipart uploads.
     pub guards: Arc<Guards>,
-    /// What each object is to have, such as a storage class.
+    /// The attributes of new objects, such as a storage class.
     pub attributes: Attributes,
-    /// The tags that each object is to have.
+    /// The tags of new objects.
     pub tags: TagSet,
-    /// How objects are locked, where that is asked for.
+    /// The Object Lock settings, if configured.
     pub lock: Option<Lock>,
-    /// How the store tells that an object is locked.
+    /// The headers in which the store reports locks.
     pub lock_headers: LockHeaders,
-    /// Versions of objects, where the store may keep them.
+    /// Access to object versions, if the store may keep them.
     pub versions: Option<Versions>,
-    /// Uploads that nobody ended, where they can be found.
+    /// Access to unfinished uploads, if the store lists them.
     pub uploads: Option<Uploads>,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
-    /// A store with nothing but what each has. What else one has is added to it.
+    /// Returns a backend with only the features that every store has. Callers set the other fields.
     pub fn new(store: Arc<dyn ObjectStore>, place: Place, transfer: Transfer, lock_headers: LockHeaders) -> Self {
         Self {
             store,
@@ -74,7 +74,7 @@ impl Backend {
         }
     }
 
-    /// The same, each object with this storage class.
+    /// Returns the backend with a storage class for new objects.
     #[must_use]
     pub fn in_class(mut self, class: Option<&String>) -> Self {
         if let Some(class) = class {
@@ -83,27 +83,28 @@ impl Backend {
         self
     }
 
-    /// What an error about an object means.
+    /// Converts a client's error about an object.
     pub(crate) fn failure(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
         failure(&self.place, &self.place.subject(path), message, error)
     }
 
-    /// What the wire is to be told of an object that is made now.
+    /// Returns the request extensions for new objects, such as Object Lock headers.
     pub(crate) fn extensions(&self) -> Extensions {
         self.lock.as_ref().map(Lock::extensions).unwrap_or_default()
     }
 
-    /// What came of asking an upload to end: one that is not there any more has.
+    /// Converts the result of aborting an upload. Aborting an upload that no longer exists
+    /// succeeds.
     pub(crate) fn ended(&self, path: &Path, done: object_store::Result<()>) -> Result<()> {
-        match done.map_err(|error| self.failure(path, "cannot end the upload", error)) {
+        match done.map_err(|error| self.failure(path, "cannot abort the upload", error)) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             done => done,
         }
     }
 
-    /// The store said that it had something, and does not.
+    /// Returns the error for an object that is missing although the store confirmed it.
     pub(crate) fn vanished(&self, path: &Path) -> Error {
-        let message = "the store confirmed it, and does not have it";
+        let message = "the object is missing although the store confirmed the upload";
         Error::new(Stage::Ship, Kind::Failed, self.place.subject(path), message)
     }
 }
@@ -115,7 +116,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The destination that `backend` reaches.
+    /// Returns the destination that `backend` reaches.
     pub fn new(backend: Backend) -> Self {
         Self { backend: Arc::new(backend) }
     }

@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m., found now.
+//! The checks of a destination before the first run.
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -18,10 +18,11 @@ impl Check for Bucket {
         let failed = |error| vec![Finding::failed(&subject, &error)];
         let bucket = self.backend.place.words.bucket;
         let seen = match list::entries(self.backend.clone()).next().await {
-            None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} is there and can be listed")),
-            // Credentials that may only write are as good as any; whether they may is tried next.
+            None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
+            // Write-only credentials are sufficient for backups; the next check finds whether they
+            // can write.
             Some(Err(error)) if error.kind() == Kind::Denied => {
-                Finding::good(&subject, format!("the {bucket} answers; these credentials may not list it"))
+                Finding::good(&subject, format!("the {bucket} exists; these credentials may not list it"))
             }
             Some(Err(error)) => return failed(error),
         };
@@ -39,38 +40,40 @@ impl Check for Bucket {
 }
 
 impl Bucket {
-    /// Whether what is removed would stay as a version, and cost.
+    /// Warns if the bucket keeps deleted objects as old versions, which cost money.
     async fn kept(&self, subject: &str) -> Option<Finding> {
         let versions = self.backend.versions.as_ref()?;
-        let costs = "the bucket keeps versions, so that what others remove goes on costing";
+        let costs = "the bucket keeps versions, so objects that other programs delete still take space";
         match versions.keeping(&self.backend).await {
             Ok(Keeping::Latest | Keeping::Unknown) => None,
             Ok(Keeping::Versions) => Some(match versions.of(&self.backend, &Path::from("longshore")).await {
-                Ok(_) => Finding::good(subject, format!("{costs}; Longshore removes every version of what it removes")),
+                Ok(_) => Finding::good(subject, format!("{costs}; Longshore deletes every version of an object")),
                 Err(_) => Finding::warning(
                     subject,
-                    format!("{costs}; these credentials cannot see versions, so they can remove nothing"),
-                    "permit s3:ListBucketVersions and s3:DeleteObjectVersion where backups are pruned",
+                    format!("{costs}; these credentials cannot list versions, so they cannot delete backups"),
+                    "permit s3:ListBucketVersions and s3:DeleteObjectVersion for the host that prunes",
                 ),
             }),
             Err(error) => Some(Finding::failed(subject, &error)),
         }
     }
 
-    /// Whether the store itself refuses to overwrite.
+    /// Checks whether the store itself refuses to overwrite objects.
     async fn guarded(&self, subject: &str) -> longshore_core::Result<Finding> {
         let (put, parts) = (self.backend.guard_of_put().await?, self.backend.guard_of_parts().await?);
         let what = match (put, parts) {
             (Guard::Store, Guard::Store) => {
-                return Ok(Finding::good(subject, "the store refuses to overwrite what is there"));
+                return Ok(Finding::good(subject, "the store refuses to overwrite existing objects"));
             }
             (Guard::Store, Guard::Look) => "uploads in parts",
             (Guard::Look, _) => "requests",
         };
         let finding = Finding::warning(
             subject,
-            format!("the store lets create-only {what} overwrite what is there, so Longshore looks before and after"),
-            "of two runs that write one name in the same moment the later one's stays: give each host a prefix of its own",
+            format!(
+                "the store lets create-only {what} overwrite existing objects, so Longshore checks before and after each upload"
+            ),
+            "if two hosts write the same key at once, the last write wins: give each host its own prefix",
         );
         Ok(Finding { outcome: Outcome::Warning, ..finding })
     }

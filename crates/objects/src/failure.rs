@@ -1,6 +1,6 @@
-//! What an answer means, and the way out.
+//! The conversion of a client's error to an error with a kind, a short cause and a hint.
 //!
-//! `object_store` tells all it knows in one long line, address and whole answer included. Here that becomes a kind, a short cause and a hint.
+//! `object_store` reports an error as one long line with the address and the whole answer.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,12 +11,13 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use crate::place::Place;
 
-/// How `object_store` begins to tell what a server answered.
+/// The prefix with which `object_store` reports a server's answer.
 pub(crate) const ANSWERED: &str = "Server returned non-2xx status code: ";
-/// Where instances of clouds ask for their credentials, if nobody has given them any.
+/// The addresses at which cloud instances request credentials when none are configured.
 const METADATA: [&str; 3] = ["169.254.169.254", "169.254.170.2", "metadata.google.internal"];
 
-/// What stores call it that bytes are not those that were sent. A 400 otherwise, which nobody sends again.
+/// The error codes for a body that was changed in transit. Stores send them with status 400, which
+/// clients do not retry.
 const CHANGED: [&str; 6] = [
     "BadDigest",
     "XAmzContentSHA256Mismatch",
@@ -26,7 +27,7 @@ const CHANGED: [&str; 6] = [
     "Md5Mismatch",
 ];
 
-/// Whether an answer says that bytes were changed on the way, so that they are worth sending again.
+/// Returns true if the answer reports a body that was changed in transit, which is worth a retry.
 pub(crate) fn says_changed(status: StatusCode, body: &[u8]) -> bool {
     let said = |code: &&str| -> bool {
         let element = format!("<Code>{code}</Code>");
@@ -35,7 +36,7 @@ pub(crate) fn says_changed(status: StatusCode, body: &[u8]) -> bool {
     status == StatusCode::BAD_REQUEST && CHANGED.iter().any(said)
 }
 
-/// What a server said instead of doing what it was asked.
+/// A server's error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     status: u16,
@@ -44,7 +45,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What the server answered, if it did.
+    /// Parses the server's answer from an error, if the error contains one.
     pub(crate) fn of(error: &object_store::Error) -> Option<Self> {
         let told = chain(error).map(|error| error.to_string()).find(|told| told.starts_with(ANSWERED))?;
         let told = told.strip_prefix(ANSWERED)?;
@@ -52,16 +53,16 @@ impl Answer {
         let element = |name: &str| {
             let (_, rest) = told.split_once(&format!("<{name}>"))?;
             let (text, _) = rest.split_once(&format!("</{name}>"))?;
-            // The first line says it; Azure goes on with identifiers and times.
+            // The first line is the message; Azure adds identifiers and times.
             Some(text.lines().next().unwrap_or_default().chars().take(200).collect::<String>())
         };
         let code = element("Code").unwrap_or_default();
-        // See the wire: it says otherwise to have it sent again.
+        // The wire replaces this status by 503 to cause a retry.
         let status = if CHANGED.contains(&code.as_str()) { 400 } else { status };
         Some(Self { status, code, message: element("Message").unwrap_or_default() })
     }
 
-    /// Whether another writer of the same name was at work in that moment.
+    /// Returns true if another client was writing the same key at the same time.
     pub(crate) fn is_race(&self) -> bool {
         self.code == "ConditionalRequestConflict"
     }
@@ -83,7 +84,7 @@ impl Answer {
         }
     }
 
-    /// Whether it is the bucket that is not there.
+    /// Returns true if the bucket does not exist.
     fn misses_bucket(&self) -> bool {
         ["NoSuchBucket", "ContainerNotFound", "ResourceNotFound"].contains(&self.code.as_str())
             || self.message.contains("bucket does not exist")
@@ -122,7 +123,8 @@ impl fmt::Display for Answer {
 
 impl StdError for Answer {}
 
-/// The error that `error` is for a caller: about `subject`, of the kind that follows from the answer, with a way out.
+/// Converts a client's error: the error is about `subject`, its kind follows from the server's
+/// answer, and it has a hint.
 pub fn failure(place: &Place, subject: &str, message: &str, error: object_store::Error) -> Error {
     let words = place.words;
     let named = |kind, message: &str| Error::new(Stage::Ship, kind, subject, message);
@@ -132,21 +134,23 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
             Kind::NotFound if answer.misses_bucket() => {
                 let missing = format!("there is no {} \"{}\"", words.bucket, place.bucket());
                 Error::new(Stage::Ship, kind, place.name(), missing)
-                    .hint(format!("make it, or correct {}; Longshore makes none", words.bucket))
+                    .hint(format!("create it, or correct {}; Longshore does not create one", words.bucket))
             }
-            Kind::NotFound => named(kind, "nothing there").hint("`longshore list` shows what is there"),
+            Kind::NotFound => named(kind, "not found").hint("run `longshore list` to see the backups"),
             Kind::AlreadyExists => taken(subject),
             Kind::Denied if answer.is_about_time() => {
                 named(kind, message).hint("set this host's clock: requests are signed with the time")
             }
             Kind::Denied if answer.is_about_credentials() => named(kind, message).hint(words.credentials),
             Kind::Denied => named(kind, &format!("not permitted: {message}")).hint(words.credentials),
-            Kind::Refused => named(kind, message).hint("a policy of the store keeps it; it can be removed once that is over"),
+            Kind::Refused => {
+                named(kind, message).hint("a policy of the store keeps it; remove it after the policy expires")
+            }
             Kind::Usage => named(kind, message).hint(words.address),
             Kind::Unavailable if answer.is_about_changed_bytes() => named(kind, message)
-                .hint("bytes were changed on the way, however often they were sent: look at the network, and at this host's memory"),
+                .hint("every attempt changed bytes on the way: check the network and this host's memory"),
             Kind::Unavailable => named(kind, &format!("the store is unavailable: {message}"))
-                .hint("the store is in trouble, or wants fewer requests: try later"),
+                .hint("the store has a problem or limits requests: try again later"),
             _ => named(kind, message),
         };
         return failed.because(answer);
@@ -156,13 +160,13 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
     if told.iter().any(|told| METADATA.iter().any(|address| told.contains(address))) {
         return named(
             Kind::Denied,
-            "no credentials were found, and this host is no cloud's instance that could give them",
+            "no credentials were found, and this host is not a cloud instance that provides them",
         )
         .hint(words.credentials)
         .because(innermost);
     }
     match chain(&error).find_map(|error| error.downcast_ref::<HttpError>()) {
-        // What was to be done there is of no interest then.
+        // The failed operation does not matter if the connection failed.
         Some(error) if error.kind() == HttpErrorKind::Connect => {
             named(Kind::Unavailable, "the store cannot be reached").hint(words.address).because(innermost)
         }
@@ -174,13 +178,13 @@ pub fn failure(place: &Place, subject: &str, message: &str, error: object_store:
     }
 }
 
-/// What is told of a name that is taken.
+/// Returns the error for a key that already exists.
 pub(crate) fn taken(subject: &str) -> Error {
     Error::new(Stage::Ship, Kind::AlreadyExists, subject, "already exists, and nothing is ever overwritten")
-        .hint("another run used the same time, or another host ships to the same place: give each a prefix of its own")
+        .hint("another run used the same time, or another host writes to the same place: give each host its own prefix")
 }
 
-/// Whether nobody can know if the request was obeyed: it was sent, and no answer came.
+/// Returns true if the request was sent and no answer came, so that its outcome is unknown.
 pub(crate) fn unanswered(error: &object_store::Error) -> bool {
     let kind = chain(error).find_map(|error| Some(error.downcast_ref::<HttpError>()?.kind()));
     kind.is_some_and(|kind| kind != HttpErrorKind::Connect)

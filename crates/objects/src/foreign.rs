@@ -1,7 +1,9 @@
-//! Names in a listing that no object of Longshore's has, and that `object_store` fails on: one of them would fail the whole page.
+//! A filter for names in a listing that Longshore never writes and that `object_store` cannot
+//! parse. One such name would fail the whole page.
 //!
-//! S3, GCS and Azure list objects as XML, in an element for each. Those whose names have empty segments, begin or end with a slash, or hold
-//! control characters are taken out before it is parsed.
+//! S3, GCS and Azure list objects as XML, with one element for each object. The filter removes
+//! elements whose names have empty segments, begin or end with a slash, or contain control
+//! characters, before the page is parsed.
 
 use bytes::Bytes;
 use http::Method;
@@ -9,16 +11,16 @@ use memchr::memmem;
 use object_store::client::HttpRequest;
 use object_store::path::Path;
 
-/// An object's element, and that of its name, in S3's and GCS's language and in Azure's.
+/// The elements of an object and of its name: for S3 and GCS, and for Azure.
 const ELEMENTS: [(&str, &str); 2] = [("Contents", "Key"), ("Blob", "Name")];
 
-/// Whether a request lists objects.
+/// Returns true if a request lists objects.
 pub(crate) fn lists(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     *request.method() == Method::GET && query.split('&').any(|pair| pair == "list-type=2" || pair == "comp=list")
 }
 
-/// Returns a page of a listing without the objects whose names are not read.
+/// Returns a page of a listing without the objects whose names cannot be parsed.
 pub(crate) fn without_foreign(page: Bytes) -> Bytes {
     ELEMENTS.into_iter().fold(page, |page, (object, name)| without(page, object, name))
 }
@@ -44,7 +46,7 @@ fn without(page: Bytes, object: &str, name: &str) -> Bytes {
     kept.into()
 }
 
-/// Whether an object's name is none that is read as it is written.
+/// Returns true if parsing an object's name fails or changes the name.
 fn is_foreign(object: &[u8], name: &str) -> bool {
     let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
     let Some(start) = memmem::find(object, begin.as_bytes()).map(|at| at + begin.len()) else { return false };

@@ -1,4 +1,4 @@
-//! A body's chunks, gathered into parts without a copy.
+//! A buffer that collects the chunks of a body into parts without copying.
 
 use std::mem;
 
@@ -8,25 +8,25 @@ use longshore_core::Result;
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use object_store::PutPayload;
 
-/// Chunks below this size are put together: each that is sent on its own costs a frame and a place in a list.
+/// The size below which chunks are merged: each separate chunk costs a frame and a list entry.
 const CRUMB_BYTES: usize = 16 * 1024;
 
-/// Bytes that are sent with one request.
+/// The bytes of one request.
 pub(crate) struct Part {
     pub(crate) payload: PutPayload,
     pub(crate) bytes: u64,
-    /// Whether the body has ended cleanly with it.
+    /// True if the body ended cleanly with this part.
     pub(crate) last: bool,
 }
 
-/// A body that is taken part by part.
+/// A body that is read part by part.
 pub(crate) struct Gather {
     body: ByteStream,
-    /// What the next part has so far.
+    /// The chunks of the next part.
     chunks: Vec<Bytes>,
     crumbs: BytesMut,
     bytes: u64,
-    /// What was read beyond the last part.
+    /// The bytes read beyond the last part.
     rest: Bytes,
 }
 
@@ -35,7 +35,8 @@ impl Gather {
         Self { body, chunks: Vec::new(), crumbs: BytesMut::new(), bytes: 0, rest: Bytes::new() }
     }
 
-    /// The next `size` bytes, or what is left. A future that is dropped loses nothing; after an error or the last part there is no other.
+    /// Returns the next `size` bytes, or the rest of the body. Cancel safe: dropping the future
+    /// loses no bytes. Must not be called after an error or after the last part.
     pub(crate) async fn part(&mut self, size: u64) -> Result<Part> {
         loop {
             let wanted = (size - self.bytes).min(self.rest.len() as u64);

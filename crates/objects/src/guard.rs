@@ -1,8 +1,9 @@
-//! Who keeps a name from being taken twice: the store, or we.
+//! Protection against overwriting: by the store, or by checks before and after an upload.
 //!
-//! A store that knows create-only requests (`If-None-Match: *` and its like) refuses a name that is taken, also when two writers race. Some
-//! stores answer 200 and overwrite. Nobody can see that from an answer, so one small hidden object is written over itself, once for each
-//! [`Bucket`](crate::Bucket), before the first body is trusted to such a request.
+//! A store that supports create-only requests (such as `If-None-Match: *`) refuses to overwrite an
+//! object, even if two writers race. Some stores answer 200 and overwrite. An answer does not show
+//! the difference, so each [`Bucket`](crate::Bucket) writes a small hidden object twice before it
+//! relies on create-only requests.
 
 use std::fmt;
 
@@ -14,18 +15,19 @@ use tokio::sync::OnceCell;
 
 use crate::bucket::Backend;
 
-/// The object that is tried. It begins with a dot, so it is no key, and nobody lists it.
+/// The name of the trial object. The leading dot keeps it out of listings.
 const TRIAL: &str = ".longshore-create-only";
-/// What is in it.
+/// The content of the trial object.
 const TRIAL_TEXT: &str =
-    "Longshore writes this to learn whether the store overwrites what is there. It may be removed.\n";
+    "Longshore writes this object to test whether the store overwrites objects. It can be deleted.\n";
 
-/// Who keeps a name from being taken twice.
+/// The party that prevents overwriting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// The store refuses it.
+    /// The store refuses to overwrite.
     Store,
-    /// We look before and after: of two who write one name in the same moment, the later one's stays.
+    /// Longshore checks before and after. If two hosts write the same key at once, the last write
+    /// wins.
     Look,
 }
 
@@ -33,12 +35,12 @@ impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Store => "the store",
-            Self::Look => "a look before and after",
+            Self::Look => "checks before and after",
         })
     }
 }
 
-/// Who guards what is sent in one request, and what is sent in parts; tried out where it is not known.
+/// The guards of simple and of multipart uploads, each found by a trial if it is not known.
 #[derive(Debug)]
 pub struct Guards {
     put: OnceCell<Guard>,
@@ -46,31 +48,32 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// It is to be tried out.
+    /// Returns guards that are found by a trial.
     pub fn unknown() -> Self {
         Self { put: OnceCell::new(), parts: OnceCell::new() }
     }
 
-    /// It is known of this kind of store.
+    /// Returns the known guards of a kind of store.
     pub fn known(put: Guard, parts: Guard) -> Self {
         Self { put: OnceCell::new_with(Some(put)), parts: OnceCell::new_with(Some(parts)) }
     }
 }
 
 impl Backend {
-    /// Who guards what is sent in one request.
+    /// Returns the guard of simple uploads.
     pub(crate) async fn guard_of_put(&self) -> Result<Guard> {
         self.guards.put.get_or_try_init(|| self.try_put()).await.copied()
     }
 
-    /// Who guards what is sent in parts.
+    /// Returns the guard of multipart uploads.
     pub(crate) async fn guard_of_parts(&self) -> Result<Guard> {
         self.guards.parts.get_or_try_init(|| self.try_parts()).await.copied()
     }
 
     async fn try_put(&self) -> Result<Guard> {
         let trial = self.place.hidden(TRIAL)?;
-        // Refused at once if it is there from the last time; and if the first was let through, the second must not be.
+        // The first write is refused if an earlier trial left the object. Otherwise the second
+        // write must be refused.
         for _ in 0..2 {
             let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
             let done = self.store.put_opts(&trial, PutPayload::from_static(TRIAL_TEXT.as_bytes()), create).await;
@@ -78,13 +81,14 @@ impl Backend {
                 return Ok(Guard::Store);
             }
         }
-        // Where versions are kept, each trial would add some.
+        // In a bucket with versioning, each trial would add versions.
         self.remove(&trial).await.ok();
         Ok(Guard::Look)
     }
 
     async fn try_parts(&self) -> Result<Guard> {
-        // A store that cannot do it in one request cannot do it in parts either; and the object to try it on is there.
+        // A store that does not guard simple uploads does not guard multipart uploads either. A
+        // guarded simple upload has left the trial object in place.
         if self.guard_of_put().await? == Guard::Look {
             return Ok(Guard::Look);
         }
@@ -98,16 +102,16 @@ impl Backend {
         };
         let refused = self.refused(&trial, done);
         if !matches!(refused, Ok(false)) {
-            // What is refused may stay an upload; what was ended so already is no error.
+            // A refused upload may stay unfinished; aborting a finished upload is harmless.
             upload.abort().await.ok();
         }
         Ok(if refused? { Guard::Store } else { Guard::Look })
     }
 
-    /// Whether the store refused to write over what is there.
+    /// Returns true if the store refused to overwrite the object.
     fn refused(&self, path: &Path, done: object_store::Result<()>) -> Result<bool> {
         match done.map_err(|error| {
-            self.failure(path, "cannot write the object by which it is tried out whether the store overwrites", error)
+            self.failure(path, "cannot write the object that tests whether the store overwrites", error)
         }) {
             Ok(()) => Ok(false),
             Err(error) if error.kind() == Kind::AlreadyExists => Ok(true),

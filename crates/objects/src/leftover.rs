@@ -1,4 +1,5 @@
-//! Uploads that nobody ended, in stores that list them as S3 does. They are paid for, and seen by nobody.
+//! Unfinished uploads, in stores that list them as S3 does. They cost money and do not appear in
+//! listings of objects.
 
 use std::sync::Arc;
 
@@ -13,22 +14,23 @@ use serde::Deserialize;
 use crate::ask::Asking;
 use crate::bucket::{Backend, Bucket};
 
-/// What stands between the name of an object and of an upload to it. No key has a question mark.
+/// The separator between the name of an object and an upload's id. Keys do not contain a question
+/// mark.
 const UPLOAD: &str = "?uploadId=";
 
-/// Ends uploads: what `MultipartStore` can, of whichever store.
+/// The part of a client that aborts uploads.
 pub use object_store::multipart::MultipartStore as Aborts;
 
-/// The uploads to a bucket.
+/// Access to the unfinished uploads of a bucket.
 #[derive(Clone)]
 pub struct Uploads {
-    /// Who asks for them.
+    /// The client that lists uploads.
     pub asking: Asking,
-    /// Who ends uploads.
+    /// The client that aborts uploads.
     pub aborts: Arc<dyn Aborts>,
 }
 
-/// One answer to `GET ?uploads`.
+/// A page of the answer to `GET ?uploads`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Page {
@@ -58,7 +60,7 @@ impl Uploads {
             query.push(("upload-id-marker", &before.next_upload_id_marker));
         }
         let asked = self.asking.ask(&backend.place, Method::GET, &Path::ROOT, &query).await?;
-        asked.xml(&backend.place, "cannot list the uploads under way")
+        asked.xml(&backend.place, "cannot list unfinished uploads")
     }
 }
 
@@ -86,7 +88,7 @@ impl Sweep for Bucket {
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
         let (Some(uploads), Some((name, id))) = (&self.backend.uploads, leftover.name.split_once(UPLOAD)) else {
-            return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, "no upload that is under way"));
+            return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, "not an unfinished upload"));
         };
         let path: Path = self.backend.place.hidden(name)?;
         self.backend.ended(&path, uploads.aborts.abort_multipart(&path, &id.to_owned()).await)

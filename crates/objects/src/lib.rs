@@ -1,30 +1,32 @@
-//! What destinations in object stores share: a body arrives whole or not at all, and never over anything.
+//! The common part of destinations in object stores: an upload is complete or absent, and never
+//! overwrites an object.
 //!
-//! [`object_store`] speaks the languages of S3, GCS and Azure; how bodies are sent, guarded, counted and taken back is here, once. A plugin
-//! reads its settings, builds its client over a [`Wire`], and hands both to a [`Bucket`].
+//! [`object_store`] implements the protocols of S3, GCS and Azure; this crate implements uploads,
+//! overwrite protection, memory limits and cleanup. A plugin reads its settings, builds its client
+//! over a [`Wire`], and passes both to a [`Bucket`].
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `bucket.rs` | the destination: its joints, put together from what follows |
-//! | `part.rs` | how large the parts of an upload are, and when there are too many |
-//! | `transfer.rs` | how many parts are held at once, so that memory is bounded |
-//! | `gather.rs` | a body's chunks, gathered into parts without a copy |
-//! | `put.rs` | a small body on its way, in one request |
-//! | `upload.rs` | a large body on its way, in parts; taken back when it fails |
-//! | `published.rs` | what is visible while its shipper may still go away |
-//! | `guard.rs` | who keeps a name from being taken twice: the store, or we |
-//! | `look.rs` | whether something is there, and whether it is ours |
-//! | `list.rs`, `read.rs` | what is there, in the order of keys; its bytes, through connections that are cut |
-//! | `leftover.rs` | uploads that nobody ended, in stores that list them as S3 does |
-//! | `wire.rs` | HTTP: requests whose time is measured by their size, and that are signed again when something is added |
-//! | `ask.rs` | requests that `object_store` has no words for |
-//! | `remove.rs`, `version.rs` | an object taken away, with every version of it; what keeps it |
-//! | `lock.rs`, `lock_trial.rs` | locks: asked for with each object, told of it, and tried out |
-//! | `failure.rs` | what an answer means, and the way out |
-//! | `foreign.rs` | names in a listing that are not read |
-//! | `place.rs` | where the destination is, and what its settings are called |
-//! | `check.rs` | what would fail at 3 a.m. |
-//! | `settings.rs`, `secret.rs` | settings that all of them have, and what they come to; secrets in files |
+//! | `bucket.rs` | the destination, built from the other files |
+//! | `part.rs` | part sizes, and the limit on the number of parts |
+//! | `transfer.rs` | the number of parts in memory |
+//! | `gather.rs` | a buffer that collects chunks into parts without copying |
+//! | `put.rs` | the upload of a small body in one request |
+//! | `upload.rs` | the multipart upload of a large body, aborted on failure |
+//! | `published.rs` | a visible object whose upload can still be cancelled |
+//! | `guard.rs` | overwrite protection: by the store, or by checks before and after |
+//! | `look.rs` | a check for an existing object and its writer |
+//! | `list.rs`, `read.rs` | listings in key order; reads that resume after lost connections |
+//! | `leftover.rs` | unfinished uploads, in stores that list them as S3 does |
+//! | `wire.rs` | HTTP: timeouts proportional to the size of requests, and additional headers |
+//! | `ask.rs` | requests that `object_store` does not offer |
+//! | `remove.rs`, `version.rs` | deletion of an object with all its versions; bucket versioning |
+//! | `lock.rs`, `lock_trial.rs` | Object Lock: requested, read back, and tested |
+//! | `failure.rs` | conversion of errors |
+//! | `foreign.rs` | a filter for names that cannot be parsed |
+//! | `place.rs` | the destination's address, and the names of its settings |
+//! | `check.rs` | the checks of a destination |
+//! | `settings.rs`, `secret.rs` | common settings and their conversion; files with secrets |
 
 mod ask;
 mod bucket;

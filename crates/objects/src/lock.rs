@@ -1,4 +1,4 @@
-//! Locks: asked for with each object, and told of it.
+//! Object locks: requested with each upload, and read back.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,20 +18,21 @@ use crate::bucket::{Backend, Bucket};
 use crate::version::Keeping;
 use crate::wire::Heard;
 
-/// How objects are locked that are made.
+/// The lock settings for new objects.
 #[derive(Clone)]
 pub struct Lock {
-    /// For how long; nothing while that is yet to be said.
+    /// The duration of locks. `None` until the retention policy provides it.
     pub span: Option<Span>,
-    /// Whether whoever ships says it.
+    /// True if the retention policy of each job sets the duration.
     pub by_policy: bool,
-    /// What the store calls it, with whoever may lift it, for people.
+    /// The store's name for the lock mode, including who can lift a lock, for messages.
     pub name: String,
-    /// What the wire is to be told of an object that is locked for so long from now.
+    /// Returns the request extensions that lock a new object for a duration.
     pub says: Arc<dyn Fn(Span) -> Extensions + Send + Sync>,
-    /// The query and the body that lock an object that is there, where the store forgot.
+    /// The query and the body of a request that locks an existing object, for stores that ignored
+    /// the lock of an upload.
     pub again: (&'static str, Arc<dyn Fn(Span) -> String + Send + Sync>),
-    /// Who asks for that.
+    /// The client that sends this request.
     pub asking: Asking,
 }
 
@@ -46,23 +47,23 @@ impl Lock {
         self.span.map(|span| (self.says)(span)).unwrap_or_default()
     }
 
-    /// The same for so long, unless the settings say for how long.
+    /// Returns the lock with this duration, unless the settings fix the duration.
     pub(crate) fn retaining(&self, span: Span) -> Option<Self> {
         self.by_policy.then(|| Self { span: Some(span), ..self.clone() })
     }
 }
 
-/// How a store tells that an object is locked: by the headers of answers about it.
+/// The headers in which a store reports the lock of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct LockHeaders {
-    /// The one that says until when.
+    /// The header with the end of the lock.
     pub until: &'static str,
-    /// The one that says that it is locked until somebody lifts that, and its value then, where there is one.
+    /// The header of a hold without an end and its value, if the store has such holds.
     pub hold: Option<(&'static str, &'static str)>,
 }
 
 impl LockHeaders {
-    /// Until when an object is locked, or was.
+    /// Returns the end of an object's lock, which may be in the past.
     fn read(self, headers: &HeaderMap) -> Option<DateTime<Utc>> {
         let value = |name: &str| headers.get(name)?.to_str().ok();
         let held = |(name, held): (_, &str)| value(name).is_some_and(|value| value.eq_ignore_ascii_case(held));
@@ -76,16 +77,18 @@ impl LockHeaders {
 }
 
 impl Backend {
-    /// Until when an object, or one version of it, is locked or was, by the store's own word.
+    /// Returns the end of the lock of an object or of one version, as reported by the store. The
+    /// end may be in the past.
     pub(crate) async fn lock_of(&self, path: &Path, version: Option<&str>) -> Result<Option<DateTime<Utc>>> {
         let head = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
         let found = self.store.get_opts(path, head).await;
-        let found = found.map_err(|error| self.failure(path, "cannot see whether it is locked", error))?;
+        let found = found.map_err(|error| self.failure(path, "cannot read the lock", error))?;
         Ok(found.extensions.get::<Heard>().and_then(|Heard(headers)| self.lock_headers.read(headers)))
     }
 
-    /// Sees that an object that was made is locked, if it is to be: some stores forget it of uploads in parts, and others forget it of all.
-    /// Who may not look has to take the store's word.
+    /// Verifies that a new object is locked, if the settings request a lock, and locks it if
+    /// necessary: some stores ignore locks of multipart uploads, others all locks. Credentials that
+    /// cannot read locks have to trust the store.
     pub(crate) async fn expect_locked(&self, path: &Path) -> Result<()> {
         let Some((lock, span)) = self.lock.as_ref().and_then(|lock| Some((lock, lock.span?))) else {
             return Ok(());
@@ -100,27 +103,28 @@ impl Backend {
         }
         let (query, body) = &lock.again;
         let asked = lock.asking.say(&self.place, Method::PUT, path, &[(query, "")], &body(span)).await?;
-        let refused = asked.expect(&self.place, "cannot lock it").err();
+        let refused = asked.expect(&self.place, "cannot lock the object").err();
         if refused.is_none() && is_locked().await? {
             return Ok(());
         }
-        let error = Error::new(Stage::Ship, Kind::Refused, self.place.subject(path), "the store did not lock it");
         let error =
-            error.hint("`longshore check` tries whether the bucket keeps locks; without them, take object_lock away");
+            Error::new(Stage::Ship, Kind::Refused, self.place.subject(path), "the store did not lock the object");
+        let error =
+            error.hint("run `longshore check` to test whether the bucket supports locks; if not, remove object_lock");
         Err(match refused {
             Some(refused) => error.because(refused),
             None => error,
         })
     }
 
-    /// The error of what is locked.
+    /// Returns the error for a locked object.
     pub(crate) fn locked(&self, path: &Path, until: DateTime<Utc>) -> Error {
         let when = match until == DateTime::<Utc>::MAX_UTC {
-            true => "until somebody lifts that".to_owned(),
+            true => "until its hold is lifted".to_owned(),
             false => format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC")),
         };
         Error::new(Stage::Ship, Kind::Refused, self.place.subject(path), format!("is locked {when}"))
-            .hint("the store keeps it; it can be removed once that is over")
+            .hint("remove the object after the lock ends")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether a lock holds, tried out: some stores take what asks for one, and forget it.
+//! A test of Object Lock: some stores accept a lock and ignore it.
 
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use tokio::time::Instant;
 use crate::bucket::{Backend, Bucket};
 use crate::lock::Lock;
 
-/// The object that is locked. It begins with a dot, so it is no key, and nobody lists it.
+/// The name of the trial object. The leading dot keeps it out of listings.
 const TRIAL: &str = ".longshore-lock";
-/// What is in it.
+/// The content of the trial object.
 const TRIAL_TEXT: &str =
-    "Longshore locks this for some seconds to learn whether the store keeps it. It may be removed.\n";
-/// For how long: longer than it takes to try, and than clocks that are kept differ.
+    "Longshore locks this object for some seconds to test whether the store keeps it. It can be deleted.\n";
+/// The duration of the trial lock: longer than the trial takes, and longer than the usual
+/// difference of clocks.
 const HOLDS: Duration = Duration::from_secs(8);
-/// The way out.
-const HINT: &str = "make a bucket with Object Lock at a store that keeps it, or take object_lock away";
+/// The hint for buckets without working locks.
+const HINT: &str = "create a bucket with Object Lock at a store that supports it, or remove object_lock";
 
 impl Bucket {
-    /// Locks an object for some seconds, tries to remove it, and removes it when the lock is over.
+    /// Locks an object for some seconds, tries to delete it, and deletes it after the lock ends.
     pub(crate) async fn lock_finding(&self, lock: &Lock) -> Finding {
         let (backend, subject) = (&self.backend, self.backend.place.name());
         let tried = async {
@@ -31,7 +32,7 @@ impl Bucket {
             let locked = Instant::now();
             let found = backend.try_lock(lock, &trial).await?;
             tokio::time::sleep_until(locked + HOLDS + Duration::from_secs(1)).await;
-            // One that cannot be removed yet goes with the next.
+            // If this deletion fails, the next trial deletes the object.
             backend.remove(&trial).await.ok();
             Ok(found)
         };
@@ -42,12 +43,12 @@ impl Bucket {
                     (false, Some(span)) => format!("for {span} from each upload"),
                     _ => "for as long as the retention policy of each job keeps it".to_owned(),
                 };
-                Finding::good(subject, format!("{name} holds, as tried with a small object: {long}"))
+                Finding::good(subject, format!("{name} works, as tested with a small object: {long}"))
             }
             Ok(false) => Finding::warning(
                 subject,
-                format!("{name}: the store took a lock, and these credentials may not see whether it holds"),
-                "see for yourself, or check with credentials that may s3:GetObjectRetention and s3:DeleteObjectVersion",
+                format!("{name}: the store accepted a lock, but these credentials cannot test it"),
+                "test it by hand, or check with credentials that permit s3:GetObjectRetention and s3:DeleteObjectVersion",
             ),
             Err(error) => Finding::failed(subject, &error),
         }
@@ -55,14 +56,15 @@ impl Bucket {
 }
 
 impl Backend {
-    /// Whether what is locked is kept; an error if it is not, and no if nobody can tell.
+    /// Returns true if the store keeps a locked object, and false if the credentials cannot find
+    /// out. Fails if the store deletes it.
     async fn try_lock(&self, lock: &Lock, trial: &Path) -> Result<bool> {
         let failed = |kind, message: &str| Error::new(Stage::Ship, kind, self.place.name(), message).hint(HINT);
         let options = PutOptions { extensions: (lock.says)(Span::new(HOLDS)), ..PutOptions::default() };
         let put = self.store.put_opts(trial, PutPayload::from_static(TRIAL_TEXT.as_bytes()), options).await;
         let put = put.map_err(|error| match self.failure(trial, "cannot lock an object", error) {
             error if matches!(error.kind(), Kind::Failed | Kind::NotFound | Kind::AlreadyExists) => {
-                failed(Kind::Refused, "object_lock is asked for, and the bucket takes no locks").because(error)
+                failed(Kind::Refused, "object_lock is set, but the bucket does not accept locks").because(error)
             }
             error => error,
         })?;
@@ -73,7 +75,7 @@ impl Backend {
         match removed {
             Ok(()) => Err(failed(
                 Kind::Refused,
-                "object_lock is asked for, and the store ignores it: it let an object be removed that it had locked",
+                "object_lock is set, but the store ignores it: the store deleted a locked object",
             )),
             Err(error) if error.kind() == Kind::Denied => {
                 let lock = self.lock_of(trial, put.version.as_deref()).await;

@@ -1,4 +1,4 @@
-//! Whether something is there, and whether it is ours.
+//! A check whether an object exists, and whether this process wrote it.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,21 +8,22 @@ use object_store::{Attribute, Attributes, GetOptions};
 
 use crate::bucket::Backend;
 
-/// Where an object says who wrote it.
+/// The metadata attribute that names an object's writer.
 const WRITER: &str = "writer";
 
-/// Who writes: a name for one attempt to bring one body, kept with the object, so that after a lost answer we know our own again.
+/// A unique name of one attempt to upload one body. It is stored with the object, so that a process
+/// recognises its own object after an answer is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Writer(String);
 
 impl Writer {
-    /// A name that nobody else has.
+    /// Returns a unique name.
     pub(crate) fn new() -> Self {
         let random = || RandomState::new().hash_one(std::process::id());
         Self(format!("longshore-{:016x}{:016x}", random(), random()))
     }
 
-    /// The attributes of what it writes.
+    /// Returns the attributes of an object by this writer.
     pub(crate) fn sign(&self, attributes: &Attributes) -> Attributes {
         let mut attributes = attributes.clone();
         attributes.insert(Attribute::Metadata(WRITER.into()), self.0.clone().into());
@@ -30,21 +31,21 @@ impl Writer {
     }
 }
 
-/// What a look has found.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Nothing.
+    /// The object does not exist.
     Nothing,
-    /// What we wrote, with its size in bytes.
+    /// This writer's object, with its size in bytes.
     Ours(u64),
-    /// Somebody else's, or of a store that keeps no attributes.
+    /// Another writer's object, or an object in a store that does not keep attributes.
     Anothers,
-    /// These credentials may not look.
+    /// The credentials do not permit the check.
     Unseen,
 }
 
 impl Backend {
-    /// Looks at what has a name.
+    /// Checks whether an object exists and who wrote it.
     pub(crate) async fn look(&self, path: &Path, writer: &Writer) -> Result<Found> {
         let head = GetOptions { head: true, ..GetOptions::default() };
         match self.store.get_opts(path, head).await {
@@ -55,7 +56,7 @@ impl Backend {
                     false => Found::Anothers,
                 })
             }
-            Err(error) => match self.failure(path, "cannot look whether it is there", error) {
+            Err(error) => match self.failure(path, "cannot check whether the object exists", error) {
                 error if error.kind() == Kind::NotFound => Ok(Found::Nothing),
                 error if error.kind() == Kind::Denied => Ok(Found::Unseen),
                 error => Err(error),
@@ -63,7 +64,7 @@ impl Backend {
         }
     }
 
-    /// Whether what has a name is what `writer` wrote. One that cannot be looked at is not known to be.
+    /// Returns true if `writer` wrote the object, and false if the check fails.
     pub(crate) async fn is_ours(&self, path: &Path, writer: &Writer) -> bool {
         matches!(self.look(path, writer).await, Ok(Found::Ours(_)))
     }

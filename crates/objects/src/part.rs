@@ -1,25 +1,27 @@
-//! How large the parts of an upload are, and when there are too many.
+//! The sizes of the parts of an upload, and the limit on their number.
 
-/// The most parts that an upload may have in S3 and GCS.
+/// The maximum number of parts of an upload in S3 and GCS.
 pub(crate) const MAX_PARTS: u64 = 10_000;
 
-/// The most bytes that a part may have in Azure; S3 and GCS allow more.
+/// The maximum number of bytes of a part in Azure; S3 and GCS allow more.
 const MAX_PART_BYTES: u64 = 4_000 << 20;
 
-/// A part is at least this share of what was sent before it: as small as 10,000 parts of 5 TiB allow.
+/// A part has at least 1/1,250 of the bytes sent before it: the smallest size with which 10,000
+/// parts hold 5 TiB.
 const SHARE: u64 = 1_250;
 
-/// How large the parts of an upload are.
+/// The size of the parts of an upload, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartSize {
-    /// So many bytes at first, and more as the upload grows, so that any size fits into 10,000 parts.
+    /// The first parts have this size. Later parts are larger, so that any upload fits into 10,000
+    /// parts.
     Growing(u64),
-    /// So many bytes each, but the last: for stores that take no others.
+    /// All parts but the last have this size, for stores that require it.
     Equal(u64),
 }
 
 impl PartSize {
-    /// The size of the next part, in bytes, after `sent` bytes.
+    /// Returns the size of the next part, in bytes, after `sent` bytes.
     pub(crate) fn next(self, sent: u64) -> u64 {
         match self {
             Self::Growing(first) => (sent / SHARE).next_multiple_of(1 << 20).clamp(first, MAX_PART_BYTES.max(first)),
@@ -35,7 +37,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const TIB: u64 = 1 << 40;
 
-    /// How many parts `total` bytes take, and the size of the largest.
+    /// Returns the number of parts for `total` bytes, and the size of the largest.
     fn parts(size: PartSize, total: u64) -> (u64, u64) {
         let (mut sent, mut count, mut largest) = (0, 0, 0);
         while sent < total {
@@ -50,7 +52,7 @@ mod tests {
         for first in [5 * MIB, 8 * MIB, 100 * MIB, 1024 * MIB] {
             let (count, largest) = parts(PartSize::Growing(first), 5 * TIB);
             assert!(count <= MAX_PARTS, "{first}: {count} parts");
-            assert!(largest <= MAX_PART_BYTES, "{first}: a part of {largest}");
+            assert!(largest <= MAX_PART_BYTES, "{first}: a part of {largest} bytes");
         }
     }
 

@@ -1,98 +1,99 @@
-//! Where the destination is, and what its settings are called.
+//! The address of a destination, and the names of its settings.
 
 use longshore_core::key::Key;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 
-/// What a kind of store calls things, for messages and their hints.
+/// The terms of a kind of store, for messages and their hints.
 #[derive(Debug, Clone, Copy)]
 pub struct Words {
-    /// What it calls a bucket, which is also the setting's name.
+    /// The store's term for a bucket, which is also the setting's name.
     pub bucket: &'static str,
-    /// The way out where nobody may do this with these credentials.
+    /// The hint for credentials that are missing or insufficient.
     pub credentials: &'static str,
-    /// The way out where the store or its region is another.
+    /// The hint for a wrong store or region.
     pub address: &'static str,
 }
 
-/// Where the destination is.
+/// The address of a destination.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// As a person would write it, without the prefix, such as `s3://acme-backups`.
+    /// The URL without the prefix, for messages, such as `s3://acme-backups`.
     url: String,
-    /// The bucket's own name.
+    /// The name of the bucket.
     bucket: String,
-    /// What every name begins with; empty, or ending with a slash.
+    /// The prefix of every name: empty, or ending with a slash.
     prefix: String,
     pub(crate) words: Words,
 }
 
 impl Place {
-    /// The place `prefix` in `bucket`; the names that people see begin with `root`, such as `s3://`.
+    /// Returns the address of `prefix` in `bucket`. URLs in messages begin with `root`, such as
+    /// `s3://`.
     pub fn new(root: &str, bucket: &str, prefix: Option<&str>, words: Words) -> Result<Self> {
         let wrong = |subject: &str, message: &str, hint: &str| {
             Err(Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint))
         };
         if bucket.is_empty() || bucket.contains('/') {
-            let hint = "write its name alone; a folder in it is the prefix";
-            return wrong(bucket, &format!("not the name of a {}", words.bucket), hint);
+            let hint = "write only its name; set prefix for a folder in it";
+            return wrong(bucket, &format!("not a {} name", words.bucket), hint);
         }
         let prefix = match prefix.map(|prefix| prefix.trim_end_matches('/')) {
             None | Some("") => String::new(),
             Some(prefix) if prefix.len() <= 100 && Key::parse(prefix).is_ok() => format!("{prefix}/"),
             Some(prefix) => {
-                let hint = "at most 100 bytes: folders of A-Z a-z 0-9 . _ % - that do not begin with a dot";
-                return wrong(prefix, "not a prefix", hint);
+                let hint = "use at most 100 bytes: folders of A-Z a-z 0-9 . _ % - that do not begin with a dot";
+                return wrong(prefix, "invalid prefix", hint);
             }
         };
         Ok(Self { url: format!("{root}{bucket}"), bucket: bucket.to_owned(), prefix, words })
     }
 
-    /// The whole destination, for people.
+    /// Returns the URL of the destination, for messages.
     pub fn name(&self) -> String {
         format!("{}/{}", self.url, self.prefix).trim_end_matches('/').to_owned()
     }
 
-    /// The bucket's name.
+    /// Returns the name of the bucket.
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// What every name begins with; empty, or ending with a slash.
+    /// Returns the prefix of every name: empty, or ending with a slash.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The error of settings that no client can be made of.
+    /// Returns the error for settings from which no client can be built.
     pub fn unfit(&self, error: object_store::Error) -> Error {
-        Error::new(Stage::Config, Kind::Usage, self.name(), "these settings make no client")
+        Error::new(Stage::Config, Kind::Usage, self.name(), "invalid settings")
             .hint(self.words.credentials)
             .because(error)
     }
 
-    /// Something in it, for people.
+    /// Returns the URL of an object, for messages.
     pub(crate) fn subject(&self, path: &Path) -> String {
         format!("{}/{path}", self.url)
     }
 
-    /// The name that a key has in the bucket. Keys hold percent signs of their own, which stay as they are.
+    /// Returns the object name of a key. Percent signs in keys are kept, not escaped.
     pub(crate) fn path(&self, key: &Key) -> Result<Path> {
         self.hidden(key.as_str())
     }
 
-    /// The name of something of ours that is no key.
+    /// Returns the object name of a hidden file of Longshore, which is not a key.
     pub(crate) fn hidden(&self, name: &str) -> Result<Path> {
         let name = format!("{}{name}", self.prefix);
-        let unfit = |error| Error::new(Stage::Ship, Kind::Usage, &name, "no name for an object").because(error);
+        let unfit = |error| Error::new(Stage::Ship, Kind::Usage, &name, "invalid object name").because(error);
         Path::parse(&name).map_err(unfit)
     }
 
-    /// The folder that everything is in; nothing if it is the bucket itself.
+    /// Returns the folder of all objects, or `None` if it is the bucket itself.
     pub(crate) fn folder(&self) -> Option<Path> {
         Path::parse(&self.prefix).ok().filter(|folder| !folder.is_root())
     }
 
-    /// The key that has this name, if it is one.
+    /// Returns the key of an object name, if the name is one.
     pub(crate) fn key(&self, name: &str) -> Option<Key> {
         Key::parse(name.strip_prefix(&self.prefix)?).ok()
     }

@@ -1,4 +1,4 @@
-//! What is visible while its shipper may still go away.
+//! A visible object whose upload can still be cancelled.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use object_store::path::Path;
 
 use crate::bucket::Backend;
 
-/// An object that is visible. Unless it is kept, dropping it removes it again: nobody was there to hear that it had arrived.
+/// A visible object. Dropping it deletes the object unless it is kept, because the caller was
+/// cancelled before it learned of the upload.
 pub(crate) struct Published {
     backend: Arc<Backend>,
     path: Path,
@@ -19,12 +20,12 @@ impl Published {
         Self { backend: Arc::clone(backend), path: path.clone(), kept: false }
     }
 
-    /// The shipper is there to hear it: the object stays.
+    /// Keeps the object: the caller learns of the upload.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
 
-    /// Removes it again, and waits for that.
+    /// Deletes the object and waits for the deletion.
     pub(crate) async fn take_back(mut self) {
         self.kept = true;
         aftercare::see_out(self.removal()).await;
@@ -39,7 +40,8 @@ impl Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if !self.kept {
-            // Credentials that may only write cannot take it back; an artifact is without a manifest then, and counts as nothing.
+            // Write-only credentials cannot delete the object. It then remains as an artifact
+            // without a manifest, which does not count as a backup.
             aftercare::see_to(self.removal());
         }
     }

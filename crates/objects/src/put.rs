@@ -1,4 +1,4 @@
-//! A small body on its way, in one request.
+//! The upload of a small body in one request.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::failure::{Answer, taken, unanswered};
 use crate::guard::Guard;
 use crate::look::{Found, Writer};
 
-/// How often a body is sent whose answers are lost, or that meets another writer.
+/// The number of attempts if answers are lost or another writer interferes.
 const TRIES: u32 = 4;
 
 impl Backend {
-    /// Brings a body that is at hand.
+    /// Uploads a body that is in memory.
     pub(crate) async fn put(&self, path: &Path, payload: PutPayload) -> Result<()> {
         let writer = Writer::new();
         match self.guard_of_put().await? {
@@ -36,7 +36,8 @@ impl Backend {
         }
     }
 
-    /// Sends it until the store says yes or no. A no may be meant for what we sent ourselves, when its answer was lost.
+    /// Uploads the body, with retries while the outcome is unknown. The store may refuse an object
+    /// that an earlier attempt created, if its answer was lost.
     async fn create(&self, path: &Path, payload: PutPayload, writer: &Writer) -> Result<()> {
         let (mut attempt, mut wait) = (1, Duration::from_millis(200));
         loop {
@@ -65,7 +66,7 @@ impl Backend {
     }
 
     fn unsent(&self, path: &Path, error: object_store::Error) -> Error {
-        self.failure(path, "cannot send it", error)
+        self.failure(path, "cannot upload the object", error)
     }
 
     pub(crate) fn taken(&self, path: &Path) -> Error {

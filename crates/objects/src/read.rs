@@ -1,4 +1,4 @@
-//! The bytes of an object, or of a range of it, through connections that are cut.
+//! Reads of an object or of a range of it, which resume after lost connections.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,25 +14,26 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 
 use crate::bucket::Backend;
 
-/// The longest wait before it is tried again.
+/// The longest wait before a retry.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// An object that is being read. It ends cleanly only after the last byte.
+/// A read in progress. It ends cleanly only after the last byte.
 struct Reading {
     backend: Arc<Backend>,
     path: Path,
-    /// Which of the objects that had this name; without it nobody can go on where a connection was cut.
+    /// The version of the object that is read. A read without it cannot resume.
     e_tag: Option<String>,
     body: BoxStream<'static, object_store::Result<Bytes>>,
-    /// What is still to come.
+    /// The range that is still to be read.
     left: Range<u64>,
-    /// How often it was tried since the last byte.
+    /// The number of attempts since the last byte.
     tries: usize,
 }
 
-/// Begins to read what has a name. It has to have every byte that is asked for.
+/// Starts to read an object. Fails if the object does not contain the whole range.
 pub(crate) async fn fetch(backend: Arc<Backend>, path: Path, range: Option<Range<u64>>) -> Result<ByteStream> {
-    // Nobody can ask for no bytes; but whether that many are there can be told.
+    // An empty range cannot be requested, but a HEAD request still checks that it is within the
+    // object.
     let asks_nothing = range.as_ref().is_some_and(|range| range.is_empty());
     let options = GetOptions {
         range: range.clone().filter(|_| !asks_nothing).map(GetRange::Bounded),
@@ -41,13 +42,13 @@ pub(crate) async fn fetch(backend: Arc<Backend>, path: Path, range: Option<Range
     };
     let short = |told: String| {
         Error::new(Stage::Ship, Kind::Corrupt, backend.place.subject(&path), told)
-            .hint("the object was cut: `longshore verify` tells which backups are whole")
+            .hint("the object was truncated: run `longshore verify` to find damaged backups")
     };
     let found = match backend.store.get_opts(&path, options).await {
         Ok(found) => found,
         Err(error) => {
-            let error = backend.failure(&path, "cannot read it", error);
-            // Stores say in many ways that a range begins behind the end; their sizes say it in one.
+            let error = backend.failure(&path, "cannot read the object", error);
+            // Stores report a range past the end in many ways, so the object's size decides.
             return Err(match (range, error.kind()) {
                 (Some(range), Kind::Corrupt | Kind::Failed) => match size(&backend, &path).await {
                     Ok(size) if range.end > size => short(asked(&range, size)).because(error),
@@ -81,7 +82,7 @@ async fn size(backend: &Backend, path: &Path) -> object_store::Result<u64> {
 }
 
 fn asked(Range { start, end }: &Range<u64>, size: u64) -> String {
-    format!("has {size} bytes, but {start} to {end} were asked for")
+    format!("has {size} bytes, but bytes {start} to {end} were requested")
 }
 
 impl Reading {
@@ -93,23 +94,23 @@ impl Reading {
                     self.left.start += chunk.len() as u64;
                     self.tries = 0;
                     if self.left.start > self.left.end {
-                        return Err(self.error(Kind::Corrupt, "more bytes came than there are"));
+                        return Err(self.error(Kind::Corrupt, "received more bytes than the object has"));
                     }
                     return Ok(Some((chunk, self)));
                 }
                 Some(Err(error)) => self.go_on(Some(error)).await?,
-                // A body that ends early was cut, however cleanly.
+                // A body that ends early was cut off, even if the connection closed cleanly.
                 None => self.go_on(None).await?,
             }
         }
         Ok(None)
     }
 
-    /// Asks for what is left of the same object, if there is hope.
+    /// Requests the rest of the same object, if retries are left.
     async fn go_on(&mut self, cut: Option<object_store::Error>) -> Result<()> {
         let cut = match cut {
-            Some(error) => self.backend.failure(&self.path, "cannot read it to its end", error),
-            None => self.error(Kind::Unavailable, "the connection ended before the object did"),
+            Some(error) => self.backend.failure(&self.path, "cannot read the rest of the object", error),
+            None => self.error(Kind::Unavailable, "the connection closed before the end of the object"),
         };
         if self.e_tag.is_none() || self.tries == self.backend.transfer.retries {
             return Err(cut);
@@ -126,12 +127,12 @@ impl Reading {
                 self.body = found.into_stream();
                 Ok(())
             }
-            Ok(_) => Err(self.error(Kind::Corrupt, "is shorter than it was")),
-            Err(error) => match self.backend.failure(&self.path, "cannot read it to its end", error) {
+            Ok(_) => Err(self.error(Kind::Corrupt, "became shorter while it was read")),
+            Err(error) => match self.backend.failure(&self.path, "cannot read the rest of the object", error) {
                 error if error.kind() == Kind::AlreadyExists => {
                     Err(self.error(Kind::Corrupt, "was replaced while it was read").because(error))
                 }
-                // Tried again, as often as that is worth it.
+                // The next call retries.
                 error if error.kind() == Kind::Unavailable => {
                     self.body = stream::empty().boxed();
                     if self.tries == self.backend.transfer.retries { Err(error) } else { Ok(()) }

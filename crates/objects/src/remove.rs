@@ -1,4 +1,4 @@
-//! An object taken away for good: with every version of it, and never by a mark that hides it.
+//! Deletion of an object with all its versions, without leaving a delete marker.
 
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::ObjectStoreExt;
@@ -7,13 +7,13 @@ use object_store::path::Path;
 use crate::bucket::Backend;
 use crate::version::{Keeping, Version, Versions};
 
-/// The answer's word that a removal has hidden an object.
+/// The header that reports that a deletion only hid the object.
 const HIDDEN: &str = "x-amz-delete-marker";
-/// What it takes where versions are kept.
-const HINT: &str = "permit s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion, or let a rule of the bucket expire old versions";
+/// The hint for buckets with versioning.
+const HINT: &str = "permit s3:GetBucketVersioning, s3:ListBucketVersions and s3:DeleteObjectVersion, or add a lifecycle rule that expires old versions";
 
 impl Backend {
-    /// Removes what has a name; nothing there is no error.
+    /// Deletes an object. Deleting a missing object succeeds.
     pub(crate) async fn remove(&self, path: &Path) -> Result<()> {
         let Some(versions) = &self.versions else {
             return self.remove_only(path).await;
@@ -28,14 +28,16 @@ impl Backend {
                 self.remove_each(versions, path, &found).await
             }
             Keeping::Unknown => {
-                // Where there are versions, they have names; or the answer tells that it was hidden.
+                // Objects with versioning have version ids; otherwise the answer reports a delete
+                // marker.
                 let found = versions.of(self, path).await.unwrap_or_default();
                 if found.iter().any(|version| version.id != "null") {
                     return self.remove_each(versions, path, &found).await;
                 }
                 let answer = versions.remove(self, path, None).await?;
                 if answer.headers.get(HIDDEN).is_some_and(|hidden| hidden == "true") {
-                    let message = "is only hidden: the bucket keeps versions, and these credentials may not see them";
+                    let message =
+                        "is hidden but not deleted: the bucket keeps versions, and these credentials cannot list them";
                     return Err(Error::new(Stage::Ship, Kind::Denied, self.place.subject(path), message).hint(HINT));
                 }
                 Ok(())
@@ -43,21 +45,22 @@ impl Backend {
         }
     }
 
-    /// Removes an object that has no versions.
+    /// Deletes an object that has no versions.
     async fn remove_only(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => {
-                let error = self.failure(path, "cannot remove it", error);
+                let error = self.failure(path, "cannot delete the object", error);
                 Err(self.or_locked(path, None, error).await)
             }
         }
     }
 
-    /// Removes each version, unless one of them is locked: the latest last, so that it is there until all of them are gone.
+    /// Deletes each version, unless one of them is locked. The latest version is deleted last, so
+    /// that the object stays visible until then.
     async fn remove_each(&self, versions: &Versions, path: &Path, found: &[Version]) -> Result<()> {
         for version in found.iter().filter(|version| !version.is_mark) {
-            // Who may not look is told by the store when it comes to it.
+            // If the credentials cannot read locks, the deletion itself fails for a locked version.
             let until = self.lock_of(path, Some(&version.id)).await.unwrap_or_default();
             if let Some(until) = until.filter(|until| *until > chrono::Utc::now()) {
                 return Err(self.locked(path, until));
@@ -74,7 +77,7 @@ impl Backend {
         Ok(())
     }
 
-    /// What it means that a removal failed: perhaps that a lock holds.
+    /// Converts the error of a failed deletion: a lock may be the cause.
     async fn or_locked(&self, path: &Path, version: Option<&str>, error: Error) -> Error {
         if !matches!(error.kind(), Kind::Denied | Kind::AlreadyExists | Kind::Refused | Kind::Failed) {
             return error;

@@ -1,4 +1,4 @@
-//! Secrets in files of their own.
+//! Files that contain a secret.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,24 +8,25 @@ use std::path::Path;
 use longshore_core::{Error, Kind, Result, Stage, credential};
 use secrecy::SecretString;
 
-/// The most bytes that a file of secrets may have.
+/// The maximum size of a file with a secret, in bytes.
 const LIMIT_BYTES: u64 = 1 << 20;
 
-/// Reads a secret from a file that not everybody may read; the end of its line is not part of it.
+/// Reads a secret from a file that other users cannot read. Trailing whitespace is not part of the
+/// secret.
 pub fn secret(path: &Path) -> Result<SecretString> {
     let path = &*credential::file(path)?;
     let unfit = |kind, message: &str, hint: &str| {
         Err(Error::new(Stage::Config, kind, path.display().to_string(), message).hint(hint))
     };
-    let unread = |error| Error::io(Stage::Config, path.display().to_string(), "cannot read the file of secrets", error);
+    let unread = |error| Error::io(Stage::Config, path.display().to_string(), "cannot read the secret file", error);
     let file = File::open(path).map_err(unread)?;
     if file.metadata().map_err(unread)?.permissions().mode() & 0o007 != 0 {
-        return unfit(Kind::Refused, "everybody on this host may read these secrets", "take that away: chmod o= FILE");
+        return unfit(Kind::Refused, "the secret file is world-readable", "run `chmod o= FILE`");
     }
     let mut text = String::new();
     file.take(LIMIT_BYTES).read_to_string(&mut text).map_err(unread)?;
     match text.trim_end() {
-        "" => unfit(Kind::Usage, "the file of secrets is empty", "write the secret into it, and nothing else"),
+        "" => unfit(Kind::Usage, "the secret file is empty", "write only the secret into it"),
         secret => Ok(SecretString::from(secret)),
     }
 }

@@ -1,4 +1,4 @@
-//! Settings that all object stores have, and what they come to: a client, and how bodies are sent.
+//! The settings of all object stores, and their conversion to a client and its uploads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::part::PartSize;
 use crate::transfer::Transfer;
 use crate::wire::{self, Dress, Wire};
 
-/// Makes a plugin's settings: its own, and those that all object stores have, which [`reach`](Reach) brings together.
+/// Defines a plugin's settings: its own, and those of all object stores, which become a
+/// [`Reach`](Reach).
 #[macro_export]
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
@@ -22,34 +23,36 @@ macro_rules! settings {
         #[serde(deny_unknown_fields)]
         pub struct $name {
             $($own)*
-            /// A folder in it.
+            /// A folder in the bucket.
             pub prefix: Option<String>,
-            /// The address, such as `https://s3.example.net`, where it is not the one that belongs to this type.
+            /// The address, such as `https://s3.example.net`, if it is not the usual one of this
+            /// type.
             pub endpoint: Option<String>,
-            /// Whether an `http://` endpoint is good enough.
+            /// Permits an `http://` endpoint.
             #[serde(default)]
             pub allow_http: bool,
-            /// Certificates to trust beside the system's, in PEM.
+            /// Additional trusted certificates, in PEM.
             pub ca_file: Option<std::path::PathBuf>,
             /// The size of the first parts of large bodies.
             #[serde(default = "longshore_objects::settings::default_part_size")]
             pub part_size: longshore_core::quantity::Size,
-            /// How many parts are sent at once, while they are small.
+            /// The number of parts that are sent at once, while they are small.
             #[serde(default = "longshore_objects::settings::default_parts_at_once")]
             pub parts_at_once: usize,
-            /// The slowest that an upload may be, in bytes a second: what takes longer has stalled, and is sent again.
+            /// The minimum rate of an upload, in bytes per second. A slower request has stalled and
+            /// is retried.
             #[serde(default = "longshore_objects::settings::default_min_rate")]
             pub min_rate: longshore_core::quantity::Size,
-            /// How long nothing may come where an answer is awaited.
+            /// The time without data after which a request fails.
             #[serde(default = "longshore_objects::settings::default_timeout")]
             pub timeout: longshore_core::quantity::Span,
-            /// How often a request is sent again.
+            /// The number of retries of a request.
             #[serde(default = "longshore_objects::settings::default_retries")]
             pub retries: usize,
         }
 
         impl $name {
-            /// How the store is reached, if that can work.
+            /// Returns the connection settings. Fails if they are invalid.
             pub(crate) fn reach(&self) -> longshore_core::Result<$crate::settings::Reach> {
                 let reach = $crate::settings::Reach {
                     endpoint: self.endpoint.clone(),
@@ -67,58 +70,58 @@ macro_rules! settings {
     };
 }
 
-/// How a store is reached.
+/// The connection settings of a store.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// Its address.
+    /// The address of the store.
     pub endpoint: Option<String>,
-    /// Whether it may be without TLS.
+    /// Permits connections without TLS.
     pub allow_http: bool,
-    /// Certificates to trust beside the system's.
+    /// Additional trusted certificates.
     pub ca_file: Option<PathBuf>,
     /// The size of the first parts of large bodies.
     pub part_size: Size,
-    /// How many parts are sent at once, while they are small.
+    /// The number of parts that are sent at once, while they are small.
     pub parts_at_once: usize,
-    /// The slowest that an upload may be, in bytes a second.
+    /// The minimum rate of an upload, in bytes per second.
     pub min_rate: Size,
-    /// How long nothing may come.
+    /// The time without data after which a request fails.
     pub timeout: Span,
-    /// How often a request is sent again.
+    /// The number of retries of a request.
     pub retries: usize,
 }
 
 impl Reach {
-    /// Says what cannot work.
+    /// Validates the settings.
     #[doc(hidden)]
     pub fn sound(self) -> Result<Self> {
         let wrong = |subject: &str, message: &str, hint: &str| {
             Err(Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint))
         };
         if !(5 << 20..=4000 << 20).contains(&self.part_size.bytes()) {
-            let hint = "leave it out, or set it to such as \"64MiB\"";
-            return wrong("part_size", "stores take parts of 5 MiB to 4,000 MiB", hint);
+            let hint = "omit it, or set it to a size such as \"64MiB\"";
+            return wrong("part_size", "must be 5 MiB to 4,000 MiB", hint);
         }
         if !(1..=64).contains(&self.parts_at_once) {
-            return wrong("parts_at_once", "1 to 64 parts may be sent at once", "leave it out, and 4 are");
+            return wrong("parts_at_once", "must be 1 to 64", "omit it to use the default, 4");
         }
         if self.min_rate.bytes() == 0 || self.timeout.duration().is_zero() {
-            let hint = "leave them out, or set them to more than nothing";
-            return wrong("min_rate, timeout", "no upload ends in no time", hint);
+            let hint = "omit them, or set them to more than zero";
+            return wrong("min_rate, timeout", "must be more than zero", hint);
         }
         match self.endpoint.as_deref() {
             Some(endpoint) if endpoint.starts_with("http://") && !self.allow_http => {
-                let message = "would send everything unencrypted, the names of backups among it";
-                wrong(endpoint, message, "use https://, or say allow_http = true")
+                let message = "requests would be unencrypted, including the names of backups";
+                wrong(endpoint, message, "use https://, or set allow_http = true")
             }
             Some(endpoint) if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") => {
-                wrong(endpoint, "not an address", "write it with https:// before it")
+                wrong(endpoint, "not a URL", "start it with https://")
             }
             _ => Ok(self),
         }
     }
 
-    /// What every client is made with.
+    /// Returns the options of every client.
     pub fn options(&self) -> Result<ClientOptions> {
         let options = wire::options(self.timeout.duration()).with_allow_http(self.allow_http);
         match longshore_core::credential::optional(self.ca_file.as_ref())? {
@@ -127,61 +130,63 @@ impl Reach {
         }
     }
 
-    /// Makes clients whose requests are dressed.
+    /// Returns a connector for clients that add headers to their requests.
     pub fn wire(&self, dress: Arc<dyn Dress>) -> Wire {
         Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress }
     }
 
-    /// How requests are sent again: so often, with growing waits. The time it took before is no reason to give up.
+    /// Returns the retry policy: a fixed number of retries with growing waits. The time that
+    /// earlier attempts took does not reduce the number.
     pub fn retry(&self) -> RetryConfig {
         let retry_timeout = Duration::from_secs(86_400);
         RetryConfig { max_retries: self.retries, retry_timeout, ..RetryConfig::default() }
     }
 
-    /// How bodies are sent, in parts that grow.
+    /// Returns the settings of uploads, with parts that grow.
     pub fn transfer(&self) -> Transfer {
         let part = PartSize::Growing(self.part_size.bytes());
         Transfer { part, parallel: self.parts_at_once, retries: self.retries }
     }
 }
 
-/// Trusts the certificates in a PEM file, too.
+/// Adds the certificates in a PEM file to the trusted ones.
 pub fn trust(options: ClientOptions, path: &Path) -> Result<ClientOptions> {
     let subject = || path.display().to_string();
     let text =
         fs::read(path).map_err(|error| Error::io(Stage::Config, subject(), "cannot read the certificates", error))?;
     let unfit = |message: &str| {
         Error::new(Stage::Config, Kind::Usage, subject(), message)
-            .hint("write certificates in PEM: -----BEGIN CERTIFICATE-----")
+            .hint("use PEM certificates: -----BEGIN CERTIFICATE-----")
     };
-    let certificates = Certificate::from_pem_bundle(&text).map_err(|error| unfit("no certificates").because(error))?;
+    let certificates =
+        Certificate::from_pem_bundle(&text).map_err(|error| unfit("contains no certificates").because(error))?;
     if certificates.is_empty() {
-        return Err(unfit("no certificates"));
+        return Err(unfit("contains no certificates"));
     }
     Ok(certificates.into_iter().fold(options, ClientOptions::with_root_certificate))
 }
 
-/// How often a request is sent again where nobody says it: for about a minute.
+/// The default number of retries, which take about a minute.
 pub fn default_retries() -> usize {
     8
 }
 
-/// How many parts are sent at once where nobody says it.
+/// The default number of parts that are sent at once.
 pub fn default_parts_at_once() -> usize {
     4
 }
 
-/// The size of the first parts where nobody says it.
+/// The default size of the first parts.
 pub fn default_part_size() -> Size {
     Size::new(8 << 20)
 }
 
-/// How long nothing may come, where nobody says it.
+/// The default time without data after which a request fails.
 pub fn default_timeout() -> Span {
     Span::new(Duration::from_secs(60))
 }
 
-/// The slowest that an upload may be, in bytes a second, where nobody says it.
+/// The default minimum rate of an upload, in bytes per second.
 pub fn default_min_rate() -> Size {
     Size::new(16 << 10)
 }

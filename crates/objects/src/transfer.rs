@@ -1,40 +1,43 @@
-//! How many parts of a body are held at once: as many as are asked for, while they are small, and fewer as they grow.
+//! The number of parts of a body in memory at once: the configured number while parts are small,
+//! and fewer as they grow.
 
 use crate::part::PartSize;
 
-/// How many bytes of one body are held at once, on their way and gathered, unless one part has more.
+/// The maximum number of bytes of one body in memory: sent and collected parts. A single larger
+/// part may exceed it.
 ///
-/// | sent so far | part | held at most, with the settings' defaults |
+/// | sent so far | part | maximum in memory, with the default settings |
 /// | --- | --- | --- |
-/// | up to 10 GiB | 8 MiB | 40 MiB: 4 on their way, one gathered |
+/// | up to 10 GiB | 8 MiB | 40 MiB: 4 being sent, one being collected |
 /// | 30 GiB | 25 MiB | 75 MiB: 2 and one |
 /// | 50 GiB | 41 MiB | 82 MiB: 1 and one |
-/// | 60 GiB to 117 GiB | 50 to 96 MiB | one part: it is sent, then the next is gathered |
-/// | 500 GiB | 410 MiB | likewise |
-/// | 1 TiB | 840 MiB | likewise |
-/// | 4.9 TiB | 4000 MiB | likewise |
+/// | 60 GiB to 117 GiB | 50 to 96 MiB | one part: it is sent before the next is collected |
+/// | 500 GiB | 410 MiB | one part |
+/// | 1 TiB | 840 MiB | one part |
+/// | 4.9 TiB | 4000 MiB | one part |
 const HELD_BYTES: u64 = 96 << 20;
 
-/// How bodies are sent.
+/// The settings of uploads.
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer {
-    /// How large parts are.
+    /// The size of parts.
     pub part: PartSize,
-    /// How many parts are sent at once, while they are small.
+    /// The number of parts that are sent at once, while they are small.
     pub parallel: usize,
-    /// How often a request is sent again.
+    /// The number of retries of a request.
     pub retries: usize,
 }
 
 impl Transfer {
-    /// Whether a part of so many bytes may be gathered while others are on their way.
+    /// Returns true if a part of `part_bytes` may be collected while `in_flight_bytes` are being
+    /// sent.
     pub(crate) fn may_gather(&self, in_flight_bytes: u64, part_bytes: u64) -> bool {
-        // First parts that were asked for to be larger are meant so.
+        // A user who configures larger first parts accepts their memory use.
         let asked_for = self.part.next(0) * (self.parallel as u64 + 1);
         in_flight_bytes == 0 || in_flight_bytes + part_bytes <= HELD_BYTES.max(asked_for)
     }
 
-    /// Whether one more part may be on its way.
+    /// Returns true if another part may be sent.
     pub(crate) fn may_send(&self, parts: usize) -> bool {
         parts < self.parallel
     }
@@ -50,8 +53,9 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const TIB: u64 = 1 << 40;
 
-    /// Sends `total` bytes where nothing is done before it is waited for. Calls back with the size of each part, and all that is held
-    /// with it; returns how many parts there were.
+    /// Simulates sending `total` bytes with parts that complete only when waited for. Calls `held`
+    /// with the bytes sent before each part, the size of the part, and all bytes in memory; returns
+    /// the number of parts.
     fn send(transfer: Transfer, total: u64, mut held: impl FnMut(u64, u64, u64)) -> u64 {
         let (mut sent, mut count, mut in_flight) = (0, 0, VecDeque::new());
         while sent < total {
@@ -89,7 +93,7 @@ mod tests {
         let mut told = Vec::new();
         let mut points = [0, 9, 30, 50, 60, 116, 500, 1024, 5000].into_iter().peekable();
         send(growing(8 * MIB, 4), 5 * TIB, |sent, part, held| {
-            // At the start nothing is on its way yet: what is held is told a few parts later.
+            // No part is in flight at the start, so the measurement is taken a few parts later.
             if points.next_if(|gibibytes| sent >= (gibibytes << 30) + 32 * MIB).is_some() {
                 told.push((part / MIB, held / MIB));
             }

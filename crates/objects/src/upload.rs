@@ -1,4 +1,4 @@
-//! A large body on its way, in parts; taken back when it fails.
+//! The multipart upload of a large body, aborted on failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,19 @@ use crate::look::{Found, Writer};
 use crate::part::MAX_PARTS;
 use crate::published::Published;
 
-/// How often an upload is asked to go.
+/// The number of attempts to abort an upload.
 const ABORTS: u32 = 3;
 
-/// Brings a body whose first part is at hand, and more to come.
+/// Uploads a body whose first part is already read.
 pub(crate) async fn upload(backend: &Arc<Backend>, path: &Path, first: Part, mut body: Gather) -> Result<Published> {
     let guard = backend.guard_of_parts().await?;
     let writer = Writer::new();
-    // Told before all of it is sent in vain; the guard tells it again, for those who race.
+    // Checked before the body is sent in vain. The guard checks again at the end, for writers that
+    // race.
     if matches!(backend.look(path, &writer).await?, Found::Ours(_) | Found::Anothers) {
         return Err(backend.taken(path));
     }
-    // Begun on a task of its own: an upload that nobody waits for any more is dropped there, and goes.
+    // Starts on its own task: if the caller is cancelled, the task drops and so aborts the upload.
     let mut upload = see_through(Upload::begin(Arc::clone(backend), path.clone(), writer)).await?;
     match upload.send_all(first, &mut body).await {
         Ok(()) => see_through(upload.complete(guard)).await,
@@ -38,14 +39,14 @@ pub(crate) async fn upload(backend: &Arc<Backend>, path: &Path, first: Part, mut
     }
 }
 
-/// An upload under way. Dropping it takes it back.
+/// An upload in progress. Dropping it aborts it.
 struct Upload {
     backend: Arc<Backend>,
     path: Path,
     writer: Writer,
-    /// Nothing once it has ended.
+    /// `None` after the upload has ended.
     upload: Option<Box<dyn MultipartUpload>>,
-    /// The parts on their way; each says how many bytes it has.
+    /// The parts in flight. Each returns its size in bytes.
     parts: JoinSet<object_store::Result<u64>>,
     in_flight_bytes: u64,
     sent_bytes: u64,
@@ -60,7 +61,7 @@ impl Upload {
             extensions: backend.extensions(),
         };
         let begun = backend.store.put_multipart_opts(&path, options).await;
-        let upload = begun.map_err(|error| backend.failure(&path, "cannot begin an upload", error))?;
+        let upload = begun.map_err(|error| backend.failure(&path, "cannot start an upload", error))?;
         let (parts, upload) = (JoinSet::new(), Some(upload));
         Ok(Self { backend, path, writer, upload, parts, in_flight_bytes: 0, sent_bytes: 0, sent_parts: 0 })
     }
@@ -84,7 +85,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The next part of the body, unless one on its way fails meanwhile.
+    /// Returns the next part of the body. Fails if a part in flight fails meanwhile.
     async fn next(&mut self, body: &mut Gather) -> Result<Part> {
         let size = self.backend.transfer.part.next(self.sent_bytes);
         while !self.backend.transfer.may_gather(self.in_flight_bytes, size) {
@@ -100,13 +101,10 @@ impl Upload {
         }
     }
 
-    /// Sends a part as soon as there is room for it among those on their way.
+    /// Starts to send a part, after waiting for a free slot.
     async fn send(&mut self, part: Part) -> Result<()> {
         if self.sent_parts == MAX_PARTS {
-            let message = format!(
-                "too large: {MAX_PARTS} parts, of {} bytes together, are all that there may be",
-                self.sent_bytes
-            );
+            let message = format!("too large: the limit is {MAX_PARTS} parts, here {} bytes", self.sent_bytes);
             let error = Error::new(Stage::Ship, Kind::Usage, self.backend.place.subject(&self.path), message);
             return Err(error.hint("raise part_size, or let parts grow (equal_parts = false)"));
         }
@@ -127,14 +125,15 @@ impl Upload {
     }
 
     fn note(&mut self, done: Result<object_store::Result<u64>, JoinError>) -> Result<()> {
-        let cut = |error| Error::new(Stage::Ship, Kind::Failed, "", "work on a part was cut").because(error);
+        let cut =
+            |error| Error::new(Stage::Ship, Kind::Failed, "", "a task that sent a part was cancelled").because(error);
         let bytes = done.map_err(cut)?;
         self.in_flight_bytes -=
-            bytes.map_err(|error| self.backend.failure(&self.path, "cannot send a part of it", error))?;
+            bytes.map_err(|error| self.backend.failure(&self.path, "cannot upload a part", error))?;
         Ok(())
     }
 
-    /// Has the parts put together, and sees that what is there is ours and whole.
+    /// Completes the upload, and verifies that the object is whole and this writer's.
     async fn complete(mut self, guard: Guard) -> Result<Published> {
         let Some(mut upload) = self.upload.take() else {
             return Err(self.backend.vanished(&self.path));
@@ -146,28 +145,29 @@ impl Upload {
             (_, Ok(Found::Ours(bytes))) if bytes == self.sent_bytes => return Ok(published()),
             (_, Ok(Found::Ours(bytes))) => {
                 drop(published());
-                let message = format!("arrived with {bytes} of {} bytes", self.sent_bytes);
+                let message = format!("has {bytes} bytes after the upload of {} bytes", self.sent_bytes);
                 return Err(Error::new(Stage::Ship, Kind::Corrupt, self.backend.place.subject(&self.path), message));
             }
             (Ok(_), Ok(Found::Nothing)) => return Err(self.backend.vanished(&self.path)),
             (Ok(_), Ok(Found::Anothers)) if guard == Guard::Look => return Err(self.backend.taken(&self.path)),
             (Ok(_), _) => return Ok(published()),
             (Err(_), Ok(Found::Anothers)) => self.backend.taken(&self.path),
-            (Err(error), _) => self.backend.failure(&self.path, "cannot put its parts together", error),
+            (Err(error), _) => self.backend.failure(&self.path, "cannot complete the upload", error),
         };
         self.upload = Some(upload);
         self.abort().await;
         Err(error)
     }
 
-    /// Takes it back, and waits for that.
+    /// Aborts the upload and waits for the result.
     async fn abort(mut self) {
         if let Some(removal) = self.removal() {
             see_out(removal).await;
         }
     }
 
-    /// What takes it back, unless it has ended: first the parts on their way, so that none arrives after it has gone.
+    /// Returns the cleanup of an upload that has not ended. It first stops the parts in flight, so
+    /// that none arrives after the abort.
     fn removal(&mut self) -> Option<impl Future<Output = Result<()>> + Send + 'static> {
         let (mut parts, upload) = (std::mem::take(&mut self.parts), self.upload.take()?);
         let (backend, path) = (Arc::clone(&self.backend), self.path.clone());
@@ -186,7 +186,8 @@ impl Drop for Upload {
     }
 }
 
-/// Asks an upload to go. What does not is out of sight, and swept when it is old.
+/// Aborts an upload, with retries. An upload that remains is invisible, and a later sweep removes
+/// it.
 async fn abort(mut upload: Box<dyn MultipartUpload>) -> object_store::Result<()> {
     let mut attempt = 1;
     loop {

@@ -1,4 +1,4 @@
-//! Versions of objects, in buckets that keep what is written over or removed, as S3 tells of them.
+//! Object versions, in buckets that keep overwritten and deleted objects, as reported by S3.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use serde::Deserialize;
 use crate::ask::{Asked, Asking};
 use crate::bucket::Backend;
 
-/// The versions in a bucket.
+/// Access to the versions in a bucket.
 #[derive(Debug, Clone)]
 pub struct Versions(pub Asking);
 
-/// Whether a bucket keeps versions.
+/// The versioning state of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeping {
-    /// It does, or did once.
+    /// The bucket keeps versions, or kept them once.
     Versions,
-    /// It does not.
+    /// The bucket does not keep versions.
     Latest,
-    /// These credentials may not know.
+    /// These credentials cannot read the state.
     Unknown,
 }
 
-/// One answer to `GET ?versions`.
+/// A page of the answer to `GET ?versions`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Page {
@@ -50,7 +50,7 @@ struct Listed {
     is_latest: bool,
 }
 
-/// A version of an object, or a mark that says that it was removed.
+/// A version of an object, or a delete marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     pub(crate) id: String,
@@ -58,22 +58,24 @@ pub(crate) struct Version {
 }
 
 impl Versions {
-    /// Whether the bucket keeps versions.
+    /// Returns the versioning state of the bucket.
     pub(crate) async fn keeping(&self, backend: &Backend) -> Result<Keeping> {
         let asked = self.0.ask(&backend.place, Method::GET, &Path::ROOT, &[("versioning", "")]).await?;
         match asked.status.as_u16() {
-            // A bucket that never had any says nothing; one that has them no more still has the old ones.
+            // The status is absent if versioning was never enabled. A bucket with suspended
+            // versioning still has old versions.
             200 => Ok(if asked.text.contains("<Status>") { Keeping::Versions } else { Keeping::Latest }),
-            // The store knows of no such thing.
+            // The store does not support versioning.
             400 | 404 | 405 | 501 if !asked.text.contains("NoSuchBucket") => Ok(Keeping::Latest),
-            _ => match asked.failure(&backend.place, "cannot see whether the bucket keeps versions") {
+            _ => match asked.failure(&backend.place, "cannot read whether the bucket keeps versions") {
                 error if error.kind() == Kind::Denied => Ok(Keeping::Unknown),
                 error => Err(error),
             },
         }
     }
 
-    /// One page of the versions of all names that begin with `prefix`, from where the page before it ended.
+    /// Returns a page of the versions of all names that begin with `prefix`, after the page
+    /// `before`.
     async fn page(&self, backend: &Backend, prefix: &str, before: Option<&Page>) -> Result<Page> {
         let mut query = vec![("prefix", prefix), ("versions", "")];
         if let Some(page) = before {
@@ -84,7 +86,7 @@ impl Versions {
         asked.xml(&backend.place, "cannot list versions")
     }
 
-    /// What there is under exactly this name, marks after versions.
+    /// Returns the versions of exactly this name, with delete markers last.
     pub(crate) async fn of(&self, backend: &Backend, path: &Path) -> Result<Vec<Version>> {
         let (mut versions, mut marks, mut before) = (Vec::new(), Vec::new(), None::<Page>);
         loop {
@@ -95,7 +97,7 @@ impl Versions {
                 let ours = listed.iter().filter(|listed| listed.key == path.as_ref());
                 found.extend(ours.map(|listed| Version { id: listed.version_id.clone(), is_mark }));
             }
-            // Names come in order, so that longer ones that begin with it come after it.
+            // Names are sorted, so longer names with this prefix follow.
             if !page.is_truncated || page.next_key_marker.as_str() > path.as_ref() {
                 versions.extend(marks);
                 return Ok(versions);
@@ -104,13 +106,13 @@ impl Versions {
         }
     }
 
-    /// The names that a mark hides, each with the newest version beneath it.
+    /// Returns the names hidden by a delete marker, each with its newest version.
     pub(crate) async fn hidden(&self, backend: &Backend) -> Result<Vec<(String, String)>> {
         let (mut newest, mut hidden, mut before) = (BTreeMap::new(), Vec::new(), None::<Page>);
         loop {
             let mut page = self.page(backend, backend.place.prefix(), before.as_ref()).await?;
             for version in std::mem::take(&mut page.version) {
-                // Of one name, the newest comes first.
+                // The newest version of a name comes first.
                 newest.entry(version.key).or_insert(version.version_id);
             }
             hidden.extend(page.delete_marker.iter().filter(|mark| mark.is_latest).map(|mark| mark.key.clone()));
@@ -122,11 +124,11 @@ impl Versions {
         Ok(hidden.into_iter().filter_map(|name| newest.remove_entry(&name)).collect())
     }
 
-    /// Removes one version, or without one what a removal takes away.
+    /// Deletes one version, or performs an ordinary deletion if `id` is `None`.
     pub(crate) async fn remove(&self, backend: &Backend, path: &Path, id: Option<&str>) -> Result<Asked> {
         let query: Vec<_> = id.map(|id| ("versionId", id)).into_iter().collect();
         let asked = self.0.ask(&backend.place, Method::DELETE, path, &query).await?;
-        asked.expect(&backend.place, "cannot remove it")
+        asked.expect(&backend.place, "cannot delete the object")
     }
 }
 

@@ -1,8 +1,9 @@
-//! HTTP: requests whose time is measured by their size, and that are signed again when something is added.
+//! HTTP: timeouts proportional to the size of requests, and headers that are added before signing
+//! again.
 //!
-//! What reqwest calls a read timeout begins with the request, so that it would end any upload that takes longer, however fast it goes. So there
-//! are two clients: one that asks, and waits so long for each next byte; one that sends, and may take as long as its bytes need at the
-//! slowest rate that is put up with.
+//! The read timeout of reqwest begins with the request, so it would end every long upload, however
+//! fast. Two clients avoid this: one for requests without a body, with a timeout for each read; one
+//! for uploads, whose time limit follows from their size and the minimum rate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use object_store::client::{
 use crate::failure::says_changed;
 use crate::foreign::{lists, without_foreign};
 
-/// How long a connection may take.
+/// The time limit for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a store may take to put parts together: minutes, for many of them.
+/// The time limit for completing a multipart upload, which takes minutes if it has many parts.
 const COMPLETION: Duration = Duration::from_secs(15 * 60);
 
-/// What every client of ours is made with. There is no limit to a whole request, but to how long nothing comes: a backup takes as long as
-/// it takes.
+/// Returns the options of every client. Requests have no total time limit, only a limit for
+/// silence: a large backup takes long.
 pub(crate) fn options(silence: Duration) -> ClientOptions {
     let agent = concat!("longshore/", env!("CARGO_PKG_VERSION"));
     ClientOptions::new()
@@ -34,14 +35,14 @@ pub(crate) fn options(silence: Duration) -> ClientOptions {
         .with_user_agent(http::HeaderValue::from_static(agent))
 }
 
-/// Adds to a request what `object_store` does not say, each time that it is sent.
+/// A hook that adds headers to each request before it is sent.
 #[async_trait]
 pub trait Dress: fmt::Debug + Send + Sync + 'static {
-    /// Changes the request, and signs it again if its signature covers that.
+    /// Changes the request, and signs it again if its signature covers the change.
     async fn dress(&self, request: &mut HttpRequest) -> object_store::Result<()>;
 }
 
-/// Adds nothing.
+/// A hook that adds nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain;
 
@@ -52,7 +53,8 @@ impl Dress for Plain {
     }
 }
 
-/// Whether a request puts the parts of an upload together, in S3's and GCS's language or in Azure's.
+/// Returns true if a request completes a multipart upload, in the protocol of S3 and GCS or of
+/// Azure.
 pub fn completes(request: &HttpRequest) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let says = |word: &str| query.split('&').any(|pair| pair.starts_with(word));
@@ -63,18 +65,19 @@ pub fn completes(request: &HttpRequest) -> bool {
     }
 }
 
-/// The headers of an answer about an object, handed up with what `object_store` makes of it.
+/// The headers of an answer about an object, passed up as an extension of the result.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard(pub(crate) HeaderMap);
 
-/// Makes clients whose requests are dressed, and end when they stall.
+/// A connector for clients that change their requests and time out when they stall.
 #[derive(Debug, Clone)]
 pub struct Wire {
-    /// The slowest that an upload may be, in bytes a second.
+    /// The minimum rate of an upload, in bytes per second.
     pub min_rate: u64,
-    /// How long the answer to what was sent may take besides.
+    /// The time limit for silence, and for the answer to an upload in addition to the time of its
+    /// bytes.
     pub silence: Duration,
-    /// What is added to each request.
+    /// The hook that changes each request.
     pub dress: Arc<dyn Dress>,
 }
 
@@ -89,7 +92,7 @@ impl HttpConnector for Wire {
     }
 }
 
-/// Two clients of one server.
+/// Two clients for one server.
 #[derive(Debug)]
 struct Line {
     asking: HttpClient,
@@ -98,7 +101,8 @@ struct Line {
 }
 
 impl Line {
-    /// How long a request may take that sends something; nothing where the server's silence alone is measured.
+    /// Returns the time limit of a request with a body, or `None` if only the server's silence is
+    /// limited.
     fn limit(&self, request: &HttpRequest) -> Option<Duration> {
         let sends = matches!(*request.method(), Method::PUT | Method::POST);
         let bytes = request.body().content_length() as f64;
@@ -126,11 +130,12 @@ impl HttpService for Line {
             }
             return Ok(answer);
         };
-        // Answers to what is sent are small; to the end of one, its time is measured.
+        // Answers to uploads are small, so the time limit includes their whole body.
         let answered = async {
             let (mut parts, body) = self.sending.execute(request).await?.into_parts();
             let body = body.bytes().await?;
-            // What was changed on the way may arrive the next time: an answer that has it sent again, with the store's own words.
+            // A body that was changed in transit may arrive intact with a retry. Status 503 causes
+            // a retry and keeps the store's text.
             if says_changed(parts.status, &body) {
                 parts.status = StatusCode::SERVICE_UNAVAILABLE;
             }
@@ -141,13 +146,13 @@ impl HttpService for Line {
     }
 }
 
-/// A request took longer than its bytes may.
+/// The error of a request that exceeded its time limit.
 #[derive(Debug)]
 struct Stalled(Duration);
 
 impl fmt::Display for Stalled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stalled: not done after {} s", self.0.as_secs())
+        write!(f, "stalled: not complete after {} s", self.0.as_secs())
     }
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes a corpus of real dumps, small ones, in every form that the pg_dump on the PATH has.
-# usage: corpus.sh CONNECTION      such as "dbname=empty": a database with nothing in it, which is left so
+# Creates a corpus of small real dumps in every format of the pg_dump on the PATH.
+# usage: corpus.sh CONNECTION      such as "dbname=empty": an empty database, which stays empty
 set -eu
 cd "$(dirname "$0")"
 mkdir -p corpus/read corpus/split

@@ -1,14 +1,14 @@
-//! Objects of an archive that act beyond their database once they are restored.
+//! Objects of an archive that act beyond their database after a restore.
 
 use std::collections::BTreeSet;
 
 use crate::Facts;
 use crate::listing::{description, split_owner};
 
-/// Extensions that run jobs by themselves.
+/// Extensions that run jobs on their own.
 const SCHEDULERS: [&str; 5] = ["pg_cron", "pg_timetable", "pgagent", "pg_partman", "timescaledb"];
 
-/// Extensions that connect to other servers, foreign data wrappers among them.
+/// Extensions that connect to other servers, including foreign data wrappers.
 const CLIENTS: [&str; 19] = [
     "clickhouse_fdw",
     "citus",
@@ -34,27 +34,28 @@ const CLIENTS: [&str; 19] = [
 /// Objects of one archive that act beyond their database, by their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Active {
-    /// Extensions that run jobs by themselves.
+    /// Extensions that run jobs on their own.
     pub schedulers: BTreeSet<String>,
     /// Extensions that connect to other servers.
     pub clients: BTreeSet<String>,
     /// Foreign servers.
     pub servers: BTreeSet<String>,
-    /// User mappings, which may hold passwords, such as `app SERVER far`.
+    /// User mappings, which may contain passwords, such as `app SERVER far`.
     pub user_mappings: BTreeSet<String>,
     /// Subscriptions of logical replication.
     pub subscriptions: BTreeSet<String>,
-    /// Event triggers, login triggers among them.
+    /// Event triggers, including login triggers.
     pub event_triggers: BTreeSet<String>,
     /// Materialized views, whose queries a restore runs.
     pub refreshed: BTreeSet<String>,
-    /// True if a restore is known to run queries or functions of the database's own, which an archive's list shows for materialized
-    /// views alone.
+    /// True if a restore is known to run the database's own queries or functions. An archive's list
+    /// shows this only for materialized views.
     pub runs_own_code: bool,
 }
 
 impl Active {
-    /// Finds them in the record of an archive. A script's record has its extensions alone.
+    /// Finds the active objects in the record of an archive. A script's record contains only its
+    /// extensions.
     pub fn of(facts: &Facts) -> Self {
         let extensions = |known: &[&str]| {
             let named = facts.extensions.iter().filter(|name| known.contains(&name.as_str()));
@@ -76,20 +77,20 @@ impl Active {
         }
     }
 
-    /// The same objects of a database that is known to have its own code run, or not to.
+    /// Records whether the database is known to run its own code during a restore.
     #[must_use]
     pub fn running_own_code(self, runs_own_code: Option<bool>) -> Self {
         Self { runs_own_code: runs_own_code == Some(true), ..self }
     }
 
-    /// Returns whether a restore alone may connect to another server: a materialized view that it refreshes may read from one, and so may a
-    /// function that a constraint or an index calls.
+    /// Returns true if a restore alone may connect to another server: a refreshed materialized view
+    /// may read from one, and so may a function that a constraint or an index calls.
     pub fn may_connect(&self) -> bool {
         let can_connect = !self.clients.is_empty() || !self.servers.is_empty();
         can_connect && (self.runs_own_code || !self.refreshed.is_empty())
     }
 
-    /// All of them in words, a kind each, such as `foreign servers "far"`.
+    /// Returns a phrase for each kind of active object, such as `foreign servers "far"`.
     pub fn phrases(&self) -> Vec<String> {
         let kinds = [
             ("schedulers", &self.schedulers),

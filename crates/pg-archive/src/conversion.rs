@@ -1,11 +1,11 @@
-//! What a dump becomes on its way through an editor, a shell or a terminal that takes it for text.
+//! Conversions of a dump by an editor, a shell or a terminal that treats the dump as text.
 
 use crate::error::Error;
 
-/// How many bytes tell that a dump was converted.
+/// The number of bytes that suffice to detect a conversion.
 pub const HEAD_BYTES: usize = 8;
 
-/// What was done to the bytes of a dump after pg_dump wrote them.
+/// A conversion of a dump's bytes after pg_dump wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conversion {
     /// UTF-16, as PowerShell's `>` writes it.
@@ -14,7 +14,7 @@ pub enum Conversion {
     Utf32,
     /// A byte order mark of UTF-8 before the first byte.
     ByteOrderMark,
-    /// A carriage return before each line feed, or instead of it.
+    /// A carriage return before each line feed, or in its place.
     CarriageReturns,
 }
 
@@ -33,7 +33,7 @@ impl Conversion {
         }
     }
 
-    /// Returns what is wrong with the dump, as a part of a sentence.
+    /// Returns the description of the damage, as part of a sentence.
     pub fn message(self) -> &'static str {
         match self {
             Self::Utf16 => {
@@ -48,7 +48,7 @@ impl Conversion {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns the remedy.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Utf16 => {
@@ -67,7 +67,7 @@ impl Conversion {
         }
     }
 
-    /// The error of a dump whose bytes show this at `offset`.
+    /// Returns the error of a dump whose bytes show this conversion at `offset`.
     pub(crate) fn error(self, offset: u64) -> Error {
         Error::unsupported(offset, "text of the dump", self.message()).remedy(self.remedy())
     }
@@ -84,7 +84,7 @@ mod tests {
         "--\n-- PostgreSQL database dump\n--\n\nSELECT 1;\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
     fn read(bytes: &[u8]) -> Error {
-        // However the bytes come, and were it one by one.
+        // The result does not depend on the sizes of the pieces, down to single bytes.
         let error = crate::read(BufReader::with_capacity(1, bytes), &mut |_| ()).unwrap_err();
         let whole = crate::read(bytes, &mut |_| ()).unwrap_err();
         assert_eq!(error.to_string(), whole.to_string());
@@ -107,7 +107,7 @@ mod tests {
             (utf16(SCRIPT, u16::to_le_bytes), Conversion::Utf16),
             (utf16(SCRIPT, u16::to_be_bytes), Conversion::Utf16),
             (utf16("PGDMP\u{1}\u{e}", u16::to_le_bytes), Conversion::Utf16),
-            // Cut within a character.
+            // Truncated within a character.
             (b"\xff\xfe-\0-".to_vec(), Conversion::Utf16),
             (b"\xff\xfe\0\0-\0\0\0".to_vec(), Conversion::Utf32),
         ] {
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(error.message, Conversion::CarriageReturns.message(), "{to:?}: {error}");
             assert_eq!(script.as_bytes()[error.offset as usize], b'\r', "{to:?}: {error}");
         }
-        // Inside of quotes it is a value.
+        // Within quotes, the line end is part of a value.
         let value = SCRIPT.replace("SELECT 1", "SELECT 'a\r\nb', $$\r\n$$");
         crate::read(value.as_bytes(), &mut |_| ()).unwrap();
     }

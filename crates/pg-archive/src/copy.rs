@@ -1,6 +1,6 @@
-//! The COPY statement that stands before a table's data.
+//! The COPY statement before a table's data.
 
-/// `COPY schema.table (columns) FROM stdin;`, taken apart.
+/// A parsed `COPY schema.table (columns) FROM stdin;`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Copy {
     pub(crate) schema: Option<String>,
@@ -9,7 +9,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Takes a statement apart; nothing if pg_dump does not write such a one.
+    /// Parses a statement. Returns `None` for a statement that pg_dump never writes.
     pub(crate) fn parse(statement: &str) -> Option<Self> {
         let mut rest = statement.strip_prefix("COPY ")?;
         let mut table = identifier(&mut rest)?;
@@ -31,7 +31,7 @@ impl Copy {
             }
             rest = rest.strip_prefix(") ")?;
         } else {
-            // A table without columns: the list is empty, and so are its parentheses.
+            // A table without columns has neither a list nor parentheses.
             rest = rest.trim_start_matches(' ');
         }
         // Before PostgreSQL 12, tables could have OIDs, which COPY wrote before the first column.
@@ -42,13 +42,14 @@ impl Copy {
         (rest.trim_end_matches('\n') == "FROM stdin;").then_some(Self { schema, table, columns })
     }
 
-    /// How many columns a row has: COPY writes an empty line for a row without any.
+    /// Returns the number of columns of a row. For a row without columns, COPY writes an empty
+    /// line, which counts as one.
     pub(crate) fn width(&self) -> u64 {
         self.columns.len().max(1) as u64
     }
 }
 
-/// Takes an identifier off the front: plain, or quoted with quotes doubled inside.
+/// Splits an identifier off the front: plain, or quoted with inner quotes doubled.
 pub(crate) fn identifier(rest: &mut &str) -> Option<String> {
     let Some(quoted) = rest.strip_prefix('"') else {
         let end = rest.find([' ', '.', ',', ')', '(', '"', '\n']).unwrap_or(rest.len());

@@ -1,4 +1,4 @@
-//! The custom format: behind the TOC, a block for every entry that has data, each a list of chunks.
+//! The custom format: after the TOC, a block for every entry with data, each a list of chunks.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
@@ -12,12 +12,12 @@ use crate::large_objects::{Collected, LargeObject};
 use crate::table::Content;
 use crate::toc::{Data, Entry, Toc};
 
-/// The byte that a block of table data begins with.
+/// The first byte of a block of table data.
 const TABLE: u8 = 1;
-/// The byte that a block of large objects begins with.
+/// The first byte of a block of large objects.
 const LARGE_OBJECTS: u8 = 3;
 
-/// Reads what follows the header, to the end of the archive.
+/// Reads the archive from the end of the header to its end.
 pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
     let toc = Toc::read(&mut input, &header)?;
     let of = toc.with_data().count() as u64;
@@ -66,10 +66,11 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
     })
 }
 
-/// Reads what may stand behind the last block: nothing, or the TOC once more, now that the offsets are known.
+/// Reads the end after the last block: nothing, or a second TOC with the offsets.
 ///
-/// pg_dump goes back to write them into the first one. Where its output is set to append, it ends up here: behind `>>`, and, since
-/// PostgreSQL 16, behind `>`, because pg_dump itself sets it so. pg_restore does not look at it.
+/// pg_dump seeks back to write the offsets into the first TOC. If its output is opened for
+/// appending, the second TOC is written at the end instead: with `>>` and, since PostgreSQL 16,
+/// also with `>`, because pg_dump itself sets the append mode. pg_restore ignores the second TOC.
 pub(crate) fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: &[u64]) -> Result<()> {
     if input.is_at_end()? {
         return Ok(());
@@ -77,27 +78,27 @@ pub(crate) fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, 
     let at = input.offset();
     let surplus = |message: &str| Err(Error::damaged(at, "end of the archive", message));
     if toc.with_data().any(|entry| entry.data != Data::Block(None)) {
-        return surplus("the archive goes on behind its last block, where its end was expected");
+        return surplus("the archive continues after its last block, where its end was expected");
     }
     let again = match Toc::read(input, header) {
         Ok(again) => again,
         Err(error) if error.trouble == Trouble::Unread => return Err(error),
-        Err(_) => return surplus("behind the last block, there is neither the end nor the TOC once more"),
+        Err(_) => return surplus("the last block is followed by neither the end nor a second TOC"),
     };
     let alike = |(one, other): (&Entry, &Entry)| one.is_the_same_as(other);
     let is_copy = toc.entries.len() == again.entries.len() && toc.entries.iter().zip(&again.entries).all(alike);
     let offsets = again.with_data().map(|entry| &entry.data);
     if !is_copy || !offsets.eq(positions.iter().map(|at| Data::Block(Some(*at))).collect::<Vec<_>>().iter()) {
-        return surplus("behind the last block, there is another TOC than at the beginning");
+        return surplus("the TOC after the last block differs from the one at the beginning");
     }
     if !input.is_at_end()? {
-        let message = "the archive goes on behind its second TOC, where its end was expected";
+        let message = "the archive continues after its second TOC, where its end was expected";
         return Err(Error::damaged(input.offset(), "end of the archive", message));
     }
     Ok(())
 }
 
-/// Reads blocks.
+/// A reader of blocks.
 pub(crate) struct Blocks<'a, R> {
     pub(crate) input: &'a mut Input<R>,
     pub(crate) widths: Widths,
@@ -105,7 +106,7 @@ pub(crate) struct Blocks<'a, R> {
 }
 
 impl<R: BufRead> Blocks<'_, R> {
-    /// Reads the head of the block that must come now.
+    /// Reads the head of the next block and checks it against `entry`.
     pub(crate) fn begin(&mut self, entry: &Entry, toc: &Toc) -> Result<()> {
         let at = self.input.offset();
         let place = entry.place();
@@ -120,7 +121,7 @@ impl<R: BufRead> Blocks<'_, R> {
             let other = match toc.by_id.get(&id).map(|index| &toc.entries[*index]) {
                 Some(other) if other.data != Data::Nowhere => other.place(),
                 Some(other) => format!("\"{}\", which has no data", other.description),
-                None => "nothing that the TOC names".to_owned(),
+                None => "no entry of the TOC".to_owned(),
             };
             let message = format!("block with the id {id}, of {other}, where the id {} was expected", entry.id);
             return Err(Error::damaged(at, place, message));
@@ -144,7 +145,7 @@ impl<R: BufRead> Blocks<'_, R> {
         content.finish(entry).map_err(|flaw| Error::damaged(self.input.offset(), entry.place(), flaw))
     }
 
-    /// A list of large objects, ended by an OID of zero.
+    /// Reads a list of large objects, which an OID of zero ends.
     fn large_objects(&mut self, collected: &mut Collected) -> Result<()> {
         while let Some((oid, place)) = self.large_object(collected)? {
             let mut object = LargeObject::new(oid);
@@ -157,10 +158,10 @@ impl<R: BufRead> Blocks<'_, R> {
         Ok(())
     }
 
-    /// The OID of the next large object, and how a message names it.
+    /// Reads the OID of the next large object. Returns it with the object's name in messages.
     fn large_object(&mut self, collected: &mut Collected) -> Result<Option<(u32, String)>> {
         let at = self.input.offset();
-        // OIDs are written as if they were signed.
+        // OIDs are written as signed numbers.
         let oid = self.input.int(self.widths, "large objects", "the OID of the next one")?.cast_unsigned();
         if oid == 0 {
             return Ok(None);
@@ -172,7 +173,7 @@ impl<R: BufRead> Blocks<'_, R> {
         Ok(Some((oid, place)))
     }
 
-    /// Goes past the data of an entry without a look into its chunks.
+    /// Skips the data of an entry without inspecting its chunks.
     pub(crate) fn pass(&mut self, entry: &Entry, collected: &mut Collected) -> Result<()> {
         if !entry.is_large_objects() {
             return self.pass_item(&entry.place());
@@ -195,7 +196,7 @@ impl<R: BufRead> Blocks<'_, R> {
         }
     }
 
-    /// The chunks of one item, decoded.
+    /// Decodes the chunks of one item.
     fn item(&mut self, place: &str, sink: &mut Sink<'_>) -> Result<()> {
         let at = self.input.offset();
         let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
@@ -204,17 +205,19 @@ impl<R: BufRead> Blocks<'_, R> {
         match decoded {
             Ok(()) if has_ended => Ok(()),
             Ok(()) => {
-                let message = "its compressed data ends before the list of its chunks does";
+                let message = "its compressed data ends before its list of chunks";
                 Err(Error::damaged(self.input.offset(), place, message))
             }
-            // Where it stands depends on how the bytes came; where the data begins does not.
+            // The current offset depends on the sizes of the pieces; the beginning of the data does
+            // not.
             Err(Stop::Flaw(flaw)) => Err(Error::damaged(at, place, flaw)),
             Err(Stop::Io(error)) => Err(Error::unread(self.input.offset(), place, error)),
         }
     }
 }
 
-/// The chunks of one item as one reader: each is a length and as many bytes, and a length of zero ends it.
+/// A reader over the chunks of one item. Each chunk is a length and as many bytes; a length of zero
+/// ends the item.
 struct Item<'a, R> {
     input: &'a mut Input<R>,
     widths: Widths,

@@ -1,4 +1,4 @@
-//! Decompression of what archives compress, to the end that each form demands.
+//! Decompression of archived data, with the end of each format verified.
 
 mod ahead;
 
@@ -11,23 +11,25 @@ use crate::decode::ahead::{Decoded, ahead};
 use crate::facts::Compression;
 use crate::rows::Flaw;
 
-/// Compressed bytes that come in chunks: the custom format's, or a whole file as one.
+/// Compressed bytes in chunks: those of the custom format, or a whole file as one chunk.
 pub(crate) trait Chunks: BufRead {
-    /// Whether all of the chunk was consumed.
+    /// Returns true if the current chunk is consumed.
     fn is_at_chunk_end(&self) -> bool;
 
-    /// Takes whole chunks that are at hand, as many as there is room for, and returns how many bytes they have.
+    /// Copies whole buffered chunks into `room` as far as they fit, and returns the number of
+    /// bytes.
     fn gather(&mut self, _room: &mut [u8]) -> usize {
         0
     }
 
-    /// Whether there may be only one frame, or one member of gzip's: where nothing inside tells that something comes twice.
+    /// Returns true if only one frame, or one gzip member, is allowed, since the content would not
+    /// reveal a repeated one.
     fn has_one_frame(&self) -> bool {
         false
     }
 }
 
-/// What [`io::Read`] asks of whoever has a buffer already.
+/// Implements [`io::Read`] for a buffered reader.
 pub(crate) fn read_at_hand(input: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
     let piece = input.fill_buf()?;
     let length = piece.len().min(buffer.len());
@@ -36,12 +38,12 @@ pub(crate) fn read_at_hand(input: &mut impl BufRead, buffer: &mut [u8]) -> io::R
     Ok(length)
 }
 
-/// Why nothing more was decoded.
+/// The reason why decoding stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The compressed bytes, or what they hold, are not what they must be.
+    /// The compressed bytes or the decoded content are invalid.
     Flaw(Flaw),
-    /// There were no compressed bytes to be had.
+    /// The compressed bytes could not be read.
     Io(io::Error),
 }
 
@@ -57,10 +59,10 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// What takes decoded bytes.
+/// A consumer of decoded bytes.
 pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), Flaw> + Send + 'a;
 
-/// Decodes all of `input` into `sink`. Fewer or more bytes than the form has are a flaw.
+/// Decodes all of `input` into `sink`. Missing or surplus bytes are a flaw.
 pub(crate) fn decode<C: Chunks>(form: Form, input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     match form {
         Form::Plain => plain(input, sink),
@@ -71,14 +73,14 @@ pub(crate) fn decode<C: Chunks>(form: Form, input: &mut C, sink: &mut Sink<'_>) 
     }
 }
 
-/// How bytes are compressed.
+/// A form of compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Not at all.
+    /// Uncompressed.
     Plain,
-    /// One stream of zlib's.
+    /// One zlib stream.
     Zlib,
-    /// Members of gzip's.
+    /// Gzip members.
     Gzip,
     /// LZ4 frames.
     Lz4,
@@ -87,7 +89,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// What the custom format holds for this compression.
+    /// Returns the form of this compression in the custom format.
     pub(crate) fn in_custom(compression: Compression) -> Self {
         match compression {
             Compression::None => Self::Plain,
@@ -98,7 +100,8 @@ impl Form {
     }
 }
 
-/// What is not compressed. pg_dump makes a chunk of every row, and many rows together are judged faster than each alone.
+/// Passes uncompressed bytes. pg_dump writes one chunk per row, and checking many rows at once is
+/// faster.
 fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     const ROOM_BYTES: usize = 128 * 1024;
     let mut room = vec![0; ROOM_BYTES];
@@ -108,7 +111,7 @@ fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
         let piece = match input.fill_buf() {
             Ok(piece) => piece,
             Err(error) => {
-                // What came before is judged before.
+                // The bytes read before the error are checked first.
                 sink(&room[..gathered])?;
                 return Err(error.into());
             }
@@ -134,7 +137,8 @@ fn plain<C: Chunks>(input: &mut C, sink: &mut Sink<'_>) -> Result<(), Stop> {
     }
 }
 
-/// One stream, with its Adler-32; not flate2's reader, to which a stream that is cut has ended.
+/// Decodes one stream with its Adler-32. flate2's reader is unsuitable, since it treats a truncated
+/// stream as complete.
 fn zlib<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     let mut decoder = Decompress::new(true);
     loop {
@@ -165,7 +169,7 @@ fn nothing_more<C: Chunks>(input: &mut C, after: &str) -> Result<(), Stop> {
 
 fn gzip<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     if input.fill_buf()?.is_empty() {
-        return Err(Stop::Flaw("it is empty, where a gzip file was expected".to_owned()));
+        return Err(Stop::Flaw("the file is empty, where a gzip file was expected".to_owned()));
     }
     if input.has_one_frame() {
         read_all(flate2::bufread::GzDecoder::new(&mut *input), "the gzip file", decoded)?;
@@ -177,9 +181,10 @@ fn gzip<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), S
 fn lz4<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     loop {
         if input.fill_buf()?.is_empty() {
-            return Err(Stop::Flaw("it ends where an LZ4 frame was expected".to_owned()));
+            return Err(Stop::Flaw("the data ends where an LZ4 frame was expected".to_owned()));
         }
-        // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
+        // lz4_flex treats a frame that is cut between two blocks as complete, but tries to read
+        // more.
         let mut read = ReadInVain { inner: &mut *input, in_vain: false };
         read_all(lz4_flex::frame::FrameDecoder::new(&mut read), "the LZ4 frame", decoded)?;
         if read.in_vain {
@@ -194,7 +199,7 @@ fn lz4<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), St
     }
 }
 
-/// Remembers whether somebody wanted to read past the end.
+/// A reader that records an attempt to read past the end.
 struct ReadInVain<'a, C> {
     inner: &'a mut C,
     in_vain: bool,
@@ -208,7 +213,8 @@ impl<C: Chunks> Read for ReadInVain<'_, C> {
     }
 }
 
-/// Frames; each must end with a chunk, since pg_restore drops what follows it there.
+/// Decodes frames. Each must end with a chunk, since pg_restore drops the rest of a chunk after a
+/// frame.
 fn zstd<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), Stop> {
     let mut decoder = zstd::stream::raw::Decoder::new()?;
     let mut within_frame = true;
@@ -231,7 +237,7 @@ fn zstd<C: Chunks>(input: &mut C, decoded: &mut Decoded<'_, '_>) -> Result<(), S
             let (consumed, produced) = (source.pos() - before, target.pos());
             decoded.filled(produced)?;
             within_frame = hint != 0;
-            // A full buffer means that there may be more to come out of what went in.
+            // A full output buffer means that the decoder may have more output.
             let more = source.pos() < source.src.len() || produced == room_bytes;
             if !within_frame || !more {
                 break;
@@ -261,7 +267,7 @@ fn read_all(mut decoder: impl Read, what: &str, decoded: &mut Decoded<'_, '_>) -
             Ok(0) => return Ok(()),
             Ok(length) => decoded.filled(length)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Our own errors pass through the decoder on their way from the input.
+            // Errors of this crate pass through the decoder on their way from the input.
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<crate::Error>()) => {
                 return Err(Stop::Io(error));
             }

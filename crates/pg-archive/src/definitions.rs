@@ -1,23 +1,25 @@
-//! Digests of definitions: of each entry of an archive's table of contents, of each object of a
+//! Digests of definitions: of each entry of an archive's table of contents, and of each object of a
 //! script.
 
 use serde::{Deserialize, Serialize};
 
 use crate::sql::{Kind, Strings, Tokens};
 
-/// The bytes of a digest: the first of BLAKE3's.
+/// The length of a digest in bytes: the first bytes of a BLAKE3 hash.
 pub(crate) const DIGEST_BYTES: usize = 16;
 
-/// Digests of all definitions that a dump holds, in its order.
+/// Digests of all definitions in a dump, in the dump's order.
 ///
-/// They are the first 16 bytes of a BLAKE3, in hexadecimal digits. A definition may hold a password
-/// that can be guessed, so its digest is as secret as the dump.
+/// A digest is the first 16 bytes of a BLAKE3 hash, in hexadecimal digits. A definition may contain
+/// a password that can be guessed, so its digest is as secret as the dump.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definitions {
-    /// Of each line of [`Facts::toc`](crate::Facts::toc), in its order; nothing of a script.
+    /// The digest of each line of [`Facts::toc`](crate::Facts::toc), in its order. Empty for a
+    /// script.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listed: Vec<String>,
-    /// Of the entries that `pg_restore --list` leaves out, and of all that a script defines.
+    /// The digests of the entries that `pg_restore --list` omits, and of all definitions in a
+    /// script.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<Definition>,
 }
@@ -25,8 +27,8 @@ pub struct Definitions {
 /// The digest of one definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// The object that is defined: kind, schema, name and owner as `pg_restore --list` has them, or how the
-    /// statement begins.
+    /// The defined object: kind, schema, name and owner as in `pg_restore --list`, or the beginning
+    /// of the statement.
     pub entry: String,
     /// The digest.
     pub digest: String,
@@ -46,7 +48,8 @@ impl Hasher {
         self.bytes += piece.len() as u64;
     }
 
-    /// Ends a field: its length follows it, so that no two lists of fields are the same bytes.
+    /// Ends a field. Its length follows, so that two different lists of fields never yield the same
+    /// bytes.
     pub(crate) fn end_field(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.inner.update(&bytes.to_le_bytes());
@@ -65,15 +68,15 @@ impl Hasher {
     }
 }
 
-/// A digest in hexadecimal digits.
+/// Formats a digest in hexadecimal digits.
 pub(crate) fn hex(digest: [u8; DIGEST_BYTES]) -> String {
     format!("{:032x}", u128::from_be_bytes(digest))
 }
 
-/// The beginning of a statement, up to the name of its object. No string is part of it: one may be a
-/// password.
+/// Returns the beginning of a statement, up to the name of its object, without any string, since a
+/// string may be a password.
 pub(crate) fn beginning(statement: &[u8], strings: Strings) -> String {
-    /// `GRANT role TO role`; of others the object comes no later than third.
+    /// `GRANT role TO role` has four words. In other statements the object is at most the third.
     const MOST: usize = 4;
     let tokens = Tokens::new(statement, strings);
     let most = if statement.starts_with(b"GRANT ") { MOST } else { MOST - 1 };

@@ -1,13 +1,13 @@
-//! Digests that tell damage, not malice: fast, and not keyed.
+//! Digests that detect damage, not malice: fast and without a key.
 
 use twox_hash::XxHash3_128;
 
-/// The sum of the digests of many things: the same in any order.
+/// The sum of many digests, independent of their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Multiset(u128);
 
 impl Multiset {
-    /// Adds one thing.
+    /// Adds a digest.
     pub(crate) fn add(&mut self, digest: u128) {
         self.0 = self.0.wrapping_add(digest);
     }
@@ -19,7 +19,7 @@ impl std::fmt::Display for Multiset {
     }
 }
 
-/// The digest of bytes that come in pieces.
+/// An incremental digest.
 #[derive(Clone)]
 pub(crate) struct Digest(XxHash3_128);
 
@@ -43,7 +43,7 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// The digest of bytes that are at hand.
+/// Returns the digest of bytes.
 pub(crate) fn digest(bytes: &[u8]) -> u128 {
     XxHash3_128::oneshot(bytes)
 }

@@ -1,34 +1,34 @@
-//! What is wrong with an archive, and where.
+//! The errors of an archive, each with its place.
 
 use std::fmt;
 use std::io;
 
-/// Why an archive was not read to its end.
+/// The reason why an archive was not read to its end.
 #[derive(Debug)]
 pub struct Error {
-    /// What a caller may decide by.
+    /// The kind of error, by which callers decide.
     pub trouble: Trouble,
-    /// How many bytes of the archive stand before the place.
+    /// The number of bytes of the archive before the place.
     pub offset: u64,
     /// The part of the archive, such as `data of table public.orders` or `TOC entry 215`.
     pub place: String,
-    /// What was expected there, and what was found.
+    /// The expected content, and the content that was found.
     pub message: String,
-    /// What to do about it, where the bytes show it.
+    /// The remedy, if the bytes suggest one.
     pub remedy: Option<String>,
     source: Option<io::Error>,
 }
 
-/// What an [`Error`] says of the archive.
+/// The kind of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// It is damaged: no program of PostgreSQL wrote it like this.
+    /// The archive is damaged: no PostgreSQL program wrote these bytes.
     Damaged,
-    /// It is of a kind that this crate does not know; it may be sound.
+    /// The archive is of a format that this crate does not support; it may be intact.
     Unsupported,
-    /// Its bytes could not be had; nothing is known of them.
+    /// The archive's bytes could not be read, so its state is unknown.
     Unread,
-    /// What was made of it could not be written.
+    /// The output could not be written.
     Unwritten,
 }
 
@@ -36,25 +36,26 @@ pub enum Trouble {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Damage.
+    /// Returns an error of damage.
     pub(crate) fn damaged(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
         let (place, message) = (abbreviated(place.into(), 200), abbreviated(message.into(), 600));
         Self { trouble: Trouble::Damaged, offset, place, message, remedy: None, source: None }
     }
 
-    /// The same error with what to do about it.
+    /// Adds a remedy to the error.
     #[must_use]
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
-    /// Something that only another version knows.
+    /// Returns an error of content that this crate does not support.
     pub(crate) fn unsupported(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { trouble: Trouble::Unsupported, ..Self::damaged(offset, place, message) }
     }
 
-    /// A failure of whatever the bytes come from; one that carries an error of ours through somebody's [`io::Read`] is that error.
+    /// Returns an error of the input. If `error` wraps an error of this crate that passed through
+    /// an [`io::Read`], returns the wrapped error.
     pub(crate) fn unread(offset: u64, place: &str, error: io::Error) -> Self {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             let inner = error.into_inner().and_then(|inner| inner.downcast::<Self>().ok());
@@ -66,18 +67,18 @@ impl Error {
         Self { trouble: Trouble::Unread, source: Some(error), ..Self::damaged(offset, place, "cannot be read") }
     }
 
-    /// A failure of whatever takes the bytes.
+    /// Returns an error of the output.
     pub(crate) fn unwritten(offset: u64, place: &str, error: io::Error) -> Self {
         Self { trouble: Trouble::Unwritten, source: Some(error), ..Self::damaged(offset, place, "cannot be written") }
     }
 
-    /// The failure of what the bytes come from or go to, where that is why.
+    /// Returns the I/O error of the input or output, if it caused this error.
     pub fn io(&self) -> Option<&io::Error> {
         self.source.as_ref()
     }
 }
 
-/// The beginning of a text that is longer than anybody reads, such as a damaged name.
+/// Shortens an overlong text, such as a damaged name.
 fn abbreviated(mut text: String, most_bytes: usize) -> String {
     if text.len() > most_bytes {
         let end = (0..=most_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What an archive holds.
+//! Facts about the content of an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,58 +6,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::definitions::Definitions;
 
-/// All that is known of an archive once it was read to its end.
+/// All facts about an archive that was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The form it has.
+    /// The format.
     pub kind: Kind,
-    /// How its data is compressed inside.
+    /// The compression of the data inside the archive.
     pub compression: Compression,
-    /// Where it comes from.
+    /// The origin, as recorded in the archive.
     pub origin: Origin,
-    /// The tables that it brings data for, in its order.
+    /// The tables whose data the archive contains, in its order.
     pub tables: Vec<Table>,
-    /// Its large objects.
+    /// The large objects.
     pub large_objects: LargeObjects,
-    /// What it sets sequences to, in its order.
+    /// The values that the archive sets sequences to, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sequences: Vec<Sequence>,
-    /// The extensions that it makes.
+    /// The extensions that the archive creates.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub extensions: BTreeSet<String>,
-    /// The roles that must be there before: owners, and those whom it grants to or writes policies, default privileges, user mappings
-    /// and settings for. Among them may be PostgreSQL's own, such as `pg_database_owner`. Nothing for a script of pg_dumpall, which
-    /// makes them.
+    /// The roles that must exist before a restore: owners, grantees, and the roles in policies,
+    /// default privileges, user mappings and settings. They may include PostgreSQL's own, such as
+    /// `pg_database_owner`. Empty for a script of pg_dumpall, which creates them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<String>,
-    /// The roles that a script of pg_dumpall makes.
+    /// The roles that a script of pg_dumpall creates.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub made_roles: BTreeSet<String>,
-    /// The tablespaces that it puts things into, other than the database's own.
+    /// The tablespaces that the archive's objects use, other than the database's own.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tablespaces: BTreeSet<String>,
-    /// The database's own tablespace, where it has one of its own.
+    /// The database's own tablespace, unless it is the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_tablespace: Option<String>,
-    /// How many entries its TOC has of each kind, such as `TABLE` or `FK CONSTRAINT`. Nothing for a script.
+    /// The number of TOC entries of each kind, such as `TABLE` or `FK CONSTRAINT`. Empty for a
+    /// script.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub objects: BTreeMap<String, u64>,
-    /// Its TOC as `pg_restore --list` prints it, a line each, without the comments before it. Empty for a script.
+    /// The lines of the TOC as `pg_restore --list` prints them, without the comments before them.
+    /// Empty for a script.
     pub toc: Vec<String>,
-    /// Digests of its definitions: as secret as it is, so that they are written down apart from the
-    /// rest.
+    /// Digests of the definitions. They are as secret as the definitions, so they are stored
+    /// separately.
     #[serde(skip)]
     pub definitions: Definitions,
-    /// How many entries the TOC has; `--list` leaves some out.
+    /// The number of TOC entries, including those that `--list` omits.
     pub toc_entries: u64,
-    /// Its size.
+    /// The size of the archive in bytes.
     pub bytes: u64,
-    /// What came with it that is no part of it.
+    /// Files beside the dump that are not part of it.
     #[serde(default, skip_serializing_if = "Others::is_empty")]
     pub others: Others,
 }
 
-/// The form of an archive.
+/// The format of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -74,7 +76,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether it is an archive, which `pg_restore` reads, and no script.
+    /// Returns true for an archive, which `pg_restore` reads, and false for a script.
     pub fn is_archive(self) -> bool {
         matches!(self, Self::Custom | Self::Directory | Self::Tar)
     }
@@ -92,13 +94,13 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// How data is compressed inside an archive.
+/// The compression of the data inside an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
-    /// zlib's streams in the custom format, gzip's files in a directory.
+    /// zlib streams in the custom format, gzip files in a directory.
     Gzip,
     /// LZ4 frames.
     Lz4,
@@ -117,58 +119,60 @@ impl std::fmt::Display for Compression {
     }
 }
 
-/// Where an archive comes from, by its own words.
+/// The origin of an archive, as the archive records it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The version of the archive format, such as `1.14-0`.
     pub version: Option<String>,
-    /// When the dump began: `2026-06-07 09:15:00`, by the clock on the dumping host's wall, whose zone is not recorded.
+    /// The start of the dump, such as `2026-06-07 09:15:00`, in the local time of the dumping host,
+    /// whose zone is not recorded.
     pub created: Option<String>,
-    /// The database.
+    /// The database's name.
     pub database: Option<String>,
-    /// The server that was read, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    /// The version of the dumped server, such as `15.18 (Debian 15.18-0+deb12u1)`.
     pub server_version: Option<String>,
-    /// The program that made it, likewise.
+    /// The version of the program that made the dump, in the same form.
     pub tool_version: Option<String>,
-    /// How it is written; nothing for a script.
+    /// The technical details of the header. `None` for a script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Written>,
 }
 
-/// How an archive is written, by its header: what `pg_restore --list` says of it besides.
+/// The details of an archive's header that `pg_restore --list` also prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
-    /// The size of a number.
+    /// The size of a number in bytes.
     pub integer_bytes: u8,
-    /// The size of an offset.
+    /// The size of an offset in bytes.
     pub offset_bytes: u8,
-    /// zlib's level, -1 for its default: up to PostgreSQL 15, which knew no other compression.
+    /// The zlib level, -1 for its default. Only up to PostgreSQL 15, which had no other
+    /// compression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<i32>,
-    /// Whether the clock on the dumping host's wall showed summer time.
+    /// True if the dumping host's clock showed daylight saving time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summer_time: Option<bool>,
 }
 
-/// Files and folders beside those of a dump, which pg_restore does not look at: they were not judged.
+/// Files and folders beside those of a dump. pg_restore ignores them, and they were not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Others {
-    /// How many there are.
+    /// The number of files and folders.
     pub count: u64,
-    /// The names of the first of them, seen from the dump's folder.
+    /// The first names, relative to the dump's folder.
     pub names: Vec<String>,
 }
 
 impl Others {
-    /// How many names are kept.
+    /// The number of names that are kept.
     const MAX_NAMES: usize = 20;
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Takes note of one more.
+    /// Adds one.
     pub(crate) fn add(&mut self, path: &[u8]) {
         self.count += 1;
         if self.names.len() < Self::MAX_NAMES {
@@ -176,7 +180,7 @@ impl Others {
         }
     }
 
-    /// The same, seen from a folder.
+    /// Returns the same, with names relative to `folder`.
     pub(crate) fn seen_from(mut self, folder: &[u8]) -> Self {
         let folder = String::from_utf8_lossy(folder);
         for name in &mut self.names {
@@ -191,75 +195,80 @@ impl Others {
 /// The data of one table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// The database, where a script is of several.
+    /// The database, if the script contains several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Its schema, where it is said.
+    /// The table's schema, if recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Its name.
+    /// The table's name.
     pub name: String,
-    /// The table that takes the rows, where that is another: with `--load-via-partition-root`, a partitioned one.
+    /// The table that receives the rows, if different: with `--load-via-partition-root`, a
+    /// partitioned table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub into: Option<String>,
-    /// The columns that the data has, in its order. Nothing where the data is INSERT statements.
+    /// The columns of the data, in its order. `None` for INSERT statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// How many rows there are. Nothing where the data is INSERT statements.
+    /// The number of rows. `None` for INSERT statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// The size of the data in COPY's text format, line feeds included, without the mark at its end; or of the INSERT statements.
+    /// The size in bytes of the data in COPY's text format, with line feeds but without the end
+    /// marker, or of the INSERT statements.
     pub bytes: u64,
-    /// XXH3-128 of these bytes, in hexadecimal digits.
+    /// The XXH3-128 digest of these bytes, in hexadecimal digits.
     pub xxh3: String,
-    /// The sum, modulo 2^128, of the XXH3-128 of every row without its line feed, in hexadecimal digits: the same for the same
-    /// rows in any order, since a restore may change it.
+    /// The sum, modulo 2^128, of the XXH3-128 digests of all rows without their line feeds, in
+    /// hexadecimal digits. The sum does not depend on the order of the rows, which a restore may
+    /// change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_xxh3: Option<String>,
 }
 
-/// All large objects together.
+/// The totals of all large objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LargeObjects {
-    /// How many there are.
+    /// The number of large objects.
     pub count: u64,
-    /// The size of their contents.
+    /// The size of their contents in bytes.
     pub bytes: u64,
-    /// The sum, modulo 2^128, of the XXH3-128 of each: its OID as four bytes, the most significant first, then its content.
+    /// The sum, modulo 2^128, of the XXH3-128 digests of all objects: the OID as four bytes, most
+    /// significant first, then the content.
     pub xxh3: String,
 }
 
-/// What a sequence is set to.
+/// The state that a sequence is set to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sequence {
-    /// The database, where a script is of several.
+    /// The database, if the script contains several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
-    /// Its schema, where it is said.
+    /// The sequence's schema, if recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// Its name.
+    /// The sequence's name.
     pub name: String,
-    /// Its `last_value`.
+    /// The sequence's `last_value`.
     pub value: i64,
-    /// Whether that was given out: its `is_called`.
+    /// The sequence's `is_called`: true if `last_value` was already returned.
     pub called: bool,
 }
 
 /// The definitions of a table of contents, or of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// Its lines, as [`Facts::toc`] has them.
+    /// The lines, as in [`Facts::toc`].
     pub toc: Vec<String>,
-    /// The digests of its definitions.
+    /// The digests of the definitions.
     pub definitions: Definitions,
-    /// The values that it sets sequences to.
+    /// The values that sequences are set to.
     pub sequences: Vec<Sequence>,
 }
 
 impl Facts {
-    /// The comments that `pg_restore --list` prints before its TOC, as it does in the release that made the dump; `created` is the dump's
-    /// time with its zone. Nothing for a script, or where too little was recorded.
+    /// Returns the comments that `pg_restore --list` prints before its TOC, as in the release that
+    /// made the dump. `created` is the dump's time with its zone. Empty for a script, or if the
+    /// record lacks details.
     pub fn toc_head(&self, created: &str) -> Vec<String> {
         let format = match self.kind {
             Kind::Custom => "CUSTOM",
@@ -288,13 +297,13 @@ impl Facts {
         lines
     }
 
-    /// The definitions of its table of contents, or of the script.
+    /// Returns the definitions of the table of contents, or of the script.
     pub fn contents(&self) -> Contents {
         let Self { toc, definitions, sequences, .. } = self;
         Contents { toc: toc.clone(), definitions: definitions.clone(), sequences: sequences.clone() }
     }
 
-    /// Counts that tell nothing of the content, by their names.
+    /// Returns counts that do not reveal the content, by their names.
     pub fn totals(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let rows = self.tables.iter().filter_map(|table| table.rows).sum();
         let of_all = [
@@ -303,19 +312,20 @@ impl Facts {
             ("table_bytes", self.tables.iter().map(|table| table.bytes).sum()),
             ("large_objects", self.large_objects.count),
         ];
-        // A script has no TOC, and large objects as calls, whose size is not theirs.
+        // A script has no TOC. Its large objects are function calls, whose size is not the objects'
+        // size.
         let of_archives = [("toc_entries", self.toc_entries), ("large_object_bytes", self.large_objects.bytes)];
         of_all.into_iter().chain(of_archives.into_iter().filter(|_| self.kind.is_archive()))
     }
 }
 
-/// What is being read, for whoever watches.
+/// The part that is about to be read, for progress reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The table, as `schema.name`, or `large objects`.
+    /// The table's name as `schema.name`, or `large objects`.
     pub name: String,
-    /// How many came before it.
+    /// The number of parts before this one.
     pub done: u64,
-    /// How many there are, if that is known.
+    /// The total number of parts, if known.
     pub of: Option<u64>,
 }

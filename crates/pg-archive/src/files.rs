@@ -1,8 +1,11 @@
-//! The directory format and the tar format: a tar with a file for every table's data, one for every large object, and `toc.dat`.
+//! The directory and tar formats: a tar with a file for every table's data, a file for every large
+//! object, and `toc.dat`.
 //!
-//! pg_dump writes the one as a folder, which somebody packs, and the other as it is here, with a script that pg_restore does not need.
-//! Files come in any order: tar takes those of a folder as the file system has them, and `toc.dat` may be the last of them. What it
-//! says is judged as soon as it is known. What else is in the tar is walked over: pg_restore does not look at it, and it may be anything.
+//! pg_dump writes the directory format as a folder, which the caller packs, and the tar format
+//! directly, with a script that pg_restore does not need. Files may be in any order: tar packs a
+//! folder in the order of the file system, and `toc.dat` may be last. Its requirements are checked
+//! as soon as it is read. Other members of the tar are skipped: pg_restore ignores them, and they
+//! may contain anything.
 
 mod contents;
 mod early;
@@ -34,11 +37,13 @@ use crate::large_objects::LargeObject;
 use crate::table::Content;
 use crate::text::Encoding;
 
-/// How many tables may come before `toc.dat`. What is kept of them is small, but a TOC would set bounds to it.
+/// The number of tables allowed before `toc.dat`. Little is kept of each, but only a TOC would
+/// bound their number.
 const MAX_EARLY: usize = 1 << 20;
 
-const UNNAMED: &str = "toc.dat does not name it";
-const FOLLOW_LINKS: &str = "is a link, which is not followed here; pack what it leads to: tar --dereference --hard-dereference -C FOLDER -cf FILE .";
+const UNNAMED: &str = "toc.dat does not list it";
+const FOLLOW_LINKS: &str =
+    "is a link, which is not followed; pack its target: tar --dereference --hard-dereference -C FOLDER -cf FILE .";
 
 /// Reads a tar to its end.
 pub(crate) fn read<R: BufRead>(input: Input<R>, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
@@ -58,7 +63,7 @@ pub(crate) fn read<R: BufRead>(input: Input<R>, watch: &mut dyn FnMut(&Place)) -
     files.finish()
 }
 
-/// Judges files as they come.
+/// A checker of files in the order of the tar.
 struct Files<'a, R> {
     members: Members<R>,
     progress: Progress<'a>,
@@ -69,7 +74,7 @@ struct Files<'a, R> {
 }
 
 impl<R: BufRead> Files<'_, R> {
-    /// What the tar holds, now that all of it was read.
+    /// Returns the facts of the tar after it was read completely.
     fn finish(self) -> Result<Facts> {
         let bytes = self.members.offset();
         let has_script = self.found.script.is_some();
@@ -87,16 +92,16 @@ impl<R: BufRead> Files<'_, R> {
         }
         const PLACE: &str = "end of the tar";
         if self.found.has_data() || self.folder.is_empty() {
-            return Err(Error::damaged(bytes, PLACE, "there is no toc.dat in it"));
+            return Err(Error::damaged(bytes, PLACE, "toc.dat is missing"));
         }
         Err(Error::unsupported(
             bytes,
             PLACE,
-            "this tar is no dump: there is neither a toc.dat in it nor anything else of a dump",
+            "this tar is not a dump: it contains neither a toc.dat nor any other file of a dump",
         ))
     }
 
-    /// Judges what is of the dump, and walks over what is not.
+    /// Checks a member that belongs to the dump, and skips any other.
     fn member(&mut self, kind: Kind, path: &[u8]) -> Result<()> {
         if self.members.is_extended() {
             self.order.add_extension();
@@ -191,7 +196,7 @@ impl<R: BufRead> Files<'_, R> {
         }
         self.progress.large_objects();
         let mut object = LargeObject::new(oid);
-        // pg_dump begins a frame with the first byte of content, and so writes none where there is no content.
+        // pg_dump begins a frame with the first byte of content, so an empty object has no frame.
         if self.members.left() > 0 || form == Form::Gzip {
             self.members.decode_endless(form, &mut |piece| {
                 object.push(piece);
@@ -218,10 +223,10 @@ impl<R: BufRead> Files<'_, R> {
         Ok(())
     }
 
-    /// The data of a table whose name is not known yet.
+    /// Checks the data of a table before its name is known.
     fn early_table(&mut self, id: i32, form: Form, title: String) -> Result<()> {
         if self.found.early.len() == MAX_EARLY {
-            let message = format!("{MAX_EARLY} tables come before toc.dat: pack it with toc.dat as the first");
+            let message = format!("{MAX_EARLY} tables precede toc.dat: pack the tar with toc.dat first");
             return Err(Error::unsupported(self.members.offset(), title, message));
         }
         self.progress.table(title.clone());
@@ -233,7 +238,7 @@ impl<R: BufRead> Files<'_, R> {
         Ok(())
     }
 
-    /// Judges how a file is compressed.
+    /// Checks the compression of a file.
     fn form(&mut self, form: Form) -> Result<()> {
         self.found.note(form, self.members.place());
         match &self.contents {
@@ -243,7 +248,7 @@ impl<R: BufRead> Files<'_, R> {
     }
 }
 
-/// Tells whoever watches what comes next.
+/// A reporter of progress.
 struct Progress<'a> {
     watch: &'a mut dyn FnMut(&Place),
     done: u64,
@@ -257,7 +262,7 @@ impl Progress<'_> {
         (self.watch)(&Place { name, done: self.done, of: self.of });
     }
 
-    /// Large objects are told of together, as long as nothing else is between them.
+    /// Reports large objects, once per uninterrupted sequence.
     fn large_objects(&mut self) {
         if !std::mem::replace(&mut self.within_large_objects, true) {
             (self.watch)(&Place { name: "large objects".to_owned(), done: self.done, of: self.of });

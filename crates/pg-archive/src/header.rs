@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::facts::{Compression, Origin, Written};
 use crate::input::{Input, Widths};
 
-/// What every archive begins with.
+/// The first bytes of every archive.
 pub(crate) const MAGIC: &[u8; 5] = b"PGDMP";
 
 const PLACE: &str = "header";
 
-/// The oldest and the newest version that is read here: PostgreSQL 8.0 to 18.
+/// The oldest and newest supported versions: PostgreSQL 8.0 to 18.
 const OLDEST: Version = Version { major: 1, minor: 10 };
 const NEWEST: Version = Version { major: 1, minor: 16 };
 
@@ -22,27 +22,27 @@ pub(crate) struct Version {
     minor: u8,
 }
 
-/// Entries carry the section they belong to.
+/// Since this version, entries have a section.
 pub(crate) const WITH_SECTION: Version = Version { major: 1, minor: 11 };
-/// Every large object has a TOC entry.
+/// Since this version, every large object has a TOC entry.
 pub(crate) const WITH_LARGE_OBJECT_ENTRIES: Version = Version { major: 1, minor: 12 };
-/// Entries carry a table access method.
+/// Since this version, entries have a table access method.
 pub(crate) const WITH_ACCESS_METHOD: Version = Version { major: 1, minor: 14 };
-/// The header names the compression's algorithm, not its level.
+/// Since this version, the header contains the compression algorithm instead of its level.
 const WITH_ALGORITHM: Version = Version { major: 1, minor: 15 };
-/// Entries carry the kind of relation.
+/// Since this version, entries have the kind of relation.
 pub(crate) const WITH_RELATION_KIND: Version = Version { major: 1, minor: 16 };
 
-/// Who reads what follows the header, by the byte in it.
+/// The layout of the data after the header, by the format byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// The data follows the TOC in the same file.
     Custom,
-    /// The data is in files beside it: a directory, or a tar.
+    /// The data is in separate files: a directory, or a tar.
     Files,
 }
 
-/// What the header says.
+/// The parsed header.
 pub(crate) struct Header {
     pub(crate) version: Version,
     pub(crate) widths: Widths,
@@ -52,7 +52,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Reads the header, and refuses versions that are not known here.
+    /// Reads the header. Fails for unsupported versions.
     pub(crate) fn read<R: BufRead>(input: &mut Input<R>) -> Result<Self> {
         let mut magic = [0; 5];
         input.exact(&mut magic, PLACE, "the word PGDMP")?;
@@ -65,7 +65,7 @@ impl Header {
         let version = Version { major, minor };
         if !(OLDEST..=NEWEST).contains(&version) {
             let message = format!(
-                "format {major}.{minor}, where {}.{} to {}.{} are known here",
+                "format {major}.{minor}, where {}.{} to {}.{} are supported",
                 OLDEST.major, OLDEST.minor, NEWEST.major, NEWEST.minor
             );
             return Err(Error::unsupported(5, PLACE, message));
@@ -78,7 +78,7 @@ impl Header {
             1 => Layout::Custom,
             3 => Layout::Files,
             other => {
-                let message = format!("says format {other}, where 1 (custom) or 3 (tar, directory) was expected");
+                let message = format!("contains format {other}, where 1 (custom) or 3 (tar, directory) was expected");
                 return Err(Error::damaged(10, PLACE, message));
             }
         };
@@ -101,7 +101,7 @@ impl Header {
     }
 }
 
-/// The compression, and its level where the header has that.
+/// Reads the compression, and its level if the header has one.
 fn compression<R: BufRead>(
     input: &mut Input<R>,
     version: Version,
@@ -110,7 +110,7 @@ fn compression<R: BufRead>(
     const EXPECTED: &str = "the compression";
     let at = input.offset();
     let (number, known) = if version < WITH_ALGORITHM {
-        // A level of zlib's; -1 is its default.
+        // A zlib level; -1 is the default.
         match input.int(widths, PLACE, EXPECTED)? {
             0 => return Ok((Compression::None, Some(0))),
             level @ (-1 | 1..=9) => return Ok((Compression::Gzip, Some(level))),
@@ -128,7 +128,8 @@ fn compression<R: BufRead>(
     Err(Error::damaged(at, PLACE, format!("{EXPECTED} is {number}, where {known} was expected")))
 }
 
-/// When the dump began, by the clock on its host's wall, and whether that showed summer time, if it knew.
+/// Reads the local time when the dump began, and whether daylight saving time was in effect, if
+/// recorded.
 fn created<R: BufRead>(input: &mut Input<R>, widths: Widths) -> Result<(String, Option<bool>)> {
     const EXPECTED: &str = "the time of the dump";
     let at = input.offset();
@@ -145,7 +146,7 @@ fn created<R: BufRead>(input: &mut Input<R>, widths: Widths) -> Result<(String, 
         && (0..8100).contains(&year)
         && (-1..=1).contains(&summer);
     if !plausible {
-        return Err(Error::damaged(at, PLACE, format!("{EXPECTED} is no time: {fields:?}")));
+        return Err(Error::damaged(at, PLACE, format!("{EXPECTED} is not a valid time: {fields:?}")));
     }
     let created = format!("{:04}-{:02}-{day:02} {hour:02}:{minute:02}:{second:02}", year + 1900, month + 1);
     Ok((created, (summer >= 0).then_some(summer > 0)))

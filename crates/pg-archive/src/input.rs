@@ -1,32 +1,33 @@
-//! The archive's bytes with their offset, and the primitives that archives are written in.
+//! The archive's bytes with their offset, and the primitives of the archive format.
 
 use std::io::{self, BufRead};
 
 use crate::error::{Error, Result};
 
-/// The longest string that is kept, in bytes: no name, and no list of a table's columns, is longer.
+/// The length in bytes of the longest string that is kept. No name and no list of a table's columns
+/// is longer.
 const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// Bytes that are read once, from the first to the last.
 pub(crate) struct Input<R> {
     inner: R,
     offset: u64,
-    /// How many bytes are at hand for certain.
+    /// The number of bytes that are certainly buffered.
     at_hand: usize,
 }
 
 impl<R: BufRead> Input<R> {
-    /// The bytes of `inner`.
+    /// Creates an input over the bytes of `inner`.
     pub(crate) fn new(inner: R) -> Self {
         Self { inner, offset: 0, at_hand: 0 }
     }
 
-    /// The bytes of `inner`, of which `offset` were read before.
+    /// Creates an input over the bytes of `inner`, of which `offset` were read before.
     pub(crate) fn from(inner: R, offset: u64) -> Self {
         Self { offset, ..Self::new(inner) }
     }
 
-    /// Takes the first bytes, as many as there are up to `length`.
+    /// Consumes and returns the first bytes: `length`, or fewer at the end.
     pub(crate) fn head(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut head = Vec::with_capacity(length);
         while head.len() < length {
@@ -41,27 +42,28 @@ impl<R: BufRead> Input<R> {
         Ok(head)
     }
 
-    /// Returns what the bytes come from, at the place that was reached.
+    /// Returns the inner reader at the current place.
     pub(crate) fn into_inner(self) -> R {
         self.inner
     }
 
-    /// How many bytes were read.
+    /// Returns the number of bytes read.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The bytes that are at hand; none only at the end.
+    /// Returns the buffered bytes, which are empty only at the end.
     #[inline]
     pub(crate) fn fill(&mut self, place: &str) -> Result<&[u8]> {
-        // What is waited for is asked for again, since a slice cannot be returned from within a loop that may go on.
+        // The bytes are requested again after the wait, since a loop that may continue cannot
+        // return the slice.
         if self.at_hand == 0 {
             self.wait(place)?;
         }
         self.inner.fill_buf().map_err(|error| Error::unread(self.offset, place, error))
     }
 
-    /// Waits for bytes, or the end.
+    /// Waits for bytes, or for the end.
     fn wait(&mut self, place: &str) -> Result<()> {
         loop {
             match self.inner.fill_buf() {
@@ -75,7 +77,7 @@ impl<R: BufRead> Input<R> {
         }
     }
 
-    /// Goes past bytes of what [`fill`](Self::fill) gave.
+    /// Consumes bytes that [`fill`](Self::fill) returned.
     #[inline]
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.inner.consume(bytes);
@@ -83,24 +85,24 @@ impl<R: BufRead> Input<R> {
         self.at_hand -= bytes;
     }
 
-    /// The error of an archive that ends too early.
+    /// Returns the error of an archive that ends too early.
     pub(crate) fn cut(&self, place: &str, expected: &str) -> Error {
         Error::damaged(self.offset, place, format!("the archive ends here, before {expected}: it is cut"))
     }
 
-    /// Whether there is nothing more.
+    /// Returns true if no bytes are left.
     pub(crate) fn is_at_end(&mut self) -> Result<bool> {
         Ok(self.fill("end of the archive")?.is_empty())
     }
 
-    /// The next byte.
+    /// Reads the next byte.
     pub(crate) fn byte(&mut self, place: &str, expected: &str) -> Result<u8> {
         let Some(&byte) = self.fill(place)?.first() else { return Err(self.cut(place, expected)) };
         self.consume(1);
         Ok(byte)
     }
 
-    /// The next bytes, as many as `buffer` takes.
+    /// Fills `buffer` with the next bytes.
     pub(crate) fn exact(&mut self, mut buffer: &mut [u8], place: &str, expected: &str) -> Result<()> {
         while !buffer.is_empty() {
             let at_hand = self.fill(place)?;
@@ -115,7 +117,7 @@ impl<R: BufRead> Input<R> {
         Ok(())
     }
 
-    /// The next bytes up to `length`, piece by piece, without keeping them.
+    /// Passes the next `length` bytes to `with`, piece by piece, without keeping them.
     pub(crate) fn pieces(
         &mut self,
         mut length: u64,
@@ -137,23 +139,23 @@ impl<R: BufRead> Input<R> {
     }
 }
 
-/// How the archive's header says that numbers are written.
+/// The sizes of numbers in the archive, from its header.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Widths {
-    /// Bytes of an Int's magnitude.
+    /// The number of bytes of an Int's magnitude.
     pub(crate) int: u8,
-    /// Bytes of an offset.
+    /// The number of bytes of an offset.
     pub(crate) offset: u8,
 }
 
 impl<R: BufRead> Input<R> {
-    /// An Int: a byte for its sign, then its magnitude, the least significant byte first.
+    /// Reads an Int: one byte for the sign, then the magnitude, least significant byte first.
     pub(crate) fn int(&mut self, widths: Widths, place: &str, expected: &str) -> Result<i32> {
         let at = self.offset;
         let length = usize::from(widths.int) + 1;
         let mut bytes = [0; 9];
         match self.fill(place)?.get(..length) {
-            // Nearly always, all of it is at hand.
+            // Usually all bytes of the number are buffered.
             Some(at_hand) => {
                 bytes[..length].copy_from_slice(at_hand);
                 self.consume(length);
@@ -164,9 +166,9 @@ impl<R: BufRead> Input<R> {
         let magnitude = little_endian(&bytes[1..]);
         let value = match bytes[0] {
             0 => i32::try_from(magnitude).ok(),
-            // The magnitude of the least number is one more than that of the greatest.
+            // The smallest number's magnitude is one greater than the largest number's.
             1 if magnitude == 1 << 31 => Some(i32::MIN),
-            // Nobody writes a negative zero.
+            // pg_dump never writes a negative zero.
             1 if magnitude == 0 => None,
             1 => i32::try_from(magnitude).ok().map(|value| -value),
             sign => {
@@ -178,14 +180,18 @@ impl<R: BufRead> Input<R> {
             Error::damaged(
                 at,
                 place,
-                format!("{expected} has the sign {} and the magnitude {magnitude}, as no number here has", bytes[0]),
+                format!(
+                    "{expected} has the sign {} and the magnitude {magnitude}, which is not a valid number",
+                    bytes[0]
+                ),
             )
         })
     }
 
-    /// Takes chunks, each a length and as many bytes, as long as they are at hand, whole, and fit into `room`: how many bytes were put there.
+    /// Reads chunks, each a length and as many bytes, as long as they are buffered completely and
+    /// fit into `room`. Returns the number of bytes copied.
     ///
-    /// It takes only what needs no second look. A length that is zero or strange is left to whoever reads it alone.
+    /// Stops at a length that is zero or invalid, which the caller then reads separately.
     pub(crate) fn gather(&mut self, widths: Widths, room: &mut [u8]) -> usize {
         const INT_BYTES: usize = 5;
         if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
@@ -210,7 +216,8 @@ impl<R: BufRead> Input<R> {
         gathered
     }
 
-    /// Goes past chunks, each a length and as many bytes, as long as they are at hand and whole; [`gather`](Self::gather) without room.
+    /// Skips chunks, each a length and as many bytes, as long as they are buffered completely:
+    /// [`gather`](Self::gather) without copying.
     pub(crate) fn pass_chunks(&mut self, widths: Widths) {
         const INT_BYTES: usize = 5;
         if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
@@ -228,7 +235,7 @@ impl<R: BufRead> Input<R> {
         self.consume(taken);
     }
 
-    /// An offset's bytes, without the state before it.
+    /// Reads the bytes of an offset, without the preceding state byte.
     pub(crate) fn position(&mut self, widths: Widths, place: &str) -> Result<u64> {
         let mut bytes = [0; 8];
         let bytes = &mut bytes[..usize::from(widths.offset)];
@@ -236,7 +243,7 @@ impl<R: BufRead> Input<R> {
         Ok(little_endian(bytes))
     }
 
-    /// The length of a string, or nothing for NULL.
+    /// Reads the length of a string, or `None` for NULL.
     fn length(&mut self, widths: Widths, place: &str, expected: &str) -> Result<Option<u64>> {
         let at = self.offset;
         match self.int(widths, place, expected)? {
@@ -248,7 +255,7 @@ impl<R: BufRead> Input<R> {
         }
     }
 
-    /// A string that is kept, or nothing for NULL.
+    /// Reads a string and keeps it. Returns `None` for NULL.
     pub(crate) fn text(&mut self, widths: Widths, place: &str, expected: &str) -> Result<Option<Vec<u8>>> {
         let at = self.offset;
         let Some(length) = self.length(widths, place, expected)? else { return Ok(None) };
@@ -259,12 +266,13 @@ impl<R: BufRead> Input<R> {
         let mut text = Vec::new();
         self.pieces(length, place, expected, |piece| text.extend_from_slice(piece))?;
         if memchr::memchr(0, &text).is_some() {
-            return Err(Error::damaged(at, place, format!("{expected} holds a zero byte")));
+            return Err(Error::damaged(at, place, format!("{expected} contains a zero byte")));
         }
         Ok(Some(text))
     }
 
-    /// A string of any length that is not kept: each piece goes to `with`. Whether it is not NULL.
+    /// Passes a string of any length to `with`, piece by piece, without keeping it. Returns false
+    /// for NULL.
     pub(crate) fn long_text(
         &mut self,
         widths: Widths,
@@ -280,7 +288,7 @@ impl<R: BufRead> Input<R> {
             with(piece);
         })?;
         if zero {
-            return Err(Error::damaged(at, place, format!("{expected} holds a zero byte")));
+            return Err(Error::damaged(at, place, format!("{expected} contains a zero byte")));
         }
         Ok(true)
     }

@@ -1,11 +1,11 @@
-//! Large objects, one after another.
+//! Counts and digests of large objects.
 
 use roaring::RoaringBitmap;
 
 use crate::digest::{Digest, Multiset};
 use crate::facts::LargeObjects;
 
-/// Counts large objects, and remembers which there were.
+/// The large objects that were read: their OIDs, their size and their digests.
 #[derive(Default)]
 pub(crate) struct Collected {
     pub(crate) oids: RoaringBitmap,
@@ -13,7 +13,7 @@ pub(crate) struct Collected {
     multiset: Multiset,
 }
 
-/// One that is being read.
+/// A large object that is being read.
 pub(crate) struct LargeObject {
     digest: Digest,
     bytes: u64,
@@ -33,18 +33,18 @@ impl LargeObject {
 }
 
 impl Collected {
-    /// Notes that an object comes; `false` if it came before.
+    /// Records that an object begins. Returns false if the object occurred before.
     pub(crate) fn begin(&mut self, oid: u32) -> bool {
         self.oids.insert(oid)
     }
 
-    /// Adds one that was read.
+    /// Adds an object that was read.
     pub(crate) fn add(&mut self, object: &LargeObject) {
         self.bytes += object.bytes;
         self.multiset.add(object.digest.value());
     }
 
-    /// Why these are not the objects that were listed, if they are not.
+    /// Returns the difference from the listed objects, if any.
     pub(crate) fn differ_from(&self, listed: &RoaringBitmap) -> Option<String> {
         let missing = (listed - &self.oids).min();
         let surplus = (&self.oids - listed).min();
@@ -63,7 +63,7 @@ impl Collected {
         }
     }
 
-    /// What was counted.
+    /// Returns the totals.
     pub(crate) fn facts(&self) -> LargeObjects {
         LargeObjects { count: self.oids.len(), bytes: self.bytes, xxh3: self.multiset.to_string() }
     }

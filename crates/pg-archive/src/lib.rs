@@ -1,29 +1,32 @@
-//! Reads PostgreSQL's dump formats from bytes: judges every one of them, and tells what they hold.
+//! Parses PostgreSQL's dump formats, verifies every byte, and reports the contents.
 //!
-//! It opens no file, starts no process and waits for nothing: bytes come from whatever implements [`BufRead`], once, from the first
-//! to the last. Memory is bounded by the names in an archive, not by its data. Every input is taken to be hostile: whatever it is, the
-//! answer is [`Facts`] or an [`Error`] that says where and why.
+//! The parser opens no file and starts no process: it reads the bytes of any [`BufRead`] once, from
+//! the first to the last. Memory is bounded by the names in an archive, not by its data. Every
+//! input is considered hostile, and the result is always [`Facts`] or an [`Error`] with a place and
+//! a reason.
 //!
 //! ```
-//! let script = b"--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
-//! let facts = longshore_pg_archive::read(&script[..], &mut |place| println!("{}", place.name)).unwrap();
+//! let script =
+//!     b"--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+//! let facts =
+//!     longshore_pg_archive::read(&script[..], &mut |place| println!("{}", place.name)).unwrap();
 //! assert_eq!(facts.kind, longshore_pg_archive::Kind::Script);
 //! ```
 //!
-//! | module | reads |
+//! | module | parses |
 //! |---|---|
 //! | `custom` | `pg_dump --format=custom`: header, TOC, blocks |
 //! | `files` | `--format=directory` and `--format=tar`, as a tar stream |
 //! | `script` | SQL of `pg_dump` and `pg_dumpall` |
-//! | `header`, `toc`, `copy` | what archives begin with |
-//! | `sql` | the words of SQL, and the roles and sequences in it |
-//! | [`definitions`] | digests of what archives and scripts define |
-//! | `active` | objects that act beyond their database once they are restored |
-//! | [`outline`] | the head of an archive, from which all but the data can be restored |
-//! | [`offsets`] | where each table's data is, for archives that do not say it |
-//! | [`rewrite`] | archives whose roles have other names |
-//! | `decode` | what is compressed inside |
-//! | [`conversion`] | what editors, shells and terminals make of a dump |
+//! | `header`, `toc`, `copy` | the beginning of an archive |
+//! | `sql` | the tokens of SQL, and the roles and sequences in them |
+//! | [`definitions`] | digests of the definitions in archives and scripts |
+//! | `active` | objects that act beyond their database after a restore |
+//! | [`outline`] | the head of an archive, which suffices to restore everything but the data |
+//! | [`offsets`] | the offsets of each table's data, for archives without them |
+//! | [`rewrite`] | archives with renamed roles |
+//! | `decode` | compressed data in archives |
+//! | [`conversion`] | damage by editors, shells and terminals |
 //! | `rows`, `statements`, `large_objects` | the data itself |
 
 mod active;
@@ -62,10 +65,11 @@ pub use facts::{Compression, Contents, Facts, Kind, LargeObjects, Origin, Others
 use crate::header::{Header, Layout};
 use crate::input::Input;
 
-/// Reads an archive of any form to its end. `watch` hears which table's data comes next.
+/// Reads an archive of any format to its end. Calls `watch` before the data of each table.
 ///
-/// Facts mean that the archive is whole: whatever its form lets one judge was judged. What it does not let one judge is a changed
-/// letter inside of SQL or of an uncompressed value; only a digest from when it was made tells that.
+/// A result of facts means that the archive is complete and passed all checks that its format
+/// allows. No format reveals a changed letter within SQL or within an uncompressed value; only a
+/// digest from the time of the dump does.
 pub fn read<R: BufRead>(inner: R, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
     let mut begun = Input::new(inner);
     let head = begun.head(conversion::HEAD_BYTES)?;
@@ -73,15 +77,15 @@ pub fn read<R: BufRead>(inner: R, watch: &mut dyn FnMut(&Place)) -> Result<Facts
         return Err(conversion.error(0));
     }
     let mut input = Input::new(Cursor::new(head).chain(begun.into_inner()));
-    // No two forms begin with the same byte.
+    // Each format begins with a different byte.
     match input.fill("beginning of the archive")?.first() {
-        None => Err(Error::damaged(0, "beginning of the archive", "there is nothing at all")),
+        None => Err(Error::damaged(0, "beginning of the archive", "the archive is empty")),
         Some(b'P') => {
             let header = Header::read(&mut input)?;
             match header.layout {
                 Layout::Custom => custom::read(input, header, watch),
                 Layout::Files => {
-                    let message = "this is a toc.dat, the list of a directory's or tar's files, and not all of it";
+                    let message = "this is only the toc.dat of a directory or tar archive, not the whole archive";
                     Err(Error::unsupported(10, "header", message))
                 }
             }

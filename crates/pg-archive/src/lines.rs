@@ -2,29 +2,29 @@
 
 use wide::u8x32;
 
-/// How many bytes a bit mask covers.
+/// The number of bytes that a bit mask covers.
 const BLOCK_BYTES: usize = 64;
 
-/// Walks over the lines of a piece: where each ends, and how many tabs are in it.
+/// An iterator over the lines of a piece: the end of each, and its number of tabs.
 pub(crate) struct Lines<'a> {
-    /// What was not looked at yet.
+    /// The bytes that are not scanned yet.
     rest: &'a [u8],
-    /// Where in the piece the block begins that the masks are of.
+    /// The offset in the piece of the block that the masks describe.
     block: usize,
-    /// Where in the piece the next block begins.
+    /// The offset in the piece of the next block.
     next: usize,
     line_feeds: u64,
     tabs: u64,
-    /// How many tabs the line has in earlier blocks.
+    /// The number of tabs that the line has in earlier blocks.
     earlier_tabs: u64,
 }
 
-/// A line's end.
+/// The end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Where its line feed is in the piece.
+    /// The offset of the line feed in the piece.
     pub(crate) end: usize,
-    /// How many tabs are in it.
+    /// The number of tabs in the line.
     pub(crate) tabs: u64,
 }
 
@@ -33,12 +33,12 @@ impl<'a> Lines<'a> {
         Self { rest: piece, block: 0, next: 0, line_feeds: 0, tabs: 0, earlier_tabs: 0 }
     }
 
-    /// How many tabs come behind the last line; known once there are no more lines.
+    /// Returns the number of tabs after the last line. Valid after the last line was returned.
     pub(crate) fn tabs_behind(&self) -> u64 {
         self.earlier_tabs
     }
 
-    /// Looks at the next block, if there is one.
+    /// Scans the next block. Returns false at the end.
     #[inline]
     fn next_block(&mut self) -> bool {
         self.earlier_tabs += u64::from(self.tabs.count_ones());
@@ -86,7 +86,8 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// A bit for each byte that is `byte`, the first of them the least significant.
+/// Returns a mask with a bit for each byte that equals `byte`, the first byte in the least
+/// significant bit.
 #[inline]
 fn mask(block: &[u8; BLOCK_BYTES], byte: u8) -> u64 {
     let (halves, _) = block.as_chunks::<{ BLOCK_BYTES / 2 }>();

@@ -1,12 +1,13 @@
 //! Lines of `pg_restore --list`, such as `215; 1259 16390 TABLE public orders app`.
 
-/// The kind, schema, name and owner in a line, without the numbers before them.
+/// Returns the kind, schema, name and owner in a line, without the preceding numbers.
 pub fn description(line: &str) -> Option<&str> {
     line.splitn(4, ' ').nth(3)
 }
 
-/// Splits the owner off the end of a line. Names may contain spaces: the owner is the longest of the known roles that the
-/// line ends with, or else its last word. The owner is empty where the entry has none.
+/// Splits the owner off the end of a line. Names may contain spaces, so the owner is the longest
+/// known role that the line ends with, or else its last word. The owner is empty if the entry has
+/// none.
 pub fn split_owner<R: AsRef<str>>(line: &str, roles: impl IntoIterator<Item = R>) -> (&str, &str) {
     let before = |role: R| line.strip_suffix(role.as_ref())?.strip_suffix(' ');
     match roles.into_iter().filter_map(before).min_by_key(|before: &&str| before.len()) {

@@ -1,8 +1,8 @@
-//! Where each table's data is, for an archive of the custom format that does not say it.
+//! The offsets of each table's data, for archives of the custom format without them.
 //!
-//! pg_dump goes back to write that into the TOC when it is done, which it cannot where it writes to a pipe. `pg_restore --jobs` then reads
-//! the archive again and again, chunk by chunk, to find what it looks for. Whoever has such an archive as a file can put right what is
-//! missing: the TOC keeps its length, so a few bytes are written over others.
+//! pg_dump seeks back at the end to write the offsets into the TOC, which fails if the output is a
+//! pipe. `pg_restore --jobs` then rereads the archive chunk by chunk for each table. In a file, the
+//! missing offsets can be added: the TOC keeps its length, so a few bytes are overwritten.
 
 use std::io::BufRead;
 
@@ -14,24 +14,25 @@ use crate::input::Input;
 use crate::large_objects::Collected;
 use crate::toc::{Data, Toc};
 
-/// Bytes to be written over those of an archive.
+/// Bytes that overwrite those of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patch {
-    /// How many bytes of the archive stand before them.
+    /// The number of bytes of the archive before the patch.
     pub at: u64,
-    /// As many as are replaced.
+    /// The new bytes, as many as are replaced.
     pub bytes: Vec<u8>,
 }
 
-/// Reads an archive of the custom format to its end, and tells what to write over it so that its TOC says where each table's data is.
-/// Nothing, if it says so already.
+/// Reads an archive of the custom format to its end, and returns the patches that add the missing
+/// offsets to its TOC. Returns none if the TOC already contains them.
 ///
-/// It goes from chunk to chunk and decodes none, so of damage it finds what [`read`](crate::read) finds around the data, not within it.
+/// The data is skipped chunk by chunk without decoding, so this function detects the damage that
+/// [`read`](crate::read) detects around the data, not within it.
 pub fn missing<R: BufRead>(inner: R) -> Result<Vec<Patch>> {
     let mut input = Input::new(inner);
     let header = Header::read(&mut input)?;
     if header.layout != Layout::Custom {
-        return Err(Error::unsupported(10, "header", "this is no archive of the custom format"));
+        return Err(Error::unsupported(10, "header", "this is not an archive of the custom format"));
     }
     let toc = Toc::read(&mut input, &header)?;
     let form = Form::in_custom(header.compression);
@@ -49,7 +50,7 @@ pub fn missing<R: BufRead>(inner: R) -> Result<Vec<Patch>> {
             let (number, rest) = position.split_at(width);
             patches.push(Patch { at: entry.data_at, bytes: [&[SET], number].concat() });
             if rest.iter().any(|byte| *byte > 0) {
-                let message = format!("its offset has no room in {width} bytes");
+                let message = format!("its offset does not fit into {width} bytes");
                 return Err(Error::unsupported(at, entry.place(), message));
             }
         }
@@ -58,5 +59,5 @@ pub fn missing<R: BufRead>(inner: R) -> Result<Vec<Patch>> {
     Ok(patches)
 }
 
-/// What stands before an offset that is known.
+/// The state byte before a known offset.
 const SET: u8 = 2;

@@ -1,7 +1,8 @@
-//! The head of an archive: what each entry of its TOC is, and the place of its SQL.
+//! The head of an archive: the entries of its TOC, and the place of their SQL.
 //!
-//! An entry without data can be restored from the head alone, since `pg_restore` reads no further for it. [`head`] cuts the head off,
-//! for the custom format, the `toc.dat` of a directory, and a tar.
+//! An entry without data can be restored from the head alone, since `pg_restore` reads no further
+//! for it. [`head`] extracts the head of the custom format, of the `toc.dat` of a directory, and of
+//! a tar.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
@@ -13,47 +14,48 @@ use crate::input::Input;
 use crate::sql::roles;
 use crate::toc::{Entry, Toc, names_roles};
 
-/// The size of a block of a tar in bytes.
+/// The size of a tar block in bytes.
 const TAR_BLOCK_BYTES: usize = 512;
-/// The name of a tar's first file, which holds the TOC.
+/// The name of a tar's first file, which contains the TOC.
 const TAR_TOC: &[u8] = b"toc.dat\0";
 
-/// The table of contents of an archive, with the bytes that it was read from.
+/// The table of contents of an archive, with its bytes.
 #[derive(Debug, Clone)]
 pub struct Outline {
     /// The entries, in the archive's order.
     pub items: Vec<Item>,
     /// The encoding of the SQL, such as `UTF8`.
     pub encoding: String,
-    /// An archive that consists of its head alone, which `pg_restore` takes.
+    /// An archive that consists of its head alone, which `pg_restore` accepts.
     pub head: Vec<u8>,
 }
 
 /// An entry of the table of contents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Item {
-    /// Its id.
+    /// The entry's id.
     pub id: i32,
-    /// Its kind, such as `TABLE DATA` or `EVENT TRIGGER`.
+    /// The entry's kind, such as `TABLE DATA` or `EVENT TRIGGER`.
     pub kind: String,
-    /// The schema that it is in, if it is in one.
+    /// The schema of the entry, if any.
     pub schema: Option<String>,
-    /// Its name; of a comment or privilege that of its object, such as `TABLE orders`.
+    /// The name of the entry. For a comment or privilege, the name of its object, such as
+    /// `TABLE orders`.
     pub name: String,
-    /// The role that owns it; empty where none does.
+    /// The role that owns the entry. Empty if none does.
     pub owner: String,
-    /// The tablespace that it is in; empty where it is the database's.
+    /// The tablespace of the entry. Empty for the database's own.
     pub tablespace: String,
-    /// The roles that its SQL names, apart from the owner.
+    /// The roles in the SQL of the entry, except the owner.
     pub roles: Vec<String>,
-    /// Its place in time.
+    /// The section of the entry.
     pub section: Section,
-    /// Its line in `pg_restore --list`.
+    /// The line of the entry in `pg_restore --list`.
     pub line: String,
     definition: Range<usize>,
 }
 
-/// The part of a restore that an entry belongs to.
+/// The section of a restore that an entry belongs to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
     /// Before the data.
@@ -66,20 +68,21 @@ pub enum Section {
 }
 
 impl Item {
-    /// The place of its SQL in the head.
+    /// Returns the place of the entry's SQL in the head.
     pub fn definition(&self) -> Range<usize> {
         self.definition.clone()
     }
 }
 
 impl Outline {
-    /// The SQL of an entry, in the archive's encoding.
+    /// Returns the SQL of an entry, in the archive's encoding.
     pub fn definition(&self, item: &Item) -> &[u8] {
         self.head.get(item.definition.clone()).unwrap_or_default()
     }
 }
 
-/// Reads the table of contents from the first bytes of an archive. Nothing where the bytes end before it does.
+/// Reads the table of contents from the first bytes of an archive. Returns `None` if the bytes end
+/// before the table of contents.
 pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
     let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
     let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
@@ -90,8 +93,8 @@ pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
     }
 }
 
-/// Reads what the table of contents says from the first bytes of an archive of any version. Nothing
-/// where the bytes end before it does.
+/// Reads the contents from the first bytes of an archive of any version. Returns `None` if the
+/// bytes end before the table of contents.
 pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
     let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
     let mut input = Input::new(BufReader::new(Cut { bytes: bytes.get(begins..).unwrap_or_default() }));
@@ -105,12 +108,13 @@ pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
     }
 }
 
-/// Reads the origin that the header of an archive names, from the first bytes of the archive. Returns
-/// `None` if the bytes end before the header does.
+/// Reads the origin from the header of an archive, from the first bytes of the archive. Returns
+/// `None` if the bytes end before the header.
 ///
 /// # Errors
 ///
-/// Fails if the bytes are not the beginning of an archive, or of a version that is not known here.
+/// Fails if the bytes are not the beginning of an archive, or if the archive's version is not
+/// supported.
 pub fn origin(bytes: &[u8]) -> Result<Option<Origin>> {
     let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
     let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
@@ -131,7 +135,7 @@ fn read(inner: impl BufRead) -> Result<Found> {
     let mut input = Input::new(inner);
     let header = Header::read(&mut input)?;
     if header.version < WITH_SECTION {
-        let message = "its entries do not say which section they belong to, as since PostgreSQL 8.4";
+        let message = "its entries have no section: PostgreSQL before 8.4 wrote the archive";
         return Err(Error::unsupported(5, "header", message));
     }
     let toc = Toc::read(&mut input, &header)?;
@@ -139,12 +143,13 @@ fn read(inner: impl BufRead) -> Result<Found> {
 }
 
 impl Found {
-    /// The outline, if all of the head is among `bytes`; the archive begins `begins` bytes behind their start.
+    /// Returns the outline if `bytes` contains the whole head. The archive begins at offset
+    /// `begins`.
     fn within(self, bytes: &[u8], begins: usize) -> Option<Outline> {
         let ends = begins + self.bytes;
         let mut head = bytes.get(..ends)?.to_vec();
         if begins > 0 {
-            // The rest of the block, and two that are empty, end a tar.
+            // The rest of the block and two empty blocks end a tar.
             head.resize(ends.next_multiple_of(TAR_BLOCK_BYTES) + 2 * TAR_BLOCK_BYTES, 0);
         }
         let mut section = Section::PreData;
@@ -179,7 +184,8 @@ impl Found {
     }
 }
 
-/// The section of an entry; nothing where it takes that of the entry before it, as comments and privileges do.
+/// Returns the section of an entry, or `None` for entries that inherit the previous section, such
+/// as comments and privileges.
 fn section_of(entry: &Entry) -> Option<Section> {
     match entry.section {
         2 => Some(Section::PreData),
@@ -189,7 +195,7 @@ fn section_of(entry: &Entry) -> Option<Section> {
     }
 }
 
-/// Bytes whose end is not the end of what they are a part of.
+/// A reader of bytes whose end is not the end of the archive.
 struct Cut<'a> {
     bytes: &'a [u8],
 }
@@ -224,7 +230,7 @@ mod tests {
         [head, fields, text("app"), text("false"), NULL.to_vec(), no_data].concat()
     }
 
-    /// An archive of the custom format, version 1.14, with bytes behind its TOC.
+    /// Returns an archive of the custom format, version 1.14, with bytes after its TOC.
     fn archive() -> Vec<u8> {
         let header = [&b"PGDMP"[..], &[1, 14, 0, 4, 8, 1]].concat();
         let created = [0, 0, 0, 1, 0, 125, 0].map(int).concat();

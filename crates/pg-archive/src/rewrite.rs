@@ -1,8 +1,8 @@
-//! Archives whose roles have other names.
+//! Archives with renamed roles.
 //!
-//! Where a database is restored under other roles, it is not enough to take another owner: what is granted, policies, default privileges
-//! and user mappings name roles as well, each in SQL of its own. That SQL is taken apart, so that a table, a column or a string of the same
-//! name stays what it is.
+//! To restore a database under other roles, changing the owner is not enough: privileges, policies,
+//! default privileges and user mappings also name roles, each in its own SQL. The SQL is parsed, so
+//! that a table, a column or a string of the same name remains unchanged.
 
 mod entries;
 mod recorded;
@@ -16,16 +16,21 @@ use crate::error::{Error, Result};
 use crate::header::{Header, Layout};
 use crate::input::Input;
 
-/// Passes an archive of the custom format, or the `toc.dat` of a directory, from `input` to `output`, with other names for roles: those of
-/// `map` become what it has for them, all at once. Returns the names of `map` that were found.
+/// Copies an archive of the custom format, or the `toc.dat` of a directory, from `input` to
+/// `output`, and renames roles: each key of `map` is replaced with its value, all at the same time.
+/// Returns the keys that were found.
 ///
-/// The TOC may be longer or shorter than it was, so that it does not say any more where data is; [`offsets`](crate::offsets) finds that
-/// anew. The data passes as it is, and is not judged. Left alone are bodies of functions, expressions and settings that hold a role's name
-/// as a string.
+/// The length of the TOC may change, so the output contains no offsets of the data;
+/// [`offsets`](crate::offsets) restores them. The data is copied without checks. Bodies of
+/// functions, expressions and settings with a role's name as a string are not changed.
 pub fn roles(input: impl BufRead, mut output: impl Write, map: &BTreeMap<String, String>) -> Result<BTreeSet<String>> {
     for name in map.iter().flat_map(|(old, new)| [old, new]) {
         if name.is_empty() || name.contains('\0') || matches!(name.as_str(), "public" | "none") {
-            return Err(Error::unsupported(0, "role map", format!("\"{}\" is no name of a role", name.escape_debug())));
+            return Err(Error::unsupported(
+                0,
+                "role map",
+                format!("\"{}\" is not a valid role name", name.escape_debug()),
+            ));
         }
     }
     let mut recorded = Recorded::new(input);
@@ -39,7 +44,7 @@ pub fn roles(input: impl BufRead, mut output: impl Write, map: &BTreeMap<String,
     entries.all()?;
     let found = entries.finish();
     if header.layout == Layout::Files && !input.is_at_end()? {
-        return Err(Error::damaged(input.offset(), "TOC", "the file goes on behind its last entry"));
+        return Err(Error::damaged(input.offset(), "TOC", "the file continues after its last entry"));
     }
     const PLACE: &str = "data";
     loop {

@@ -1,4 +1,4 @@
-//! The text that COPY writes: rows of one number of columns, and a mark at the end.
+//! The text that COPY writes: rows with the same number of columns, and an end mark.
 
 use crate::digest::{Digest, Multiset, digest};
 use crate::lines::{Line, Lines};
@@ -6,15 +6,15 @@ use crate::text::Text;
 
 /// The row that ends the data.
 const END: &[u8] = b"\\.";
-/// What pg_dump writes after that row's line feed.
+/// The bytes that pg_dump writes after that row's line feed.
 const AFTER_END: &[u8] = b"\n\n";
 
-/// What is wrong with data, in words; whoever reads it knows where.
+/// The description of a flaw in the data, without its place.
 pub(crate) type Flaw = String;
 
-/// Judges the data of one table as it passes, and counts it.
+/// A checker and counter of the data of one table.
 pub(crate) struct Rows {
-    /// The columns that each row must have, once that is known.
+    /// The number of columns of each row, once known.
     columns: Option<u64>,
     text: Text,
     rows: u64,
@@ -23,14 +23,15 @@ pub(crate) struct Rows {
     multiset: Multiset,
     /// The row that began in an earlier piece.
     begun: Option<Begun>,
-    /// How many bytes came after the row that ends the data.
+    /// The number of bytes after the row that ends the data.
     after_end: Option<usize>,
-    /// How many bytes came in earlier pieces.
+    /// The number of bytes in earlier pieces.
     earlier_bytes: u64,
     carriage_return: CarriageReturn,
 }
 
-/// The first carriage return, which COPY writes as `\r`: a server refuses one in a row, and takes one at its end for a part of the end.
+/// The first carriage return. COPY writes `\r` instead. A server refuses a carriage return in a
+/// row, and treats one at its end as part of the line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CarriageReturn {
     None,
@@ -38,18 +39,18 @@ enum CarriageReturn {
     Last {
         row: u64,
     },
-    /// So many bytes into the data, before a line feed.
+    /// At this offset of the data, before a line feed.
     LineEnd {
         at: u64,
     },
 }
 
-/// A row that is not whole yet.
+/// An incomplete row.
 struct Begun {
     digest: Digest,
     tabs: u64,
     bytes: usize,
-    /// Whether it may still be the row that ends the data.
+    /// True if the row may still be the one that ends the data.
     may_end: bool,
 }
 
@@ -66,9 +67,9 @@ impl Begun {
     }
 }
 
-/// What was counted.
+/// The counts.
 pub(crate) struct Counted {
-    /// The columns of each row; nothing where there are no rows, and no number was expected.
+    /// The number of columns of each row. `None` without rows and without an expected number.
     pub(crate) columns: Option<u64>,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
@@ -77,7 +78,7 @@ pub(crate) struct Counted {
 }
 
 impl Rows {
-    /// Rows of `columns` columns, or of as many as the first has, in this kind of text.
+    /// Creates a checker for rows of `columns` columns, or of as many as the first row has.
     pub(crate) fn new(columns: Option<u64>, text: Text) -> Self {
         Self {
             columns,
@@ -93,7 +94,8 @@ impl Rows {
         }
     }
 
-    /// How far into the data the first row ends with a carriage return and a line feed, where that is what is wrong with it.
+    /// Returns the offset in the data of the first row that ends with a carriage return and a line
+    /// feed, if that is the flaw.
     pub(crate) fn line_end(&self) -> Option<u64> {
         match self.carriage_return {
             CarriageReturn::LineEnd { at } => Some(at),
@@ -101,23 +103,23 @@ impl Rows {
         }
     }
 
-    /// Whether the mark at the end has come, all of it.
+    /// Returns true if the end mark was read completely.
     pub(crate) fn has_ended(&self) -> bool {
         self.after_end.is_some()
     }
 
-    /// The row that is next, counted from one.
+    /// Returns the number of the next row, counted from one.
     fn next_row(&self) -> u64 {
         self.rows + 1
     }
 
-    /// Judges a piece as long as any.
+    /// Checks the next piece, of any length.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
         let rest = self.rows_of(piece)?;
         self.end(rest)
     }
 
-    /// Judges the rows of a piece, and returns what comes after the one that ends the data.
+    /// Checks the rows of a piece, and returns the bytes after the row that ends the data.
     pub(crate) fn rows_of<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
         if self.has_ended() {
             return Ok(piece);
@@ -130,7 +132,8 @@ impl Rows {
         let judged = self.judge(piece);
         let passed = match &judged {
             Ok(rest) => piece.len() - rest.len(),
-            // What is no text in this row or before it comes first, however the data is cut into pieces.
+            // Invalid text in this row or before is reported first, independent of the sizes of the
+            // pieces.
             Err(_) => {
                 memchr::memchr_iter(b'\n', piece).nth((self.rows - before) as usize).map_or(piece.len(), |at| at + 1)
             }
@@ -145,7 +148,7 @@ impl Rows {
         judged
     }
 
-    /// Judges a carriage return in a row by the byte that follows it, where that is known.
+    /// Checks a carriage return in a row by the following byte, if known.
     fn carriage_return(&mut self, row: u64, at: usize, next: Option<&u8>) -> Result<(), Flaw> {
         match next {
             None => self.carriage_return = CarriageReturn::Last { row },
@@ -153,12 +156,13 @@ impl Rows {
                 self.carriage_return = CarriageReturn::LineEnd { at: self.earlier_bytes + at as u64 };
                 return Err(format!("row {row} ends with a carriage return and a line feed (CRLF)"));
             }
-            Some(_) => return Err(format!("row {row} holds a carriage return, which COPY writes as \\r")),
+            Some(_) => return Err(format!("row {row} contains a carriage return, which COPY writes as \\r")),
         }
         Ok(())
     }
 
-    /// Judges the rows of a piece as rows, not as text, and returns what comes after the one that ends the data.
+    /// Checks the rows of a piece but not their text, and returns the bytes after the row that ends
+    /// the data.
     fn judge<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8], Flaw> {
         let mut lines = Lines::new(piece);
         let mut begin = 0;
@@ -191,13 +195,14 @@ impl Rows {
         Ok(&[])
     }
 
-    /// Keeps what is known of a row whose end is not there yet. Bytes that may be the mark are no data yet.
+    /// Keeps the state of an incomplete row. Bytes that may be the end mark do not count as data
+    /// yet.
     fn begin(&mut self, mut begun: Begun, piece: &[u8], tabs: u64) {
         self.extend(&mut begun, piece, tabs);
         self.begun = Some(begun);
     }
 
-    /// Judges a row that began in an earlier piece, `rest` being what this one has of it.
+    /// Checks a row that began in an earlier piece. `rest` is its part in this piece.
     fn end_begun(&mut self, mut begun: Begun, rest: &[u8], tabs: u64) -> Result<(), Flaw> {
         let held = self.extend(&mut begun, rest, tabs);
         if held == END {
@@ -209,7 +214,7 @@ impl Rows {
         self.row(begun.tabs, begun.digest.value())
     }
 
-    /// Adds to a row that was begun, and returns its bytes that are no data yet.
+    /// Adds to an incomplete row, and returns the bytes of it that do not count as data yet.
     fn extend(&mut self, begun: &mut Begun, piece: &[u8], tabs: u64) -> &'static [u8] {
         let held = if begun.may_end { &END[..begun.bytes] } else { &[] };
         begun.extend(piece, tabs);
@@ -227,9 +232,9 @@ impl Rows {
         self.digest.update(bytes);
     }
 
-    /// Judges and counts a whole row.
+    /// Checks and counts a complete row.
     fn row(&mut self, tabs: u64, digest: u128) -> Result<(), Flaw> {
-        // Tabs inside of values are escaped.
+        // Tabs within values are escaped.
         let columns = tabs + 1;
         let expected = *self.columns.get_or_insert(columns);
         if expected != columns {
@@ -242,7 +247,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Judges what comes after the row that ends the data: two line feeds, and nothing more.
+    /// Checks the bytes after the row that ends the data: two line feeds, and nothing more.
     fn end(&mut self, piece: &[u8]) -> Result<(), Flaw> {
         let Some(seen) = self.after_end else { return Ok(()) };
         let expected = AFTER_END.get(seen..seen + piece.len());
@@ -253,18 +258,16 @@ impl Rows {
         Ok(())
     }
 
-    /// The counts, if the data has ended as it must.
+    /// Returns the counts, or fails if the data did not end correctly.
     pub(crate) fn finish(self) -> Result<Counted, Flaw> {
         match self.after_end {
             Some(seen) if seen == AFTER_END.len() => Ok(self.counted()),
-            Some(_) => Err(format!("it ends within the mark \\. that is to end its {} rows: it is cut", self.rows)),
-            None => {
-                Err(format!("it ends after {} rows without the mark \\. that is to end them: it is cut", self.rows))
-            }
+            Some(_) => Err(format!("it ends within the end mark \\. of its {} rows: it is cut", self.rows)),
+            None => Err(format!("it ends after {} rows without the end mark \\.: it is cut", self.rows)),
         }
     }
 
-    /// The counts, for whoever has seen the end.
+    /// Returns the counts without checking the end.
     pub(crate) fn counted(self) -> Counted {
         Counted {
             columns: self.columns,

@@ -1,19 +1,21 @@
 //! SQL of pg_dump and pg_dumpall.
 //!
-//! It is taken apart as psql does it, since a line is data, a command or nothing at all depending on what stands around it. What
-//! pg_dump writes has one form, and all else is damage: how it begins and ends, its commands, its COPY statements.
+//! The script is parsed like psql does, since a line is data, a command or neither depending on its
+//! context. pg_dump's output has one form, and any deviation is damage: in the beginning and end,
+//! in commands, and in COPY statements.
 //!
-//! | module | knows |
+//! | module | parses |
 //! |---|---|
-//! | `lexer` | where statements, comments and commands end |
-//! | `body` | which semicolons are within a function |
+//! | `lexer` | the ends of statements, comments and commands |
+//! | `body` | the semicolons within functions |
 //! | `command` | `\connect`, `\encoding`, `\restrict` |
-//! | `defined` | digests of what it defines
-//! | `frame` | how a script begins, which dumps it holds, and how it ends |
+//! | `defined` | digests of definitions |
+//! | `frame` | the beginning of a script, its dumps, and its end |
 //! | `section` | the data of one table |
 //!
-//! A script has no list of what it holds, so a statement that is missing altogether is found by nothing here. Of large objects it is
-//! known how many there are, not what they hold: each is a row of calls, and so no digest of an archive's could be had.
+//! A script has no table of contents, so a missing statement is not detected. Of large objects only
+//! the number is known: the content of each is in a sequence of calls, so no digest comparable to
+//! an archive's exists.
 
 mod body;
 mod command;
@@ -41,9 +43,10 @@ use crate::script::section::Section;
 use crate::sql::{SetValue, Strings, Tokens, roles};
 use crate::text::{Encoding, Text};
 
-/// How the statement begins that opens a large object for writing, once for each.
+/// The beginning of the statement that opens a large object for writing, which occurs once per
+/// object.
 const OPEN_LARGE_OBJECT: &str = "SELECT pg_catalog.lo_open(";
-/// The most memory that the names of tables may take, in bytes: enough for millions of tables.
+/// The maximum memory for the names of tables, in bytes: enough for millions of tables.
 const MAX_KEPT_BYTES: usize = 1 << 30;
 const SCRIPT: &str = "script";
 
@@ -98,19 +101,19 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, watch: &mut dyn FnMut(&Place
     })
 }
 
-/// What is known so far.
+/// The state of parsing.
 struct Script<'a, R> {
     input: Input<R>,
     watch: &'a mut dyn FnMut(&Place),
     lexer: Lexer,
     frame: Frame,
     encoding: Encoding,
-    /// Judges the SQL.
+    /// The checker of the SQL's text.
     text: Text,
     origin: Origin,
-    /// What the last `\connect` named.
+    /// The argument of the last `\connect`.
     database: Option<String>,
-    /// The table whose data was announced.
+    /// The announced table, whose data follows.
     section: Option<Section>,
     tables: Vec<Table>,
     sequences: Vec<Sequence>,
@@ -118,15 +121,15 @@ struct Script<'a, R> {
     roles: BTreeSet<String>,
     made_roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
-    /// Digests of the statements.
+    /// The digests of the statements.
     defined: Defined,
-    /// How many bytes the names take.
+    /// The number of bytes of the kept names.
     kept: usize,
     large_objects: u64,
 }
 
 impl<R: BufRead> Script<'_, R> {
-    /// Reads everything to the completion mark, and returns what is to follow it.
+    /// Reads to the completion mark, and returns the text that must follow the mark.
     fn read_to_mark(&mut self) -> Result<String> {
         loop {
             let offset = self.input.offset();
@@ -136,13 +139,13 @@ impl<R: BufRead> Script<'_, R> {
             }
             let step = self.lexer.step(piece, offset);
             let piece = &piece[..step.as_ref().map_or_else(|snag| snag.at, |step| step.bytes)];
-            // What is no text before a flaw comes first, however the script is cut into pieces.
+            // Invalid text before a flaw is reported first, independent of the sizes of the pieces.
             if let Err(invalid) = self.text.push(piece) {
                 let at = offset + invalid.at as u64 - invalid.before as u64;
                 return Err(Error::damaged(at, SCRIPT, invalid));
             }
             let step = step.map_err(|snag| Error::damaged(self.lexer.began(), SCRIPT, snag.flaw))?;
-            // Between statements, and at the end of a comment, pg_dump writes none.
+            // pg_dump writes no carriage returns between statements or at the end of a comment.
             if let Some(at) = memchr::memchr(b'\r', &piece[..step.blank]) {
                 return Err(Conversion::CarriageReturns.error(offset + at as u64));
             }
@@ -172,24 +175,24 @@ impl<R: BufRead> Script<'_, R> {
         }
     }
 
-    /// Damage where what was read last began.
+    /// Returns an error of damage at the beginning of the last token.
     fn damaged(&self, flaw: Flaw) -> Error {
         Error::damaged(self.lexer.began(), SCRIPT, flaw)
     }
 
-    /// The error of a script that ends here.
+    /// Returns the error of a script that ends here.
     fn cut(&self) -> Error {
         let end = self.input.offset();
         match self.lexer.open() {
             Some((began, what)) => {
-                let message = format!("it begins here, and the script ends within it, at byte {end}: it is cut");
+                let message = format!("begins here, but the script ends within it, at byte {end}: it is cut");
                 Error::damaged(began, what, message)
             }
             None => self.input.cut("end of the script", &format!("the completion mark \"{}\"", self.frame.mark())),
         }
     }
 
-    /// Takes a comment. With the completion mark, what is to follow it.
+    /// Processes a comment. For the completion mark, returns the text that must follow the mark.
     fn comment(&mut self) -> Result<Option<String>, Flaw> {
         let at = self.lexer.began();
         let text = self.lexer.text();
@@ -223,7 +226,7 @@ impl<R: BufRead> Script<'_, R> {
         self.frame.comment(at, line)
     }
 
-    /// Takes a command.
+    /// Processes a command.
     fn command(&mut self) -> Result<(), Flaw> {
         let line = String::from_utf8_lossy(self.lexer.text());
         match Command::parse(line.trim_end_matches('\n'))? {
@@ -244,14 +247,14 @@ impl<R: BufRead> Script<'_, R> {
         }
     }
 
-    /// Takes text to be in this encoding from here on.
+    /// Sets the encoding of the following text.
     fn encoded(&mut self, name: &str) {
         self.encoding = if name == "UTF8" { Encoding::Utf8 } else { Encoding::Other };
         self.text = Text::new(self.encoding);
         self.lexer.has_pairs = matches!(name, "BIG5" | "GB18030" | "GBK" | "JOHAB" | "SHIFT_JIS_2004" | "SJIS" | "UHC");
     }
 
-    /// Takes a statement, with the data that follows it.
+    /// Processes a statement, including the data after it.
     fn statement(&mut self) -> Result<()> {
         let (strings, database) = (self.strings(), several(&self.frame, &self.database));
         self.defined.statement(self.lexer.text(), strings, self.section.is_some(), database);
@@ -284,7 +287,7 @@ impl<R: BufRead> Script<'_, R> {
         } else if text.starts_with(b"COPY ") {
             let text = String::from_utf8_lossy(text);
             let Some(copy) = Copy::parse(&text) else {
-                return Err(self.damaged("a COPY statement is not as pg_dump writes it".to_owned()));
+                return Err(self.damaged("a COPY statement differs from pg_dump's form".to_owned()));
             };
             self.kept(text.len()).map_err(|flaw| self.damaged(flaw))?;
             return self.copy(copy);
@@ -292,10 +295,11 @@ impl<R: BufRead> Script<'_, R> {
         Ok(())
     }
 
-    /// Takes what a sequence is set to.
+    /// Processes the value that a sequence is set to.
     fn sequence(&mut self) -> Result<(), Flaw> {
         let text = String::from_utf8_lossy(self.lexer.text()).into_owned();
-        let set = SetValue::parse(&text, self.strings()).ok_or("a sequence is not set as pg_dump does it")?;
+        let set = SetValue::parse(&text, self.strings())
+            .ok_or("a statement that sets a sequence differs from pg_dump's form")?;
         let SetValue { sequence: Some((schema, name)), value, called } = set else { return Ok(()) };
         self.kept(text.len())?;
         let database = self.database.clone().filter(|_| self.frame.kind == Kind::ClusterScript);
@@ -303,12 +307,12 @@ impl<R: BufRead> Script<'_, R> {
         Ok(())
     }
 
-    /// What a backslash does in a string.
+    /// Returns the meaning of a backslash in a string.
     fn strings(&self) -> Strings {
         if self.lexer.all_strings_escape { Strings::Escaped } else { Strings::Standard }
     }
 
-    /// Takes note of what a statement needs that must be there before.
+    /// Records the objects that a statement requires.
     fn mentions(&mut self) -> Result<(), Flaw> {
         let text = self.lexer.text().to_owned();
         let own = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
@@ -338,16 +342,16 @@ impl<R: BufRead> Script<'_, R> {
         self.kept(kept)
     }
 
-    /// Counts what names take that are kept.
+    /// Counts the memory of kept names.
     fn kept(&mut self, bytes: usize) -> Result<(), Flaw> {
         self.kept += bytes;
         if self.kept > MAX_KEPT_BYTES {
-            return Err(format!("the names of tables take {} bytes, more than any script's", self.kept));
+            return Err(format!("the names of tables take {} bytes, which exceeds the limit", self.kept));
         }
         Ok(())
     }
 
-    /// Reads the rows behind a COPY statement.
+    /// Reads the rows after a COPY statement.
     fn copy(&mut self, copy: Copy) -> Result<()> {
         let began = self.lexer.began();
         let width = copy.width();
@@ -365,7 +369,7 @@ impl<R: BufRead> Script<'_, R> {
             return Err(Conversion::CarriageReturns.error(at));
         }
         if byte != b'\n' {
-            return Err(Error::damaged(at, place, "a line feed was expected behind the COPY statement"));
+            return Err(Error::damaged(at, place, "a line feed was expected after the COPY statement"));
         }
         let first = self.input.offset();
         let mut rows = Rows::new(Some(width), Text::new(self.encoding));
@@ -375,12 +379,13 @@ impl<R: BufRead> Script<'_, R> {
             if piece.is_empty() {
                 let rows = rows.counted().rows;
                 let message = format!(
-                    "its COPY statement is here, and the script ends at byte {offset}, after {rows} whole rows and without the mark \\. \
-                     that is to end them: it is cut"
+                    "its COPY statement is here, and the script ends at byte {offset}, after {rows} whole rows and without the \
+                     end mark \\.: it is cut"
                 );
                 return Err(Error::damaged(began, place, message));
             }
-            // Where it stands depends on how the bytes came; where the data begins does not.
+            // The current offset depends on the sizes of the pieces; the beginning of the data does
+            // not.
             let rest = match rows.rows_of(piece) {
                 Ok(rest) => rest,
                 Err(flaw) => {
@@ -400,12 +405,12 @@ impl<R: BufRead> Script<'_, R> {
     }
 }
 
-/// The database that is connected, where a script is of several.
+/// Returns the connected database, if the script contains several.
 fn several<'a>(frame: &Frame, database: &'a Option<String>) -> Option<&'a str> {
     database.as_deref().filter(|_| frame.kind == Kind::ClusterScript)
 }
 
-/// Whether a statement that begins like this may name what must be there before.
+/// Returns true if a statement with this beginning may name objects that must exist before.
 fn mentions(text: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 10] = [
         b"ALTER ",

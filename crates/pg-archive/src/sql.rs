@@ -1,10 +1,10 @@
-//! SQL that is all at hand: its words, and what the statements of pg_dump name.
+//! Complete SQL in memory: its tokens, and the names in pg_dump's statements.
 //!
-//! | module | knows |
+//! | module | parses |
 //! |---|---|
-//! | `token` | where words, names and strings begin and end |
-//! | `role` | which of the names are those of roles |
-//! | `set_value` | what a statement sets a sequence to |
+//! | `token` | words, names and strings |
+//! | `role` | names of roles |
+//! | `set_value` | the state that a statement sets a sequence to |
 
 mod role;
 mod set_value;

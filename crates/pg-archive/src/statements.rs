@@ -4,17 +4,17 @@ use crate::digest::Digest;
 use crate::rows::Flaw;
 use crate::text::Text;
 
-/// What pg_dump writes after the last statement, whose own line feed comes before it.
+/// The bytes that pg_dump writes after the last statement and its line feed.
 const END: &[u8] = b"\n\n";
 
-/// Judges statements as they pass, and counts their bytes.
+/// A checker and byte counter of statements.
 pub(crate) struct Statements {
     text: Text,
     bytes: u64,
     digest: Digest,
-    /// The quote that a value or a name stands in. Quotes inside are doubled, so that they close and open again.
+    /// The open quote of a value or a name. A doubled quote inside closes and reopens it.
     quote: Option<u8>,
-    /// How many line feeds stand one after another here, outside of quotes.
+    /// The number of consecutive line feeds outside of quotes.
     line_feeds: usize,
 }
 
@@ -40,7 +40,7 @@ impl Statements {
                     self.line_feeds += 1;
                     1
                 }
-                // No statement begins after an empty line: pg_dump writes one at the end alone.
+                // No statement follows an empty line: pg_dump writes one only at the end.
                 (None, _) if self.line_feeds > 1 => {
                     return Err("there is more after the empty line that ends its INSERT statements".to_owned());
                 }
@@ -59,15 +59,15 @@ impl Statements {
         Ok(())
     }
 
-    /// The size and the digest, if the statements have ended as they must.
+    /// Returns the size and the digest, or fails if the statements did not end correctly.
     pub(crate) fn finish(self) -> Result<(u64, String), Flaw> {
         self.text.finish()?;
-        // Without any statement, there is no line feed of one.
+        // Without statements, the data has only the line feeds of the end.
         let of_statement = usize::from(self.bytes != END.len() as u64);
         if self.line_feeds == END.len() + of_statement {
             return Ok((self.bytes, self.digest.to_string()));
         }
-        Err("its INSERT statements do not end with the empty line that is to end them: they are cut".to_owned())
+        Err("its INSERT statements do not end with an empty line: they are cut".to_owned())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The data of one table, whatever it is written as.
+//! The data of one table, as rows or statements.
 
 use crate::facts::Table;
 use crate::rows::{Counted, Flaw, Rows};
@@ -6,7 +6,7 @@ use crate::statements::Statements;
 use crate::text::Text;
 use crate::toc::{Entry, Toc};
 
-/// Judges what stands in the place of a table's data.
+/// A checker of a table's data.
 pub(crate) enum Content {
     /// COPY's text.
     Rows(Box<Rows>),
@@ -15,7 +15,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// For the data that belongs to `entry`.
+    /// Creates a checker for the data of `entry`.
     pub(crate) fn of(entry: &Entry, toc: &Toc) -> Self {
         let text = Text::new(toc.encoding);
         match &entry.copy {
@@ -31,7 +31,7 @@ impl Content {
         }
     }
 
-    /// What was counted, if the data has ended as it must.
+    /// Returns the counts, or fails if the data did not end correctly.
     pub(crate) fn counted(self) -> Result<Judged, Flaw> {
         match self {
             Self::Rows(rows) => rows.finish().map(Judged::Rows),
@@ -41,13 +41,13 @@ impl Content {
         }
     }
 
-    /// What is known of the table, if its data has ended as it must.
+    /// Returns the facts of the table, or fails if the data did not end correctly.
     pub(crate) fn finish(self, entry: &Entry) -> Result<Table, Flaw> {
         Ok(self.counted()?.of(entry))
     }
 }
 
-/// Data of a table that is as it must be.
+/// The counts of intact table data.
 pub(crate) enum Judged {
     /// COPY's text.
     Rows(Counted),
@@ -56,7 +56,7 @@ pub(crate) enum Judged {
 }
 
 impl Judged {
-    /// What is known of the table, `entry` being that of its data.
+    /// Returns the facts of the table. `entry` is the entry of its data.
     pub(crate) fn of(self, entry: &Entry) -> Table {
         let mut table = Table {
             database: None,

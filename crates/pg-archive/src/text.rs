@@ -1,20 +1,20 @@
-//! Text in the encoding that an archive says it has.
+//! Text in the encoding that an archive declares.
 
-/// The encodings that matter here.
+/// The encodings that the checks distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// UTF-8: what is none is damage.
+    /// UTF-8: invalid bytes are damage.
     Utf8,
-    /// Any other, or none that is known.
+    /// Any other encoding, or an unknown one.
     Other,
 }
 
-/// What is no text.
+/// Invalid text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {
-    /// How far into the piece; 0 also where a character of an earlier piece does not go on.
+    /// The offset in the piece, or 0 for a character of an earlier piece that is not continued.
     pub(crate) at: usize,
-    /// How many bytes of that character came in earlier pieces.
+    /// The number of bytes of that character in earlier pieces.
     pub(crate) before: usize,
     what: &'static str,
 }
@@ -31,11 +31,11 @@ impl From<Invalid> for String {
     }
 }
 
-/// Judges text that comes in pieces: no zero bytes, and UTF-8 where it must be.
+/// A checker of text in pieces: no zero bytes, and valid UTF-8 if that is the encoding.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
     encoding: Encoding,
-    /// The beginning of a character whose end is not there yet.
+    /// The beginning of an incomplete character.
     begun: Vec<u8>,
 }
 
@@ -44,18 +44,19 @@ impl Text {
         Self { encoding, begun: Vec::new() }
     }
 
-    /// Judges the next piece.
+    /// Checks the next piece.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Invalid> {
         let zero = memchr::memchr(0, piece).map(|at| Invalid { at, before: 0, what: "there is a zero byte" });
         let judged = &piece[..zero.as_ref().map_or(piece.len(), |zero| zero.at)];
         if self.encoding == Encoding::Utf8 {
-            let what = "there are bytes that are no UTF-8";
+            let what = "there are bytes that are not UTF-8";
             self.characters(judged).map_err(|(at, before)| Invalid { at, before, what })?;
         }
         zero.map_or(Ok(()), Err)
     }
 
-    /// Judges the characters of a piece; where the first one that is none begins, if there is one, and how many bytes before.
+    /// Checks the characters of a piece. Fails with the offset of the first invalid one, and its
+    /// number of bytes in earlier pieces.
     fn characters(&mut self, piece: &[u8]) -> Result<(), (usize, usize)> {
         let (before, mut judged) = (self.begun.len(), 0);
         while !self.begun.is_empty() {
@@ -78,7 +79,7 @@ impl Text {
         Ok(())
     }
 
-    /// Judges the end.
+    /// Checks the end.
     pub(crate) fn finish(&self) -> Result<(), &'static str> {
         if self.begun.is_empty() { Ok(()) } else { Err("it ends within a character") }
     }

@@ -1,4 +1,4 @@
-//! The table of contents: an entry for everything that a restore would make or fill.
+//! The table of contents: an entry for every object that a restore creates or fills.
 
 mod entry;
 mod mentions;
@@ -25,14 +25,14 @@ pub(crate) struct Toc {
     pub(crate) by_id: HashMap<i32, usize>,
     /// The encoding of all text.
     pub(crate) encoding: Encoding,
-    /// The large objects that it lists one by one, where it does.
+    /// The large objects, if the TOC lists them individually.
     pub(crate) large_objects: Option<RoaringBitmap>,
-    /// What its entries name besides.
+    /// Other names in the entries.
     pub(crate) mentions: Mentions,
 }
 
 impl Toc {
-    /// Reads it from behind the header.
+    /// Reads the TOC, which follows the header.
     pub(crate) fn read<R: BufRead>(input: &mut Input<R>, header: &Header) -> Result<Self> {
         const PLACE: &str = "TOC";
         let at = input.offset();
@@ -64,17 +64,17 @@ impl Toc {
         toc.encoding = reader.encoding;
         toc.mentions = std::mem::take(&mut reader.mentions);
         if let (Encoding::Utf8, Some((at, place))) = (reader.encoding, reader.invalid) {
-            return Err(Error::damaged(at, place, "there are bytes that are no UTF-8"));
+            return Err(Error::damaged(at, place, "there are bytes that are not UTF-8"));
         }
         if header.version >= WITH_LARGE_OBJECT_ENTRIES {
-            // A dump of the data alone lists none and brings them all the same.
+            // A data-only dump lists no large objects but contains them.
             toc.large_objects = Some(reader.listed).filter(|listed| !listed.is_empty());
         }
         toc.check(at, &header.origin)?;
         Ok(toc)
     }
 
-    /// What one entry alone does not show.
+    /// Checks the entries as a whole.
     fn check(&self, at: u64, origin: &Origin) -> Result<()> {
         let known: HashSet<_> = self
             .entries
@@ -86,13 +86,14 @@ impl Toc {
         for entry in &self.entries {
             let place = || format!("TOC entry with the id {}", entry.id);
             if entry.description == "BLOB COMMENTS" {
-                let message = "comments on large objects as data, as before PostgreSQL 9.0, are not known here";
+                let message = "comments on large objects as data, as before PostgreSQL 9.0, are not supported";
                 return Err(Error::unsupported(entry.at, place(), message));
             }
             let Some(copy) = &entry.copy else { continue };
             let into = (copy.schema.as_deref(), copy.table.as_str());
             let own = copy.table == entry.name && (copy.schema.is_none() || copy.schema == entry.schema);
-            // The rows of a partition may be loaded by way of the partitioned table; an archive of data alone lists no tables.
+            // The rows of a partition may be loaded through the partitioned table. A data-only
+            // archive lists no tables.
             let root = entry.goes_to_root || !says_root && (known.is_empty() || known.contains(&into));
             if !own && !root {
                 let message =
@@ -106,19 +107,18 @@ impl Toc {
         });
         let (with, without): (Vec<_>, Vec<_>) = offsets.partition(|known| *known);
         if !with.is_empty() && !without.is_empty() {
-            let message =
-                format!("{} entries have the offset of their data, and {} have not", with.len(), without.len());
+            let message = format!("{} entries have the offset of their data, and {} do not", with.len(), without.len());
             return Err(Error::damaged(at, "TOC", message));
         }
         Ok(())
     }
 
-    /// The entries whose data must follow, in its order.
+    /// Returns the entries whose data must follow, in its order.
     pub(crate) fn with_data(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.data != Data::Nowhere)
     }
 
-    /// How many entries there are of each kind.
+    /// Returns the number of entries of each kind.
     pub(crate) fn objects(&self) -> BTreeMap<String, u64> {
         let mut objects = BTreeMap::new();
         for entry in &self.entries {
@@ -130,12 +130,12 @@ impl Toc {
         objects
     }
 
-    /// The TOC as `pg_restore --list` has it.
+    /// Returns the TOC as `pg_restore --list` prints it.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.entries.iter().filter_map(Entry::line).collect()
     }
 
-    /// The digests of all definitions.
+    /// Returns the digests of all definitions.
     pub(crate) fn definitions(&self) -> Definitions {
         let (listed, others): (Vec<_>, Vec<_>) = self.entries.iter().partition(|entry| entry.is_listed());
         Definitions {
@@ -145,7 +145,8 @@ impl Toc {
     }
 }
 
-/// Whether this pg_dump says where rows go that go to another table than their own: since the minor releases of May 2023.
+/// Returns true if this version of pg_dump records rows that are loaded into another table: since
+/// the minor releases of May 2023.
 fn says_root(version: &str) -> bool {
     let mut numbers =
         version.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));

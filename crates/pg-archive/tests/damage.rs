@@ -1,6 +1,7 @@
-//! Damage × place × archive: what `pg_restore --list` says of it, what a restore makes of it, and what we find.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
-#![allow(clippy::print_stdout)] // the table is what one runs this for
+//! A matrix of damage, place and archive: the results of `pg_restore --list`, of a restore, and of
+//! this crate.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::print_stdout)] // the table is the result of the test
 
 #[path = "damage/bits.rs"]
 mod bits;
@@ -37,7 +38,7 @@ use longshore_testkit::cluster::Installation;
 use crate::edit::Damage;
 use crate::specimen::Specimen;
 
-/// All damages that an archive can suffer here.
+/// Returns all damages that can be applied to an archive.
 fn damages(specimen: &Specimen) -> Vec<Damage> {
     let mut kinds: Vec<fn(&Specimen) -> Vec<Damage>> = vec![
         cuts::truncations,
@@ -56,7 +57,7 @@ fn damages(specimen: &Specimen) -> Vec<Damage> {
         recompressed::data,
         recompressed::ends,
     ];
-    // The TOC is the same whatever the data is compressed with.
+    // The TOC does not depend on the compression of the data.
     if specimen.archive.compression == "gzip" {
         kinds.extend([contents::data_entries, contents::other_entries]);
     }
@@ -78,7 +79,7 @@ fn no_bit_that_gzip_guards_flips_unseen() {
     flips::run(&Installation::system());
 }
 
-/// What a newer release makes, in full.
+/// The complete matrix for a newer release.
 mod slow {
     use longshore_testkit::cluster::Installation;
 

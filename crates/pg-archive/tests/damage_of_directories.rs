@@ -1,6 +1,7 @@
-//! Damage × file × archive, where an archive is many files: the directory format, packed by tar, and the tar format.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
-#![allow(clippy::print_stdout)] // the table is what one runs this for
+//! A matrix of damage, file and archive for archives of many files: the directory format, packed by
+//! tar, and the tar format.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::print_stdout)] // the table is the result of the test
 
 #[path = "directories/directory.rs"]
 mod directory;
@@ -34,7 +35,7 @@ fn every_damage_that_changes_a_restore_is_found_in_tars() {
     conclude(&members::rows(&Bank::open(&Installation::system())));
 }
 
-/// What a newer release makes, in full.
+/// The complete matrix for a newer release.
 mod slow {
     use longshore_testkit::cluster::Installation;
 

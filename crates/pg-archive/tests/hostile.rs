@@ -1,6 +1,6 @@
-//! Archives that somebody made to do harm, or that chance made so: no panic, no memory or time without bounds.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
-#![allow(clippy::print_stdout)] // what was read when a process is killed tells why
+//! Malicious and random archives: no panics, and bounded memory and time.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::print_stdout)] // the output identifies the archive that killed the process
 
 #[path = "hostile/forged.rs"]
 mod forged;
@@ -24,7 +24,7 @@ use proptest::test_runner::TestRunner;
 use crate::source::Single;
 use crate::support::Archive;
 
-/// Where nothing is written: what failed is told.
+/// Returns a runner that does not persist failures, since they are printed.
 fn runner(cases: u32) -> TestRunner {
     TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() })
 }
@@ -37,7 +37,7 @@ fn archives() -> Vec<Archive> {
 fn any_bytes_are_answered() {
     runner(2000)
         .run(&vec(any::<u8>(), 0..3000), |bytes| {
-            // Nothing is asserted of the answer: these may be an archive of nothing.
+            // The result is not checked, since the bytes may form an empty archive.
             drop(support::read(&bytes));
             drop(support::read(&[&b"--\n"[..], &bytes].concat()));
             drop(support::read(&[&b"PGDMP"[..], &bytes].concat()));
@@ -88,7 +88,7 @@ fn entries_without_end_are_refused() {
     limited::read_all("entries_without_end_are_refused", 2560, greedy::entries);
 }
 
-/// Five megabytes of rows, compressed or not, of which every byte comes alone: nothing is asked for again and again.
+/// Reads five megabytes of rows, compressed or not, byte by byte: no byte is requested repeatedly.
 #[test]
 fn single_bytes_take_steps_in_proportion_to_them() {
     let rows: Vec<u8> =
@@ -102,7 +102,7 @@ fn single_bytes_take_steps_in_proportion_to_them() {
     for (compression, data) in [rows.clone(), zlib.finish().unwrap(), lz4.finish().unwrap(), zstd].iter().enumerate() {
         let compression = u8::try_from(compression).unwrap();
         let chunks: Vec<u8> = data.chunks(1000).flat_map(forged::chunk).collect();
-        // Several zstd chunks are one frame here, as pg_dump writes it.
+        // Several zstd chunks form one frame here, as pg_dump writes them.
         let archive = [forged::one_table(compression), chunks, forged::int(0)].concat();
         let mut asked = 0;
         let facts = longshore_pg_archive::read(Single { bytes: &archive, asked: &mut asked }, &mut |_| {}).unwrap();

@@ -1,5 +1,5 @@
-//! Every intact dump passes, and what is told of it is what the server and `pg_restore --list` tell.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! Every intact dump passes, and its facts equal those of the server and of `pg_restore --list`.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
 
 #[path = "intact/dump.rs"]
 mod dump;
@@ -17,25 +17,25 @@ use longshore_testkit::sample;
 use crate::dump::{Dump, list, pg_dumpall};
 use crate::server::{extensions, large_objects, roles, rows_by_table, sequences};
 
-/// The facts of a dump, which must be sound.
+/// Returns the facts of a dump, which must be intact.
 fn facts(dump: &Dump) -> Facts {
     read(&dump.bytes[..], &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", dump.name))
 }
 
-/// The list of contents of a dump that was made in UTC.
+/// Returns the list of contents of a dump made in UTC.
 fn listed(facts: &Facts) -> Vec<String> {
     let created = format!("{} UTC", facts.origin.created.as_deref().unwrap_or_default());
     facts.toc_head(&created).into_iter().chain(facts.toc.clone()).collect()
 }
 
-/// The tables in an order that is the same whatever the dump's.
+/// Returns the tables sorted by schema and name.
 fn sorted(facts: &Facts) -> Vec<Table> {
     let mut tables = facts.tables.clone();
     tables.sort_by_key(|table| (table.schema.clone(), table.name.clone()));
     tables
 }
 
-/// Puts one table of the zoo into a tablespace.
+/// Moves one table of the zoo into a tablespace.
 fn add_tablespace(cluster: &Cluster) {
     let create = "SET allow_in_place_tablespaces = on; CREATE TABLESPACE \"zoo annex\" LOCATION '';
                   CREATE TABLE elsewhere (a int) TABLESPACE \"zoo annex\";";
@@ -59,7 +59,7 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
         let (count, bytes) = large_objects(&cluster, sample::ZOO);
         let (sequences, roles) = (sequences(&cluster, sample::ZOO), roles(&cluster, sample::ZOO));
         let extensions = extensions(&cluster, sample::ZOO);
-        assert!(rows.len() > 100 && count > 3 && sequences.len() > 5 && roles.len() > 5, "the zoo is no zoo");
+        assert!(rows.len() > 100 && count > 3 && sequences.len() > 5 && roles.len() > 5, "the zoo lacks objects");
         let mut first: Option<Vec<Table>> = None;
         for dump in Dump::in_every_form(&cluster, installation, sample::ZOO) {
             let facts = facts(&dump);
@@ -85,7 +85,7 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
                 assert_eq!(facts.objects.values().sum::<u64>(), facts.toc_entries, "{}", dump.name);
                 assert_eq!(facts.objects["TABLE DATA"], rows.len() as u64, "{}", dump.name);
             } else {
-                // Without --create, a script says nothing of the database itself.
+                // Without --create, a script contains no statements about the database itself.
                 let known = |role: &String| roles.contains(role) || role == "postgres" || role.starts_with("pg_");
                 assert!(facts.roles.iter().all(known) && facts.roles.len() > 5, "{}: {:?}", dump.name, facts.roles);
             }

@@ -1,5 +1,5 @@
-//! Where data is, for archives that went through a pipe.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! The offsets of data, for archives that were written to a pipe.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
 
 #[path = "support/applied.rs"]
 mod applied;
@@ -20,7 +20,7 @@ use proptest::test_runner::TestRunner;
 use crate::applied::applied;
 use crate::support::Target;
 
-/// A database in the custom format, as it comes through a pipe.
+/// Dumps a database in the custom format to a pipe.
 fn piped(cluster: &Cluster, installation: &Installation, compression: &str) -> Vec<u8> {
     let mut pg_dump = Command::new(installation.program("pg_dump"));
     pg_dump.env_clear().arg("-d").arg(format!("{} dbname={}", cluster.connection(), sample::ZOO));
@@ -42,7 +42,7 @@ fn what_is_written_over_an_archive_says_where_all_of_its_data_is() {
             let with_data = facts.objects.get("TABLE DATA").unwrap() + facts.objects.get("BLOBS").unwrap();
             assert_eq!(patches.len() as u64, with_data, "{}", archive.name);
             let patched = applied(archive.bytes.clone(), &patches);
-            // Reading judges every offset that there is.
+            // Reading checks every offset in the TOC.
             assert_eq!(support::read(&patched).unwrap(), facts, "{}", archive.name);
             assert_eq!(offsets::missing(&patched[..]).unwrap(), [], "{}", archive.name);
         }
@@ -69,7 +69,7 @@ fn workers_of_pg_restore_of_every_version_make_the_same_of_it() {
             pg_restore.arg(format!("{} dbname='{target}'", cluster.connection())).arg(file.path());
             let output = pg_restore.output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            // What the database itself grants comes first, and did not come with it.
+            // Privileges on the database itself come first, and the dump does not contain them.
             let of_content = |text: &str| text.split_once("\nrows|").unwrap().1.to_owned();
             let after = cluster::contents(&cluster, &target);
             assert!(of_content(&after) == of_content(&before), "{} {compression}", installation.major);
@@ -91,7 +91,8 @@ fn no_damage_makes_a_wrong_offset() {
             let intact = archives[archive].bytes.clone();
             let mutated = mutations.iter().fold(intact, |bytes, mutation| mutation.apply(bytes));
             let (read_before, patches) = (support::read(&mutated), offsets::missing(&mutated[..]));
-            // What is not wrong before is not wrong behind, and where reading finds nothing, there is an answer.
+            // Patches do not damage an intact archive, and exist for every archive without
+            // detectable damage.
             if let Ok(facts) = read_before {
                 let behind = applied(mutated, &patches.unwrap());
                 assert_eq!(read(&behind[..], &mut |_| ()).map_err(|error| error.to_string()), Ok(facts));

@@ -1,5 +1,5 @@
-//! Archives whose roles have other names, restored where the old ones do not exist.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! Archives with renamed roles, restored where the old roles do not exist.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
 
 #[path = "support/applied.rs"]
 mod applied;
@@ -22,7 +22,7 @@ use proptest::test_runner::TestRunner;
 use crate::applied::applied;
 use crate::support::Target;
 
-/// Things whose names and texts look like roles, and roles whose names look like nothing of the kind.
+/// Objects whose names and texts look like roles, and roles with misleading names.
 const LOOKALIKES: &str = r#"
     CREATE ROLE app; CREATE ROLE "TO app; --"; CREATE ROLE "Ödön";
     CREATE SCHEMA app AUTHORIZATION app;
@@ -32,7 +32,7 @@ const LOOKALIKES: &str = r#"
     GRANT ALL ON app.app TO "TO app; --", "select", PUBLIC;
     SET SESSION AUTHORIZATION app; GRANT SELECT (app) ON app.app TO "Ödön"; RESET SESSION AUTHORIZATION;
     CREATE POLICY app ON app.app TO app, "TO app; --" USING (app = 'app' AND "TO" = CURRENT_USER) WITH CHECK (app <> 'TO app');
-    CREATE POLICY everybody ON app.app USING (app = 'app');
+    CREATE POLICY all_rows ON app.app USING (app = 'app');
     CREATE FUNCTION app.app(app text, "TO" text) RETURNS text LANGUAGE sql AS $$ SELECT 'GRANT ALL ON x TO app;' || app $$;
     REVOKE ALL ON FUNCTION app.app(text, text) FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION app.app(text, text) TO app, "Ödön";
@@ -48,7 +48,8 @@ const LOOKALIKES: &str = r#"
     SELECT lo_create(77); ALTER LARGE OBJECT 77 OWNER TO app; GRANT SELECT ON LARGE OBJECT 77 TO "TO app; --";
 "#;
 
-/// Everything in a database that names a role: what it is, whose, and which role in which part.
+/// The query for everything in a database that names a role: kind, name, owner, and the roles in
+/// each part.
 const NAMED: &str = r#"
     WITH privilege(kind, name, owner, acl) AS (
         SELECT 'relation', oid::regclass::text, relowner, relacl FROM pg_class WHERE oid >= 16384 AND relkind <> 't'
@@ -97,17 +98,17 @@ fn dump(cluster: &Cluster, installation: &Installation, options: &[&str]) -> Vec
     output.stdout
 }
 
-/// Names that have nothing in common with the old ones, and are odd themselves.
+/// Returns odd new names that share nothing with the old ones.
 fn map_of(bytes: &[u8]) -> BTreeMap<String, String> {
     let roles = support::read(bytes).unwrap().roles;
     let foreign = roles.into_iter().filter(|role| role != "postgres" && !role.starts_with("pg_"));
     foreign.enumerate().map(|(number, role)| (role, format!("new \"{number}'; Ő TO zoo_keeper"))).collect()
 }
 
-/// Restores into a cluster that knows none of the old roles, and returns what names roles there.
+/// Restores into a cluster without the old roles, and returns everything that names roles.
 fn restored(installation: &Installation, map: &BTreeMap<String, String>, source: &Path) -> Named {
     let target = Cluster::start(installation, &[]);
-    // In the order of the old names, since the order in which roles were made shows.
+    // In the order of the old names, since the order of creation is visible.
     for new in map.values() {
         target.psql("postgres", &format!("CREATE ROLE \"{}\"", new.replace('"', "\"\"")));
     }
@@ -205,7 +206,7 @@ fn damage_is_answered() {
             let intact = archives[archive].bytes.clone();
             let mutated = mutations.iter().fold(intact, |bytes, mutation| mutation.apply(bytes));
             let mut rewritten = Vec::new();
-            // What is an archive stays one.
+            // A valid archive remains valid.
             if rewrite::roles(&mutated[..], &mut rewritten, &map).is_ok() && support::read(&mutated).is_ok() {
                 assert!(support::read(&rewritten).is_ok());
             }

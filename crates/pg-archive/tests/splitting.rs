@@ -1,5 +1,5 @@
-//! However an archive's bytes come in pieces, what is said of it is the same.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! The result of reading an archive does not depend on the sizes of the pieces.
+#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
 
 mod support;
 
@@ -13,7 +13,7 @@ use proptest::{collection, prop_assert_eq, prop_oneof};
 
 use crate::support::Archive;
 
-/// Bytes in pieces of given sizes, over and over.
+/// A reader that yields pieces of given sizes, repeatedly.
 struct Pieces<'a> {
     bytes: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
@@ -42,11 +42,11 @@ impl BufRead for Pieces<'_> {
 
 impl Read for Pieces<'_> {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        unreachable!("whoever has a BufRead need not copy")
+        unreachable!("a BufRead is never copied from")
     }
 }
 
-/// What was said of an archive, and which places were announced, in a form that can be compared.
+/// Returns the result for an archive and the announced places, in a comparable form.
 fn said(reader: impl BufRead) -> (Result<Facts, String>, Vec<String>) {
     let mut places = Vec::new();
     let facts = longshore_pg_archive::read(reader, &mut |place| places.push(place.name.clone()));
@@ -57,7 +57,7 @@ fn described(error: Error) -> String {
     format!("{:?} at {} in {}: {}", error.trouble, error.offset, error.place, error.message)
 }
 
-/// Sizes of pieces: of any kind, with single bytes among them, or nothing but them.
+/// Returns a strategy for sizes of pieces: mixed with single bytes, or only single bytes.
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop_oneof![
         1 => Just(vec![1]),
@@ -69,7 +69,7 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 
 fn check(archives: &[Archive], cases: u32, damage: impl Strategy<Value = Option<(f64, u8)>>) {
     let strategy = (0..archives.len(), sizes(), damage);
-    // What failed is told, and not written into the folder of the sources.
+    // Failures are printed, and not persisted in the source folder.
     let configuration =
         ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() };
     let tested = TestRunner::new(configuration).run(&strategy, |(archive, sizes, damage)| {

@@ -1,11 +1,12 @@
-//! What a user may add to a command line, and what would break the pipeline.
+//! Checks of user-supplied arguments against those that would break the pipeline.
 
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// An option of a program that is ours to give: its short letter, if it has one, and its long name.
+/// An option of a program that only Longshore sets: its short letter, if it has one, and its long
+/// name.
 pub type Reserved = (Option<char>, &'static str);
 
-/// Options that say where to connect, which the cluster's connection does.
+/// Options that choose the connection, which the cluster's settings choose.
 pub const CONNECTION: [Reserved; 9] = [
     (Some('d'), "dbname"),
     (Some('h'), "host"),
@@ -18,23 +19,22 @@ pub const CONNECTION: [Reserved; 9] = [
     (Some('f'), "file"),
 ];
 
-/// Refuses arguments that give a reserved option in any way that `getopt_long` understands: `-f`, bundled as in `-vf`, `--file`, or shortened
-/// as in `--fi`. Each argument must stand for itself, so a value is written as `--table=x`, not after a space.
+/// Fails if an argument gives a reserved option in any form that `getopt_long` accepts: `-f`,
+/// bundled as in `-vf`, `--file`, or abbreviated as in `--fi`. Each argument must be complete, so a
+/// value is written as `--table=x`, not after a space.
 pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Result<()> {
     arguments.iter().try_for_each(|argument| {
         let refuse =
             |message: String, hint: &str| Err(Error::new(Stage::Config, Kind::Usage, setting, message).hint(hint));
         let taken = |option: &str| {
             refuse(
-                format!(
-                    "\"{argument}\" gives --{option}, which Longshore gives itself or which would break the backup"
-                ),
-                "remove it; see whether there is a setting for what you want",
+                format!("\"{argument}\" sets --{option}, which Longshore sets itself or which would break the backup"),
+                "remove the option, or use the setting of Longshore that replaces it",
             )
         };
         if let Some(long) = argument.strip_prefix("--") {
             let name = long.split_once('=').map_or(long, |(name, _)| name);
-            // getopt_long takes any beginning of a long option that fits only one.
+            // getopt_long accepts any unambiguous prefix of a long option.
             let reserved = reserved.iter().find(|(_, option)| option.starts_with(name));
             return reserved.map_or(Ok(()), |(_, option)| taken(option));
         }
@@ -45,17 +45,18 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
             );
         };
         let letter = |letter: char| reserved.iter().find(|(short, _)| *short == Some(letter));
-        // Letters may be bundled, and which of them take the rest as their value is the program's business: none is let through.
+        // Letters may be bundled, and only the program knows which of them take the rest as a
+        // value, so any reserved letter is refused.
         short.chars().find_map(letter).map_or(Ok(()), |(_, option)| taken(option))
     })
 }
 
-/// The units of time that PostgreSQL's settings know, and how many milliseconds each has.
+/// The time units of PostgreSQL's settings, each in milliseconds.
 const UNITS: [(&str, f64); 7] =
     [("", 1.0), ("us", 0.001), ("ms", 1.0), ("s", 1_000.0), ("min", 60_000.0), ("h", 3_600_000.0), ("d", 86_400_000.0)];
 
-/// Refuses what PostgreSQL takes for no length of time, or for one that is longer than its settings can be: the server would say so only
-/// when the dump begins.
+/// Fails if PostgreSQL would reject `text` as a duration, or if the duration exceeds the maximum of
+/// its settings. The server would report the error only when the dump begins.
 pub fn check_timeout(setting: &str, text: &str) -> Result<()> {
     let trimmed = text.trim();
     let end = trimmed.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(trimmed.len());
@@ -65,9 +66,9 @@ pub fn check_timeout(setting: &str, text: &str) -> Result<()> {
     if milliseconds.is_some_and(|milliseconds| milliseconds <= f64::from(i32::MAX)) {
         return Ok(());
     }
-    let message = format!("\"{text}\" is no length of time to PostgreSQL, or too long a one");
+    let message = format!("\"{text}\" is not a duration that PostgreSQL accepts");
     Err(Error::new(Stage::Config, Kind::Usage, setting, message)
-        .hint("write milliseconds, or a number and us, ms, s, min, h or d, such as \"60s\"; 0 waits for ever"))
+        .hint("write milliseconds, or a number and us, ms, s, min, h or d, such as \"60s\"; 0 disables the timeout"))
 }
 
 #[cfg(test)]

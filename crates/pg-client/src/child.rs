@@ -1,4 +1,5 @@
-//! A running child: in a process group of its own, its last words kept, its end awaited, and never left behind.
+//! A running child process in its own process group. Its last lines of standard error are kept, its
+//! exit is awaited, and no process is left behind.
 
 mod words;
 
@@ -23,56 +24,58 @@ use tokio::task::JoinHandle;
 pub use self::words::Words;
 use self::words::listen;
 
-/// How long a child that was asked to end may take.
+/// The time that a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// The size to which a child's pipe is widened, in bytes: fewer switches between it and us.
+/// The size of a widened pipe, in bytes. A wide pipe needs fewer context switches.
 const PIPE_BYTES: usize = 1 << 20;
-/// How long a wide pipe is left to fill when little was in it. `pg_dump` writes 4 KiB at a time, and to wake for each made a third of a
-/// run's context switches; no server fills the pipe in that while.
+/// The time that a wide pipe is left to fill after a short read. `pg_dump` writes 4 KiB at a time,
+/// and waking for each write caused a third of a run's context switches. No server fills the pipe
+/// within this time.
 const FILLING: Duration = Duration::from_millis(1);
-/// What is little.
+/// The size below which a read is short.
 const FEW_BYTES: usize = 64 << 10;
-/// How long a wide pipe that is full is left to be emptied. `pg_restore` reads 4 KiB at a time, and to wake for each made fifty
-/// thousand context switches for 700 MB; none empties the pipe in that while.
+/// The time that a full wide pipe is left to drain. `pg_restore` reads 4 KiB at a time, and waking
+/// for each read caused fifty thousand context switches for 700 MB. No reader empties the pipe
+/// within this time.
 const EMPTYING: Duration = Duration::from_millis(1);
 
-/// A child that runs. Dropping it ends it and all it has started.
+/// A running child. Dropping it ends the child and its descendants.
 #[derive(Debug)]
 pub struct Running {
     name: String,
     child: Child,
-    /// Its standard input, if it was asked for.
+    /// The child's standard input, if requested.
     pub stdin: Option<ChildStdin>,
-    /// Its standard output, if it was asked for.
+    /// The child's standard output, if requested.
     pub stdout: Option<ChildStdout>,
     words: Option<JoinHandle<Words>>,
 }
 
-/// How a child ended.
+/// The result of a child that has ended.
 #[derive(Debug)]
 pub struct Ended {
     name: String,
-    /// Its exit status.
+    /// The child's exit status.
     pub status: ExitStatus,
-    /// What it said.
+    /// The child's standard error.
     pub words: Words,
 }
 
-/// Which of a child's streams are wanted. What is not is `/dev/null`.
+/// The streams of a child that are piped. The others are `/dev/null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pipes {
-    /// It makes bytes.
+    /// Standard output.
     Output,
-    /// It takes bytes.
+    /// Standard input.
     Input,
-    /// It takes and makes bytes.
+    /// Standard input and output.
     Both,
-    /// It does neither.
+    /// No stream.
     Neither,
 }
 
 impl Running {
-    /// Starts a command. `name` is what errors call it.
+    /// Starts a command. `name` is the program's name in errors.
     pub fn start(mut command: Command, name: &str, pipes: Pipes) -> Result<Self> {
         let piped = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
         command
@@ -94,11 +97,12 @@ impl Running {
         })
     }
 
-    /// Waits for its end.
+    /// Waits until the child ends.
     pub async fn wait(mut self) -> Result<Ended> {
         self.stdin = None;
         let status = self.child.wait().await;
-        let status = status.map_err(|error| Error::io(Stage::Config, &self.name, "cannot wait for its end", error))?;
+        let status = status
+            .map_err(|error| Error::io(Stage::Config, &self.name, "cannot wait for the program to end", error))?;
         let words = match self.words.take() {
             Some(words) => words.await.unwrap_or_default(),
             None => Words::default(),
@@ -106,13 +110,14 @@ impl Running {
         Ok(Ended { name: self.name.clone(), status, words })
     }
 
-    /// Waits for its end. When `limit` has passed it is ended, and nothing is returned: what that means, the caller knows.
+    /// Waits until the child ends. Ends the child after `limit` and returns `None`.
     pub async fn wait_at_most(self, limit: Duration) -> Result<Option<Ended>> {
         tokio::time::timeout(limit, self.wait()).await.ok().transpose()
     }
 
-    /// Its standard output as a stream that ends cleanly only if the child exits with 0; `failure` makes the error otherwise, and
-    /// `success` hears what the child had to say.
+    /// Returns the standard output as a stream that ends cleanly only if the child exits with 0.
+    /// Otherwise `failure` creates the error of the stream. `success` receives the standard error
+    /// of a child that succeeded.
     pub fn into_stream<F: Future<Output = Error> + Send>(
         mut self,
         failure: impl FnOnce(Ended) -> F + Send + 'static,
@@ -121,7 +126,7 @@ impl Running {
         let stream = async_stream::try_stream! {
             if let Some(stdout) = self.stdout.take() {
                 let name = self.name.clone();
-                let broken = move |error| Error::io(Stage::Dump, name, "cannot read what it writes", error);
+                let broken = move |error| Error::io(Stage::Dump, name, "cannot read the program's output", error);
                 let pipe = Pipe::of(stdout).map_err(broken.clone())?;
                 let chunks = transform(from_bytes(""), broken, move |_, writer| pipe.pour(writer));
                 for await chunk in chunks {
@@ -139,7 +144,7 @@ impl Running {
     }
 }
 
-/// A child's standard output, read on a thread: the runtime would wake for whatever is written to it.
+/// A child's standard output, read on a thread: the runtime would wake for every write to the pipe.
 struct Pipe {
     file: File,
     is_wide: bool,
@@ -152,7 +157,7 @@ impl Pipe {
         Ok(Self { is_wide: widen(&file), file })
     }
 
-    /// Passes on all that is written to it.
+    /// Passes all output to `writer`.
     fn pour(self, writer: &mut StreamWriter) -> io::Result<()> {
         let pool = Pool::default();
         loop {
@@ -165,7 +170,7 @@ impl Pipe {
         }
     }
 
-    /// Makes it what is written next: a whole chunk, unless it is the last; nothing at the end.
+    /// Fills `chunk` with the next output: a whole chunk, unless it is the last; empty at the end.
     fn fill(&self, chunk: &mut Vec<u8>) -> io::Result<()> {
         chunk.clear();
         chunk.reserve_exact(CHUNK_BYTES);
@@ -184,12 +189,13 @@ impl Pipe {
 }
 
 impl Drop for Running {
-    /// Asks the whole group to end, so that `pg_dump` can tell its server; what does not heed is killed.
+    /// Sends SIGTERM to the whole process group, so that `pg_dump` can cancel its query on the
+    /// server. Kills the group after a grace period.
     fn drop(&mut self) {
         let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) else {
-            return; // It has ended and was waited for.
+            return; // The child has ended and was waited for.
         };
-        // A group that has gone needs no signal.
+        // Signalling a group that has ended is harmless.
         kill_process_group(group, Signal::TERM).ok();
         let asked = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
@@ -202,23 +208,24 @@ impl Drop for Running {
     }
 }
 
-/// How long a child may take no byte, and what an error of its feeding is about.
+/// The time that a child may take to accept input, and the context of an error.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience<'a> {
     /// The limit.
     pub limit: Duration,
-    /// Where the child works.
+    /// The stage of the child's work.
     pub stage: Stage,
-    /// What it works on.
+    /// The subject of the child's work.
     pub subject: &'a str,
 }
 
-/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. Without `patience` a child may take its time, and it
-/// is a restore's.
+/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. Without
+/// `patience` the child may take any time, and errors have stage `Restore`.
 ///
-/// A child that has seen enough and closes its pipe ends the feeding, which is no failure: its exit status decides, and the rest of
-/// `stream` is still to be read by whoever cares how it ends. When the stream
-/// fails, its error is returned and the pipe stays open in `stdin`, so that the child never sees a clean end of what was cut.
+/// A child that closes its pipe early ends the feeding without an error: its exit status decides.
+/// The caller then reads the rest of `stream` if its end matters. If the stream fails, its error is
+/// returned and the pipe stays open in `stdin`, so that the child never sees a clean end of a cut
+/// stream.
 pub async fn feed(
     stdin: &mut Option<ChildStdin>,
     stream: &mut ByteStream,
@@ -237,7 +244,7 @@ pub async fn feed(
             Some(Patience { limit, .. }) => match tokio::time::timeout(limit, write).await {
                 Ok(written) => written,
                 Err(_) => {
-                    let message = format!("the program took no byte for {} s", limit.as_secs());
+                    let message = format!("the program read no input for {} s", limit.as_secs());
                     return Err(Error::new(stage, Kind::Failed, subject, message));
                 }
             },
@@ -252,7 +259,7 @@ pub async fn feed(
     Ok(())
 }
 
-/// Writes all of a chunk, seldom and much.
+/// Writes a whole chunk in few large writes.
 async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io::Result<()> {
     while !chunk.is_empty() {
         let written = pipe.write(chunk).await?;
@@ -267,23 +274,24 @@ async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io
     Ok(())
 }
 
-/// Widens a pipe, and tells whether that is allowed: one of the usual size works as well, only more slowly.
+/// Widens a pipe and returns whether the system allowed it. A pipe of the usual size also works,
+/// but more slowly.
 fn widen(pipe: impl AsFd) -> bool {
     fcntl_setpipe_size(pipe, PIPE_BYTES).is_ok_and(|bytes| bytes >= PIPE_BYTES)
 }
 
 impl Ended {
-    /// How it ended, in words: `pg_dump ended with exit status 1`.
+    /// Describes the end of the child: `pg_dump ended with exit status 1`.
     pub fn in_words(&self) -> String {
         use std::os::unix::process::ExitStatusExt;
         match (self.status.code(), self.status.signal()) {
             (Some(code), _) => format!("{} ended with exit status {code}", self.name),
-            (None, Some(signal)) => format!("{} was ended by signal {signal}", self.name),
+            (None, Some(signal)) => format!("{} was killed by signal {signal}", self.name),
             (None, None) => format!("{} ended: {}", self.name, self.status),
         }
     }
 
-    /// The error that it ended badly, its last lines as the cause.
+    /// Returns the error of a child that failed, with its last lines as the cause.
     pub fn error(&self, stage: Stage, kind: Kind, subject: &str) -> Error {
         let error = Error::new(stage, kind, subject, self.in_words());
         if self.words.is_empty() { error } else { error.because(self.words.last_lines()) }
@@ -353,21 +361,21 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
         let mut running = shell("exec <&-; exit 0", Pipes::Input);
-        // More than a pipe takes of somebody who is not there yet.
+        // More bytes than a pipe holds without a reader.
         feed(&mut running.stdin, &mut from_bytes(vec![0; 4 * PIPE_BYTES]), None).await.unwrap();
         assert!(running.wait().await.unwrap().status.success());
     }
 
     #[tokio::test]
     async fn pipes_are_wide_in_both_directions() {
-        // As wide as this user may have them.
+        // The widest size that this user may set.
         let (fresh, _other_end) = io::pipe().unwrap();
         widen(&fresh);
         let widest = fcntl_getpipe_size(&fresh).unwrap();
         let mut running = shell("cat", Pipes::Both);
         let pipe = Pipe::of(running.stdout.take().unwrap()).unwrap();
         assert_eq!(fcntl_getpipe_size(&pipe.file).unwrap(), widest);
-        // It stays open after a stream that fails.
+        // The pipe stays open after a stream that fails.
         let mut cut = failed(Error::new(Stage::Restore, Kind::Failed, "", "cut"));
         feed(&mut running.stdin, &mut cut, None).await.unwrap_err();
         assert_eq!(fcntl_getpipe_size(running.stdin.as_ref().unwrap()).unwrap(), widest);

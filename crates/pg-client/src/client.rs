@@ -1,4 +1,5 @@
-//! A cluster that can be asked, and commands that connect to it as libpq would: `.pgpass`, services and `PG*` variables included.
+//! A cluster that answers queries, and commands that connect to it as libpq does, including
+//! `.pgpass`, services and `PG*` variables.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::conninfo::ConnInfo;
 use crate::session::{Known, Purpose, Session};
 use crate::tool::{self, Tool, Toolbox, Version};
 
-/// How long a question to the server may take.
+/// The time limit of a query.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A cluster to connect to.
@@ -25,21 +26,21 @@ pub struct Client {
     password: Option<SecretString>,
     toolbox: Arc<Toolbox>,
     session: Session,
-    /// The database that the cluster lets sessions work from; clones share it.
+    /// The database that sessions use for maintenance. Clones share it.
     maintenance: Arc<OnceLock<&'static str>>,
 }
 
-/// The database that every cluster has when it is made, and that may be dropped.
+/// The database that every new cluster has, and that may be dropped.
 const POSTGRES: &str = "postgres";
-/// The database that no cluster works without.
+/// The database that every cluster needs.
 const TEMPLATE: &str = "template1";
 
-/// The question whether sessions may connect to the database `postgres`.
+/// The query whether sessions may connect to the database `postgres`.
 const HAS_POSTGRES: &str = "select to_json(exists (select from pg_catalog.pg_database
     where datname = 'postgres' and datallowconn and has_database_privilege(session_user, oid, 'connect')))";
 
 impl Client {
-    /// A client of `cluster`. Connects to nothing yet.
+    /// Creates a client of `cluster`. Does not connect yet.
     pub fn new(cluster: &Cluster) -> Result<Self> {
         let mut conninfo = ConnInfo::parse(&cluster.connection)?;
         let session = Session::of(&mut conninfo);
@@ -48,31 +49,31 @@ impl Client {
         Ok(Self { cluster: cluster.clone(), conninfo, password, toolbox, session, maintenance: Arc::default() })
     }
 
-    /// The same client, whose programs write: their sessions are not read-only by default.
+    /// Returns the same client, whose programs write: their sessions are not read-only by default.
     #[must_use]
     pub fn writing(mut self) -> Self {
         self.session.purpose = Purpose::Write;
         self
     }
 
-    /// The same client, whose programs read and write money in a locale.
+    /// Returns the same client, whose programs read and write money in `locale`.
     pub(crate) fn with_money(&self, locale: &str) -> Self {
         let mut client = self.clone();
         client.session.money = Some(locale.into());
         client
     }
 
-    /// The settings of its sessions.
+    /// Returns the settings of the client's sessions.
     pub(crate) fn session(&self) -> &Session {
         &self.session
     }
 
-    /// The cluster's name in the configuration.
+    /// Returns the cluster's name in the configuration.
     pub fn name(&self) -> &str {
         &self.cluster.name
     }
 
-    /// The same cluster, connected to another database.
+    /// Returns a client of the same cluster that connects to another database.
     #[must_use]
     pub fn to_database(&self, name: &str) -> Self {
         let mut client = self.clone();
@@ -80,43 +81,45 @@ impl Client {
         client
     }
 
-    /// The same cluster, connected to a database other than `name`: `postgres`, or where that is `name` or missing, `template1`.
+    /// Returns a client of the same cluster that connects to a database other than `name`: to
+    /// `postgres`, or to `template1` if `name` is `postgres` or if `postgres` is missing.
     #[must_use]
     pub fn apart_from(&self, name: &str) -> Self {
         let maintenance = self.maintenance.get().copied().unwrap_or(POSTGRES);
         self.to_database(if name == maintenance { TEMPLATE } else { maintenance })
     }
 
-    /// Finds out, by a session of `template1`, which database [`Client::apart_from`] connects to.
+    /// Finds the database that [`Client::apart_from`] connects to, with a session of `template1`.
     pub async fn look_for_maintenance(&self) -> Result<()> {
         let has_postgres: bool = self.to_database(TEMPLATE).ask(HAS_POSTGRES).await?;
         self.maintenance.get_or_init(|| if has_postgres { POSTGRES } else { TEMPLATE });
         Ok(())
     }
 
-    /// The database that the connection string names, if it does.
+    /// Returns the database that the connection string names, if any.
     pub fn database(&self) -> Option<&str> {
         self.conninfo.get("dbname")
     }
 
-    /// Finds a program that can work with a server of this version.
+    /// Finds a program that supports servers of this version.
     pub async fn tool(&self, name: &'static str, server: &Version) -> Result<Tool> {
         self.toolbox.find(name, Some(server)).await
     }
 
-    /// The newest program of this name, for work without a server.
+    /// Finds the newest program of this name, for work without a server.
     pub async fn newest_tool(&self, name: &'static str) -> Result<Tool> {
         self.toolbox.find(name, None).await
     }
 
-    /// A command that connects here. The connection string goes to its argv, the password to its environment alone.
-    /// Its sessions have the settings that a dump relies on, all of them once [`Server::look`](crate::server::Server::look) has seen the server.
+    /// Returns a command that connects to the cluster. The connection string is passed in argv, the
+    /// password only in the environment. The sessions have the settings that a dump relies on, and
+    /// all of them after [`Server::look`](crate::server::Server::look) has queried the server.
     pub fn command(&self, tool: &Tool) -> Command {
         let purpose = self.session.purpose;
         self.command_with(tool, |session, conninfo, command| session.set(conninfo, command, purpose))
     }
 
-    /// A command that connects here, with the options that `set` gives it.
+    /// Returns a command that connects to the cluster, with the options that `set` adds.
     fn command_with(&self, tool: &Tool, set: impl FnOnce(&Session, &mut ConnInfo, &mut Command)) -> Command {
         let mut command = plain_command(tool);
         let mut conninfo = self.conninfo.clone();
@@ -132,8 +135,9 @@ impl Client {
         command
     }
 
-    /// `psql` connected here: no start-up file, and an error ends it with exit status 3. It speaks UTF-8, and names in
-    /// what it runs are found as the database's own settings say.
+    /// Returns a `psql` command that connects to the cluster, reads no start-up file and ends with
+    /// exit status 3 at the first error. Its encoding is UTF-8. Names in its SQL are resolved by
+    /// the database's own settings.
     pub async fn psql(&self) -> Result<Command> {
         if !self.session.is_set_up() {
             self.session.learn(self.ask(&format!("select {}", Known::sql())).await?);
@@ -142,7 +146,7 @@ impl Client {
         self.psql_with(|session, conninfo, command| session.set(conninfo, command, purpose)).await
     }
 
-    /// `psql` connected here, with the options that `set` gives it.
+    /// Returns a `psql` command that connects to the cluster, with the options that `set` adds.
     pub(crate) async fn psql_with(&self, set: impl FnOnce(&Session, &mut ConnInfo, &mut Command)) -> Result<Command> {
         let psql = self.newest_tool("psql").await?;
         let mut client = self.clone();
@@ -155,33 +159,33 @@ impl Client {
         Ok(command)
     }
 
-    /// The answer to a query that returns one JSON value.
+    /// Returns the answer to a query that returns one JSON value.
     pub async fn ask<T: DeserializeOwned>(&self, query: &str) -> Result<T> {
         let answer = self.execute(query).await?;
         serde_json::from_str(&answer).map_err(|error| {
-            Error::new(Stage::Connect, Kind::Failed, self.name(), "the server's answer is not what was asked for")
+            Error::new(Stage::Connect, Kind::Failed, self.name(), "the server's answer has an unexpected form")
                 .because(error)
         })
     }
 
-    /// Runs SQL, and returns what it prints, unaligned and without headings.
+    /// Runs SQL and returns its output, unaligned and without headings.
     pub async fn execute(&self, sql: &str) -> Result<String> {
         let (answer, ended) = self.run(sql).await?;
         if ended.status.success() { Ok(answer) } else { Err(self.refusal(Stage::Connect, self.name(), &ended).await) }
     }
 
-    /// The answer to a query that returns one JSON value; nothing where there is none, for whatever reason.
+    /// Returns the answer to a query that returns one JSON value, or `None` if the query fails.
     pub(crate) async fn try_ask<T: DeserializeOwned>(&self, query: &str) -> Option<T> {
         let (answer, ended) = self.run(query).await.ok()?;
         ended.status.success().then(|| serde_json::from_str(&answer).ok()).flatten()
     }
 
-    /// Runs SQL of our own, and returns what it prints and how psql ended.
+    /// Runs our own SQL and returns its output and the result of psql.
     async fn run(&self, sql: &str) -> Result<(String, Ended)> {
         self.answer(self.psql_to_ask().await?, &[sql]).await
     }
 
-    /// `psql` connected here, for SQL of our own.
+    /// Returns a `psql` command that connects to the cluster, for our own SQL.
     pub(crate) async fn psql_to_ask(&self) -> Result<Command> {
         let ask = |session: &Session, conninfo: &mut ConnInfo, command: &mut Command| {
             session.set(conninfo, command, Purpose::Ask);
@@ -189,7 +193,7 @@ impl Client {
         self.psql_with(ask).await
     }
 
-    /// Runs SQL by way of psql, each statement a transaction, and returns what it prints and how it ended.
+    /// Runs SQL in psql, each statement as a transaction, and returns the output and the result.
     pub(crate) async fn answer(&self, mut psql: Command, statements: &[impl AsRef<str>]) -> Result<(String, Ended)> {
         psql.args(["--no-align", "--tuples-only"]);
         for statement in statements {
@@ -212,15 +216,16 @@ impl Client {
     }
 }
 
-/// A command that connects to nothing: times in UTC, dates as its session has them, messages in the language that errors are read in.
+/// Returns a command that does not connect: times are in UTC, dates as its session has them,
+/// messages in the language in which errors are parsed.
 pub fn plain_command(tool: &Tool) -> Command {
     let mut command = tool::command(&tool.path);
-    // libpq sends the format of dates as a setting of its own, which beats that of `options`.
+    // libpq sends the date format as a separate setting, which overrides the one in `options`.
     command.env("PGTZ", "UTC").env("LC_ALL", "C").env_remove("PGDATESTYLE");
     command
 }
 
-/// Whether libpq takes the database from the environment.
+/// Returns true if libpq takes the database from the environment.
 fn from_environment() -> bool {
     ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some())
 }

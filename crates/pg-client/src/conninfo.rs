@@ -1,7 +1,7 @@
-//! libpq's connection strings, taken apart: keywords (`host=… dbname='my db'`) and URIs (`postgresql://…`).
+//! Parsed libpq connection strings: keywords (`host=… dbname='my db'`) and URIs (`postgresql://…`).
 //!
-//! Source: PostgreSQL's documentation of libpq, "Connection Strings". What is rebuilt from them goes to a child's argv, so the password is
-//! kept apart and passed by environment.
+//! Source: PostgreSQL's documentation of libpq, "Connection Strings". The rebuilt string is passed
+//! in a child's argv, so the password is kept apart and passed in the environment.
 
 use std::fmt;
 use std::path::Path;
@@ -19,11 +19,11 @@ pub struct ConnInfo {
 /// The settings that are secret and that libpq reads from no environment variable.
 const SECRET_KEYWORDS: [&str; 2] = ["sslpassword", "oauth_client_secret"];
 
-/// The settings that name files of secrets, for which a credential of the service manager may stand.
+/// The settings that name secret files, and that accept a credential of the service manager.
 const FILE_KEYWORDS: [&str; 4] = ["passfile", "sslcert", "sslkey", "sslrootcert"];
 
 impl ConnInfo {
-    /// Takes a connection string apart. Errors never quote it, since it may hold a secret.
+    /// Parses a connection string. Errors never quote the string, since it may contain a secret.
     pub fn parse(text: &SecretString) -> Result<Self> {
         let text = text.expose_secret().trim();
         let pairs = match text.split_once("://") {
@@ -33,7 +33,7 @@ impl ConnInfo {
         let mut all = Self::default();
         for (keyword, value) in pairs.map_err(unreadable)? {
             if SECRET_KEYWORDS.contains(&keyword.as_str()) {
-                let message = format!("\"{keyword}\" in a connection string would reach a command line");
+                let message = format!("\"{keyword}\" in a connection string would be visible on a command line");
                 return Err(Error::new(Stage::Config, Kind::Usage, "connection", message)
                     .hint("put it into a service file (pg_service.conf) and write connection = \"service=NAME\""));
             }
@@ -49,12 +49,12 @@ impl ConnInfo {
         Ok(all)
     }
 
-    /// The value of a keyword, if it is set.
+    /// Returns the value of a keyword, if it is set.
     pub fn get(&self, keyword: &str) -> Option<&str> {
         self.keywords.iter().find(|(name, _)| name == keyword).map(|(_, value)| value.as_str())
     }
 
-    /// Sets a keyword; the last setting holds, as in libpq.
+    /// Sets a keyword. The last setting takes effect, as in libpq.
     pub fn set(&mut self, keyword: &str, value: &str) {
         self.keywords.retain(|(name, _)| name != keyword);
         self.keywords.push((keyword.to_owned(), value.to_owned()));
@@ -65,13 +65,13 @@ impl ConnInfo {
         self.keywords.retain(|(name, _)| name != keyword);
     }
 
-    /// The password, if the string held one.
+    /// Returns the password, if the string contained one.
     pub fn password(&self) -> Option<&SecretString> {
         self.password.as_ref()
     }
 }
 
-/// The string for a child's argv: keywords, quoted, without the password.
+/// Writes the string for a child's argv: keywords, quoted, without the password.
 impl fmt::Display for ConnInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (keyword, value)) in self.keywords.iter().enumerate() {
@@ -90,7 +90,8 @@ fn unreadable(what: &str) -> Error {
 
 type Pairs = Result<Vec<(String, String)>, &'static str>;
 
-/// `keyword = value` pairs; a value may be quoted, and a backslash takes the next character as it is.
+/// Parses `keyword = value` pairs. A value may be quoted, and a backslash escapes the next
+/// character.
 fn keywords(text: &str) -> Pairs {
     let mut pairs = Vec::new();
     let mut rest = text.trim_start();
@@ -107,14 +108,14 @@ fn keywords(text: &str) -> Pairs {
     Ok(pairs)
 }
 
-/// One value and what follows it.
+/// Parses one value and returns the rest of the text.
 fn value(text: &str) -> Result<(String, &str), &'static str> {
     let quoted = text.starts_with('\'');
     let mut chars = text.char_indices().skip(usize::from(quoted));
     let mut value = String::new();
     while let Some((place, char)) = chars.next() {
         match char {
-            '\\' => value.push(chars.next().ok_or("a backslash stands at the end")?.1),
+            '\\' => value.push(chars.next().ok_or("a backslash at the end escapes no character")?.1),
             '\'' if quoted => return Ok((value, &text[place + 1..])),
             _ if !quoted && char.is_whitespace() => return Ok((value, &text[place..])),
             _ => value.push(char),
@@ -123,7 +124,8 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
     if quoted { Err("a quoted value does not end") } else { Ok((value, "")) }
 }
 
-/// What follows `postgresql://`: `[user[:password]@][host[:port][,…]][/database][?keyword=value[&…]]`.
+/// Parses the text after `postgresql://`:
+/// `[user[:password]@][host[:port][,…]][/database][?keyword=value[&…]]`.
 fn uri(text: &str) -> Pairs {
     let (text, query) = text.split_once('?').unwrap_or((text, ""));
     let (authority, database) = text.split_once('/').unwrap_or((text, ""));
@@ -132,7 +134,7 @@ fn uri(text: &str) -> Pairs {
 
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in hosts.split(',') {
-        // An IPv6 address stands in brackets, since it has colons of its own.
+        // An IPv6 address is in brackets, since it contains colons.
         let (name, port) = match host.strip_prefix('[') {
             Some(rest) => {
                 let (name, port) = rest.split_once(']').ok_or("an IPv6 address does not end with \"]\"")?;
@@ -162,7 +164,7 @@ fn uri(text: &str) -> Pairs {
     Ok(pairs)
 }
 
-/// Undoes percent-encoding.
+/// Decodes percent-encoding.
 fn decode(text: &str) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -228,7 +230,7 @@ mod tests {
             parse("passfile=/etc/pgpass sslrootcert=system").to_string(),
             "passfile='/etc/pgpass' sslrootcert='system'"
         );
-        // No test is started by a service manager that hands over credentials.
+        // Tests run without a service manager that passes credentials.
         let error = ConnInfo::parse(&"passfile=credential:pgpass".to_owned().into()).unwrap_err();
         assert!(error.remedy().unwrap().contains("LoadCredential=pgpass:"), "{error:?}");
     }

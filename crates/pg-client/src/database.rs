@@ -1,10 +1,10 @@
-//! The statement that makes a database as another one was.
+//! The statement that creates a database with the properties of another.
 
 use longshore_core::manifest::DatabaseFacts;
 
 use crate::server::{identifier, literal};
 
-/// Returns the statement that makes a database, with the encoding and locale that are recorded of another one.
+/// Returns the statement that creates a database with the recorded encoding and locale of another.
 pub fn create(database: &str, facts: Option<&DatabaseFacts>) -> String {
     let mut statement = format!("create database {} template template0", identifier(database));
     if let Some(facts) = facts {

@@ -1,14 +1,16 @@
-//! Why a connection was refused. libpq passes on only the server's sentence, in the server's language; a second connection, in the protocol
-//! itself, gets the code and the function of the server that refused.
+//! The cause of a refused connection. libpq reports only the server's message, in the server's
+//! language. A second connection, made by this process, receives the SQLSTATE and the server
+//! function that refused.
 //!
-//! It is made only after a program of PostgreSQL's has failed, with the same settings, and never where it cannot follow libpq.
+//! The second connection uses the same settings and is made only after a PostgreSQL program has
+//! failed, and never where it cannot follow libpq.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
 //! | `route.rs` | the settings that libpq would use |
 //! | `passfile.rs` | `.pgpass` |
-//! | `tls.rs` | TLS as libpq uses it by default: without looking at the certificate |
-//! | `advice.rs` | the kind of each refusal, and the way out |
+//! | `tls.rs` | TLS as libpq uses it by default: without verifying the certificate |
+//! | `advice.rs` | the error kind and the hint for each refusal |
 
 mod advice;
 mod passfile;
@@ -27,41 +29,42 @@ use tokio_postgres::config::Config;
 pub(crate) use self::advice::Advice;
 use self::route::{Host, Route};
 
-/// How long the second connection may take: whatever answers does so soon.
+/// The time limit of the second connection. A host that answers at all answers soon.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a connection was refused.
+/// The reason for a refused connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// By the server.
+    /// A refusal by the server.
     Server {
-        /// Its code.
+        /// The SQLSTATE.
         sqlstate: SqlState,
-        /// The function that refused, which tells refusals with one code apart.
+        /// The server function that refused, which distinguishes refusals with the same code.
         routine: String,
-        /// Whether by a socket of this machine.
+        /// True if the connection used a socket of this machine.
         is_local: bool,
     },
     /// The host has no address.
     UnknownHost,
-    /// No server listens there.
+    /// No server listens on the port.
     NotListening,
-    /// The socket or its folder may not be used.
+    /// Access to the socket or its directory is denied.
     SocketDenied,
     /// The host does not answer.
     Silent,
-    /// The server wants a password, and there is none.
+    /// The server requires a password, and no password is set.
     NoPassword,
 }
 
-/// Connects as a command would, and tells why that is refused. Nothing where it is not, or where this connection cannot follow libpq.
+/// Connects as the command would, and returns the reason for a refusal. Returns `None` if the
+/// connection succeeds, or if the second connection cannot follow libpq.
 pub(crate) async fn diagnose(command: &Command) -> Option<Refusal> {
     let route = Route::of(command)?;
     let mut last = None;
     for host in &route.hosts {
         match tokio::time::timeout(PATIENCE, knock(&route, host)).await.unwrap_or(Err(Some(Refusal::Silent))) {
             Ok(()) => return None,
-            // A server that refuses tells more than a host without one.
+            // A server's refusal is more specific than a host without a server.
             Err(Some(refusal @ (Refusal::Server { .. } | Refusal::NoPassword))) => return Some(refusal),
             Err(refusal) => last = refusal,
         }
@@ -69,7 +72,7 @@ pub(crate) async fn diagnose(command: &Command) -> Option<Refusal> {
     last
 }
 
-/// Tries one host. An error without a refusal is one that tells nothing.
+/// Tries one host. `Err(None)` is an error that allows no conclusion.
 async fn knock(route: &Route, host: &Host) -> Result<(), Option<Refusal>> {
     let mut config = Config::new();
     config.user(&route.user).dbname(&route.database).application_name("longshore").connect_timeout(PATIENCE);
@@ -99,7 +102,7 @@ async fn knock(route: &Route, host: &Host) -> Result<(), Option<Refusal>> {
     }
 }
 
-/// What an error of the second connection tells.
+/// Returns the refusal that an error of the second connection shows.
 fn refusal(error: &tokio_postgres::Error, is_local: bool, has_password: bool) -> Option<Refusal> {
     if let Some(server) = error.as_db_error() {
         let sqlstate = SqlState::parse(server.code().code())?;
@@ -114,7 +117,8 @@ fn refusal(error: &tokio_postgres::Error, is_local: bool, has_password: bool) ->
             Some(Refusal::Silent)
         }
         Some(_) => None,
-        // All that the crate itself refuses where its settings are complete is to log in without a password.
+        // With complete settings, the only refusal of the crate itself is a login without a
+        // password.
         None => (!has_password).then_some(Refusal::NoPassword),
     }
 }

@@ -1,4 +1,4 @@
-//! pg_dump's directory format as one tar stream, and back into a folder that `pg_restore` reads.
+//! pg_dump's directory format as one tar stream, and the reverse: a folder that `pg_restore` reads.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -10,37 +10,39 @@ use longshore_core::{Error, Kind, Result, Stage};
 use tar::EntryType;
 pub use tempfile::TempDir;
 
-/// A private folder below `scratch`, gone when it is dropped.
+/// Creates a private folder below `scratch`. Dropping the result removes the folder.
 pub fn private_folder(scratch: Option<&Path>, stage: Stage) -> Result<TempDir> {
     let Some(scratch) = scratch else {
-        return Err(Error::new(stage, Kind::Usage, "scratch", "this format is no stream, and needs a place for its files")
-            .hint("name a folder for plaintext, best one in memory such as /dev/shm: scratch_dir in the job, --scratch-dir on the command line"));
+        return Err(Error::new(stage, Kind::Usage, "scratch", "this format is not a stream and needs a folder for its files")
+            .hint("set a folder for plaintext, preferably in memory such as /dev/shm: scratch_dir in the job, --scratch-dir on the command line"));
     };
     tempfile::Builder::new()
         .prefix("longshore-")
         .tempdir_in(scratch)
-        .map_err(|error| Error::io(stage, scratch.display().to_string(), "cannot make a private folder in it", error))
+        .map_err(|error| Error::io(stage, scratch.display().to_string(), "cannot create a private folder in it", error))
 }
 
-/// The files of `folder`/dump as a tar stream, `toc.dat` first. Each is removed once it has passed; the folder goes with the stream.
+/// Packs the files of `folder`/dump into a tar stream, `toc.dat` first. Removes each file after
+/// reading it, and the folder at the end of the stream.
 pub fn pack(folder: TempDir) -> ByteStream {
     let place = folder.path().display().to_string();
-    let wrap = move |error| Error::io(Stage::Dump, place, "cannot pack what pg_dump wrote", error);
+    let wrap = move |error| Error::io(Stage::Dump, place, "cannot pack the files that pg_dump wrote", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| {
         write(&folder.path().join("dump"), writer, |file| fs::remove_file(file))?;
         folder.close()
     })
 }
 
-/// The files of a directory dump as a tar stream, as [`pack`] makes it; the directory stays as it is. What is no file is in the stream by
-/// its name alone: no folder in it is entered, no link is followed, and no fifo is waited for.
+/// Packs the files of a directory dump into a tar stream as [`pack`] does, and leaves the directory
+/// unchanged. Entries other than regular files are in the stream by name only: folders are not
+/// entered, links not followed, and fifos not opened.
 pub fn read(dump: &Path) -> ByteStream {
     let (dump, place) = (dump.to_owned(), dump.display().to_string());
     let wrap = move |error| Error::io(Stage::Verify, place, "cannot read the directory dump", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| write(&dump, writer, |_| Ok(())))
 }
 
-/// Writes a folder as a tar, `toc.dat` first; each file is handed to `done` once it was read.
+/// Writes a folder as a tar, `toc.dat` first. Calls `done` with each file after reading it.
 fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(dump)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(|entry| (entry.file_name() != "toc.dat", entry.file_name()));
@@ -55,7 +57,7 @@ fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::R
             let kind = match kind {
                 kind if kind.is_dir() => EntryType::Directory,
                 kind if kind.is_symlink() => EntryType::Symlink,
-                // A tar has no sockets, and nobody asks which it was.
+                // A tar has no entry type for sockets, and readers treat all special files alike.
                 _ => EntryType::Fifo,
             };
             let mut header = tar::Header::new_gnu();
@@ -67,8 +69,9 @@ fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::R
     tar.finish()
 }
 
-/// Unpacks a tar stream that [`pack`] made into `folder`/dump: the files at its top, which are all that a restore looks at. A path that
-/// leads elsewhere is refused, for a tar can name any.
+/// Unpacks a tar stream that [`pack`] made into `folder`/dump. Only files at the top level are
+/// unpacked, since a restore reads no others. Fails if a path leaves the folder, since a tar can
+/// contain any path.
 pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &str) -> Result<()> {
     let place = folder.join("dump");
     let label = subject.to_owned();
@@ -87,13 +90,13 @@ pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &
                 io::copy(&mut entry, &mut file)?;
             }
         }
-        // What follows the last file must be read, so that the stream's own end is seen.
+        // The bytes after the last file must be read to reach the end of the stream.
         io::copy(reader, &mut io::sink()).map(drop)
     });
     stream::drain(done).await
 }
 
-/// A path in a tar, if it stays inside of the folder that the tar is unpacked to.
+/// Returns a path in a tar, or fails if the path leaves the folder that the tar is unpacked to.
 fn inside(path: &Path) -> io::Result<PathBuf> {
     let mut inside = PathBuf::new();
     for part in path.components() {
@@ -101,7 +104,7 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
             Component::Normal(part) => inside.push(part),
             Component::CurDir => {}
             _ => {
-                let message = format!("holds \"{}\", which pg_dump does not write", path.display());
+                let message = format!("contains \"{}\", which pg_dump does not write", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }
@@ -133,7 +136,7 @@ mod tests {
         assert!(!gone.exists());
     }
 
-    /// The kinds and the names in a tar stream.
+    /// Returns the types and names of the entries in a tar stream.
     async fn members(stream: ByteStream) -> Vec<(EntryType, String)> {
         let bytes = stream::collect(stream, 1 << 20, Stage::Dump, "").await.unwrap();
         let mut tar = tar::Archive::new(&bytes[..]);
@@ -163,13 +166,13 @@ mod tests {
         ];
         assert_eq!(members(read(&dump)).await, expected);
 
-        // A restore from such a tar has the files, and nothing else.
+        // A restore from such a tar unpacks only the regular files.
         let target = tempfile::tempdir().unwrap();
         unpack(read(&dump), target.path(), Stage::Restore, "appdb").await.unwrap();
         assert_eq!(fs::read_dir(target.path().join("dump")).unwrap().count(), 3);
     }
 
-    /// A tar stream of folders and empty files, whose names no program that makes tars would let through.
+    /// Makes a tar stream of folders and empty files, with names that tar programs would reject.
     fn tar_of(names: &[&str]) -> ByteStream {
         let mut tar = tar::Builder::new(Vec::new());
         for name in names {

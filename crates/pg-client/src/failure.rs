@@ -1,8 +1,9 @@
-//! What follows from a failed command: the error's kind, by which callers decide, and the way out.
+//! The error of a failed command: its kind, by which callers decide, and its hint.
 //!
-//! No sentence decides, since each server speaks its own language. SQL of our own runs in psql, which prints the server's SQLSTATE: see
-//! [`report`](crate::report). A connection that was refused is diagnosed by another one, and of a program that only gives text the server is
-//! asked afterwards what stood in its way.
+//! No decision depends on the text of a message, since servers use many languages. Our own SQL runs
+//! in psql, which prints the server's SQLSTATE: see [`report`](crate::report). A refused connection
+//! is diagnosed with a second connection. If a program prints only text, the server is queried
+//! afterwards for the cause.
 
 use longshore_core::{Error, Kind, SqlState, Stage};
 
@@ -13,7 +14,7 @@ use crate::obstacle;
 use crate::report::Report;
 
 impl Client {
-    /// The error of a psql that connected here, ran SQL and failed.
+    /// Returns the error of a psql that connected to this cluster, ran SQL and failed.
     pub async fn refusal(&self, stage: Stage, subject: &str, ended: &Ended) -> Error {
         match ended.words.report() {
             Some(report) => self.bounded(refused(stage, subject, ended, report)),
@@ -21,10 +22,10 @@ impl Client {
         }
     }
 
-    /// The error of a program that connected here and failed, such as pg_dump.
+    /// Returns the error of a program that connected to this cluster and failed, such as pg_dump.
     pub async fn failure(&self, stage: Stage, subject: &str, ended: &Ended) -> Error {
         if ended.status.code().is_none() {
-            // It was killed, and the server has no part in that.
+            // The program was killed, so the server is not the cause.
             return ended.error(stage, Kind::Failed, subject);
         }
         if let Some(refusal) = self.diagnose().await {
@@ -41,7 +42,8 @@ impl Client {
         }
     }
 
-    /// The same error, with a hint where options of the user may be the reason and nothing else is known.
+    /// Adds a hint to the error if timeouts in the user's options may be the cause and no other
+    /// cause is known.
     fn bounded(&self, error: Error) -> Error {
         match error.remedy() {
             None if self.session().is_bounded_by_user() => error.hint(BOUNDED),
@@ -49,17 +51,17 @@ impl Client {
         }
     }
 
-    /// Why a connection is refused now, if it is.
+    /// Returns the reason why the server refuses a connection now, if it does.
     async fn diagnose(&self) -> Option<Refusal> {
-        // Any program would do: only its settings are looked at.
+        // Any program serves: only its connection settings are read.
         let psql = self.psql_to_ask().await.ok()?;
         diagnose(psql.as_std()).await
     }
 }
 
-/// The way out where a timeout of the user may have ended a session.
+/// The hint if a timeout in the user's options may have ended a session.
 const BOUNDED: &str =
-    "if a timeout ended it: take that out of `options` of the connection string, the service file or PGOPTIONS";
+    "if a timeout caused this, remove it from `options` in the connection string, the service file or PGOPTIONS";
 
 fn with_hint(error: Error, hint: Option<&str>) -> Error {
     match hint {
@@ -68,14 +70,14 @@ fn with_hint(error: Error, hint: Option<&str>) -> Error {
     }
 }
 
-/// The error that a server reported.
+/// Returns the error that a server reported.
 fn refused(stage: Stage, subject: &str, ended: &Ended, report: &Report) -> Error {
     let kind = kind(report.sqlstate);
     let error = Error::new(stage, kind, subject, ended.in_words()).because(report.message.clone());
     with_hint(error.code(report.sqlstate), hint(report, stage))
 }
 
-/// What a caller may decide by.
+/// Returns the error kind of an SQLSTATE.
 pub(crate) fn kind(sqlstate: SqlState) -> Kind {
     match (sqlstate, sqlstate.class()) {
         (SqlState::INSUFFICIENT_PRIVILEGE, _) | (_, "28" | "0L" | "0P") => Kind::Denied,
@@ -87,24 +89,24 @@ pub(crate) fn kind(sqlstate: SqlState) -> Kind {
     }
 }
 
-/// The way out, where the code alone tells it.
+/// Returns the hint, if the SQLSTATE suffices to choose one.
 fn hint(report: &Report, stage: Stage) -> Option<&'static str> {
     Some(match report.sqlstate {
         SqlState::LOCK_NOT_AVAILABLE => {
-            "another session holds a lock for longer than lock_timeout: run at another time, or raise it"
+            "another session holds a lock for longer than lock_timeout: run at another time, or raise lock_timeout"
         }
-        SqlState::DISK_FULL => "make room where the server keeps its data",
+        SqlState::DISK_FULL => "free disk space on the file system of the server's data directory",
         SqlState::OUT_OF_MEMORY if report.routine.as_deref().is_some_and(is_of_locks) => {
             "raise max_locks_per_transaction on the server"
         }
         SqlState::INSUFFICIENT_PRIVILEGE if stage == Stage::Restore => {
-            "restore as a superuser, or as a role that may act for the owners of what the backup holds"
+            "restore as a superuser, or as a member of the roles that own the objects in the backup"
         }
         _ => return None,
     })
 }
 
-/// Whether a function of the server's is one of its lock manager.
+/// Returns true if a function of the server belongs to its lock manager.
 fn is_of_locks(routine: &str) -> bool {
     routine.contains("Lock") || routine.contains("ShmemInit")
 }

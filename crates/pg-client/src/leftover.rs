@@ -1,7 +1,7 @@
 //! Databases that a killed restore left on a server, found by their comments and their names.
 //!
-//! A restore comments a database that it makes until the database is whole, and gives the database that it
-//! replaces a name that ends with `_before_` and the time of the backup.
+//! A restore sets a comment on the database that it creates, until the database is complete. The
+//! replaced database is renamed: the new name ends with `_before_` and the time of the backup.
 
 use longshore_core::Result;
 use longshore_core::check::Finding;
@@ -12,18 +12,18 @@ use serde::Deserialize;
 use crate::client::Client;
 use crate::server::identifier;
 
-/// The beginning of the comment of a database that a restore fills.
+/// The beginning of the comment on a database during a restore.
 const MARK: &str = "longshore: a restore is under way here";
 /// The part of a name between the name of a database and the time of the backup that replaces it.
 const BEFORE: &str = "_before_";
-/// The bytes of a time in a name, such as `2026-06-07_091500`.
+/// The length of a time in a name, such as `2026-06-07_091500`.
 const TIME_BYTES: usize = 17;
-/// The most bytes of a name in PostgreSQL.
+/// The maximum length of a name in PostgreSQL, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
-/// Returns the comment of a database while the restore called `restore` fills it.
+/// Returns the comment on a database during the restore called `restore`.
 pub fn mark(restore: &str) -> String {
-    format!("{MARK} ({restore}); if none is, it was killed, and this holds part of a backup")
+    format!("{MARK} ({restore}); if no restore is running, it was killed, and this database holds part of a backup")
 }
 
 /// Returns the name under which a database is kept until the backup of `time` has replaced it.
@@ -39,25 +39,26 @@ pub fn name_before(database: &str, time: &str) -> String {
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Database {
     name: String,
-    /// True if its comment says that a restore fills it.
+    /// True if the database's comment marks a restore under way.
     is_marked: bool,
-    /// True if a session of ours is in it.
+    /// True if another session of Longshore uses the database.
     is_in_use: bool,
 }
 
-/// The part of a restore that a leftover database is.
+/// The role of a leftover database in the restore that was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// Holds part of a backup, and takes the place of the database of the second name, if there was one.
+    /// The database holds part of a backup. It replaces the database of the given name, if any.
     Filled(Option<String>),
-    /// Was there before, under this name if all of it is known. The flag tells whether another has taken that name.
+    /// The database existed before the restore, under the given name if the whole name is known.
+    /// The flag is true if another database has that name now.
     Before(Option<String>, bool),
 }
 
 /// A database that a killed restore left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// Its name.
+    /// The database's name.
     pub name: String,
     part: Part,
 }
@@ -84,10 +85,10 @@ fn leftovers(databases: &[Database]) -> Vec<Leftover> {
             let before = databases.iter().find(before).map(|before| before.name.clone());
             found.push(Leftover { name, part: Part::Filled(before) });
         } else if let Some(begins) = replaced_by(&name) {
-            // A longer name was cut, at most a character short of the limit.
+            // A longer name was truncated, at most one character short of the limit.
             let original = (name.len() + char::MAX.len_utf8() <= MAX_NAME_BYTES).then(|| begins.to_owned());
             match find(begins) {
-                // Its restore goes on, or is found by the mark.
+                // The restore is running, or the mark identifies the new database.
                 Some(new) if new.is_marked || new.is_in_use => {}
                 new => found.push(Leftover { part: Part::Before(original, new.is_some()), name: name.clone() }),
             }
@@ -96,20 +97,20 @@ fn leftovers(databases: &[Database]) -> Vec<Leftover> {
     found
 }
 
-/// Returns the beginning of the name of a database that was replaced.
+/// Returns the beginning of the name of a replaced database.
 fn replaced_by(name: &str) -> Option<&str> {
     let (begins, time) = name.rsplit_once(BEFORE)?;
     (Stamp::parse(time).is_some() && !begins.is_empty()).then_some(begins)
 }
 
 impl Leftover {
-    /// Tells whether it is the database of this name, or was before.
+    /// Returns true if the database has this name, or had it before the restore.
     pub fn is_of(&self, database: &str) -> bool {
         let was = matches!(&self.part, Part::Before(Some(original), _) if original == database);
         was || self.name == database
     }
 
-    /// Returns what the database is, without its name.
+    /// Returns the description of the database, without its name.
     pub fn what(&self) -> String {
         match &self.part {
             Part::Filled(None) => "holds part of a backup: a restore into it was killed".to_owned(),
@@ -121,12 +122,12 @@ impl Leftover {
                 let original = original
                     .as_deref()
                     .map_or("another database".to_owned(), |name| format!("database \"{}\"", printable(name)));
-                format!("is what {original} was before a restore that was killed")
+                format!("is {original} as it was before a restore that was killed")
             }
         }
     }
 
-    /// Returns the way to mend it, with the statements.
+    /// Returns the remedy, with its SQL statements.
     pub fn remedy(&self) -> String {
         let name = printable(&identifier(&self.name));
         match &self.part {
@@ -140,19 +141,22 @@ impl Leftover {
                 format!("put it back: alter database {name} rename to {}", printable(&identifier(original)))
             }
             Part::Before(None, false) => format!("put it back: alter database {name} rename to …"),
-            // The newer one may be whole, or hold nothing yet: its mark comes after it and goes before the older one.
+            // The newer database may be complete or still empty: the mark is set after the database
+            // is created, and removed before the older database is dropped.
             Part::Before(Some(original), true) => {
                 let original = printable(&identifier(original));
                 format!(
-                    "look at both, and put the older one back: drop database {original} with (force); \
-                     alter database {name} rename to {original}; or, if the newer one is whole, drop the older one"
+                    "compare both, and put the older one back: drop database {original} with (force); \
+                     alter database {name} rename to {original}; or, if the newer one is complete, drop the older one"
                 )
             }
-            Part::Before(None, true) => format!("look at both, and drop the newer one if it is not whole, or {name}"),
+            Part::Before(None, true) => {
+                format!("compare both, and drop the newer one if it is incomplete, or else {name}")
+            }
         }
     }
 
-    /// Returns it as a finding about `subject`.
+    /// Returns the leftover as a finding about `subject`.
     pub fn finding(&self, subject: &str) -> Finding {
         Finding::warning(subject, format!("database \"{}\" {}", printable(&self.name), self.what()), self.remedy())
     }
@@ -183,8 +187,8 @@ mod tests {
         let gone = found(&[(OLD, false, false)]);
         assert!(gone[0].ends_with(&format!("alter database \"{OLD}\" rename to \"app\"")), "{gone:?}");
         let whole = found(&[("app", false, false), (OLD, false, false)]);
-        // The newer one may not be whole: no remedy drops the older one at once.
-        assert!(whole[0].contains(&mends) && whole[0].ends_with("is whole, drop the older one"), "{whole:?}");
+        // The newer database may be incomplete, so no remedy drops the older one unconditionally.
+        assert!(whole[0].contains(&mends) && whole[0].ends_with("is complete, drop the older one"), "{whole:?}");
         let part = found(&[("app", true, false)]);
         assert!(part[0].ends_with("drop database \"app\" with (force)"), "{part:?}");
     }

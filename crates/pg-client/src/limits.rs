@@ -1,4 +1,5 @@
-//! The connections that a server grants our role: limits of the role and the server, and how much of each is taken.
+//! The connections that a server grants our role: the limits of the role and of the server, and the
+//! connections in use.
 
 use longshore_core::Result;
 use longshore_core::survey::Connections;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use crate::client::Client;
 use crate::server::identifier;
 
-/// The limits of the role that connects, and the connections that there are.
+/// The limits of the connecting role, and the open connections.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Limits {
     role: String,
@@ -18,8 +19,8 @@ pub struct Limits {
     sessions: i64,
 }
 
-// A session of ours that asked a question just now may still be ending, and is not counted. Of other roles' sessions only the
-// ids can be seen.
+// Our session of a moment ago may still be ending, so it is not counted. Of other roles' sessions
+// only the ids are visible.
 const LIMITS: &str = "with role as (select * from pg_catalog.pg_roles where rolname = session_user),
     session as (select usesysid, usesysid = (select oid from role)
             and backend_start > clock_timestamp() - interval '2 seconds' as is_question
@@ -37,12 +38,13 @@ const LIMITS: &str = "with role as (select * from pg_catalog.pg_roles where roln
     'sessions', (select count(*) from session where is_question is not true))";
 
 impl Limits {
-    /// Asks the server.
+    /// Queries the server.
     pub async fn look(client: &Client) -> Result<Self> {
         client.ask(LIMITS).await
     }
 
-    /// Returns the connections that the tighter limit leaves, for copies that hold `each` of them at once.
+    /// Returns the number of connections that the tighter limit leaves, for copies that use `each`
+    /// of them at once.
     pub fn connections(&self, each: u32) -> Connections {
         let left = |limit: i64, taken: i64| u32::try_from((limit - taken).max(0)).unwrap_or(u32::MAX);
         let of_server = Connections {

@@ -1,5 +1,6 @@
-//! What stood in the way of a program that gives text alone, such as pg_dump: the server is asked afterwards. Its text is only searched for
-//! the names of tables and the numbers of large objects, which are the same in every language.
+//! The cause of a failure in a program that prints only text, such as pg_dump. The server is
+//! queried afterwards. The text is searched only for names of tables and numbers of large objects,
+//! which are the same in every language.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 
 use crate::client::Client;
 
-/// What the server tells of the database that was worked on.
+/// Facts about the database of the failed program, from the server.
 #[derive(Debug, Default, Deserialize)]
 struct Obstacles {
     /// Tables whose rows a policy may hide from the role.
@@ -19,16 +20,16 @@ struct Obstacles {
     large_objects: Vec<String>,
     /// Tables that another session has locked, even for reading.
     locked: Vec<String>,
-    /// How many tables there are, and how many locks the server has room for.
+    /// The number of tables, and the number of locks that the server has room for.
     tables: u64,
     locks: u64,
-    /// Whether the server is a standby, where replay has cancelled something.
+    /// True if the server is a standby whose replay has cancelled queries.
     cancelled_by_replay: bool,
-    /// Whether the role may do everything.
+    /// True if the role is a superuser.
     superuser: bool,
 }
 
-/// The query; `{numbers}` are those that the text holds.
+/// The query. `{numbers}` is replaced with the numbers in the program's text.
 const QUERY: &str = "with tables as (
     select c.oid, relname, relkind, relnamespace from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace
     where relkind in ('r', 'p', 'S') and nspname !~ '^pg_' and nspname <> 'information_schema'
@@ -53,15 +54,16 @@ select json_build_object(
         and confl_snapshot + confl_lock + confl_bufferpin + confl_deadlock + confl_tablespace > 0),
     'superuser', current_setting('is_superuser') = 'on')";
 
-/// The way out for a role that may not give away what it has made.
+/// The hint for a role that cannot give away the objects that it creates.
 const NO_OWNER: &str = "restore as a role that may act for the owners, or leave them out: --no-owner --no-privileges";
 
-/// Finds what stood in the way, as far as the server can tell. `said` is the program's text.
+/// Finds the cause, as far as the server shows it. `said` is the program's text.
 pub(crate) async fn find(client: &Client, stage: Stage, said: &str) -> Option<(Kind, String)> {
     let is_number = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let numbers: Vec<&str> = words(said).into_iter().filter(is_number).collect();
     let query = QUERY.replace("{numbers}", &format!("{{{}}}", numbers.join(",")));
-    // Boxed, since a question that fails is looked into in its turn, and ends there: what it connects with is known to work.
+    // Boxed because the error of a failing query is diagnosed in turn. The recursion ends there,
+    // since the connection is known to work.
     let obstacles: Obstacles = Box::pin(client.try_ask(&query)).await?;
     decide(&obstacles, stage, said)
 }
@@ -70,12 +72,12 @@ fn is_of_word(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
 }
 
-/// The words of a text.
+/// Returns the words of a text.
 fn words(text: &str) -> BTreeSet<&str> {
     text.split(|char: char| !is_of_word(char)).collect()
 }
 
-/// The first obstacle that the program's text names.
+/// Returns the first obstacle that the program's text names.
 fn decide(obstacles: &Obstacles, stage: Stage, said: &str) -> Option<(Kind, String)> {
     let words = words(said);
     let is_word = |name: &str| name.chars().all(is_of_word);
@@ -86,7 +88,7 @@ fn decide(obstacles: &Obstacles, stage: Stage, said: &str) -> Option<(Kind, Stri
         return (!obstacles.superuser).then(|| (Kind::Failed, NO_OWNER.to_owned()));
     }
     if let Some(table) = named(&obstacles.hidden) {
-        let hint = format!("dump as a role with BYPASSRLS: policies hide rows of table {table} from this one");
+        let hint = format!("dump as a role with BYPASSRLS: policies hide rows of table {table} from this role");
         return Some((Kind::Denied, hint));
     }
     if let Some(table) = named(&obstacles.locked) {
@@ -97,12 +99,12 @@ fn decide(obstacles: &Obstacles, stage: Stage, said: &str) -> Option<(Kind, Stri
     }
     if let Some(table) = named(&obstacles.unreadable) {
         let hint =
-            format!("let the role read {table}: grant pg_read_all_data, or select on it and usage on its schema");
+            format!("allow the role to read {table}: grant pg_read_all_data, or select on it and usage on its schema");
         return Some((Kind::Denied, hint));
     }
     if let Some(number) = obstacles.large_objects.first() {
         let hint = format!(
-            "let the role read large object {number} and those like it (grant select on large object …), or dump as their owner or a \
+            "allow the role to read large object {number} and similar ones (grant select on large object …), or dump as their owner or a \
              superuser"
         );
         return Some((Kind::Denied, hint));
@@ -133,7 +135,7 @@ mod tests {
             ..Obstacles::default()
         };
         let hint = |said| decide(&obstacles, Stage::Dump, said).unwrap().1;
-        assert!(hint("FEHLER: keine Berechtigung für Tabelle secret").contains("let the role read secret"));
+        assert!(hint("FEHLER: keine Berechtigung für Tabelle secret").contains("allow the role to read secret"));
         assert!(hint("FEHLER: keine Berechtigung für Large Object 77").contains("large object 77"));
         let nothing = Obstacles { locks: 10, ..Obstacles::default() };
         assert_eq!(decide(&nothing, Stage::Dump, "secret 77"), None);

@@ -1,19 +1,19 @@
 //! Connection poolers, and the proof that a connection passes none.
 //!
-//! A pooler hands sessions of the server from one client to another: settings of a startup packet or
-//! of a `SET` get lost, or stay for the next client, and a dump then lacks rows and does not fail.
-//! Poolers are recognized by what they do, not by name:
+//! A pooler hands server sessions from one client to another. Settings of a startup packet or of a
+//! `SET` are lost or remain for the next client, and a dump then lacks rows without failing.
+//! Poolers are recognised by their behaviour, not by name:
 //!
-//! | sign | found with |
+//! | sign | seen with |
 //! | --- | --- |
-//! | settings of the startup packet are refused | PgBouncer, RDS Proxy |
-//! | settings of the startup packet are not in force | PgBouncer with `ignore_startup_parameters`, PgCat, Supavisor |
+//! | startup settings are refused | PgBouncer, RDS Proxy |
+//! | startup settings are ignored | PgBouncer (`ignore_startup_parameters`), PgCat, Supavisor |
 //! | two transactions of a session run in two server processes | transaction pooling under load |
-//! | a new session runs in the server process of an older one | pools that keep settings, such as Pgpool-II |
+//! | a new session runs in an earlier server process | pools that keep settings (Pgpool-II) |
 //!
-//! A server process starts after its client has begun to connect. By the server's own clock it is
-//! therefore younger than the end of a session before, however slow authentication or the network
-//! is: a server itself shows none of these signs.
+//! A server process starts after its client has begun to connect. By the server's own clock, the
+//! process is therefore younger than the end of an earlier session, however slow authentication or
+//! the network is. A server without a pooler shows none of these signs.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,21 +27,22 @@ use crate::child::Ended;
 use crate::client::Client;
 use crate::session::{PROBE, Session};
 
-/// The number of attempts at a further session, and the time between them: the session before may
-/// still count against a connection limit.
+/// The number of attempts at another session, and the time between them. The previous session may
+/// still count towards a connection limit.
 const ATTEMPTS: usize = 4;
 const BETWEEN: Duration = Duration::from_millis(300);
 
-/// The number of times that a session has to begin without settings, and not with them.
+/// The number of times that a session must begin without settings, and fail with them.
 const ROUNDS: usize = 3;
 
-/// The time within which a pooler refuses a session. A server that took longer does not answer.
+/// The time within which a pooler refuses a session. A slower failure is not attributed to a
+/// pooler.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Settings that leave out rows where they are on, and that only a superuser may send.
+/// Settings that omit rows when on, and that only a superuser may send.
 const HIDING: [&str; 2] = ["zero_damaged_pages", "ignore_checksum_failure"];
 
-/// The number of transactions that a session is observed for.
+/// The number of transactions that are observed in a session.
 const TRANSACTIONS: usize = 3;
 
 /// A sign of a pooler.
@@ -64,24 +65,26 @@ impl Sign {
     }
 }
 
-/// One transaction, as the server sees its session.
+/// One transaction, as its session sees the server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Sight {
     /// The value of the probe, if the session has it.
     probe: Option<String>,
     /// The server process.
     pid: i64,
-    /// The start of the server process, where our role may see it. Times are in microseconds since 1970.
+    /// The start of the server process, if the role may see it. Times are in microseconds since
+    /// 1970.
     began: Option<i64>,
-    /// The start of the server, which identifies it.
+    /// The start of the server, which identifies the server.
     server: i64,
     /// The time of the transaction.
     clock: i64,
-    /// Settings in force.
+    /// The settings in force.
     settings: BTreeMap<String, Option<String>>,
 }
 
-/// The SQL that gives a [`Sight`]. Its names are qualified: the search path is the database's own.
+/// Returns the SQL that yields a [`Sight`]. Names are qualified, since the search path is the
+/// database's own.
 fn sql<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
     format!(
@@ -97,32 +100,32 @@ fn sql<'a>(names: impl Iterator<Item = &'a str>) -> String {
     )
 }
 
-/// A session that was observed to reach the server itself.
+/// A session that was observed to reach the server directly.
 #[derive(Debug, Clone)]
 pub struct Direct {
     client: Client,
     last: Sight,
 }
 
-/// Refuses a connection that passes a pooler, in use or idle.
+/// Fails if the connection passes a pooler, in use or idle.
 pub async fn refuse(client: &Client) -> Result<()> {
     let last = observe(client, 1).await?;
     Direct { client: client.clone(), last }.again().await.map(drop)
 }
 
 impl Direct {
-    /// Proves that a session such as those of `client`'s programs reaches the server itself, with all
-    /// settings that were sent.
+    /// Proves that sessions of `client`'s programs reach the server directly, with all settings
+    /// that were sent.
     pub async fn begin(client: &Client) -> Result<Self> {
         let last = observe(client, ATTEMPTS).await?;
         Ok(Self { client: client.clone(), last })
     }
 
-    /// Proves the same again, by a new session.
+    /// Repeats the proof with a new session.
     pub async fn again(&self) -> Result<Self> {
         let mut last = observe(&self.client, ATTEMPTS).await?;
         if is_older(&last, &self.last) && !is_same(&last, &self.last) {
-            // Once, a clock that was set back may be the reason.
+            // A single occurrence may be due to a clock that was set back.
             let before = std::mem::replace(&mut last, observe(&self.client, ATTEMPTS).await?);
             if is_older(&last, &before) {
                 return Err(pooled(&self.client, Sign::ProcessReused));
@@ -134,7 +137,7 @@ impl Direct {
         Ok(Self { client: self.client.clone(), last })
     }
 
-    /// The same stream, which ends cleanly only if the proof holds after it, too.
+    /// Returns the same stream, which ends cleanly only if the proof still succeeds at its end.
     pub fn until_the_end_of(self, mut stream: ByteStream) -> ByteStream {
         let proved = async_stream::try_stream! {
             while let Some(chunk) = stream.next().await {
@@ -146,17 +149,18 @@ impl Direct {
     }
 }
 
-/// Whether two sessions ran in one server process.
+/// Returns true if two sessions ran in one server process.
 fn is_same(new: &Sight, old: &Sight) -> bool {
     new.server == old.server && new.pid == old.pid && new.began.is_some() && new.began == old.began
 }
 
-/// Whether the process of a new session is older than the last transaction of the session before.
+/// Returns true if the process of a new session is older than the last transaction of the previous
+/// session.
 fn is_older(new: &Sight, old: &Sight) -> bool {
     new.server == old.server && new.began.is_some_and(|began| began < old.clock)
 }
 
-/// Opens a session and looks at a few of its transactions, in at most so many attempts.
+/// Opens a session and observes some of its transactions, in at most `attempts` attempts.
 async fn observe(client: &Client, attempts: usize) -> Result<Sight> {
     let session = client.session();
     let mut attempt = 1;
@@ -191,7 +195,8 @@ async fn observe(client: &Client, attempts: usize) -> Result<Sight> {
     Ok(first.clone())
 }
 
-/// The transactions of one session that starts with `options`; how psql ended, if it failed.
+/// Observes the transactions of one session that starts with `options`. Returns the result of psql
+/// if psql failed.
 async fn look(client: &Client, session: &Session, options: &str) -> Result<Result<Vec<Sight>, Ended>> {
     let command = client.psql_with(|_, conninfo, command| session.put(conninfo, command, options)).await?;
     let names = session.binding().into_iter().map(|(name, _)| name).chain(HIDING);
@@ -200,11 +205,12 @@ async fn look(client: &Client, session: &Session, options: &str) -> Result<Resul
         return Ok(Err(ended));
     }
     let sights: serde_json::Result<_> = answer.lines().map(serde_json::from_str).collect();
-    let unreadable = "the server's answer is not what was asked for";
+    let unreadable = "the server's answer has an unexpected form";
     sights.map(Ok).map_err(|error| Error::new(Stage::Connect, Kind::Failed, client.name(), unreadable).because(error))
 }
 
-/// Whether sessions begin without settings of ours and do not begin with one that every server takes.
+/// Returns true if sessions begin without our settings, and fail with a setting that every server
+/// accepts.
 async fn settings_are_refused(client: &Client, session: &Session) -> Result<bool> {
     for round in 0..ROUNDS {
         if round > 0 {
@@ -217,14 +223,14 @@ async fn settings_are_refused(client: &Client, session: &Session) -> Result<bool
     Ok(true)
 }
 
-/// Fails if a setting of the session is not as it was sent, or leaves out rows.
+/// Fails if a setting of the session differs from the value that was sent, or omits rows.
 fn expect_settings(client: &Client, sight: &Sight) -> Result<()> {
     let value = |name: &str| sight.settings.get(name).and_then(Option::as_deref);
-    // A superuser's session turns them off once it is known to be one.
+    // Not checked before the role is known: the later sessions of a superuser turn these settings
+    // off.
     let mut hiding = HIDING.into_iter().filter(|_| client.session().is_set_up_to_read());
     if let Some(name) = hiding.find(|name| value(name) == Some("on")) {
-        let message =
-            format!("{name} is on for our sessions, so that rows of damaged pages would be left out silently");
+        let message = format!("{name} is on for our sessions, so the dump would silently omit rows of damaged pages");
         let hint = format!("reset {name} for the role and the database (alter role …, alter database … reset {name})");
         return Err(Error::new(Stage::Connect, Kind::Refused, client.name(), message).hint(hint));
     }
@@ -235,15 +241,16 @@ fn expect_settings(client: &Client, sight: &Sight) -> Result<()> {
 fn pooled(client: &Client, sign: Sign) -> Error {
     let message = format!("the connection passes a connection pooler: {}", sign.words());
     Error::new(Stage::Connect, Kind::Refused, client.name(), message).hint(
-        "connect to the server itself, not to PgBouncer or another pooler: its host and port go into `connection`",
+        "connect directly to the server, not to PgBouncer or another pooler: set its host and port in `connection`",
     )
 }
 
-/// The error for options of a service that beat ours and that were not found to be joined with them.
+/// Returns the error for options of a service that override ours because they were not found and
+/// joined.
 fn unread_service(client: &Client) -> Error {
     let message = "the options of the connection service replace the settings that a dump relies on";
     Error::new(Stage::Connect, Kind::Usage, client.name(), message)
-        .hint("write the service's options into the connection string, too: connection = \"service=… options='…'\"")
+        .hint("also write the service's options into the connection string: connection = \"service=… options='…'\"")
 }
 
 #[cfg(test)]
@@ -259,7 +266,7 @@ mod tests {
         let old = sight(7, 100, 200);
         assert!(is_same(&sight(7, 100, 300), &old) && is_older(&sight(7, 100, 300), &old));
         assert!(is_older(&sight(8, 150, 300), &old), "idle meanwhile");
-        // The same number again, after all numbers were used.
+        // The same number again, after the numbers have wrapped around.
         let fresh = sight(7, 201, 300);
         assert!(!is_same(&fresh, &old) && !is_older(&fresh, &old));
         let elsewhere = Sight { server: 2, ..sight(7, 100, 300) };

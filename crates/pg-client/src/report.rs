@@ -1,18 +1,21 @@
-//! Errors of a server as psql prints them with `VERBOSITY=verbose`, read by the place of their parts, which is the same in every language:
+//! Server errors as psql prints them with `VERBOSITY=verbose`. The parser relies on the position of
+//! their parts, which is the same in every language:
 //!
 //! ```text
 //! psql:<stdin>:3: FEHLER:  42501: keine Berechtigung für Tabelle t
 //! ORT:  aclcheck_error, aclchk.c:2843
 //! ```
 //!
-//! The words before the colons are libpq's, in the language of its `LC_MESSAGES`, but for the severity, which is the server's.
+//! The words before the colons are libpq's, in the language of its `LC_MESSAGES`, except the
+//! severity, which is the server's.
 
 use longshore_core::SqlState;
 
-/// The most lines of one message that are kept.
+/// The number of lines of a message that are kept.
 const MAX_LINES: usize = 20;
 
-/// What stands before the parts of an error that follow its message. Commands here run with `LC_ALL=C`, so these are libpq's own words.
+/// The labels of the parts after an error's message. Commands run with `LC_ALL=C`, so these are
+/// libpq's own words.
 const FIELDS: [&str; 11] = [
     "LINE ",
     "DETAIL:  ",
@@ -27,43 +30,44 @@ const FIELDS: [&str; 11] = [
     LOCATION,
 ];
 
-/// What stands before the place in the server's source, which ends a message.
+/// The label of the place in the server's source, which ends a message.
 const LOCATION: &str = "LOCATION:  ";
 
-/// A server's error.
+/// An error that a server reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Its code.
+    /// The SQLSTATE.
     pub sqlstate: SqlState,
-    /// The message in the server's language, a line or more, without the code.
+    /// The message in the server's language, one line or more, without the code.
     pub message: String,
-    /// The function of the server that failed.
+    /// The server function that failed.
     pub routine: Option<String>,
 }
 
-/// Finds the last error among lines as they come.
+/// A reader of lines that finds the last error.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reader {
     last: Option<Report>,
     place: Place,
 }
 
-/// Where in a message the next line stands.
+/// The position of the next line within a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Place {
-    /// After its end.
+    /// After the end of a message.
     #[default]
     Outside,
-    /// Within its text.
+    /// Within the message text.
     Message,
-    /// Within what follows the text.
+    /// Within the fields after the text.
     Fields,
 }
 
 impl Reader {
-    /// Takes the next line.
+    /// Reads the next line.
     pub(crate) fn read(&mut self, line: &str) {
-        // Each message of a script begins with the script's name. Without that, lines of a message are not taken for another.
+        // Each message of a script begins with the script's name. Without a name, a line of a
+        // message is not mistaken for the next message.
         let begins = self.place == Place::Outside || line.starts_with("psql:");
         if begins && let Some((shown, sqlstate)) = coded(line) {
             self.last = Some(Report { sqlstate, message: shown, routine: None });
@@ -82,13 +86,13 @@ impl Reader {
         }
     }
 
-    /// The last error.
+    /// Returns the last error.
     pub(crate) fn last(&self) -> Option<&Report> {
         self.last.as_ref()
     }
 }
 
-/// A line without its code, and the code, where it has one.
+/// Returns a line without its code, and the code, if the line has one.
 fn coded(line: &str) -> Option<(String, SqlState)> {
     let (severity, rest) = line.split_once(":  ")?;
     let (code, message) = rest.split_once(": ")?;

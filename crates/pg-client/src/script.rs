@@ -1,9 +1,11 @@
-//! Plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement: enough to find statements, not to understand them.
+//! Plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement. The parser finds
+//! statements without interpreting them.
 
-/// Splits a script into its statements, comments and psql's own lines, whose concatenation is the script again.
+/// Splits a script into statements, comments and psql commands. Their concatenation is the script.
 ///
-/// Quotes, dollar quotes and comments are minded, so that a line within a literal is never taken for a statement. The data of `COPY` is
-/// not: this is for globals, which have none.
+/// The parser recognises quotes, dollar quotes and comments, so that a line within a literal is
+/// never mistaken for a statement. The parser does not recognise the data of `COPY`: globals
+/// contain none.
 pub fn statements(script: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let mut rest = script;
@@ -15,7 +17,7 @@ pub fn statements(script: &str) -> Vec<&str> {
     statements
 }
 
-/// The length in bytes of the first statement, comment line, empty line or psql line.
+/// Returns the length in bytes of the first statement, comment line, empty line or psql line.
 fn length(text: &str) -> usize {
     if text.starts_with("--") || text.starts_with('\\') || text.starts_with('\n') {
         return text.find('\n').map_or(text.len(), |end| end + 1);
@@ -35,13 +37,14 @@ fn length(text: &str) -> usize {
     text.len()
 }
 
-/// Whether a literal that follows `before` takes backslashes as escapes.
+/// Returns true if a literal after `before` treats backslashes as escapes.
 fn escapes(before: &str) -> bool {
     before.ends_with(['E', 'e'])
         && !before[..before.len() - 1].ends_with(|char: char| char.is_alphanumeric() || char == '_')
 }
 
-/// The length in bytes of a quoted run, its quotes included; a doubled quote ends one run and begins the next.
+/// Returns the length in bytes of a quoted run, including its quotes. A doubled quote ends one run
+/// and begins the next.
 fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     let mut chars = text.char_indices().skip(1);
     while let Some((place, char)) = chars.next() {
@@ -54,7 +57,7 @@ fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     text.len()
 }
 
-/// The length in bytes of a dollar-quoted run, or 1 where the dollar begins none.
+/// Returns the length in bytes of a dollar-quoted run, or 1 if the dollar begins none.
 fn dollar_quoted(text: &str) -> usize {
     let Some(end) = text[1..].find('$') else { return 1 };
     let tag = &text[..end + 2];
@@ -64,7 +67,8 @@ fn dollar_quoted(text: &str) -> usize {
     text[tag.len()..].find(tag).map_or(text.len(), |close| close + 2 * tag.len())
 }
 
-/// Whether psql would obey a command of its own in this text: whether a backslash stands outside of quotes and comments.
+/// Returns true if psql would run a backslash command in this text: if a backslash is outside of
+/// quotes and comments.
 pub fn commands(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut place = 0;
@@ -81,7 +85,8 @@ pub fn commands(text: &str) -> bool {
     false
 }
 
-/// The identifier that `statement` has after `prefix`, unquoted, and what follows it.
+/// Returns the identifier that `statement` has after `prefix`, unquoted, and the rest of the
+/// statement.
 pub fn identifier_after<'a>(statement: &'a str, prefix: &str) -> Option<(String, &'a str)> {
     let rest = statement.strip_prefix(prefix)?;
     if !rest.starts_with('"') {

@@ -1,4 +1,4 @@
-//! What a server says of itself, its databases, and the role that asks.
+//! Facts about a server, its databases, and the connecting role.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,32 +12,33 @@ use crate::conninfo::ConnInfo;
 use crate::session::Known;
 use crate::tool::Version;
 
-/// How far the server's clock may be from ours, in seconds, before a check warns.
+/// The difference between the server's clock and this host's, in seconds, from which on a check
+/// warns.
 const CLOCK_TOLERANCE: f64 = 60.0;
 
-/// A server, and what our role may do there.
+/// A server, and the rights of our role on the server.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Server {
     version: String,
-    /// The role that asks.
+    /// The connecting role.
     pub role: String,
-    /// Whether the role may do everything.
+    /// True if the role is a superuser.
     pub superuser: bool,
-    /// Whether the role may read `pg_authid`, where the role passwords are.
+    /// True if the role may read `pg_authid`, which contains the role passwords.
     pub reads_passwords: bool,
-    /// Whether the role may read every table.
+    /// True if the role may read every table.
     pub reads_all_data: bool,
-    /// Whether row security hides nothing from the role.
+    /// True if row security hides no rows from the role.
     pub bypasses_row_security: bool,
-    /// Whether it is a standby.
+    /// True if the server is a standby.
     pub in_recovery: bool,
-    /// Its clock, in seconds since 1970.
+    /// The server's clock, in seconds since 1970.
     pub clock: f64,
-    /// What decides which settings its sessions are given.
+    /// The facts that decide which settings the server's sessions receive.
     session: Known,
 }
 
-/// `$session` stands for [`Known::sql`].
+/// `$session` is replaced with [`Known::sql`].
 const SERVER: &str = "select json_build_object(
     'session', $session,
     'version', current_setting('server_version'),
@@ -53,20 +54,20 @@ const SERVER: &str = "select json_build_object(
 const SYSTEM_IDENTIFIER: &str = "select to_json(system_identifier::text) from pg_catalog.pg_control_system()";
 
 impl Server {
-    /// Asks the server who it is. All later sessions of `client` are set up for its version.
+    /// Queries the server's facts. All later sessions of `client` are set up for its version.
     pub async fn look(client: &Client) -> Result<Self> {
         let server: Self = client.ask(&SERVER.replace("$session", &Known::sql())).await?;
         client.session().learn(server.session.clone());
         Ok(server)
     }
 
-    /// Its version.
+    /// Returns the server's version.
     pub fn version(&self) -> Result<Version> {
         Version::parse(&self.version)
             .ok_or_else(|| Error::new(Stage::Connect, Kind::Failed, &self.version, "not a version of PostgreSQL"))
     }
 
-    /// As manifests record it.
+    /// Returns the server as manifests record it.
     pub async fn record(&self, client: &Client) -> Result<manifest::Server> {
         let system_identifier = match client.ask(SYSTEM_IDENTIFIER).await {
             Ok(identifier) => Some(identifier),
@@ -76,7 +77,8 @@ impl Server {
         Ok(manifest::Server { server_version: self.version()?.to_string(), system_identifier })
     }
 
-    /// Findings of the server itself: that it answers, and that its clock agrees with ours, which says `now`.
+    /// Returns findings about the server itself: that it answers, and whether its clock agrees with
+    /// `now`, this host's time.
     pub fn findings(&self, client: &Client, now: SystemTime) -> Vec<Finding> {
         let subject = format!("cluster {}", client.name());
         let standby = if self.in_recovery { ", a standby" } else { "" };
@@ -85,14 +87,16 @@ impl Server {
             &subject,
             format!("PostgreSQL {}{standby}, connected as {}, {role}", self.version, self.role),
         )];
-        // A clock before 1970 is as far off as it seems.
+        // A clock before 1970 counts as 1970.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let apart = (self.clock - now).abs();
         findings.push(if apart <= CLOCK_TOLERANCE {
-            Finding::good(&subject, "its clock and ours agree")
+            Finding::good(&subject, "the server's clock agrees with this host's")
         } else {
-            let message = format!("its clock and ours are {apart:.0} s apart: backups are dated by ours");
-            Finding::warning(&subject, message, "set both by NTP")
+            let message = format!(
+                "the server's clock and this host's are {apart:.0} s apart: backups are dated by this host's clock"
+            );
+            Finding::warning(&subject, message, "synchronise both clocks with NTP")
         });
         findings
     }
@@ -101,28 +105,29 @@ impl Server {
 /// A database of the server.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Database {
-    /// Its name.
+    /// The database's name.
     pub name: String,
-    /// Whether anyone may connect to it.
+    /// True if the database accepts connections.
     pub allows_connections: bool,
-    /// Whether the role has the CONNECT privilege.
+    /// True if the role has the CONNECT privilege.
     pub may_connect: bool,
-    /// How many connections it takes at once; negative: no limit of its own.
+    /// The maximum number of connections to the database. Negative: no limit of its own.
     pub connection_limit: i64,
-    /// How many connections to it there are.
+    /// The number of connections to the database.
     pub sessions: i64,
-    /// Whether a `DROP DATABASE` of it was interrupted: nothing can be done with it but to drop it again.
+    /// True if a `DROP DATABASE` was interrupted: the database can only be dropped again.
     pub invalid: bool,
-    /// Whether it is a template.
+    /// True if the database is a template.
     pub template: bool,
-    /// Its size on disk in bytes, where the role may know.
+    /// The size on disk in bytes, if the role may query it.
     pub bytes: Option<u64>,
-    /// What a database must be made with to take its backup back.
+    /// The properties that a database needs for restoring its backup.
     #[serde(flatten)]
     pub facts: DatabaseFacts,
 }
 
-// to_jsonb finds columns that only some versions have: datlocprovider came in 15, and daticulocale became datlocale in 17.
+// to_jsonb finds columns that only some versions have: datlocprovider was added in 15, and
+// daticulocale became datlocale in 17.
 const DATABASES: &str = "select coalesce(json_agg(json_build_object(
     'name', datname,
     'allows_connections', datallowconn,
@@ -141,12 +146,13 @@ const DATABASES: &str = "select coalesce(json_agg(json_build_object(
     'locale', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
     ) order by datname), '[]') from pg_catalog.pg_database d";
 
-/// All databases of the server, by name.
+/// Returns all databases of the server, by name.
 pub async fn databases(client: &Client) -> Result<Vec<Database>> {
     client.ask(DATABASES).await
 }
 
-// A table, a function or the like that is not PostgreSQL's own, by the ids that pg_dump tells them by.
+// The query whether a table, a function or another object exists that is not PostgreSQL's own, by
+// the ids with which pg_dump distinguishes them.
 const OWN_OBJECTS: &str =
     "select to_json(exists (select from pg_catalog.pg_class where oid >= 16384 and relpersistence <> 't'
         and relnamespace <> 'pg_toast'::regnamespace)
@@ -157,27 +163,29 @@ const OWN_OBJECTS: &str =
     or exists (select from pg_catalog.pg_largeobject_metadata)
     or exists (select from pg_catalog.pg_foreign_data_wrapper where oid >= 16384))";
 
-/// Returns whether the database that `client` connects to has objects of its own, such as tables: a new one has none.
+/// Returns true if the database that `client` connects to has objects of its own, such as tables. A
+/// new database has none.
 pub async fn has_own_objects(client: &Client) -> Result<bool> {
     client.ask(OWN_OBJECTS).await
 }
 
-/// A name as SQL's identifier, always quoted.
+/// Quotes a name as an SQL identifier.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as SQL's literal, whatever `standard_conforming_strings` says.
+/// Quotes a text as an SQL literal that is valid with either value of
+/// `standard_conforming_strings`.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-/// Where servers' sockets are, on Debian and as PostgreSQL is built by default.
+/// The directories of server sockets: Debian's, and PostgreSQL's default.
 pub(crate) const SOCKET_DIRS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// Returns the sockets of this machine's servers, each as a connection string, with those to try: as this user, and as
-/// `postgres`.
+/// Returns the sockets of this machine's servers, each as a connection string, with the connection
+/// strings to try: as the current user, and as `postgres`.
 pub fn local_sockets() -> Vec<(String, Vec<String>)> {
     let mut sockets = Vec::new();
     for folder in SOCKET_DIRS {
@@ -194,7 +202,8 @@ pub fn local_sockets() -> Vec<(String, Vec<String>)> {
     sockets
 }
 
-/// Where the environment says that the server is, in so many words: whoever runs later, such as cron, may have another environment.
+/// Returns the connection string that the environment describes, written out because later callers,
+/// such as cron, may have another environment.
 pub fn of_environment() -> String {
     let mut said = ConnInfo::default();
     for (variable, keyword) in REACH {
@@ -205,7 +214,8 @@ pub fn of_environment() -> String {
     said.to_string()
 }
 
-/// What says in the environment where a server is, and libpq's keywords for it. Passwords stay where they are.
+/// The environment variables that choose a server, and libpq's keywords for them. Passwords stay in
+/// the environment.
 const REACH: [(&str, &str); 6] = [
     ("PGSERVICE", "service"),
     ("PGHOST", "host"),

@@ -1,22 +1,22 @@
-//! The options that a service of libpq sends: they replace those of the environment, so ours have to
-//! join them.
+//! The options that a libpq service sends. They replace those of the environment, so Longshore adds
+//! its own options to them.
 //!
 //! Source: PostgreSQL's documentation of libpq, "The Connection Service File", and its
-//! `parseServiceInfo`. A service that is read from LDAP is not found here.
+//! `parseServiceInfo`. A service from LDAP is not supported.
 
 use std::path::PathBuf;
 
-/// The folders that packages build libpq with, where `PGSYSCONFDIR` names none.
+/// The directories that packages of libpq are built with, used if `PGSYSCONFDIR` is not set.
 const SYSTEM_DIRS: [&str; 4] =
     ["/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc", "/usr/local/etc/postgresql"];
 
-/// Returns the options of a service, from the first file that has the service.
+/// Returns the options of a service, from the first file that contains the service.
 pub(crate) fn options(service: &str, file: Option<&str>) -> Option<String> {
     let texts = files(file).into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
     texts.into_iter().find_map(|text| section(&text, service)).flatten()
 }
 
-/// The files in the order in which libpq reads them. `file` is the keyword `servicefile`.
+/// Returns the files in the order in which libpq reads them. `file` is the keyword `servicefile`.
 fn files(file: Option<&str>) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = file.map(PathBuf::from).or_else(|| variable("PGSERVICEFILE"));
@@ -28,7 +28,7 @@ fn files(file: Option<&str>) -> Vec<PathBuf> {
     own.into_iter().chain(system.into_iter().map(|folder| folder.join("pg_service.conf"))).collect()
 }
 
-/// The options of a service, if the file has the service.
+/// Returns the options of a service, if the file contains the service.
 fn section(text: &str, service: &str) -> Option<Option<String>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut lines = lines.skip_while(|line| {

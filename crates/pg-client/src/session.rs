@@ -1,19 +1,19 @@
-//! The settings that sessions of ours, and of the programs that we start, rely on.
+//! The settings that Longshore's sessions, and those of the programs it starts, rely on.
 //!
 //! `ALTER ROLE … SET` and `ALTER DATABASE … SET` change every new session, and some of those
 //! settings break a dump or a restore: a `role` that cannot read the tables, a read-only default, a
-//! timeout. Settings in the startup packet (`options`, `PGOPTIONS`) beat them, so that is where ours
-//! are sent. They reach every session of a program, including those that `pg_dumpall` and
-//! `pg_restore --create` open later.
+//! timeout. Settings in the startup packet (`options`, `PGOPTIONS`) override them, so Longshore
+//! sends its own there. They reach every session of a program, including those that `pg_dumpall`
+//! and `pg_restore --create` open later.
 //!
-//! Options of the user (the connection string, a service file, `PGOPTIONS`) are kept. They beat the
-//! settings of [`YIELDING`], which only bound time or choose rights: a failure is then the worst
-//! that they cause. They do not beat the others, on which the content of a backup depends.
+//! Options of the user (the connection string, a service file, `PGOPTIONS`) are kept. They override
+//! the settings of [`YIELDING`], which only limit time or choose rights: the worst effect is a
+//! failure. They do not override the others, on which the content of a backup depends.
 //!
 //! Some settings are not sent:
 //! - `synchronous_commit`, `session_replication_role`, tablespaces, table access methods and
-//!   preloaded libraries: how a target keeps data is its owner's choice, and pg_dump's scripts set
-//!   those of them that the content depends on.
+//!   preloaded libraries: the owner of a target chooses how it stores data, and pg_dump's scripts set
+//!   those that the content depends on.
 //! - `client_encoding` and `TimeZone`: libpq sends them from `PGCLIENTENCODING` and `PGTZ`.
 
 use std::collections::BTreeSet;
@@ -29,28 +29,28 @@ use crate::service_file;
 /// A setting and its value, as `current_setting` returns it.
 pub(crate) type Setting = (&'static str, &'static str);
 
-/// The work of a session.
+/// The purpose of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A question of ours, whose names are all PostgreSQL's own.
+    /// A query of Longshore's, whose names are all PostgreSQL's own.
     Ask,
     /// Reading: a dump, or a query of the user.
     Read,
-    /// Writing: a restore, and all that prepares it.
+    /// Writing: a restore, and its preparation.
     Write,
 }
 
 /// The facts about a server that decide which settings it takes.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Known {
-    /// Those of [`NEWER`] that its version has.
+    /// The settings of [`NEWER`] that the server's version has.
     settings: BTreeSet<String>,
-    /// Whether the role that logs in is a superuser.
+    /// True if the login role is a superuser.
     superuser: bool,
 }
 
 impl Known {
-    /// The SQL that gives these facts as JSON.
+    /// Returns the SQL that yields these facts as JSON.
     pub(crate) fn sql() -> String {
         let names: Vec<_> = NEWER.iter().map(|(name, _)| format!("'{name}'")).collect();
         format!(
@@ -61,32 +61,32 @@ impl Known {
     }
 }
 
-/// The sessions of one client: their options, and how libpq gets them. Clones share what is known of
-/// the server.
+/// The sessions of one client: their options, and how libpq receives them. Clones share the facts
+/// about the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     user: String,
     place: Place,
-    /// The work of the programs that are started.
+    /// The purpose of the programs that are started.
     pub(crate) purpose: Purpose,
-    /// The `lc_monetary` of programs, if it is not the server's own.
+    /// The `lc_monetary` of programs, if it differs from the server's.
     pub(crate) money: Option<Arc<str>>,
-    /// The value of [`PROBE`]: the same in all sessions, and in those of no other client.
+    /// The value of [`PROBE`]: the same in all sessions of this client, and unique to them.
     pub(crate) nonce: Arc<str>,
     known: Arc<OnceLock<Known>>,
 }
 
-/// The place of the options: libpq reads only the first of these that has any.
+/// The place of the options. libpq reads only the first of these that has any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// The connection string, which beats a service file and the environment.
+    /// The connection string, which overrides a service file and the environment.
     ConnectionString,
     /// `PGOPTIONS`.
     Environment,
 }
 
 impl Session {
-    /// Takes the options of the user out of a connection string, or finds them where libpq would.
+    /// Removes the user's options from a connection string, or finds them where libpq would.
     pub(crate) fn of(conninfo: &mut ConnInfo) -> Self {
         let service = conninfo.get("service").map(str::to_owned).or_else(|| std::env::var("PGSERVICE").ok());
         let of_service = || service_file::options(service.as_deref()?, conninfo.get("servicefile"));
@@ -99,39 +99,39 @@ impl Session {
         Self { user, place, purpose: Purpose::Read, money: None, nonce: nonce.into(), known: Arc::default() }
     }
 
-    /// Gives a command the options of its sessions.
+    /// Adds the options of its sessions to a command.
     pub(crate) fn set(&self, conninfo: &mut ConnInfo, command: &mut Command, purpose: Purpose) {
         self.put(conninfo, command, &options(&self.user(), purpose, &self.known(), &self.nonce));
     }
 
-    /// The options of the sessions of programs.
+    /// Returns the options of the sessions of programs.
     pub(crate) fn options(&self) -> String {
         options(&self.user(), self.purpose, &self.known(), &self.nonce)
     }
 
-    /// The options of the user, and the locale of money.
+    /// Returns the options of the user, and the locale of money.
     fn user(&self) -> String {
         let money = self.money.as_deref().map(|locale| option(&("lc_monetary", locale)));
         let parts = [Some(self.user.clone()).filter(|user| !user.is_empty()), money];
         parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns whether options of the user bound the time of a session or a statement.
+    /// Returns true if options of the user limit the time of a session or a statement.
     pub(crate) fn is_bounded_by_user(&self) -> bool {
         self.user.contains("_timeout")
     }
 
-    /// The settings that sessions of programs are sure to have.
+    /// Returns the settings that sessions of programs always have.
     pub(crate) fn binding(&self) -> Vec<Setting> {
         binding(self.purpose, &self.known())
     }
 
-    /// The probe alone, as options.
+    /// Returns the probe alone, as options.
     pub(crate) fn probe(&self) -> String {
         option(&(PROBE, &self.nonce))
     }
 
-    /// Sets up all later sessions for a server, once.
+    /// Sets up all later sessions for a server. Only the first call has an effect.
     pub(crate) fn learn(&self, known: Known) {
         self.known.get_or_init(|| known);
     }
@@ -140,7 +140,8 @@ impl Session {
         self.known.get().is_some()
     }
 
-    /// Whether the sessions of programs only read, and have all settings that the server takes.
+    /// Returns true if the sessions of programs only read, and have all settings that the server
+    /// accepts.
     pub(crate) fn is_set_up_to_read(&self) -> bool {
         self.is_set_up() && self.purpose == Purpose::Read
     }
@@ -149,7 +150,7 @@ impl Session {
         self.known.get().cloned().unwrap_or_default()
     }
 
-    /// Gives a command no options but `options`.
+    /// Sets `options` as the only options of a command.
     pub(crate) fn put(&self, conninfo: &mut ConnInfo, command: &mut Command, options: &str) {
         match self.place {
             Place::ConnectionString => {
@@ -162,16 +163,17 @@ impl Session {
         }
     }
 
-    /// The same sessions, with the options in the connection string, which nothing beats.
+    /// Returns the same sessions, with the options in the connection string, which overrides every
+    /// other place.
     pub(crate) fn in_connection_string(&self) -> Self {
         Self { place: Place::ConnectionString, ..self.clone() }
     }
 }
 
-/// The name of the setting that shows whether the startup packet's options are in force.
+/// The setting that shows whether the startup packet's options are in force.
 pub(crate) const PROBE: &str = "longshore.session";
 
-/// Settings that options of the user beat.
+/// Settings that the user's options override.
 const YIELDING: &[Setting] = &[
     ("role", "none"),
     ("statement_timeout", "0"),
@@ -179,18 +181,18 @@ const YIELDING: &[Setting] = &[
     ("idle_in_transaction_session_timeout", "0"),
 ];
 
-/// Settings of every session, known to every version.
+/// Settings of every session, which every version has.
 const BINDING: &[Setting] = &[
-    // An error instead of a part of the rows.
+    // Fails instead of returning only some of the rows.
     ("row_security", "off"),
     // The same text for the same data.
     ("bytea_output", "hex"),
     ("standard_conforming_strings", "on"),
     ("quote_all_identifiers", "off"),
-    // Off, the element NULL of an array is restored as the text "NULL".
+    // If off, the element NULL of an array is restored as the text "NULL".
     ("array_nulls", "on"),
     ("transform_null_equals", "off"),
-    // Serializable sessions are refused by standbys, and fail where others write.
+    // Standbys refuse serializable sessions, and concurrent writes make them fail.
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
     ("exit_on_error", "off"),
@@ -209,7 +211,7 @@ const NEWER: &[Setting] = &[
 
 /// Settings that only a superuser may send.
 const SUPERUSER: &[Setting] = &[
-    // On, either leaves out rows of damaged pages.
+    // If on, either setting omits rows of damaged pages.
     ("zero_damaged_pages", "off"),
     ("ignore_checksum_failure", "off"),
     ("temp_file_limit", "-1"),
@@ -223,7 +225,7 @@ const WRITING: &[Setting] = &[
     ("xmloption", "content"),
 ];
 
-/// Settings of our own questions: functions and formats are PostgreSQL's own.
+/// Settings of Longshore's own queries: functions and formats are PostgreSQL's own.
 const ASKING: &[Setting] = &[
     ("search_path", "pg_catalog"),
     ("datestyle", "ISO, MDY"),
@@ -231,7 +233,7 @@ const ASKING: &[Setting] = &[
     ("extra_float_digits", "3"),
 ];
 
-/// The settings on which content depends, which no option of the user beats.
+/// Returns the settings on which content depends, which no option of the user overrides.
 fn binding(purpose: Purpose, known: &Known) -> Vec<Setting> {
     let mut settings = BINDING.to_vec();
     settings.extend(match purpose {
@@ -248,7 +250,8 @@ fn binding(purpose: Purpose, known: &Known) -> Vec<Setting> {
     settings
 }
 
-/// The options of a startup packet, those of the user among them, as `PGOPTIONS` takes them.
+/// Returns the options of a startup packet, including those of the user, in the form of
+/// `PGOPTIONS`.
 fn options(user: &str, purpose: Purpose, known: &Known, nonce: &str) -> String {
     let newer = NEWER.iter().filter(|(name, _)| known.settings.contains(*name));
     let mut options: Vec<String> = YIELDING.iter().chain(newer).map(option).collect();
@@ -260,7 +263,7 @@ fn options(user: &str, purpose: Purpose, known: &Known, nonce: &str) -> String {
     options.join(" ")
 }
 
-/// One setting as an option. A space within it would end it.
+/// Formats one setting as an option. An unescaped space would end the option.
 fn option((name, value): &(&str, &str)) -> String {
     format!("-c {name}={}", value.replace('\\', "\\\\").replace(' ', "\\ "))
 }

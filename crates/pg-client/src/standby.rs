@@ -1,4 +1,4 @@
-//! A standby: its replay, the settings by which replay cancels queries, and the queries that it has cancelled.
+//! A standby: its replay, the settings by which replay cancels queries, and the cancelled queries.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use serde::Deserialize;
 use crate::client::Client;
 use crate::server::literal;
 
-/// How long to wait for replay to stop.
+/// The time limit for replay to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often to look whether it has.
+/// The interval at which a pause is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-// Before PostgreSQL 10 the functions below have other names.
+// Before PostgreSQL 10, the functions below have other names.
 const HAS_REPLAY: &str =
     "select to_json(pg_catalog.pg_is_in_recovery() and current_setting('server_version_num')::int >= 100000)";
 const REPLAY: &str = "select json_build_object(
@@ -26,7 +26,8 @@ const REPLAY: &str = "select json_build_object(
         and has_function_privilege('pg_catalog.pg_wal_replay_resume()', 'execute'),
     'caught_up', coalesce(pg_catalog.pg_last_wal_replay_lsn() >= pg_catalog.pg_last_wal_receive_lsn(), true))";
 
-/// The state of a pause: PostgreSQL tells since 14 whether replay has stopped; before, whether it was asked to.
+/// The state of a pause. PostgreSQL 14 and later report whether replay has stopped; older versions
+/// report only whether a pause was requested.
 #[derive(Deserialize)]
 struct Progress {
     stopped: Option<bool>,
@@ -64,7 +65,7 @@ impl Standby for Client {
     }
 
     async fn resume(&self) -> Result<()> {
-        // The server may have been promoted since: it replays nothing, and the function fails there.
+        // A server that was promoted meanwhile replays nothing, and the function fails there.
         let resume = "select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_wal_replay_resume() end";
         self.execute(resume).await.map(drop)
     }
@@ -81,7 +82,7 @@ impl Standby for Client {
     }
 }
 
-/// The settings of a standby by which replay cancels queries that are in its way.
+/// The settings of a standby by which replay cancels conflicting queries.
 #[derive(Debug, Clone, Deserialize)]
 struct ConflictSettings {
     hot_standby_feedback: String,
@@ -95,7 +96,8 @@ const CONFLICT_SETTINGS: &str = "select json_build_object(
     'max_standby_archive_delay', current_setting('max_standby_archive_delay'))";
 
 impl ConflictSettings {
-    /// The finding that replay may cancel a long dump of cluster `name`, by settings that are named with their values.
+    /// Returns the finding whether replay may cancel a long dump of cluster `name`, with the
+    /// settings and their values.
     fn finding(&self, name: &str) -> Finding {
         let subject = format!("cluster {name}");
         let delays = [

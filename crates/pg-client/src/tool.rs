@@ -1,4 +1,4 @@
-//! Finding PostgreSQL's client programs: a dump program must not be older than its server.
+//! Discovery of PostgreSQL's client programs. A dump program must not be older than its server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,19 +13,20 @@ use longshore_core::{Error, Kind, Result, Stage};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-/// Where Debian keeps the programs of every major version, in `15/bin` and the like.
+/// The folder of Debian's client programs, by major version: `15/bin` and so on.
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
 
-/// How long a program may take to tell its version.
+/// The time that a program may take to report its version.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The variable that holds the passphrase of the identity, which opens backups.
+/// The variable that contains the passphrase of the identity, which decrypts backups.
 const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
 
 /// A version of PostgreSQL, such as 17.4.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// The major version: 17. Before PostgreSQL 10 it had two parts, of which this is the first.
+    /// The major version: 17. Before PostgreSQL 10, the first of the two parts of the major
+    /// version.
     pub major: u32,
     /// The minor version: 4.
     pub minor: u32,
@@ -33,7 +34,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Reads a version at the beginning of `text`, such as `17.4 (Debian 17.4-1)` or `18beta1`.
+    /// Parses a version at the beginning of `text`, such as `17.4 (Debian 17.4-1)` or `18beta1`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.split_whitespace().next()?;
         let mut numbers = text.split(|char: char| !char.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
@@ -51,22 +52,22 @@ impl fmt::Display for Version {
 /// A client program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// Its name, such as `pg_dump`.
+    /// The program's name, such as `pg_dump`.
     pub name: &'static str,
-    /// Where it is.
+    /// The program's path.
     pub path: PathBuf,
-    /// Its version.
+    /// The program's version.
     pub version: Version,
 }
 
 impl Tool {
-    /// What to say of a dump by this tool of a server that is of an older major. From 17 on, for one, scripts set `transaction_timeout`,
-    /// which older servers do not know.
+    /// Returns the warning for a dump of a server with an older major version than this tool's. For
+    /// example, scripts since 17 set `transaction_timeout`, which older servers do not have.
     pub fn warning(&self, server: &Version) -> Option<String> {
         let Version { major, .. } = self.version;
         (major > server.major).then(|| {
             format!(
-                "{} {} is newer than the server, which is {server}: what it dumps may not restore into a server older than PostgreSQL {major}",
+                "{} {} is newer than the server, which is {server}: its dump may not restore into a server older than PostgreSQL {major}",
                 self.name, self.version
             )
         })
@@ -85,7 +86,7 @@ impl fmt::Display for Tool {
     }
 }
 
-/// Where programs are looked for. Each that was found is asked for its version once.
+/// The discovery of programs. Each program is queried for its version once.
 #[derive(Debug, Default)]
 pub struct Toolbox {
     bin_dir: Option<PathBuf>,
@@ -93,13 +94,14 @@ pub struct Toolbox {
 }
 
 impl Toolbox {
-    /// Looks in `bin_dir` alone if there is one, else on `PATH` and where Debian keeps every major version.
+    /// Creates a toolbox that searches only `bin_dir` if set, else `PATH` and Debian's folders of
+    /// every major version.
     pub fn new(bin_dir: Option<&Path>) -> Self {
         Self { bin_dir: bin_dir.map(Path::to_owned), versions: Mutex::default() }
     }
 
-    /// With the version of a server, that of its own major is taken, else that of the nearest newer one, and of it the newest; without, the
-    /// newest.
+    /// Finds a program. With a server version, prefers the server's major, then the nearest newer
+    /// major, and in it the newest version. Without one, finds the newest program.
     pub async fn find(&self, name: &'static str, server: Option<&Version>) -> Result<Tool> {
         let bin_dir = self.bin_dir.as_deref();
         let tools = candidates(name, bin_dir).into_iter().map(|path| async {
@@ -118,7 +120,8 @@ impl Toolbox {
         choose(found, server).map_err(|found| missing(name, server, bin_dir, &found, &broken))
     }
 
-    /// The version of a program. One that did not answer is asked again the next time: it may be about to be installed.
+    /// Returns the version of a program. A program that failed to answer is queried again the next
+    /// time, since its installation may be in progress.
     async fn version(&self, path: &Path) -> Result<Version, String> {
         let cell = {
             let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,22 +131,22 @@ impl Toolbox {
     }
 }
 
-/// A program that is there and cannot be used, and why.
+/// A program that exists and cannot be used, and the reason.
 #[derive(Debug)]
 struct Broken {
     path: PathBuf,
     why: String,
 }
 
-/// The one to use, or, if none will do, all that there are.
+/// Returns the tool to use or, if none is suitable, all tools.
 fn choose(mut found: Vec<Tool>, server: Option<&Version>) -> Result<Tool, Vec<Tool>> {
-    // Among equals the first on the way, so a stable sort.
+    // The sort is stable, so that the first tool in search order wins among equals.
     found.sort_by(|a, b| b.version.cmp(&a.version));
     let Some(server) = server else {
         return if found.is_empty() { Err(found) } else { Ok(found.swap_remove(0)) };
     };
-    // The farther a program's major is from the server's, the less of what it writes the server knows. The first of the nearest is its
-    // newest.
+    // The larger the distance between the majors, the less of the output the server understands.
+    // The first tool of the nearest major is its newest.
     let fits = found.iter().map(|tool| tool.version.major).filter(|major| *major >= server.major);
     let nearest = fits.min();
     match found.iter().position(|tool| Some(tool.version.major) == nearest) {
@@ -163,25 +166,26 @@ fn candidates(name: &str, bin_dir: Option<&Path>) -> Vec<PathBuf> {
     };
     let mut seen = BTreeSet::new();
     let programs = folders.into_iter().map(|folder| folder.join(name)).filter(|path| path.is_file());
-    // Debian's wrapper picks a version by rules of its own; the programs behind it are found by ours.
+    // Debian's wrapper chooses a version by its own rules. The search finds the programs behind the
+    // wrapper.
     let direct =
         |path: &PathBuf| path.canonicalize().is_ok_and(|real| !real.ends_with("pg_wrapper") && seen.insert(real));
     programs.filter(direct).collect()
 }
 
-/// A command whose child inherits no secret that only we need.
+/// Returns a command whose child does not inherit the passphrase.
 pub(crate) fn command(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_remove(PASSPHRASE);
     command
 }
 
-/// What the program says of itself, or why it says nothing.
+/// Returns the version that a program reports, or the reason why it reports none.
 async fn version_of(path: &Path) -> Result<Version, String> {
     let mut asked = command(path);
     asked.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
     let answer = tokio::time::timeout(PATIENCE, asked.output()).await;
-    let answer = answer.map_err(|_| format!("did not tell its version within {} s", PATIENCE.as_secs()))?;
+    let answer = answer.map_err(|_| format!("did not report its version within {} s", PATIENCE.as_secs()))?;
     let output = answer.map_err(|error| error.to_string())?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
     let said = String::from_utf8_lossy(&output.stdout);
@@ -198,26 +202,28 @@ async fn version_of(path: &Path) -> Result<Version, String> {
 }
 
 fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool], broken: &[Broken]) -> Error {
-    // One that is there is rather to be mended than another to be installed.
+    // Repairing an installed program is easier than installing another.
     if let ([], [Broken { path, why }, ..]) = (found, broken) {
         let message = format!("{} cannot be run", path.display());
         return Error::new(Stage::Config, Kind::Failed, name, message)
-            .hint("see whether it is executable and its libraries are installed: run it with --version by hand")
+            .hint("check that the program is executable and its libraries are installed: run it with --version")
             .because(why.clone());
     }
     let place = bin_dir
         .map_or_else(|| "on PATH or below /usr/lib/postgresql".to_owned(), |dir| format!("in {}", dir.display()));
     let Some(server) = server else {
-        return Error::new(Stage::Config, Kind::NotFound, name, format!("there is none {place}"))
+        return Error::new(Stage::Config, Kind::NotFound, name, format!("not found {place}"))
             .hint("install PostgreSQL's client programs (Debian: apt-get install postgresql-client), or set bin_dir");
     };
     let major = server.major;
     let hint = format!(
-        "install the client programs of PostgreSQL {major} or newer (Debian: apt-get install postgresql-client-{major}), or set bin_dir to where they are"
+        "install the client programs of PostgreSQL {major} or newer (Debian: apt-get install postgresql-client-{major}), or set bin_dir to their folder"
     );
     let message = match found {
-        [] => format!("there is none {place}"),
-        [newest, ..] => format!("{} is older than the server, which is {server}: it would refuse to dump", newest),
+        [] => format!("not found {place}"),
+        [newest, ..] => {
+            format!("{} is older than the server, which is {server}: the program would refuse to dump", newest)
+        }
     };
     Error::new(Stage::Config, Kind::NotFound, name, message).hint(hint)
 }
@@ -293,7 +299,8 @@ mod tests {
                 "exit status: 127: error while",
             ),
         ] {
-            // By a child: none that starts meanwhile may hold it open for writing when it is run.
+            // Written by a child process: a concurrently forked child of this process could hold
+            // the file open for writing when the file is executed.
             let mut writing = std::process::Command::new("sh");
             writing.args(["-c", "printf %s \"$1\" > \"$0\""]).arg(&path).arg(script);
             assert!(writing.status().unwrap().success());
@@ -305,7 +312,8 @@ mod tests {
         }
     }
 
-    /// A `pg_dump` that counts how often it was asked, and answers once `gate` is there.
+    /// Writes a `pg_dump` that logs each call in a file, and answers once `gate` exists. Returns
+    /// the path of the log.
     fn program(folder: &Path, gate: &Path) -> PathBuf {
         let (path, asked) = (folder.join("pg_dump"), folder.join("asked"));
         let script = format!(
@@ -313,7 +321,8 @@ mod tests {
             asked.display(),
             gate.display()
         );
-        // By a child: none that starts meanwhile may hold it open for writing when it is run.
+        // Written by a child process: a concurrently forked child of this process could hold the
+        // file open for writing when the file is executed.
         let mut writing = std::process::Command::new("sh");
         writing.args(["-c", "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\""]).arg(&path).arg(script);
         assert!(writing.status().unwrap().success());

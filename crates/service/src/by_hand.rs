@@ -1,14 +1,14 @@
-//! The page that lies in every destination and says how to restore from there without Longshore.
+//! The page in every destination about restoring without Longshore.
 
 use longshore_core::key::{Key, PAGE};
 use longshore_core::stage::Ship;
 use longshore_core::stream::from_bytes;
 use longshore_core::{Kind, Result};
 
-/// What it says: the same in every destination and at all times, since it is never overwritten.
+/// The text of the page: the same at every destination. An existing page is never overwritten.
 const TEXT: &str = include_str!("by_hand/RESTORE.md");
 
-/// Puts the page there, unless one is there.
+/// Writes the page, unless the destination has one.
 pub(crate) async fn put(store: &(impl Ship + ?Sized)) -> Result<()> {
     match store.ship(&Key::parse(PAGE)?, from_bytes(TEXT)).await {
         Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
@@ -16,7 +16,7 @@ pub(crate) async fn put(store: &(impl Ship + ?Sized)) -> Result<()> {
     }
 }
 
-/// Puts it there, or tells why it is not. Backups are good without it.
+/// Writes the page, or returns the warning. Backups are good without the page.
 pub(crate) async fn put_or_warn(destination: &str, store: &(impl Ship + ?Sized)) -> Option<String> {
     let error = put(store).await.err()?;
     Some(format!("destination \"{destination}\" has no {PAGE}: {}", error.chain()))
@@ -39,9 +39,9 @@ mod tests {
     async fn what_lies_there_is_left_and_what_fails_is_a_warning() {
         let store = MemoryStore::new();
         let key = Key::parse(PAGE).unwrap();
-        store.put(&key, "somebody's own");
+        store.put(&key, "a page of another author");
         assert_eq!(put_or_warn("offsite", &store).await, None);
-        assert_eq!(store.get(&key).unwrap(), "somebody's own");
+        assert_eq!(store.get(&key).unwrap(), "a page of another author");
         let store = MemoryStore::new();
         assert_eq!(put_or_warn("offsite", &store).await, None);
         assert_eq!(store.get(&key).unwrap(), TEXT);

@@ -1,4 +1,4 @@
-//! The catalogs of all destinations, and finding a backup in them.
+//! The catalogs of all destinations, and finding backups in them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,11 +22,12 @@ pub struct Catalogued {
     pub name: String,
     /// The store.
     pub store: Arc<dyn Store>,
-    /// What lies there.
+    /// The contents of the destination.
     pub catalog: Catalog,
 }
 
-/// The catalogs of the destinations named, or of all. One that cannot be read is an error of its own and hides no other.
+/// Reads the catalogs of all destinations, or of the one named. A catalog that cannot be read is an
+/// error of its own, and the others are still returned.
 pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
     if let Some(name) = only {
         config.destination(name)?;
@@ -44,10 +45,11 @@ async fn read(config: &Config, name: &str, destination: &Destination) -> Result<
     Ok(Catalogued { name: name.to_owned(), store, catalog })
 }
 
-/// How much slower than another a destination must be to come after it.
+/// The least difference in response time that orders two destinations.
 const STEP: Duration = Duration::from_millis(250);
 
-/// The catalogs that could be read, and why others could not, those that answered fastest first. If none could, that is the error.
+/// Reads all catalogs. Returns the readable ones, those of the fastest destinations first, and the
+/// errors of the others. Fails if no catalog can be read.
 pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     if let Some(name) = only {
         config.destination(name)?;
@@ -59,18 +61,19 @@ pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalog
         (begun.elapsed(), read)
     });
     let mut all = join_all(reads).await;
-    // Of those that are about as fast, one whose files are at hand, else the first in the configuration.
+    // Among equally fast destinations, prefer one with local files, then the configured order.
     let is_far = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.gather().is_none());
     all.sort_by_key(|(took, read)| (took.as_millis() / STEP.as_millis(), is_far(read)));
     parted(all.into_iter().map(|(_, read)| read))
 }
 
-/// The catalogs that could be read, and why others could not. If none could, that is the error.
+/// Reads all catalogs. Returns the readable ones, and the errors of the others. Fails if no
+/// catalog can be read.
 pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     parted(catalogs(config, only).await?.into_iter().map(|(_, read)| read))
 }
 
-/// Those that were read, and the errors of the others.
+/// Separates the catalogs that were read from the errors of the others.
 fn parted(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for read in reads {
@@ -85,18 +88,18 @@ fn parted(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalo
     }
 }
 
-/// Why nothing can be done with what words mean, if that is a file that was adopted.
+/// Returns an error if the words name an adopted file, which no command can process.
 pub(crate) fn adopted<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
     let all = catalogs.into_iter().flat_map(|at| at.catalog.adopted.values().flatten().map(move |file| (at, file)));
     let (at, file) = all.filter(|(_, file)| means_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
-    let message = "was adopted by its name alone: Longshore did not make it, and can neither open, judge nor mark it";
+    let message = "is an adopted file: Longshore did not make it, and cannot decrypt, verify or mark it";
     Some(Error::new(Stage::Catalog, Kind::Usage, file.name.as_str(), message).hint(format!(
-        "fetch {} from \"{}\" and undo it with what belongs to the program that made it, such as pg_restore",
+        "fetch {} from \"{}\" and restore it with the tools of the program that made it, such as pg_restore",
         file.key, at.name
     )))
 }
 
-/// The error that no backup is called so, with the name that is nearest.
+/// Returns the error for an unknown backup name, with the nearest known name.
 pub fn unknown<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
     let all = catalogs.into_iter().map(|at| &at.catalog);
     let mut known = BTreeSet::new();
@@ -111,11 +114,11 @@ pub fn unknown<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &s
             known.extend(names.flat_map(|name| [name.as_str().to_owned(), name.file_name().to_owned()]));
         }
     }
-    let hint = suggestion::hint(words, known.iter().map(String::as_str), "`longshore list` shows what there is");
+    let hint = suggestion::hint(words, known.iter().map(String::as_str), "`longshore list` shows all backups");
     Error::new(Stage::Config, Kind::NotFound, words, "no backup of that name").hint(hint)
 }
 
-/// Whether `words` mean this file: its name, its database, or its cluster and database.
+/// Returns true if the words name this file, its database, or its cluster and database.
 pub fn means_adopted(words: &str, file: &Adopted) -> bool {
     let Series { cluster, subject, .. } = &file.series;
     words == file.name.as_str()
@@ -125,7 +128,8 @@ pub fn means_adopted(words: &str, file: &Adopted) -> bool {
         || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
 }
 
-/// The name of the one backup that words mean: by its name, or the newest of a series.
+/// Returns the name of the one backup that the words identify: by its name, or as the
+/// newest of a series.
 pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
     let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
     let exact = |backup: &&Backup| [backup.name.as_str(), backup.name.file_name()].contains(&words);
@@ -142,13 +146,14 @@ pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> 
             .iter()
             .map(|series| format!("{}/{} by {}", series.cluster, series.subject.segment(), series.job))
             .collect();
-        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "means more than one backup")
-            .hint(format!("write its whole name; it may be of {}", all.join(", "))));
+        return Err(Error::new(Stage::Catalog, Kind::Usage, words, "matches more than one backup")
+            .hint(format!("write the full name; candidates are {}", all.join(", "))));
     }
     Ok(newest.name.clone())
 }
 
-/// Whether `words` mean this backup: its name, its name without the folder, its subject, or its cluster and subject.
+/// Returns true if the words are the backup's name, its name without the folder, its subject, or
+/// its cluster and subject.
 pub fn means(words: &str, backup: &Backup) -> bool {
     let subject = &backup.manifest.subject;
     let cluster = &backup.manifest.cluster.name;
@@ -159,12 +164,13 @@ pub fn means(words: &str, backup: &Backup) -> bool {
         || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
 }
 
-/// Whether `words`, which a database bears as its name, mean another kind of subject.
+/// Returns true if the words, which are also the name of a database, identify another
+/// kind of subject.
 fn is_word(words: &str, backup: &Backup) -> bool {
     backup.manifest.subject.segment() != words && ["globals", "roles", "tablespaces", "schema", "all"].contains(&words)
 }
 
-/// A moment as a person writes it, in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
+/// Parses a time in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
 pub fn moment(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());

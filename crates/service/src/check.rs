@@ -1,4 +1,5 @@
-//! What would fail at 3 a.m., found now: every stage looks ahead, and every destination takes, gives back and lets go of a probe.
+//! Tests of everything that the next run depends on: every stage checks its requirements, and every
+//! destination stores, returns and deletes a probe.
 
 mod advice;
 mod server;
@@ -19,10 +20,10 @@ use crate::config::{Config, Job};
 use crate::registry::Registry;
 use crate::verify::judges;
 
-/// What every probe says.
-const PROBE: &str = "longshore was here to see whether it could be\n";
+/// The content of every probe.
+const PROBE: &str = "a probe of `longshore check`: this file can be deleted\n";
 
-/// Looks at one job, or at all.
+/// Checks one job, or all jobs.
 pub async fn check(
     config: &Config,
     registry: &Registry,
@@ -35,8 +36,8 @@ pub async fn check(
     };
     let mut findings = vec![Finding::good("configuration", config.path.display().to_string())];
     if jobs.is_empty() {
-        let message = "there is no job: this host can look at backups and bring them back, and makes none";
-        findings.push(Finding::warning("configuration", message, "add a table [job.NAME] if it should"));
+        let message = "no job: this host can list and restore backups, but makes none";
+        findings.push(Finding::warning("configuration", message, "to make backups, add a table [job.NAME]"));
     }
     let mut wanted = Wanted { bytes: 0, is_all: true };
     for job in &jobs {
@@ -60,7 +61,7 @@ pub async fn check(
         }
     }
     findings.extend(advice::advise(config, &jobs).await);
-    // Two stages that look at one server find the same twice.
+    // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
@@ -71,8 +72,8 @@ async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> V
     match judges(registry, Some(job), &job.site) {
         Ok(judges) if judges.is_empty() => findings.push(Finding::warning(
             format!("job {}", job.name),
-            "nobody verifies what is dumped",
-            "leave verify out, and the default does",
+            "dumps are not verified",
+            "remove verify to use the default verifier",
         )),
         Ok(judges) => {
             for judge in judges {
@@ -86,17 +87,17 @@ async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> V
         findings.push(Finding::warning(
             format!("job {}", job.name),
             format!("no retention at \"{destination}\": nothing is ever removed there"),
-            "add retention = \"…\" to the job, or see to it yourself",
+            "add retention = \"…\" to the job, or delete old backups yourself",
         ));
     }
     findings
 }
 
-/// Whether recipients parse, and whether the identities given open what is sealed to them.
+/// Checks that recipients parse, and that the identities given decrypt new backups.
 async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
     let subject = format!("job {}", job.name);
     let Some(encrypt) = &job.encrypt else {
-        let message = "encrypt = { type = \"none\" }: whoever can read a destination can read the databases";
+        let message = "encrypt = { type = \"none\" }: anyone who can read a destination can read the databases";
         return vec![Finding::warning(subject, message, "encrypt = { type = \"age\", recipients = [\"age1…\"] }")];
     };
     let encrypt = match encrypt(&()) {
@@ -106,7 +107,7 @@ async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> 
     let mut findings = encrypt.check().await;
     if !identities.is_empty() {
         findings.push(match opened(registry, &*encrypt, identities).await {
-            Ok(()) => Finding::good("identity", "opens what is sealed now"),
+            Ok(()) => Finding::good("identity", "decrypts new backups"),
             Err(error) => Finding::failed("identity", &error),
         });
     }
@@ -123,15 +124,15 @@ fn expect_probe(found: &[u8]) -> Result<()> {
     if found == PROBE.as_bytes() {
         return Ok(());
     }
-    Err(Error::new(Stage::Ship, Kind::Corrupt, "probe", "other bytes came back than were sent"))
+    Err(Error::new(Stage::Ship, Kind::Corrupt, "probe", "the bytes read back differ from the bytes written"))
 }
 
-/// What a run of these jobs needs.
+/// The size of a run of the checked jobs.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
-    /// About how much it reads, in bytes.
+    /// The estimated number of bytes to read.
     bytes: u64,
-    /// Whether that is all. A server that cannot be asked is found elsewhere.
+    /// True if all servers could be surveyed. Another finding reports a server that could not.
     is_all: bool,
 }
 
@@ -153,23 +154,24 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) ->
     findings
 }
 
-/// Whether what is wanted has room in `free` bytes.
+/// Returns whether the wanted bytes fit into `free` bytes.
 fn of_room(subject: &str, free: u64, wanted: Wanted) -> Finding {
     let size = wanted.bytes >> 20;
     let takes = match wanted {
         Wanted { is_all: true, .. } => format!("; the databases take {size} MiB on disk"),
         Wanted { bytes: 0, .. } => String::new(),
-        _ => format!("; the databases that can be asked after take {size} MiB on disk"),
+        _ => format!("; the databases that could be surveyed take {size} MiB on disk"),
     };
     let message = format!("{} MiB free{takes}", free >> 20);
     if free < wanted.bytes {
-        Finding::warning(subject, message, "make room, or keep fewer backups: compressed they may fit all the same")
+        Finding::warning(subject, message, "free some space, or keep fewer backups; compressed backups may still fit")
     } else {
         Finding::good(subject, message)
     }
 }
 
-/// Sends a probe and sees what may be done with it. Credentials that may only write are as good as any.
+/// Writes a probe, and tests which operations are permitted. Credentials that may only write
+/// are not a fault.
 async fn probed(subject: &str, store: &dyn Store) -> Finding {
     let attempt = async {
         let key = probe_key()?;
@@ -205,10 +207,10 @@ async fn listed(store: &dyn Store, key: &Key) -> Result<()> {
             return Ok(());
         }
     }
-    Err(Error::new(Stage::Ship, Kind::Corrupt, key.as_str(), "was written, and is not listed"))
+    Err(Error::new(Stage::Ship, Kind::Corrupt, key.as_str(), "was written, but is not listed"))
 }
 
-/// A name that no other probe has, at the top of the destination, so that no folder is left behind.
+/// Returns a unique key at the top of the destination, so that no folder is left behind.
 fn probe_key() -> Result<Key> {
     let now = Utc::now();
     let unique = Digest::of(format!("{} {now:?}", std::process::id()).as_bytes()).hex().to_owned();
@@ -245,7 +247,7 @@ mod tests {
             (finding.outcome, finding.message)
         };
         let of_all = "5 MiB free; the databases take 4 MiB on disk".to_owned();
-        let of_some = "5 MiB free; the databases that can be asked after take 6 MiB on disk".to_owned();
+        let of_some = "5 MiB free; the databases that could be surveyed take 6 MiB on disk".to_owned();
         assert_eq!(found(4 << 20, true), (Outcome::Good, of_all));
         assert_eq!(found(6 << 20, false), (Outcome::Warning, of_some));
         assert_eq!(found(0, false), (Outcome::Good, "5 MiB free".to_owned()));

@@ -1,4 +1,5 @@
-//! Backups compared with the record of their dump: what was decoded, and what passes to a restore.
+//! Comparison of backups with the record of their dump: decoded findings, and the stream that a
+//! restore reads.
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use serde_json::{Map, Value};
 use crate::registry::Registry;
 use crate::verify::ashore;
 
-/// Compares the findings of a read-back with the record of the dump, and returns whether there was
-/// anything to compare. A difference is an error of kind
+/// Compares the findings of a verification with the record of the dump, and returns true if there
+/// was anything to compare. A difference is an error of kind
 /// [`Corrupt`](longshore_core::Kind::Corrupt).
 pub(crate) fn expect_decoded(
     backup: &Backup,
@@ -32,8 +33,8 @@ pub(crate) fn expect_decoded(
     }
 }
 
-/// The plaintext on its way to a restore. The stream fails if its definitions differ from those
-/// that were recorded.
+/// Returns the plaintext for a restore. The stream fails if its definitions differ from the
+/// recorded ones.
 pub(crate) fn guarded(
     registry: &Registry,
     manifest: &Manifest,

@@ -1,4 +1,5 @@
-//! The configuration: one TOML file. Reading it touches no network and no other file; building stages from it does.
+//! The configuration: one TOML file. Parsing reads no other file and no network; building stages
+//! from the configuration may read both.
 
 mod adopt;
 mod drill;
@@ -32,58 +33,60 @@ use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
 use crate::suggestion;
 
-/// More dumps at once than this are no faster: each takes a connection of the server and processes of this host.
+/// The maximum number of parallel dumps. More are not faster: each takes a connection of the server
+/// and processes of this host.
 const MAX_PARALLEL: usize = 64;
 
-/// A longer name would leave no room for others in a key, or in the name of a file.
+/// The maximum length of a name. A longer name would not fit into a key or a file name.
 const MAX_NAME_BYTES: usize = 100;
 
-/// A configuration that was read: every name in it leads somewhere, every setting is known.
+/// A parsed configuration: every reference is resolved, and every setting is known.
 #[derive(Default)]
 pub struct Config {
-    /// The file it was read from.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Where locks are kept, if not in the usual place.
+    /// The folder for locks, if not the default.
     pub lock_dir: Option<PathBuf>,
-    /// Where what is remembered from one prune to the next is kept, if not in the usual place.
+    /// The folder for state, if not the default.
     pub state_dir: Option<PathBuf>,
-    /// What opens backups, where the command line names nothing.
+    /// The identities that decrypt backups, unless the command line names some.
     pub identity: IdentitySource,
     /// Destinations by name.
     pub destinations: BTreeMap<String, Destination>,
     /// Retention policies by name.
     pub policies: BTreeMap<String, Policy>,
-    /// What other programs left and is taken for backups, by name.
+    /// Rules for adopting files of other programs as backups, by name.
     pub adoptions: BTreeMap<String, Adoption>,
     /// Jobs by name.
     pub jobs: BTreeMap<String, Job>,
 }
 
-/// A destination that was read.
+/// A destination of the configuration.
 #[derive(Clone)]
 pub struct Destination {
     store: Builder<dyn Store>,
-    /// How many artifacts are shipped to it at once, if that is bounded.
+    /// The maximum number of parallel uploads to the destination, if limited.
     pub parallel: Option<usize>,
-    /// How long what an interrupted run left there is left alone: longer than any run takes.
+    /// The minimum age before an interrupted run's leftovers are removed: longer than
+    /// any run takes.
     pub orphan_grace: TimeDelta,
 }
 
 impl Destination {
-    /// One for tests, which opens this store.
+    /// Creates a destination for tests that opens this store.
     #[cfg(test)]
     pub(crate) fn of(store: impl Store + Clone + 'static) -> Self {
         let store: Builder<dyn Store> = Arc::new(move |_| Ok(Box::new(store.clone())));
         Self { store, parallel: None, orphan_grace: TimeDelta::hours(48) }
     }
 
-    /// Its store, under the terms that are set for it.
+    /// Opens the store with the terms of the destination's settings.
     pub fn open(&self) -> Result<Arc<dyn Store>> {
         (self.store)(&()).map(Arc::from)
     }
 
-    /// Its store, for what is shipped to it under a policy. One that is to lock what it takes for as long as the policy says locks it
-    /// for as long as the policy keeps a backup for certain.
+    /// Opens the store for uploads under a retention policy. A store with an object lock that
+    /// follows the policy locks objects for the time for which the policy keeps every backup.
     pub fn open_under(&self, name: &str, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
         let store = self.open()?;
         if store.retaining(Span::new(Duration::ZERO)).is_none() {
@@ -91,42 +94,42 @@ impl Destination {
         }
         let span = policy.and_then(|policy| policy.surely_keeps(Utc::now()));
         span.and_then(|span| store.retaining(span)).ok_or_else(|| {
-            let message = "is to lock what it takes for as long as the retention policy says, which promises no time";
+            let message = "object_lock.retain = \"policy\" needs a retention policy that guarantees a minimum time";
             Error::new(Stage::Config, Kind::Usage, name, message)
                 .hint("set keep_within or min_age in the policy, or a span of time instead of \"policy\"")
         })
     }
 }
 
-/// A job that was read.
+/// A job of the configuration.
 pub struct Job {
-    /// Its name.
+    /// The name of the job.
     pub name: String,
-    /// Where it works.
+    /// The cluster that the job reads, and the settings for reading it.
     pub site: Site,
-    /// Whether a standby's replay is paused while it dumps.
+    /// True if a standby's replay is paused during the dump.
     pub pause_replay: bool,
-    /// What it dumps.
+    /// The dump stages.
     pub dump: Vec<Builder<dyn Dump>>,
-    /// Who judges; the default where the job names nobody.
+    /// The verifiers; `None` means the default.
     pub verify: Option<Vec<Builder<dyn Verify>>>,
-    /// Who seals; nobody where it says so aloud.
+    /// The encryption; `None` if the job sets `type = "none"`.
     pub encrypt: Option<Builder<dyn Encrypt>>,
-    /// The names of the destinations it ships to.
+    /// The names of the job's destinations.
     pub ship: Vec<String>,
-    /// The policy at each destination that has one.
+    /// The retention policy at each destination that has one.
     pub retention: BTreeMap<String, Policy>,
-    /// How many databases are dumped at once.
+    /// The maximum number of databases dumped at once.
     pub parallel: usize,
-    /// How old the newest backup of a series may be at each destination.
+    /// The maximum age of a series' newest backup at each destination.
     pub max_age: Option<MaxAge>,
-    /// When whoever runs the job does so.
+    /// The schedule by which an external timer runs the job.
     pub schedule: Option<Schedule>,
-    /// How it is drilled.
+    /// The settings of the job's drills.
     pub drill: Drilling,
 }
 
-/// The most bytes that a configuration may have.
+/// The maximum size of a configuration, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads the file, which may be a pipe.
@@ -140,7 +143,7 @@ fn source(path: &Path) -> Result<String> {
         if missing { error.hint(hint) } else { error }
     })?;
     if bytes as u64 > MAX_BYTES {
-        let message = format!("has more than {MAX_BYTES} bytes, which no configuration has");
+        let message = format!("is larger than {MAX_BYTES} bytes, the maximum for a configuration");
         return Err(Error::new(Stage::Config, Kind::Usage, path.display().to_string(), message)
             .hint("name yours with --config FILE"));
     }
@@ -185,9 +188,9 @@ impl Config {
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
         let known = Known { clusters, destinations: &destinations, policies: &policies };
         let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
-        // A host that only looks at what others ship needs no job.
+        // A host that only reads what other hosts ship needs no job.
         if jobs.is_empty() && destinations.is_empty() {
-            let message = "there is neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";
+            let message = "neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";
             return Err(Fault::at(whole, message));
         }
         adopt::check(&adoptions, &jobs, whole)?;
@@ -203,13 +206,14 @@ impl Config {
         })
     }
 
-    /// What tells this configuration's files from those of any other: two may have jobs and destinations of one name.
+    /// Returns a digest that separates the state files of this configuration from those of another,
+    /// which may have jobs and destinations of the same names.
     pub(crate) fn digest(&self) -> String {
         let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         Digest::of(path.as_os_str().as_encoded_bytes()).hex()[..8].to_owned()
     }
 
-    /// The job of this name, or the only one there is.
+    /// Returns the job of this name, or the only job if no name is given.
     pub fn job(&self, name: Option<&str>) -> Result<&Job> {
         let unclear = |subject: &str, message: &str| {
             let error = Error::new(Stage::Config, Kind::Usage, subject, message);
@@ -225,7 +229,7 @@ impl Config {
         }
     }
 
-    /// A retention policy.
+    /// Returns the retention policy of this name.
     pub fn policy(&self, name: &str) -> Result<&Policy> {
         self.policies.get(name).ok_or_else(|| {
             Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy").hint(known(
@@ -236,7 +240,7 @@ impl Config {
         })
     }
 
-    /// A destination.
+    /// Returns the destination of this name.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).ok_or_else(|| {
             Error::new(Stage::Config, Kind::Usage, name, "there is no such destination").hint(known(
@@ -248,7 +252,7 @@ impl Config {
     }
 }
 
-/// Reads a destination: what any may have, and what its plugin knows.
+/// Reads a destination: the common settings, and the settings of its plugin.
 fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Destination, Fault> {
     let span = value.span();
     let DeValue::Table(mut table) = value.into_inner() else {
@@ -258,7 +262,7 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
     let settings: written::Destination = read(Spanned::new(span.clone(), DeValue::Table(common)))?;
     let parallel = settings.parallel.filter(|parallel| (1..=MAX_PARALLEL).contains(parallel));
     if parallel != settings.parallel {
-        return Err(Fault::at(span, format!("destination \"{name}\": parallel is from 1 to {MAX_PARALLEL}")));
+        return Err(Fault::at(span, format!("destination \"{name}\": parallel must be from 1 to {MAX_PARALLEL}")));
     }
     let (terms, orphan_grace) = (settings.terms(), settings.orphan_grace());
     let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
@@ -267,16 +271,16 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
         let store: Arc<dyn Store> = Arc::from(plugin(context)?);
         let store = store.stalling_at_most(terms.stall_timeout).unwrap_or(store);
         if store.spools() && terms.max_rate.is_some() {
-            let message = "max_rate would slow what goes to its spool, and not what leaves it";
+            let message = "max_rate would limit writes to the spool, not the upload";
             let error = Error::new(Stage::Config, Kind::Usage, &name, message);
-            return Err(error.hint("set what limits the program that brings it there, such as bwlimit of rsync"));
+            return Err(error.hint("limit the upload program instead, such as with bwlimit of rsync"));
         }
         Ok(Box::new(Berth::new(&name, store, terms.clone())))
     });
     Ok(Destination { store, parallel, orphan_grace })
 }
 
-/// What jobs may refer to.
+/// The tables that jobs may refer to.
 struct Known<'a> {
     clusters: BTreeMap<String, written::Cluster>,
     destinations: &'a BTreeMap<String, Destination>,
@@ -300,7 +304,7 @@ impl Known<'_> {
         let verify = verify.map(|verify| each(verify, |value| registry.verify.read(value))).transpose()?;
         let encrypt = match encrypt {
             None => {
-                let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or say { type = \"none\" } aloud";
+                let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or encrypt = { type = \"none\" } to store backups unencrypted";
                 return Err(wrong(message.to_owned()));
             }
             Some(encrypt) if is_none(&encrypt) => None,
@@ -316,14 +320,14 @@ impl Known<'_> {
             }
         }
         if !(1..=MAX_PARALLEL).contains(&settings.parallel) {
-            return Err(wrong(format!("parallel is from 1 to {MAX_PARALLEL}")));
+            return Err(wrong(format!("parallel must be from 1 to {MAX_PARALLEL}")));
         }
-        // An artifact goes to all at once, so the least of them bounds how many are under way.
+        // Each artifact is shipped to all destinations at once, so the lowest limit applies.
         let bounds = settings.ship.iter().filter_map(|name| self.destinations.get(name)?.parallel);
         let parallel = bounds.chain([settings.parallel]).min().unwrap_or(1);
         let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
         if settings.timezone.is_some() && settings.schedule.is_none() {
-            return Err(wrong("timezone is for schedule, and there is none".to_owned()));
+            return Err(wrong("timezone needs a schedule".to_owned()));
         }
         let zone = settings.timezone.unwrap_or_default();
         Ok(Job {
@@ -351,7 +355,7 @@ impl Known<'_> {
         })
     }
 
-    /// The policy at each of a job's destinations.
+    /// Resolves the retention policy at each of a job's destinations.
     fn retention(
         &self,
         written: Option<written::Retention>,
@@ -368,7 +372,7 @@ impl Known<'_> {
                 .iter()
                 .map(|(destination, name)| {
                     if !ship.contains(destination) {
-                        return Err(format!("retention names {}, to which the job does not ship", shown(destination)));
+                        return Err(format!("retention names {}, but ship does not", shown(destination)));
                     }
                     Ok((destination.clone(), policy(name)?))
                 })
@@ -377,20 +381,20 @@ impl Known<'_> {
     }
 }
 
-/// The hint for a name that is none of these.
+/// Returns the hint for an unknown name: the nearest known name, and all of them.
 fn known<'a>(written: &str, what: &str, names: impl Iterator<Item = &'a String> + Clone) -> String {
     let all = format!("the {what} are {}", list(names.clone()));
     suggestion::hint(written, names.map(String::as_str), &all)
 }
 
-/// Where a name leads, or what there is instead.
+/// Looks up a reference. The error lists the known names.
 fn lead<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
     all.get(name).ok_or_else(|| match all.is_empty() {
         true if is_plain(name) => format!("there is no {what} {}: add a table [{what}.{name}]", shown(name)),
         true => format!("there is no {what} {}: add a table [{what}.NAME]", shown(name)),
         false => match suggestion::nearest(name, all.keys().map(String::as_str)) {
             Some(near) => format!("there is no {what} {}; did you mean \"{near}\"?", shown(name)),
-            None => format!("there is no {what} {}; there is {}", shown(name), list(all.keys())),
+            None => format!("there is no {what} {}; known: {}", shown(name), list(all.keys())),
         },
     })
 }
@@ -399,7 +403,7 @@ fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     names.map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether a table says `type = "none"` and nothing else.
+/// Returns true if a table contains `type = "none"` and nothing else.
 fn is_none(value: &Spanned<DeValue<'_>>) -> bool {
     let DeValue::Table(table) = value.get_ref() else {
         return false;
@@ -426,7 +430,7 @@ fn section<'i, T>(
     let entry = |(name, value): (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>)| {
         if !is_plain(name.get_ref()) {
             let message =
-                format!("a name is of at most {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ - and begins with a letter or digit");
+                format!("a name has at most {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ - and begins with a letter or digit");
             return Err(Fault::at(name.span(), message));
         }
         Ok((name.get_ref().to_string(), read(name.get_ref(), value)?))
@@ -434,7 +438,7 @@ fn section<'i, T>(
     table.into_iter().map(entry).collect()
 }
 
-/// Whether a name can stand in file names and on command lines as it is.
+/// Returns true if a name needs no escaping in file names and on command lines.
 fn is_plain(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -1,13 +1,14 @@
-//! Restore drills: backups restored into a place made for it, held against what was recorded, and asked what their owner wants to know.
+//! Restore drills: backups restored into a scratch server, compared with the record of their dump,
+//! and checked with the operator's queries.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `choice.rs` | which backups, from which destination |
-//! | `artifact.rs` | the sealed bytes in a file of the drill's own |
-//! | `examination.rs` | what was restored beside what was recorded, and the record of that |
-//! | `judgement.rs` | whether a failure is damage |
-//! | `place.rs` | what the place has in common with where a backup comes from |
-//! | `question.rs` | the owner's own questions |
+//! | `choice.rs` | choosing the backups and the destination |
+//! | `artifact.rs` | the encrypted bytes in a temporary file |
+//! | `examination.rs` | comparing the restored data with the record, and the record of the drill |
+//! | `judgement.rs` | deciding whether a failure means damage |
+//! | `place.rs` | the differences between the scratch server and the source |
+//! | `question.rs` | the operator's queries |
 
 mod artifact;
 mod choice;
@@ -52,37 +53,38 @@ use crate::registry::Registry;
 use crate::restore::lease;
 use crate::unsealed::{Sealing, Unsealed};
 
-/// What a drill of a job found.
+/// The result of a drill of a job.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The job.
+    /// The name of the job.
     pub job: String,
-    /// The run that was drilled.
+    /// The id of the run that was drilled.
     pub run: String,
-    /// Where it was taken from.
+    /// The destination that the backups were fetched from.
     pub destination: String,
-    /// How long it took to make the place to restore to, in seconds.
+    /// The seconds that preparing the scratch server took.
     pub scratch_seconds: f64,
-    /// The records, a backup each.
+    /// The records of the drill, one for each backup.
     pub drills: Vec<Drill>,
-    /// That the run made fewer backups than it was to make, if so: a drill of it proves only a part.
+    /// The warning that the run has fewer backups than planned: the drill proves only a
+    /// part of the run.
     pub missing: Option<String>,
-    /// Backups of the run or of newer ones that were not drilled since they are damaged.
+    /// Backups of this run or newer ones that were not drilled because they are damaged.
     pub passed_over: Vec<String>,
-    /// What its owner should hear.
+    /// Notes for the operator.
     pub notes: Vec<String>,
-    /// Warnings of the place to restore to, given before anything was restored.
+    /// Warnings of the scratch server, given before the restore began.
     pub warnings: Vec<String>,
-    /// What kept a backup from being drilled here, if anything did.
+    /// The reasons why backups could not be drilled here.
     pub unfit: Vec<Problem>,
-    /// Why what was found could not be noted beside the backups, if so.
+    /// The errors of marks that could not be stored beside the backups.
     pub unmarked: Vec<Problem>,
-    /// Why what was made for the drill could not be removed, if so.
+    /// The error if the scratch server could not be cleaned up.
     pub left: Option<Problem>,
 }
 
 impl Report {
-    /// What all of it proves: the worst of all.
+    /// Returns the worst verdict of all backups.
     pub fn verdict(&self) -> Verdict {
         let any = |verdict| self.drills.iter().any(|drill| drill.verdict == verdict);
         if any(Verdict::Damaged) {
@@ -95,43 +97,43 @@ impl Report {
     }
 }
 
-/// Drills jobs.
+/// Runs drills of jobs.
 pub struct Driller<'a> {
-    /// The jobs and the destinations.
+    /// The configuration.
     pub config: &'a Config,
     /// The plugins.
     pub registry: &'a Registry,
-    /// What opens sealed backups; what the job names, if it is empty.
+    /// The identities that decrypt backups; if empty, the job's.
     pub identities: &'a Identities,
-    /// How many connections restore at once.
+    /// The number of connections that restore in parallel.
     pub jobs: u32,
-    /// Which scripts are run.
+    /// The permitted kinds of scripts.
     pub scripts: Scripts,
-    /// Where the place to restore to is made, if not where the job says.
+    /// The folder of the scratch server, if not the one that the job names.
     pub scratch_dir: Option<&'a Path>,
-    /// The treatment of backups that are unsealed although the job seals.
+    /// The treatment of unencrypted backups of a job that encrypts.
     pub unsealed: Unsealed,
-    /// Hears how much was restored.
+    /// The observer of the restore's progress.
     pub progress: Arc<dyn Progress>,
 }
 
-/// One backup under drill.
+/// A backup under drill.
 struct Candidate {
     backup: Backup,
-    /// What was recorded while it was dumped; why that is damaged, if it is.
+    /// The record of the dump, or the error if the record is damaged.
     details: Result<Option<Map<String, Value>>>,
-    /// The differences between the manifest and the backup that its details name.
+    /// The differences between the manifest and the origin that the details name.
     mismatches: Vec<Mismatch>,
 }
 
 impl Candidate {
-    /// The backup as a restore takes it.
+    /// Returns the backup in the form that a restore expects.
     fn wanted(&self) -> Wanted<'_> {
         Wanted { manifest: &self.backup.manifest, details: self.details.as_ref().ok().and_then(Option::as_ref) }
     }
 }
 
-/// Where, and with what, backups are drilled.
+/// The source of the backups, and the scratch server that they are restored to.
 struct Ground<'a> {
     job: &'a Job,
     destination: &'a str,
@@ -142,17 +144,18 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Whether it is restored there: what belongs to a whole cluster only into one of the drill's own.
+    /// Returns true if the backup can be restored to the scratch server: globals only to a server
+    /// of the drill's own.
     fn takes(&self, manifest: &Manifest) -> bool {
         manifest.subject.is_database() || self.scratch.takes_globals()
     }
 }
 
-/// What came of a restore.
+/// The result of a restore.
 struct Restored {
     started: DateTime<Utc>,
     phases: Vec<Phase>,
-    /// Entries that could not be made after the data was restored.
+    /// Entries that could not be created after the data was restored.
     left_out: Vec<LeftOut>,
     error: Option<Error>,
     /// The commands that failed in the server.
@@ -160,7 +163,8 @@ struct Restored {
 }
 
 impl Driller<'_> {
-    /// Drills what is wished. `began` hears what is done next. What was made for it is removed whatever comes of it.
+    /// Drills the chosen backups. Calls `began` with the next step. Always cleans up the
+    /// scratch server.
     pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
         let job = self.config.job(wish.job.as_deref())?;
         let choice = choose(self.config, job, wish).await?;
@@ -170,7 +174,7 @@ impl Driller<'_> {
         warnings.extend(sealing.expect(backups.iter().map(|backup| &*backup.manifest))?);
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
-        began("making a place to restore to");
+        began("preparing the scratch server");
         let begun = Instant::now();
         let wanted: Vec<Wanted<'_>> = candidates.iter().map(Candidate::wanted).collect();
         let scratch = self.scratch(job)?.make(&wanted).await?;
@@ -206,18 +210,18 @@ impl Driller<'_> {
         let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
         for question in job.drill.questions.iter().filter(|_| !whole) {
             if !databases.contains(&&Subject::database(&question.database)) {
-                report.notes.push(format!("a query is of database \"{}\", which was not drilled", question.database));
+                report.notes.push(format!("a query names database \"{}\", which was not drilled", question.database));
             }
         }
         let drilled = self.all(&ground, candidates, &mut report, began).await;
-        began("removing what was made");
+        began("cleaning up the scratch server");
         let removed = scratch.remove().await;
         drilled?;
         report.left = removed.err().as_ref().map(Problem::from);
         Ok(report)
     }
 
-    /// What makes the place to restore to.
+    /// Builds the scratch stage.
     fn scratch(&self, job: &Job) -> Result<Box<dyn Scratch>> {
         let mut site = job.site.clone();
         if let Some(scratch_dir) = self.scratch_dir {
@@ -229,7 +233,8 @@ impl Driller<'_> {
         }
     }
 
-    /// Opens what was recorded of each backup. An identity that does not open it ends the drill here, before anything is made.
+    /// Reads the record of each backup. An identity that cannot decrypt a record fails the drill
+    /// before the scratch server is prepared.
     async fn candidates(
         &self,
         store: &dyn Store,
@@ -239,7 +244,7 @@ impl Driller<'_> {
         let mut candidates = Vec::new();
         for backup in backups {
             if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
-                let message = format!("sealed with {encryption}");
+                let message = format!("encrypted with {encryption}");
                 return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(GIVE_IDENTITY));
             }
             let read = async {
@@ -257,7 +262,7 @@ impl Driller<'_> {
         Ok(candidates)
     }
 
-    /// Restores all, globals first, then asks each.
+    /// Restores all backups, globals first, then examines each.
     async fn all(
         &self,
         ground: &Ground<'_>,
@@ -306,11 +311,11 @@ impl Driller<'_> {
         self.registry.restore.build(self.registry.default_restore, &target)
     }
 
-    /// Looks whether the place takes what is to be restored, before a byte of it is fetched.
+    /// Checks that the scratch server can take the backups, before any bytes are fetched.
     async fn prepare(&self, ground: &Ground<'_>, candidates: &[Candidate]) -> Result<()> {
         let wanted = candidates.iter().map(Candidate::wanted);
         let databases = wanted.filter(|wanted| ground.takes(wanted.manifest)).collect::<Vec<_>>();
-        // Where databases have other names, each has a target of its own.
+        // If the scratch server renames databases, each database has a target of its own.
         let targets: Vec<&[Wanted<'_>]> = match ground.scratch.takes_globals() {
             true => vec![&databases],
             false => databases.chunks(1).collect(),
@@ -328,7 +333,7 @@ impl Driller<'_> {
             let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
             if let Some(first) = failed.first() {
                 let said = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
-                let message = "cannot be drilled here, which says nothing about the backup";
+                let message = "cannot be drilled here, which does not mean that the backup is damaged";
                 let error = Error::new(Stage::Drill, Kind::Failed, &ground.job.name, message)
                     .because(said.collect::<Vec<_>>().join("\n"));
                 return Err(match &first.remedy {
@@ -340,18 +345,21 @@ impl Driller<'_> {
         Ok(())
     }
 
-    /// Brings one backup home, phase by phase.
+    /// Restores one backup, phase by phase.
     async fn restore(&self, ground: &Ground<'_>, candidate: &Candidate, notes: &mut Vec<String>) -> Restored {
         let started = Utc::now().trunc_subsecs(3);
         let (mut phases, mut left_out) = (Vec::new(), Vec::new());
         let backup = &candidate.backup;
         let manifest = &backup.manifest;
         if !ground.takes(manifest) {
-            notes.push(format!("{}: not restored: the server that the drill borrows keeps its own", manifest.subject));
+            notes.push(format!(
+                "{}: not restored: the drill uses an existing server, which keeps its own",
+                manifest.subject
+            ));
             return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
         }
         let lease = lease(ground.store, &backup.name).await;
-        // Those before this restore are not this backup's.
+        // Discard earlier failures, which belong to other backups.
         ground.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
@@ -366,7 +374,7 @@ impl Driller<'_> {
             let plaintext = counted(plaintext, Arc::clone(&self.progress));
             let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
             notes.extend(told);
-            // All of it is wanted: nothing is chosen by what was recorded.
+            // No recorded details: a drill restores everything.
             let wanted = Wanted { manifest, details: None };
             let restored = self.restorer(ground, manifest)?.restore(wanted, plaintext).await?;
             if restored.phases.is_empty() {
@@ -375,20 +383,20 @@ impl Driller<'_> {
             phases.extend(restored.phases);
             notes.extend(restored.warnings);
             left_out = restored.left_out;
-            // The folder goes with the drill in any case; the room is wanted now.
+            // The folder is removed after the drill, but its space is needed now.
             std::fs::remove_file(&file).ok();
             Ok(())
         };
         let restored: Result<()> = restored.await;
         if let Some(lease) = lease {
-            // It runs out by itself.
+            // On failure, the lease expires.
             ground.store.remove(&lease).await.ok();
         }
         Restored { started, phases, left_out, error: restored.err(), failures: ground.scratch.failures().await }
     }
 }
 
-/// Notes beside a backup what was found, where it was proven or is damaged.
+/// Stores a mark with the result beside a backup.
 async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
     let last = backup.marks.last();
     let now = Utc::now();
@@ -397,7 +405,7 @@ async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()>
         (Some(_), Some(encrypt)) => Some(encrypt(&())?),
         (None, _) => None,
         (Some(_), None) => {
-            // Nobody seals any more: what names tables is left out.
+            // The job no longer encrypts: omit the comparisons, which name tables.
             return drill.clone().parted().0.put(ground.store, None, time).await.map(drop);
         }
     };

@@ -1,11 +1,11 @@
-//! A mistake in the configuration, and its place in the file.
+//! A mistake in the configuration, and its position in the file.
 
 use std::ops::Range;
 use std::path::Path;
 
 use longshore_core::{Error, Kind, Stage};
 
-/// A mistake at a place in the file, given in bytes.
+/// A mistake at a position in the file, given in bytes.
 #[derive(Debug)]
 pub(crate) struct Fault {
     span: Option<Range<usize>>,
@@ -14,22 +14,22 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    /// A mistake at `span`.
+    /// Creates a mistake at `span`.
     pub(crate) fn at(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { span: Some(span), message: message.into(), kind: Kind::Usage }
     }
 
-    /// Settings at `span` that could be obeyed, and that a safety rule forbids.
+    /// Creates a mistake for valid settings at `span` that a safety rule forbids.
     pub(crate) fn refused(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { kind: Kind::Refused, ..Self::at(span, message) }
     }
 
-    /// What is wrong.
+    /// Returns the message.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
 
-    /// The error for a person: the file, the line and column, and the line itself with a mark beneath.
+    /// Returns the error with the file, line and column, and the line with a mark beneath.
     pub(crate) fn in_file(&self, path: &Path, source: &str) -> Error {
         let usage = |subject: String, message: String| Error::new(Stage::Config, self.kind, subject, message);
         let Some(span) = &self.span else {
@@ -42,32 +42,34 @@ impl Fault {
         let subject = format!("{}:{number}:{column}", path.display());
         let marks = span.len().clamp(1, line.len().saturating_sub(column - 1).max(1));
         let picture = format!("{}\n{}{}", masked(line), " ".repeat(column - 1), "^".repeat(marks));
-        // Beside `secret = ` any value may be one, whatever it looks like.
+        // On a line with a word such as `secret`, any value may be a secret.
         let message = if is_suspect(line) { without_values(&self.message, |_| true) } else { self.message.clone() };
         usage(subject, message).because(picture)
     }
 }
 
-/// Whether words may hold a secret.
+/// Returns true if a text may contain a secret.
 fn is_suspect(words: &str) -> bool {
     let lower = words.to_lowercase();
     ["pass", "://", "secret"].iter().any(|word| lower.contains(word))
 }
 
-/// A value from the file in quotes, unless it may hold a secret: a connection string lands in the wrong place easily.
+/// Quotes a value from the file, unless it may contain a secret: users paste connection strings
+/// into wrong settings.
 pub(super) fn shown(value: &str) -> String {
     if is_suspect(value) { "\"…\"".to_owned() } else { format!("{value:?}") }
 }
 
-/// A parser's message with the values that it quotes cut out, where `is_secret` says so. They stand in `"`, escaped as Rust
-/// does; in backticks stand settings' names, which are to be seen, and what was written in the place of one, which may be anything.
+/// Removes the values that a parser's message quotes, if `is_secret` returns true for them. Values
+/// are in `"`, escaped as in Rust. Backticks contain names of settings, which are kept, or a value
+/// written in place of a name.
 fn without_values(message: &str, is_secret: impl Fn(&str) -> bool) -> String {
     let mut kept = String::with_capacity(message.len());
     let mut rest = message;
     while let Some(start) = rest.find(['"', '`']) {
         let quote = &rest[start..=start];
         let body = &rest[start + 1..];
-        // A quote that never closes has everything after it for its value.
+        // An unclosed quote extends to the end of the message.
         let end = closing(body, quote).unwrap_or(body.len());
         let value = &body[..end];
         let cut = if quote == "`" { !is_setting(value) && is_suspect(value) } else { is_secret(value) };
@@ -79,7 +81,7 @@ fn without_values(message: &str, is_secret: impl Fn(&str) -> bool) -> String {
     kept + rest
 }
 
-/// Where the quote is that closes `body`.
+/// Returns the position of the quote that closes `body`.
 fn closing(body: &str, quote: &str) -> Option<usize> {
     let mut escaped = false;
     body.char_indices().find_map(|(place, char)| {
@@ -89,12 +91,13 @@ fn closing(body: &str, quote: &str) -> Option<usize> {
     })
 }
 
-/// Whether it is written as the name of a setting is.
+/// Returns true if a text has the form of a setting's name.
 fn is_setting(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-/// A line without what may be a secret: connection strings can hold passwords.
+/// Removes the value from a line that may contain a secret, such as a password in a
+/// connection string.
 fn masked(line: &str) -> String {
     match line.split_once('=') {
         _ if !is_suspect(line) => line.to_owned(),

@@ -1,4 +1,4 @@
-//! Holding backups: marks beside them that exempt them from retention, and others that take those away.
+//! Holds: marks that exempt backups from retention, and marks that release them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::catalog::Backup;
@@ -12,32 +12,32 @@ use crate::config::Config;
 use crate::memory::Memory;
 use crate::problem::Problem;
 
-/// What is to be done with a backup's holds.
+/// A change of a backup's holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Retention is to leave it alone.
+    /// Exempt the backup from retention.
     Hold {
-        /// Until when; for good without.
+        /// The end of the hold; indefinite if `None`.
         until: Option<DateTime<Utc>>,
-        /// Why: whoever finds it years later will ask.
+        /// The reason, for a reader years later.
         why: String,
     },
-    /// No hold is to count any more.
+    /// Release all holds.
     Release,
 }
 
-/// What became of a wish at one destination.
+/// The result of a mark at one destination.
 #[derive(Debug, Serialize)]
 pub struct Marked {
     /// The destination's name.
     pub destination: String,
     /// The backup.
     pub name: BackupName,
-    /// Why it could not be marked there, if so.
+    /// The error, if the mark could not be stored.
     pub error: Option<Problem>,
 }
 
-/// Who makes a mark: the user and the host.
+/// Returns the author of a mark: the user and the host.
 pub(crate) fn author() -> String {
     let uid = rustix::process::getuid().as_raw();
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| format!("uid {uid}"));
@@ -45,7 +45,7 @@ pub(crate) fn author() -> String {
     format!("{user}@{host}")
 }
 
-/// A mark of this program and user.
+/// Creates a mark of this program and user.
 pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
     Mark {
         longshore: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,21 +56,23 @@ pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
     }
 }
 
-/// Marks a backup at every destination that has it, or at one. Of a series, its newest is meant.
+/// Marks a backup at every destination that has it, or at the one named. The name of a series means
+/// its newest backup.
 pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish) -> Result<Vec<Marked>> {
     let (catalogs, errors) = readable(config, only).await?;
     let name = named(&catalogs, words)?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {
-            // A hold whose mark was deleted is remembered here, and ends like any other. A memory that cannot be read hides
-            // only that: the next prune fails on it and names it.
+            // A hold whose mark was deleted is known from the state of this host, and is released
+            // like any other. An unreadable state hides only such a hold: the next prune fails
+            // and reports it.
             let memory = Memory::look(config, &at.name).ok();
             let is_remembered = memory.is_some_and(|memory| memory.holds.contains_key(&name));
             let Some((says, time, mark)) = what(backup, wish, is_remembered) else { continue };
             let put = mark.put(&*at.store, &backup.name, says, time).await;
             if let Ok(put) = &put {
-                // The next prune sees it all the same.
+                // On failure, the next prune reads the mark from the destination.
                 remember(config, &at.name, wish, put).ok();
             }
             all.push(Marked {
@@ -81,9 +83,9 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
         }
     }
     if all.is_empty() {
-        return Err(Error::new(Stage::Retention, Kind::Usage, name.as_str(), "nobody holds it"));
+        return Err(Error::new(Stage::Retention, Kind::Usage, name.as_str(), "is not held"));
     }
-    // A manifest that cannot be read there is that of the same backup, which is not marked.
+    // An unreadable manifest may be of the same backup, which was not marked there.
     for at in &catalogs {
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| *key == name.manifest());
         all.extend(unreadable.map(|(_, error)| Marked {
@@ -92,7 +94,7 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
             error: Some(Problem::from(error)),
         }));
     }
-    // It may lie where nobody could look, too.
+    // An unreadable destination may have the backup, too.
     let elsewhere = errors.iter().map(|error| Marked {
         destination: error.subject().to_owned(),
         name: name.clone(),
@@ -102,7 +104,7 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
     Ok(all)
 }
 
-/// Remembers a hold that was made here, or forgets it.
+/// Records a new hold in the state of this host, or removes a released one.
 fn remember(config: &Config, destination: &str, wish: &Wish, put: &MarkName) -> Result<()> {
     let mut memory = Memory::of(config, destination)?;
     match wish {
@@ -117,7 +119,7 @@ fn remember(config: &Config, destination: &str, wish: &Wish, put: &MarkName) -> 
     memory.keep()
 }
 
-/// The mark that fulfils a wish, and the time that it carries; none where there is nothing to release.
+/// Returns the mark for a change, and its time; `None` if there is no hold to release.
 fn what(backup: &Backup, wish: &Wish, is_remembered: bool) -> Option<(Says, DateTime<Utc>, Mark)> {
     let now = Utc::now();
     let after = |says| backup.marks.latest(says).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));

@@ -1,5 +1,5 @@
-//! What opens backups, where the command line names nothing: files, or what a command prints, which is kept in memory and nowhere
-//! else.
+//! The identities that decrypt backups, unless the command line names some: files, or the output of
+//! a command, which is kept in memory only.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,13 +11,13 @@ use tokio::process::Command;
 
 use crate::config::{Config, Drilling, IdentityCommand, IdentitySource};
 
-/// The most bytes that an identity may have.
+/// The maximum size of an identity, in bytes.
 const MAX_IDENTITY_BYTES: usize = 1 << 20;
 
 /// The name that `init` gives an identity file, beside the configuration.
 const BESIDE: &str = "identity.txt";
 
-/// Returns what was given, or else what `[identity]` of the configuration names.
+/// Returns the given identities, or those of `[identity]` in the configuration.
 ///
 /// # Errors
 ///
@@ -26,7 +26,8 @@ pub async fn identities(given: &Identities, config: &Config) -> Result<Identitie
     of_source(given, &config.identity).await
 }
 
-/// Returns what was given, or else what the job names for its drills, or else what the configuration names for all verbs.
+/// Returns the given identities, or those of the job's drill settings, or those of `[identity]` in
+/// the configuration.
 pub(crate) async fn for_drill(given: &Identities, drilling: &Drilling, config: &Config) -> Result<Identities> {
     let own = IdentitySource {
         file: drilling.identity.clone().into_iter().collect(),
@@ -53,7 +54,8 @@ async fn of_source(given: &Identities, source: &IdentitySource) -> Result<Identi
     Ok(all)
 }
 
-/// What a command prints. It may ask a person, so it has our standard input and error.
+/// Returns the output of a command. The command inherits standard input and error, since it may ask
+/// for a passphrase.
 async fn printed(command: &IdentityCommand, name: &str) -> Result<IdentityText> {
     let failed = |message: String| {
         Error::new(Stage::Decrypt, Kind::Denied, name, message)
@@ -72,16 +74,18 @@ async fn printed(command: &IdentityCommand, name: &str) -> Result<IdentityText> 
         }
     };
     child.stdout(Stdio::piped()).kill_on_drop(true);
-    let child = child.spawn().map_err(|error| Error::io(Stage::Decrypt, name, "cannot be run", error))?;
+    let child = child.spawn().map_err(|error| Error::io(Stage::Decrypt, name, "cannot run the command", error))?;
     let ended = child.wait_with_output().await;
-    let ended = ended.map_err(|error| Error::io(Stage::Decrypt, name, "its output cannot be read", error))?;
+    let ended =
+        ended.map_err(|error| Error::io(Stage::Decrypt, name, "cannot read the output of the command", error))?;
     if !ended.status.success() {
         return Err(failed(format!("ended with {}", ended.status)));
     }
     if ended.stdout.len() > MAX_IDENTITY_BYTES {
-        return Err(failed("prints more than any identity is".to_owned()));
+        return Err(failed("prints too much for an identity".to_owned()));
     }
-    let text = String::from_utf8(ended.stdout).map_err(|_| failed("prints no text".to_owned()))?;
+    let text =
+        String::from_utf8(ended.stdout).map_err(|_| failed("prints bytes that are not UTF-8 text".to_owned()))?;
     Ok(IdentityText { name: name.to_owned(), text: SecretString::from(text) })
 }
 
@@ -97,7 +101,7 @@ mod tests {
         let words = |words: &[&str]| IdentityCommand::Words(words.iter().map(|word| (*word).to_owned()).collect());
         let text = async |command| printed(&command, "command").await.unwrap().text.expose_secret().to_owned();
         assert_eq!(text(shell("printf AGE-SECRET")).await, "AGE-SECRET");
-        assert_eq!(text(words(&["printf", "%s", "AGE $HOME"])).await, "AGE $HOME", "no shell reads it");
+        assert_eq!(text(words(&["printf", "%s", "AGE $HOME"])).await, "AGE $HOME", "no shell expands the words");
         let error = printed(&shell("echo AGE-SECRET; exit 3"), "command").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Denied);
         assert!(!error.chain().contains("AGE-SECRET") && error.chain().contains('3'), "{error}");

@@ -1,4 +1,4 @@
-//! What is in a dump, whoever made it: a file of any wrapping, or a backup.
+//! The contents of a dump of any origin: a file with any wrapping, or a backup.
 
 pub mod clock;
 mod foreign;
@@ -24,62 +24,62 @@ use crate::restore::{Choice, Globals, What, choose};
 use crate::unsealed::Sealing;
 use crate::verify::{ashore, opener};
 
-/// The way out for whoever looks into a file; another than for whoever configures who judges.
-const KNOWN: &str = "known are the dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, as they are or in age, zstd, gzip or LZ4; \
-                     of newer ones, `pg_restore --list` tells what is in them";
+/// The hint for files of an unknown format. A job's verifier has another.
+const KNOWN: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
+                     for newer ones, use `pg_restore --list`";
 
-/// What was learnt of a dump.
+/// The contents of a dump.
 #[derive(Debug, Serialize)]
 pub struct Inspected {
-    /// The file or the backup.
+    /// The name of the file or the backup.
     pub name: String,
-    /// Where the backup lies.
+    /// The destination that contains the backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// What it is wrapped in, the outermost first, such as `age` and `zstd`.
+    /// The wrappings, the outermost first, such as `age` and `zstd`.
     pub wrappings: Vec<String>,
-    /// Its form.
+    /// The format of the dump.
     pub format: Format,
-    /// Whether all of it was read now, or the record of its dump was.
+    /// The source of the facts: the dump itself, or the record of the dump.
     pub from: From,
-    /// Who judged it.
+    /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
-    /// What those who judged found in it.
+    /// The findings of the verifiers.
     #[serde(flatten)]
     pub details: Map<String, Value>,
 }
 
-/// Where facts come from.
+/// The source of the facts about a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum From {
-    /// All of the dump was read.
+    /// The dump, read completely.
     Reading,
-    /// What was recorded while it was dumped.
+    /// The record made while the dump was written.
     Record,
 }
 
-/// How much to trust the record of a dump.
+/// The extent of an inspection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// What was recorded will do, where there is such a record.
+    /// Use the record of the dump, if there is one.
     Record,
-    /// Everything is read.
+    /// Read the whole dump.
     Everything,
 }
 
-/// Looks into dumps.
+/// Inspects dumps.
 pub struct Inspector<'a> {
     /// The plugins.
     pub registry: &'a Registry,
-    /// What opens what is sealed.
+    /// The identities that decrypt dumps.
     pub identities: &'a Identities,
-    /// Hears how much was read.
+    /// The observer of the progress.
     pub progress: Arc<dyn Progress>,
 }
 
 impl Inspector<'_> {
-    /// Reads a file, whatever it is wrapped in: sealed with age, compressed with zstd, gzip or LZ4, one in another.
+    /// Inspects a file with any nesting of wrappings: age, zstd, gzip or LZ4.
     pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
         let unwrapped = wrapping::unwrap(bytes, name, self.registry, self.identities).await?;
         if let Some(error) = foreign::foreign(&unwrapped.head, name) {
@@ -107,7 +107,7 @@ impl Inspector<'_> {
         })
     }
 
-    /// Looks into a backup: the newest of what the words mean, or the one that they name.
+    /// Inspects a backup: the one named, or the newest of a series.
     pub async fn backup(
         &self,
         config: &Config,
@@ -118,7 +118,7 @@ impl Inspector<'_> {
         let what = What::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
         let Choice { backups, warnings, .. } = choose(config, &what, from, &Sealing::of_config(config)).await?;
         let Some(chosen) = backups.into_iter().next_back() else {
-            return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "there is no good backup of it"));
+            return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no good backup"));
         };
         let (backup, artifact) = (&chosen.backup, &chosen.backup.manifest.artifact);
         let recorded = match depth {
@@ -146,7 +146,7 @@ impl Inspector<'_> {
         Ok((inspected, warnings))
     }
 
-    /// Reads plaintext to its end, past the default judge.
+    /// Reads plaintext to its end with the default verifier.
     async fn judge(
         &self,
         subject: &Subject,
@@ -157,7 +157,7 @@ impl Inspector<'_> {
         let progress = Arc::clone(&self.progress);
         let verified = judge.verify(subject, format, plaintext, &self.progress);
         drain(counted(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
-            // What was done to the dump has a way out of its own.
+            // A verifier's own hint about a changed dump is more specific.
             (Stage::Verify, Kind::Usage) if error.remedy().is_none_or(|remedy| remedy == JUDGED_BY_OTHERS) => {
                 error.hint(KNOWN)
             }
@@ -170,13 +170,13 @@ impl Inspector<'_> {
     }
 }
 
-/// Details without digests of definitions: a password can be guessed by one.
+/// Removes the digests of definitions from details: a digest would let a reader guess passwords.
 fn shown(mut details: Map<String, Value>) -> Map<String, Value> {
     details.remove(DEFINITIONS);
     details
 }
 
-/// Tells of every byte that passes.
+/// Reports the number of bytes of every chunk of a stream.
 pub(crate) fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
     use futures_util::StreamExt;
     stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()

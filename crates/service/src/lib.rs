@@ -1,36 +1,38 @@
-//! What happens when: a configuration becomes stages, and stages become runs, read-backs, restores and prunes.
+//! The commands of Longshore: builds stages from a configuration, and runs, verifies, restores and
+//! prunes with the stages.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`config`] | the TOML file, as written and as resolved; errors that name their place in it |
-//! | [`registry`] | which plugins there are |
-//! | [`run`] | a job's run: survey, globals first, databases in parallel, retention |
-//! | [`run_report`] | the record that each run of a verb leaves, here and at destinations |
-//! | `survey` | the look at the server before a run and in a check |
-//! | `pause` | a standby's replay, paused while a run dumps |
-//! | [`report`], [`problem`] | what became of a run, and what went wrong in it |
-//! | [`check`] | what would fail at 3 a.m. |
+//! | [`config`] | the TOML file, as written and as resolved; errors with their position |
+//! | [`registry`] | the known plugins |
+//! | [`run`] | a run of a job: survey, globals first, databases in parallel, retention |
+//! | [`run_report`] | the report that each run of a command leaves, on this host and at
+//! destinations |
+//! | `survey` | the survey of a server, before a run and in a check |
+//! | `pause` | pausing a standby's replay while a run dumps |
+//! | [`report`], [`problem`] | the result of a run, and its errors |
+//! | [`check`] | tests of everything that the next run depends on |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
-//! | [`verify`], [`restore`], [`prune`] | reading back, bringing home, letting go |
-//! | [`simulate`] | what a policy would keep, tried before it is trusted |
-//! | [`status`] | what there is of every series, and what needs attention |
-//! | [`schedule`] | when runs are due |
-//! | `series` | which series no longer grow |
-//! | [`drill`] | proving that backups can be restored, by restoring them |
-//! | [`identity`] | what opens backups, where the command line names nothing |
-//! | [`hold`] | exempting a backup from letting go |
-//! | [`withdraw`] | withdrawing marks that are wrong |
-//! | [`sync`] | from one destination to another |
-//! | [`sweep`] | what interrupted writers left |
-//! | [`inspect`] | what is in a dump, whoever made it |
-//! | `by_hand` | the page that says how to restore without Longshore |
-//! | `record` | what was recorded of a backup while it was dumped |
-//! | `lock` | one run of a job at a time |
-//! | `memory` | what is remembered from one prune to the next |
-//! | `place` | where Longshore keeps its own files on this host |
-//! | `fault` | a mistake in the configuration, and its place in the file |
-//! | `suggestion` | the name that a person may have meant |
-//! | [`watch`] | who is told how far the work is |
+//! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
+//! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
+//! | [`status`] | the backups of every series, and problems that need attention |
+//! | [`schedule`] | the times at which runs are due |
+//! | `series` | detection of series that have ended |
+//! | [`drill`] | test restores, which prove that backups can be restored |
+//! | [`identity`] | the identities that decrypt backups, unless the command line names some |
+//! | [`hold`] | holds, which exempt backups from retention |
+//! | [`withdraw`] | withdrawing wrong marks |
+//! | [`sync`] | copying backups between destinations |
+//! | [`sweep`] | removing leftovers of interrupted writers |
+//! | [`inspect`] | the contents of a dump file of any origin |
+//! | `by_hand` | the page about restoring without Longshore |
+//! | `record` | the record of a backup's dump |
+//! | `lock` | the lock of a job: one run at a time |
+//! | `memory` | the state kept between two prunes |
+//! | `place` | the directories of Longshore's own files on this host |
+//! | `fault` | a mistake in the configuration, and its position in the file |
+//! | `suggestion` | the known name nearest to a mistyped one |
+//! | [`watch`] | progress notifications |
 
 mod by_hand;
 pub mod catalogs;

@@ -1,4 +1,4 @@
-//! One run of a job at a time.
+//! The lock of a job: one run at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -14,20 +14,21 @@ use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use crate::config::{Config, Job};
 use crate::place;
 
-/// The file that holds the time of the newest run of a cluster, as a hint.
+/// The file that contains the time of the newest run of a cluster, as a hint.
 const NEWEST: &str = "newest";
-/// The furthest that the time in that file may be ahead: more comes of a clock that was set back.
+/// The furthest that the recorded time may be ahead: a larger difference means that the clock
+/// was set back.
 const AHEAD: TimeDelta = TimeDelta::seconds(2);
-/// The interval between two looks at the clock.
+/// The interval between two readings of the clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The lock of a job, and the time that its run carries.
+/// The lock of a job, and the time of its run.
 pub(crate) struct JobLock {
-    /// Held as long as the run is.
+    /// The lock, held for the duration of the run.
     pub(crate) _lock: Lock,
-    /// The run's one time.
+    /// The time that all backups of the run carry.
     pub(crate) time: Stamp,
-    /// Who holds what the run claims elsewhere.
+    /// The holder that claims at destinations name.
     pub(crate) holder: Holder,
 }
 
@@ -43,16 +44,17 @@ impl JobLock {
     }
 }
 
-/// Waits for a second that no run of the cluster on this host has taken, and takes it: names carry the second, and the runs of
-/// two jobs may copy the same subject to one destination.
+/// Waits for a second that no other run of the cluster on this host has taken, and takes the
+/// second. Backup names contain the second, and the runs of two jobs may copy the same subject to
+/// one destination.
 async fn free_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
     let path = folder.join(format!("{}.{NEWEST}", encode_name(cluster)));
-    let failed = |error| Error::io(Stage::Lock, path.display().to_string(), "cannot take the time of the run", error);
+    let failed = |error| Error::io(Stage::Lock, path.display().to_string(), "cannot record the time of the run", error);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = regular_file::open(&path, &mut options).map_err(failed)?;
     loop {
-        // Never held for longer than it takes to write the time, and not while this waits.
+        // Held only while the time is read and written, never while this function waits.
         let locked = match file.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) => false,
@@ -73,7 +75,7 @@ async fn free_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
     }
 }
 
-/// The time in the file; nothing where there is none.
+/// Returns the time in the file, if the file contains one.
 fn newest(file: &mut File) -> Option<DateTime<Utc>> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -81,27 +83,27 @@ fn newest(file: &mut File) -> Option<DateTime<Utc>> {
     text.trim().parse().ok()
 }
 
-/// Makes the folder for locks, where no other user may write.
+/// Creates the folder for locks. Fails if another user may write there.
 fn lock_dir(config: &Config) -> Result<PathBuf> {
     let user = rustix::process::geteuid();
     let folder = place::lock_dir(config);
     let name = folder.display().to_string();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(|error| {
-        Error::io(Stage::Lock, &name, "cannot make the folder for locks", error)
+        Error::io(Stage::Lock, &name, "cannot create the folder for locks", error)
             .hint("set lock_dir in the configuration, or RuntimeDirectory=longshore in the unit")
     })?;
-    let unseen = |error| Error::io(Stage::Lock, &name, "cannot look at it", error);
+    let unseen = |error| Error::io(Stage::Lock, &name, "cannot read its metadata", error);
     let link = fs::symlink_metadata(&folder).map_err(unseen)?;
-    // Another user's link could lead to any folder of this user's.
+    // A link of another user could lead to any folder of this user.
     if ![0, user.as_raw()].contains(&link.uid()) {
-        return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks is another user's")
-            .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
+        return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks belongs to another user")
+            .hint("remove it, or set lock_dir in the configuration to a folder of this user"));
     }
     let metadata = fs::metadata(&folder).map_err(unseen)?;
     if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
-        return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks is not this user's alone")
-            .hint("remove it, or set lock_dir in the configuration to a folder of this user's"));
+        return Err(Error::new(Stage::Lock, Kind::Denied, name, "other users may write to the folder for locks")
+            .hint("remove it, or set lock_dir in the configuration to a folder of this user"));
     }
     Ok(folder)
 }

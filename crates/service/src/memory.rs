@@ -1,4 +1,5 @@
-//! What this host remembers of a destination from one prune to the next, so that it notices when things are not as they were.
+//! The state that this host keeps of a destination between two prunes, to detect
+//! unexpected changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -16,39 +17,41 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::place;
 
-/// What is remembered of one destination.
+/// The state of one destination.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Memory {
     #[serde(skip)]
     path: PathBuf,
-    /// How many backups it was left with.
+    /// The number of backups after the last prune.
     pub(crate) backups: usize,
-    /// With how many adopted files, by the name of the adopt.
+    /// The number of adopted files after the last prune, by the name of the adopt.
     #[serde(default)]
     pub(crate) adopted: BTreeMap<String, usize>,
-    /// The files without a manifest, and when each was seen first, by this host's clock.
+    /// The files without a manifest, each with the time of its first sighting by this host's clock.
     pub(crate) orphans: BTreeMap<Key, DateTime<Utc>>,
-    /// The number of backups when a run reported a loss, until they are back or a person accepts the loss.
+    /// The number of backups when a run reported a loss, until the backups return or the operator
+    /// accepts the loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reported_loss: Option<usize>,
-    /// The jobs of which a prune reported that this host knows no runs.
+    /// The jobs without known runs that a prune has reported.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) unknown_runs: BTreeSet<String>,
-    /// The holds that were seen there, by backup, until they are released or end.
+    /// The known holds, by backup, until they are released or end.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) holds: BTreeMap<BackupName, RememberedHold>,
-    /// The mount point of its folder's file system, if it is a folder of this host.
+    /// The mount point of the destination's folder, if it is a folder of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mount_point: Option<PathBuf>,
 }
 
 impl Memory {
-    /// What is remembered of a destination; of one that was never seen, nothing.
+    /// Reads the state of a destination; empty for a new destination.
     pub(crate) fn of(config: &Config, destination: &str) -> Result<Self> {
         Self::at(state_dir(config)?.join(file_name(config, destination)))
     }
 
-    /// Reads the same without making a folder for it. Returns nothing where there is no place for one.
+    /// Reads the state without creating its folder. Returns an empty state if no folder
+    /// is available.
     pub(crate) fn look(config: &Config, destination: &str) -> Result<Self> {
         let folder = place::state_dir(config);
         folder.map_or_else(|| Ok(Self::default()), |folder| Self::at(folder.join(file_name(config, destination))))
@@ -56,13 +59,8 @@ impl Memory {
 
     fn at(path: PathBuf) -> Result<Self> {
         let wrong = |error| {
-            Error::io(
-                Stage::Retention,
-                path.display().to_string(),
-                "cannot read what was remembered of a destination",
-                error,
-            )
-            .hint("remove the file if it is damaged, or set state_dir in the configuration")
+            Error::io(Stage::Retention, path.display().to_string(), "cannot read the state of a destination", error)
+                .hint("remove the file if it is damaged, or set state_dir in the configuration")
         };
         let memory = match regular_file::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| wrong(error.into()))?,
@@ -72,12 +70,14 @@ impl Memory {
         Ok(Self { path, ..memory })
     }
 
-    /// Refuses what is less than two thirds of what was there: nothing but prune lets backups go, so the listing may be short.
+    /// Fails with [`Kind::Refused`] if less than two thirds of the backups are listed: only prune
+    /// deletes backups, so the listing may be incomplete.
     pub(crate) fn compare(&self, destination: &str, backups: usize) -> Result<()> {
         enough(destination, "backups", backups, self.backups)
     }
 
-    /// Returns the holds that were deleted or shortened at a destination since they were seen there.
+    /// Returns the holds that were deleted or shortened at a destination since this host
+    /// recorded them.
     pub(crate) fn lost_holds(&self, catalog: &Catalog, now: DateTime<Utc>) -> BTreeMap<&BackupName, &RememberedHold> {
         let unreadable: BTreeSet<_> = catalog.unreadable.iter().map(|(key, _)| key).collect();
         let there: BTreeMap<_, _> = catalog.backups().map(|backup| (&backup.name, &backup.marks)).collect();
@@ -88,7 +88,7 @@ impl Memory {
         lost.collect()
     }
 
-    /// Remembers the holds at a destination, and forgets those that were released or have ended.
+    /// Records the holds at a destination, and removes those that were released or have ended.
     pub(crate) fn remember_holds(&mut self, catalog: &Catalog, now: DateTime<Utc>) {
         let lost: BTreeSet<BackupName> = self.lost_holds(catalog, now).into_keys().cloned().collect();
         self.holds.retain(|name, _| lost.contains(name));
@@ -98,13 +98,13 @@ impl Memory {
         }
     }
 
-    /// The same of files that were adopted.
+    /// Fails with [`Kind::Refused`] if less than two thirds of the adopted files are listed.
     pub(crate) fn compare_adopted(&self, destination: &str, adopt: &str, files: usize) -> Result<()> {
         let left = self.adopted.get(adopt).copied().unwrap_or(0);
         enough(destination, &format!("files that adopt \"{adopt}\" claims"), files, left)
     }
 
-    /// Keeps it for the next time.
+    /// Writes the state.
     pub(crate) fn keep(&self) -> Result<()> {
         let written = || -> std::io::Result<()> {
             let folder = self.path.parent().unwrap_or(&self.path);
@@ -116,8 +116,13 @@ impl Memory {
             Ok(())
         };
         written().map_err(|error| {
-            Error::io(Stage::Retention, self.path.display().to_string(), "cannot write what is to be remembered", error)
-                .hint("set state_dir in the configuration to a folder that this user can write to")
+            Error::io(
+                Stage::Retention,
+                self.path.display().to_string(),
+                "cannot write the state of a destination",
+                error,
+            )
+            .hint("set state_dir in the configuration to a folder that this user can write to")
         })
     }
 }
@@ -126,28 +131,27 @@ fn file_name(config: &Config, destination: &str) -> String {
     format!("{destination}-{}.json", config.digest())
 }
 
-/// Refuses what is less than two thirds of what was there.
+/// Fails if less than two thirds of what the last prune left is listed.
 fn enough(destination: &str, what: &str, there: usize, left: usize) -> Result<()> {
     if there * 3 >= left * 2 {
         return Ok(());
     }
-    let message = format!("there are {there} {what}, where the last prune left {left}");
+    let message = format!("found {there} {what}, but the last prune left {left}");
     Err(Error::new(Stage::Retention, Kind::Refused, destination, message).hint(
-        "find out where they went: `longshore sync` copies them back from another destination; if this one was made anew, \
-         or they may be gone, say so once with `longshore prune --despite listing`",
+        "find out why they are missing: `longshore sync` copies them back from another destination; if this destination \
+         was recreated, or the loss is intended, accept it once with `longshore prune --despite listing`",
     ))
 }
 
-/// Makes the folder for what outlasts a run.
+/// Creates the folder for state.
 pub(crate) fn state_dir(config: &Config) -> Result<PathBuf> {
     let hint = "set state_dir in the configuration to a folder that this user can write to, or StateDirectory=longshore in \
                 the unit";
     let folder = place::state_dir(config).ok_or_else(|| {
-        Error::new(Stage::Retention, Kind::Failed, "", "there is no place to remember anything: HOME is not set")
-            .hint(hint)
+        Error::new(Stage::Retention, Kind::Failed, "", "no folder for state: HOME is not set").hint(hint)
     })?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
-        Error::io(Stage::Retention, folder.display().to_string(), "cannot make the folder", error).hint(hint)
+        Error::io(Stage::Retention, folder.display().to_string(), "cannot create the folder", error).hint(hint)
     })?;
     Ok(folder)
 }

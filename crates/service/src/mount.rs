@@ -1,5 +1,5 @@
-//! The file system that a destination's folder is on: a disk that is not mounted leaves an empty
-//! folder behind, which is on the file system beneath.
+//! Detection of unmounted disks. A disk that is not mounted leaves an empty folder on the file
+//! system beneath.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,55 +25,57 @@ fn mount_point(folder: &Path) -> io::Result<PathBuf> {
     Ok(top.to_owned())
 }
 
-/// Returns true if the file system that was mounted at `before` is not mounted there now. Numbers of
-/// devices change with a reboot, and tell nothing.
+/// Returns true if the file system formerly mounted at `before` is not mounted there now. Device
+/// numbers change with a reboot, so mount points are compared.
 fn is_unmounted(before: &Path, now: &Path) -> bool {
     before != now && before.starts_with(now)
 }
 
-/// Compares the file system of a destination's folder with the last one, and remembers it.
+/// Compares the file system of a destination's folder with the remembered one, and
+/// remembers the new one.
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Refused`] if the folder was on a file system of its own, and now is on the one
-/// beneath. Any other error means that nothing could be compared.
+/// Fails with [`Kind::Refused`] if the folder was on a mounted file system and now is on the one
+/// beneath. Any other error means that the comparison failed.
 pub(crate) fn expect(config: &Config, destination: &str, store: &dyn Store) -> Result<()> {
     let Some((folder, now)) = at(store) else { return Ok(()) };
     let mut memory = Memory::of(config, destination)?;
     if let Some(before) = memory.mount_point.as_ref().filter(|before| is_unmounted(before, &now)) {
         let message = format!(
-            "{} is on the file system mounted at {}, and was on one mounted at {}: a disk is not mounted",
+            "{} is on the file system mounted at {}, but was on the one mounted at {}: the disk is not mounted",
             folder.display(),
             now.display(),
             before.display()
         );
         return Err(Error::new(Stage::Ship, Kind::Refused, destination, message).hint(format!(
-            "mount it; if the destination has moved, say so once with `longshore prune --destination {destination} --despite listing`"
+            "mount the disk; if the destination has moved, accept the change once with `longshore prune --destination {destination} --despite listing`"
         )));
     }
     remember(&mut memory, now)
 }
 
-/// Returns true if a destination's folder was on a file system that is not mounted now.
+/// Returns true if a destination's folder was on a file system that is no longer mounted.
 pub(crate) fn is_gone(before: &Path, store: &dyn Store) -> bool {
     point(store).is_some_and(|now| is_unmounted(before, &now))
 }
 
-/// Remembers the file system of a destination's folder, whatever it was before: a person accepts it.
+/// Remembers the file system of a destination's folder without comparing it: the operator
+/// accepts a change.
 pub(crate) fn accept(config: &Config, destination: &str, store: &dyn Store) -> Result<()> {
     let Some((_, now)) = at(store) else { return Ok(()) };
     remember(&mut Memory::of(config, destination)?, now)
 }
 
-/// Returns where the file system of a destination's folder is mounted, if it has a folder.
+/// Returns the mount point of a destination's folder, if the destination is a folder of this host.
 pub(crate) fn point(store: &dyn Store) -> Option<PathBuf> {
     at(store).map(|(_, mount_point)| mount_point)
 }
 
-/// The folder of a destination, if it is one of this host that is there, and its mount point.
+/// Returns a destination's folder and its mount point, if the folder exists on this host.
 fn at(store: &dyn Store) -> Option<(PathBuf, PathBuf)> {
     let folder = store.folder()?;
-    // The destination itself refuses a folder that is missing.
+    // Opening the destination reports a missing folder.
     let mount_point = mount_point(&folder).ok()?;
     Some((folder, mount_point))
 }

@@ -1,11 +1,11 @@
-//! The backups of other origin that were opened and decoded on this host: retention counts them from
-//! then on.
+//! The record of backups from other hosts that were decrypted and decoded on this host. Retention
+//! counts these backups from then on.
 //!
 //! ```text
 //! state_dir/opened/nightly-1f0c9a7e.<digits of the name>.json
 //! ```
-//! One small file for each backup that no run report of this host names. A destination cannot write
-//! there, and another artifact under the same name is another backup.
+//! Each backup that no run report of this host names has one small file. A destination cannot write
+//! to this folder, and another artifact under the same name counts as another backup.
 
 use std::fs::{self, DirBuilder};
 use std::io::Write as _;
@@ -26,19 +26,19 @@ use crate::place;
 /// The number of digits of a name's digest in a file's name.
 const DIGITS: usize = 32;
 
-/// A backup that was opened and decoded on this host.
+/// A backup that was decrypted and decoded on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Opened {
-    /// Its name.
+    /// The name of the backup.
     backup: BackupName,
-    /// The time of its run.
+    /// The time of the backup's run.
     time: Stamp,
-    /// The artifact that was opened.
+    /// The digest of the artifact that was decrypted.
     sealed: Digest,
 }
 
 impl Opened {
-    /// Returns true for the backup that was opened, unless its artifact is another now.
+    /// Returns true if this is the recorded backup, with the recorded artifact.
     pub(crate) fn is(&self, backup: &Backup) -> bool {
         self.backup == backup.name && self.sealed == backup.manifest.artifact.sealed
     }
@@ -52,11 +52,11 @@ fn prefix(config: &Config, job: &Job) -> String {
     format!("{}-{}.", job.name, config.digest())
 }
 
-/// Reads the backups of a job that were opened here. A note of a backup older than `since`, which
-/// counts without it, is removed.
+/// Reads the records of a job's backups. Removes the record of a backup older than `since`, which
+/// counts without one.
 pub(crate) fn opened(config: &Config, job: &Job, since: DateTime<Utc>) -> Result<Vec<Opened>> {
     let Some(folder) = place::state_dir(config).map(|state| folder(&state)) else { return Ok(Vec::new()) };
-    let failed = |error| failed(&folder, "cannot read which backups were opened here", error);
+    let failed = |error| failed(&folder, "cannot read the record of decrypted backups", error);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -70,14 +70,14 @@ pub(crate) fn opened(config: &Config, job: &Job, since: DateTime<Utc>) -> Result
         }
         let bytes = match regular_file::read(&entry.path()) {
             Ok(bytes) => bytes,
-            // Removed by another process since it was listed.
+            // Another process removed the file since it was listed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         };
-        // A damaged note proves nothing: the backup is to be opened again.
+        // A damaged record proves nothing: the backup must be decrypted again.
         let Ok(opened) = serde_json::from_slice::<Opened>(&bytes) else { continue };
         if opened.time.time() < since {
-            // One that stays is removed the next time.
+            // On failure, the next call removes the file.
             fs::remove_file(entry.path()).ok();
         } else {
             all.push(opened);
@@ -86,7 +86,7 @@ pub(crate) fn opened(config: &Config, job: &Job, since: DateTime<Utc>) -> Result
     Ok(all)
 }
 
-/// Notes that a backup was opened and decoded here.
+/// Records that a backup was decrypted and decoded on this host.
 pub(crate) fn note(config: &Config, job: &Job, backup: &Backup) -> Result<()> {
     let folder = folder(&state_dir(config)?);
     let opened = Opened {
@@ -105,7 +105,7 @@ pub(crate) fn note(config: &Config, job: &Job, backup: &Backup) -> Result<()> {
         file.persist(&path)?;
         Ok(())
     };
-    written().map_err(|error| failed(&path, "cannot note that a backup was opened here", error))
+    written().map_err(|error| failed(&path, "cannot record that a backup was decrypted here", error))
 }
 
 fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {

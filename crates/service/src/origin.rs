@@ -1,5 +1,5 @@
-//! The origin that a dump's own header names, compared with its manifest before the first byte is
-//! passed on.
+//! Comparison of the origin in a dump's header with the manifest, before the first byte
+//! is passed on.
 
 use std::sync::Arc;
 
@@ -17,20 +17,21 @@ use longshore_core::subject::Subject;
 use crate::registry::Registry;
 use crate::verify::ashore;
 
-/// Compares the header of a dump with the manifest of its backup.
+/// A check of a dump's header against the manifest of its backup.
 pub(crate) struct OriginCheck {
     manifest: Arc<Manifest>,
     reader: Arc<dyn Verify>,
 }
 
 impl OriginCheck {
-    /// A check that reads headers as the default judge does.
+    /// Creates a check that reads headers with the default verifier.
     pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
         let reader = Arc::from(registry.verify.build(registry.default_verify, &ashore())?);
         Ok(Self { manifest: Arc::new(manifest.clone()), reader })
     }
 
-    /// Passes plaintext on, and fails it before its first byte if its header names another backup.
+    /// Passes plaintext on. The stream fails before its first byte if the header names
+    /// another backup.
     pub(crate) fn passed(&self, mut plaintext: ByteStream) -> ByteStream {
         let (manifest, reader) = (Arc::clone(&self.manifest), Arc::clone(&self.reader));
         let stream = async_stream::try_stream! {
@@ -60,7 +61,7 @@ impl Check for OriginCheck {
 
 impl Verify for OriginCheck {
     fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
-        // It counts nothing: the judges beside it do.
+        // No findings: the verifiers beside this one report them.
         Verified { stream: self.passed(plaintext), findings: Afterword::new() }
     }
 }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::sample::manifest;
 
-    /// Takes the first bytes for the database's name.
+    /// A verifier that takes the first bytes for the name of the database.
     struct Named;
 
     #[async_trait]

@@ -1,8 +1,9 @@
-//! A standby's replay, paused while a run dumps. The pause is recorded on this host before it begins, so that the pause of a
-//! run that was killed is found and ended, and no other pause ever is.
+//! Pausing a standby's replay while a run dumps. The pause is recorded on this host before it
+//! begins, so that a later run finds and ends the pause of a killed run, and no other pause.
 //!
-//! A record belongs to one server process, since a pause does not outlive it. Each run that uses a pause holds a shared lock,
-//! which ends with its process: the last run to let go of it resumes replay.
+//! A record belongs to one server process, since a pause ends with the process. Each run that uses
+//! a pause holds a shared lock, which ends with the run's process. The last run to release its lock
+//! resumes replay.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -24,13 +25,13 @@ use crate::config::{Config, Job};
 use crate::memory::state_dir;
 use crate::place;
 
-/// The folder of records, in the folder for what this host remembers.
+/// The folder of records, in the folder for state.
 const FOLDER: &str = "replay";
-/// How long replay may take to catch up after a pause that a killed run left.
+/// The maximum time for replay to catch up after the pause of a killed run.
 const CATCH_UP: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// The interval between two queries of the replay state.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How many times replay is resumed where that fails.
+/// The maximum number of attempts to resume replay.
 const ATTEMPTS: u32 = 3;
 
 /// The record of a pause.
@@ -38,13 +39,13 @@ const ATTEMPTS: u32 = 3;
 struct Record {
     /// The cluster's name in the configuration.
     cluster: String,
-    /// The server process, as [`Replay::server`] has it.
+    /// The server process, as in [`Replay::server`].
     server: String,
     /// The job whose run began the pause.
     job: String,
-    /// The process of that run.
+    /// The process id of the run.
     process: u32,
-    /// When it began.
+    /// The start time of the pause.
     since: DateTime<Utc>,
 }
 
@@ -62,12 +63,12 @@ impl Files {
         Self { folder: folder.to_owned(), record: file("json"), users: file("users") }
     }
 
-    /// Waits for the lock under which pauses of this host begin and end.
+    /// Waits for the lock that serializes the start and end of pauses on this host.
     async fn exclusive(&self) -> Result<File> {
         let path = self.folder.join("lock");
         let waited = tokio::task::spawn_blocking(move || {
             let file = open(&path)?;
-            file.lock().map_err(|error| failed(&path, "cannot lock it", error))?;
+            file.lock().map_err(|error| failed(&path, "cannot lock the file", error))?;
             Ok(file)
         });
         waited.await.map_err(|error| {
@@ -75,7 +76,7 @@ impl Files {
         })?
     }
 
-    /// Returns the record, if there is one. One that cannot be read is a record, too: it was written by us.
+    /// Returns the record, if there is one. An unreadable record is an error.
     fn recorded(&self) -> Result<Option<Record>> {
         let bytes = match regular_file::read(&self.record) {
             Ok(bytes) => bytes,
@@ -84,7 +85,7 @@ impl Files {
         };
         serde_json::from_slice(&bytes).map(Some).map_err(|error| {
             failed(&self.record, "not a record of a pause", error.into())
-                .hint("look whether replay is paused, resume it if so, and remove the file")
+                .hint("check whether replay is paused, resume it if so, and remove the file")
         })
     }
 
@@ -113,19 +114,19 @@ impl Files {
 fn open(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    regular_file::open(path, &mut options).map_err(|error| failed(path, "cannot open it", error))
+    regular_file::open(path, &mut options).map_err(|error| failed(path, "cannot open the file", error))
 }
 
 fn failed(path: &Path, message: &str, error: std::io::Error) -> Error {
     Error::io(Stage::Lock, path.display().to_string(), message, error)
 }
 
-/// Takes the lock for itself alone; false: a run that lives holds it.
+/// Takes the exclusive lock. Returns false if a running process holds the lock.
 fn alone(users: &File, path: &Path) -> Result<bool> {
     match users.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(failed(path, "cannot lock it", error)),
+        Err(TryLockError::Error(error)) => Err(failed(path, "cannot lock the file", error)),
     }
 }
 
@@ -135,18 +136,18 @@ fn folder(config: &Config) -> Result<PathBuf> {
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(|error| failed(&folder, "cannot make the folder for records of pauses", error))?;
+        .map_err(|error| failed(&folder, "cannot create the folder for records of pauses", error))?;
     Ok(folder)
 }
 
-/// Whether a pause of any server is recorded.
+/// Returns true if a pause of any server is recorded.
 fn is_any_recorded(config: &Config) -> bool {
     let folder = place::state_dir(config).map(|folder| folder.join(FOLDER));
     let entries = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "json"))
 }
 
-/// A pause that a run uses. Dropping it ends the use, and the pause with the last one.
+/// A run's use of a pause. Dropping the last use ends the pause.
 pub(crate) struct Pause(Option<Use>);
 
 struct Use {
@@ -178,7 +179,7 @@ impl Use {
         let Self { dump, files, users } = self;
         let Some(standby) = dump.standby() else { return Ok(()) };
         let _exclusive = files.exclusive().await?;
-        users.unlock().map_err(|error| failed(&files.users, "cannot unlock it", error))?;
+        users.unlock().map_err(|error| failed(&files.users, "cannot unlock the file", error))?;
         if alone(&users, &files.users)? && files.record.exists() {
             resume(standby).await?;
             files.forget()?;
@@ -199,15 +200,15 @@ async fn resume(standby: &dyn Standby) -> Result<()> {
                 let message = "replay could not be resumed after the pause of a run";
                 return Err(Error::new(Stage::Dump, error.kind(), "replay", message)
                     .because(error)
-                    .hint("resume it: select pg_wal_replay_resume(); the next run tries it, too"));
+                    .hint("resume it: select pg_wal_replay_resume(); the next run also tries to"));
             }
             Ok(()) => return Ok(()),
         }
     }
 }
 
-/// Pauses the replay of the standby that a job dumps, if its cluster says so, and first ends a pause that a killed run left.
-/// Returns what its owner should hear, too.
+/// Pauses the replay of the standby that a job dumps, if its cluster sets `pause_replay`. First
+/// ends a pause that a killed run left. Also returns warnings for the operator.
 pub(crate) async fn begin(config: &Config, job: &Job, dump: &Arc<dyn Dump>) -> Result<(Option<Pause>, Vec<String>)> {
     let mut warnings = Vec::new();
     let Some(standby) = dump.standby() else { return Ok((None, warnings)) };
@@ -227,14 +228,14 @@ pub(crate) async fn begin(config: &Config, job: &Job, dump: &Arc<dyn Dump>) -> R
     }
     let replay = standby.look().await?.unwrap_or(replay);
     if replay.paused && !files.record.exists() {
-        warnings.push("the standby's replay is paused, and not by this host: it is left as it is".to_owned());
+        warnings.push("the standby's replay is paused, but not by this host: it stays paused".to_owned());
         return Ok((None, warnings));
     }
     if !replay.paused && !replay.may_pause {
         return Err(may_not_pause(&job.site.cluster.name));
     }
-    users.unlock().map_err(|error| failed(&files.users, "cannot unlock it", error))?;
-    users.lock_shared().map_err(|error| failed(&files.users, "cannot lock it", error))?;
+    users.unlock().map_err(|error| failed(&files.users, "cannot unlock the file", error))?;
+    users.lock_shared().map_err(|error| failed(&files.users, "cannot lock the file", error))?;
     if !files.record.exists() {
         files.write(&Record {
             cluster: job.site.cluster.name.clone(),
@@ -244,16 +245,17 @@ pub(crate) async fn begin(config: &Config, job: &Job, dump: &Arc<dyn Dump>) -> R
             since: Utc::now(),
         })?;
     }
-    // From here on, whatever ends the run ends its use.
+    // From here on, dropping the guard ends the use.
     let pause = Pause(Some(Use { dump: Arc::clone(dump), files, users }));
     if !replay.paused && standby.pause().await? == Paused::Requested {
-        warnings.push("the standby's replay was asked to pause, and has not come to a stop yet".to_owned());
+        warnings.push("the standby's replay was asked to pause, but has not stopped yet".to_owned());
     }
     drop(exclusive);
     Ok((Some(pause), warnings))
 }
 
-/// Ends a pause that a run left which was killed. Where another follows, replay catches up first: a dump of old data is no use.
+/// Ends the pause of a killed run. Before another pause, replay catches up first: a dump of old
+/// data is useless.
 async fn end_left(
     standby: &dyn Standby,
     files: &Files,
@@ -274,7 +276,7 @@ async fn end_left(
     Ok(())
 }
 
-/// That a pause was left, by which run.
+/// Describes the run that left a pause.
 fn left(record: &Record) -> String {
     let since = record.since.to_rfc3339_opts(SecondsFormat::Secs, true);
     format!(
@@ -284,26 +286,27 @@ fn left(record: &Record) -> String {
 }
 
 fn may_not_pause(cluster: &str) -> Error {
-    let message = "pause_replay is set, and the role may not pause replay";
+    let message = "pause_replay is set, but the role may not pause replay";
     Error::new(Stage::Config, Kind::Denied, cluster, message).hint(
-        "on the primary, in the database that the connection leads to: grant execute on function pg_wal_replay_pause(), \
+        "on the primary, in the database of the connection: grant execute on function pg_wal_replay_pause(), \
          pg_wal_replay_resume() to the role",
     )
 }
 
-/// Looks at the replay of the standby that a job dumps: whether it can be paused, cancels dumps, or was left paused.
+/// Checks the replay of the standby that a job dumps: whether it can be paused, cancels dumps, or
+/// was left paused.
 pub(crate) async fn findings(config: &Config, job: &Job, dump: &dyn Dump) -> Vec<Finding> {
     let subject = format!("cluster {}", job.site.cluster.name);
     let Some(standby) = dump.standby() else { return Vec::new() };
     let found = async {
         let Some(replay) = standby.look().await? else {
-            let message = "no standby now: pause_replay has nothing to pause";
+            let message = "the server is not a standby now: pause_replay has no effect";
             return Ok(job.pause_replay.then(|| Finding::good(&subject, message)).into_iter().collect());
         };
         let mut findings = vec![match job.pause_replay {
             false => standby.settings().await?,
             true if !replay.may_pause => Finding::failed(&subject, &may_not_pause(&job.site.cluster.name)),
-            true => Finding::good(&subject, "the standby's replay is paused while a dump lasts"),
+            true => Finding::good(&subject, "the standby's replay is paused during a dump"),
         }];
         findings.extend(of_pause(config, &replay, &subject)?);
         Ok::<_, Error>(findings)
@@ -311,7 +314,7 @@ pub(crate) async fn findings(config: &Config, job: &Job, dump: &dyn Dump) -> Vec
     found.await.unwrap_or_else(|error| vec![Finding::failed(&subject, &error)])
 }
 
-/// The finding of a pause that no run uses.
+/// Returns the finding about a pause that no run uses.
 fn of_pause(config: &Config, replay: &Replay, subject: &str) -> Result<Option<Finding>> {
     if !replay.paused {
         return Ok(None);
@@ -319,15 +322,15 @@ fn of_pause(config: &Config, replay: &Replay, subject: &str) -> Result<Option<Fi
     let resume = "resume it: select pg_wal_replay_resume()";
     let files = Files::of(&place::state_dir(config).unwrap_or_default().join(FOLDER), &replay.server);
     let Some(record) = files.recorded()? else {
-        let message = "the standby's replay is paused, and not by this host: a dump is as old as the pause";
+        let message = "the standby's replay is paused, but not by this host: a dump is as old as the pause";
         return Ok(Some(Finding::warning(subject, message, resume)));
     };
     let users = open(&files.users)?;
     if !alone(&users, &files.users)? {
-        return Ok(Some(Finding::good(subject, "the standby's replay is paused by a run that is under way")));
+        return Ok(Some(Finding::good(subject, "the standby's replay is paused by a run in progress")));
     }
     let message = format!("the standby's replay was {}", left(&record));
-    Ok(Some(Finding::warning(subject, message, format!("{resume}, or run the job, which does"))))
+    Ok(Some(Finding::warning(subject, message, format!("{resume}, or run the job, which resumes it"))))
 }
 
 #[cfg(test)]

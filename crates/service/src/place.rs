@@ -1,4 +1,4 @@
-//! Where Longshore keeps its own files on this host.
+//! The directories of Longshore's own files on this host.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -8,22 +8,23 @@ use rustix::process::Uid;
 
 use crate::config::Config;
 
-/// Returns the folder for locks: the configured one, else the place that the system has for what ends with a boot.
+/// Returns the folder for locks: the configured one, or the system's place for files that do not
+/// survive a reboot.
 pub(crate) fn lock_dir(config: &Config) -> PathBuf {
     config.lock_dir.clone().unwrap_or_else(|| Host::this().lock_dir())
 }
 
-/// Returns the folder for what outlasts a run: the configured one, else the place that the system has for that. `None` where
-/// the user has no home either.
+/// Returns the folder for state: the configured one, or the system's place for persistent state.
+/// `None` if there is no such place and the user has no home directory.
 pub(crate) fn state_dir(config: &Config) -> Option<PathBuf> {
     config.state_dir.clone().or_else(|| Host::this().state_dir())
 }
 
-/// What decides about the usual places.
+/// The facts that determine the default folders.
 struct Host<'a> {
     user: Uid,
     variable: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Whether a folder is there and belongs to the user.
+    /// Returns true if a folder exists and belongs to the user.
     is_own: &'a dyn Fn(&Path) -> bool,
 }
 
@@ -39,7 +40,8 @@ impl Host<'_> {
         }
     }
 
-    /// systemd's `RuntimeDirectory=`, else `/run/longshore`, else the session's own folder, else one in `/tmp`.
+    /// Returns systemd's `RuntimeDirectory=`, else `/run/longshore`, else the session's runtime
+    /// folder, else a folder in `/tmp`.
     fn lock_dir(&self) -> PathBuf {
         self.of_unit("RUNTIME_DIRECTORY")
             .or_else(|| self.of_system("/run/longshore"))
@@ -47,7 +49,8 @@ impl Host<'_> {
             .unwrap_or_else(|| PathBuf::from(format!("/tmp/longshore-{}", self.user.as_raw())))
     }
 
-    /// systemd's `StateDirectory=`, else `/var/lib/longshore`, else the user's own folder.
+    /// Returns systemd's `StateDirectory=`, else `/var/lib/longshore`, else the user's
+    /// state folder.
     fn state_dir(&self) -> Option<PathBuf> {
         self.of_unit("STATE_DIRECTORY")
             .or_else(|| self.of_system("/var/lib/longshore"))
@@ -55,14 +58,16 @@ impl Host<'_> {
             .or_else(|| self.below("HOME", ".local/state/longshore"))
     }
 
-    /// The first of the folders that systemd made for the unit; it separates several by colons.
+    /// Returns the first of the folders that systemd made for the unit. Systemd separates
+    /// several by colons.
     fn of_unit(&self, variable: &str) -> Option<PathBuf> {
         let all = (self.variable)(variable)?;
         let first = PathBuf::from(all.to_string_lossy().split(':').next()?.to_owned());
         first.is_absolute().then_some(first)
     }
 
-    /// The system's folder for root, and for the user that it was made for: a run by hand then meets the locks of the unit.
+    /// Returns the system's folder for root, and for the user who owns the folder, so that a manual
+    /// run uses the same locks as the unit.
     fn of_system(&self, folder: &str) -> Option<PathBuf> {
         let folder = PathBuf::from(folder);
         (self.user.is_root() || (self.is_own)(&folder)).then_some(folder)
@@ -77,7 +82,8 @@ impl Host<'_> {
 mod tests {
     use super::*;
 
-    /// The folders for locks and for state, of a user with these variables and this folder of the system.
+    /// Returns the folders for locks and for state, for a user with these variables and this own
+    /// folder of the system.
     fn places(user: u32, variables: &[(&str, &str)], own: &str) -> (String, String) {
         let variable = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name)?;

@@ -1,14 +1,14 @@
-//! An error, as reports carry it.
+//! An error in a report.
 
 use longshore_core::Error;
 use serde::Serialize;
 
-/// An error as a report carries it.
+/// An error in a report.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
-    /// What went wrong, with its causes.
+    /// The error with its causes.
     pub message: String,
-    /// The way out, where one is known.
+    /// The remedy, if one is known.
     pub hint: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Letting go of what no rule keeps: per series and destination, the manifest first, so that a backup ends before its bytes do.
+//! Deletion of backups that no rule keeps: by series and destination, the manifest first, so that a
+//! backup becomes invisible before its bytes are deleted.
 
 mod decide;
 mod one;
@@ -34,40 +35,41 @@ use crate::problem::Problem;
 use crate::run_report::{self, Known};
 use crate::sweep::sweep;
 
-/// Whether to act on a plan or only to show it.
+/// The mode of a command that deletes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Remove.
+    /// Delete.
     Act,
-    /// Show.
+    /// Only show the plan.
     DryRun,
 }
 
-/// What is asked for.
+/// A request to prune.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// Only this job's backups.
+    /// The only job whose backups are pruned.
     pub job: Option<&'a str>,
-    /// Only at this destination.
+    /// The only destination that is pruned.
     pub destination: Option<&'a str>,
-    /// Whether to act.
+    /// The mode.
     pub mode: Mode,
-    /// Which safety rules a person overrides, this once.
+    /// The safety rules to override.
     pub despite: Despite,
-    /// The series, as `CLUSTER/SUBJECT`, that is no longer wanted and goes as a whole. Without, the policies decide.
+    /// The series to delete completely, as `CLUSTER/SUBJECT`. `None` applies the policies.
     pub retire: Option<&'a str>,
 }
 
-/// The safety rules that a person can override by hand.
+/// The safety rules that an operator can override.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Despite {
-    /// The newest backup is dated in the future.
+    /// Ignore that the newest backup is dated in the future.
     pub clock: bool,
-    /// There are far fewer backups than last time, or the destination's folder is on another file system.
+    /// Ignore that far fewer backups are listed than last time, or that the destination's folder is
+    /// on another file system.
     pub listing: bool,
 }
 
-/// Prunes, or shows what would be pruned, at every destination where a job has a policy.
+/// Prunes, or shows the plan, at every destination where a job has a policy.
 pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>> {
     let (jobs, adoptions) = asked_for(config, request.job)?;
     let mut all = Vec::new();
@@ -79,7 +81,7 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
             .chain(adoptions.iter().filter(|it| it.destination == destination).map(|it| Owner::Adoption(it)))
             .collect();
         if owners.is_empty() {
-            // Where no policy decides, what killed runs left goes all the same.
+            // Without a policy, leftovers of killed runs are removed all the same.
             let ships = jobs.iter().any(|job| job.ship.contains(&destination));
             if let (true, None, Ok(at)) = (ships, request.retire, at) {
                 if request.despite.listing && request.mode == Mode::Act {
@@ -107,14 +109,14 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
     }
     match request.retire {
         Some(words) if !found && all.iter().all(|pruned| pruned.error.is_none()) => {
-            Err(Error::new(Stage::Retention, Kind::Usage, words, "there is no such series")
-                .hint("name it CLUSTER/SUBJECT, such as \"main/appdb\": `longshore list` shows them"))
+            Err(Error::new(Stage::Retention, Kind::Usage, words, "no such series")
+                .hint("write CLUSTER/SUBJECT, such as \"main/appdb\": `longshore list` shows all series"))
         }
         _ => Ok(all),
     }
 }
 
-/// The jobs and the adoptions that are asked for by name: all of them without one.
+/// Returns the job or adoption of this name, or all jobs and adoptions if no name is given.
 fn asked_for<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>, Vec<&'a Adoption>)> {
     match name {
         None => Ok((config.jobs.values().collect(), config.adoptions.values().collect())),
@@ -125,21 +127,23 @@ fn asked_for<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>
     }
 }
 
-/// Whether a person means this series: by cluster and subject, and nothing shorter, since all of it would go.
+/// Returns true if the words are the series' cluster and subject. Nothing shorter matches, since
+/// the whole series would be deleted.
 fn is_called(series: &Series, words: &str) -> bool {
     words
         .split_once('/')
         .is_some_and(|(cluster, subject)| cluster == series.cluster && subject == series.subject.segment())
 }
 
-/// A destination where nothing could be decided.
+/// Returns the report of a destination where the plan failed.
 pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
     Pruned { error: Some(error.into()), refused: error.kind() == Kind::Refused, ..Pruned::of(destination) }
 }
 
-/// Removes what killed runs left at a destination where no policy decides, and nothing else. Returns nothing if nothing was left.
+/// Removes only leftovers of killed runs, at a destination without a policy. Returns `None` if
+/// there are none.
 pub(crate) async fn sweep_alone(config: &Config, at: &Catalogued, mode: Mode) -> Result<Option<Pruned>> {
-    // Only files in sight need to be remembered until they are old enough.
+    // The state is needed only to remember orphans until they are old enough.
     let mut memory = match at.catalog.orphans.is_empty() {
         true => None,
         false => Some(Memory::of(config, &at.name)?),
@@ -155,7 +159,7 @@ pub(crate) async fn sweep_alone(config: &Config, at: &Catalogued, mode: Mode) ->
     Ok(Some(Pruned { swept, ..Pruned::of(&at.name) }))
 }
 
-/// Prunes the series of some jobs at one destination, each as its regime says.
+/// Prunes the series of some jobs at one destination, each by its regime.
 #[cfg(test)]
 pub(crate) async fn at_destination(
     config: &Config,
@@ -168,8 +172,8 @@ pub(crate) async fn at_destination(
     of_owners(config, at, &owners, request, regime).await
 }
 
-/// Prunes the series of a job at one destination at the end of a run, which made some backups there. A loss of backups that an
-/// earlier run has reported is a warning.
+/// Prunes the series of a job at one destination, at the end of a run that made backups there. A
+/// loss that an earlier run has reported is a warning.
 pub(crate) async fn after_run(
     config: &Config,
     at: &Catalogued,
@@ -187,7 +191,7 @@ pub(crate) async fn after_run(
     of_owners_after(config, at, &[Owner::Job(job, policy)], &request, regime, Some(made)).await
 }
 
-/// Prunes the series of some jobs and adoptions at one destination, each as its regime says.
+/// Prunes the series of some jobs and adoptions at one destination, each by its regime.
 async fn of_owners(
     config: &Config,
     at: &Catalogued,
@@ -198,7 +202,7 @@ async fn of_owners(
     of_owners_after(config, at, owners, request, regime, None).await
 }
 
-/// The same, at the end of a run where one has just made backups.
+/// Prunes as [`of_owners`], at the end of a run that made the backups `made`.
 async fn of_owners_after(
     config: &Config,
     at: &Catalogued,
@@ -303,7 +307,7 @@ async fn of_owners_after(
     if adopting(owners).next().is_some() {
         for (key, refusal) in &at.catalog.not_adopted {
             if matches!(refusal, Refusal::ClaimedByAll(_)) {
-                problems.push(Problem { message: format!("{key} is left alone: {refusal}"), hint: None });
+                problems.push(Problem { message: format!("{key} is skipped: {refusal}"), hint: None });
             }
             pruned.not_adopted.push(NotAdopted { key: key.clone(), why: refusal.to_string() });
         }
@@ -312,7 +316,8 @@ async fn of_owners_after(
     Ok(pruned)
 }
 
-/// Nothing is pruned where backups are gone. The first run that meets it fails in part, and a later one warns unless more are gone.
+/// Reports a loss of backups, after which nothing is pruned. The first run that detects the loss
+/// fails in part; later runs warn unless more backups are missing.
 fn lost(
     memory: &mut Memory,
     backups: usize,
@@ -333,50 +338,53 @@ fn lost(
     Err(error)
 }
 
-/// The names of the adoptions among those whose series are pruned.
+/// Returns the names of the adoptions among the owners.
 fn adopting<'a>(owners: &[Owner<'a>]) -> impl Iterator<Item = &'a str> {
     let adopting = owners.iter().copied().filter(|owner| matches!(owner, Owner::Adoption(_)));
     adopting.map(Owner::name)
 }
 
-/// How many files an adopt claims at a destination.
+/// Returns the number of files that an adoption claims at a destination.
 fn adopted_files(at: &Catalogued, name: &str) -> usize {
     at.catalog.adopted.iter().filter(|(series, _)| series.job == name).map(|(_, files)| files.len()).sum()
 }
 
 impl Decided<'_> {
-    /// A series that still grows is in use.
+    /// Fails if a series to retire still grows.
     fn refuse_to_retire_what_grows(&self) -> Result<()> {
         for (series, ended) in self.series.iter().zip(&self.ended) {
             if series.1 == Regime::Retire && ended.is_none() {
                 let name = format!("{}/{}", series.0.cluster, series.0.subject.segment());
                 let message = match self.owner {
                     Owner::Job(job, _) => {
-                        format!("job \"{}\" made its newest backup in its newest run: the series still grows", job.name)
+                        format!(
+                            "job \"{}\" made a backup of the series in its newest run: the series still grows",
+                            job.name
+                        )
                     }
                     Owner::Person(..) => continue,
-                    Owner::Adoption(_) => "its newest file is not old: the series may still grow".to_owned(),
+                    Owner::Adoption(_) => "its newest file is recent: the series may still grow".to_owned(),
                 };
                 return Err(Error::new(Stage::Retention, Kind::Refused, name, message)
-                    .hint("only a series that the job no longer makes can be retired: exclude the database from the job first"));
+                    .hint("exclude the database from the job first; only a series that the job no longer makes can be retired"));
             }
         }
         Ok(())
     }
 
-    /// What must stay takes more than the policy allows.
+    /// Returns the problem that the kept backups exceed the policy's total size.
     fn too_large(&self) -> Problem {
         Problem {
             message: format!(
-                "the backups of \"{}\" take {} bytes more than max_total_size, and none of them may go",
+                "the backups of \"{}\" take {} bytes more than max_total_size, but none of them may be deleted",
                 self.owner.name(),
                 self.plan.excess_bytes
             ),
-            hint: Some("raise max_total_size, or release what is held".to_owned()),
+            hint: Some("raise max_total_size, or release holds".to_owned()),
         }
     }
 
-    /// What was decided, and what became of it.
+    /// Reports the decisions and their results.
     fn series(&self, failures: &BTreeMap<BackupName, Problem>) -> Vec<SeriesPruned> {
         let mut all = Vec::new();
         for (place, ((series, _), decisions)) in self.series.iter().zip(&self.plan.decisions).enumerate() {
@@ -411,7 +419,7 @@ impl Decided<'_> {
     }
 }
 
-/// A time as people read it.
+/// Formats a time.
 pub fn shown(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,4 +1,4 @@
-//! What was recorded of a backup while it was dumped: its details, fetched and opened.
+//! The record of a dump: a backup's details, fetched and decrypted.
 
 use longshore_core::catalog::Backup;
 use longshore_core::manifest::{Manifest, Verification};
@@ -13,23 +13,23 @@ use serde_json::{Map, Value};
 use crate::registry::Registry;
 use crate::verify::opener;
 
-/// The most bytes that a backup's details may have.
+/// The maximum size of a backup's details, in bytes.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
-/// Details of a backup, opened.
+/// The decrypted details of a backup.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
-    /// The findings of the judges of the dump, where the details hold more than warnings.
+    /// The findings of the dump's verifiers, if the details contain more than warnings.
     pub(crate) record: Option<Map<String, Value>>,
-    /// The differences between the manifest and the backup that the details name.
+    /// The differences between the manifest and the origin that the details name.
     pub(crate) mismatches: Vec<Mismatch>,
 }
 
-/// What those who judged a dump found in it, if that is to be had here.
+/// Returns the findings of the dump's verifiers, if the backup has a record of them.
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Corrupt`] if the details are damaged, or of another backup.
+/// Fails with [`Kind::Corrupt`] if the details are damaged or belong to another backup.
 pub(crate) async fn record(
     registry: &Registry,
     identities: &Identities,
@@ -41,7 +41,8 @@ pub(crate) async fn record(
     Ok(details.record)
 }
 
-/// Opens the details of a backup, if its manifest names any, whatever backup they are of.
+/// Fetches and decrypts a backup's details, if its manifest names any. The details may belong to
+/// another backup.
 pub(crate) async fn details(
     registry: &Registry,
     identities: &Identities,
@@ -56,7 +57,7 @@ pub(crate) async fn details(
         (None, _) => sealed,
         (Some(_), Some(opener)) => opener.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
-            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
+            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
             return Err(error.hint(GIVE_IDENTITY));
         }
     };
@@ -64,25 +65,25 @@ pub(crate) async fn details(
     let details: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(Stage::Catalog, Kind::Corrupt, key, "not a record of a dump").because(error))?;
     let mismatches = Provenance::mismatches(&backup.manifest, &details);
-    // A record of warnings alone says nothing of what is in the dump.
+    // Details with warnings alone do not describe the contents of the dump.
     let tells = details.keys().any(|key| ![Provenance::KEY, "warnings"].contains(&key.as_str()));
     Ok(Some(Details { record: tells.then_some(details), mismatches }))
 }
 
-/// Fails with [`Kind::Corrupt`] if details are of another backup than their manifest.
+/// Fails with [`Kind::Corrupt`] if the details belong to another backup than the manifest.
 pub(crate) fn expect_own(manifest: &Manifest, details: &Details) -> Result<()> {
     let key = manifest.details.as_ref().map_or("", |file| file.key.as_str());
     Mismatch::error(&details.mismatches, key).map_or(Ok(()), Err)
 }
 
-/// Fails with [`Kind::Corrupt`] if a manifest names no details although the judge of its dump writes
-/// them.
+/// Fails with [`Kind::Corrupt`] if a manifest names no details although the verifier of its dump
+/// always writes them.
 pub(crate) fn expect_named(manifest: &Manifest) -> Result<()> {
     if manifest.details.is_some() || !manifest.verified.iter().any(Verification::writes_details) {
         return Ok(());
     }
     let subject = manifest.name().map(|name| name.to_string()).unwrap_or_default();
-    let message = "damaged: the manifest names no details, which the judge of the dump always writes";
+    let message = "damaged: the manifest names no details, but the verifier of the dump always writes them";
     Err(Error::new(Stage::Catalog, Kind::Corrupt, subject, message))
 }
 
@@ -100,7 +101,7 @@ mod tests {
             manifest
         };
         assert_eq!(expect_named(&judged_by("longshore 0.1.0")).unwrap_err().kind(), Kind::Corrupt);
-        // An older backup whose job named another judge, or none, has no details.
+        // An older backup whose job named another verifier, or none, has no details.
         expect_named(&judged_by("pg_restore 17.4")).unwrap();
         expect_named(&Manifest { verified: Vec::new(), ..judged_by("") }).unwrap();
         let named = Manifest { verified: judged_by("longshore 0.1.0").verified, ..manifest() };

@@ -1,4 +1,4 @@
-//! Which plugins there are, by the `type` that the configuration calls them.
+//! The known plugins, by the `type` that names them in the configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use crate::fault::{self, Fault};
 use crate::suggestion::nearest;
 
-/// Settings that were read, ready to be built any number of times.
+/// Parsed settings from which a stage can be built any number of times.
 pub type Builder<S> = Arc<dyn Fn(&<S as Joint>::Context) -> Result<Box<S>> + Send + Sync>;
 
 type Reader<S> = fn(Spanned<DeValue<'_>>) -> Result<Builder<S>, Fault>;
@@ -29,7 +29,7 @@ impl<S: Joint + ?Sized> Default for Shelf<S> {
 }
 
 impl<S: Joint + ?Sized + 'static> Shelf<S> {
-    /// Makes a plugin known.
+    /// Registers a plugin.
     pub fn add<P: Plugin<S>>(&mut self) {
         self.readers.insert(P::TYPE, |settings| {
             let plugin = P::deserialize(ValueDeserializer::from(settings))?;
@@ -42,18 +42,18 @@ impl<S: Joint + ?Sized + 'static> Shelf<S> {
         let span = settings.span();
         let known = || self.readers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::Table(mut table) = settings.into_inner() else {
-            return Err(Fault::at(span, format!("a table with a type was expected; known types are {}", known())));
+            return Err(Fault::at(span, format!("expected a table with a type; known types are {}", known())));
         };
         let Some(name) = table.remove("type") else {
             return Err(Fault::at(span, format!("type is missing; known types are {}", known())));
         };
         let Some(written) = name.get_ref().as_str() else {
-            return Err(Fault::at(name.span(), format!("type must be a string, which is one of {}", known())));
+            return Err(Fault::at(name.span(), format!("type must be a string, one of {}", known())));
         };
         let Some(reader) = self.readers.get(written) else {
             let meant = match nearest(written, self.readers.keys().copied()) {
-                Some(name) => format!("did you mean \"{name}\"? known are"),
-                None => "known are".to_owned(),
+                Some(name) => format!("did you mean \"{name}\"? known types are"),
+                None => "known types are".to_owned(),
             };
             let message = format!("type {} is unknown; {meant} {}", fault::shown(written), known());
             return Err(Fault::at(name.span(), message));
@@ -73,29 +73,29 @@ impl<S: Joint + ?Sized + 'static> Shelf<S> {
 /// All plugins of all kinds.
 #[derive(Default)]
 pub struct Registry {
-    /// What reads databases.
+    /// Dump programs.
     pub dump: Shelf<dyn Dump>,
-    /// What judges plaintext.
+    /// Verifiers of plaintext.
     pub verify: Shelf<dyn Verify>,
-    /// The type that judges where a job names none.
+    /// The verifier of a job that names none.
     pub default_verify: &'static str,
-    /// What seals.
+    /// Encryption.
     pub encrypt: Shelf<dyn Encrypt>,
-    /// What opens, by the name that manifests give.
+    /// Decryption, by the name in a manifest.
     pub decrypt: Shelf<dyn Decrypt>,
     /// Destinations.
     pub store: Shelf<dyn Store>,
-    /// What restores.
+    /// Restore programs.
     pub restore: Shelf<dyn Restore>,
-    /// The type that restores what a manifest describes.
+    /// The restore program for what a manifest describes.
     pub default_restore: &'static str,
-    /// What makes places for drills.
+    /// Scratch servers for drills.
     pub scratch: Shelf<dyn Scratch>,
-    /// The type that makes them where a job names none.
+    /// The scratch server of a job that names none.
     pub default_scratch: &'static str,
-    /// What asks restored databases.
+    /// Examiners of restored databases.
     pub examine: Shelf<dyn Examine>,
-    /// The type that asks them.
+    /// The default examiner.
     pub default_examine: &'static str,
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// Is never built.
+    /// A plugin that is never built.
     #[derive(Debug, Clone, serde::Deserialize)]
     struct Local {}
 
@@ -124,7 +124,7 @@ mod tests {
         let mut table = DeTable::parse(&text).unwrap().into_inner();
         let it = table.remove("it").unwrap();
         match shelf.read(it) {
-            Ok(_) => panic!("{settings} is read"),
+            Ok(_) => panic!("{settings} was accepted"),
             Err(fault) => fault.message().to_owned(),
         }
     }
@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn an_unknown_type_is_named_with_the_nearest_that_is_known() {
         for (settings, message) in [
-            ("{ type = 'lcoal' }", "type \"lcoal\" is unknown; did you mean \"local\"? known are \"local\""),
-            ("{ type = 'tape' }", "type \"tape\" is unknown; known are \"local\""),
-            ("{ type = 'postgresql://u:x@h' }", "type \"…\" is unknown; known are \"local\""),
-            ("{ type = 7 }", "type must be a string, which is one of \"local\""),
+            ("{ type = 'lcoal' }", "type \"lcoal\" is unknown; did you mean \"local\"? known types are \"local\""),
+            ("{ type = 'tape' }", "type \"tape\" is unknown; known types are \"local\""),
+            ("{ type = 'postgresql://u:x@h' }", "type \"…\" is unknown; known types are \"local\""),
+            ("{ type = 7 }", "type must be a string, one of \"local\""),
             ("{ path = '/' }", "type is missing; known types are \"local\""),
-            ("'local'", "a table with a type was expected; known types are \"local\""),
+            ("'local'", "expected a table with a type; known types are \"local\""),
         ] {
             assert_eq!(fault(settings), message);
         }

@@ -1,4 +1,4 @@
-//! What became of a run: for people by way of the command line, for programs as JSON.
+//! The result of a run, for the command line and as JSON.
 
 use chrono::{DateTime, Utc};
 use longshore_core::Result;
@@ -14,67 +14,68 @@ use serde::Serialize;
 use crate::problem::Problem;
 use crate::prune::Pruned;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The job.
+    /// The name of the job.
     pub job: String,
     /// The run's id.
     pub run: String,
-    /// The time that all its backups carry.
+    /// The time that all backups of the run carry.
     pub time: Stamp,
-    /// When it ended.
+    /// The time at which the run ended.
     pub finished: DateTime<Utc>,
-    /// Everything that it was to copy, in the order in which it ended.
+    /// The result of each subject, in the order in which the copies ended.
     pub artifacts: Vec<ArtifactReport>,
     /// Destinations that could not take part from the start.
     pub left_out: Vec<DestinationReport>,
     /// Parts of the cluster that no backup of the run contains.
     pub not_captured: Vec<NotCaptured>,
-    /// What its owner should hear.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// What retention did.
+    /// The result of retention at each destination.
     pub pruned: Vec<Pruned>,
 }
 
-/// What became of one artifact.
+/// The result of copying one subject.
 #[derive(Debug, Serialize)]
 pub struct ArtifactReport {
-    /// What it is a copy of.
+    /// The subject that was copied.
     pub subject: Subject,
-    /// The backup's name, if there is one.
+    /// The backup's name, if a backup was made.
     pub name: Option<BackupName>,
-    /// What the dump program wrote, in bytes.
+    /// The number of bytes that the dump program wrote.
     pub plaintext_bytes: u64,
-    /// What lies in the destinations, in bytes.
+    /// The number of bytes stored at each destination.
     pub sealed_bytes: u64,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What compression cost, where it was ours.
+    /// The cost of compression, if Longshore compressed.
     pub compression: Option<Compressed>,
-    /// Who judged it.
+    /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
-    /// What became of it at each destination.
+    /// The result at each destination.
     pub destinations: Vec<DestinationReport>,
-    /// What could not be captured.
+    /// Parts of the subject that could not be captured.
     pub not_captured: Vec<String>,
-    /// What the dump program warned of.
+    /// Warnings of the dump program.
     pub warnings: Vec<String>,
-    /// Why the dump failed, if it did: then it is at no destination.
+    /// The error of the dump, if it failed: then no destination has the backup.
     pub error: Option<Problem>,
-    /// The class of that error.
+    /// The class of the error.
     #[serde(skip)]
     pub class: Option<Class>,
 }
 
-/// What compression cost.
+/// The cost of compression.
 #[derive(Debug, Serialize)]
 pub struct Compressed {
-    /// zstd's lowest level on the way.
+    /// The lowest zstd level used.
     pub lowest_level: i32,
-    /// And its highest.
+    /// The highest zstd level used.
     pub highest_level: i32,
-    /// How long the dump waited for it: the rest of its work was done while others waited for the dump.
+    /// The seconds that the dump waited for compression. Other compression work ran while the
+    /// pipeline waited for the dump.
     pub held_up_seconds: f64,
 }
 
@@ -84,30 +85,31 @@ impl From<Effort> for Compressed {
     }
 }
 
-/// What became of something at a destination.
+/// The result of an upload to a destination.
 #[derive(Debug, Serialize)]
 pub struct DestinationReport {
     /// The destination's name.
     pub destination: String,
-    /// How many bytes of the artifact it took.
+    /// The number of bytes that the destination received.
     pub bytes: u64,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// Where it was copied from, if it did not come here with the others and was brought at the end of the run.
+    /// The destination that the backup was copied from, if the first upload failed and the backup
+    /// was copied at the end of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caught_up_from: Option<String>,
-    /// Why it failed, if it did.
+    /// The error, if the upload failed.
     pub error: Option<Problem>,
-    /// The class of that error.
+    /// The class of the error.
     #[serde(skip)]
     pub class: Option<Class>,
-    /// The digest of the manifest that was made there.
+    /// The digest of the manifest stored at the destination.
     #[serde(skip)]
     pub manifest: Option<Digest>,
 }
 
 impl DestinationReport {
-    /// The report of a result.
+    /// Creates the report of a result.
     pub fn new(destination: &str, bytes: u64, seconds: f64, result: &Result<()>) -> Self {
         let error = result.as_ref().err();
         Self {
@@ -122,19 +124,19 @@ impl DestinationReport {
     }
 }
 
-/// How a piece of work ended as a whole.
+/// The overall outcome of a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// All of it succeeded.
+    /// Everything succeeded.
     Done,
-    /// Some of it succeeded.
+    /// A part succeeded.
     Partial,
-    /// None of it did.
+    /// Nothing succeeded.
     Failed,
 }
 
 impl ArtifactReport {
-    /// How it ended.
+    /// Returns the outcome of the copy.
     pub fn outcome(&self) -> Outcome {
         let failed = self.destinations.iter().filter(|destination| destination.error.is_some()).count();
         match (&self.error, failed) {
@@ -146,7 +148,7 @@ impl ArtifactReport {
 }
 
 impl Report {
-    /// How the run ended.
+    /// Returns the outcome of the run.
     pub fn outcome(&self) -> Outcome {
         if self.artifacts.iter().all(|artifact| artifact.outcome() == Outcome::Failed) {
             return Outcome::Failed;

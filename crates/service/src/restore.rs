@@ -1,4 +1,4 @@
-//! Bringing backups home: one subject, or all that a run made, globals first.
+//! Restores: one subject, or everything that a run made, globals first.
 
 mod choice;
 
@@ -31,7 +31,8 @@ use crate::origin::OriginCheck;
 use crate::record::{Details, details, expect_named, expect_own};
 use crate::registry::Registry;
 
-/// The plaintext of a chosen backup, from its destinations in turn, but for the first `skipped`.
+/// Streams the plaintext of a chosen backup from its destinations in turn, without the
+/// first `skipped`.
 async fn plaintext(
     registry: &Registry,
     chosen: &Chosen,
@@ -52,55 +53,57 @@ fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
     registry.restore.build(registry.default_restore, target)
 }
 
-/// What became of one backup: what its owner should hear, or why it could not be restored.
+/// The result of restoring one backup.
 pub type Restored = Result<Outcome>;
 
 /// A backup that was restored.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What its owner should hear.
+    /// Notes for the operator.
     pub notes: Vec<String>,
-    /// What took how long.
+    /// The phases of the restore, with their durations.
     pub phases: Vec<Phase>,
-    /// What was held against the record of the dump; nothing where that was not wanted, or there is none.
+    /// The comparisons with the record of the dump; empty if none were requested, or if the backup
+    /// has no record.
     pub comparisons: Vec<Comparison>,
-    /// Entries that could not be made after the data was restored.
+    /// Entries that could not be created after the data was restored.
     pub left_out: Vec<LeftOut>,
-    /// The reason for which nothing could be compared, although the backup has a record of its dump.
+    /// The reason why nothing could be compared, although the backup has a record of its dump.
     pub not_compared: Option<String>,
 }
 
-/// Whether a restored database is held against the record of its dump.
+/// The comparison of a restored database with the record of its dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
-    /// It is.
+    /// Compare with the record.
     Recorded,
-    /// It is not.
+    /// Do not compare.
     Nothing,
 }
 
-/// Who is told how far a restore is. It must not wait.
+/// An observer of a restore's progress. No method may block.
 pub trait Watch: Send + Sync {
-    /// The target takes it, but not as its owner may think.
+    /// Called with a warning of the target before the restore begins.
     fn warned(&self, warning: &str);
 
-    /// A backup is begun; the last drill tells how many seconds it may take.
+    /// Called when the restore of a backup begins, with an estimated duration in seconds if a drill
+    /// was recorded.
     fn began(&self, chosen: &Chosen, estimated_seconds: Option<f64>);
 
-    /// So many more bytes of plaintext were taken.
+    /// Called when more bytes of plaintext were read.
     fn read(&self, backup: &BackupName, bytes: u64);
 
-    /// A destination failed, and another goes on.
+    /// Called when a destination failed and another takes over.
     fn turned(&self, backup: &BackupName, error: &Error, to: &str);
 
-    /// Reports that a backup was restored, and that its comparison with the record of the dump begins.
+    /// Called when a backup was restored and its comparison with the record of the dump begins.
     fn compares(&self, backup: &BackupName);
 
-    /// It is done, or has failed.
+    /// Called when the restore of a backup has ended.
     fn ended(&self, backup: &BackupName, restored: &Restored);
 }
 
-/// Nobody watches.
+/// An observer that ignores all notifications.
 pub struct Nobody;
 
 impl Watch for Nobody {
@@ -112,25 +115,25 @@ impl Watch for Nobody {
     fn ended(&self, _: &BackupName, _: &Restored) {}
 }
 
-/// Brings backups home.
+/// Restores backups.
 pub struct Restorer<'a> {
     /// The plugins.
     pub registry: &'a Registry,
-    /// Where to.
+    /// The target of the restore.
     pub target: &'a Target,
-    /// What opens what is sealed.
+    /// The identities that decrypt backups.
     pub identities: &'a Identities,
-    /// How many databases are restored at once.
+    /// The number of databases restored at once.
     pub parallel: usize,
-    /// Whether they are looked at afterwards.
+    /// The comparison of restored databases.
     pub compare: Compare,
-    /// Who is told.
+    /// The observer.
     pub watch: Arc<dyn Watch>,
 }
 
 impl Restorer<'_> {
-    /// Restores into the target. Everything is looked at before the first byte is fetched; from then on a database that fails
-    /// hinders no other, but without what belongs to the whole cluster none is tried.
+    /// Restores into the target. Checks everything before the first byte is fetched. After that, a
+    /// failed database does not stop the others, but failed globals do.
     pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<Restored>> {
         let restorer = restorer(self.registry, self.target)?;
         let records = self.records(chosen).await?;
@@ -142,14 +145,14 @@ impl Restorer<'_> {
         self.all(&*restorer, chosen, &records).await
     }
 
-    /// Looks at the target as a restore would, and restores nothing.
+    /// Checks the target as a restore would, without restoring.
     pub async fn plan(&self, chosen: &[Chosen]) -> Result<Vec<Finding>> {
         let records = self.records(chosen).await?;
         restorer(self.registry, self.target)?.prepare(&wanted(chosen, &records)).await
     }
 
-    /// The record of each backup. Details of another backup are an error before anything is restored;
-    /// details that cannot be read are not, since the dump itself is what matters.
+    /// Reads the record of each backup. Details of another backup are an error before anything is
+    /// restored. Unreadable details are only a warning, since the dump itself can be restored.
     async fn records(&self, chosen: &[Chosen]) -> Result<Vec<Recorded>> {
         let mut records = Vec::new();
         for chosen in chosen {
@@ -168,7 +171,7 @@ impl Restorer<'_> {
                 Err(error) => {
                     let lost = error.chain();
                     self.watch.warned(&format!(
-                        "{}: what was recorded of it cannot be read, so less is looked at before, and nothing compared after: {lost}",
+                        "{}: the record of its dump cannot be read, so fewer checks precede the restore and no comparison follows it: {lost}",
                         chosen.backup.name
                     ));
                     Recorded { details: None, lost: Some(lost) }
@@ -179,7 +182,7 @@ impl Restorer<'_> {
         Ok(records)
     }
 
-    /// Restores all, globals first.
+    /// Restores all backups, globals first.
     async fn all(&self, restorer: &dyn Restore, chosen: &[Chosen], records: &[Recorded]) -> Result<Vec<Restored>> {
         let (databases, globals): (Vec<_>, Vec<_>) =
             chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
@@ -192,7 +195,7 @@ impl Restorer<'_> {
                 return Ok(all);
             }
         }
-        // In the order in which they end: one that takes long holds no other up.
+        // Restores end in any order: a long one does not delay the others.
         let restores = databases.into_iter().enumerate();
         let restores: Vec<_> = restores
             .map(|(place, (chosen, record))| {
@@ -207,8 +210,8 @@ impl Restorer<'_> {
         Ok(all)
     }
 
-    /// Restores one backup, and tells who watches. The definitions of globals are compared with their
-    /// record, and nothing else of them.
+    /// Restores one backup and notifies the observer. Only the definitions of globals are compared
+    /// with their record.
     async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &Recorded) -> Restored {
         let defined = recorded.details.as_ref();
         let record = defined.filter(|_| chosen.backup.manifest.subject.is_database());
@@ -222,7 +225,7 @@ impl Restorer<'_> {
             self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
-            // It runs out by itself.
+            // On failure, the lease expires.
             chosen.store.remove(&lease).await.ok();
         }
         let mut restored = restored.map(|(outcome, _)| outcome);
@@ -235,7 +238,8 @@ impl Restorer<'_> {
         restored
     }
 
-    /// Restores one backup, from another destination anew where the bytes of one are damaged, and tells which database it lies in.
+    /// Restores one backup, from the next destination if the bytes at one are damaged. Also returns
+    /// the name of the restored database.
     async fn bring(
         &self,
         restorer: &dyn Restore,
@@ -262,10 +266,11 @@ impl Restorer<'_> {
                     warnings.iter().for_each(|warning| self.watch.warned(warning));
                     return Ok((Outcome { notes, phases, left_out, ..Outcome::default() }, database));
                 }
-                // What the first left in a database that was there is in the way of the next.
+                // The first attempt left data in an existing database, so the next
+                // attempt is refused.
                 (Err(error), Some(first)) if error.kind() == Kind::Refused => return Err(first),
                 (Err(error), _) => match chosen.sources.get(skipped + 1) {
-                    // What was added to a database already would be there twice.
+                    // With `Append`, a second attempt would duplicate rows.
                     Some(next) if error.kind() == Kind::Corrupt && self.target.content != TargetContent::Append => {
                         self.watch.turned(&chosen.backup.name, &error, &next.name);
                         damaged = Some(error);
@@ -275,17 +280,17 @@ impl Restorer<'_> {
             }
         }
         Err(damaged.unwrap_or_else(|| {
-            let message = "there is no good copy of it";
+            let message = "no good copy";
             Error::new(Stage::Restore, Kind::NotFound, chosen.backup.name.as_str(), message)
         }))
     }
 
-    /// Returns true if what was restored is to be compared: what is added to other rows cannot be.
+    /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.
     fn compares(&self) -> bool {
         self.compare == Compare::Recorded && self.target.content != TargetContent::Append
     }
 
-    /// Holds what was restored against the record of the dump.
+    /// Compares a restored database with the record of the dump.
     async fn compare(&self, outcome: &mut Outcome, database: &str, chosen: &Chosen, details: &Map<String, Value>) {
         if !self.compares() {
             return;
@@ -315,11 +320,11 @@ impl Restorer<'_> {
 #[derive(Debug, Default)]
 struct Recorded {
     details: Option<Map<String, Value>>,
-    /// The reason for which a record that was made cannot be read.
+    /// The reason why an existing record cannot be read.
     lost: Option<String>,
 }
 
-/// The details of a chosen backup, from the first of its destinations that gives them whole.
+/// Reads the details of a chosen backup from the first destination that returns them intact.
 async fn details_of(registry: &Registry, identities: &Identities, chosen: &Chosen) -> Result<Option<Details>> {
     let mut first = None;
     for source in &chosen.sources {
@@ -331,13 +336,13 @@ async fn details_of(registry: &Registry, identities: &Identities, chosen: &Chose
     first.map_or(Ok(None), Err)
 }
 
-/// What is to be restored, with what was recorded of it.
+/// Returns the backups to restore, each with its record.
 fn wanted<'a>(chosen: &'a [Chosen], records: &'a [Recorded]) -> Vec<Wanted<'a>> {
     let all = chosen.iter().zip(records);
     all.map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.details.as_ref() }).collect()
 }
 
-/// A finding and its way out on one line.
+/// Formats a finding and its remedy on one line.
 fn said(finding: &Finding) -> String {
     match &finding.remedy {
         Some(remedy) => format!("{}; {remedy}", finding.message),
@@ -345,7 +350,7 @@ fn said(finding: &Finding) -> String {
     }
 }
 
-/// All that stands in the way as one error, or nothing.
+/// Fails if any finding prevents the restore, with all of them as the cause.
 fn expect_fit(findings: &[Finding]) -> Result<()> {
     let failed: BTreeSet<String> =
         findings.iter().filter(|finding| finding.outcome == check::Outcome::Failed).map(said).collect();
@@ -353,14 +358,15 @@ fn expect_fit(findings: &[Finding]) -> Result<()> {
         return Ok(());
     }
     let lines = failed.into_iter().collect::<Vec<_>>().join("\n");
-    Err(Error::new(Stage::Restore, Kind::Refused, "target", "cannot take what is to be restored; nothing was touched")
+    Err(Error::new(Stage::Restore, Kind::Refused, "target", "cannot take the backups; nothing was changed")
         .because(lines))
 }
 
-/// The most bytes that the record of a drill may have.
+/// The maximum size of a drill's record, in bytes.
 const MAX_DRILL_BYTES: usize = 1 << 20;
 
-/// How long a restore may take, by the last drill of its series and the sizes of both, in seconds.
+/// Estimates the duration of a restore in seconds, from the last drill of the series and the sizes
+/// of both backups.
 async fn estimate(chosen: &Chosen) -> Option<f64> {
     let Drilled { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
     let bytes =
@@ -370,11 +376,11 @@ async fn estimate(chosen: &Chosen) -> Option<f64> {
     Some(drill.restore_seconds() * larger)
 }
 
-/// How long a restore is believed to be under way, if nothing is heard of it.
+/// The duration of a lease: a restore is assumed to run that long unless it releases the lease.
 const LEASE: TimeDelta = TimeDelta::hours(48);
 
-/// Asks whoever prunes to leave a backup alone while it is restored. Where that cannot be said, as with credentials that only read, the
-/// restore goes on: it is what matters.
+/// Stores a mark that stops prunes from deleting a backup during its restore. Without permission to
+/// write, the restore continues without a mark.
 pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
     let now = Utc::now();
     let name = mark(Some(now + LEASE), "").put(store, backup, Says::Restoring, now).await.ok()?;
@@ -385,7 +391,7 @@ fn unwatched() -> Arc<dyn Watch> {
     Arc::new(Nobody)
 }
 
-/// What is in a backup, a line each.
+/// Returns the contents of a backup, one entry a line.
 pub async fn contents(
     registry: &Registry,
     chosen: &Chosen,
@@ -396,9 +402,9 @@ pub async fn contents(
     restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
-/// Writes the plaintext to a file of mode 600 that is not there yet. What could not be written whole is removed.
+/// Writes the plaintext to a new file of mode 600. Removes an incomplete file.
 pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities: &Identities) -> Result<()> {
-    // A file takes the plaintext alone: details that cannot be read are no hindrance.
+    // The file contains only the plaintext, so unreadable details do not matter.
     if let Ok(Some(details)) = details_of(registry, identities, chosen).await {
         expect_own(&chosen.backup.manifest, &details)?;
     }
@@ -407,8 +413,7 @@ pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities:
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let mut file = file.map_err(|error| {
-        Error::io(Stage::Restore, &name, "cannot make the file", error)
-            .hint("name a new file in a folder that is there")
+        Error::io(Stage::Restore, &name, "cannot create the file", error).hint("name a new file in an existing folder")
     })?;
     let half = Unfinished(Some(path.to_owned()));
     let wrap = move |error| Error::io(Stage::Restore, name, "cannot write the file", error);
@@ -433,7 +438,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            // What cannot be removed was said to be unfinished by the error that led here.
+            // The error that led here already reports the file as incomplete.
             std::fs::remove_file(path).ok();
         }
     }

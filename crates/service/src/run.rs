@@ -1,4 +1,4 @@
-//! One run of a job: look, copy globals first, then databases in parallel, then let go of what the policy does not keep.
+//! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
 mod conflict;
 
@@ -38,19 +38,21 @@ use crate::sync;
 use crate::verify::judges;
 use crate::watch::{Watch, Watched};
 
-/// Runs a job. An error means that nothing was copied; what failed of a run that began is in its report.
+/// Runs a job. An error means that nothing was copied. The report contains the failures of a run
+/// that has begun.
 pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
     let lock = JobLock::take(config, job).await?;
-    // All that can be wrong with the settings is found before anything is read or written.
+    // Building all stages first finds invalid settings before any data is read or written.
     let dumps: Vec<Arc<dyn Dump>> =
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
     let verify = judges(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let mut warnings = Vec::new();
     let (destinations, left_out) = claimed_destinations(config, job, &lock, &mut warnings).await?;
-    // Far destinations are reached while the server is asked; where that fails, nobody waits for them.
+    // Destinations report their free space while the server is surveyed. A failed survey
+    // cancels the queries.
     let (survey, room) = tokio::try_join!(survey(&dumps), async { Ok(room(&destinations).await) })?;
-    // An artifact goes to all at once, so the least of them bounds how many are under way.
+    // Each artifact is shipped to all destinations at once, so the lowest limit applies.
     let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
     let parallel = survey.parallel(bounds.chain([job.parallel]).min().unwrap_or(1));
     let JobSurvey { server, subjects, missing, not_captured, is_standby, warnings: surveyed, .. } = survey;
@@ -95,7 +97,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     {
         warnings.push(Error::chain(&error));
     }
-    // Of a destination that took nothing, its copies say why.
+    // If every copy to a destination failed, the errors of the copies already name the cause.
     let took = |name: &str| {
         let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
         all.any(|at| at.destination == name && at.error.is_none())
@@ -118,13 +120,15 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn
     })
 }
 
-/// The run's time, and enough besides to tell it from any other host's run of that second.
+/// Returns the run's time with a suffix that distinguishes the run from other hosts' runs of
+/// the same second.
 fn run_id(lock: &JobLock, job: &Job) -> String {
     let seed = format!("{} {} {:?}", job.name, std::process::id(), lock.holder.since);
     format!("{}-{}", lock.time, &Digest::of(seed.as_bytes()).hex()[..8])
 }
 
-/// The destinations that can take part, claimed for this job, and those that cannot. None at all is an error.
+/// Claims the job's destinations for the run. Returns the claimed ones, and reports of those that
+/// failed. Fails if no destination is left.
 async fn claimed_destinations(
     config: &Config,
     job: &Job,
@@ -138,7 +142,7 @@ async fn claimed_destinations(
             let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
-                // A host that remembers nothing backs up all the same.
+                // A host that cannot read or write its state still makes backups.
                 Err(error) => warnings.push(error.chain()),
                 Ok(()) => {}
             }
@@ -150,7 +154,8 @@ async fn claimed_destinations(
         };
         match claimed.await {
             Ok(claimed) => ready.push(claimed),
-            // All claim in one order, so whoever has the first has all: two runs never share destinations out.
+            // All runs claim in the same order, so a run that claims the first destination claims
+            // all: two runs never split the destinations between them.
             Err(error) if error.kind() == Kind::Locked => return Err(error),
             Err(error) => errors.push((name.clone(), error)),
         }
@@ -162,7 +167,7 @@ async fn claimed_destinations(
     Ok((ready, left_out.collect()))
 }
 
-/// How many bytes are free in each destination that knows.
+/// Returns the free space of each destination that can report it, in bytes.
 async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
     let asked = destinations.iter().filter_map(|(destination, _)| {
         let room = destination.store.room()?;
@@ -171,8 +176,9 @@ async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result
     join_all(asked).await
 }
 
-/// Warnings of destinations that have less room than what is to be read, and those that did not tell. It may still do, since what is
-/// shipped is compressed.
+/// Returns warnings for destinations with less free space than the databases take on disk, and the
+/// errors of destinations that failed to report their free space. The backups may fit all the same,
+/// since they are compressed.
 fn cramped<'a>(
     room: Vec<(&'a str, Result<u64>)>,
     subjects: &[(Arc<dyn Dump>, Surveyed)],
@@ -182,7 +188,7 @@ fn cramped<'a>(
     for (name, free) in room {
         match free {
             Ok(free) if free < wanted => warnings.push(format!(
-                "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: it may not suffice",
+                "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: the backups may not fit",
                 free >> 20,
                 wanted >> 20
             )),
@@ -193,12 +199,14 @@ fn cramped<'a>(
     (warnings, unknown)
 }
 
-/// That a run takes more connections than it can have. It begins all the same: sessions may end in time.
+/// Returns the warning for a run that needs more connections than the role can open. The run begins
+/// all the same: other sessions may end in time.
 fn too_few(connections: &Connections) -> String {
-    format!("{}: a run takes {}; {}", connections.limit, connections.needed(1), connections.remedy)
+    format!("{}: a run needs {}; {}", connections.limit, connections.needed(1), connections.remedy)
 }
 
-/// Puts the page that says how to restore by hand where backups arrived. Backups are good without it, so a failure is a warning.
+/// Writes the page about restoring by hand to each destination that received backups. Backups are
+/// good without the page, so a failure is a warning.
 async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<String> {
     let arrived = |name: &str| {
         let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
@@ -209,10 +217,10 @@ async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[Art
     join_all(puts).await.into_iter().flatten().collect()
 }
 
-/// Where backups that others need lie, by the destination's name.
+/// The backups that other backups need, by the destination that has them.
 type Needs = BTreeMap<String, Vec<BackupName>>;
 
-/// A run under way: all that its backups have in common.
+/// A run in progress: the values that all its backups share.
 struct RunUnderWay {
     pipeline: Pipeline,
     job: String,
@@ -226,13 +234,14 @@ struct RunUnderWay {
 }
 
 impl RunUnderWay {
-    /// Reports the subjects that the settings name and that cannot be copied.
+    /// Reports the subjects that the settings name but that cannot be copied.
     fn report_missing(&self, missing: Vec<(Subject, Error)>) -> Vec<ArtifactReport> {
         let reports = missing.into_iter().map(|(subject, error)| report(&subject, Err(error), 0.0));
         reports.inspect(|report| self.watch.ended(report)).collect()
     }
 
-    /// Copies everything: first, one by one, what databases need; then databases, several at once.
+    /// Copies all subjects: first, one at a time, those that databases need; then databases,
+    /// several at once.
     async fn copy_all(&self, subjects: Vec<(Arc<dyn Dump>, Surveyed)>, parallel: usize) -> Vec<ArtifactReport> {
         let (databases, cluster_wide): (Vec<_>, Vec<_>) =
             subjects.into_iter().partition(|(_, surveyed)| surveyed.subject.is_database());
@@ -326,8 +335,8 @@ fn report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> Artifact
     report
 }
 
-/// Brings to every destination what it failed to take, from one that has it: the database is not read again. Returns the
-/// destinations that are left out still.
+/// Copies backups to the destinations that missed them, from a destination that has them, without
+/// reading the database again. Returns the destinations that still lack backups.
 async fn catch_up(
     config: &Config,
     job: &Job,
@@ -342,7 +351,7 @@ async fn catch_up(
     }
     let (copies, damaged) = match sync::catch_up(config, job, run).await {
         Ok(done) => done,
-        // The report says already what is missing where.
+        // The report already names the missing copies.
         Err(_) => return left_out,
     };
     for copied in copies.into_iter().filter(|copied| copied.error.is_none()) {
@@ -371,8 +380,9 @@ async fn catch_up(
     left_out.into_iter().filter(|destination| !has_all(destination)).collect()
 }
 
-/// Prunes, at each destination, the series that have a new backup there. What failed prunes nothing of its own. Where no policy decides,
-/// what killed runs left goes; a failure of that is a warning, for nobody has asked for it.
+/// Prunes, at each destination, the series that received a new backup there. A failed copy prunes
+/// nothing of its series. At a destination without a policy, only leftovers of killed runs are
+/// removed; a failure there is a warning, since no setting requests the sweep.
 async fn let_go(
     config: &Config,
     job: &Job,
@@ -397,7 +407,7 @@ async fn let_go(
         let Some(policy) = job.retention.get(&destination.name) else {
             match async { prune::sweep_alone(config, &catalogued.await?, Mode::Act).await }.await {
                 Ok(swept) => all.extend(swept),
-                // Credentials that may only write find nothing to sweep.
+                // Credentials that may only write cannot list leftovers.
                 Err(error) if error.kind() == Kind::Denied => {}
                 Err(error) => warnings.push(error.chain()),
             }

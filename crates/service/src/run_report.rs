@@ -1,15 +1,15 @@
-//! Run reports: what each run of a verb that acts leaves behind, in `state_dir/runs/` and at each
+//! Run reports: the record that each run of a command leaves in `state_dir/runs/` and at each
 //! destination of its job.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `under_way.rs` | a run from its begin to its report |
-//! | `made.rs` | what a verb did, as its report tells it |
-//! | `folder.rs` | the reports in `state_dir/runs/`, and the marks of runs under way |
-//! | `delivery.rs` | shipping reports to destinations |
+//! | `under_way.rs` | a run from its start to its report |
+//! | `made.rs` | the result of a command, converted into a report |
+//! | `folder.rs` | the reports in `state_dir/runs/`, and the marks of runs in progress |
+//! | `delivery.rs` | uploading reports to destinations |
 //! | `own.rs` | the runs of a job that this host knows, for retention |
-//! | `surplus.rs` | which reports are too old or too many |
-//! | `read.rs` | the last runs of each job, read from here and from destinations |
+//! | `surplus.rs` | the reports that are too old or too many |
+//! | `read.rs` | the last runs of each job, read from this host and from destinations |
 
 mod delivery;
 mod folder;

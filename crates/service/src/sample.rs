@@ -1,4 +1,5 @@
-//! What tests of this crate have in common: a configuration with one job and one destination in memory, and backups in it.
+//! Fixtures of this crate's tests: a configuration with one job and one destination in memory, and
+//! backups there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +18,10 @@ use crate::catalogs::Catalogued;
 use crate::config::{Config, Destination, Job};
 use crate::verify::ashore;
 
-/// The destination's name.
+/// The name of the destination.
 pub(crate) const DESTINATION: &str = "memory";
 
-/// A manifest whose artifact, and details where there are any, are the three bytes `abc`.
+/// Returns a manifest whose artifact, and details if it has any, are the three bytes `abc`.
 pub(crate) fn manifest() -> Manifest {
     let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
     let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../core/testdata/manifest-1.json")).unwrap();
@@ -31,7 +32,7 @@ pub(crate) fn manifest() -> Manifest {
     manifest
 }
 
-/// Puts a backup there.
+/// Stores a backup.
 pub(crate) fn put(store: &MemoryStore, manifest: &Manifest) {
     for file in manifest.files() {
         store.put(&file.key, "abc");
@@ -39,17 +40,18 @@ pub(crate) fn put(store: &MemoryStore, manifest: &Manifest) {
     store.put(&manifest.name().unwrap().manifest(), manifest.to_bytes().unwrap());
 }
 
-/// Puts what a run of the job made at `time` there: globals, and databases that need them. Returns the names, globals first.
+/// Stores the backups of a run at `time`: globals, and databases that need them. Returns the names,
+/// globals first.
 pub(crate) fn put_run(store: &MemoryStore, time: &str, databases: &[&str]) -> Vec<BackupName> {
     put_run_but(store, time, databases, "")
 }
 
-/// Puts what a run made there that was to make these databases, and failed with one.
+/// Stores the backups of a run that failed to dump one of these databases.
 pub(crate) fn put_run_but(store: &MemoryStore, time: &str, databases: &[&str], failed: &str) -> Vec<BackupName> {
     put_run_with(store, time, databases, failed, |_| {})
 }
 
-/// The same, each manifest changed before it is put.
+/// Stores the backups of a run like [`put_run_but`], and changes each manifest first.
 pub(crate) fn put_run_with(
     store: &MemoryStore,
     time: &str,
@@ -76,7 +78,7 @@ pub(crate) fn put_run_with(
     names
 }
 
-/// The job that made them.
+/// Returns the job that made the backups.
 pub(crate) fn job(policy: Option<Policy>) -> Job {
     let manifest = manifest();
     let mut site = ashore();
@@ -97,7 +99,7 @@ pub(crate) fn job(policy: Option<Policy>) -> Job {
     }
 }
 
-/// A configuration with that job and this destination, which keeps what it remembers in `folder`.
+/// Returns a configuration with the job and this destination, and with its state in `folder`.
 pub(crate) fn config(folder: &Path, store: &MemoryStore, policy: Option<Policy>) -> Config {
     let job = job(policy);
     Config {
@@ -110,13 +112,13 @@ pub(crate) fn config(folder: &Path, store: &MemoryStore, policy: Option<Policy>)
     }
 }
 
-/// The destination, as it is now.
+/// Reads the catalog of the destination.
 pub(crate) async fn catalogued(store: &MemoryStore) -> Catalogued {
     let catalog = Catalog::read(store).await.unwrap();
     Catalogued { name: DESTINATION.to_owned(), store: Arc::new(store.clone()), catalog }
 }
 
-/// A destination with one sealed backup.
+/// Returns a destination with one encrypted backup.
 pub(crate) async fn with_backup() -> (MemoryStore, Catalogued) {
     let store = MemoryStore::new();
     put(&store, &manifest());
@@ -124,7 +126,7 @@ pub(crate) async fn with_backup() -> (MemoryStore, Catalogued) {
     (store, at)
 }
 
-/// Puts the report of a run that made these backups where this host keeps its reports.
+/// Stores a report of a run that made these backups among this host's reports.
 pub(crate) fn put_report(config: &Config, time: &str, made: &[BackupName]) {
     let job = config.jobs.values().next().unwrap();
     let text = include_bytes!("../../core/testdata/run-report-1.json");

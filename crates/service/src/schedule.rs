@@ -1,4 +1,5 @@
-//! When a job's runs are due. Longshore starts none by itself: cron or a timer does, and this is what they were told.
+//! The times at which a job's runs are due. Longshore starts no run by itself: `schedule` repeats
+//! the setting of cron or a timer.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -21,22 +22,23 @@ impl TryFrom<String> for Expression {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(&text).map_err(|_| {
             format!(
-                "\"{text}\" is no schedule: write five fields as cron has them (minute, hour, day of the month, month, \
+                "\"{text}\" is not a schedule: write five fields as in cron (minute, hour, day of the month, month, \
                  day of the week), such as \"0 3 * * *\""
             )
         })?;
-        // 30 February is a day to cron, and no other ever comes of it.
+        // The parser accepts 30 February, which never occurs.
         match cron.find_next_occurrence(&DateTime::UNIX_EPOCH, false) {
             Ok(_) => Ok(Self { text, cron }),
-            Err(_) => Err(format!("\"{text}\" is no schedule: no such day ever comes")),
+            Err(_) => Err(format!("\"{text}\" is not a schedule: no such day exists")),
         }
     }
 }
 
-/// When runs are due, by the wall clock of a time zone.
+/// The times at which runs are due, in the local time of a time zone.
 ///
-/// Where the clock is put forward, what is due in the hour that is left out is due right after it. Where it is put back, what is due at
-/// one time of day in the hour that is repeated is due the first time, and what is due every so often is due in both.
+/// If the clock is set forward, a run due in the skipped hour is due right after it. If the clock
+/// is set back, a run at a fixed time in the repeated hour is due the first time only, and a run at
+/// an interval is due in both.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     expression: Expression,
@@ -44,28 +46,28 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// An expression, read by the clock of a time zone.
+    /// Creates a schedule from an expression in a time zone.
     pub fn new(expression: Expression, zone: Tz) -> Self {
         Self { expression, zone }
     }
 
-    /// The expression as it was written.
+    /// Returns the expression as written.
     pub fn expression(&self) -> &str {
         &self.expression.text
     }
 
-    /// The time zone.
+    /// Returns the time zone.
     pub fn zone(&self) -> Tz {
         self.zone
     }
 
-    /// When the next run after this moment is due.
+    /// Returns the time of the first run that is due after `after`.
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.expression.cron.find_next_occurrence(&after.with_timezone(&self.zone), false);
         next.ok().map(|time| time.to_utc())
     }
 
-    /// When the last run until this moment was due.
+    /// Returns the time of the last run that was due at or before `until`.
     pub fn last(&self, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let last = self.expression.cron.find_previous_occurrence(&until.with_timezone(&self.zone), true);
         last.ok().map(|time| time.to_utc())
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(nightly.next(time("2026-03-28T12:00:00Z")), Some(time("2026-03-29T01:00:00Z")));
         assert_eq!(nightly.next(time("2026-03-29T01:00:00Z")), Some(time("2026-03-30T00:30:00Z")));
         assert_eq!(nightly.last(time("2026-03-29T12:00:00Z")), Some(time("2026-03-29T01:00:00Z")));
-        // 25 October 2026: 02:30 comes twice, at 00:30 and 01:30 UTC.
+        // 25 October 2026: 02:30 occurs twice, at 00:30 and 01:30 UTC.
         assert_eq!(nightly.next(time("2026-10-24T12:00:00Z")), Some(time("2026-10-25T00:30:00Z")));
         assert_eq!(nightly.next(time("2026-10-25T00:30:00Z")), Some(time("2026-10-26T01:30:00Z")));
         assert_eq!(nightly.last(time("2026-10-25T12:00:00Z")), Some(time("2026-10-25T00:30:00Z")));

@@ -1,4 +1,4 @@
-//! Which series no longer grow.
+//! Detection of series that have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,13 +6,15 @@ use chrono::{DateTime, Utc};
 use longshore_core::catalog::Backup;
 use longshore_core::key::BackupName;
 
-/// When the last backup of a series was made, if a run came after it that made none of it: the series has ended.
+/// Returns the time of a series' last backup if a later run made no backup of the series: the
+/// series has ended.
 pub(crate) fn ended(newest: Option<DateTime<Utc>>, run: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     newest.filter(|time| Some(*time) < run)
 }
 
-/// The time of the newest run of a job that made all that it was to make, of all its backups, wherever they lie. A series that a run failed
-/// to make goes on: only a whole run tells that it has ended.
+/// Returns the time of a job's newest complete run, given all backups of the job at all
+/// destinations. A series that a run failed to copy has not ended: only a complete run
+/// shows its end.
 pub(crate) fn newest_whole_run<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> Option<DateTime<Utc>> {
     let mut runs: BTreeMap<&str, (&Backup, BTreeSet<&BackupName>)> = BTreeMap::new();
     for backup in backups {

@@ -1,4 +1,5 @@
-//! What a policy keeps, tried before it is trusted: runs at even distances, each followed by a prune, by the engine that prunes.
+//! Simulation of a retention policy: runs at a fixed interval, each followed by a prune with the
+//! planner of real prunes.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,80 +15,80 @@ use serde::Serialize;
 
 use crate::prune::{by_name, in_words};
 
-/// More runs than this nobody waits for.
+/// The maximum number of simulated runs.
 pub const MAX_RUNS: i64 = 200_000;
 
-/// Nor for more decisions than this: each run decides anew for all that is there.
+/// The maximum number of decisions: each run decides about all existing backups.
 const MAX_DECISIONS: usize = 30_000_000;
 
-/// What is tried.
+/// The parameters of a simulation.
 #[derive(Debug, Clone)]
 pub struct Trial<'a> {
     /// The policy.
     pub policy: &'a Policy,
-    /// When the first run is.
+    /// The time of the first run.
     pub start: DateTime<Utc>,
-    /// How long after each run the next is.
+    /// The interval between runs.
     pub every: Span,
-    /// For how long there are runs: none is so long after the first.
+    /// The period in which runs occur, beginning with the first run.
     pub lasting: Span,
-    /// What each backup takes.
+    /// The size of each backup.
     pub size: Option<Size>,
-    /// What is there then is wanted: no run is later.
+    /// The time at which the simulation ends: no run is later.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// What a policy keeps of one series, over time and at the end.
+/// The backups that a policy keeps of one series, over time and at the end.
 #[derive(Debug, Serialize)]
 pub struct Simulation {
-    /// When the first run was.
+    /// The time of the first run.
     pub start: DateTime<Utc>,
-    /// When the last was.
+    /// The time of the last run.
     pub end: DateTime<Utc>,
-    /// How many runs there were.
+    /// The number of runs.
     pub runs: usize,
-    /// The time zone by whose calendar the policy counts.
+    /// The time zone of the policy's calendar.
     #[serde(serialize_with = "by_name")]
     pub timezone: Tz,
-    /// What each backup takes, if that was said.
+    /// The size of each backup in bytes, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup_bytes: Option<u64>,
-    /// The most backups that there were at once: after a run, and before its prune.
+    /// The maximum number of backups at any time: after a run, before its prune.
     pub most: usize,
-    /// What there was after the last run of each day.
+    /// The state after the last run of each day.
     pub days: Vec<Day>,
-    /// What there is at the end, newest first.
+    /// The backups at the end, newest first.
     pub survivors: Vec<Survivor>,
 }
 
-/// What there was at the end of a day.
+/// The state at the end of a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Day {
-    /// The day's last run.
+    /// The time of the day's last run.
     pub time: DateTime<Utc>,
-    /// How many backups there were.
+    /// The number of backups.
     pub backups: usize,
-    /// The time of the oldest.
+    /// The time of the oldest backup.
     pub oldest: DateTime<Utc>,
 }
 
-/// A backup that is there at the end.
+/// A backup that exists at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Survivor {
-    /// When it was made.
+    /// The time of the backup.
     pub time: DateTime<Utc>,
-    /// Every reason to keep it.
+    /// All reasons for keeping the backup.
     #[serde(serialize_with = "in_words")]
     pub reasons: Vec<Reason>,
 }
 
 impl Simulation {
-    /// What so many backups take, if it was said what one does.
+    /// Returns the size of this many backups in bytes, if the size of one was given.
     pub fn bytes_of(&self, backups: usize) -> Option<u64> {
         self.backup_bytes.map(|bytes| bytes.saturating_mul(backups as u64))
     }
 
-    /// What there was after the last run of each of these periods.
+    /// Returns the state after the last run of each of these periods.
     pub fn ends_of(&self, every: Every) -> Vec<&Day> {
         let mut ends: BTreeMap<_, &Day> = BTreeMap::new();
         for day in &self.days {
@@ -99,7 +100,8 @@ impl Simulation {
     }
 }
 
-/// Makes the runs, and prunes after each: only what is kept is remembered, so that years of hourly runs take a moment.
+/// Simulates the runs, with a prune after each. Only kept backups stay in memory, so years of
+/// hourly runs take a moment.
 pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
     let (first, every, runs) = runs(trial)?;
     let policy = trial.policy;
@@ -113,9 +115,9 @@ pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
         most = most.max(history[0].backups.len());
         decided += history[0].backups.len();
         if decided > MAX_DECISIONS {
-            let message = format!("the policy keeps so much that it takes too long: {most} backups by {now}");
+            let message = format!("the policy keeps too many backups to simulate: {most} by {now}");
             let error = Error::new(Stage::Retention, Kind::Usage, "--for", message);
-            return Err(error.hint("take a shorter time or fewer runs"));
+            return Err(error.hint("use a shorter time or fewer runs"));
         }
         let mut plan = plan(
             policy,
@@ -151,7 +153,7 @@ pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
     })
 }
 
-/// When the first run is, how long it is from each to the next, and how many there are.
+/// Returns the time of the first run, the interval, and the number of runs.
 fn runs(trial: &Trial<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
     let wrong = |what: &str, message: &str, hint: &str| {
         Err(Error::new(Stage::Retention, Kind::Usage, what, message).hint(hint.to_owned()))
@@ -159,22 +161,22 @@ fn runs(trial: &Trial<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
     let span = |span: Span| TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX);
     let (first, every) = (Stamp::new(trial.start).time(), span(trial.every));
     if every <= TimeDelta::zero() {
-        return wrong("--every", "there must be some time between two runs", "such as --every 6h");
+        return wrong("--every", "the interval must be longer than zero", "use an interval such as --every 6h");
     }
     let Some(end) = first.checked_add_signed(span(trial.lasting)).filter(|end| *end > first) else {
-        return wrong("--for", "there is no run in that time", "such as --for 3y");
+        return wrong("--for", "the period contains no run", "use a period such as --for 3y");
     };
     let last = (end - TimeDelta::seconds(1)).min(trial.until.unwrap_or(DateTime::<Utc>::MAX_UTC));
     if last < first || trial.until.is_some_and(|until| until >= end + TimeDelta::days(1)) {
-        return wrong("--on", "the day is not within the time that is tried", "see --start and --for");
+        return wrong("--on", "the day is outside of the simulated period", "choose a day within --start and --for");
     }
     let runs = (last - first).num_seconds() / every.num_seconds() + 1;
     match i32::try_from(runs) {
         Ok(number) if runs <= MAX_RUNS => Ok((first, every, number)),
         _ => wrong(
             "--every",
-            &format!("that is {runs} runs, and more than {MAX_RUNS} are not tried"),
-            "take a shorter time or fewer runs",
+            &format!("{runs} runs are too many: the maximum is {MAX_RUNS}"),
+            "use a shorter time or fewer runs",
         ),
     }
 }
@@ -231,7 +233,7 @@ mod tests {
             times(&after_two_weeks),
             ["01-14 18", "01-13 18", "01-12 18", "01-11 18", "01-10 18", "01-09 18", "01-08 18"]
         );
-        assert_eq!(after_two_weeks.most, 8, "a run's backup is there before the prune");
+        assert_eq!(after_two_weeks.most, 8, "the new backup exists before the prune");
         let counts: Vec<_> = after_two_weeks.days.iter().map(|day| day.backups).collect();
         assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7, 7, 7, 7, 7, 7, 7, 7]);
     }
@@ -259,8 +261,9 @@ mod tests {
         };
         let simulation = simulate(&trial(&policy, "6h", "3y")).unwrap();
         assert_eq!((simulation.runs, simulation.end), (4_380, at("2028-12-30T18:00:00Z")));
-        // The newest three of one day: two more than its last. Seven days. Sundays before those: 24 (a day of the seven), 17, 10, 3 December,
-        // of which 24 counts once. Months: December's is the newest; 11 more.
+        // The newest three of one day: two more than its last. Seven days. Sundays before those: 24
+        // (a day of the seven), 17, 10, 3 December, of which 24 counts once. Months: December's is
+        // the newest; 11 more.
         assert_eq!(simulation.survivors.len(), 2 + 7 + 3 + 11);
         let oldest = simulation.survivors.last().unwrap();
         assert_eq!(oldest.time, at("2028-01-31T18:00:00Z"));
@@ -295,7 +298,7 @@ mod tests {
         let policy = Policy { timezone: Tz::Pacific__Auckland, ..daily(2) };
         let simulation = simulate(&trial(&policy, "12h", "60d")).unwrap();
         let ends: Vec<_> = simulation.ends_of(Every::Month).iter().map(|day| day.time).collect();
-        // Midnight in Auckland is at 11:00 UTC: what runs at noon on 31 January is of February there.
+        // Midnight in Auckland is at 11:00 UTC: a run at noon on 31 January is in February there.
         assert_eq!(ends, [at("2026-01-31T00:00:00Z"), at("2026-02-28T00:00:00Z"), at("2026-03-01T12:00:00Z")]);
     }
 
@@ -313,7 +316,7 @@ mod tests {
     fn runs_of_one_hour_are_tried_as_well() {
         let policy = Policy { keep_hourly: Count::AtMost(8), ..daily(7) };
         let simulation = simulate(&trial(&policy, "1h", "90d")).unwrap();
-        // The eight hours are of one of the seven days.
+        // The eight hourly backups are of one of the seven days.
         assert_eq!((simulation.runs, simulation.survivors.len()), (2_160, 8 + 6));
     }
 }

@@ -1,4 +1,5 @@
-//! What there is of every series at every destination, and what needs attention: told by destinations alone.
+//! The state of every series at every destination, and problems that need attention, derived from
+//! the contents of destinations.
 
 mod drills;
 mod growth;
@@ -38,22 +39,24 @@ use crate::registry::Registry;
 use crate::run_report::last_runs;
 use crate::suggestion;
 
-/// The names of the tables that a record of a dump tells, if it is one that does.
+/// A function that returns the names of the tables in a record of a dump, if the record
+/// contains them.
 pub type TablesOf<'a> = dyn Fn(&Map<String, Value>) -> Option<BTreeSet<String>> + 'a;
 
-/// What is asked for.
+/// A request for the status.
 pub struct Request<'a> {
-    /// Only this job's series, whether or not it is configured here.
+    /// The only job whose series are shown, configured on this host or not.
     pub job: Option<&'a str>,
-    /// How old the newest backup of a series may be, where its job does not say.
+    /// The maximum age of a series' newest backup, for jobs that state none.
     pub max_age: Option<MaxAge>,
-    /// What opens the records that name tables.
+    /// The identities that decrypt the records with names of tables.
     pub identities: &'a Identities,
-    /// What reads them.
+    /// The function that reads names of tables from a record.
     pub tables: &'a TablesOf<'a>,
 }
 
-/// Looks at the destinations of one job, or at all. One that cannot be read needs attention itself, and hides no other.
+/// Returns the status of the destinations of one job, or of all. An unreadable destination needs
+/// attention itself, and the others are still shown.
 pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>) -> Result<Status> {
     let now = Utc::now();
     let (mut read, mut destinations, mut attention) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,9 +88,14 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
         if !is_known && read.len() == destinations.len() {
             let known = read.iter().flat_map(|at| at.catalog.series.keys()).map(|series| series.job.as_str());
             let known = known.chain(config.jobs.keys().map(String::as_str));
-            let all = "`longshore status` without a job shows all that there is";
-            return Err(Error::new(Stage::Config, Kind::Usage, job, "there is no such job, and no backup of one")
-                .hint(suggestion::hint(job, known, all)));
+            let all = "`longshore status` without a job shows all jobs";
+            return Err(Error::new(
+                Stage::Config,
+                Kind::Usage,
+                job,
+                "no such job, and no backup of a job of that name",
+            )
+            .hint(suggestion::hint(job, known, all)));
         }
     }
     let (drills, errors) = drills(&read, |series| terms.want(series)).await;
@@ -112,20 +120,20 @@ pub async fn status(config: &Config, registry: &Registry, request: &Request<'_>)
     Ok(Status { time: now, attention, jobs, not_captured, series, destinations })
 }
 
-/// The catalogs of the destinations that a job ships to, if it is known here, or else of all.
+/// Reads the catalogs of the destinations that a configured job ships to, or of all destinations.
 async fn read_all(config: &Config, job: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
     let Some(job) = job.and_then(|name| config.jobs.get(name)) else { return catalogs(config, None).await };
     let reads = join_all(job.ship.iter().map(|name| catalogs(config, Some(name)))).await;
     Ok(reads.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// What lies in a destination, and what is the matter with it.
+/// Returns the state of a destination, and its problems.
 async fn destination(at: &Catalogued, want: impl Fn(&Series) -> bool) -> (DestinationStatus, Vec<Attention>) {
     let mut attention = Vec::new();
     let unreadable = &at.catalog.unreadable;
     if let Some((_, error)) = unreadable.iter().find(|(_, error)| error.kind() == Kind::Corrupt).or(unreadable.first())
     {
-        // What a newer version wrote, or what we may not read, is whole for all we know.
+        // A manifest of a newer version, or one without permission to read, may be intact.
         let matter = if error.kind() == Kind::Corrupt { Matter::Damaged } else { Matter::Unreadable };
         let records = if unreadable.len() == 1 { "record of a backup" } else { "records of backups" };
         let message = format!("{} {records} cannot be read, such as {}", unreadable.len(), error.chain());
@@ -135,7 +143,7 @@ async fn destination(at: &Catalogued, want: impl Fn(&Series) -> bool) -> (Destin
         None => None,
         Some(room) => room.free_bytes().await.map_or_else(
             |error| {
-                let message = format!("its free space cannot be told: {}", error.chain());
+                let message = format!("its free space cannot be determined: {}", error.chain());
                 attention.push(of_destination(Matter::Unknown, &at.name, message));
                 None
             },
@@ -156,7 +164,7 @@ async fn destination(at: &Catalogued, want: impl Fn(&Series) -> bool) -> (Destin
     (told, attention)
 }
 
-/// A destination that could not be read.
+/// Returns the state of a destination that could not be read.
 fn unread(name: String, error: &Error) -> DestinationStatus {
     let error = Some(Problem::from(error));
     DestinationStatus { name, series: 0, backups: 0, unreadable: 0, bytes: 0, free_bytes: None, error }
@@ -173,7 +181,7 @@ fn of_destination(matter: Matter, destination: &str, message: String) -> Attenti
     }
 }
 
-/// Finds out which tables vanished from a series, where the records of both backups can be opened.
+/// Names the tables that vanished from a series, if the records of both backups can be decrypted.
 async fn name_tables(
     status: &mut SeriesStatus,
     read: &[Catalogued],
@@ -198,7 +206,7 @@ async fn name_tables(
         for at in read {
             let there = places.get(at.name.as_str()).copied().unwrap_or_default();
             let Some(backup) = there.iter().find(|backup| backup.name == wanted.name) else { continue };
-            // Whoever has no key for it is told the numbers alone.
+            // Without an identity, only the numbers of tables are known.
             if let Ok(Some(details)) = record(registry, request.identities, &*at.store, backup).await {
                 return (request.tables)(&details);
             }

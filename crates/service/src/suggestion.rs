@@ -1,9 +1,9 @@
-//! The name that a person may have meant.
+//! The known name nearest to a mistyped one.
 
-/// Returns the known name that is nearest to what was written, if one is near.
+/// Returns the known name nearest to the written one, if one is near.
 pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = written.to_lowercase();
-    // A typing error in a short word, two in a longer one.
+    // One typing error in a short word, two in a longer one.
     let limit = 1 + written.chars().count() / 5;
     let rank = |name: &'a str| {
         let other = name.to_lowercase();
@@ -14,7 +14,7 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     known.into_iter().filter(|name| *name != written).filter_map(rank).min().map(|(_, name)| name)
 }
 
-/// Returns the hint for a name that is not known: the nearest of the known ones, and else `otherwise`.
+/// Returns the hint for an unknown name: the nearest known name, if one is near, and `otherwise`.
 pub(crate) fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>, otherwise: &str) -> String {
     match nearest(written, known) {
         Some(name) => format!("did you mean \"{name}\"? {otherwise}"),

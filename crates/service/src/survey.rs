@@ -1,4 +1,4 @@
-//! The survey of a job: all its dump stages look at the server, before a run and in a check.
+//! The survey of a job: all dump stages query the server, before a run and in a check.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use longshore_core::subject::Subject;
 use longshore_core::survey::{Connections, NotCaptured, Surveyed};
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// The result of the look of all dump stages of a job.
+/// The combined survey of all dump stages of a job.
 pub(crate) struct JobSurvey {
     pub(crate) server: Server,
     pub(crate) subjects: Vec<(Arc<dyn Dump>, Surveyed)>,
@@ -20,7 +20,7 @@ pub(crate) struct JobSurvey {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Looks at the server with every dump stage. What belongs to the whole cluster comes first.
+/// Surveys the server with every dump stage. Subjects of the whole cluster come first.
 pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
     let mut server = None;
     let mut subjects: Vec<(Arc<dyn Dump>, Surveyed)> = Vec::new();
@@ -42,14 +42,14 @@ pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
         for surveyed in survey.subjects {
             if !seen.insert(surveyed.subject.clone()) {
                 let subject = surveyed.subject.to_string();
-                let message = "two entries of dump would copy it, and both copies would bear one name";
+                let message = "two entries of dump would copy it under the same name";
                 return Err(Error::new(Stage::Config, Kind::Usage, subject, message)
-                    .hint("exclude it from one of them, or put them into two jobs"));
+                    .hint("exclude it from one entry, or split the entries into two jobs"));
             }
             subjects.push((Arc::clone(dump), surveyed));
         }
     }
-    // A database that one stage passes over and another dumps is captured.
+    // A database that one stage omits and another dumps is captured.
     not_captured.retain(|left: &NotCaptured| left.subject.as_ref().is_none_or(|subject| !seen.contains(subject)));
     not_captured.dedup();
     subjects.sort_by_key(|(_, surveyed)| surveyed.subject.is_database());
@@ -61,30 +61,30 @@ pub(crate) async fn survey(dumps: &[Arc<dyn Dump>]) -> Result<JobSurvey> {
     }
 }
 
-/// The error that a run would copy nothing.
+/// Returns the error of a survey without subjects.
 fn nothing_to_dump(missing: Vec<(Subject, Error)>, not_captured: &[NotCaptured], warnings: Vec<String>) -> Error {
     if let Some((_, error)) = missing.into_iter().next() {
         return error;
     }
     let reasons: Vec<_> = warnings.into_iter().chain(not_captured.iter().map(ToString::to_string)).collect();
-    Error::new(Stage::Dump, Kind::Failed, "", "there is nothing to dump: no database matches")
+    Error::new(Stage::Dump, Kind::Failed, "", "nothing to dump: no database matches")
         .because(reasons.join("; "))
-        .hint("look at databases and exclude")
+        .hint("check the settings databases and exclude")
 }
 
 /// The number of databases that are dumped at once.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parallel {
-    /// As many as the settings say.
+    /// The configured number.
     AsSet(usize),
-    /// As many as connections permit, with the limit.
+    /// The number that the connection limit permits, with the warning.
     Fewer(usize, String),
-    /// One, although connections do not permit that either.
+    /// One, although the connection limit does not permit even one.
     TooFew(Box<Connections>),
 }
 
 impl Parallel {
-    /// The number.
+    /// Returns the number.
     pub(crate) fn number(&self) -> usize {
         match self {
             Self::AsSet(number) | Self::Fewer(number, _) => *number,
@@ -94,7 +94,7 @@ impl Parallel {
 }
 
 impl JobSurvey {
-    /// Decides how many databases are dumped at once, where the settings permit `wanted`.
+    /// Decides how many databases are dumped at once, if the settings permit `wanted`.
     pub(crate) fn parallel(&self, wanted: usize) -> Parallel {
         let databases = self.subjects.iter().filter(|(_, surveyed)| surveyed.subject.is_database()).count();
         let wanted = wanted.min(databases).max(1);
@@ -104,7 +104,7 @@ impl JobSurvey {
             copies if copies < wanted => Parallel::Fewer(
                 copies,
                 format!(
-                    "{}: {copies} of {wanted} databases are dumped at once, since {wanted} would take {} connections",
+                    "{}: {copies} of {wanted} databases are dumped at once, since {wanted} would need {} connections",
                     connections.limit,
                     connections.needed(wanted)
                 ),
@@ -113,7 +113,7 @@ impl JobSurvey {
         }
     }
 
-    /// About how much there is to read, in bytes.
+    /// Returns the estimated number of bytes to read.
     pub(crate) fn bytes(&self) -> u64 {
         self.subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum()
     }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(surveyed(Some(2)).await.parallel(1), Parallel::AsSet(1));
         let fewer = surveyed(Some(3)).await.parallel(8);
         assert_eq!(fewer.number(), 2);
-        assert!(matches!(&fewer, Parallel::Fewer(_, why) if why.contains("would take 4 connections")), "{fewer:?}");
+        assert!(matches!(&fewer, Parallel::Fewer(_, why) if why.contains("would need 4 connections")), "{fewer:?}");
         let too_few = surveyed(Some(1)).await.parallel(8);
         assert!(too_few.number() == 1 && matches!(too_few, Parallel::TooFew(_)), "{too_few:?}");
     }

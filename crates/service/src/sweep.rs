@@ -1,5 +1,5 @@
-//! Removing what interrupted runs left in a destination: out of sight drafts, spooled files and parts of uploads that are paid for;
-//! in sight artifacts whose manifest never came.
+//! Removal of leftovers of interrupted runs: invisible drafts, spooled files and parts of uploads,
+//! which cost money; and visible artifacts without a manifest.
 
 use std::collections::BTreeSet;
 
@@ -17,22 +17,24 @@ use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::prune::Mode;
 
-/// Something that was left, and what became of it.
+/// A leftover, and the result of its removal.
 #[derive(Debug, Serialize)]
 pub struct Swept {
-    /// What the destination calls it.
+    /// The destination's name for the leftover.
     pub name: String,
-    /// Its size in bytes, where that is told.
+    /// The size in bytes, if known.
     pub bytes: Option<u64>,
-    /// When it was last written to, by the destination's clock; or, of what lies in sight, since when this host knows of it.
+    /// The time of the last write by the destination's clock or, for a visible file, the time since
+    /// which this host knows of the file.
     pub since: DateTime<Utc>,
-    /// Whether it lies there under the name of a file of a backup, whose manifest never came.
+    /// True if this is a visible file of a backup without a manifest.
     pub orphan: bool,
-    /// Why it is still there, if it should have gone.
+    /// The error, if the leftover could not be removed.
     pub error: Option<Problem>,
 }
 
-/// Removes, or only tells, what interrupted runs left in a destination and what was seen last, or first, before this time.
+/// Removes, or only lists, leftovers of interrupted runs that were last written, or first seen,
+/// before this time.
 pub(crate) async fn sweep(
     at: &Catalogued,
     memory: Option<&mut Memory>,
@@ -46,7 +48,7 @@ pub(crate) async fn sweep(
     Ok(all)
 }
 
-/// What was left out of sight. A destination that cannot look has nothing to tell.
+/// Removes invisible leftovers. Returns none if the destination cannot list them.
 async fn drafts(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
     let Some(broom) = store.sweep() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
@@ -64,8 +66,9 @@ async fn drafts(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<
     Ok(all)
 }
 
-/// The files of backups that have no manifest, and had none when this host saw them first, long ago: whoever was to write it has died. The
-/// time in a name does not tell that, since it is when the run began, and a listing tells no other.
+/// Removes files of backups without a manifest that this host first saw long ago: their writer has
+/// died. The time in a name is the start of the run, and a listing contains no other time, so the
+/// time of the first sighting counts.
 async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
     let now = Utc::now();
     let known = std::mem::take(&mut memory.orphans);
@@ -81,7 +84,7 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
     if due.is_empty() {
         return Ok(Vec::new());
     }
-    // What tells that an artifact is Longshore's outlasts the artifact.
+    // Details, which prove that an artifact is Longshore's, are removed after the artifact.
     due.sort_by_key(|(key, ..)| is_details(key));
     let manifests: Vec<Key> = at
         .store
@@ -92,7 +95,8 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
         .await?;
     let mut all = Vec::new();
     for (key, bytes, since) in due {
-        // Its manifest may have come since the catalog was read; or be there, and hidden from who may not read it.
+        // The manifest may have been written since the catalog was read, or be hidden from
+        // these credentials.
         let Some(manifest) = BackupName::of_file(&key).map(|name| name.manifest()) else { continue };
         if manifests.binary_search(&manifest).is_ok() || !is_free(&*at.store, &manifest).await {
             continue;
@@ -110,27 +114,27 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
     Ok(all)
 }
 
-/// Whether there is nothing at all under a key.
+/// Returns true if a destination has no object under the key.
 async fn is_free(store: &dyn Store, key: &Key) -> bool {
     store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
-/// Returns whether a file is the details of a backup.
+/// Returns true if a file contains details of a backup.
 fn is_details(key: &Key) -> bool {
     let suffix = BackupName::of_file(key).and_then(|name| key.as_str().strip_prefix(name.as_str()).map(str::to_owned));
     suffix.is_some_and(|suffix| suffix.starts_with(".details.json"))
 }
 
-/// Returns the names whose details are there. A mark tells nothing of an artifact: adopted files have marks, too.
+/// Returns the names of backups with details. Marks do not count: adopted files have marks, too.
 fn detailed(orphans: &[Entry]) -> BTreeSet<BackupName> {
     let details = orphans.iter().filter(|entry| is_details(&entry.key));
     details.filter_map(|entry| BackupName::of_file(&entry.key)).collect()
 }
 
-/// Returns whether a file without a manifest is Longshore's, beyond doubt. Scripts name dumps as
-/// Longshore does, and theirs never have a manifest. What tells them apart is a suffix that only
-/// Longshore gives, details beside it, or that the series has backups
-/// of this suffix here, of which it is not older.
+/// Returns true if a file without a manifest is certainly Longshore's. Scripts use the same
+/// names for dumps, and their dumps never have a manifest. A file is Longshore's if only
+/// Longshore uses its suffix, if details are beside it, or if its series has an older or equally
+/// old backup with this suffix.
 fn is_ours(at: &Catalogued, detailed: &BTreeSet<BackupName>, key: &Key) -> bool {
     let Some(name) = BackupName::of_file(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };

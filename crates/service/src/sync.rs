@@ -1,4 +1,5 @@
-//! Bringing every destination of a job to the same backups, by copying what one has and another lacks, sealed as it is.
+//! Copying of backups between the destinations of a job, until every destination has them.
+//! Encrypted bytes are copied unchanged.
 
 #[cfg(test)]
 mod tests;
@@ -31,71 +32,71 @@ use crate::prune;
 use crate::run_report::Known;
 use crate::verify::note;
 
-/// What to do about backups that are damaged.
+/// The treatment of damaged backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
-    /// Leave them as they are.
+    /// Leave damaged backups unchanged.
     No,
-    /// Read all, and put a good copy in the place of each that is damaged, where another destination has one.
+    /// Read all backups, and replace each damaged one by a good copy from another destination.
     Yes,
 }
 
-/// Whether to copy, or only to say what would be.
+/// The mode: copy, or only show the plan.
 pub use crate::prune::Mode;
 
-/// What came of a sync.
+/// The result of a sync.
 #[derive(Debug, Default, Serialize)]
 pub struct Synced {
-    /// What was to be copied, in the order in which it was.
+    /// The planned copies, in order, with their results.
     pub copies: Vec<Copied>,
-    /// Destinations that could not be read, and backups that are damaged and nowhere whole.
+    /// Unreadable destinations, and damaged backups without a good copy.
     pub problems: Vec<Unhealed>,
 }
 
-/// What became of one copy.
+/// The result of one copy.
 #[derive(Debug, Serialize)]
 pub struct Copied {
-    /// The backup.
+    /// The name of the backup.
     pub name: BackupName,
-    /// Where it was to go.
+    /// The destination of the copy.
     pub to: String,
-    /// Where it came from, or would come from first: the next that has it is asked where one cannot give it.
+    /// The source of the copy, or the first choice: another source is used if one fails.
     pub from: String,
-    /// Why.
+    /// The reason for the copy.
     pub why: Why,
     /// The artifact's size in bytes.
     pub bytes: u64,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What went wrong, if anything did.
+    /// The error, if the copy failed.
     pub error: Option<Problem>,
 }
 
-/// Why a backup is copied.
+/// The reason for a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It is not there.
+    /// The destination lacks the backup.
     Missing,
-    /// It is there, and damaged.
+    /// The backup at the destination is damaged.
     Damaged,
 }
 
-/// What a sync cannot mend.
+/// A problem that a sync cannot repair.
 #[derive(Debug, Serialize)]
 pub struct Unhealed {
-    /// The destination.
+    /// The name of the destination.
     pub destination: String,
-    /// The backup, where it is one.
+    /// The name of the backup, if the problem concerns one.
     pub name: Option<BackupName>,
-    /// What is wrong.
+    /// The error.
     pub error: Problem,
-    /// Whether that is a bad backup, rather than a destination that could not be read.
+    /// True if the backup is damaged, and not only unreadable.
     pub damaged: bool,
 }
 
 impl Synced {
-    /// Whether every destination has what it is to have.
+    /// Returns true if every destination has all its backups.
     pub fn succeeded(&self) -> bool {
         self.problems.is_empty() && self.copies.iter().all(|copied| copied.error.is_none())
     }
@@ -110,10 +111,10 @@ pub async fn sync(
     progress: Arc<dyn Progress>,
 ) -> Result<Synced> {
     if job.ship.len() < 2 {
-        let message = "the job ships to one destination alone, so there is nothing to copy from";
+        let message = "the job ships to one destination only, so there is nothing to copy from";
         return Err(Error::new(Stage::Config, Kind::Usage, &job.name, message));
     }
-    // A run of the job may be writing what would look as if it were missing.
+    // Backups that a concurrent run of the job is writing would appear to be missing.
     let _lock = JobLock::take(config, job).await?;
     let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
@@ -143,7 +144,7 @@ pub async fn sync(
     Ok(Synced { copies, problems: plan.hopeless })
 }
 
-/// Puts the page that says how to restore by hand wherever it is not.
+/// Writes the page about restoring by hand to every destination without one.
 async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
     let puts = all.iter().map(async |at| {
         let error = by_hand::put(&*at.store).await.err()?;
@@ -152,8 +153,8 @@ async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
     join_all(puts).await.into_iter().flatten().collect()
 }
 
-/// Copies what one run of a job brought to one destination and not to another, and tells what was found damaged over it. Whoever asks
-/// holds the job's lock.
+/// Copies the backups of one run to the job's destinations that lack them. Also returns backups
+/// found damaged in the process. The caller must hold the job's lock.
 pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(Vec<Copied>, Damaged)> {
     let (all, _) = read(config, job).await;
     let mut plan = plan(job, Known::of(config, job)?.as_ref(), &all, &BTreeMap::new(), Repair::No)?;
@@ -163,14 +164,14 @@ pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(V
     act(config, plan.copies, &unwatched()).await
 }
 
-/// The destinations of a job that can be read, and what is wrong with the others.
+/// Reads the catalogs of a job's destinations. Also returns the errors of unreadable ones.
 async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     let reads = job.ship.iter().map(async |name| {
         let read = async {
             let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
-                // The next run reports a memory that cannot be read or written.
+                // The next run reports a state file that cannot be read or written.
                 _ => {}
             }
             let catalog = Catalog::read(&*store).await?;
@@ -193,17 +194,18 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     (all, problems)
 }
 
-/// The damaged backups, found by reading: by destination and name, with what is wrong.
+/// Damaged backups found by reading, by destination and name, each with the error.
 pub(crate) type Damaged = BTreeMap<(String, BackupName), Error>;
 
-/// Reads everything: what is damaged, and what could not be read, which may be.
+/// Reads all backups. Returns the damaged ones, and those that could not be read, which
+/// may be damaged.
 async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
     let reads = all.iter().map(async |at| {
         let (mut damaged, mut unread) = (Vec::new(), Vec::new());
         for backup in of_job(job, at).filter(|backup| backup.artifact == Presence::Whole) {
             let proven = prove(&*at.store, backup, progress).await;
             if mode == Mode::Act {
-                // That it could not be noted takes nothing from what was found.
+                // The result is valid even if the mark cannot be stored.
                 note(at, backup, Depth::Sealed, proven.as_ref().err()).await.ok();
             }
             match proven {
@@ -223,29 +225,29 @@ async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn P
     (damaged.into_iter().flatten().collect(), unread.into_iter().flatten().collect())
 }
 
-/// What is to be copied, by destination, and what cannot be mended.
+/// The planned copies by destination, and the problems that cannot be repaired.
 struct Plan<'a> {
     copies: Vec<Vec<Planned<'a>>>,
     hopeless: Vec<Unhealed>,
 }
 
-/// One copy that is to be made.
+/// A planned copy.
 struct Planned<'a> {
     backup: &'a Backup,
     why: Why,
     to: &'a Catalogued,
-    /// Where it lies whole, the first choice first.
+    /// The destinations with a good copy, the first choice first.
     from: Vec<&'a Catalogued>,
-    /// What to do with files of it that lie there without a manifest.
+    /// The treatment of existing files of the backup without a manifest.
     remnant: Remnant,
 }
 
-/// The treatment of what an interrupted copy or repair left of a backup.
+/// The treatment of the leftovers of an interrupted copy or repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remnant {
-    /// Its files stay, and the copy goes on from them.
+    /// Keep the files, and resume the copy.
     Kept,
-    /// The same, but a file that has other bytes is replaced.
+    /// Keep the files, but replace those with other bytes.
     Replaced,
 }
 
@@ -272,22 +274,21 @@ fn plan<'a>(
 ) -> Result<Plan<'a>> {
     let wrong = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
-            // Where all was read, it was found sound now.
+            // If everything was read, the backup was just found intact.
             Presence::Whole if !backup.marks.unreadable() => None,
-            // Sealed bytes that are as shipped prove nothing against what was found by decoding
-            // them.
+            // Intact stored bytes do not disprove damage found by decoding.
             Presence::Whole if repair == Repair::Yes && !backup.marks.differs() => None,
             Presence::Whole => {
-                let message = "it was found damaged when it was read back";
+                let message = "an earlier verification found the backup damaged";
                 Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
             }
             Presence::OtherSize(_) | Presence::Missing => {
-                let message = "its artifact is missing, or has another size than its manifest says";
+                let message = "the artifact is missing, or its size differs from the manifest";
                 Some(Error::new(Stage::Verify, Kind::Corrupt, backup.name.as_str(), message))
             }
         })
     };
-    // Where each backup lies whole.
+    // The destinations with a good copy of each backup.
     let mut whole: BTreeMap<&BackupName, Vec<(&'a Catalogued, &'a Backup)>> = BTreeMap::new();
     for at in all {
         for backup in of_job(job, at).filter(|backup| wrong(at, backup).is_none()) {
@@ -311,7 +312,8 @@ fn plan<'a>(
             let Some((_, backup)) = holders.first() else { continue };
             let why = match here.get(name) {
                 None if is_corrupt(name) => Why::Damaged,
-                // Of a later version's manifest, or one that may not be read, nobody here knows whether it is good.
+                // A manifest of a later version, or one without permission to read, may be of
+                // a good backup.
                 None if unreadable.contains_key(*name) => continue,
                 None => Why::Missing,
                 Some(own) if wrong(at, own).is_some() => Why::Damaged,
@@ -339,7 +341,7 @@ fn plan<'a>(
                 });
             }
         }
-        // Whether a manifest that the destination does not hand out is good is not known.
+        // A manifest that the destination refuses to return may be good.
         let denied: BTreeSet<_> = at.catalog.denied().filter_map(|(key, _)| BackupName::of_manifest(key)).collect();
         let is_told = |name: &&BackupName| {
             let is_ours = whole.keys().any(|other| other.manifest().folder() == name.manifest().folder());
@@ -354,7 +356,7 @@ fn plan<'a>(
         }));
         let gone = prune::would_go(job, known, at, copies.iter().map(|planned| planned.backup))?;
         copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
-        // The newest first, and what a database needs before it.
+        // Newest first, with the backups that a database needs before it.
         copies.sort_by_key(|planned| {
             let manifest = &planned.backup.manifest;
             (Reverse(manifest.time), manifest.subject.is_database(), planned.backup.name.clone())
@@ -364,14 +366,15 @@ fn plan<'a>(
     Ok(plan)
 }
 
-/// The backups of a job at a destination.
+/// Returns the backups of a job at a destination.
 fn of_job<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup> + use<'a> {
     let (name, cluster) = (job.name.clone(), job.site.cluster.name.clone());
     let is_of = move |series: &Series| series.job == name && series.cluster == cluster;
     at.catalog.series.iter().filter(move |(series, _)| is_of(series)).flat_map(|(_, backups)| backups)
 }
 
-/// Copies, at all destinations side by side, and at each as many at once as it allows. Tells what was found damaged over it, too.
+/// Copies to all destinations in parallel, and to each with its permitted parallelism. Also returns
+/// backups found damaged in the process.
 async fn act(
     config: &Config,
     plans: Vec<Vec<Planned<'_>>>,
@@ -392,24 +395,25 @@ async fn act(
     Ok((copies, damaged.into_iter().flatten().collect()))
 }
 
-/// Puts a good copy in the place of a damaged one, and notes beside it that it is good again: an older note may say otherwise.
+/// Replaces a damaged backup by a good copy, and stores a mark that it is good again, which
+/// supersedes an older mark of damage.
 async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Result<()> {
     replace(&*from.store, &*planned.to.store, planned.backup, progress).await?;
     let name = &planned.backup.name;
     let own = planned.to.catalog.backups().find(|own| own.name == *name);
     let last = own.and_then(|own| own.marks.latest(Says::Damaged)).map_or(DateTime::<Utc>::MIN_UTC, Stamp::time);
-    // Later than any note that was just made of the damage.
+    // Later than any mark of the damage that was just stored.
     let time = Utc::now().max(last + TimeDelta::seconds(1)) + TimeDelta::seconds(1);
     mark(None, "replaced by a good copy").put(&*planned.to.store, name, Says::Verified, time).await.map(drop)
 }
 
-/// Makes one copy, from the next that has it where one fails; tells, too, where that was for damage there.
+/// Copies one backup, from the next source if one fails. Also returns sources found damaged.
 async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Damaged) {
     let begun = Instant::now();
     let (mut source, mut damaged) = (None, Damaged::new());
     let to: &dyn Store = &*planned.to.store;
     let mut result =
-        Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has it whole"));
+        Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has a good copy"));
     for from in &planned.from {
         result = match planned.why {
             Why::Missing => match copy(&*from.store, to, planned.backup, progress).await {
@@ -436,8 +440,8 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Da
     (planned.done(source, begun.elapsed().as_secs_f64(), result), damaged)
 }
 
-/// What is wrong with a backup whose copy did not come out as it should, which may as well be the other destination's fault. It is read
-/// again, and noted.
+/// Reads a backup again after its copy failed with damage, which may be the fault of either
+/// destination. Marks the source and returns the error if the source is damaged.
 async fn blamed(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
     let own = at.catalog.backups().find(|own| own.name == *name)?;
     let error = prove(&*at.store, own, progress).await.err().filter(is_damage)?;

@@ -1,5 +1,5 @@
-//! Unsealed backups in the place of sealed ones: anyone who can write to a destination can put one
-//! there, and a restore runs what is in it.
+//! Unencrypted backups in place of encrypted ones: anyone who can write to a destination can store
+//! one there, and a restore runs its contents.
 
 use longshore_core::manifest::Manifest;
 use longshore_core::plugin::Identities;
@@ -7,16 +7,16 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
 
-/// The treatment of unsealed backups where sealed ones are expected.
+/// The treatment of unencrypted backups where encrypted ones are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsealed {
-    /// They are refused.
+    /// Fail.
     Refused,
-    /// They are opened, with a warning.
+    /// Read the backup, with a warning.
     Allowed,
 }
 
-/// The backups that are expected to be sealed.
+/// The rules about which backups must be encrypted.
 #[derive(Clone, Copy)]
 pub struct Sealing<'a> {
     config: &'a Config,
@@ -24,7 +24,7 @@ pub struct Sealing<'a> {
     unsealed: Unsealed,
 }
 
-/// Presence of something that opens sealed backups.
+/// The availability of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Identity {
     Given,
@@ -32,45 +32,47 @@ enum Identity {
 }
 
 impl<'a> Sealing<'a> {
-    /// Expects what the jobs of the configuration seal to be sealed, and, where there are identities,
-    /// what the configuration does not know.
+    /// Expects encrypted backups of all jobs that encrypt, and, if there are identities, of jobs
+    /// that are not in the configuration.
     pub fn new(config: &'a Config, identities: &Identities, unsealed: Unsealed) -> Self {
         let identity = if identities.is_empty() { Identity::None } else { Identity::Given };
         Self { config, identity, unsealed }
     }
 
-    /// The same, by the identity that the configuration names.
+    /// Creates the same rules with the identity of the configuration, and allows
+    /// unencrypted backups.
     pub fn of_config(config: &'a Config) -> Self {
         let identity = if config.identity.is_empty() { Identity::None } else { Identity::Given };
         Self { config, identity, unsealed: Unsealed::Allowed }
     }
 
-    /// Returns the reason for which a backup that is unsealed should be sealed, if there is any.
+    /// Returns the reason why an unencrypted backup should be encrypted, if there is one.
     pub fn breach(&self, manifest: &Manifest) -> Option<String> {
         if manifest.artifact.encryption.is_some() {
             return None;
         }
-        // Jobs of several clusters may bear one name.
+        // Jobs of several clusters may have the same name.
         let job = self.config.jobs.get(&manifest.job);
         match job.filter(|job| job.site.cluster.name == manifest.cluster.name) {
-            Some(job) => job.encrypt.is_some().then(|| format!("job \"{}\" seals its backups", job.name)),
+            Some(job) => job.encrypt.is_some().then(|| format!("job \"{}\" encrypts its backups", job.name)),
             None => (self.identity == Identity::Given)
-                .then(|| "an identity is given, and its job is not in the configuration".to_owned()),
+                .then(|| "an identity is given and its job is not in the configuration".to_owned()),
         }
     }
 
-    /// Checks backups that are opened together, and returns warnings of those that are allowed.
+    /// Checks backups that are restored together, and returns a warning for each that is allowed.
     ///
     /// # Errors
     ///
-    /// Fails with [`Kind::Refused`] if a backup is unsealed that should be sealed, unless that is allowed.
+    /// Fails with [`Kind::Refused`] if a backup that should be encrypted is not, unless
+    /// this is allowed.
     pub fn expect<'m>(&self, all: impl Iterator<Item = &'m Manifest> + Clone) -> Result<Vec<String>> {
         let is_sealed = |manifest: &Manifest| manifest.artifact.encryption.is_some();
-        // One job makes all of a run, and seals all or nothing.
+        // One job makes all backups of a run, and encrypts all or none.
         let with_sealed = all.clone().any(is_sealed);
         let mut warnings = Vec::new();
         for manifest in all.filter(|manifest| !is_sealed(manifest)) {
-            let beside = || with_sealed.then(|| "the backups that belong to it are sealed".to_owned());
+            let beside = || with_sealed.then(|| "the backups of its run are encrypted".to_owned());
             let Some(why) = self.breach(manifest).or_else(beside) else { continue };
             let name = manifest.name().map(|name| name.to_string()).unwrap_or_default();
             let message = format!("unsealed, although {why}");
@@ -78,8 +80,8 @@ impl<'a> Sealing<'a> {
                 Unsealed::Allowed => warnings.push(format!("{name}: {message}")),
                 Unsealed::Refused => {
                     return Err(Error::new(Stage::Restore, Kind::Refused, name, message).hint(
-                        "take another backup (`longshore list --all` shows which are unsealed); --allow-unsealed \
-                         runs what is in this one",
+                        "choose another backup (`longshore list --all` shows which are unsealed); --allow-unsealed \
+                         runs the contents of this one",
                     ));
                 }
             }
@@ -114,7 +116,7 @@ mod tests {
         Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoAnswer) }
     }
 
-    /// A configuration whose only job seals, or does not.
+    /// Returns a configuration whose only job encrypts, or does not.
     fn config(seals: bool) -> Config {
         let mut config = sample::config(&PathBuf::from("/none"), &MemoryStore::new(), None);
         for job in config.jobs.values_mut().filter(|_| seals) {
@@ -142,7 +144,7 @@ mod tests {
         for identities in [&given, &none] {
             assert!(refuses(&config(true), identities, &unsealed()));
             assert!(!refuses(&config(true), identities, &sample::manifest()));
-            assert!(!refuses(&config(false), identities, &unsealed()), "a job that says none");
+            assert!(!refuses(&config(false), identities, &unsealed()), "a job without encryption");
         }
         let strange = Manifest { job: "other".to_owned(), ..unsealed() };
         let mut elsewhere = unsealed();

@@ -1,4 +1,4 @@
-//! Reading backups back: sizes, digests, and, where they can be opened, a decode to the end.
+//! Verification of backups: sizes, digests, and, if they can be decrypted, a complete decode.
 
 mod remark;
 #[cfg(test)]
@@ -34,39 +34,40 @@ use crate::problem::Problem;
 use crate::record::{expect_named, record};
 use crate::registry::Registry;
 
-/// How many backups are read at once at one destination.
+/// The number of backups read concurrently at one destination.
 const READS: usize = 2;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// Which backups to read.
+/// The selection of backups to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// The newest of every series.
+    /// The newest backup of every series.
     Newest,
-    /// All.
+    /// All backups.
     All,
-    /// So many of a hundred: on each day others, until all were read.
+    /// A percentage of all backups: a different sample each day, until all were read.
     Sample(Percent),
-    /// Those that the words mean; of a series, its newest.
+    /// The backups that match the words; the newest of a series.
     Named(String),
 }
 
-/// From 1 to 100 of a hundred.
+/// A percentage from 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Percent(u8);
 
 impl Percent {
-    /// So many of a hundred, if that is from 1 to 100.
+    /// Creates a percentage, if it is from 1 to 100.
     pub fn new(percent: u8) -> Option<Self> {
         (1..=100).contains(&percent).then_some(Self(percent))
     }
 
-    /// How many days it takes to read all.
+    /// Returns the number of days after which all backups were read.
     fn days(self) -> u64 {
         100_u64.div_ceil(self.0.into())
     }
 
-    /// Whether a backup is read on this day, counted from any. Its name decides, so nothing has to be remembered.
+    /// Returns true if a backup is in the sample of this day. The name of the backup decides, so no
+    /// state is needed.
     fn takes(self, name: &BackupName, day: u64) -> bool {
         let digest = Digest::of(name.as_str().as_bytes()).hex().to_owned();
         let number = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
@@ -74,30 +75,30 @@ impl Percent {
     }
 }
 
-/// What became of one backup's read-back.
+/// The result of verifying one backup.
 #[derive(Debug, Serialize)]
 pub struct ReadBack {
-    /// Where it lies.
+    /// The destination that contains the backup.
     pub destination: String,
-    /// The backup, or the key of what should be one.
+    /// The name of the backup, or the key of an unreadable manifest.
     pub name: String,
-    /// Bytes that were read of it.
+    /// The number of bytes read.
     pub bytes: u64,
-    /// How deep it was read, if it is sound.
+    /// The depth of the verification, if it succeeded.
     pub depth: Option<Depth>,
-    /// Who judged the plaintext, if it could be opened.
+    /// The verifiers of the plaintext with their results, if the backup could be decrypted.
     pub verified: Vec<Verification>,
     /// True if the decoded content was compared with the record of the dump.
     pub compared: bool,
-    /// What is wrong, if anything is.
+    /// The error, if the verification failed.
     pub error: Option<Problem>,
-    /// Whether what is wrong is damage, rather than a destination that could not be read.
+    /// True if the error means damage, and not an unreadable destination.
     pub damaged: bool,
-    /// Why what was found could not be noted beside the backup, if so: a destination that may only be read.
+    /// The error if the result could not be stored as a mark, such as at a read-only destination.
     pub unmarked: Option<Problem>,
 }
 
-/// Who judges for a job, or by default where there is none.
+/// Builds the verifiers of a job, or the default verifier.
 pub(crate) fn judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
     match job.and_then(|job| job.verify.as_ref()) {
         Some(judges) => judges.iter().map(|judge| judge(site).map(Arc::from)).collect(),
@@ -105,7 +106,7 @@ pub(crate) fn judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Res
     }
 }
 
-/// What opens the backup, where it is sealed and there are identities.
+/// Returns the decryption of a backup, if the backup is encrypted and there are identities.
 pub(crate) fn opener(
     registry: &Registry,
     identities: &Identities,
@@ -117,12 +118,13 @@ pub(crate) fn opener(
     }
 }
 
-/// Who judges what is read back. A job that names nobody wants its dumps unjudged, but whoever asks for a verification wants one.
+/// Builds the verifiers for a verification. A job without verifiers dumps without verification, but
+/// `longshore verify` then uses the default.
 fn reading_judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
     judges(registry, job.filter(|job| job.verify.as_ref().is_some_and(|judges| !judges.is_empty())), site)
 }
 
-/// A site without a server, for judging what was dumped elsewhere.
+/// Returns a site without a server, for verifying dumps of another host.
 pub(crate) fn ashore() -> Site {
     Site {
         cluster: Cluster { name: String::new(), connection: String::new().into(), password: None, bin_dir: None },
@@ -131,22 +133,22 @@ pub(crate) fn ashore() -> Site {
     }
 }
 
-/// Reads backups back.
+/// Verifies backups.
 pub struct Reader<'a> {
-    /// The destinations, and the jobs whose judges judge.
+    /// The configuration, with the destinations and the verifiers of jobs.
     pub config: &'a Config,
     /// The plugins.
     pub registry: &'a Registry,
-    /// What opens sealed backups.
+    /// The identities that decrypt backups.
     pub identities: &'a Identities,
-    /// Where to unpack what is no stream, if not where the job does, or where the job is not known here.
+    /// The folder for unpacking formats that cannot be streamed, if not the job's.
     pub scratch_dir: Option<&'a Path>,
-    /// Hears how much was read.
+    /// The observer of the progress.
     pub progress: Arc<dyn Progress>,
 }
 
 impl Reader<'_> {
-    /// Reads backups back, from one destination or from all.
+    /// Verifies backups of one destination, or of all.
     pub async fn read(&self, which: &Which, only: Option<&str>) -> Result<Vec<ReadBack>> {
         let catalogs = catalogs(self.config, only).await?;
         let origins = Origins::of(self.config);
@@ -164,9 +166,10 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads back what lies at one destination.
+    /// Verifies backups of one destination.
     async fn at(&self, at: &Catalogued, which: &Which, origins: &Origins<'_>) -> Vec<ReadBack> {
-        // A manifest that cannot be read may be the newest of its series, so no choice but another's name leaves it out.
+        // An unreadable manifest may be the newest of its series, so it is reported unless another
+        // backup was named.
         let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
         let mut all: Vec<_> = unreadable.map(|(key, error)| unread(&at.name, key.as_str(), error)).collect();
         let backups = chosen(at, which);
@@ -182,18 +185,20 @@ impl Reader<'_> {
         all
     }
 
-    /// How many bytes a read-back of a backup counts: of plaintext where that is decoded, else of what lies there.
+    /// Returns the number of bytes of a backup's verification: of the plaintext if it is decoded,
+    /// else of the stored file.
     fn bytes(&self, backup: &Backup) -> u64 {
         let artifact = &backup.manifest.artifact;
         if self.opens(backup) { artifact.plaintext.bytes } else { artifact.sealed.bytes }
     }
 
-    /// Returns whether a backup is decoded, rather than compared with the digest of its sealed bytes.
+    /// Returns true if a backup is decoded, and not only compared with the digest of its
+    /// stored bytes.
     fn opens(&self, backup: &Backup) -> bool {
         backup.manifest.artifact.encryption.is_none() || !self.identities.is_empty()
     }
 
-    /// What became of one backup's read-back, or nothing if the backup is no more.
+    /// Verifies one backup. Returns `None` if the backup was deleted meanwhile.
     async fn one(&self, at: &Catalogued, backup: &Backup) -> Option<ReadBack> {
         let job = self.config.jobs.get(&backup.manifest.job);
         let mut site = job.map_or_else(ashore, |job| job.site.clone());
@@ -202,7 +207,7 @@ impl Reader<'_> {
         }
         let counting = Arc::new(Counting { bytes: AtomicU64::new(0), heard: Arc::clone(&self.progress) });
         let progress: Arc<dyn Progress> = counting.clone();
-        // The bytes as they were shipped, unless it is found otherwise.
+        // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
             let opener = opener(self.registry, self.identities, backup)?;
@@ -214,7 +219,7 @@ impl Reader<'_> {
                 return Ok((read, false));
             }
             found_by = Depth::Decoded;
-            // Details of another backup are damage, also where nothing was found to compare.
+            // Details of another backup are damage, even if there is nothing to compare.
             let recorded = record(self.registry, self.identities, &*at.store, backup).await?;
             let compared = expect_decoded(backup, recorded.as_ref(), &judges, &read.findings)?;
             Ok::<_, Error>((read, compared))
@@ -222,7 +227,7 @@ impl Reader<'_> {
         let read = read.await;
         let is_damaged = read.as_ref().is_err_and(is_damage);
         if is_damaged && self.opens(backup) && prove(&*at.store, backup, &unwatched()).await.is_ok() {
-            // The sealed bytes are as they were shipped: only those who decode them find the damage.
+            // The stored bytes match their digest: only decoding finds the damage.
             found_by = Depth::Decoded;
         }
         let (read, compared, error) = match read {
@@ -246,15 +251,15 @@ impl Reader<'_> {
     }
 }
 
-/// Notes beside a backup what a read-back found, where that is new: retention counts on it. Sealed
-/// bytes that are as shipped prove nothing against damage that was found by decoding them.
+/// Stores the result of a verification as a mark beside the backup, if it is new: retention depends
+/// on marks. Intact stored bytes do not disprove damage found by decoding.
 pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, error: Option<&Error>) -> Result<()> {
     let marks = &backup.marks;
     let (says, why) = match error {
         None if found_by == Depth::Sealed && marks.differs() => return Ok(()),
         None if !marks.verified() => (Says::Verified, String::new()),
         Some(error) if is_damage(error) && found_by == Depth::Decoded && !marks.differs() => {
-            // The causes name tables: in the open they stand only where the backup does.
+            // The causes name tables, so they are stored unencrypted only if the backup is.
             let is_sealed = backup.manifest.artifact.encryption.is_some();
             (Says::Damaged, if is_sealed { error.to_string() } else { error.chain() })
         }
@@ -268,7 +273,7 @@ pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, erro
     mark.put(&*at.store, &backup.name, says, time).await.map(drop)
 }
 
-/// Counts what is read of one backup, beside whoever hears of all.
+/// Counts the bytes read of one backup, and passes them on to the observer of all.
 struct Counting {
     bytes: AtomicU64,
     heard: Arc<dyn Progress>,
@@ -286,7 +291,7 @@ impl Progress for Counting {
 }
 
 impl Which {
-    /// Whether the backup whose manifest has this key may be meant, as far as a key tells.
+    /// Returns true if the key may be the manifest of a selected backup.
     fn may_mean(&self, manifest: &Key) -> bool {
         let Self::Named(words) = self else { return true };
         let Some(name) = BackupName::of_manifest(manifest) else { return false };
@@ -296,7 +301,8 @@ impl Which {
     }
 }
 
-/// Whether a backup's manifest is gone, too: a prune withdraws it first, and what it leaves behind is no backup.
+/// Returns true if the manifest is missing, too: a prune deletes the manifest first, so the
+/// backup was pruned.
 async fn is_withdrawn(store: &dyn Store, backup: &Backup) -> bool {
     store.fetch(&backup.name.manifest(), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
@@ -333,7 +339,7 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
     }
 }
 
-/// Whether a destination has nothing under a key.
+/// Returns true if a destination has no object under the key.
 fn is_lost(error: &Error) -> bool {
     error.kind() == Kind::NotFound && error.stage() == Stage::Ship
 }

@@ -1,4 +1,4 @@
-//! Who is told how far the work is.
+//! Progress notifications of a run.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use longshore_core::subject::Subject;
 
 use crate::report::ArtifactReport;
 
-/// Told how far the work is, from several tasks at once. It must not wait.
+/// An observer of a run's progress. Several tasks call its methods at once; no method may block.
 pub trait Watch: Send + Sync {
-    /// A run is about to copy these.
+    /// Called before a run copies these subjects.
     fn planned(&self, subjects: &[Surveyed]);
-    /// One of them begins.
+    /// Called when the copy of a subject begins.
     fn began(&self, subject: &Subject);
-    /// So many more bytes of it were read.
+    /// Called when `bytes` more bytes of a subject were read.
     fn read(&self, subject: &Subject, bytes: u64);
-    /// It is about to bring this, such as a table.
+    /// Called when a subject's stream reaches a place, such as a table.
     fn at(&self, _subject: &Subject, _place: &Place) {}
-    /// A destination took so many more bytes of it.
+    /// Called when a destination received more bytes of a subject.
     fn shipped(&self, _subject: &Subject, _destination: &str, _bytes: u64) {}
-    /// A destination was given up; the others go on.
+    /// Called when the upload to a destination failed. The uploads to the others continue.
     fn gave_up(&self, _subject: &Subject, _destination: &str, _error: &Error) {}
-    /// It ended, well or not.
+    /// Called when the copy of a subject ended, successfully or not.
     fn ended(&self, artifact: &ArtifactReport);
 }
 
-/// Nobody.
+/// An observer that ignores all notifications.
 pub struct Nobody;
 
 impl Watch for Nobody {
@@ -37,7 +37,7 @@ impl Watch for Nobody {
     fn ended(&self, _: &ArtifactReport) {}
 }
 
-/// Whoever watches a run, told of one of its subjects.
+/// The observer of a run, notified about one of its subjects.
 pub(crate) struct Watched {
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) subject: Subject,

@@ -1,4 +1,4 @@
-//! Withdrawing marks that are wrong: a mark beside a backup that says which others no longer count.
+//! Withdrawing wrong marks, by a mark that lists the marks that no longer count.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::catalog::Backup;
@@ -10,10 +10,11 @@ use crate::config::Config;
 use crate::hold::{Marked, mark};
 use crate::problem::Problem;
 
-/// The marks that can be withdrawn, by what they say. Holds have a way of their own: they are released.
+/// The kinds of marks that can be withdrawn. Holds are released instead.
 pub const WITHDRAWABLE: [Says; 4] = [Says::Damaged, Says::Unrestorable, Says::Verified, Says::Drilled];
 
-/// Withdraws all marks of a backup that say one of `which`, at every destination that has it, or at one. Of a series, its newest is meant.
+/// Withdraws all marks of these kinds from a backup, at every destination that has it, or at the
+/// one named. The name of a series means its newest backup.
 pub async fn withdraw(
     config: &Config,
     words: &str,
@@ -41,11 +42,11 @@ pub async fn withdraw(
     }
     if all.is_empty() && errors.is_empty() {
         let words: Vec<String> = which.iter().map(Says::to_string).collect();
-        let message = format!("has no mark that says {}", words.join(" or "));
+        let message = format!("has no mark {}", words.join(" or "));
         return Err(Error::new(Stage::Catalog, Kind::Usage, name.as_str(), message)
-            .hint("`longshore list` shows what is known of each backup"));
+            .hint("`longshore list` shows the marks of each backup"));
     }
-    // It may be where no catalog could be read, too.
+    // A destination whose catalog cannot be read may have the backup, too.
     all.extend(errors.iter().map(|error| Marked {
         destination: error.subject().to_owned(),
         name: name.clone(),
@@ -54,7 +55,7 @@ pub async fn withdraw(
     Ok(all)
 }
 
-/// A time after all of a backup's marks.
+/// Returns a time after all marks of a backup.
 fn after_all(backup: &Backup) -> DateTime<Utc> {
     let last = backup.marks.last().map(|last| last.time());
     last.map_or_else(Utc::now, |last| Utc::now().max(last + TimeDelta::seconds(1)))

@@ -1,11 +1,12 @@
-//! A directory on a host whose account has a POSIX shell: what a destination needs of it, as small scripts that a person can read.
+//! A directory on a host whose account has a POSIX shell. The operations are small, readable shell
+//! scripts.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | `draft` | a file on its way: hidden while it is written, judged on the other side, published over nothing |
-//! | `list` | the keys and the drafts in it |
-//! | `read` | the bytes of a file, or of a range |
-//! | `errand` | the scripts, what they answer, and what their exit statuses mean |
+//! | `draft` | a temporary file: hidden, verified on the host, then published without overwriting |
+//! | `list` | the keys and the temporary files in the directory |
+//! | `read` | reads of a file, or of a range of it |
+//! | `errand` | the scripts, their output, and their exit statuses |
 
 mod draft;
 mod errand;
@@ -31,7 +32,7 @@ use draft::Draft;
 pub use draft::{Place, Published};
 use errand::Script;
 
-/// A directory on a host. It is never made, so that a disk that is not mounted there is noticed.
+/// A directory on a host. Longshore never creates it, so that an unmounted disk is noticed.
 #[derive(Debug, Clone)]
 pub struct Directory {
     host: Arc<Host>,
@@ -39,27 +40,28 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory at `root`, as [`settings::root`](crate::settings::root) has it.
+    /// Returns the directory at `root`, a path as returned by
+    /// [`settings::root`](crate::settings::root).
     pub fn new(host: Arc<Host>, root: String) -> Self {
         Self { host, root }
     }
 
-    /// The host that it is on.
+    /// Returns the directory's host.
     pub fn host(&self) -> &Arc<Host> {
         &self.host
     }
 
-    /// The same directory on another host.
+    /// Returns the same directory on another host.
     pub fn on(&self, host: Arc<Host>) -> Self {
         Self { host, root: self.root.clone() }
     }
 
-    /// What errors call it: `host:/path`.
+    /// Returns the directory's name in errors: `host:/path`.
     pub fn name(&self) -> String {
         format!("{}:{}", self.host.name(), self.root)
     }
 
-    /// Brings `body` there, as [`Ship::ship`](longshore_core::stage::Ship::ship) promises it.
+    /// Uploads `body` with the guarantees of [`Ship::ship`](longshore_core::stage::Ship::ship).
     pub async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
         let place = Place::of(key);
         let (directory, begun) = (self.clone(), place.clone());
@@ -67,30 +69,31 @@ impl Directory {
         let (body, digest) = meter(body, Algorithm::Sha256, |_| {});
         draft.fill(body).await?;
         let digest =
-            digest.get().cloned().ok_or_else(|| self.error(Kind::Failed, "the body ended without its digest"))?;
+            digest.get().cloned().ok_or_else(|| self.error(Kind::Failed, "the body ended without a digest"))?;
         self.publish(place, digest).await
     }
 
-    /// Gives the draft at `place` its name, if it is what `digest` says.
+    /// Publishes the temporary file at `place` under its name, if its content matches `digest`.
     pub async fn publish(&self, place: Place, digest: Digest) -> Result<()> {
         let directory = self.clone();
-        // If this future is dropped while it waits, so is what it would have got, which takes the file back.
+        // If this future is dropped while it waits, the task drops `Published`, which deletes the
+        // file.
         let published = see_through(async move { Published::make(directory, place, digest).await }).await?;
         published.keep();
         Ok(())
     }
 
-    /// Looks whether something may be written to `place`, and makes the folders that lead to it.
+    /// Verifies that nothing exists at `place`, and creates the folders that lead to it.
     pub async fn prepare(&self, place: &Place) -> Result<()> {
         self.run(Script::Prepare, &[&place.folder, &place.draft, &place.name]).await.map(drop)
     }
 
-    /// Removes a draft whose writer gives up; one that cannot be removed now is found by a sweep.
+    /// Deletes the temporary file of a failed upload. A later sweep deletes it if this fails.
     pub async fn abandon(self, place: Place) -> Result<()> {
         draft::withdraw(self, place, false).await
     }
 
-    /// Everything in it, in the order of its keys. The list is in memory when it is whole; until then nobody sees it.
+    /// Lists all files in the order of their keys. The whole list is read into memory first.
     pub async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
         let found = list::read(self, "keys").await?;
         let mut entries: Vec<_> = found.into_iter().filter_map(list::Found::entry).collect();
@@ -103,43 +106,42 @@ impl Directory {
         read::begin(self, key, range).await
     }
 
-    /// Removes a file; nothing there is no error.
+    /// Deletes a file. Deleting a missing file succeeds.
     pub async fn remove(&self, key: &Key) -> Result<()> {
         let Place { folder, name, .. } = Place::of(key);
         self.run(Script::Remove, &[&folder, &name]).await.map(drop)
     }
 
-    /// How much can still be written, in bytes.
+    /// Returns the free space, in bytes.
     pub async fn free_bytes(&self) -> Result<u64> {
-        let told = self.run(Script::Free, &[]).await?;
-        let told = String::from_utf8_lossy(&told).into_owned();
-        free_bytes(&told)
-            .ok_or_else(|| self.error(Kind::Failed, &format!("df answers with what is no number of bytes: {told}")))
+        let output = self.run(Script::Free, &[]).await?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        free_bytes(&output).ok_or_else(|| self.error(Kind::Failed, &format!("cannot parse the output of df: {output}")))
     }
 
-    /// What interrupted writers left, with what is being written.
+    /// Lists the temporary files, including those that are being written.
     pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
         Ok(list::read(self, "drafts").await?.into_iter().filter_map(list::Found::leftover).collect())
     }
 
-    /// Removes a draft.
+    /// Deletes a temporary file.
     pub async fn discard(&self, leftover: &Leftover) -> Result<()> {
         let name = &leftover.name;
         if !longshore_core::draft::is_draft(name) {
-            return Err(Error::new(Stage::Ship, Kind::Usage, name, "not something that an interrupted writer left"));
+            return Err(Error::new(Stage::Ship, Kind::Usage, name, "not a temporary file"));
         }
         let folder = name.rsplit_once('/').map_or(".", |(folder, _)| folder);
         self.run(Script::Remove, &[folder, name]).await.map(drop)
     }
 
-    /// What would fail at 3 a.m.
+    /// Checks the connection and the directory.
     pub async fn look(&self) -> Vec<Finding> {
         let drafts = [longshore_core::draft::name(""), longshore_core::draft::name("")];
         let exposed = match self.run(Script::Attempt, &[&drafts[0], &drafts[1]]).await {
             Ok(exposed) => exposed,
             Err(error) => return vec![Finding::failed(self.name(), &error)],
         };
-        let good = "the host is reached over SSH, and the directory is there and can be written to";
+        let good = "the host is reachable over SSH, and the directory exists and is writable";
         let exposed = String::from_utf8_lossy(&exposed).into_owned();
         let exposed = exposed.lines().filter_map(|line| line.strip_prefix("./")).map(str::to_owned).collect();
         let exposed = exposed_folders(&self.name(), exposed);
@@ -150,13 +152,14 @@ impl Directory {
         Error::new(Stage::Ship, kind, self.name(), message)
     }
 
-    /// What errors about a file call it.
+    /// Returns the name of a file in errors.
     fn subject(&self, name: &str) -> String {
         format!("{}/{name}", self.name().trim_end_matches('/'))
     }
 }
 
-/// The available kilobytes of `df -Pk`, which come before the only number with a percent sign, as bytes.
+/// Parses the free bytes from the output of `df -Pk`: the number of kilobytes before the only
+/// percentage.
 fn free_bytes(told: &str) -> Option<u64> {
     let fields: Vec<_> = told.lines().nth(1)?.split_whitespace().collect();
     let percent =

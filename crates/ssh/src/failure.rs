@@ -1,44 +1,45 @@
-//! What `ssh` says, and what it means.
+//! The conversion of the messages of `ssh` and of remote commands to errors.
 
 use longshore_core::{Error, Kind, Stage};
 
-/// What is said where the connection could not be made: what to decide by, what to tell, and the way out.
+/// Messages of a failed connection: a fragment of ssh's message, then kind, message and hint of the
+/// error.
 const MEANINGS: [(&str, Kind, &str, &str); 15] = [
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", Kind::Denied, "the host's key is not the one that is known", CHANGED),
-    ("Host key verification failed", Kind::Denied, "the host's key is not known", UNKNOWN),
-    ("host key is known", Kind::Denied, "the host's key is not known", UNKNOWN),
-    ("Permission denied (", Kind::Denied, "the host refuses the key", REFUSED),
-    ("Too many authentication failures", Kind::Denied, "the host refuses the keys that were offered", REFUSED),
-    ("UNPROTECTED PRIVATE KEY FILE", Kind::Denied, "others may read the private key", "take that away: chmod 600"),
-    ("Bad configuration option", Kind::Usage, "ssh does not understand its configuration", CONFIGURATION),
-    ("Bad owner or permissions on", Kind::Usage, "ssh refuses its configuration", CONFIGURATION),
-    ("Can't open user config file", Kind::Usage, "ssh cannot read config_file", CONFIGURATION),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", Kind::Denied, "the host key has changed", CHANGED),
+    ("Host key verification failed", Kind::Denied, "the host key is unknown", UNKNOWN),
+    ("host key is known", Kind::Denied, "the host key is unknown", UNKNOWN),
+    ("Permission denied (", Kind::Denied, "the host rejects the key", REFUSED),
+    ("Too many authentication failures", Kind::Denied, "the host rejects the offered keys", REFUSED),
     (
-        "Could not resolve hostname",
-        Kind::Unavailable,
-        "nobody knows this host",
-        "see whether host is written rightly, and DNS",
+        "UNPROTECTED PRIVATE KEY FILE",
+        Kind::Denied,
+        "the private key is readable by other users",
+        "run `chmod 600` on the key file",
     ),
-    // What ssh says of a connection that another ssh was to bring about; that one speaks past us.
-    ("UNKNOWN port 65535", Kind::Unavailable, "a host on the way did not let it through", WAY),
-    ("Connection refused", Kind::Unavailable, "nobody listens there", LISTENS),
+    ("Bad configuration option", Kind::Usage, "invalid ssh configuration", CONFIGURATION),
+    ("Bad owner or permissions on", Kind::Usage, "ssh rejects the permissions of its configuration", CONFIGURATION),
+    ("Can't open user config file", Kind::Usage, "ssh cannot read config_file", CONFIGURATION),
+    ("Could not resolve hostname", Kind::Unavailable, "cannot resolve the host name", "check the host name and DNS"),
+    // ssh reports this if a jump host fails; the process for the jump host does not write to our
+    // log.
+    ("UNKNOWN port 65535", Kind::Unavailable, "a jump host on the way refused the connection", WAY),
+    ("Connection refused", Kind::Unavailable, "connection refused: no SSH server listens on the port", LISTENS),
     ("timed out", Kind::Unavailable, "the host does not answer", LISTENS),
-    ("No route to host", Kind::Unavailable, "there is no way to the host", LISTENS),
-    ("Network is unreachable", Kind::Unavailable, "there is no way to the host", LISTENS),
+    ("No route to host", Kind::Unavailable, "no route to the host", LISTENS),
+    ("Network is unreachable", Kind::Unavailable, "no route to the host", LISTENS),
 ];
 
-const CHANGED: &str = "somebody may stand between you and the host, or it was installed anew: ask whoever runs it; only if they confirm the new key, \
-     remove the old one (ssh-keygen -R HOST) and add the new one";
-const UNKNOWN: &str = "fetch it (ssh-keyscan HOST), compare its fingerprint (ssh-keygen -lf FILE) with what the host's owner says, and only then add it \
-     to known_hosts";
-const REFUSED: &str = "add the public key to ~/.ssh/authorized_keys of the account there, or set identity_file; `ssh -v` tells what is tried";
-const LISTENS: &str =
-    "see whether the host is up, sshd runs there, and host, port and firewalls are right; `ssh -v` tells more";
-const WAY: &str = "see whether the hosts of jump, or of ProxyJump in ~/.ssh/config, are up, known to known_hosts there, and take the key that ~/.ssh/config has for them; \
-     `ssh -v` tells which refuses";
-const CONFIGURATION: &str = "mend what is named below, or set config_file to another";
+const CHANGED: &str = "this may be an attack or a reinstalled host: ask the host's administrator; only if the new key is confirmed, \
+     remove the old key (ssh-keygen -R HOST) and add the new one";
+const UNKNOWN: &str = "fetch the key (ssh-keyscan HOST), compare its fingerprint (ssh-keygen -lf FILE) with the one from the host's administrator, \
+     and only then add the key to known_hosts";
+const REFUSED: &str = "add the public key to ~/.ssh/authorized_keys of the account there, or set identity_file; run `ssh -v` to see which keys are tried";
+const LISTENS: &str = "check that the host is up, that sshd runs there, and that host, port and firewalls are right; run `ssh -v` for details";
+const WAY: &str = "check that the hosts of jump, or of ProxyJump in ~/.ssh/config, are up, are in known_hosts, and accept the key that ~/.ssh/config has for them; \
+     run `ssh -v` to see which host refuses";
+const CONFIGURATION: &str = "correct the configuration, or set config_file to another file";
 
-/// What it means that the connection could not be made: `said` is what ssh wrote.
+/// Returns the error for a connection that could not be made. `said` is the output of ssh.
 pub fn connecting(host: &str, said: &str) -> Error {
     let meaning = MEANINGS.iter().find(|(words, ..)| said.contains(words));
     let (kind, message, hint) = match meaning {
@@ -49,12 +50,13 @@ pub fn connecting(host: &str, said: &str) -> Error {
     if said.trim().is_empty() { error } else { error.because(last_lines(said)) }
 }
 
-/// A connection that broke while it was used.
+/// Returns the error for a connection that was lost.
 pub fn lost(host: &str) -> Error {
     Error::new(Stage::Ship, Kind::Unavailable, host, "the connection was lost").hint(LISTENS)
 }
 
-/// What is said of a file: what to decide by, what to tell, and the way out.
+/// Messages of a failed command: a fragment of the output, then kind, message and hint of the
+/// error.
 const TROUBLES: [(&str, Kind, &str, &str); 6] = [
     ("No space left on device", Kind::Failed, "no space left on the file system", SPACE),
     ("quota exceeded", Kind::Failed, "no space left on the file system for this user: the quota is used up", SPACE),
@@ -62,43 +64,44 @@ const TROUBLES: [(&str, Kind, &str, &str); 6] = [
         "Read-only file system",
         Kind::Failed,
         "the file system is mounted read-only",
-        "often after an error: see `dmesg` there",
+        "check `dmesg` there: the cause is often a disk error",
     ),
-    ("File too large", Kind::Failed, "the file system or a limit forbids files this large", "see `ulimit -f` there"),
+    ("File too large", Kind::Failed, "the file system or a limit forbids files this large", "check `ulimit -f` there"),
     (
         "Permission denied",
         Kind::Denied,
-        "the account may not do this",
-        "give the account the right to write there, or ship to a directory that it owns",
+        "the account lacks permission",
+        "grant the account write access, or use a directory that it owns",
     ),
     (
         "Operation not permitted",
         Kind::Denied,
-        "not permitted there",
-        "see what the account, its shell and the file system allow",
+        "not permitted on the host",
+        "check the restrictions of the account, its shell and the file system",
     ),
 ];
 
 const SPACE: &str = "free some space there (see `df -h` and `df -i`), keep fewer backups, or ship to a larger disk";
-const SHELL: &str = "use type = \"sftp\", which needs none; for an account that rrsync limits, type = \"rsync\" with account = \"rrsync\"; or give the account a \
-     shell, whose start-up files print nothing";
+const SHELL: &str = "use type = \"sftp\", which needs no shell; for an account restricted by rrsync, use type = \"rsync\" with account = \"rrsync\"; or give the \
+     account a shell whose startup files print nothing";
 
-/// What is said where a command was not run because the account may not run it.
+/// Messages of accounts that may not run commands.
 const SHELLS: [&str; 4] =
     ["sftp connections only", "does not run rsync", "nologin", "account is currently not available"];
 
-/// Whether `said` tells that the account has no shell.
+/// Returns true if the output shows that the account has no shell.
 pub fn is_no_shell(said: &str) -> bool {
     SHELLS.iter().any(|words| said.contains(words))
 }
 
-/// That the account at `subject` has no shell.
+/// Returns the error for an account without a shell.
 pub fn no_shell(subject: &str, said: &str) -> Error {
     let error = Error::new(Stage::Ship, Kind::Denied, subject, "this account has no POSIX shell").hint(SHELL);
     if said.trim().is_empty() { error } else { error.because(last_lines(said)) }
 }
 
-/// What it means that a command on a host failed at `subject`: `said` is what it wrote; `message` serves where nothing better is known.
+/// Returns the error for a failed command. `said` is its output; `message` is used if the output is
+/// not known.
 pub fn there(subject: &str, message: &str, said: &str) -> Error {
     let trouble = TROUBLES.iter().find(|(words, ..)| said.contains(words));
     let error = match trouble {
@@ -108,7 +111,7 @@ pub fn there(subject: &str, message: &str, said: &str) -> Error {
     if said.trim().is_empty() { error } else { error.because(last_lines(said)) }
 }
 
-/// The end of what was said, without the frames that ssh draws.
+/// Returns the last lines of a message, without ssh's frames.
 fn last_lines(said: &str) -> String {
     let lines: Vec<_> =
         said.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("@@")).collect();

@@ -1,4 +1,4 @@
-//! A host: connected when it is first needed, once for all, and anew when the connection has died.
+//! A host with one shared connection, made on first use and again after it is lost.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -14,19 +14,22 @@ use crate::master;
 use crate::running::{Running, listen};
 use crate::settings::Reach;
 
-/// How many commands one connection carries at a time; sshd allows ten unless it is told otherwise, and takes a moment to count one out that
-/// has ended. Those that bodies pass through may take hours, so they leave room for the others.
+/// The maximum number of uploads and downloads on one connection at a time. sshd allows ten
+/// sessions by default, and takes a moment to count an ended session out. Transfers may take hours,
+/// so they leave room for other commands.
 pub const STREAMS: usize = 5;
 const ERRANDS: usize = 2;
 
-/// How many connections are tried for one command. Where a host allows but one command each, all who want one at a time come by theirs.
+/// The maximum number of attempts to start a command. If a host allows one command per connection,
+/// each concurrent command needs a connection of its own.
 const ATTEMPTS: usize = STREAMS + ERRANDS + REFUSALS;
-/// How many refusals of one more command a connection survives: the host may only have counted one in that has ended.
+/// The number of refused commands after which a connection is replaced. A refusal may be temporary,
+/// while the host still counts an ended command.
 const REFUSALS: usize = 3;
-/// How long to wait after one.
+/// The wait after a refused command.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// A host. All that is done there shares one connection.
+/// A host. All commands share one connection.
 #[derive(Debug)]
 pub struct Host {
     reach: Reach,
@@ -35,45 +38,46 @@ pub struct Host {
     errands: Arc<Semaphore>,
 }
 
-/// How long a command will take its place on the connection.
+/// The kind of a command, which decides its limit on concurrent commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// As long as a body takes.
+    /// A transfer of a body.
     Stream,
-    /// A moment.
+    /// A short command.
     Errand,
 }
 
 impl Host {
-    /// A host that nobody has talked to yet.
+    /// Returns a host without a connection.
     pub fn new(reach: Reach) -> Self {
         let [streams, errands] = [STREAMS, ERRANDS].map(|places| Arc::new(Semaphore::new(places)));
         Self { reach, connection: Arc::default(), streams, errands }
     }
 
-    /// The same host, whose connection ends when it is silent for `limit`.
+    /// Returns the same host with a connection that ends after `limit` without an answer.
     pub fn stalling_at_most(&self, limit: Duration) -> Self {
         Self::new(Reach { stall_timeout: limit, ..self.reach.clone() })
     }
 
-    /// Returns the time that it may be silent.
+    /// Returns the time without an answer after which the connection ends.
     pub fn stall_timeout(&self) -> Duration {
         self.reach.stall_timeout
     }
 
-    /// What errors call it.
+    /// Returns the host's name in errors.
     pub fn name(&self) -> &str {
         &self.reach.host
     }
 
-    /// The connection, made if there is none.
+    /// Returns the connection, and connects first if necessary.
     pub async fn session(&self) -> Result<Arc<Session>> {
         if let Ok(connection) = self.connection.try_lock()
             && let Some(session) = &*connection
         {
             return Ok(Arc::clone(session));
         }
-        // A task holds the lock, so that a caller that is not polled keeps no other waiting. It ends with its caller.
+        // A task holds the lock, because a caller that is not polled would block the others. The
+        // task is aborted when its caller is dropped.
         let (connection, reach) = (Arc::clone(&self.connection), self.reach.clone());
         let attempt = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut connection = connection.lock().await;
@@ -86,7 +90,8 @@ impl Host {
         attempt.await.unwrap_or_else(|error| Err(failure::lost(self.name()).because(error)))
     }
 
-    /// Forgets a connection that did not serve, unless another has taken its place. Whoever still uses it keeps it.
+    /// Drops a failed connection, unless it was replaced already. Other users of the connection
+    /// keep it.
     pub async fn forget(&self, session: &Arc<Session>) {
         let mut connection = self.connection.lock().await;
         if connection.as_ref().is_some_and(|known| Arc::ptr_eq(known, session)) {
@@ -94,7 +99,7 @@ impl Host {
         }
     }
 
-    /// Starts a command: a line for the account's shell.
+    /// Starts a command line in the account's shell.
     pub async fn start(&self, line: &str, place: Place) -> Result<Running> {
         self.run(|session| session.arc_raw_command(line), place).await
     }
@@ -104,7 +109,7 @@ impl Host {
         self.run(|session| Session::to_subsystem(session, name), Place::Stream).await
     }
 
-    /// Runs what `command` makes of a session. A connection that has died is made anew.
+    /// Starts a command built by `command`, and reconnects if the connection was lost.
     async fn run(
         &self,
         command: impl Fn(Arc<Session>) -> OwningCommand<Arc<Session>>,
@@ -132,7 +137,8 @@ impl Host {
                     if attempt < REFUSALS && matches!(error, openssh::Error::SshMux(_)) {
                         tokio::time::sleep(MOMENT).await;
                     } else {
-                        // It has died, or the host allows fewer commands at a time: another connection serves in both cases.
+                        // The connection is lost, or the host allows fewer commands per connection.
+                        // A new connection helps in both cases.
                         self.forget(&session).await;
                     }
                     failed = Some(error);
@@ -143,7 +149,8 @@ impl Host {
         Err(failed.map_or(lost.clone(), |error| lost.because(error)))
     }
 
-    /// The words with which another program runs `ssh` over this connection; should that have died, over one that is made as this one was.
+    /// Returns the command line with which another program runs `ssh` over this connection. If the
+    /// connection is lost, that `ssh` makes one with the same options.
     pub async fn rsh(&self) -> Result<Vec<OsString>> {
         let socket = self.session().await?.control_socket().to_owned();
         let mut words: Vec<OsString> = ["ssh", "-S"].map(OsString::from).into();

@@ -1,14 +1,15 @@
-//! Hosts that are reached over SSH, for the plugins that ship to them: OpenSSH's own `ssh` does the talking, so `~/.ssh/config`, agents,
-//! certificates and hardware keys work as they do by hand, and nobody is trusted whose host key is not known.
+//! Hosts reached over SSH, for the destination plugins. OpenSSH's `ssh` makes the connections, so
+//! `~/.ssh/config`, agents, certificates and hardware keys work as usual, and hosts with unknown
+//! keys are rejected.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`settings`](mod@settings) | how a host is reached: settings that all of these plugins have |
-//! | [`host`] | a host: connected when it is first needed, once for all, and anew when the connection has died |
-//! | `master` | the `ssh` that makes the connection |
-//! | [`running`] | a command that runs there: its streams, its last words, its end |
-//! | [`words`] | lines that a shell takes apart as they were meant |
-//! | [`failure`] | what `ssh` says, and what it means |
+//! | [`settings`](mod@settings) | the connection settings of these plugins |
+//! | [`host`] | a host with one shared connection, made on first use and again after it is lost |
+//! | `master` | the `ssh` process that makes the connection |
+//! | [`running`] | a running command: its streams, its errors, its exit status |
+//! | [`words`] | quoting for a shell |
+//! | [`failure`] | conversion of the messages of `ssh` |
 //! | [`directory`] | a directory on a host whose account has a POSIX shell |
 
 pub mod directory;

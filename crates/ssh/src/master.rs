@@ -1,4 +1,5 @@
-//! The `ssh` that makes a host's connection and holds it for all others. It ends with its caller, unless it has connected.
+//! The `ssh` process that makes a host's connection and shares it. It is killed if its caller is
+//! dropped before the connection is made.
 
 use std::ffi::OsString;
 use std::process::Stdio;
@@ -11,24 +12,24 @@ use tokio::process::Command;
 use crate::failure;
 use crate::settings::Reach;
 
-/// The longest interval between two requests for a sign of life.
+/// The longest interval between keepalive messages.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// The most signs of life that may fail to come before the connection ends.
+/// The maximum number of unanswered keepalive messages.
 const SIGNS: u64 = 3;
-/// How long an idle connection is kept should this process die without closing it.
+/// The time after which an idle connection ends if this process died without closing it.
 const IDLE: Duration = Duration::from_secs(30);
-/// How much longer than the connection itself proving who one is may take.
+/// The additional time for authentication.
 const PROOF: Duration = Duration::from_secs(60);
 
-/// Connects. Its socket is in a private folder: one that others share would be swept by whoever comes next.
+/// Connects. The socket is in a private folder: openssh deletes other sockets in a shared folder.
 ///
-/// ssh goes into the background once it is connected. Until then it is a child of ours, which is killed where the caller goes away:
-/// a host that is silent keeps nobody waiting.
+/// ssh runs in the background after it has connected. Until then it is a child process that is
+/// killed if the caller is dropped, so a silent host does not delay an interruption.
 pub(crate) async fn connect(reach: &Reach) -> Result<Session> {
     let sockets = tempfile::Builder::new().prefix("longshore-ssh-").tempdir();
     let sockets = sockets
-        .map_err(|error| Error::io(Stage::Ship, &reach.host, "cannot make a folder for the connection", error))?;
-    // These are the names that the crate knows them by.
+        .map_err(|error| Error::io(Stage::Ship, &reach.host, "cannot create a folder for the connection", error))?;
+    // The openssh crate expects these names.
     let log = sockets.path().join("log");
     let mut ssh = Command::new("ssh");
     ssh.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
@@ -45,7 +46,7 @@ pub(crate) async fn connect(reach: &Reach) -> Result<Session> {
     Err(failure::connecting(&reach.host, said.strip_prefix("ssh: ").unwrap_or(&said)))
 }
 
-/// The options with which ssh reaches the host.
+/// Returns the options with which ssh reaches the host.
 pub(crate) fn options(reach: &Reach) -> Vec<OsString> {
     let (seconds, signs) = signs_of_life(reach.stall_timeout);
     let connect_timeout = reach.connect_timeout.min(reach.stall_timeout).as_secs().max(1);
@@ -69,8 +70,8 @@ pub(crate) fn options(reach: &Reach) -> Vec<OsString> {
     words
 }
 
-/// How often a silent host is asked for a sign of life, in seconds, and how many may fail to come, so that its connection ends about when
-/// `limit` has passed, or before.
+/// Returns the interval of keepalive messages, in seconds, and the number that may stay unanswered,
+/// so that a silent connection ends about when `limit` has passed, or before.
 fn signs_of_life(limit: Duration) -> (u64, u64) {
     let seconds = (limit.as_secs() / (SIGNS + 1)).clamp(1, SIGN_OF_LIFE.as_secs());
     let signs = (limit.as_secs() / seconds).saturating_sub(1).clamp(1, SIGNS);
@@ -83,7 +84,7 @@ fn unstarted(reach: &Reach, error: std::io::Error) -> Error {
             .hint("install OpenSSH's client (Debian: openssh-client)")
             .because(error);
     }
-    Error::io(Stage::Ship, &reach.host, "cannot start ssh", error).hint("see whether ssh can be run on this host")
+    Error::io(Stage::Ship, &reach.host, "cannot start ssh", error).hint("check that ssh can run on this host")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A command that runs on a host: its streams, its last words, its end.
+//! A running command: its streams, its errors, its exit status.
 
 use std::sync::Arc;
 
@@ -10,34 +10,36 @@ use tokio::task::JoinHandle;
 
 use crate::failure;
 
-/// How many bytes of standard error are kept: its last ones.
+/// The number of bytes of standard error that are kept, from its end.
 const WORDS_BYTES: usize = 4096;
 
-/// A command that runs. Dropping it closes its streams, which ends what reads or writes them.
+/// A running command. Dropping it closes its streams, which ends a command that reads or writes
+/// them.
 #[derive(Debug)]
 pub struct Running {
     pub(crate) host: String,
     pub(crate) child: Child<Arc<Session>>,
     pub(crate) words: JoinHandle<String>,
-    /// Its place among those that one connection carries.
+    /// The permit that limits concurrent commands on one connection.
     pub(crate) _place: OwnedSemaphorePermit,
-    /// Its standard input, until it is closed.
+    /// The standard input, until it is closed.
     pub stdin: Option<ChildStdin>,
-    /// Its standard output, until it is taken.
+    /// The standard output, until it is taken.
     pub stdout: Option<ChildStdout>,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status.
+    /// The exit status.
     pub code: i32,
-    /// The last of what it wrote to standard error.
+    /// The end of the standard error output.
     pub said: String,
 }
 
 impl Running {
-    /// Closes its input and waits for its end. A connection that is lost is an error: whether the command was done, nobody knows then.
+    /// Closes the input and waits for the command's end. A lost connection is an error: the
+    /// command's outcome is then unknown.
     pub async fn wait(mut self) -> Result<Ended> {
         self.stdin = None;
         let status = self.child.wait().await;
@@ -47,7 +49,8 @@ impl Running {
                 Some(code) => Ok(Ended { code, said }),
                 None => Err(failure::lost(&self.host)),
             },
-            // That is how a shell says that there is no such program, and what the crate makes of it.
+            // A shell reports a missing program with status 127, which openssh converts to this
+            // error.
             Err(openssh::Error::Remote(error)) if error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Ended { code: 127, said })
             }
@@ -55,7 +58,7 @@ impl Running {
         }
     }
 
-    /// Reads all of its output, at most `limit` bytes, then waits for its end.
+    /// Reads all output, at most `limit` bytes, then waits for the command's end.
     pub async fn output(mut self, limit: u64) -> Result<(Vec<u8>, Ended)> {
         let mut output = Vec::new();
         if let Some(stdout) = self.stdout.take() {
@@ -63,14 +66,14 @@ impl Running {
             read.map_err(|error| failure::lost(&self.host).because(error))?;
         }
         if output.len() as u64 > limit {
-            let message = format!("the host answers with more than {limit} bytes");
+            let message = format!("the host's output exceeds {limit} bytes");
             return Err(Error::new(Stage::Ship, Kind::Failed, self.host, message));
         }
         Ok((output, self.wait().await?))
     }
 }
 
-/// Listens to standard error until it is closed. However much is said, little is kept.
+/// Reads standard error until it is closed, and keeps its end.
 pub(crate) async fn listen(mut stderr: impl AsyncRead + Unpin) -> String {
     let mut kept = Vec::new();
     let mut buffer = [0; 4096];

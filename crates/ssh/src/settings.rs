@@ -1,11 +1,12 @@
-//! How a host is reached: settings that all plugins of this kind have.
+//! The connection settings of all plugins that use SSH.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// Makes a plugin's settings: its own, and those that say how the host is reached, which [`reach`](Reach) brings together.
+/// Defines a plugin's settings: its own, and the connection settings, which become a
+/// [`Reach`](Reach).
 #[macro_export]
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
@@ -13,26 +14,27 @@ macro_rules! settings {
         #[derive(Debug, Clone, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// The host: a name of `~/.ssh/config`, or `user@host`.
+            /// The host: a name from `~/.ssh/config`, or `user@host`.
             pub host: String,
-            /// Its port; without it ssh decides.
+            /// The port. By default ssh decides.
             pub port: Option<u16>,
-            /// The private key, and no other; without it ssh's usual ones, agents included.
+            /// The only private key to use. By default ssh uses its usual keys, including agents.
             pub identity_file: Option<std::path::PathBuf>,
-            /// The host keys that are trusted; without it those that ssh trusts. Unknown ones never are.
+            /// The file of trusted host keys. By default ssh's own. Unknown host keys are always
+            /// rejected.
             pub known_hosts_file: Option<std::path::PathBuf>,
-            /// ssh's configuration; without it the user's and the system's.
+            /// The configuration file of ssh. By default the user's and the system's.
             pub config_file: Option<std::path::PathBuf>,
-            /// Hosts on the way, as ssh's ProxyJump takes them.
+            /// The jump hosts, in the syntax of ssh's ProxyJump.
             #[serde(default)]
             pub jump: Vec<String>,
-            /// How long connecting may take, such as `"10s"`, which it is by default.
+            /// The time limit for connecting, by default `"10s"`.
             pub connect_timeout: Option<longshore_core::quantity::Span>,
             $($own)*
         }
 
         impl $name {
-            /// How the host is reached, if that can work.
+            /// Returns the connection settings. Fails if they are invalid.
             pub(crate) fn reach(&self) -> longshore_core::Result<$crate::settings::Reach> {
                 let reach = $crate::settings::Reach {
                     host: self.host.clone(),
@@ -50,32 +52,32 @@ macro_rules! settings {
     };
 }
 
-/// How long connecting may take where nothing is said.
+/// The default time limit for connecting.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How a host is reached.
+/// The connection settings of a host.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// A name of `~/.ssh/config`, or `user@host`.
+    /// A name from `~/.ssh/config`, or `user@host`.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: Option<u16>,
-    /// The private key, and no other.
+    /// The only private key to use.
     pub identity_file: Option<PathBuf>,
-    /// The host keys that are trusted.
+    /// The file of trusted host keys.
     pub known_hosts_file: Option<PathBuf>,
-    /// ssh's configuration.
+    /// The configuration file of ssh.
     pub config_file: Option<PathBuf>,
-    /// Hosts on the way.
+    /// The jump hosts.
     pub jump: Vec<String>,
-    /// How long connecting may take.
+    /// The time limit for connecting.
     pub connect_timeout: Duration,
-    /// The time that the host may be silent where an answer is due. The connection ends then, and all that waits for it.
+    /// The time without an answer after which the connection ends.
     pub stall_timeout: Duration,
 }
 
 impl Reach {
-    /// Says what cannot work. A host that began with a dash would be an option of ssh.
+    /// Validates the settings. A host that begins with a dash would be an option of ssh.
     #[doc(hidden)]
     pub fn sound(self) -> Result<Self> {
         let name = |text: &str| {
@@ -84,35 +86,31 @@ impl Reach {
         };
         for (setting, host) in [("host", &self.host)].into_iter().chain(self.jump.iter().map(|host| ("jump", host))) {
             if !name(host) || host.contains("://") {
-                let message = format!("\"{host}\" is not a host");
+                let message = format!("invalid host \"{host}\"");
                 return Err(usage(
                     setting,
                     message,
-                    "write a name of ~/.ssh/config, or user@host; the port is a setting of its own",
+                    "use a name from ~/.ssh/config, or user@host; set the port with port",
                 ));
             }
         }
         if self.connect_timeout.is_zero() {
-            return Err(usage(
-                "connect_timeout",
-                "no connection is made in no time",
-                "write how long it may take, such as \"10s\"",
-            ));
+            return Err(usage("connect_timeout", "must be more than zero", "use a duration such as \"10s\""));
         }
         if self.known_hosts_file.as_ref().is_some_and(|file| file.to_string_lossy().contains(char::is_whitespace)) {
-            let message = "ssh takes a blank in it for the end of the name";
-            return Err(usage("known_hosts_file", message, "give the file a name without blanks"));
+            let message = "ssh does not accept blanks in the path";
+            return Err(usage("known_hosts_file", message, "use a path without blanks"));
         }
         Ok(self)
     }
 }
 
-/// A directory on a host, written from its root, without anything that could lead elsewhere.
+/// Validates the path of a directory on a host: absolute and without `..`.
 pub fn root(path: &str) -> Result<String> {
     let odd = |part: &str| part == ".." || part.contains(char::is_control);
     if !path.starts_with('/') || path.split('/').any(odd) {
         let message = format!("\"{path}\" is not an absolute path without \"..\"");
-        return Err(usage("path", message, "write it from the root of that host, such as \"/srv/backups\""));
+        return Err(usage("path", message, "use an absolute path on that host, such as \"/srv/backups\""));
     }
     let path = path.trim_end_matches('/');
     Ok(if path.is_empty() { "/".to_owned() } else { path.to_owned() })
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
 
     settings! {
-        /// Settings of nobody.
+        /// The settings of a test.
         #[allow(unreachable_pub)] // as a plugin has them
         pub struct Nobody {
             /// Its own.

@@ -1,6 +1,6 @@
-//! Lines that a shell takes apart as they were meant.
+//! Quoting for a shell.
 
-/// One word of a shell's line, whatever is in it.
+/// Quotes a word for a shell's command line.
 pub fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -9,7 +9,7 @@ pub fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A line that runs a POSIX shell's script with arguments, whatever shell the account has.
+/// Returns a command line that runs a POSIX shell script with arguments, in any account's shell.
 pub fn script(script: &str, arguments: &[&str]) -> String {
     let words = [script, "longshore"].into_iter().chain(arguments.iter().copied());
     let words: Vec<_> = words.map(quote).collect();

@@ -1,5 +1,5 @@
-//! Starts a cluster, says where its data is, and waits: what a test that is killed looks like from outside.
-#![allow(clippy::print_stdout, reason = "it is how the other process learns of it")]
+//! Starts a cluster, prints its data directory, and waits until it is killed, like a test.
+#![allow(clippy::print_stdout, reason = "the test reads the output")]
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! A throwaway store of Azure's language: Azurite, Microsoft's own emulator.
+//! A temporary store with Azure's protocol: Azurite, Microsoft's emulator.
 //!
-//! It checks keys, knows create-only requests, and has one account, whose key everybody knows.
+//! Azurite checks keys, supports create-only requests, and has one account with a public key.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,31 +14,31 @@ use crate::server;
 /// The npm package.
 pub const PACKAGE: &str = "azurite@3.37.0";
 
-/// The account that it has.
+/// The name of the account.
 pub const ACCOUNT: &str = "devstoreaccount1";
 
-/// The account's key, as Microsoft publishes it.
+/// The account's key, as published by Microsoft.
 pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// Where the set-up puts it, in the cache.
+/// Returns the path in the cache where the setup installs Azurite.
 pub fn installation() -> PathBuf {
     cache::folder().join("azurite-3.37.0")
 }
 
-/// A running store. Dropping it stops it.
+/// A running store. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Azurite {
     server: Child,
     address: SocketAddr,
-    // What a test of a process that never drops it leaves is swept by the next.
+    // If a test process dies without dropping the folder, a later test sweeps it.
     _folder: Folder,
 }
 
 impl Azurite {
-    /// Starts it, empty.
+    /// Starts an empty store.
     ///
     /// # Panics
-    /// If it is not there, or does not answer.
+    /// If Azurite is not installed or does not answer.
     pub fn start() -> Self {
         let (folder, address) = (Folder::new(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let program = installation().join("node_modules/azurite/dist/src/blob/main.js");
@@ -52,7 +52,7 @@ impl Azurite {
         Self { server, address, _folder: folder }
     }
 
-    /// The address of its account.
+    /// Returns the URL of the account.
     pub fn endpoint(&self) -> String {
         format!("http://{}/{ACCOUNT}", self.address)
     }

@@ -1,8 +1,10 @@
-//! What a destination behind an SSH server must prove beyond what every destination does: one function per behaviour.
+//! The requirements of destinations behind an SSH server beyond those of all destinations, with one
+//! function per behaviour.
 //!
-//! A plugin's test file says `longshore_testkit::behind_ssh!(REACH);`, which gives one test per behaviour on servers that are started for it.
+//! A plugin's test file contains `longshore_testkit::behind_ssh!(REACH);`, which defines one test
+//! per behaviour. Each test starts its own servers.
 
-// Their names are sentences.
+// The function names are sentences.
 #![allow(missing_docs)]
 
 mod cut;
@@ -32,16 +34,16 @@ pub use refused::*;
 pub use setting::*;
 pub use stall::*;
 
-/// How a plugin gets to a server.
+/// The way in which a plugin reaches a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Reach {
     /// Builds the destination from its settings: [`built`] of the plugin.
     pub build: fn(Value) -> Built,
-    /// The account that it is made for.
+    /// The account for which the plugin is made.
     pub account: Account,
 }
 
-/// What becomes of settings: they cannot be read, or cannot work, or are a destination's.
+/// The result of building a destination: a parse error, a validation error, or the destination.
 pub type Built = Result<longshore_core::Result<Box<dyn Store>>, String>;
 
 /// Builds a destination from its settings.
@@ -51,12 +53,12 @@ pub fn built<P: Plugin<dyn Store>>(settings: Value) -> Built {
 }
 
 impl Reach {
-    /// A destination on a server, with more settings, or other ones.
+    /// Returns a destination on a server, with additional or changed settings.
     pub fn store(&self, sshd: &Sshd, more: Value) -> Box<dyn Store> {
         self.store_as(sshd, self.account, more)
     }
 
-    /// The same, with another account.
+    /// Returns a destination on a server, for another account.
     pub fn store_as(&self, sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
         if account == Account::BusyBox {
             sshd.give_busybox();
@@ -69,7 +71,7 @@ impl Reach {
         (self.build)(settings).unwrap().unwrap()
     }
 
-    /// A destination on a server that is gone after the test.
+    /// Returns a destination on a temporary server.
     pub fn temporary(&self) -> (Sshd, Box<dyn Store>) {
         let sshd = Sshd::start();
         let store = self.store(&sshd, json!({}));
@@ -77,12 +79,12 @@ impl Reach {
     }
 }
 
-/// A key that the test knows to be one.
+/// Parses a key that is known to be valid.
 pub fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
 
-/// Every file below `folder`, hidden ones too.
+/// Lists every file below `folder`, including hidden files.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -96,16 +98,16 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Waits for what should come soon.
+/// Waits until a condition holds, at most 30 seconds.
 pub async fn soon(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
-        assert!(Instant::now() < deadline, "still not so");
+        assert!(Instant::now() < deadline, "the condition did not become true");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// A test for each behaviour.
+/// Defines a test for each behaviour.
 #[macro_export]
 macro_rules! behind_ssh {
     ($reach:expr) => {

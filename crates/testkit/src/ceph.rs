@@ -1,7 +1,8 @@
-//! A throwaway Ceph with its gateway, a real S3 store that has versions and Object Lock: one of each daemon, in memory, up in about a second.
+//! A temporary Ceph with its gateway: a real S3 store with versioning and Object Lock. It runs one
+//! daemon of each kind in memory and starts in about a second.
 //!
-//! It checks signatures, lists uploads under way, and enforces locks. It honours `If-None-Match` on bodies of one request, but not where a
-//! bucket keeps versions, and never on uploads in parts.
+//! It checks signatures, lists unfinished uploads, and enforces locks. It honours `If-None-Match`
+//! for simple uploads, except in buckets with versioning, and ignores it for multipart uploads.
 
 mod config;
 mod request;
@@ -18,16 +19,16 @@ use crate::cluster::process;
 use crate::port::free_port;
 use crate::server;
 
-/// The name of the key that may do everything.
+/// The id of the key with all permissions.
 pub const KEY: &str = "LONGSHORETESTKEY";
-/// Its secret.
+/// The secret of the key.
 pub const SECRET: &str = "longshore-test-secret";
-/// The region that signatures name.
+/// The region in signatures.
 pub const REGION: &str = "us-east-1";
 
-/// How long a daemon may take to answer: much longer than it does, on a machine that does much else.
+/// The time limit for a daemon to answer: much longer than necessary, for busy machines.
 const START: Duration = Duration::from_secs(60);
-/// How often it is begun with other ports.
+/// The number of attempts to start, with other ports each time.
 const STARTS: usize = 5;
 
 /// A running store. Dropping it stops its daemons and removes their data.
@@ -38,52 +39,53 @@ pub struct Ceph {
     folder: Folder,
 }
 
-/// What a bucket keeps of an object that is written over or removed.
+/// The protection of overwritten and deleted objects in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeps {
-    /// Nothing.
+    /// No versions are kept.
     Nothing,
-    /// Its versions.
+    /// Versions are kept.
     Versions,
-    /// Its versions, and those under a lock from everybody. Its owner may lift locks of mode governance.
+    /// Versions are kept, and locks are enforced. The bucket's owner may lift locks in governance
+    /// mode.
     Locks,
 }
 
-/// What the store answered.
+/// The store's answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub status: u16,
     /// The body.
     pub text: String,
 }
 
 impl Ceph {
-    /// Starts it, empty.
+    /// Starts an empty store.
     ///
     /// # Panics
-    /// If its programs are not there, or with the log of the one that does not answer.
+    /// If a program is not installed, or with the log of a daemon that does not answer.
     pub fn start() -> Self {
         for program in ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool"] {
             server::expect(&program_path(program));
         }
-        let mut told = String::new();
+        let mut last_log = String::new();
         for _ in 0..STARTS {
             match Self::try_start() {
                 Ok(ceph) => return ceph,
-                // Somebody else may have taken the port meanwhile.
-                Err(log) => told = log,
+                // Another process may have taken the port.
+                Err(log) => last_log = log,
             }
         }
-        panic!("ceph did not start, {STARTS} times: {told}");
+        panic!("ceph did not start in {STARTS} attempts: {last_log}");
     }
 
-    /// Where its gateway answers.
+    /// Returns the address of the gateway.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub fn bucket(&self, name: &str, keeps: Keeps) {
         let locks: &[_] = &[("x-amz-bucket-object-lock-enabled", "true")];
         let made = self.ask("PUT", name, "", "", if keeps == Keeps::Locks { locks } else { &[] });
@@ -95,12 +97,13 @@ impl Ceph {
         }
     }
 
-    /// Asks something of it that no destination does. The query is sorted, and each of its names has a `=`.
+    /// Sends a request that destinations do not send. The query must be sorted, and each name in it
+    /// needs a `=`.
     pub fn ask(&self, method: &str, path: &str, query: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
         request::send(self.address, method, path, query, body, headers)
     }
 
-    /// How many versions and how many marks of removal a bucket holds.
+    /// Returns the number of versions and of delete markers in a bucket.
     pub fn versions(&self, bucket: &str) -> (usize, usize) {
         let listed = self.ask("GET", bucket, "versions=", "", &[]);
         assert_eq!(listed.status, 200, "{listed:?}");
@@ -131,7 +134,7 @@ impl Ceph {
         Ok(ceph)
     }
 
-    /// Waits until the gateway answers, or one of them all ends.
+    /// Waits until the gateway answers. Fails if a daemon ends.
     fn wait(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         while TcpStream::connect(self.address).is_err() {
@@ -145,15 +148,15 @@ impl Ceph {
         Ok(())
     }
 
-    /// Runs one of its programs to its end.
+    /// Runs a program to its end.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<(), String> {
         let output = self.command(process::clean(&program_path(program)), program, arguments).output();
         let output = output.map_err(|error| format!("{program}: {error}"))?;
-        let told = String::from_utf8_lossy(&output.stderr);
-        output.status.success().then_some(()).ok_or_else(|| format!("{program} {arguments:?}: {told}"))
+        let messages = String::from_utf8_lossy(&output.stderr);
+        output.status.success().then_some(()).ok_or_else(|| format!("{program} {arguments:?}: {messages}"))
     }
 
-    /// Starts a daemon that is killed when this process ends, in whatever way: there is nothing that it should save.
+    /// Starts a daemon that is killed when this process ends: it has no data to save.
     fn daemon(&mut self, program: &str, arguments: &[&str]) {
         let log = File::create(self.folder.path().join(format!("{program}.log"))).unwrap();
         let mut setpriv = process::clean(Path::new("setpriv"));
@@ -163,7 +166,7 @@ impl Ceph {
         self.daemons.push(process::spawn(command).unwrap());
     }
 
-    /// The same command with its configuration, where it has one.
+    /// Adds the configuration to a command, if the program has one.
     fn command(&self, mut command: Command, program: &str, arguments: &[&str]) -> Command {
         if program != "monmaptool" {
             command.arg("-c").arg(self.folder.path().join("ceph.conf"));

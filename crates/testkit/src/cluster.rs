@@ -1,12 +1,13 @@
-//! Throwaway PostgreSQL clusters: a real server per test, started in a fraction of a second and gone with the test.
+//! Temporary PostgreSQL clusters: each test has a real server, which starts in a fraction of a
+//! second and is removed after the test.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`cache`] | where things lie that are made once and used again |
-//! | `installation` | the PostgreSQL releases that a machine has |
-//! | `template`, `system_identifier` | initdb once, copies with identities of their own |
-//! | `folder`, `process` | what must not be left behind: files, processes |
-//! | `fingerprint` | what tests compare between a database and its restored copy |
+//! | [`cache`] | the folder for files that are made once and reused |
+//! | `installation` | the PostgreSQL releases on a machine |
+//! | `template`, `system_identifier` | one initdb, and copies with their own system identifiers |
+//! | `folder`, `process` | the files and processes that tests must not leave behind |
+//! | `fingerprint` | the comparison of a database and its restored copy |
 
 pub mod cache;
 mod fingerprint;
@@ -30,12 +31,14 @@ use folder::Folder;
 
 use crate::port::free_port;
 
-/// How long a server may take to answer: much longer than it does, on a machine that does much else.
+/// The time limit for a server to answer: much longer than necessary, for busy machines.
 const START: Duration = Duration::from_secs(60);
 
-/// A running server with a data directory of its own. Dropping it stops the server and removes the directory.
+/// A running server with its own data directory. Dropping it stops the server and removes the
+/// directory.
 ///
-/// Everybody who can reach it may do everything (`trust`), and nothing of it survives a power cut (`fsync = off`).
+/// Any client that can reach it is a superuser (`trust`), and its data does not survive a power cut
+/// (`fsync = off`).
 #[derive(Debug)]
 pub struct Cluster {
     installation: Installation,
@@ -45,20 +48,21 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a server with settings such as `wal_level=logical`, each as `postgres -c` takes it.
+    /// Starts a server with settings such as `wal_level=logical`, in the form of `postgres -c`.
     ///
     /// # Panics
-    /// With the server's log, if it does not start.
+    /// With the server's log, if the server does not start.
     pub fn start(installation: &Installation, settings: &[&str]) -> Self {
         let folder = Folder::new();
         template::copy(installation, &folder.data());
         Self::start_in(installation, folder, settings)
     }
 
-    /// Starts a standby of this cluster: a copy that replays its WAL, with settings of its own.
+    /// Starts a standby of this cluster: a copy that replays its WAL, with its own settings.
     ///
     /// # Panics
-    /// With the program's messages, if there is no copy to be had, or with the server's log, if that does not start.
+    /// With the messages of pg_basebackup, if the copy fails, or with the server's log, if the
+    /// server does not start.
     pub fn start_standby(&self, settings: &[&str]) -> Self {
         let folder = Folder::new();
         let mut copy = process::as_server_user(&self.installation.program("pg_basebackup"));
@@ -75,62 +79,62 @@ impl Cluster {
                 return Self { installation: installation.clone(), port, server, folder };
             }
         }
-        panic!("ten ports were taken before the server could have them");
+        panic!("ten ports in a row were taken by other processes");
     }
 
-    /// How to reach it through its Unix socket, in libpq's keywords.
+    /// Returns the connection string for the Unix socket, in libpq's keyword format.
     pub fn connection(&self) -> String {
         format!("host={} port={} user=postgres", self.folder.socket().display(), self.port)
     }
 
-    /// How to reach it through TCP, in libpq's keywords.
+    /// Returns the connection string for TCP, in libpq's keyword format.
     pub fn tcp_connection(&self) -> String {
         format!("host=127.0.0.1 port={} user=postgres", self.port)
     }
 
-    /// The port, which also names the Unix socket.
+    /// Returns the port, which also names the Unix socket.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The data directory.
+    /// Returns the data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.data()
     }
 
-    /// Where the programs of its version are.
+    /// Returns the folder of the programs of this version.
     pub fn bin_dir(&self) -> &Path {
         &self.installation.bin_dir
     }
 
-    /// What the server has logged so far.
+    /// Returns the server's log so far.
     pub fn log(&self) -> String {
         let log = fs::read(self.folder.log()).expect("the server's log can be read");
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Runs a psql script; returns its rows, a line each with columns between `|`.
+    /// Runs a psql script and returns its rows, one per line with columns separated by `|`.
     ///
     /// # Panics
     /// With psql's messages, at the first statement that fails.
     #[track_caller]
     pub fn psql(&self, database: &str, script: &str) -> String {
         let output = self.run_psql(database, script);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "psql on {database:?}: {told}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "psql on {database:?}: {messages}");
         let rows = String::from_utf8(output.stdout).expect("psql writes UTF-8");
         rows.trim_end_matches('\n').to_owned()
     }
 
-    /// Returns whether the server answers.
+    /// Returns true if the server answers.
     pub fn answers(&self) -> bool {
         self.run_psql("postgres", "select 1").status.success()
     }
 
-    /// Runs a psql script that must fail; returns psql's messages.
+    /// Runs a psql script that must fail, and returns psql's messages.
     ///
     /// # Panics
-    /// If it does not fail.
+    /// If the script does not fail.
     #[track_caller]
     pub fn psql_fails(&self, database: &str, script: &str) -> String {
         let output = self.run_psql(database, script);
@@ -138,12 +142,12 @@ impl Cluster {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// Makes a database, whose name may be anything.
+    /// Creates a database with any name.
     pub fn create_database(&self, name: &str) {
         self.psql("postgres", &format!("CREATE DATABASE \"{}\";", name.replace('"', "\"\"")));
     }
 
-    /// One of the client programs of its version, ready to take arguments, and connected to a database.
+    /// Returns a command for a client program of this version, connected to a database.
     fn client(&self, program: &str, database: &str) -> std::process::Command {
         let mut client = process::clean(&self.installation.program(program));
         client.arg("-d").arg(format!("{} dbname={}", self.connection(), quoted(database)));
@@ -157,7 +161,7 @@ impl Cluster {
         let mut psql = psql.spawn().expect("psql can be started");
         let mut stdin = psql.stdin.take().expect("its input is a pipe");
         thread::scope(|scope| {
-            // A script that stops at an error is not read to its end, so this may fail with a broken pipe.
+            // psql does not read a script past an error, so this write may fail with a broken pipe.
             scope.spawn(move || stdin.write_all(script.as_bytes()).ok());
             psql.wait_with_output().expect("psql can be waited for")
         })
@@ -170,12 +174,13 @@ impl Drop for Cluster {
     }
 }
 
-/// A value as libpq's keywords take it.
+/// Quotes a value for libpq's keyword format.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-/// Starts a server and waits until it answers; nothing if somebody else has taken the port meanwhile.
+/// Starts a server and waits until it answers. Returns `None` if another process has taken the
+/// port.
 fn start_server(installation: &Installation, folder: &Folder, port: u16, settings: &[&str]) -> Option<Child> {
     let log = File::create(folder.log()).expect("a log file can be made");
     let mut postgres = process::as_server_user(&installation.program("postgres"));
@@ -190,7 +195,7 @@ fn start_server(installation: &Installation, folder: &Folder, port: u16, setting
 
     let deadline = Instant::now() + START;
     loop {
-        let ended = server.try_wait().expect("a child can be asked after");
+        let ended = server.try_wait().expect("the status of a child can be read");
         let log = || fs::read_to_string(folder.log()).unwrap_or_default();
         if let Some(status) = ended {
             assert!(log().contains("Address already in use"), "the server ended, {status}: {}", log());
@@ -207,7 +212,8 @@ fn start_server(installation: &Installation, folder: &Folder, port: u16, setting
     }
 }
 
-/// Whether the server says that it accepts connections, in the place where pg_ctl looks for it.
+/// Returns true if the server has reported that it accepts connections, in the file that pg_ctl
+/// reads.
 fn is_ready(data: &Path) -> bool {
     let status = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready")

@@ -1,8 +1,9 @@
-//! What every destination must prove, whatever it is made of: one function per behaviour, each with a sentence for a name.
+//! The requirements of all destinations, with one function per behaviour.
 //!
-//! A plugin's test file says `longshore_testkit::store_conformance!(fixture);`, with an `async fn fixture() -> Fixture` that makes a
-//! destination for one test; that gives one test per behaviour. `huge_conformance!(fixture)` gives the one that takes minutes
-//! (in the second tier), with a quick one that stands for it. Where a destination cannot be had, `fixture` fails saying so.
+//! A plugin's test file contains `longshore_testkit::store_conformance!(fixture);` and an `async fn
+//! fixture() -> Fixture` that creates a destination for one test; the macro defines one test per
+//! behaviour. `huge_conformance!(fixture)` defines a test that takes minutes (in the second tier)
+//! and a quick substitute. If a destination is not available, `fixture` fails and reports it.
 
 mod claim;
 mod huge;
@@ -28,43 +29,43 @@ pub use ship::*;
 pub use store::*;
 pub use suite::{ship, store};
 
-/// A destination under test. Each behaviour works in a folder of its own, so one fixture may serve several.
+/// A destination under test. Each behaviour uses its own folder, so several can share a fixture.
 pub struct Fixture {
-    /// What may write: the destination with the least that a backup host holds.
+    /// The destination with the permissions of a backup host, which may only write.
     pub ship: Arc<dyn Ship>,
-    /// What may read, list and remove; the same destination.
+    /// The same destination with permission to read, list and delete.
     pub store: Arc<dyn Store>,
-    /// How hard to try.
+    /// The sizes of the tests.
     pub scale: Scale,
-    /// Who wins a race.
+    /// The result of a race.
     pub race: Race,
-    /// For how long a list may still name what was removed.
+    /// The time during which a listing may still contain deleted keys.
     pub forgets: Duration,
-    /// The folder that its keys are files in, where that can be written to without it.
+    /// The folder that contains the keys as files, if tests can write to it directly.
     folder: Option<PathBuf>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
-/// How hard to try.
+/// The sizes of the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
     /// The size of a large body, in bytes.
     pub large_bytes: u64,
     /// The size of a huge body, in bytes.
     pub huge_bytes: u64,
-    /// How many keys are many.
+    /// The number of keys in a long listing.
     pub many_keys: usize,
-    /// How long any one behaviour may take.
+    /// The time limit for each behaviour.
     pub patience: Duration,
 }
 
-/// Who wins where several write one name in the same moment.
+/// The result of several writers that write one key at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Race {
-    /// Exactly one, and the others are told.
+    /// Exactly one writer succeeds, and the others fail.
     One,
-    /// The latest, and it is told: all that can be had of a store that cannot create without overwriting. One that came before it may
-    /// have been told the same.
+    /// The last writer wins and succeeds: the best result in a store without create-only requests.
+    /// Earlier writers may succeed as well.
     Latest,
 }
 
@@ -75,7 +76,8 @@ impl Default for Scale {
 }
 
 impl Fixture {
-    /// A destination, and what must live as long as it: a folder, a server.
+    /// Returns a fixture for a destination. `keep` is dropped with the fixture: a folder or a
+    /// server.
     pub fn new(store: impl Into<Arc<dyn Store>>, keep: impl Any + Send + Sync) -> Self {
         let store = store.into();
         Self {
@@ -89,44 +91,45 @@ impl Fixture {
         }
     }
 
-    /// The same destination, written to with other credentials than it is read with.
+    /// Sets the destination for writing, with other credentials than for reading.
     #[must_use]
     pub fn written_by(self, ship: impl Into<Arc<dyn Ship>>) -> Self {
         Self { ship: ship.into(), ..self }
     }
 
-    /// The same destination, tried harder or less hard.
+    /// Sets the sizes of the tests.
     #[must_use]
     pub fn scaled(self, scale: Scale) -> Self {
         Self { scale, ..self }
     }
 
-    /// The same destination, where a race ends otherwise.
+    /// Sets the result of a race.
     #[must_use]
     pub fn racing(self, race: Race) -> Self {
         Self { race, ..self }
     }
 
-    /// The same destination, whose lists may name what was removed for so long.
+    /// Sets the time during which listings may still contain deleted keys.
     #[must_use]
     pub fn forgetting_within(self, forgets: Duration) -> Self {
         Self { forgets, ..self }
     }
 
-    /// The same destination, whose keys are files in a folder: of many, most are put there rather than shipped.
+    /// Sets the folder that contains the keys as files. Tests of long listings create most keys
+    /// there instead of uploading them.
     #[must_use]
     pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()), ..self }
     }
 
-    /// Puts a file of one byte under a key, as if it had been shipped.
+    /// Creates a file of one byte for a key, as if it had been uploaded.
     fn put(&self, folder: &Path, key: &str) {
         let path = folder.join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "x").unwrap();
     }
 
-    /// The keys, with sizes, that are listed in a folder, in the order of the list.
+    /// Lists the keys in a folder with their sizes, in the order of the listing.
     async fn listed(&self, folder: &str) -> Vec<(String, u64)> {
         let folder = format!("{folder}/");
         let entries = self.store.list().await.unwrap();
@@ -138,7 +141,8 @@ impl Fixture {
             .unwrap()
     }
 
-    /// What is listed in a folder once no more than so many are, or once the destination has had its time to forget the others.
+    /// Lists a folder until it contains at most `count` keys, or until the time for deleted keys
+    /// has passed.
     async fn left(&self, folder: &str, count: usize) -> Vec<(String, u64)> {
         let end = Instant::now() + self.forgets;
         loop {
@@ -150,20 +154,20 @@ impl Fixture {
         }
     }
 
-    /// The digest of what is under a key.
+    /// Returns the digest of the content of a key.
     async fn fetched(&self, key: &Key) -> Result<Digest> {
         crate::stream::digest(self.store.fetch(key, None).await?).await
     }
 
-    /// That nothing is to be seen of a key, nor of anything else in its folder.
+    /// Verifies that neither the key nor anything else in its folder is visible.
     async fn assert_nothing(&self, key: &Key) {
-        assert_eq!(self.left(key.folder(), 0).await, [], "listed after {key} was not shipped");
+        assert_eq!(self.left(key.folder(), 0).await, [], "listed after the upload of {key} failed");
         let error = self.fetched(key).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
     }
 }
 
-/// A key that the suite knows to be one.
+/// Parses a key that is known to be valid.
 fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }

@@ -1,6 +1,7 @@
-//! What every destination that is a folder of files must prove, wherever the folder is: it lists and reads its own files, and no other's.
+//! The requirements of destinations that are a folder of files, local or remote: a destination
+//! lists and reads its own files only.
 
-// Their names are sentences.
+// The function names are sentences.
 #![allow(missing_docs)]
 
 use std::ffi::OsStr;
@@ -64,7 +65,7 @@ pub async fn links_are_not_followed_neither_in_a_list_nor_by_their_name(folder: 
     let error = store.ship(&key("main/folder/y.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.remedy().is_some());
-    assert!(!elsewhere.path().join("y.dump").exists(), "shipped through a link");
+    assert!(!elsewhere.path().join("y.dump").exists(), "uploaded through a link");
     let error = store.ship(&key("main/dangling.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::AlreadyExists);
 }

@@ -1,7 +1,8 @@
-//! A throwaway Garage, a real S3 store: three nodes that keep three copies, or one alone, up in seconds and gone with the test's process.
+//! A temporary Garage, a real S3 store: three nodes that keep three copies, or one node. It starts
+//! in seconds and ends with the test process.
 //!
-//! It checks signatures and checksums and lists uploads under way. It ignores `If-None-Match` and Object Lock's headers, and a list
-//! may for a moment name what was removed.
+//! It checks signatures and checksums and lists unfinished uploads. It ignores `If-None-Match` and
+//! the headers of Object Lock, and a listing may contain a deleted key for a moment.
 
 use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, RandomState};
@@ -18,16 +19,16 @@ use crate::cluster::{cache, process};
 use crate::port::free_port;
 use crate::server;
 
-/// The version that the set-up installs.
+/// The version that the setup installs.
 pub const VERSION: &str = "2.5.0";
 
-/// The region that it says it is.
+/// The region of the store.
 pub const REGION: &str = "garage";
 
-/// How long a node may take to answer.
+/// The time limit for a node to answer.
 const START: Duration = Duration::from_secs(60);
 
-/// Where the set-up installs the program, in the cache.
+/// Returns the path in the cache where the setup installs the program.
 pub fn installation() -> PathBuf {
     cache::folder().join(format!("garage-{VERSION}"))
 }
@@ -46,37 +47,38 @@ struct Node {
     config: PathBuf,
 }
 
-/// Somebody who may use a bucket.
+/// A key with permissions for a bucket.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The name of the key.
+    /// The id of the key.
     pub id: String,
-    /// Its secret.
+    /// The secret of the key.
     pub secret: String,
 }
 
-/// What a key may do with a bucket.
+/// The permissions of a key for a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// Everything.
+    /// All permissions.
     Everything,
-    /// Write and remove; neither read nor list.
+    /// Permission to write and delete, but not to read or list.
     Write,
 }
 
 impl Garage {
-    /// Starts three nodes and makes them one cluster, which keeps three copies.
+    /// Starts three nodes as one cluster, which keeps three copies.
     ///
     /// # Panics
-    /// If the program is not there, or with a node's log if that does not answer.
+    /// If the program is not installed, or with the log of a node that does not answer.
     pub fn start() -> Self {
         Self::of(3)
     }
 
-    /// Starts one node, which keeps one copy: where time is measured, three would take it from each other.
+    /// Starts one node, which keeps one copy: for measurements of time, which three nodes would
+    /// disturb.
     ///
     /// # Panics
-    /// As [`Garage::start`].
+    /// Like [`Garage::start`].
     pub fn alone() -> Self {
         Self::of(1)
     }
@@ -99,18 +101,18 @@ impl Garage {
         garage
     }
 
-    /// Where one of its nodes, counted from 0, answers.
+    /// Returns the address of a node, counted from 0.
     pub fn address(&self, node: usize) -> SocketAddr {
         ([127, 0, 0, 1], self.nodes[node].api).into()
     }
 
-    /// Makes a bucket, and a key that may use it so.
+    /// Creates a bucket, and a key with a permission for it.
     pub fn bucket(&self, name: &str, permission: Permission) -> Key {
         self.run(&["bucket", "create", name]);
         self.key(name, permission)
     }
 
-    /// Makes a key that may use a bucket so.
+    /// Creates a key with a permission for a bucket.
     pub fn key(&self, bucket: &str, permission: Permission) -> Key {
         let key = Key { id: format!("GK{}", &random_hex(2)[..24]), secret: random_hex(4) };
         self.run(&["key", "import", "--yes", "-n", "test", &key.id, &key.secret]);
@@ -122,24 +124,25 @@ impl Garage {
         key
     }
 
-    /// Kills a node as a power cut would.
+    /// Kills a node, like a power cut.
     pub fn kill(&self, node: usize) {
         let mut server = self.nodes[node].server.lock().unwrap();
         server.kill().unwrap();
         server.wait().unwrap();
     }
 
-    /// The folders that its nodes keep blocks of objects in.
+    /// Returns the folders in which the nodes store objects.
     pub fn blocks(&self) -> Vec<PathBuf> {
         (0..self.nodes.len()).map(|node| self.folder.path().join(node.to_string()).join("data")).collect()
     }
 
-    /// Whether uploads to a bucket were begun that have neither been completed nor taken back. Nodes hear of that a little later.
+    /// Returns true if a bucket has uploads that were neither completed nor aborted. Nodes learn of
+    /// completed uploads a little later.
     pub fn has_unfinished_uploads(&self, bucket: &str) -> bool {
         self.run(&["bucket", "info", bucket]).contains("Unfinished uploads")
     }
 
-    /// What a node has logged.
+    /// Returns the log of a node.
     pub fn log(&self, node: usize) -> String {
         fs::read_to_string(self.folder.path().join(node.to_string()).join("log")).unwrap_or_default()
     }
@@ -147,8 +150,8 @@ impl Garage {
     fn run(&self, arguments: &[&str]) -> String {
         let mut garage = self.nodes[0].program();
         let output = garage.args(arguments).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "garage {arguments:?}: {told}");
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "garage {arguments:?}: {messages}");
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -188,7 +191,7 @@ impl Node {
         garage
     }
 
-    /// The node's name and address, once it answers.
+    /// Waits until the node answers, and returns its name and address.
     fn wait_for_id(&self) -> String {
         let deadline = Instant::now() + START;
         loop {
@@ -210,7 +213,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// So many random words of 64 bits, in hexadecimal.
+/// Returns `words` random 64-bit words in hexadecimal.
 fn random_hex(words: usize) -> String {
     (0..words).map(|word| format!("{:016x}", RandomState::new().hash_one(word))).collect()
 }

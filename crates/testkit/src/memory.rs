@@ -1,4 +1,4 @@
-//! A destination in memory, which can be made to fail, to hang, and to lie damaged.
+//! A destination in memory that can fail, hang and damage its content.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use longshore_core::stage::{Entry, Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// What is done to a store.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// [`Ship::ship`].
@@ -27,22 +27,23 @@ pub enum Operation {
     Remove,
 }
 
-/// How an operation goes wrong.
+/// A fault of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is refused at once, with [`Kind::Denied`].
+    /// The operation fails at once, with [`Kind::Denied`].
     Deny,
-    /// It is gone since it was listed: [`Kind::NotFound`].
+    /// The object vanished after it was listed: [`Kind::NotFound`].
     Vanish,
-    /// It fails with [`Kind::Unavailable`] after so many bytes, or entries of a list.
+    /// The operation fails with [`Kind::Unavailable`] after this number of bytes, or entries of a
+    /// listing.
     FailAfter(u64),
-    /// It fails with [`Kind::Failed`], as a bad sector makes it.
+    /// The operation fails with [`Kind::Failed`], like a bad sector.
     Break,
-    /// It never comes to an end.
+    /// The operation never ends.
     Block,
 }
 
-/// A [`Store`] in memory. Clones share what is in it.
+/// A [`Store`] in memory. Clones share the content.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Inner>>);
 
@@ -56,67 +57,67 @@ struct Inner {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps what is under `key` from being removed until this time.
+    /// Locks `key` until this time.
     pub fn lock(&self, key: &Key, until: DateTime<Utc>) {
         self.inner().locked.insert(key.clone(), until);
     }
 
-    /// Makes every such operation go wrong from now on.
+    /// Sets a fault for all calls of an operation.
     pub fn fault(&self, operation: Operation, fault: Fault) {
         self.fault_at(operation, "", fault);
     }
 
-    /// Makes such operations go wrong where the key ends with `ending`, such as `.json`.
+    /// Sets a fault for calls of an operation with keys that end with `ending`, such as `.json`.
     pub fn fault_at(&self, operation: Operation, ending: &str, fault: Fault) {
         self.inner().faults.push((operation, ending.to_owned(), fault));
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.inner().faults.clear();
     }
 
-    /// What is in it, in the order of keys.
+    /// Returns the keys, sorted.
     pub fn keys(&self) -> Vec<Key> {
         self.inner().contents.keys().cloned().collect()
     }
 
-    /// What is under `key`.
+    /// Returns the content of `key`.
     pub fn get(&self, key: &Key) -> Option<Bytes> {
         self.inner().contents.get(key).cloned()
     }
 
-    /// Puts bytes under `key`, whatever is there: what no store does, but damage and strangers do.
+    /// Writes bytes under `key` and overwrites existing ones, like damage or another program would.
     pub fn put(&self, key: &Key, bytes: impl Into<Bytes>) {
         self.inner().contents.insert(key.clone(), bytes.into());
     }
 
-    /// Changes what is under `key`, behind the store's back.
+    /// Changes the content of `key`, bypassing the store's operations.
     ///
     /// # Panics
-    /// If nothing is there.
+    /// If the key does not exist.
     pub fn damage(&self, key: &Key, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.get(key).unwrap().to_vec();
         change(&mut bytes);
         self.put(key, bytes);
     }
 
-    /// Loses what is under `key`, behind the store's back.
+    /// Removes `key`, bypassing the store's operations.
     pub fn lose(&self, key: &Key) {
         self.inner().contents.remove(key);
     }
 
-    /// Every key that was shipped whole, in the order in which they became visible.
+    /// Returns every completely uploaded key, in the order in which they became visible.
     pub fn shipped(&self) -> Vec<Key> {
         self.inner().shipped.clone()
     }
 
-    /// Every key that was removed, in that order.
+    /// Returns every removed key, in the order of removal.
     pub fn removed(&self) -> Vec<Key> {
         self.inner().removed.clone()
     }
@@ -125,7 +126,7 @@ impl MemoryStore {
         self.0.lock().unwrap()
     }
 
-    /// The fault that an operation meets; the newest is heard first.
+    /// Returns the fault of an operation. The latest matching fault applies.
     async fn begin(&self, operation: Operation, key: &str) -> Result<Option<u64>> {
         let fault = self.inner().faults.iter().rev().find_map(|(at, ending, fault)| {
             let meant = *at == operation && key.ends_with(ending.as_str());
@@ -134,7 +135,7 @@ impl MemoryStore {
         match fault {
             None => Ok(None),
             Some(Fault::Deny) => Err(Error::new(Stage::Ship, Kind::Denied, key, "denied on purpose")),
-            Some(Fault::Vanish) => Err(Error::new(Stage::Ship, Kind::NotFound, key, "gone on purpose")),
+            Some(Fault::Vanish) => Err(Error::new(Stage::Ship, Kind::NotFound, key, "vanished on purpose")),
             Some(Fault::Break) => Err(Error::new(Stage::Ship, Kind::Failed, key, "unreadable on purpose")),
             Some(Fault::FailAfter(count)) => Ok(Some(count)),
             Some(Fault::Block) => std::future::pending().await,
@@ -150,7 +151,7 @@ fn broken(key: &str, count: u64) -> Error {
 #[async_trait]
 impl Check for MemoryStore {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::good("memory", "is there")]
+        vec![Finding::good("memory", "exists")]
     }
 }
 
@@ -198,11 +199,11 @@ impl Store for MemoryStore {
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
         let limit = self.begin(Operation::Fetch, key.as_str()).await?;
-        let missing = || Error::new(Stage::Ship, Kind::NotFound, key.as_str(), "nothing there");
+        let missing = || Error::new(Stage::Ship, Kind::NotFound, key.as_str(), "not found");
         let bytes = self.get(key).ok_or_else(missing)?;
         let range = range.unwrap_or(0..bytes.len() as u64);
         if range.start > range.end || range.end > bytes.len() as u64 {
-            let message = format!("has {} bytes, but {range:?} were asked for", bytes.len());
+            let message = format!("has {} bytes, but bytes {range:?} were requested", bytes.len());
             return Err(Error::new(Stage::Ship, Kind::Corrupt, key.as_str(), message));
         }
         let bytes = bytes.slice(range.start as usize..range.end as usize);

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a throwaway cluster.
+//! PgBouncer in front of a temporary cluster.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,10 +12,10 @@ use crate::cluster::process::{as_server_user, spawn};
 use crate::port::free_port;
 use crate::server;
 
-/// The program, where Debian installs it.
+/// The path of the program in Debian.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
-/// A running PgBouncer. Dropping it stops it.
+/// A running PgBouncer. Dropping it stops the process.
 #[derive(Debug)]
 pub struct PgBouncer {
     port: u16,
@@ -24,10 +24,11 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of `cluster`, with lines of its section `[pgbouncer]`. It lets the users in without a password.
+    /// Starts PgBouncer in front of `cluster`, with additional lines in the section `[pgbouncer]`.
+    /// The users need no password.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If PgBouncer does not start.
     pub fn start(cluster: &Cluster, lines: &[&str], users: &[&str]) -> Self {
         server::expect(Path::new(PROGRAM));
         let folder = tempfile::Builder::new().prefix("longshore-pgbouncer-").tempdir().unwrap();
@@ -54,7 +55,7 @@ impl PgBouncer {
         Self { port, running, _folder: folder }
     }
 
-    /// How to reach it, in libpq's keywords.
+    /// Returns the connection string, in libpq's keyword format.
     pub fn connection(&self, user: &str) -> String {
         format!("host=127.0.0.1 port={} user={user}", self.port)
     }

@@ -1,4 +1,5 @@
-//! Ports of servers under test: each belongs to one test from the moment it is chosen, before anybody listens there.
+//! Ports of servers under test. Each port is reserved for one test when it is chosen, before a
+//! server listens on it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -9,32 +10,32 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, PoisonError};
 
-/// Below those that Linux, unless it was told otherwise, gives to whoever connects somewhere (`net.ipv4.ip_local_port_range`, from 32768
-/// on): of these, one that is free now may be a client's by the time that a server asks for it.
+/// The range is below Linux's default range for client ports (`net.ipv4.ip_local_port_range`, from
+/// 32768): a client could take a port of that range before the server does.
 const PORTS: Range<u16> = 10_000..32_000;
 
-/// What says that a port is ours. A name in the abstract namespace belongs to one socket at a time, of all processes,
-/// and ends with its process.
+/// The reservations of ports. A name in the abstract namespace belongs to one socket of all
+/// processes, and is released when its process ends.
 static HELD: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
 
-/// A port on the loopback interface on which nobody listens, and that no other test gets while this process lives.
+/// Returns a free port on the loopback interface, and reserves it while this process lives.
 ///
 /// # Panics
-/// If there is none.
+/// If no port is free.
 pub(crate) fn free_port() -> u16 {
     let count = PORTS.len() as u64;
     let start = RandomState::new().hash_one("a port") % count;
     let mut ports = (start..start + count).map(|nth| PORTS.start + (nth % count) as u16);
-    ports.find(|&port| hold(port) && is_free(port)).expect("there is a free port")
+    ports.find(|&port| hold(port) && is_free(port)).expect("a port is free")
 }
 
-/// Keeps other tests from a port, unless one of them keeps us from it.
+/// Reserves a port. Returns false if another test has reserved it.
 fn hold(port: u16) -> bool {
     let name = SocketAddr::from_abstract_name(format!("longshore-test-port-{port}")).expect("a short name");
     match UnixListener::bind_addr(&name) {
         Ok(socket) => HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket),
         Err(error) if error.kind() == ErrorKind::AddrInUse => return false,
-        Err(error) => panic!("cannot hold a port: {error}"),
+        Err(error) => panic!("cannot reserve a port: {error}"),
     }
     true
 }
@@ -53,7 +54,7 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 100);
-        assert!(ports.iter().all(|&port| is_free(port)), "nobody listens there");
-        assert!(ports.iter().all(|&port| !hold(port)), "nobody else gets one of them");
+        assert!(ports.iter().all(|&port| is_free(port)), "a server listens on a port");
+        assert!(ports.iter().all(|&port| !hold(port)), "a port was reserved twice");
     }
 }

@@ -1,4 +1,4 @@
-//! A network in between that cuts, stalls, throttles and corrupts: a TCP proxy on the loopback.
+//! A TCP proxy on the loopback interface that cuts, stalls, throttles and corrupts connections.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// From the client to the server.
@@ -19,16 +19,16 @@ pub enum Way {
     Down,
 }
 
-/// What goes wrong on each connection that is made from now on.
+/// A fault of new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection is cut after so many bytes.
+    /// The connection is cut after this number of bytes.
     Cut(u64),
-    /// Nothing comes any more after so many bytes, and nobody says so.
+    /// The connection stays silent after this number of bytes, without an error.
     Stall(u64),
-    /// So many bytes pass in a second.
+    /// The connection passes this number of bytes per second.
     Throttle(u64),
-    /// The lowest bit of the byte after so many is turned.
+    /// The connection flips the lowest bit of the byte at this position.
     Corrupt(u64),
 }
 
@@ -43,19 +43,19 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct State {
     fault: Mutex<Option<(Way, Fault)>>,
-    /// How many more connections meet the fault.
+    /// The number of connections that still get the fault.
     left: AtomicU64,
-    /// Told when those that are there are to be cut.
+    /// Notified when existing connections are to be cut.
     cut: Notify,
     connections: AtomicU64,
     up_bytes: AtomicU64,
 }
 
 impl Proxy {
-    /// Begins to pass on what comes to what listens at `server`.
+    /// Starts a proxy for the server at `server`.
     ///
     /// # Panics
-    /// If there is no port for it.
+    /// If no port is free.
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, state) = (listener.local_addr().unwrap(), Arc::new(State::default()));
@@ -63,38 +63,38 @@ impl Proxy {
         Self { address, state, listening }
     }
 
-    /// Where it listens.
+    /// Returns the address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every connection from now on meets a fault.
+    /// Sets a fault for all new connections.
     pub fn fault(&self, way: Way, fault: Fault) {
         self.fault_times(way, fault, u64::MAX);
     }
 
-    /// The next `times` connections meet a fault.
+    /// Sets a fault for the next `times` connections.
     pub fn fault_times(&self, way: Way, fault: Fault, times: u64) {
         *self.state.fault.lock().unwrap() = Some((way, fault));
         self.state.left.store(times, Ordering::SeqCst);
     }
 
-    /// Ends all faults for connections to come.
+    /// Removes the fault for new connections.
     pub fn heal(&self) {
         *self.state.fault.lock().unwrap() = None;
     }
 
-    /// Cuts the connections that are there; the next to be made meet the faults that are set by then.
+    /// Cuts the existing connections. New connections get the fault that is set when they are made.
     pub fn cut(&self) {
         self.state.cut.notify_waiters();
     }
 
-    /// How many connections were made.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> u64 {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// How many bytes went to the server.
+    /// Returns the number of bytes sent to the server.
     pub fn up_bytes(&self) -> u64 {
         self.state.up_bytes.load(Ordering::SeqCst)
     }
@@ -107,7 +107,7 @@ impl Drop for Proxy {
 }
 
 impl State {
-    /// What the next connection meets.
+    /// Returns the fault of the next connection.
     fn take(&self) -> Option<(Way, Fault)> {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let fault = (*self.fault.lock().unwrap())?;
@@ -117,7 +117,7 @@ impl State {
 }
 
 async fn listen(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
-    // The connections go with the task that holds them.
+    // The connections are cut when this task is dropped.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         let (fault, state) = (state.take(), Arc::clone(&state));
@@ -127,7 +127,7 @@ async fn listen(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
             };
             let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
             let on = |way| fault.filter(|(at, _)| *at == way).map(|(_, fault)| fault);
-            // Whichever way ends, or is cut, takes the other with it.
+            // If one direction ends or is cut, the other is cut as well.
             tokio::select! {
                 () = pass(from_client, to_server, on(Way::Up), Some(&state.up_bytes)) => {}
                 () = pass(from_server, to_client, on(Way::Down), None) => {}

@@ -1,8 +1,8 @@
-//! A restic repository whose snapshots have any date, thousands of them in a second.
+//! A restic repository with snapshots of any date, thousands of them per second.
 //!
-//! restic itself dates a snapshot at will, too, but takes a second for each, and most of it for its key. What `restic forget` looks at is
-//! the snapshots alone, so they are written here, in the [format] that it reads; and the key is derived at almost no cost, since nothing
-//! in here is a secret.
+//! restic can set the date of a snapshot, but takes a second for each, most of it to derive its
+//! key. `restic forget` reads only the snapshots, so this module writes them in restic's [format],
+//! with a key derivation of almost no cost: the content is not secret.
 //!
 //! [format]: https://restic.readthedocs.io/en/stable/100_references.html#design
 
@@ -21,15 +21,15 @@ use tempfile::TempDir;
 
 const PASSWORD: &str = "not a secret";
 
-/// A repository in a folder of its own, which goes with it.
+/// A repository in a temporary folder.
 pub struct Repository {
     folder: TempDir,
     master: Key,
-    /// How often something was encrypted: no two may have one nonce.
+    /// The number of encryptions so far, which makes nonces unique.
     sealed: u64,
 }
 
-/// What restic encrypts and authenticates with.
+/// A key for encryption and authentication.
 struct Key {
     encrypt: [u8; 32],
     mac_k: [u8; 16],
@@ -37,7 +37,7 @@ struct Key {
 }
 
 impl Repository {
-    /// An empty repository.
+    /// Creates an empty repository.
     pub fn make() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["data", "index", "keys", "locks", "snapshots"] {
@@ -71,19 +71,19 @@ impl Repository {
             "data": BASE64_STANDARD.encode(user.seal(&[0xff; 16], master.to_string().as_bytes())),
         });
         repository.write("keys", key.to_string().as_bytes());
-        // The polynomial is the one of restic's documentation; nothing is cut into chunks by it.
+        // The polynomial is from restic's documentation. It is not used for chunking here.
         let config = json!({"version": 1, "id": hex(&[5; 32]), "chunker_polynomial": "25b468838dcb75"});
         let config = repository.seal(&config);
         fs::write(repository.path().join("config"), config).unwrap();
         repository
     }
 
-    /// Where it is.
+    /// Returns the path of the repository.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Adds a snapshot of nothing, made on `host` at `time`.
+    /// Adds an empty snapshot of `host` at `time`.
     pub fn add(&mut self, host: &str, time: DateTime<Utc>) {
         let snapshot = json!({
             "time": time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
@@ -96,7 +96,8 @@ impl Repository {
         self.write("snapshots", &sealed);
     }
 
-    /// restic at work on it, in UTC, without a cache and without locking it: any number may read at a time.
+    /// Returns a restic command for the repository, in UTC, without a cache and without locks, so
+    /// that several can run at once.
     pub fn restic(&self) -> Command {
         let mut restic = Command::new("restic");
         restic.args(["--no-cache", "--no-lock", "--repo"]).arg(self.path());
@@ -104,12 +105,12 @@ impl Repository {
         restic
     }
 
-    /// What `restic forget --dry-run` with these options says of each host's snapshots.
+    /// Returns the output of `restic forget --dry-run` with these options, grouped by host.
     pub fn forget(&self, options: &[String]) -> Value {
         let mut restic = self.restic();
         restic.args(["forget", "--dry-run", "--json", "--group-by", "host"]).args(options);
         let output = restic.output().expect(
-            "restic cannot be run: `cargo xtask test` installs it, and so does `apt-get install --no-install-recommends restic`",
+            "cannot run restic: install it with `cargo xtask test` or `apt-get install --no-install-recommends restic`",
         );
         assert!(output.status.success(), "{options:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -120,14 +121,15 @@ impl Repository {
         self.master.seal(&u128::from(self.sealed).to_be_bytes(), what.to_string().as_bytes())
     }
 
-    /// Writes a file that has its digest for a name.
+    /// Writes a file named after its digest.
     fn write(&self, folder: &str, bytes: &[u8]) {
         fs::write(self.path().join(folder).join(hex(&Sha256::digest(bytes))), bytes).unwrap();
     }
 }
 
 impl Key {
-    /// Encrypts with AES-256 in counter mode, and authenticates with Poly1305-AES: the nonce, the bytes, the tag.
+    /// Encrypts with AES-256 in counter mode and authenticates with Poly1305-AES. Returns nonce,
+    /// ciphertext and tag.
     fn seal(&self, nonce: &[u8; 16], bytes: &[u8]) -> Vec<u8> {
         let mut sealed = bytes.to_vec();
         ctr::Ctr128BE::<Aes256>::new(&self.encrypt.into(), nonce.into()).apply_keystream(&mut sealed);
@@ -139,7 +141,7 @@ impl Key {
     }
 }
 
-/// A key of Poly1305 without the bits that it ignores, as restic wants it written.
+/// Clears the bits of a Poly1305 key that the algorithm ignores, as restic requires.
 fn clamped(mut r: [u8; 16]) -> [u8; 16] {
     for place in [3, 7, 11, 15] {
         r[place] &= 15;

@@ -1,4 +1,5 @@
-//! Backups that are many: when they were made, the same for whoever counts them, and files that look like them.
+//! Many backups: their times, shared by all tests that count them, and files that look like
+//! backups.
 
 use std::fs;
 use std::path::Path;
@@ -9,20 +10,21 @@ use longshore_core::manifest::{Manifest, SealedFile};
 use longshore_core::meter::Digest;
 use longshore_core::subject::Subject;
 
-/// How many backups a series has.
+/// The number of backups of a series.
 pub const BACKUPS_OF_A_SERIES: usize = 500;
 
-/// The times of a series' backups, six hours apart, the oldest first. All are past.
+/// Returns the times of a series' backups, six hours apart, oldest first. All are in the past.
 pub fn every_six_hours() -> impl Iterator<Item = DateTime<Utc>> {
     let first = DateTime::from_timestamp(1_735_700_400, 0).unwrap(); // 1 January 2025, 03:00
     (0..BACKUPS_OF_A_SERIES).map(move |run| first + TimeDelta::hours(6 * run as i64))
 }
 
-/// What every artifact and every file of details holds that [`lay`] writes.
+/// The content of every artifact and every details file that [`lay`] writes.
 pub const CONTENT: &str = "abc";
 
-/// Writes backups into a folder as a destination has them: `series` databases of a cluster `main`, and of each as many as `each`, an hour
-/// apart, the newest of 7 June 2026. They are three files each, whole by their sizes and digests, and nothing can be restored from them.
+/// Writes backups into a folder in the layout of a destination: `series` databases of a cluster
+/// `main`, each with `each` backups an hour apart, the newest of 7 June 2026. Each backup has three
+/// files with correct sizes and digests, but cannot be restored.
 pub fn lay(folder: &Path, series: usize, each: usize) {
     let of_all: Manifest = serde_json::from_str(include_str!("../../core/testdata/manifest-1.json")).unwrap();
     let sealed = Digest::of(CONTENT.as_bytes());

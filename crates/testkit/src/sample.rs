@@ -1,32 +1,37 @@
-//! Databases that look like real ones: what they hold depends on the number of rows alone, never on chance or the clock.
+//! Realistic databases. Their content depends only on the number of rows, not on chance or the
+//! clock.
 //!
-//! They load on a stock server of PostgreSQL 15 and later, without contrib. Those of [`load`] look like what people have;
-//! [`load_zoo`] and [`load_many_tables`] make what people rarely have and a backup must take all the same.
+//! They load on a standard server of PostgreSQL 15 and later, without contrib. The databases of
+//! [`load`] are typical; [`load_zoo`] and [`load_many_tables`] create rare objects that a backup
+//! must support as well.
 
 use crate::cluster::Cluster;
 
-/// A web shop: schemas, domains, enums, partitions, inheritance, generated columns, views, triggers, row security, grants.
+/// A web shop: schemas, domains, enums, partitions, inheritance, generated columns, views,
+/// triggers, row security, grants.
 pub const SHOP: &str = "shop";
 /// Measurements: many narrow rows, nested partitions, numbers and times at their limits.
 pub const TELEMETRY: &str = "telemetry";
-/// Documents: large objects, long values, text search; in a database whose name needs quotes.
+/// Documents: large objects, long values, text search. The name of the database needs quotes.
 pub const ARCHIVE: &str = r#"Archiv "Köln" 1/2"#;
-/// Every kind of object, value and name that a dump can meet, at least once: for [`load_zoo`].
+/// Every kind of object, value and name that a dump can contain, for [`load_zoo`].
 pub const ZOO: &str = "zoo";
-/// Very many small tables: for [`load_many_tables`].
+/// A very large number of small tables, for [`load_many_tables`].
 pub const MANY_TABLES: &str = "many_tables";
-/// Nothing at all.
+/// An empty database.
 pub const EMPTY: &str = "empty";
 
-/// A name with all that trips a path, a shell, a connection string or a pattern; none of the databases above has it.
+/// A name that breaks naive handling of paths, shells, connection strings and patterns. None of the
+/// databases above has it.
 pub const ODD_NAME: &str = "../-Å \"q\" l'été\\%2F*$HOME\n=..";
 
-/// The script that makes the roles that the databases need; for any database.
+/// Returns the script that creates the roles of the databases. It runs in any database.
 pub fn roles() -> &'static str {
     include_str!("sample/roles.sql")
 }
 
-/// The databases by name, each with the psql script that fills it, where `rows` is how many its main table gets.
+/// Returns the names of the databases and the psql scripts that fill them. `rows` is the size of
+/// each main table.
 pub fn databases(rows: u32) -> [(&'static str, String); 4] {
     let script = |sql: &str| format!("\\set rows {rows}\n{sql}");
     [
@@ -37,10 +42,10 @@ pub fn databases(rows: u32) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Makes the roles and all the databases.
+/// Creates the roles and all databases.
 ///
 /// # Panics
-/// If something of it is there already.
+/// If one of them exists already.
 pub fn load(cluster: &Cluster, rows: u32) {
     cluster.psql("postgres", roles());
     for (name, script) in databases(rows) {
@@ -49,10 +54,11 @@ pub fn load(cluster: &Cluster, rows: u32) {
     }
 }
 
-/// Makes the zoo's roles and the zoo, some 350 tables with few rows, 24 MB and, compressed, 5 MB. Needs no other sample.
+/// Creates the roles and the database of the zoo: some 350 tables with few rows, 24 MB or 5 MB
+/// compressed. Needs no other sample.
 ///
 /// # Panics
-/// If something of it is there already.
+/// If one of them exists already.
 pub fn load_zoo(cluster: &Cluster) {
     cluster.create_database(ZOO);
     let parts = [
@@ -68,13 +74,13 @@ pub fn load_zoo(cluster: &Cluster) {
     cluster.psql(ZOO, &parts.concat());
 }
 
-/// Makes a database of `count` tables, of which every tenth has one row.
+/// Creates a database of `count` tables. Every tenth table has one row.
 ///
-/// pg_dump locks all of them at once: from some 6000 on, start the cluster with a greater `max_locks_per_transaction`
-/// than its 64.
+/// pg_dump locks all of them at once: for more than about 6000, start the cluster with a greater
+/// `max_locks_per_transaction` than the default of 64.
 ///
 /// # Panics
-/// If the database is there already.
+/// If the database exists already.
 pub fn load_many_tables(cluster: &Cluster, count: u32) {
     cluster.create_database(MANY_TABLES);
     cluster.psql(MANY_TABLES, &format!("\\set count {count}\n{}", include_str!("sample/many_tables.sql")));

@@ -1,4 +1,5 @@
-//! What throwaway stores have in common: they are there or not, they answer after a while, they go.
+//! Helpers for temporary servers: checks that programs are installed, waits for answers, and kills
+//! servers.
 
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -6,10 +7,10 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take to answer.
+/// The time limit for a server to answer.
 const START: Duration = Duration::from_secs(60);
 
-/// That a program is there.
+/// Panics if a program is not installed.
 #[track_caller]
 pub(crate) fn expect(program: &Path) {
     assert!(program.exists(), "{} is missing: run `cargo xtask test`, which installs it", program.display());
@@ -27,7 +28,7 @@ pub(crate) fn wait(address: SocketAddr, server: &mut Child) {
     }
 }
 
-/// Ends a server at once: nothing of it is to survive.
+/// Kills a server. Its data is not needed any more.
 pub(crate) fn kill(server: &mut Child) {
     server.kill().ok();
     server.wait().ok();

@@ -1,5 +1,5 @@
-//! A pool of server sessions that keeps the settings of startup packets, as Pgpool-II does: a client gets a session that another
-//! left, if the two start with the same settings.
+//! A pool of server sessions that keeps the settings of startup packets, as Pgpool-II does: a
+//! client gets a session that another client left if both startup packets are equal.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,16 +10,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// The codes of requests for encryption, which come before a startup packet.
+/// The codes of encryption requests, which precede a startup packet.
 const ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
 
-/// An idle session, and all that the server said at its start.
+/// An idle session, and the server's messages at its start.
 type Idle = (TcpStream, Vec<u8>);
 
-/// Idle sessions by startup packet.
+/// The idle sessions by startup packet.
 type Pool = Arc<Mutex<HashMap<Vec<u8>, Vec<Idle>>>>;
 
-/// A running pool. Dropping it ends it.
+/// A running pool. Dropping it stops the pool.
 #[derive(Debug)]
 pub struct SessionPool {
     address: SocketAddr,
@@ -27,10 +27,10 @@ pub struct SessionPool {
 }
 
 impl SessionPool {
-    /// Begins to pool sessions of the server at `server`, which lets everybody in without a password.
+    /// Starts a pool for the server at `server`, which must not require a password.
     ///
     /// # Panics
-    /// If there is no port for it.
+    /// If no port is free.
     pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -38,14 +38,14 @@ impl SessionPool {
             let pool = Pool::default();
             while let Ok((client, _)) = listener.accept().await {
                 let pool = Arc::clone(&pool);
-                // A client that breaks off is of no interest.
+                // Clients that disconnect are ignored.
                 tokio::spawn(async move { serve(client, server, &pool).await.ok() });
             }
         });
         Self { address, listening }
     }
 
-    /// Where it listens.
+    /// Returns the address of the pool.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -91,7 +91,7 @@ async fn serve(mut client: TcpStream, server: SocketAddr, pool: &Pool) -> io::Re
     Ok(())
 }
 
-/// Begins a session, and returns all that the server says until it takes queries.
+/// Starts a session, and returns the server's messages until it accepts queries.
 async fn begin(server: SocketAddr, startup: &[u8]) -> io::Result<Idle> {
     let mut session = TcpStream::connect(server).await?;
     session.write_all(startup).await?;
@@ -99,14 +99,14 @@ async fn begin(server: SocketAddr, startup: &[u8]) -> io::Result<Idle> {
     loop {
         let message = message(&mut session).await?;
         greeting.extend_from_slice(&message);
-        // The server is ready, or refuses.
+        // The server is ready, or has refused.
         if message[0] == b'Z' || message[0] == b'E' {
             return Ok((session, greeting));
         }
     }
 }
 
-/// One message, with its kind and length.
+/// Reads one message, including its kind and length.
 async fn message(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Vec<u8>> {
     let kind = from.read_u8().await?;
     let length = from.read_u32().await?;

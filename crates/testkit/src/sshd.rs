@@ -1,6 +1,8 @@
-//! A throwaway SSH server: OpenSSH's own, on loopback, with keys of its own and accounts of every kind, gone with the test.
+//! A temporary SSH server: OpenSSH's own, on the loopback interface, with its own keys and several
+//! kinds of accounts.
 //!
-//! All accounts are the user who runs the test; which of them one logs in to is decided by the key, as `authorized_keys` has it.
+//! All accounts are the user who runs the test. The key decides the account, through
+//! `authorized_keys`.
 
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpStream};
@@ -19,30 +21,30 @@ use crate::cluster::process::{clean, is_root, run, spawn, stop};
 use crate::port::free_port;
 
 const SSHD: &str = "/usr/sbin/sshd";
-/// How long a server may take to answer: much longer than it does.
+/// The time limit for a server to answer: much longer than necessary.
 const START: Duration = Duration::from_secs(60);
 
-/// What an account may do.
+/// The permissions of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Account {
-    /// Everything: it has a shell.
+    /// Everything: the account has a shell.
     Shell,
-    /// SFTP alone (`internal-sftp`).
+    /// SFTP only (`internal-sftp`).
     Sftp,
-    /// Nothing but to write by rsync (`rrsync -wo -no-del`).
+    /// Only writing with rsync (`rrsync -wo -no-del`).
     RsyncWriteOnly,
-    /// Nothing but rsync (`rrsync`).
+    /// Only rsync (`rrsync`).
     Rsync,
-    /// Everything, with no programs but BusyBox's: its shell, its find, its stat.
+    /// Everything, but with BusyBox's programs only: its shell, its find, its stat.
     BusyBox,
-    /// Nothing: the server does not know its key.
+    /// Nothing: the server does not know the key.
     Stranger,
 }
 
 impl Account {
     const ALL: [Self; 6] = [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::BusyBox, Self::Stranger];
 
-    /// The file of its key, in the server's folder.
+    /// Returns the name of the key file, in the server's folder.
     fn key(self) -> &'static str {
         match self {
             Self::Shell => "shell",
@@ -54,7 +56,8 @@ impl Account {
         }
     }
 
-    /// What stands before its key in `authorized_keys`; nothing if it is not to stand there.
+    /// Returns the options of the key in `authorized_keys`, or `None` if the key is not in that
+    /// file.
     fn options(self, folder: &Path) -> Option<String> {
         let (backups, programs) = (folder.join("backups"), folder.join(PROGRAMS));
         let (backups, programs) = (backups.display(), programs.display());
@@ -74,7 +77,7 @@ impl Account {
 /// The folder of BusyBox's programs, in the server's folder.
 const PROGRAMS: &str = "programs";
 
-/// A running server. Dropping it stops it and removes its folder.
+/// A running server. Dropping it stops the server and removes its folder.
 #[derive(Debug)]
 pub struct Sshd {
     port: u16,
@@ -86,15 +89,15 @@ impl Sshd {
     /// Starts a server.
     ///
     /// # Panics
-    /// With the server's log, if it does not start.
+    /// With the server's log, if the server does not start.
     pub fn start() -> Self {
         Self::with("")
     }
 
-    /// Starts a server with more lines in its configuration, such as `MaxSessions 1`.
+    /// Starts a server with additional lines in its configuration, such as `MaxSessions 1`.
     ///
     /// # Panics
-    /// With the server's log, if it does not start.
+    /// With the server's log, if the server does not start.
     pub fn with(settings: &str) -> Self {
         assert!(Path::new(SSHD).exists(), "no {SSHD}: run `cargo xtask test`, which installs openssh-server");
         let folder =
@@ -109,16 +112,18 @@ impl Sshd {
                 return Self { port, server, folder };
             }
         }
-        panic!("ten ports were taken before the server could have them");
+        panic!("ten ports in a row were taken by other processes");
     }
 
-    /// Starts a server whose accounts are locked into a folder, in which `backups` is theirs.
+    /// Starts a server whose accounts are confined to a folder (chroot), in which they own
+    /// `backups`.
     ///
     /// # Panics
-    /// If this process is not root, who alone can lock others in.
+    /// If this process is not root, because chroot requires root.
     pub fn jailed() -> (Self, TempDir) {
-        assert!(is_root(), "this test locks an account into a folder, which needs root");
-        // Nobody but root may be able to write to what leads there, as everybody may to the system's temporary folder.
+        assert!(is_root(), "this test uses chroot, which needs root");
+        // Only root may have write access to the folders above, but the system's temporary folder
+        // is world-writable.
         let mode = Permissions::from_mode(0o755);
         let jail = tempfile::Builder::new().prefix("longshore-jail-").permissions(mode).tempdir_in("/run");
         let jail = jail.expect("root can make a folder in /run");
@@ -128,17 +133,18 @@ impl Sshd {
         (Self::with(&format!("ChrootDirectory {}", jail.path().display())), jail)
     }
 
-    /// The port that it listens on.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The folder that restricted accounts are kept in. It is there, and empty at first.
+    /// Returns the folder for the backups of all accounts. It exists and is empty at first.
     pub fn backups(&self) -> PathBuf {
         self.folder.path().join("backups")
     }
 
-    /// The settings with which a plugin reaches an account; nothing of whoever runs the test is used. A test adds where it ships to.
+    /// Returns the settings with which a plugin reaches an account, independent of the user's own
+    /// configuration. Tests add the path.
     pub fn settings(&self, account: Account) -> Value {
         json!({
             "host": format!("{}@127.0.0.1", user()),
@@ -149,12 +155,12 @@ impl Sshd {
         })
     }
 
-    /// The file that the server's key is in, for its clients to know it.
+    /// Returns the `known_hosts` file with the server's key.
     pub fn known_hosts(&self) -> PathBuf {
         self.folder.path().join("known_hosts")
     }
 
-    /// Has an account do nothing but run a command from now on, whatever is asked for.
+    /// Restricts an account to one command, which replaces any requested command.
     pub fn force(&self, account: Account, command: &str) {
         let public = fs::read_to_string(self.folder.path().join(account.key()).with_extension("pub")).unwrap();
         let list = self.folder.path().join("authorized_keys");
@@ -164,11 +170,11 @@ impl Sshd {
         fs::write(list, format!("{others}restrict,command=\"{command}\" {public}")).unwrap();
     }
 
-    /// Has the SFTP account served by a program of its own, with more options such as `-P fsync`, which does without that request. Returns the log that it
-    /// writes, request by request.
+    /// Serves the SFTP account by a program of its own, with options such as `-P fsync`, which
+    /// disables that request. Returns the log of the program, which contains each request.
     ///
     /// # Panics
-    /// If there is no such program: OpenSSH's usually serves from within.
+    /// If the program is not installed: OpenSSH usually serves SFTP internally.
     pub fn log_sftp(&self, options: &str) -> PathBuf {
         let known = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
         let server = known.iter().find(|path| Path::new(path).exists());
@@ -181,7 +187,7 @@ impl Sshd {
     /// Gives an account BusyBox's programs, and no others.
     ///
     /// # Panics
-    /// If it is not installed.
+    /// If BusyBox is not installed.
     pub fn give_busybox(&self) {
         let programs = self.folder.path().join(PROGRAMS);
         fs::create_dir_all(&programs).unwrap();
@@ -190,7 +196,7 @@ impl Sshd {
         run(install);
     }
 
-    /// Configuration of a client by which a name stands for an account of this server.
+    /// Returns client configuration with a host name for an account of this server.
     pub fn known_as(&self, name: &str, account: Account) -> String {
         let key = self.folder.path().join(account.key());
         format!(
@@ -203,18 +209,20 @@ impl Sshd {
         )
     }
 
-    /// Kills whatever serves a connection now, as a host that crashes does. The server itself goes on. Returns how many there were.
+    /// Kills all processes that serve connections, like a crash of the host. The server continues
+    /// to listen. Returns the number of processes.
     pub fn cut(&self) -> usize {
         let mut cut = Vec::new();
         descend(Pid::from_child(&self.server), &mut cut);
         for pid in &cut {
-            // One that has ended meanwhile needs no signal.
+            // A process that has already ended needs no signal.
             kill_process(*pid, Signal::KILL).ok();
         }
         cut.len()
     }
 
-    /// Stops the server and whatever serves a connection now: it takes new connections and answers nothing, as a host that hangs.
+    /// Stops the server and all processes that serve connections: it accepts new connections but
+    /// never answers, like a host that hangs.
     ///
     /// # Panics
     /// If a process cannot be stopped.
@@ -223,12 +231,12 @@ impl Sshd {
         let mut all = vec![server];
         descend(server, &mut all);
         for pid in all {
-            // One that has ended meanwhile needs no signal.
+            // A process that has already ended needs no signal.
             kill_process(pid, Signal::STOP).ok();
         }
     }
 
-    /// What the server wrote to its log.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
@@ -237,19 +245,19 @@ impl Sshd {
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.cut();
-        // One that was stopped would hear nothing else.
+        // A stopped process ignores other signals until it continues.
         kill_process(Pid::from_child(&self.server), Signal::CONT).ok();
         stop(&mut self.server);
     }
 }
 
-/// The name of the user who runs the test.
+/// Returns the name of the user who runs the test.
 fn user() -> String {
     let user = User::from_uid(Uid::effective()).expect("the list of users can be read");
-    user.expect("whoever runs a test is a user").name
+    user.expect("the user of this process exists").name
 }
 
-/// Makes the keys, the list of those who may log in, and the folder for backups.
+/// Creates the keys, the `authorized_keys` file and the folder for backups.
 fn equip(folder: &Path) {
     let backups = folder.join("backups");
     fs::create_dir(&backups).expect("a folder can be made");
@@ -268,15 +276,16 @@ fn equip(folder: &Path) {
     }
     fs::write(folder.join("authorized_keys"), authorized).expect("a file can be written");
     if is_root() {
-        // Where sshd, started by hand, expects a folder that its package's service makes.
+        // sshd expects a folder that its package's service usually creates.
         fs::create_dir_all("/run/sshd").expect("root can make a folder in /run");
     }
 }
 
-/// Starts sshd; nothing if somebody else has the port.
+/// Starts sshd. Returns `None` if another process has taken the port.
 fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
     let at = folder.display();
-    // A home of its own: nothing that the user's shell does at its start takes time, or prints.
+    // A separate home directory avoids the startup files of the user's shell, which may be slow or
+    // print output.
     let configuration = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\nAuthorizedKeysFile {at}/authorized_keys\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\n\
@@ -293,7 +302,7 @@ fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
     let deadline = Instant::now() + START;
     loop {
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-        if let Some(status) = server.try_wait().expect("a child can be asked after") {
+        if let Some(status) = server.try_wait().expect("the status of a child can be read") {
             assert!(log().contains("Address already in use"), "sshd ended, {status}: {}", log());
             fs::remove_file(folder.join("log")).expect("it was read");
             return None;
@@ -309,7 +318,7 @@ fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
     }
 }
 
-/// All processes that descend from one, as the kernel lists them now.
+/// Collects all descendants of a process, as the kernel lists them now.
 fn descend(pid: Pid, found: &mut Vec<Pid>) {
     let children = format!("/proc/{0}/task/{0}/children", pid.as_raw_nonzero());
     let children = fs::read_to_string(children).unwrap_or_default();

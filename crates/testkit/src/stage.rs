@@ -1,4 +1,5 @@
-//! Stages for tests: a dump of bytes at hand, a judge that says what it is told to, and a seal that a child could break.
+//! Fake stages for tests: a dump of given bytes, a verifier with a given result, and a trivial
+//! encryption.
 
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ use serde_json::{Map, Value};
 
 use crate::stream::fails_after;
 
-/// An order for the backup of `subject` in the cluster `main`, by `job`, at a time such as `2026-06-07_091500`.
+/// Returns an order for the backup of `subject` in the cluster `main`, by `job`, at a time such as
+/// `2026-06-07_091500`.
 ///
 /// # Panics
-/// If `time` is not written so.
+/// If `time` has another format.
 pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
     let server = server();
     Order {
@@ -39,14 +41,14 @@ pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
     }
 }
 
-/// A pipeline that neither judges nor seals, to stores named `first`, `second`, and so on as `names` has it.
+/// Returns a pipeline without verification and encryption, to stores with the given names.
 pub fn pipeline<S: Store + 'static>(stores: impl IntoIterator<Item = (&'static str, S)>) -> Pipeline {
     let destinations =
         stores.into_iter().map(|(name, store)| Destination { name: name.to_owned(), store: Arc::new(store) });
     Pipeline { verify: Vec::new(), encrypt: None, destinations: destinations.collect() }
 }
 
-/// A dump under way, of bytes from anywhere, that is not to be compressed.
+/// Returns an uncompressed dump of the given stream.
 pub fn dumped(stream: ByteStream) -> Dumped {
     let remarks = Afterword::new();
     remarks.set(Remarks::default());
@@ -64,23 +66,23 @@ fn server() -> Server {
     Server { server_version: "17.4".to_owned(), system_identifier: Some("7512345678901234567".to_owned()) }
 }
 
-/// A [`Dump`] of subjects at hand.
+/// A [`Dump`] of given subjects.
 #[derive(Debug, Clone, Default)]
 pub struct FakeDump {
     subjects: Vec<(Subject, Content)>,
 }
 
-/// What a [`FakeDump`] has of a subject.
+/// The content of a subject in a [`FakeDump`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// These bytes.
+    /// The bytes.
     Whole(Bytes),
-    /// So many bytes, after which the dump fails with [`crate::stream::failure`].
+    /// This number of bytes, after which the dump fails with [`crate::stream::failure`].
     FailsAfter(u64),
 }
 
 impl FakeDump {
-    /// A dump of these subjects, in this order.
+    /// Returns a dump of these subjects, in this order.
     pub fn new(subjects: impl IntoIterator<Item = (Subject, Content)>) -> Self {
         Self { subjects: subjects.into_iter().collect() }
     }
@@ -89,7 +91,7 @@ impl FakeDump {
 #[async_trait]
 impl Check for FakeDump {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::good("testkit", "dumps what it was given")]
+        vec![Finding::good("testkit", "dumps the given content")]
     }
 }
 
@@ -119,19 +121,19 @@ impl Dump for FakeDump {
     }
 }
 
-/// A [`Verify`] that says what it is told to, at the end of the bytes.
+/// A [`Verify`] with a given result, returned at the end of the bytes.
 #[derive(Debug, Clone)]
 pub enum Judge {
-    /// The bytes are unsound.
+    /// The bytes are damaged.
     Rejects,
-    /// They are sound, and this is what only their owner may see.
+    /// The bytes are good, and these are the confidential details.
     Finds(Map<String, Value>),
 }
 
 #[async_trait]
 impl Check for Judge {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::good("testkit", "judges as it is told")]
+        vec![Finding::good("testkit", "returns the given result")]
     }
 }
 
@@ -160,7 +162,7 @@ impl Verify for Judge {
     }
 }
 
-/// Nothing follows an error: what comes after the bytes must not, when they failed.
+/// Ends a stream after its first error.
 fn until_error(stream: ByteStream) -> ByteStream {
     stream
         .scan(false, |failed, item| {
@@ -170,14 +172,15 @@ fn until_error(stream: ByteStream) -> ByteStream {
         .boxed()
 }
 
-/// A seal that keeps nothing secret: each byte is flipped with `0x5A`, and the name ends with `.xor`. For tests alone.
+/// An encryption that protects nothing: each byte is XORed with `0x5A`, and the name ends with
+/// `.xor`. For tests only.
 #[derive(Debug, Clone, Copy)]
 pub struct Xor;
 
 #[async_trait]
 impl Check for Xor {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::warning("testkit", "seals nothing", "use it in tests alone")]
+        vec![Finding::warning("testkit", "encrypts nothing", "use it only in tests")]
     }
 }
 

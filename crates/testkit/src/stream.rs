@@ -1,4 +1,4 @@
-//! Streams that fail on purpose, and streams of any length that need no memory.
+//! Streams that fail on purpose, and streams of any length that need little memory.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use longshore_core::meter::{Algorithm, Digest, meter};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, channel};
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// `length` bytes that look random and are the same for the same `seed`.
+/// Returns a stream of `length` pseudo-random bytes, determined by `seed`.
 pub fn random(seed: u64, length: u64) -> ByteStream {
     stream::unfold((Random(seed), length), |(mut random, left)| async move {
         let chunk = left.min(CHUNK_BYTES as u64) as usize;
@@ -17,18 +17,19 @@ pub fn random(seed: u64, length: u64) -> ByteStream {
     .boxed()
 }
 
-/// What [`random`] streams, at hand.
+/// Returns the bytes of [`random`].
 pub fn random_bytes(seed: u64, length: usize) -> Bytes {
     Random(seed).bytes(length)
 }
 
-/// `length` bytes that compress well and cost next to nothing to make, and that say every few KiB where they are: a huge body.
+/// Returns a stream of `length` bytes that compress well, cost little to make, and contain their
+/// position every few KiB, for huge bodies.
 pub fn patterned(length: u64) -> ByteStream {
     let chunks = (0..length).step_by(CHUNK_BYTES);
     stream::iter(chunks.map(move |at| Ok(patterned_bytes(at..length.min(at + CHUNK_BYTES as u64))))).boxed()
 }
 
-/// Some of what [`patterned`] streams, at hand.
+/// Returns a range of the bytes of [`patterned`].
 pub fn patterned_bytes(range: Range<u64>) -> Bytes {
     let page = PAGE_BYTES as u64;
     let pages = range.start / page..range.end.div_ceil(page);
@@ -40,35 +41,37 @@ pub fn patterned_bytes(range: Range<u64>) -> Bytes {
     Bytes::from(bytes).slice(skipped..skipped + (range.end - range.start) as usize)
 }
 
-/// Reads a stream to its end, and holds every byte against what [`patterned`] streams from `start` on. Returns how many there were.
+/// Reads a stream to its end, and compares every byte with [`patterned`] from `start` on. Returns
+/// the number of bytes.
 ///
 /// # Panics
-/// At the first that differs.
+/// At the first difference.
 pub async fn expect_patterned(start: u64, mut stream: ByteStream) -> Result<u64> {
     let mut at = start;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         let next = at + chunk.len() as u64;
-        assert!(chunk == patterned_bytes(at..next), "between bytes {at} and {next} is something else");
+        assert!(chunk == patterned_bytes(at..next), "the bytes {at} to {next} differ");
         at = next;
     }
     Ok(at - start)
 }
 
-/// What is repeated in a pattern, with its number in front.
+/// The size of a repeated page, which begins with its number.
 const PAGE_BYTES: usize = 4096;
 
-/// `length` bytes, then [`failure`].
+/// Returns a stream of `length` bytes that then fails with [`failure`].
 pub fn fails_after(length: u64) -> ByteStream {
     random(0, length).chain(stream::once(async { Err(failure()) })).boxed()
 }
 
-/// `length` bytes, then nothing, for ever: a producer that hangs.
+/// Returns a stream of `length` bytes that then hangs.
 pub fn stalls_after(length: u64) -> ByteStream {
     random(0, length).chain(stream::pending()).boxed()
 }
 
-/// `length` bytes, then the end of a producer that did not say it had succeeded: a task that was cancelled or has panicked.
+/// Returns a stream of `length` bytes that then ends without success, like a producer that was
+/// cancelled or panicked.
 pub fn abandoned_after(length: u64) -> ByteStream {
     let (feeder, stream) = channel();
     tokio::spawn(async move {
@@ -82,19 +85,19 @@ pub fn abandoned_after(length: u64) -> ByteStream {
     stream
 }
 
-/// What [`fails_after`] fails with: nothing else does, so it is known again.
+/// Returns the error of [`fails_after`], which no other code returns.
 pub fn failure() -> Error {
     Error::new(Stage::Dump, Kind::Unavailable, "testkit", "failed on purpose").hint("none: it is a test")
 }
 
-/// Whether `error` is [`failure`], unchanged.
+/// Returns true if `error` is [`failure`], unchanged.
 pub fn is_failure(error: &Error) -> bool {
     let expected = failure();
     (error.stage(), error.kind(), error.chain(), error.remedy())
         == (expected.stage(), expected.kind(), expected.chain(), expected.remedy())
 }
 
-/// Reads a stream to its end, and keeps its digest alone.
+/// Reads a stream to its end and returns its digest.
 pub async fn digest(stream: ByteStream) -> Result<Digest> {
     let (mut stream, digest) = meter(stream, Algorithm::Sha256, |_| {});
     while let Some(chunk) = stream.next().await {
@@ -103,7 +106,7 @@ pub async fn digest(stream: ByteStream) -> Result<Digest> {
     Ok(digest.get().unwrap().clone())
 }
 
-/// The SplitMix64 generator: small, fast, and good enough that nothing compresses it.
+/// The SplitMix64 generator: small, fast, and random enough not to be compressible.
 struct Random(u64);
 
 impl Random {

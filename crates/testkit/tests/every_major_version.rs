@@ -1,5 +1,5 @@
-//! What tests may rely on in every major version of PostgreSQL.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! The guarantees of the test kit for every major version of PostgreSQL.
+#![allow(clippy::unwrap_used)] // a panic fails the test
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn a_major_version_that_is_not_there_is_said_to_be_missing() {
 
 #[test]
 fn the_newer_one_is_the_next_that_compresses() {
-    // One that the environment names may be any, and `cargo xtask test` names one.
+    // The environment may name any version, and `cargo xtask test` names one.
     let system = Installation::system().major;
     let next = Installation::all().into_iter().find(|installation| installation.major > system.max(16));
     match (std::env::var_os(NEWER).filter(|value| !value.is_empty()), next) {
@@ -70,7 +70,7 @@ fn many_tables_come_in_little_time_and_few_locks() {
     assert_eq!(cluster.psql(sample::MANY_TABLES, "TABLE table_2000; TABLE table_2001;"), "2000");
 }
 
-/// With the programs of the copy's version.
+/// Dumps and restores with the programs of the copy's version.
 fn dump_and_restore(source: &Cluster, copy: &Cluster) {
     copy.psql("postgres", &globals(source).replace("CREATE ROLE postgres;", ""));
     let dump = copy.data_dir().with_file_name("dump");
@@ -81,7 +81,7 @@ fn dump_and_restore(source: &Cluster, copy: &Cluster) {
     run(program("pg_restore").args(["--create", "--exit-on-error", "-d", &postgres]).arg(&dump));
 }
 
-/// Tells the lines that differ, of thousands.
+/// Compares two dumps, and reports only the lines that differ.
 fn assert_same(copy: &str, source: &str, major: u32) {
     let lines = |one: &str, other: &str| {
         let other: HashSet<&str> = other.lines().collect();

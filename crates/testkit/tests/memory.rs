@@ -1,4 +1,4 @@
-//! The store in memory keeps the promises of every destination, and breaks them only when it is told to.
+//! The store in memory keeps the guarantees of every destination, and breaks them only on demand.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What tests may rely on when they start a cluster.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! The guarantees of temporary clusters for tests.
+#![allow(clippy::unwrap_used)] // a panic fails the test
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,6 +1,6 @@
-//! Throwaway stores live side by side, and leave nothing.
+//! Temporary stores are independent of each other, and leave nothing behind.
 
-// What fails here fails a test, in helpers, too.
+// A panic in a helper fails the test as well.
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpStream;

@@ -1,8 +1,10 @@
-//! `cargo xtask bench`: what Longshore costs, as a ratio against what a user would run instead, in one run on one machine.
+//! `cargo xtask bench`: Longshore's cost as a ratio to the alternatives of its users, measured in
+//! one run on one machine.
 //!
-//! `--against restic,gpg` has programs that are installed take part, where a bench knows how to use them.
+//! `--against restic,gpg` adds installed programs to the comparisons that support them.
 //!
-//! Contestants take turns, round after round, so that whatever else the machine does falls on all of them; medians are compared.
+//! Contestants take turns in each round, so that other load on the machine affects all of them. The
+//! medians are compared.
 
 mod contest;
 mod database;
@@ -23,10 +25,10 @@ use crate::step::{cargo, step};
 use contest::Contest;
 pub(crate) use contest::measure;
 
-/// Measures one thing.
+/// The function of a benchmark.
 type Measure = fn(&Bench) -> Result<Vec<Contest>>;
 
-/// What can be measured, by the word for it.
+/// The benchmarks by name.
 const BENCHES: [(&str, Measure); 8] = [
     ("run", run::contests),
     ("verify", verify::contests),
@@ -38,32 +40,33 @@ const BENCHES: [(&str, Measure); 8] = [
     ("retention", retention::contests),
 ];
 
-/// What is measured, and how.
+/// The options of a benchmark.
 pub(crate) struct Bench {
-    /// The scale of pgbench's tables; the others are in proportion. 10 makes a database of some 600 MB, or 5,000 backups.
+    /// The scale of pgbench's tables; other sizes are in proportion. Scale 10 makes a database of
+    /// some 600 MB, or 5,000 backups.
     scale: u32,
-    /// How often each contestant runs.
+    /// The number of rounds.
     rounds: usize,
-    /// Which programs take part beside those that always do.
+    /// The additional programs in the comparison.
     against: Vec<&'static str>,
 }
 
-/// The programs that can be asked to take part.
+/// The programs that can be added to a comparison.
 const RIVALS: [&str; 3] = ["restic", "gpg", "rage"];
 
 impl Bench {
-    /// Whether a program was asked to take part.
+    /// Returns true if a program was added to the comparison.
     fn asks(&self, program: &str) -> bool {
         self.against.contains(&program)
     }
 
-    /// The program, as users have it.
+    /// Builds Longshore as a release and returns its path.
     fn longshore(&self) -> Result<PathBuf> {
         built(&["--package", "longshore"], "longshore")
     }
 }
 
-/// Builds a program as users have it, and tells where it is.
+/// Builds a program as a release and returns its path.
 fn built(what: &[&str], place: &str) -> Result<PathBuf> {
     let heading = format!("cargo build --release {}", what.join(" "));
     step(&heading, cargo().args(["build", "--quiet", "--release"]).args(what))?;
@@ -71,30 +74,32 @@ fn built(what: &[&str], place: &str) -> Result<PathBuf> {
     let told = told.map_err(|error| format!("cargo metadata: {error}"))?;
     let told: serde_json::Value =
         serde_json::from_slice(&told.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
-    let target = told["target_directory"].as_str().ok_or("cargo metadata names no target_directory")?;
+    let target = told["target_directory"].as_str().ok_or("cargo metadata: no target_directory")?;
     let built = Path::new(target).join("release").join(place);
-    built.canonicalize().map_err(|error| format!("no program at {}: {error}", built.display()))
+    built.canonicalize().map_err(|error| format!("cannot find the program {}: {error}", built.display()))
 }
 
-/// Those of the programs named, by commas, that are known and installed; any other is an error.
+/// Parses names separated by commas. Fails if a program is unknown or not installed.
 fn rivals(names: &str) -> Result<Vec<&'static str>> {
     let rival = |name: &str| {
         let known = RIVALS.into_iter().find(|known| *known == name);
-        let known = known.ok_or_else(|| format!("--against {name}: there are {}", RIVALS.join(", ")))?;
+        let known =
+            known.ok_or_else(|| format!("--against {name}: unknown program; expected one of {}", RIVALS.join(", ")))?;
         let installed = database::shell(&format!("command -v {known} > /dev/null")).is_ok();
-        if installed { Ok(known) } else { Err(format!("--against {known}: it is not installed")) }
+        if installed { Ok(known) } else { Err(format!("--against {known}: not installed")) }
     };
     names.split(',').map(rival).collect()
 }
 
-/// Measures what the words ask for: names of benches, or all; `--scale N`, `--rounds N`, `--json FILE`, `--against PROGRAMS`.
+/// Runs the benchmarks for the arguments: names of benchmarks, by default all; `--scale N`,
+/// `--rounds N`, `--json FILE`, `--against PROGRAMS`.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let mut bench = Bench { scale: 20, rounds: 5, against: Vec::new() };
     let (mut named, mut json) = (Vec::new(), None);
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let mut value = || words.next().copied().ok_or_else(|| format!("{word} wants a value"));
-        let number = |value: &str| value.parse().map_err(|_| format!("{word} wants a number, not {value}"));
+        let mut value = || words.next().copied().ok_or_else(|| format!("{word} needs a value"));
+        let number = |value: &str| value.parse().map_err(|_| format!("{word} needs a number, not {value}"));
         match *word {
             "--scale" => bench.scale = number(value()?)?,
             "--rounds" => bench.rounds = number(value()?)? as usize,
@@ -104,13 +109,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
                 Some(found) => named.push(found),
                 None => {
                     let known: Vec<_> = BENCHES.iter().map(|(known, _)| *known).collect();
-                    return Err(format!("there is no bench \"{name}\"; there are: {}", known.join(", ")));
+                    return Err(format!("unknown benchmark \"{name}\"; expected one of {}", known.join(", ")));
                 }
             },
         }
     }
     if bench.rounds == 0 || bench.scale == 0 {
-        return Err("--rounds and --scale want at least 1".to_owned());
+        return Err("--rounds and --scale must be at least 1".to_owned());
     }
     if named.is_empty() {
         named.extend(&BENCHES);

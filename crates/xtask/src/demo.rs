@@ -1,5 +1,6 @@
-//! `cargo xtask demo`: a day of backups on throwaway clusters, from the first command to a restored cluster. Each command is
-//! printed as a person would type it, run by a shell, and followed by what it writes.
+//! `cargo xtask demo`: a day of backups on temporary clusters, from the first command to a restored
+//! cluster. The demo prints each command as a user would type it, runs it in a shell, and shows its
+//! output.
 
 mod shell;
 
@@ -10,15 +11,18 @@ use crate::step::{cargo, step};
 use crate::{Result, setup};
 use shell::Shell;
 
-/// How many rows the main table of each sample database gets: enough to see sizes, little enough to be quick.
+/// The number of rows in the main table of each sample database: enough for realistic sizes, and
+/// few enough to be quick.
 const ROWS: u32 = 20_000;
 
-/// Backs the sample databases up to two destinations, restores them into a second cluster, and compares.
+/// Backs up the sample databases to two destinations, restores them into a second cluster, and
+/// compares.
 pub(crate) fn run() -> Result<()> {
     let installation = setup::for_demo()?;
-    // A debug build: a release build takes minutes longer, and what is slow in a backup is optimised in both.
+    // A release build takes minutes longer, and the slow parts of a backup are optimised in a debug
+    // build as well.
     step("cargo build --package longshore", cargo().args(["build", "--quiet", "--package", "longshore"]))?;
-    println!("==> a cluster with {} databases, and an empty one to restore into", sample::databases(0).len());
+    println!("==> start a cluster with {} databases, and an empty cluster for restores", sample::databases(0).len());
     let source = Cluster::start(&installation, &[]);
     sample::load(&source, ROWS);
     let copy = Cluster::start(&installation, &[]);
@@ -27,36 +31,38 @@ pub(crate) fn run() -> Result<()> {
     restore(&shell, &source, &copy)?;
     prove(&shell)?;
     what_lies_there(&shell)?;
-    println!("\nThe demo's clusters and files are gone now.");
+    println!("\nThe demo has removed its clusters and files.");
     Ok(())
 }
 
 fn backups(shell: &Shell, source: &Cluster) -> Result<()> {
-    shell.say("A configuration and an identity, for one destination; a second one is three lines more.");
+    shell.say(
+        "Create a configuration with one destination, and an identity. A second destination takes three more lines.",
+    );
     let connection = source.connection();
     shell.run(&format!("longshore --config longshore.toml init --connection '{connection}' --destination first"))?;
     shell.run("mkdir second; sed -i 's/^ship = .*/ship = [\"local\", \"second\"]/' longshore.toml")?;
     shell
         .run("printf '\\n[destination.second]\\ntype = \"local\"\\npath = \"%s\"\\n' $PWD/second >> longshore.toml")?;
     shell.run("cat longshore.toml")?;
-    shell.say("Everything that would fail at night, now.");
+    shell.say("Check everything that a run needs.");
     shell.run("longshore --config longshore.toml check")?;
-    shell.say("One run: each database is read once, and its sealed bytes go to both destinations.");
+    shell.say("Run a backup: each database is read once, and the encrypted backup is written to both destinations.");
     shell.run("longshore --config longshore.toml run nightly")?;
     shell.run("longshore --config longshore.toml list")?;
-    shell.say("Each artifact is fetched, opened and decoded to its end.");
+    shell.say("Verify all backups: each artifact is read, decrypted and decoded completely.");
     shell.run("longshore --config longshore.toml verify --all --identity identity.txt")?;
-    shell.say("What the retention policy would remove, and why the rest is kept.");
+    shell.say("Show which backups the retention policy would remove, and why it keeps the others.");
     shell.run("longshore --config longshore.toml prune --dry-run")
 }
 
 fn restore(shell: &Shell, source: &Cluster, copy: &Cluster) -> Result<()> {
-    shell.say("The whole run, into the empty cluster.");
+    shell.say("Restore the whole run into the empty cluster.");
     let connection = copy.connection();
     shell.run(&format!(
         "longshore --config longshore.toml restore --run latest --to '{connection}' --create --identity identity.txt"
     ))?;
-    shell.say("Is it the same? Schemas, a digest of all rows, sequences, large objects and roles are compared.");
+    shell.say("Compare the clusters: schemas, a digest of all rows, sequences, large objects and roles.");
     let mut differing = Vec::new();
     let mut compare = |name: &str, of: &dyn Fn(&Cluster) -> String| {
         let (original, restored) = (of(source), of(copy));
@@ -72,23 +78,23 @@ fn restore(shell: &Shell, source: &Cluster, copy: &Cluster) -> Result<()> {
     }
     match differing.as_slice() {
         [] => Ok(()),
-        names => Err(format!("what was restored differs from what was backed up: {}", names.join(", "))),
+        names => Err(format!("the restored cluster differs from the source: {}", names.join(", "))),
     }
 }
 
 fn prove(shell: &Shell) -> Result<()> {
     shell.say(
-        "The same as a drill: restored into a cluster made for it, held against what was recorded, and gone again.",
+        "Run a drill: restore into a temporary cluster, compare with the recorded counts, and remove the cluster.",
     );
     shell.run("longshore --config longshore.toml drill nightly --identity identity.txt")?;
-    shell.say("How much would be lost now, and how long would it take to have it back?");
+    shell.say("Show how much data would be lost now, and how long a restore would take.");
     shell.run("longshore --config longshore.toml status")
 }
 
 fn what_lies_there(shell: &Shell) -> Result<()> {
-    shell.say("What lies in the destinations, in bytes.");
+    shell.say("List the files in the destinations, with their sizes in bytes.");
     shell.run("find first second -type f -printf '%9s  %p\\n' | sort -k 2")?;
-    shell.say("Any file can be undone without Longshore.");
+    shell.say("Read any file without Longshore.");
     shell
         .run("jq -c '{time, subject, verified, sealed: .artifact.sealed}' first/*/shop/shop-????-??-??_??????.json")?;
     shell.run("age -d -i identity.txt first/*/shop/*.dump.zst.age | zstd -d | pg_restore --list | head -n 20")

@@ -1,14 +1,14 @@
-//! What a fresh machine needs to build, test and show Longshore.
+//! Tools to build, test and demonstrate Longshore on a new machine.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | `test` | `cargo xtask test`: everything that must hold before a commit; with `--all`, the slow tests, too |
-//! | `tier` | which tests a tier runs |
+//! | `test` | `cargo xtask test`: the checks before a commit; with `--all`, also the slow tests |
+//! | `tier` | the tests of a tier |
 //! | `demo` | `cargo xtask demo`: a day of backups, from the first command to a restored cluster |
-//! | `bench` | `cargo xtask bench`: what Longshore costs, against what a user would run instead |
-//! | `setup` | what they install: Debian packages, PostgreSQL 16 to 18, object stores |
+//! | `bench` | `cargo xtask bench`: Longshore's cost, compared with alternatives |
+//! | `setup` | installation: Debian packages, PostgreSQL 16 to 18, object stores |
 //! | `step` | commands with a heading and their time |
-#![allow(clippy::print_stdout, clippy::print_stderr)] // talking to a person is this program's work
+#![allow(clippy::print_stdout, clippy::print_stderr)] // this program prints to a terminal
 
 mod bench;
 mod demo;
@@ -24,12 +24,12 @@ use tier::Tier;
 const USAGE: &str = "\
 usage: cargo xtask test [--all] [-- ARGUMENTS OF THE TEST RUNNER]
        cargo xtask demo
-       cargo xtask bench [NAMES OF BENCHES] [--scale N] [--rounds N] [--against PROGRAM,PROGRAM] [--json FILE]
+       cargo xtask bench [NAMES OF BENCHMARKS] [--scale N] [--rounds N] [--against PROGRAM,PROGRAM] [--json FILE]
 
-`test` leaves out the tests in modules named `slow`; `test --all` runs them, too.
-All commands install the Debian packages that are missing, as root or through sudo.";
+`test` skips the tests in modules named `slow`; `test --all` runs all tests.
+All commands install missing Debian packages, as root or with sudo.";
 
-/// What went wrong, for a person.
+/// The result of a task, with an error message for the user.
 type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         ["test", "--all", "--", runner @ ..] => test::run(Tier::All, runner),
         ["demo"] => demo::run(),
         ["bench", words @ ..] => bench::run(words),
-        // What bench runs itself as, so that each command is counted alone.
+        // Used by bench to measure each command in its own process.
         ["measure", command] => bench::measure(command),
         _ => Err(USAGE.to_owned()),
     };

@@ -1,4 +1,5 @@
-//! Makes a machine fit for tests and the demo. What is there already is left alone, so a second run costs nothing.
+//! The setup of a machine for tests and the demo. Installed programs are left unchanged, so a
+//! second run costs little.
 
 mod debian;
 mod emulator;
@@ -9,7 +10,8 @@ use longshore_testkit::cluster::Installation;
 
 use crate::Result;
 
-/// Installs what the tests need, every major version of PostgreSQL included; returns the one that is newer than the system's.
+/// Installs the requirements of the tests, including all major versions of PostgreSQL. Returns the
+/// version that is newer than the system's.
 pub(crate) fn for_tests() -> Result<Installation> {
     let system = for_demo()?;
     debian::ensure_scheduler(&system)?;
@@ -20,21 +22,22 @@ pub(crate) fn for_tests() -> Result<Installation> {
     postgresql::ensure(&system)
 }
 
-/// Installs what a database takes to measure on; returns the newest PostgreSQL that is to be had.
+/// Installs the requirements of benchmarks with a database. Returns the newest available
+/// PostgreSQL.
 pub(crate) fn for_bench() -> Result<Installation> {
     postgresql::ensure(&for_demo()?)
 }
 
-/// Installs the store that is measured, and what scripts call that Longshore is measured against.
+/// Installs the store of the upload benchmark, and the programs of the scripts in the comparison.
 pub(crate) fn for_ship_bench() -> Result<()> {
     garage::ensure()?;
     debian::ensure(&debian::PEERS)
 }
 
-/// Installs what the demo needs; returns the system's PostgreSQL.
+/// Installs the requirements of the demo. Returns the system's PostgreSQL.
 pub(crate) fn for_demo() -> Result<Installation> {
     debian::ensure(&debian::NEEDED)?;
     debian::check_server_user()?;
     Installation::find_system()
-        .ok_or_else(|| "package postgresql is installed, but /usr/lib/postgresql holds no server that runs".to_owned())
+        .ok_or_else(|| "package postgresql is installed, but no server in /usr/lib/postgresql runs".to_owned())
 }

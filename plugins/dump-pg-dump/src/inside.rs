@@ -1,4 +1,4 @@
-//! Looks into databases, each over a connection of its own.
+//! Queries in individual databases, each over its own connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +11,19 @@ use serde::Deserialize;
 
 use crate::select::Look;
 
-/// How many databases are looked into at once.
+/// The number of databases queried at once.
 const AT_ONCE: usize = 4;
 
-/// Looks for objects of its own in a template. One that cannot be reached is a result, too.
+/// Checks whether a template contains objects of its own. A failed connection is a result as well.
 pub(crate) async fn template(client: &Client, name: &str) -> Look {
     match has_own_objects(&client.to_database(name)).await {
         Ok(true) => Look::OwnObjects,
         Ok(false) => Look::Empty,
-        Err(error) => Look::Failed(format!("is a template that cannot be looked into: {error}")),
+        Err(error) => Look::Failed(format!("is a template that cannot be inspected: {error}")),
     }
 }
 
-/// The relations whose content is on the primary alone: pg_dump leaves that out on a standby.
+/// The number of relations whose content exists only on the primary: pg_dump omits it on a standby.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Unlogged {
     tables: u64,
@@ -40,7 +40,8 @@ pub(crate) async fn unlogged(client: &Client) -> Result<Unlogged> {
 }
 
 impl Unlogged {
-    /// The parts that a dump of a standby lacks. They are counted, not named: names are the plaintext's business.
+    /// Returns the parts that a dump of a standby lacks. Names are confidential, so they are
+    /// counted only.
     pub(crate) fn not_captured(&self) -> Vec<String> {
         let told = |count: u64, content: &str, one: &str, several: &str| {
             let what = if count == 1 { one } else { several };
@@ -57,7 +58,7 @@ const PROPERTIES: &str = "select json_build_array(
     pg_catalog.shobj_description(d.oid, 'pg_database') is not null)
     from pg_catalog.pg_database d where d.datname = current_database()";
 
-/// The properties of a database that a plain script does not make: only an archive contains them.
+/// Returns the properties of a database that a plain script lacks: only an archive contains them.
 pub(crate) async fn properties(client: &Client) -> Result<Vec<String>> {
     let (settings, privileges, comment): (bool, bool, bool) = client.ask(PROPERTIES).await?;
     let found = [(settings, "settings"), (privileges, "privileges"), (comment, "the comment")];
@@ -65,18 +66,18 @@ pub(crate) async fn properties(client: &Client) -> Result<Vec<String>> {
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(vec![format!("{} of the database itself, which format = \"plain\" leaves out", found.join(" and "))])
+    Ok(vec![format!("{} of the database itself, which format = \"plain\" omits", found.join(" and "))])
 }
 
 const EXTENSIONS: &str =
     "select coalesce(json_agg(extname), '[]') from pg_catalog.pg_extension where extname <> 'plpgsql'";
 
-// Before PostgreSQL 10 there is no such role, and only a superuser may read the setting.
+// PostgreSQL before 10 has no such role and lets only a superuser read the setting.
 const PRELOAD_LIBRARIES: &str = "select coalesce(to_json(case when current_setting('is_superuser') = 'on'
     or exists (select from pg_catalog.pg_roles r where r.rolname = 'pg_read_all_settings' and pg_has_role(r.oid, 'usage'))
     then regexp_split_to_array(replace(current_setting('shared_preload_libraries'), '\"', ''), ' *, *') end), 'null')";
 
-/// Returns the features that a place must have to take these databases.
+/// Returns the features that a server must have to restore these databases.
 pub(crate) async fn requirements(
     client: &Client,
     server: &Server,

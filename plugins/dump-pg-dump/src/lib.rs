@@ -1,14 +1,14 @@
 //! Dumps databases with `pg_dump`, as `type = "pg_dump"`.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings, and what of them cannot work |
-//! | `select.rs` | which databases the patterns mean |
+//! | `settings.rs` | the settings and their validation |
+//! | `select.rs` | the databases that the patterns match |
 //! | `arguments.rs` | pg_dump's command line |
-//! | `directory.rs` | formats that need room on disk: the directory format, packed as one tar stream, and pg_dump's tar |
-//! | `inside.rs` | looks into databases: templates, extensions, tables that a standby has no rows of |
-//! | `look.rs` | what would fail at 3 a.m. |
-//! | `source.rs` | what is recorded of a database besides its bytes |
+//! | `directory.rs` | formats that need disk space: directory (packed as one tar) and tar |
+//! | `inside.rs` | queries in databases: templates, extensions, unlogged tables |
+//! | `look.rs` | the check before a run |
+//! | `source.rs` | facts recorded about a database besides its bytes |
 
 mod arguments;
 mod directory;
@@ -43,7 +43,7 @@ use tokio::sync::OnceCell;
 use crate::select::{Look, Selected, Selection};
 pub use crate::settings::PgDump;
 
-/// A `pg_dump` stage: its settings, and the server once it was looked at.
+/// A `pg_dump` stage: its settings, and facts about the server, once queried.
 struct Dumper {
     settings: PgDump,
     selection: Selection,
@@ -52,11 +52,11 @@ struct Dumper {
     server: OnceCell<Known>,
 }
 
-/// What one look at the server told; the databases' facts do not change under a run.
+/// Facts about the server, queried once; the databases' facts do not change during a run.
 struct Known {
     server: Server,
     databases: Vec<Database>,
-    /// Templates that were looked into, by name.
+    /// Results of inspecting templates, by name.
     looks: BTreeMap<String, Look>,
     limits: Limits,
     pg_dump: Tool,
@@ -94,18 +94,19 @@ impl Dumper {
         self.server.get_or_try_init(look).await
     }
 
-    /// The databases that the settings mean.
+    /// Returns the databases that the settings select.
     fn selected<'a>(&self, known: &'a Known) -> Selected<'a> {
         self.selection.choose(&known.databases, &known.server, |name| known.looks.get(name).cloned())
     }
 
-    /// How many connections one dump holds: one, and with several jobs one for each job besides.
+    /// Returns the number of connections per dump: one, and with several jobs one more per job.
     fn connections_each(&self) -> u32 {
         if self.settings.jobs > 1 { self.settings.jobs.saturating_add(1) } else { 1 }
     }
 }
 
-/// The data directory of a server that is on this host. A role that may not read the setting gets an error.
+/// Returns the data directory of a server on this host. Fails for a role that may not read the
+/// setting.
 const DATA_DIRECTORY: &str = "select coalesce(to_json(case when inet_server_addr() is null
     or inet_server_addr() <<= '127.0.0.0/8' or inet_server_addr() = '::1'
     then current_setting('data_directory') end), 'null')";
@@ -147,7 +148,8 @@ impl Dump for Dumper {
         let direct = Direct::begin(&client).await.map_err(|error| error.about(&label))?;
         let monetary = money::locale(&client).await.map_err(|error| error.about(&label))?;
         let mut command = client.command(pg_dump);
-        // A role or a database may be set to a client encoding that cannot hold every character.
+        // The client encoding set for a role or a database may lack characters that the data
+        // contains.
         command.arg(format!("--encoding={}", database.facts.encoding));
         command.args(arguments::all(&self.settings, &self.site.packing, pg_dump)?);
 

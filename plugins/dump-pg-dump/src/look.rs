@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m.
+//! The check of settings, privileges and tools before a run.
 
 use std::time::SystemTime;
 
@@ -29,7 +29,7 @@ impl Check for Dumper {
         let bytes: u64 = selected.databases.iter().filter_map(|database| database.bytes).sum();
         let found = format!("{} to dump, {} MiB on disk", selected.databases.len(), bytes >> 20);
         if selected.databases.is_empty() {
-            let error = Error::new(Stage::Dump, Kind::NotFound, "", found).hint("look at databases and exclude");
+            let error = Error::new(Stage::Dump, Kind::NotFound, "", found).hint("check databases and exclude");
             findings.push(Finding::failed("databases", &error));
         } else {
             findings.push(Finding::good("databases", found));
@@ -54,17 +54,14 @@ impl Check for Dumper {
         if !server.reads_all_data {
             findings.push(Finding::warning(
                 &subject,
-                format!(
-                    "role {} reads only what it was granted: a table that it may not read fails the dump",
-                    server.role
-                ),
+                format!("role {} lacks pg_read_all_data: an unreadable table fails the dump", server.role),
                 format!("grant pg_read_all_data to \"{}\"", server.role),
             ));
         }
         if !server.bypasses_row_security {
             findings.push(Finding::warning(
                 &subject,
-                format!("role {} does not bypass row security: a table that has it fails the dump", server.role),
+                format!("role {} does not bypass row security: a table with row security fails the dump", server.role),
                 format!("alter role \"{}\" bypassrls", server.role),
             ));
         }
@@ -74,7 +71,7 @@ impl Check for Dumper {
         if self.settings.format == Format::Tar {
             findings.push(Finding::warning(
                 "pg_dump",
-                "format = \"tar\" writes every table twice, and to /tmp first",
+                "format = \"tar\" writes every table twice, first to /tmp",
                 "use format = \"custom\", which restores as well",
             ));
         }
@@ -82,7 +79,7 @@ impl Check for Dumper {
     }
 }
 
-/// Looks whether the limit of one database leaves enough connections for its dump.
+/// Checks whether the connection limit of a database leaves enough connections for its dump.
 fn slots(database: &Database, superuser: bool, each: u32) -> Option<Finding> {
     let Database { name, connection_limit: limit, sessions, .. } = database;
     let needed = i64::from(each) + 1;
@@ -90,7 +87,7 @@ fn slots(database: &Database, superuser: bool, each: u32) -> Option<Finding> {
         return None;
     }
     let in_use = if *sessions > 0 { format!(", {sessions} in use") } else { String::new() };
-    let message = format!("connection limit {limit}{in_use}, and a dump of it takes {needed}: the dump and a question");
+    let message = format!("connection limit {limit}{in_use}, but its dump needs {needed}, one of them for queries");
     let error = Error::new(Stage::Dump, Kind::Failed, name, message)
         .hint(format!("raise the limit: alter database {} connection limit …", identifier(name)));
     Some(Finding::failed("databases", &error))

@@ -1,4 +1,4 @@
-//! Which databases the patterns mean, and which of them cannot be dumped.
+//! Selects the databases that the patterns match, and reports those that cannot be dumped.
 
 use globset::{Glob, GlobMatcher};
 use longshore_core::subject::Subject;
@@ -6,32 +6,32 @@ use longshore_core::survey::NotCaptured;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::server::{Database, Server, identifier};
 
-/// Patterns of databases to take and to leave.
+/// The patterns of databases to include and to exclude.
 pub(crate) struct Selection {
     include: Vec<GlobMatcher>,
     exclude: Vec<GlobMatcher>,
 }
 
-/// What the patterns mean on a server.
+/// The databases of a server that the patterns match.
 pub(crate) struct Selected<'a> {
     /// The databases to dump.
     pub(crate) databases: Vec<&'a Database>,
-    /// The databases that were asked for by name and cannot be dumped: a run without them is no backup of what was asked for.
+    /// The databases named explicitly that cannot be dumped: a run without them is incomplete.
     pub(crate) missing: Vec<(Subject, Error)>,
-    /// The databases that a pattern takes in and that cannot be dumped.
+    /// The databases that match a pattern but cannot be dumped.
     pub(crate) not_captured: Vec<NotCaptured>,
-    /// What its owner should hear.
+    /// The warnings for the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A look into a template: an ordinary database is dumped whatever is in it.
+/// The result of inspecting a template. Other databases are dumped regardless of their content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Look {
     /// The template has objects of its own, such as tables.
     OwnObjects,
-    /// It holds only what every new database holds.
+    /// The template contains only the objects of every new database.
     Empty,
-    /// It could not be looked into, for this reason.
+    /// The template could not be inspected, for this reason.
     Failed(String),
 }
 
@@ -40,7 +40,8 @@ impl Selection {
         Ok(Self { include: globs("databases", include)?, exclude: globs("exclude", exclude)? })
     }
 
-    /// Returns the templates whose content decides about them, as far as the role can connect to them.
+    /// Returns the templates whose selection depends on their content, if the role can connect to
+    /// them.
     pub(crate) fn templates<'a>(&'a self, all: &'a [Database], role: &'a Server) -> impl Iterator<Item = &'a Database> {
         all.iter().filter(|database| {
             database.template
@@ -52,8 +53,9 @@ impl Selection {
         })
     }
 
-    /// Chooses among a server's databases. Of the templates those with objects of their own are dumped; template0 and
-    /// template1, which every cluster has, only if a pattern is their very name.
+    /// Selects from the databases of a server. A template is dumped if it contains objects of its
+    /// own; template0 and template1, which every cluster has, only if a pattern is exactly their
+    /// name.
     pub(crate) fn choose<'a>(
         &self,
         all: &'a [Database],
@@ -68,14 +70,14 @@ impl Selection {
                 continue;
             }
             let not_captured = |reason: &str, remedy: &str| {
-                NotCaptured::database(name, reason, format!("{remedy}, or leave it out: exclude = [{}]", pattern(name)))
+                NotCaptured::database(name, reason, format!("{remedy}, or exclude it: exclude = [{}]", pattern(name)))
             };
             match (obstacle(database, role), self.names(name)) {
                 (Some(obstacle), true) => {
                     selected.missing.push((Subject::database(name), obstacle.error(name)));
                 }
                 (None, true) => selected.databases.push(database),
-                // Every cluster has it, and nothing is ever in it.
+                // Every cluster has template0, and it is always empty.
                 (_, false) if name == "template0" => {}
                 (Some(Obstacle { reason, remedy, .. }), false) => {
                     selected.not_captured.push(not_captured(&reason, &remedy));
@@ -83,7 +85,7 @@ impl Selection {
                 (None, false) if !database.template => selected.databases.push(database),
                 (None, false) => match look(name) {
                     Some(Look::OwnObjects) if name == "template1" => {
-                        let remedy = format!("dump it by its name: databases = [{}, \"template1\"]", self.written());
+                        let remedy = format!("name it explicitly: databases = [{}, \"template1\"]", self.written());
                         selected.not_captured.push(not_captured("has objects of its own", &remedy));
                     }
                     Some(Look::OwnObjects) => selected.databases.push(database),
@@ -98,7 +100,7 @@ impl Selection {
         selected
     }
 
-    /// Adds the patterns that lead nowhere: a name is an error, another pattern a warning.
+    /// Reports the patterns without a match: a name is an error, any other pattern a warning.
     fn unmatched(&self, all: &[Database], selected: &mut Selected<'_>) {
         for pattern in &self.include {
             let name = pattern.glob().glob();
@@ -122,18 +124,18 @@ impl Selection {
         }
     }
 
-    /// Whether a pattern is this very name.
+    /// Returns true if a pattern is exactly this name.
     fn names(&self, name: &str) -> bool {
         self.include.iter().any(|pattern| pattern.glob().glob() == name)
     }
 
-    /// The patterns to take, as they stand in the configuration.
+    /// Returns the include patterns as written in the configuration.
     fn written(&self) -> String {
         self.include.iter().map(|pattern| format!("\"{}\"", pattern.glob())).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// A reason for which a database cannot be dumped.
+/// The reason why a database cannot be dumped.
 struct Obstacle {
     kind: Kind,
     reason: String,
@@ -141,19 +143,19 @@ struct Obstacle {
 }
 
 impl Obstacle {
-    /// The error that a database was asked for by its name.
+    /// Returns the error for a database that was named explicitly.
     fn error(self, name: &str) -> Error {
         let Self { kind, reason, remedy } = self;
-        Error::new(Stage::Dump, kind, name, reason).hint(format!("{remedy}, or take it out of databases"))
+        Error::new(Stage::Dump, kind, name, reason).hint(format!("{remedy}, or remove it from databases"))
     }
 }
 
-/// Looks for a reason for which our role cannot dump a database.
+/// Returns the reason why the role cannot dump a database, if any.
 fn obstacle(database: &Database, role: &Server) -> Option<Obstacle> {
     let name = identifier(&database.name);
     let found = |kind, reason: &str, remedy: String| Some(Obstacle { kind, reason: reason.to_owned(), remedy });
     if database.invalid {
-        let reason = "a DROP DATABASE of it was interrupted, and all that can be done is to drop it again";
+        let reason = "a DROP DATABASE of it was interrupted; it can only be dropped again";
         return found(Kind::NotFound, reason, format!("drop it: drop database {name}"));
     }
     if !database.allows_connections {
@@ -171,7 +173,7 @@ fn obstacle(database: &Database, role: &Server) -> Option<Obstacle> {
     None
 }
 
-/// A database's name as a pattern that matches nothing else, in TOML.
+/// Returns the name of a database as a TOML pattern that matches no other name.
 fn pattern(name: &str) -> String {
     let mut pattern = String::from("\"");
     for char in name.chars() {
@@ -186,7 +188,7 @@ fn pattern(name: &str) -> String {
     pattern + "\""
 }
 
-/// Whether a pattern can mean nothing but the database of that name.
+/// Returns true if a pattern can match only the database of that name.
 fn is_name(pattern: &str) -> bool {
     !pattern.contains(['*', '?', '[', ']', '{', '}', '\\'])
 }

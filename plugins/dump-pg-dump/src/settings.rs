@@ -1,4 +1,4 @@
-//! The settings, and what of them cannot work.
+//! The settings and their validation.
 
 use longshore_core::manifest::Format;
 use longshore_core::plugin::{Packing, Site};
@@ -6,40 +6,41 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
 use serde::Deserialize;
 
-/// `{ type = "pg_dump", … }`: which databases to dump, and how.
+/// Settings of `{ type = "pg_dump", … }`: the databases to dump, and the options of the dump.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgDump {
-    /// Patterns of the databases to dump: `*`, `?`, `[…]` and `{a,b}`. Of the templates, those with objects of their own are dumped;
-    /// `template0` and `template1` only by their names.
+    /// Patterns of the databases to dump: `*`, `?`, `[…]` and `{a,b}`. A template is dumped if it
+    /// contains objects of its own; `template0` and `template1` only if named explicitly.
     pub databases: Vec<String>,
-    /// Patterns of the databases to leave out.
+    /// Patterns of the databases to exclude.
     pub exclude: Vec<String>,
     /// The archive's format.
     pub format: Format,
-    /// How many tables are dumped at once; more than one for the directory format alone.
+    /// The number of tables dumped in parallel; more than one requires the directory format.
     pub jobs: u32,
-    /// Only these schemas: pg_dump's patterns, as of `--schema`.
+    /// Dumps only these schemas: patterns as for pg_dump's `--schema`.
     pub schemas: Vec<String>,
-    /// Not these schemas.
+    /// Excludes these schemas.
     pub exclude_schemas: Vec<String>,
-    /// Only these tables: pg_dump's patterns, as of `--table`.
+    /// Dumps only these tables: patterns as for pg_dump's `--table`.
     pub tables: Vec<String>,
-    /// Not these tables.
+    /// Excludes these tables.
     pub exclude_tables: Vec<String>,
-    /// These tables without their rows.
+    /// Dumps these tables without their rows.
     pub exclude_table_data: Vec<String>,
-    /// Definitions without data.
+    /// Dumps definitions without data.
     pub schema_only: bool,
-    /// Data without definitions.
+    /// Dumps data without definitions.
     pub data_only: bool,
-    /// Nothing about who owns what.
+    /// Omits ownership.
     pub no_owner: bool,
-    /// Nothing about who may do what.
+    /// Omits privileges.
     pub no_privileges: bool,
-    /// How long to wait for a table's lock: a dump that waits makes others wait behind it. As pg_dump's `--lock-wait-timeout`.
+    /// The time to wait for a table's lock, as pg_dump's `--lock-wait-timeout`: a waiting dump
+    /// blocks later lock requests.
     pub lock_wait_timeout: String,
-    /// More options of pg_dump, one argument each.
+    /// Additional options of pg_dump, one argument each.
     pub extra_args: Vec<String>,
 }
 
@@ -65,52 +66,55 @@ impl Default for PgDump {
     }
 }
 
-/// Options that the pipeline gives itself, or that would make a backup less than it seems.
+/// Options that the pipeline sets itself, or that would make a backup silently incomplete or
+/// unsafe.
 const RESERVED: [Reserved; 8] = [
     (Some('F'), "format"),
     (Some('j'), "jobs"),
     (Some('Z'), "compress"),
     (None, "lock-wait-timeout"),
-    // Rows that a policy hides would be missing without a word.
+    // Rows hidden by a policy would be missing silently.
     (None, "enable-row-security"),
-    // A plain script made with these drops and makes the database of that name, wherever it is restored to.
+    // A plain script with these options drops and creates the database of its name on the server
+    // that it is restored to.
     (Some('C'), "create"),
     (Some('c'), "clean"),
     (None, "if-exists"),
 ];
 
 impl PgDump {
-    /// Says what cannot work, before anything is read.
+    /// Fails if the settings cannot work, before anything is read.
     pub(crate) fn check(&self, site: &Site) -> Result<()> {
         let usage =
             |message: &str, hint: &str| Err(Error::new(Stage::Config, Kind::Usage, "pg_dump", message).hint(hint));
         if self.databases.is_empty() {
-            return usage("databases is empty, so nothing would be dumped", "write databases = [\"*\"] for all");
+            return usage("databases is empty", "write databases = [\"*\"] for all");
         }
         if self.schema_only && self.data_only {
             return usage("schema_only and data_only leave nothing to dump", "set at most one of them");
         }
         if self.jobs == 0 || self.jobs > 1 && self.format != Format::Directory {
-            return usage("jobs is for the directory format alone", "write format = \"directory\", or leave jobs out");
+            return usage("jobs requires the directory format", "write format = \"directory\", or remove jobs");
         }
         if self.format == Format::Directory && site.scratch_dir.is_none() {
             return usage(
-                "format = \"directory\" is no stream: pg_dump writes plaintext files, which need a place",
-                "set scratch_dir in the job, best to a folder in memory such as /dev/shm; format = \"custom\" needs none",
+                "format = \"directory\" requires scratch_dir: pg_dump writes plaintext files",
+                "set scratch_dir in the job, preferably to a directory in memory such as /dev/shm; format = \"custom\" needs none",
             );
         }
         let compresses = matches!(site.packing, Packing::Tool { .. });
         if compresses && matches!(self.format, Format::Plain | Format::Tar) {
             return usage(
-                "compression by pg_dump goes with the custom and the directory format",
-                "leave compression out: Longshore then compresses with zstd",
+                "compression by pg_dump requires the custom or the directory format",
+                "remove compression: Longshore then compresses with zstd",
             );
         }
         argument::check_timeout("lock_wait_timeout", &self.lock_wait_timeout)?;
         argument::check("extra_args", &self.extra_args, &[&CONNECTION[..], &RESERVED[..]].concat())
     }
 
-    /// What a dump with these settings may lack of its database, in words of its owner.
+    /// Returns the parts of a database that a dump with these settings may lack, in words for the
+    /// user.
     pub(crate) fn leaves_out(&self) -> Vec<String> {
         let settings = [
             ("schemas", !self.schemas.is_empty()),
@@ -123,9 +127,10 @@ impl PgDump {
             ("no_owner", self.no_owner),
             ("no_privileges", self.no_privileges),
         ];
-        let set = settings.iter().filter(|(_, set)| *set).map(|(setting, _)| format!("what {setting} leaves out"));
-        // What they do is pg_dump's business: most of its options make a dump less.
-        let more = (!self.extra_args.is_empty()).then(|| format!("what {} may leave out", self.extra_args.join(" ")));
+        let set =
+            settings.iter().filter(|(_, set)| *set).map(|(setting, _)| format!("everything excluded by {setting}"));
+        // Most options of pg_dump omit something; their effects are not interpreted here.
+        let more = (!self.extra_args.is_empty()).then(|| format!("anything excluded by {}", self.extra_args.join(" ")));
         set.chain(more).collect()
     }
 }
@@ -161,7 +166,11 @@ mod tests {
             extra_args: vec!["--no-comments".into()],
             ..PgDump::default()
         };
-        let told = ["what exclude_tables leaves out", "what no_owner leaves out", "what --no-comments may leave out"];
+        let told = [
+            "everything excluded by exclude_tables",
+            "everything excluded by no_owner",
+            "anything excluded by --no-comments",
+        ];
         assert_eq!(filtered.leaves_out(), told);
     }
 }

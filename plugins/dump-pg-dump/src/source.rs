@@ -1,11 +1,12 @@
-//! Facts about a database besides its bytes: the versions of its extensions, whether its rows mean the same elsewhere, and
-//! whether a restore runs code of its own.
+//! Facts about a database besides its bytes: the versions of its extensions, whether its rows have
+//! the same meaning on another server, and whether a restore runs its own code.
 
 use longshore_core::source::Source;
 use longshore_pg_client::client::Client;
 
-/// Expressions are searched for the functions that they call. A function of the database's own, one that is not immutable, or a conversion
-/// by way of text may answer otherwise on another server, and so may the order of a collation.
+/// The query searches expressions for the functions that they call. A user-defined function, a
+/// function that is not immutable, a conversion through text, or a collation's order may differ on
+/// another server.
 const SOURCE: &str = r"with trees(tree) as (
         select conbin::text from pg_catalog.pg_constraint where contype = 'c' and oid >= 16384
         union all select adbin::text from pg_catalog.pg_attrdef d
@@ -34,7 +35,8 @@ const SOURCE: &str = r"with trees(tree) as (
             and not exists (select from pg_catalog.pg_attribute a join pg_catalog.pg_class c on c.oid = attrelid
                 where c.oid >= 16384 and relkind in ('r', 'p') and atttypid in ('money'::regtype, 'money[]'::regtype)))";
 
-/// Looks at a database. A server that does not answer this is dumped without the record: a drill is more careful then.
+/// Queries the facts of a database. If the query fails, the dump continues without them, and a
+/// drill is stricter.
 pub(crate) async fn look(client: &Client) -> Option<Source> {
     client.ask(SOURCE).await.ok()
 }

@@ -1,4 +1,5 @@
-//! Dumps what belongs to a whole cluster with `pg_dumpall`, as `type = "pg_dumpall"`: above all the globals, without which no database restores.
+//! Dumps cluster-wide objects with `pg_dumpall`, as `type = "pg_dumpall"`: above all the globals,
+//! which every database needs to be restored.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -24,21 +25,22 @@ use longshore_pg_client::tool::Tool;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-/// `{ type = "pg_dumpall", … }`: what of the cluster to dump.
+/// Settings of `{ type = "pg_dumpall", … }`: the part of the cluster to dump.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgDumpAll {
-    /// What to dump.
+    /// The part of the cluster to dump.
     pub what: What,
-    /// How long to wait for a table's lock, where tables are dumped. As pg_dumpall's `--lock-wait-timeout`.
+    /// The time to wait for a table's lock, as pg_dumpall's `--lock-wait-timeout`, if tables are
+    /// dumped.
     pub lock_wait_timeout: Option<String>,
-    /// Leaves role passwords out, even where the role may read them.
+    /// Omits role passwords, even if the role may read them.
     pub no_role_passwords: bool,
-    /// More options of pg_dumpall, one argument each.
+    /// Additional options of pg_dumpall, one argument each.
     pub extra_args: Vec<String>,
 }
 
-/// What of a cluster to dump.
+/// A part of a cluster to dump.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -55,7 +57,8 @@ pub enum What {
     All,
 }
 
-/// Options that the pipeline gives itself, or that would make a backup less than it seems.
+/// Options that the pipeline sets itself, or that would make a backup silently incomplete or
+/// unsafe.
 const RESERVED: [Reserved; 10] = [
     (Some('l'), "database"),
     (Some('g'), "globals-only"),
@@ -66,12 +69,14 @@ const RESERVED: [Reserved; 10] = [
     (None, "no-role-passwords"),
     // A restore reads globals in UTF-8.
     (Some('E'), "encoding"),
-    // A script made with these drops the roles and databases of the cluster that it is restored to.
+    // A script with these options drops the roles and databases of the cluster that it is restored
+    // to.
     (Some('c'), "clean"),
     (None, "if-exists"),
 ];
 
-/// The name, in reports and manifests, of what a role without rights on `pg_authid` cannot see.
+/// The name, in reports and manifests, of the passwords that a role without rights on `pg_authid`
+/// cannot read.
 const ROLE_PASSWORDS: &str = "role passwords";
 
 const SETTINGS_OF_ALL_ROLES: &str = "select coalesce(json_agg(split_part(setting, '=', 1) order by setting), '[]')
@@ -107,7 +112,7 @@ impl What {
     }
 }
 
-/// A `pg_dumpall` stage: its settings, and the server once it was looked at.
+/// A `pg_dumpall` stage: its settings, and facts about the server, once queried.
 struct Dumper {
     settings: PgDumpAll,
     site: Site,
@@ -137,7 +142,7 @@ impl Dumper {
         self.server.get_or_try_init(look).await
     }
 
-    /// Whether role passwords have to be left out.
+    /// Returns true if the dump omits role passwords.
     fn without_passwords(&self, server: &Server) -> bool {
         self.settings.what.has_roles() && (self.settings.no_role_passwords || !server.reads_passwords)
     }
@@ -146,7 +151,7 @@ impl Dumper {
         matches!(self.settings.what, What::Schema | What::All)
     }
 
-    /// A database that pg_dumpall passes over without a word.
+    /// Returns the reason why pg_dumpall silently skips a database, if it does.
     fn left_out(&self, database: &Database) -> Option<NotCaptured> {
         let reason = match database {
             Database { name, .. } if name == "template0" => return None,
@@ -155,11 +160,12 @@ impl Dumper {
             _ => return None,
         };
         let excluded = format!("--exclude-database={}", database.name);
-        let remedy = format!("leave it out: extra_args = [{excluded:?}]");
+        let remedy = format!("exclude it: extra_args = [{excluded:?}]");
         (!self.settings.extra_args.contains(&excluded)).then(|| NotCaptured::database(&database.name, reason, remedy))
     }
 
-    /// The settings of `ALTER ROLE ALL SET`, which no program of PostgreSQL dumps. Their values stay on the server.
+    /// Returns the names of the settings of `ALTER ROLE ALL SET`, which no PostgreSQL program
+    /// dumps. Their values are confidential and not read.
     async fn settings_of_all_roles(&self) -> Result<Option<String>> {
         if !self.settings.what.has_roles() {
             return Ok(None);
@@ -177,7 +183,7 @@ impl Dumper {
             let timeout = self.settings.lock_wait_timeout.as_deref().unwrap_or("60s");
             arguments.push(format!("--lock-wait-timeout={timeout}"));
         } else {
-            // Else the names of roles would be in the encoding of whichever database the connection leads to.
+            // Without this, role names would be in the encoding of the database connected to.
             arguments.push("--encoding=UTF8".to_owned());
         }
         arguments.extend(self.settings.extra_args.iter().cloned());
@@ -201,7 +207,7 @@ impl Dump for Dumper {
                 estimated_bytes = Some(databases.iter().filter_map(|database| database.bytes).sum());
             }
         }
-        // It connects once, and runs a pg_dump for one database after the other.
+        // pg_dumpall holds one connection and runs a pg_dump for one database after the other.
         let each = if self.dumps_databases() { 2 } else { 1 };
         let limits = Limits::look(&self.client).await?;
         Ok(Survey {
@@ -224,8 +230,9 @@ impl Dump for Dumper {
         let mut command = self.client.command(pg_dumpall);
         command.args(self.arguments(server));
         if matches!(self.settings.what, What::Schema | What::All) {
-            // Each database is dumped in the encoding of its session. One that a role or a database is set to
-            // may not hold every character; one for all of them cannot be asked for where they differ.
+            // Each database is dumped in the encoding of its session. The encoding set for a role
+            // or a database may lack characters of the data; databases with different encodings
+            // have no common one.
             let all = databases(&self.client).await?;
             let encodings: BTreeSet<_> = all.iter().map(|database| database.facts.encoding.as_str()).collect();
             match encodings.into_iter().collect::<Vec<_>>()[..] {
@@ -248,7 +255,7 @@ impl Dump for Dumper {
             format: Format::Plain,
             compression: match self.site.packing {
                 Packing::Pipeline(compression) => compression,
-                // pg_dumpall cannot compress; what runbooks write is plain SQL.
+                // pg_dumpall cannot compress: it writes plain SQL.
                 Packing::Tool { .. } => Compression::None,
             },
             tool: pg_dumpall.into(),
@@ -276,7 +283,7 @@ impl Check for Dumper {
             findings.push(Finding::warning(
                 &subject,
                 cannot_read_passwords(server),
-                format!("grant pg_read_all_data to \"{}\", or set passwords anew after a restore", server.role),
+                format!("grant pg_read_all_data to \"{}\", or set new passwords after a restore", server.role),
             ));
         }
         match self.settings_of_all_roles().await {

@@ -1,5 +1,6 @@
-//! Seals or opens what comes on stdin, through the stages alone: `age_stage seal RECIPIENT`, `age_stage open FILE`. To be measured.
-#![allow(clippy::unwrap_used)] // what fails here fails a measurement
+//! Encrypts or decrypts stdin through the stages alone, for measurements: `age_stage seal
+//! RECIPIENT`, `age_stage open FILE`.
+#![allow(clippy::unwrap_used)] // a failure fails the measurement
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,7 +23,7 @@ impl Ask for Nobody {
     }
 }
 
-/// What comes on stdin, in chunks of their usual size.
+/// Returns stdin, in chunks of the usual size.
 fn stdin() -> ByteStream {
     let wrap = |error| Error::io(Stage::Dump, "stdin", "cannot read it", error);
     transform(from_bytes(""), wrap, |_, writer| writer.pour(&mut io::stdin().lock()))
@@ -45,7 +46,7 @@ async fn main() {
             opener.decrypt(stdin(), "stdin").await.unwrap()
         }
     };
-    // As a file: Rust's stdout looks for the end of a line in all that it writes.
+    // Written through a file: Rust's stdout searches all bytes for line ends.
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().unwrap());
     while let Some(chunk) = done.next().await {
         stdout.write_all(&chunk.unwrap()).unwrap();

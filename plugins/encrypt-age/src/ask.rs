@@ -1,4 +1,4 @@
-//! Asking a person, for our own passphrases and for those that age's plugins want.
+//! Prompts for passphrases and for the secrets that age plugins request.
 
 use std::sync::Arc;
 
@@ -6,22 +6,23 @@ use longshore_core::plugin::Ask;
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Asks for the passphrase of `subject`, a file or a backup.
+/// Prompts for the passphrase of `subject`, a file or a backup.
 pub(crate) fn passphrase(ask: &dyn Ask, subject: &str) -> Result<SecretString> {
     ask.secret(&format!("passphrase of {subject}")).ok_or_else(|| {
-        let message = "needs a passphrase, and there is nobody to ask for it";
+        let message = "needs a passphrase, but no terminal is available to ask for it";
         Error::new(Stage::Decrypt, Kind::Usage, subject, message)
-            .hint("run it on a terminal, or set LONGSHORE_IDENTITY_PASSPHRASE")
+            .hint("run on a terminal, or set LONGSHORE_IDENTITY_PASSPHRASE")
     })
 }
 
-/// Lets a plugin ask.
+/// Answers the prompts of an age plugin.
 #[derive(Clone)]
 pub(crate) struct Asking(pub(crate) Arc<dyn Ask>);
 
 impl age::Callbacks for Asking {
     fn display_message(&self, _message: &str) {
-        // Whoever is asked has nowhere to show what is no question; age promises plugins nothing here.
+        // `Ask` can only ask for secrets; age does not guarantee plugins that messages are
+        // displayed.
     }
 
     fn confirm(&self, _message: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {

@@ -1,4 +1,4 @@
-//! Opening what was sealed.
+//! Decryption.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::identity::{self, Identity};
 use crate::passphrase::{Prompt, Prompted};
 use crate::payload::{self, CatchingIdentity, Caught, NONCE_BYTES, Source};
 
-/// The settings that open: `type = "age"` and nothing else, for the identities come from whoever restores.
+/// The settings for decryption: `type = "age"` only, for the caller supplies the identities.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Opener {}
@@ -31,14 +31,15 @@ impl Plugin<dyn Decrypt> for Opener {
         for text in &context.texts {
             identities.extend(identity::read_text(text, &context.ask)?);
         }
-        // Plugins last: they may fail or want a key to be touched, and all that is for nothing if another identity opens it.
+        // Plugins are tried last: a plugin may fail or require a touch of a hardware key, in vain
+        // if another identity decrypts the file.
         identities.sort_by_key(|identity| identity.worker);
         let prompt = Prompt::new(Arc::clone(&context.ask));
         Ok(Box::new(Opening(Arc::new(KeyRing { identities, prompt }))))
     }
 }
 
-/// Opens any number of streams, also at once.
+/// Decrypts any number of streams, also concurrently.
 struct Opening(Arc<KeyRing>);
 
 #[async_trait]
@@ -59,16 +60,18 @@ struct KeyRing {
     prompt: Prompt,
 }
 
-/// The most a header may take, in bytes: many thousands of recipients. A header without an end is not to fill the memory.
+/// The maximum size of a header in bytes, enough for many thousands of recipients. Limits the
+/// memory that an endless header takes.
 const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 
 impl KeyRing {
-    /// Fails with an [`Error`] where it knows what is wrong; any other failure means damage.
+    /// Decrypts a stream. An [`Error`] names its cause; any other failure means damage.
     fn open(&self, ciphertext: &mut StreamReader, plaintext: &mut StreamWriter, subject: &str) -> io::Result<()> {
         let is_armored = ciphertext.fill_buf()?.first() == Some(&b'-');
         let mut armored;
         let ciphertext: &mut (dyn Source + Send) = if is_armored {
-            // Not for all: the armor's reader passes binary files on, but in very small pieces.
+            // Only for armored files: the armor reader passes binary files through, but in very
+            // small pieces.
             armored = ArmoredReader::new(ciphertext);
             &mut armored
         } else {
@@ -76,9 +79,7 @@ impl KeyRing {
         };
         let head = read_head(ciphertext)?;
         let decryptor = age::Decryptor::new_buffered(&head[..]).map_err(|error| match error {
-            age::DecryptError::UnknownFormat => {
-                damaged(subject).hint("its header names a version of age that is unknown here")
-            }
+            age::DecryptError::UnknownFormat => damaged(subject).hint("its header names an unsupported version of age"),
             error => damaged(subject).because(error),
         })?;
         let is_scrypt = decryptor.is_scrypt();
@@ -90,7 +91,7 @@ impl KeyRing {
         decryptor
             .decrypt(keys.iter().map(|key| key as &dyn age::Identity))
             .map_err(|error| self.unopened(error, is_scrypt, subject))?;
-        let key = caught.key().ok_or_else(|| io::Error::other("no identity told the key"))?;
+        let key = caught.key().ok_or_else(|| io::Error::other("no identity returned the key"))?;
         payload::open(&key, &head[head.len() - NONCE_BYTES..], ciphertext, plaintext)
     }
 
@@ -98,19 +99,17 @@ impl KeyRing {
         use age::DecryptError as Reason;
         let error_of = |kind, message: &str| Error::new(Stage::Decrypt, kind, subject, message);
         match error {
-            Reason::NoMatchingKeys if self.identities.is_empty() => {
-                error_of(Kind::Denied, "no identity was given to open it")
-                    .hint("name the identity file of one of the recipients in its manifest")
-            }
+            Reason::NoMatchingKeys if self.identities.is_empty() => error_of(Kind::Denied, "no identity was given")
+                .hint("give the identity file of one of the recipients in its manifest"),
             Reason::NoMatchingKeys => {
-                error_of(Kind::Denied, "none of the identities given opens it").hint(self.comparison())
+                error_of(Kind::Denied, "none of the identities given decrypts it").hint(self.comparison())
             }
-            Reason::DecryptionFailed if is_scrypt => error_of(Kind::Denied, "the passphrase does not open it"),
+            Reason::DecryptionFailed if is_scrypt => error_of(Kind::Denied, "wrong passphrase"),
             Reason::ExcessiveWork { .. } => {
-                error_of(Kind::Refused, "its passphrase asks for more work and memory than is safe to give")
+                error_of(Kind::Refused, "its passphrase needs more work and memory than is safe")
             }
             Reason::Io(error) => match Error::carried_by(&error) {
-                // Nobody answered for the passphrase.
+                // No passphrase was given.
                 Some(unanswered) => unanswered.clone(),
                 None => error_of(Kind::Failed, PLUGIN_FAILED).because(error),
             },
@@ -121,11 +120,11 @@ impl KeyRing {
         }
     }
 
-    /// How to find out which identity is wanted.
+    /// Returns a hint for finding the required identity.
     fn comparison(&self) -> String {
         let fingerprints = self.identities.iter().filter_map(|identity| identity.fingerprint.as_deref());
         let fingerprints: Vec<_> = fingerprints.collect();
-        let wanted = "its manifest tells its recipients' fingerprints";
+        let wanted = "its manifest lists the fingerprints of its recipients";
         if fingerprints.is_empty() {
             return wanted.to_owned();
         }
@@ -135,7 +134,7 @@ impl KeyRing {
 
 const PLUGIN_FAILED: &str = "the plugin of an identity failed";
 
-/// Reads the header and the nonce, all that is needed to find the file's key.
+/// Reads the header and the nonce, which suffice to find the file's key.
 fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     let mut bounded = ciphertext.take(HEADER_LIMIT_BYTES);
@@ -156,5 +155,5 @@ fn read_head(ciphertext: &mut dyn BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn damaged(subject: &str) -> Error {
-    Error::new(Stage::Decrypt, Kind::Corrupt, subject, "cut or changed: not a whole age file")
+    Error::new(Stage::Decrypt, Kind::Corrupt, subject, "truncated or modified: not a complete age file")
 }

@@ -1,4 +1,4 @@
-//! Sealing.
+//! Encryption.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -18,16 +18,16 @@ use crate::passphrase;
 use crate::payload::{self, CatchingRecipient, Caught, NONCE_BYTES};
 use crate::recipient::{self, EXAMPLES, Means, Recipient, Sealer, refused};
 
-/// The settings that seal: `type = "age"`.
+/// The settings for encryption: `type = "age"`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Age {
-    /// Recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, or those of a plugin.
+    /// Recipients: `age1…`, `ssh-ed25519 …`, `ssh-rsa …`, or recipients of a plugin.
     #[serde(default)]
     recipients: Vec<String>,
-    /// Files with a recipient a line, as for `age -R`.
+    /// Files with one recipient per line, as for `age -R`.
     recipients_file: Option<Paths>,
-    /// A file whose first line is a passphrase to seal with, instead of recipients.
+    /// A file whose first line is the passphrase to encrypt with, instead of recipients.
     passphrase_file: Option<PathBuf>,
 }
 
@@ -48,7 +48,7 @@ impl Paths {
 }
 
 impl Age {
-    /// What seals for these recipients.
+    /// Returns settings that encrypt for these recipients.
     pub fn to(recipients: &[String]) -> Self {
         Self { recipients: recipients.to_vec(), recipients_file: None, passphrase_file: None }
     }
@@ -61,8 +61,8 @@ impl Plugin<dyn Encrypt> for Age {
         let files = self.recipients_file.as_ref().map_or(&[][..], Paths::as_slice);
         if let Some(file) = &self.passphrase_file {
             if !self.recipients.is_empty() || !files.is_empty() {
-                let message = "a passphrase cannot be mixed with recipients";
-                return Err(refused("passphrase_file", message).hint("keep either it or the recipients"));
+                let message = "a passphrase cannot be combined with recipients";
+                return Err(refused("passphrase_file", message).hint("set either passphrase_file or recipients"));
             }
             return Ok(Box::new(Sealing::with_passphrase(passphrase::read_file(file)?)));
         }
@@ -77,11 +77,11 @@ impl Plugin<dyn Encrypt> for Age {
     }
 }
 
-/// Seals any number of streams, also at once.
+/// Encrypts any number of streams, also concurrently.
 struct Sealing {
     sealers: Arc<[Sealer]>,
     fingerprints: Vec<String>,
-    /// What a check has to say as long as sealing works.
+    /// The finding of a check if encryption works.
     outlook: Finding,
 }
 
@@ -93,8 +93,8 @@ impl Sealing {
             fingerprints: vec!["passphrase".to_owned()],
             outlook: Finding::warning(
                 "age",
-                "seals with a passphrase that lies on this host, so that this host can open its backups",
-                "seal for recipients, whose identities need not be here",
+                "encrypts with a passphrase stored on this host, so this host can decrypt its backups",
+                "encrypt for recipients, whose identities need not be on this host",
             ),
         }
     }
@@ -110,16 +110,16 @@ impl Sealing {
             is_new
         });
         if recipients.is_empty() {
-            let message = "there is no recipient, and nothing is sealed for nobody";
+            let message = "no recipient";
             return Err(refused("recipients", message).hint(EXAMPLES));
         }
-        let outlook = Finding::good("age", format!("seals for {}", census(&recipients)));
+        let outlook = Finding::good("age", format!("encrypts for {}", census(&recipients)));
         let sealers = sealers(recipients)?;
         Ok(Self { sealers: sealers.into(), fingerprints, outlook })
     }
 }
 
-/// How many recipients there are of which kinds.
+/// Returns the number of recipients, in total and of each kind.
 fn census(recipients: &[Recipient]) -> String {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for recipient in recipients {
@@ -143,7 +143,8 @@ fn sealers(recipients: Vec<Recipient>) -> Result<Vec<Sealer>> {
         }
     }
     if !sealers.is_empty() {
-        // Proves now that they go together; a plugin's word on that is had by a check.
+        // Proves now that the recipients can be combined; plugin recipients are only tested by a
+        // check.
         encryptor(&sealers, "recipients")?;
     }
     let mut names: Vec<_> = plugin_recipients.iter().map(age::plugin::Recipient::plugin).collect();
@@ -162,12 +163,12 @@ fn missing_plugin(name: &str) -> Error {
         "pq" => {
             "age1pq1… recipients need age-plugin-pq, which comes with age 1.3 and later, in the PATH of this process"
         }
-        _ => "install it where the PATH of this process leads",
+        _ => "install it in the PATH of this process",
     };
-    refused(&program, "a recipient needs this program, and it is not there").hint(hint)
+    refused(&program, "a recipient needs this program, but it is not installed").hint(hint)
 }
 
-/// Begins an age file: makes its key and wraps it for every recipient.
+/// Starts an age file: generates its key and wraps the key for every recipient.
 fn encryptor(sealers: &[Sealer], subject: &str) -> Result<age::Encryptor> {
     begin(sealers.iter().map(|sealer| &**sealer as &dyn age::Recipient), subject)
 }
@@ -175,23 +176,23 @@ fn encryptor(sealers: &[Sealer], subject: &str) -> Result<age::Encryptor> {
 fn begin<'a>(recipients: impl Iterator<Item = &'a dyn age::Recipient>, subject: &str) -> Result<age::Encryptor> {
     age::Encryptor::with_recipients(recipients).map_err(|error| match error {
         age::EncryptError::IncompatibleRecipients { .. } => {
-            let message = "these recipients cannot be mixed: some of them are post-quantum, others are not";
-            refused("recipients", message).hint("keep the post-quantum ones or the others")
+            let message = "these recipients cannot be combined: only some of them are post-quantum";
+            refused("recipients", message).hint("keep either the post-quantum recipients or the others")
         }
-        error => Error::new(Stage::Encrypt, Kind::Failed, subject, "cannot seal for the recipients").because(error),
+        error => Error::new(Stage::Encrypt, Kind::Failed, subject, "cannot encrypt for the recipients").because(error),
     })
 }
 
-/// The header and the nonce of an age file, and its key.
+/// Returns the header and the nonce of an age file, and its key.
 fn head(sealers: &[Sealer], subject: &str) -> io::Result<(Vec<u8>, FileKey)> {
     let caught = Caught::default();
     let catching = |sealer| CatchingRecipient { recipient: sealer, caught: &caught };
     let recipients: Vec<_> = sealers.iter().map(|sealer| catching(&**sealer as &dyn age::Recipient)).collect();
     let encryptor = begin(recipients.iter().map(|recipient| recipient as &dyn age::Recipient), subject)?;
     let mut head = Vec::new();
-    // Header and nonce are written at once; the payload, which is not finished, never.
+    // The writer writes header and nonce immediately. Dropped unfinished, it writes no payload.
     drop(encryptor.wrap_output(&mut head)?);
-    let key = caught.key().ok_or_else(|| io::Error::other("no recipient was told the key"))?;
+    let key = caught.key().ok_or_else(|| io::Error::other("no recipient received the key"))?;
     Ok((head, key))
 }
 
@@ -213,13 +214,13 @@ impl Encrypt for Sealing {
         let subject = subject.to_owned();
         let wrap = {
             let subject = subject.clone();
-            |error| Error::io(Stage::Encrypt, subject, "cannot seal", error)
+            |error| Error::io(Stage::Encrypt, subject, "cannot encrypt", error)
         };
         transform(plaintext, wrap, move |reader, writer| {
             let (head, key) = head(&sealers, &subject)?;
             writer.write_all(&head)?;
             let nonce = &head[head.len() - NONCE_BYTES..];
-            // Only when this is done it is an age file: without its last chunk it opens nowhere.
+            // The age file is complete only after this: without its last chunk it fails to decrypt.
             let_others_first(|| payload::seal(&key, nonce, reader, writer))?
         })
     }
@@ -229,10 +230,10 @@ impl Encrypt for Sealing {
 impl Check for Sealing {
     async fn check(&self) -> Vec<Finding> {
         let sealers = Arc::clone(&self.sealers);
-        // On a thread of its own: a plugin's program may take its time, and so does a passphrase.
+        // A plugin's program may take time, and so does a passphrase.
         let trial = tokio::task::spawn_blocking(move || encryptor(&sealers, "age").map(drop)).await;
         let trial = trial.unwrap_or_else(|error| {
-            Err(Error::new(Stage::Encrypt, Kind::Failed, "age", "cannot try to seal").because(error))
+            Err(Error::new(Stage::Encrypt, Kind::Failed, "age", "cannot test encryption").because(error))
         });
         vec![match trial {
             Ok(()) => self.outlook.clone(),

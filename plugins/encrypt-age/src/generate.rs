@@ -3,22 +3,23 @@
 use chrono::{Local, SecondsFormat};
 use secrecy::{ExposeSecret, SecretString};
 
-/// An identity that was just made, and kept nowhere yet.
+/// An identity that was just generated and is not stored yet.
 pub struct NewIdentity {
-    /// The text of an identity file, as `age-keygen` writes it. Whoever has it opens what is sealed for the recipient.
+    /// The text of an identity file, as `age-keygen` writes it. Decrypts everything encrypted for
+    /// the recipient.
     pub file: SecretString,
-    /// Its public half, for the configuration.
+    /// The recipient of the identity, for the configuration.
     pub recipient: String,
 }
 
-/// Makes an X25519 identity.
+/// Generates an X25519 identity.
 pub fn generate() -> NewIdentity {
     let identity = age::x25519::Identity::generate();
     let recipient = identity.to_public().to_string();
     let created = Local::now().to_rfc3339_opts(SecondsFormat::Secs, true);
     let comments = format!("# created: {created}\n# public key: {recipient}\n");
     let secret = identity.to_string();
-    // Of the exact size, so that it never moves and leaves no copy behind.
+    // Allocated in its exact size: a reallocation would leave a copy of the secret in memory.
     let mut text = String::with_capacity(comments.len() + secret.expose_secret().len() + 1);
     text.push_str(&comments);
     text.push_str(secret.expose_secret());

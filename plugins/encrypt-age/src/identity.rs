@@ -1,6 +1,7 @@
-//! Identity files: age's own and its plugins', and SSH private keys; each of them also under a passphrase.
+//! Identity files: age's own and its plugins', and SSH private keys; each of them optionally
+//! protected by a passphrase.
 //!
-//! Nothing that stands in one is ever quoted.
+//! No error quotes the content of an identity file.
 
 use std::iter;
 use std::path::Path;
@@ -18,17 +19,17 @@ use crate::passphrase;
 use crate::recipient::fingerprint;
 use crate::secret_file::{self, Readers};
 
-/// An identity at hand.
+/// An identity that was read.
 pub(crate) struct Identity {
-    /// Who does its work.
+    /// The program that performs its operations.
     pub(crate) worker: Worker,
-    /// age's own idea of it.
+    /// The identity as a type of the age crate.
     pub(crate) key: Box<dyn age::Identity + Send + Sync>,
-    /// That of its recipient, where it can be told.
+    /// The fingerprint of its recipient, if it can be derived.
     pub(crate) fingerprint: Option<String>,
 }
 
-/// Who does the work of an identity, in the order in which to try them.
+/// The program that performs the operations of an identity, in the order in which to try them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Worker {
     /// This process.
@@ -37,7 +38,7 @@ pub(crate) enum Worker {
     Plugin,
 }
 
-/// Reads the identities in a file, asking for its passphrase if it has one.
+/// Reads the identities in a file, prompting for its passphrase if it is protected.
 pub(crate) fn read_file(path: &Path, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>> {
     let path = &*credential::file(path)?;
     let file = File { name: path.display().to_string(), ask };
@@ -46,13 +47,14 @@ pub(crate) fn read_file(path: &Path, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>
     file.read(content.expose_secret())
 }
 
-/// Reads the identities in a text that lies in no file, likewise.
+/// Reads the identities in a text that is not a file, prompting for its passphrase if it is
+/// protected.
 pub(crate) fn read_text(text: &IdentityText, ask: &Arc<dyn Ask>) -> Result<Vec<Identity>> {
     let file = File { name: text.name.clone(), ask };
     file.read(text.text.expose_secret().as_bytes())
 }
 
-/// An identity file under examination.
+/// An identity file that is being parsed.
 struct File<'a> {
     name: String,
     ask: &'a Arc<dyn Ask>,
@@ -68,10 +70,11 @@ impl File<'_> {
     }
 
     fn unseal(&self, bytes: &[u8]) -> Result<SecretBox<Vec<u8>>> {
-        let damaged = |error| self.error(Kind::Corrupt, "cut or changed: not a whole age file").because(error);
+        let damaged =
+            |error| self.error(Kind::Corrupt, "truncated or modified: not a complete age file").because(error);
         let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(bytes)).map_err(damaged)?;
         if !decryptor.is_scrypt() {
-            let message = "an age file, but not one sealed with a passphrase, as a protected identity file is";
+            let message = "an age file, but not an identity file protected by a passphrase";
             return Err(self.error(Kind::Usage, message));
         }
         let passphrase = passphrase::identity(ask::passphrase(&**self.ask, &self.name)?);
@@ -95,7 +98,7 @@ impl File<'_> {
             .map(|(number, line)| self.line(number, line))
             .collect::<Result<Vec<_>>>()?;
         if identities.is_empty() {
-            return Err(self.error(Kind::Usage, "there is no identity in this file").hint(EXAMPLES));
+            return Err(self.error(Kind::Usage, "no identity in this file").hint(EXAMPLES));
         }
         Ok(identities)
     }
@@ -110,19 +113,19 @@ impl File<'_> {
             let asking = Asking(Arc::clone(self.ask));
             let plugin = age::plugin::IdentityPluginV1::new(identity.plugin(), slice::from_ref(&identity), asking);
             let plugin = plugin.map_err(|_| {
-                let message = format!("line {number} needs age-plugin-{}, and it is not there", identity.plugin());
-                let hint = "install it where the PATH of this process leads";
+                let message = format!("line {number} needs age-plugin-{}, but it is not installed", identity.plugin());
+                let hint = "install it in the PATH of this process";
                 self.error(Kind::Usage, message).hint(hint)
             })?;
             return Ok(Identity { worker: Worker::Plugin, key: Box::new(plugin), fingerprint: None });
         }
         let (what, hint) = if line.starts_with("age1") || line.starts_with("ssh-") {
-            ("a recipient, which seals but does not open", EXAMPLES)
+            ("a recipient, which encrypts but does not decrypt", EXAMPLES)
         } else if line.starts_with("AGE-SECRET-KEY-PQ-1") {
-            let hint = "`age-plugin-pq -identity FILE` makes an identity of it that is used through that plugin";
+            let hint = "`age-plugin-pq -identity FILE` converts it to an identity of that plugin";
             ("a post-quantum identity of age 1.3", hint)
         } else if line.starts_with("AGE-") {
-            ("an identity that was mistyped or cut short", EXAMPLES)
+            ("an identity that was mistyped or truncated", EXAMPLES)
         } else {
             ("not an identity", EXAMPLES)
         };
@@ -139,7 +142,7 @@ impl File<'_> {
             Ok(age::ssh::Identity::Unsupported(reason)) => return Err(self.unsupported(reason)),
             Ok(identity) => identity,
             Err(_) => {
-                let message = "not a private key that can be read: cut, changed or of another format";
+                let message = "unreadable private key: truncated, modified or in another format";
                 let hint = "`ssh-keygen -p -f FILE` rewrites a key in OpenSSH's own format";
                 return Err(self.error(Kind::Usage, message).hint(hint));
             }
@@ -155,19 +158,19 @@ impl File<'_> {
     fn unsupported(&self, reason: UnsupportedKey) -> Error {
         match reason {
             UnsupportedKey::EncryptedPem => self
-                .error(Kind::Usage, "a private key under a passphrase in the old PEM format")
+                .error(Kind::Usage, "a private key protected by a passphrase in the old PEM format")
                 .hint("`ssh-keygen -p -f FILE` rewrites it in OpenSSH's own format"),
             UnsupportedKey::EncryptedSsh(cipher) => {
-                self.error(Kind::Usage, format!("a private key encrypted with {cipher}, which is unknown here"))
+                self.error(Kind::Usage, format!("a private key encrypted with {cipher}, which is not supported"))
             }
             UnsupportedKey::Hardware(kind) | UnsupportedKey::Type(kind) => self
-                .error(Kind::Usage, format!("an SSH key of type {kind}, which opens no age file"))
-                .hint("of SSH's keys, ssh-ed25519 and ssh-rsa can be identities"),
+                .error(Kind::Usage, format!("an SSH key of type {kind}, which age does not support"))
+                .hint("use an SSH key of type ssh-ed25519 or ssh-rsa"),
         }
     }
 
     fn wrong_passphrase(&self) -> Error {
-        self.error(Kind::Denied, "the passphrase does not open this file")
+        self.error(Kind::Denied, "wrong passphrase for this file")
     }
 
     fn error(&self, kind: Kind, message: impl Into<String>) -> Error {
@@ -175,5 +178,6 @@ impl File<'_> {
     }
 }
 
-/// What identity files hold, for hints.
-const EXAMPLES: &str = "an identity file holds lines like AGE-SECRET-KEY-1… or AGE-PLUGIN-…, or is an SSH private key";
+/// The content of identity files, for hints.
+const EXAMPLES: &str =
+    "an identity file contains lines like AGE-SECRET-KEY-1… or AGE-PLUGIN-…, or is an SSH private key";

@@ -1,20 +1,22 @@
-//! Seals and opens ordinary age files: whatever this crate seals, `age -d` opens, and the other way round.
+//! Encrypts and decrypts ordinary age files, compatible with `age` in both directions.
 //!
-//! | module | holds |
+//! | module | contents |
 //! | --- | --- |
-//! | `encrypt` | [`Age`], the settings that seal: recipients, or a passphrase |
-//! | `recipient` | what a recipient looks like, what is wrong with one, its fingerprint |
-//! | `decrypt` | [`Opener`], the settings that open: none of its own, the identities come from outside |
-//! | `payload` | the payload by several threads, under the key that the age crate made or found |
-//! | `identity` | identity files: age's own, plugins', SSH private keys, each also under a passphrase |
-//! | `passphrase`, `ask` | sealing with a passphrase, and asking for one |
+//! | `encrypt` | [`Age`], the settings for encryption: recipients, or a passphrase |
+//! | `recipient` | recipients: syntax, errors, fingerprints |
+//! | `decrypt` | [`Opener`], decryption; the caller supplies the identities |
+//! | `payload` | the payload, on several threads, with the key from the age crate |
+//! | `identity` | identity files: age's, plugins', SSH keys, optionally with a passphrase |
+//! | `passphrase`, `ask` | encryption with a passphrase, and prompts for passphrases |
 //! | `secret_file` | files whose content must not leak |
-//! | `generate` | [`generate`], a new identity for those who have none |
+//! | `generate` | [`generate`], a new identity |
 //!
-//! A host that backs up holds recipients only and cannot read what it has sealed. Recipients and identities are read and proven when the
-//! stage is built, so that a typo is an error of the configuration and not of a night.
+//! A host that backs up has only recipients and cannot decrypt its backups. Recipients and
+//! identities are read and checked when the stage is built, so that a typo is a configuration error
+//! and not a failed run.
 //!
-//! The tests run `age` and `age-keygen` (Debian: `age`), `ssh-keygen` (`openssh-client`) and `script` (`bsdutils`), and fail without them.
+//! The tests run `age` and `age-keygen` (Debian: `age`), `ssh-keygen` (`openssh-client`) and
+//! `script` (`bsdutils`), and fail without them.
 
 mod ask;
 mod decrypt;

@@ -1,4 +1,4 @@
-//! Sealing with a passphrase instead of recipients, and opening what was sealed so.
+//! Encryption with a passphrase instead of recipients, and the matching decryption.
 
 use std::io;
 use std::path::Path;
@@ -14,10 +14,11 @@ use crate::ask;
 use crate::recipient::refused;
 use crate::secret_file::{self, Readers};
 
-/// The work factor to seal with, as a power of two: what `age` uses. The crate would measure this host instead, and choose less the busier it is.
+/// The work factor for encryption, as a power of two, the same as in `age`. The crate's default
+/// measures this host and decreases under load.
 const WORK_FACTOR: u8 = 18;
 
-/// The most work to open with: what `age` accepts.
+/// The maximum work factor accepted for decryption, the same as in `age`.
 const MAX_WORK_FACTOR: u8 = 22;
 
 /// Reads the passphrase in a file: its first line.
@@ -26,10 +27,9 @@ pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
     let name = path.display().to_string();
     let content = secret_file::read(path, Readers::NotOthers).map_err(|error| {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let error = refused(&name, "cannot use the file with the passphrase").because(error);
+        let error = refused(&name, "cannot use the passphrase file").because(error);
         if is_denied {
-            let hint =
-                format!("it must belong to the user that backs up, and nobody else may read it: chmod 600 {name}");
+            let hint = format!("make the file private to the user that backs up: chown it, and chmod 600 {name}");
             return error.hint(hint);
         }
         error
@@ -42,21 +42,22 @@ pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
     }
 }
 
-/// What seals with a passphrase.
+/// Returns a recipient that encrypts with a passphrase.
 pub(crate) fn recipient(passphrase: SecretString) -> scrypt::Recipient {
     let mut recipient = scrypt::Recipient::new(passphrase);
     recipient.set_work_factor(WORK_FACTOR);
     recipient
 }
 
-/// What opens with a passphrase.
+/// Returns an identity that decrypts with a passphrase.
 pub(crate) fn identity(passphrase: SecretString) -> scrypt::Identity {
     let mut identity = scrypt::Identity::new(passphrase);
     identity.set_max_work_factor(MAX_WORK_FACTOR);
     identity
 }
 
-/// Who is asked for the passphrases of backups, and the one that opened the last: a restore of many databases asks once.
+/// Prompts for the passphrases of backups, and remembers the last correct one: a restore of many
+/// databases asks once.
 pub(crate) struct Prompt {
     pub(crate) ask: Arc<dyn Ask>,
     known: Mutex<Option<SecretString>>,
@@ -69,7 +70,7 @@ impl Prompt {
     }
 }
 
-/// An identity that opens what was sealed with a passphrase, and asks only then.
+/// An identity that decrypts with a passphrase, and asks for the passphrase only if needed.
 pub(crate) struct Prompted<'a> {
     pub(crate) prompt: &'a Prompt,
     pub(crate) subject: &'a str,
@@ -80,7 +81,8 @@ impl age::Identity for Prompted<'_> {
         if stanza.tag != "scrypt" {
             return None;
         }
-        // Held while asking and working: streams that are opened at once ask once, and scrypt's memory is needed once.
+        // The lock is held while asking and deriving: concurrent streams ask once, and the memory
+        // of scrypt is needed once.
         let mut known = self.prompt.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(passphrase) = known.clone() {
             match identity(passphrase).unwrap_stanza(stanza) {

@@ -1,6 +1,8 @@
-//! The payload of an age file, sealed and opened by several threads: it is a row of chunks of 64 KiB, each sealed for itself under one
-//! key, with its number and whether it is the last ([C2SP](https://c2sp.org/age)). Header, keys and recipients are the age crate's alone;
-//! the key of a file is caught where the crate hands it to recipients and takes it from identities.
+//! Encrypts and decrypts the payload of an age file on several threads. A payload is a sequence of
+//! chunks of 64 KiB, each encrypted separately under one key, with its number and a flag for the
+//! last chunk ([C2SP](https://c2sp.org/age)). The age crate handles header, keys and recipients;
+//! the key of a file is captured where the crate passes it to recipients or receives it from
+//! identities.
 
 mod catch;
 mod lanes;
@@ -20,42 +22,43 @@ use self::lanes::in_lanes;
 use self::pieces::Pieces;
 pub(crate) use self::pieces::Source;
 
-/// The bytes between header and payload.
+/// The size of the nonce between header and payload.
 pub(crate) const NONCE_BYTES: usize = 16;
 
-/// What a chunk holds, but for the last one, which may hold less.
+/// The plaintext size of a chunk; the last one may be shorter.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What sealing adds to a chunk.
+/// The size that encryption adds to a chunk.
 const TAG_BYTES: usize = 16;
 
 /// The key of one payload.
 struct PayloadKey(LessSafeKey);
 
 impl PayloadKey {
-    /// The key of the payload that follows `nonce`, in the file of this key.
+    /// Derives the key of the payload that follows `nonce`, in the file of this key.
     fn new(file_key: &FileKey, nonce: &[u8]) -> io::Result<Self> {
         let key = Zeroizing::new(hkdf(nonce, b"payload", file_key.expose_secret()));
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).map_err(|_| io::Error::other("no key of its size"))?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).map_err(|_| io::Error::other("wrong key size"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Seals a chunk into `sealed`, which is longer by its tag.
+    /// Encrypts a chunk into `sealed`, which is longer by the tag.
     fn seal(&self, number: u64, last: bool, content: &[u8], sealed: &mut [u8]) -> io::Result<()> {
         let (ciphertext, tag) = sealed.split_at_mut(content.len());
         let done = self.0.seal_out_of_place_scatter(nonce(number, last), Aad::empty(), content, ciphertext, &[], tag);
-        done.map_err(|_| io::Error::other("cannot seal a chunk"))
+        done.map_err(|_| io::Error::other("cannot encrypt a chunk"))
     }
 
-    /// Opens a chunk into `content`, which is shorter by its tag.
+    /// Decrypts a chunk into `content`, which is shorter by the tag.
     fn open(&self, number: u64, last: bool, sealed: &[u8], content: &mut [u8]) -> io::Result<()> {
         let (ciphertext, tag) = sealed.split_at(content.len());
         let done = self.0.open_separate_gather(nonce(number, last), Aad::empty(), ciphertext, tag, content);
-        done.map_err(|_| damaged(number, "is not what was sealed"))
+        done.map_err(|_| damaged(number, "fails authentication"))
     }
 }
 
-/// The nonce of a chunk: its number in eleven bytes, the most significant first, and whether it is the last.
+/// Returns the nonce of a chunk: its number in eleven bytes, big-endian, and a flag for the last
+/// chunk.
 fn nonce(number: u64, last: bool) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     nonce[3..11].copy_from_slice(&number.to_be_bytes());
@@ -67,7 +70,7 @@ fn damaged(chunk: u64, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("chunk {chunk} of the payload {what}"))
 }
 
-/// Seals all that `plaintext` gives: what follows header and nonce in the file of this key.
+/// Encrypts `plaintext` to the bytes that follow header and nonce in the file of this key.
 pub(crate) fn seal(
     file_key: &FileKey,
     nonce: &[u8],
@@ -93,7 +96,8 @@ pub(crate) fn seal(
     )
 }
 
-/// Opens what follows header and nonce in the file of this key. It is whole only if this succeeds.
+/// Decrypts the bytes that follow header and nonce in the file of this key. The plaintext is
+/// complete only if this succeeds.
 pub(crate) fn open(
     file_key: &FileKey,
     nonce: &[u8],
@@ -109,7 +113,7 @@ pub(crate) fn open(
             opened.resize(piece.len(), 0);
             let mut filled = 0;
             for (number, last, chunk) in piece.numbered() {
-                let length = chunk.len().checked_sub(TAG_BYTES).ok_or_else(|| damaged(number, "is cut"))?;
+                let length = chunk.len().checked_sub(TAG_BYTES).ok_or_else(|| damaged(number, "is truncated"))?;
                 if length == 0 && number > 0 {
                     return Err(damaged(number, "is empty, which only the first one may be"));
                 }
@@ -133,7 +137,8 @@ mod tests {
 
     const NONCE: [u8; NONCE_BYTES] = [9; NONCE_BYTES];
 
-    /// A payload of chunks that were sealed one by one, each with what it says of itself.
+    /// Returns a payload of chunks that were encrypted separately, each with its own number and
+    /// last flag.
     fn payload(all: &[(u64, bool, usize)]) -> Vec<u8> {
         let key = PayloadKey::new(&file_key(), &NONCE).unwrap();
         let mut payload = Vec::new();
@@ -148,7 +153,7 @@ mod tests {
     async fn opened(payload: Vec<u8>) -> Result<usize, longshore_core::Error> {
         use longshore_core::stream::{collect, from_bytes, transform};
         use longshore_core::{Error, Stage};
-        let wrap = |error| Error::io(Stage::Decrypt, "", "cannot open", error);
+        let wrap = |error| Error::io(Stage::Decrypt, "", "cannot decrypt", error);
         let plaintext =
             transform(from_bytes(payload), wrap, move |reader, writer| open(&file_key(), &NONCE, reader, writer));
         let opened = collect(plaintext, 1 << 30, Stage::Decrypt, "").await?;
@@ -166,7 +171,7 @@ mod tests {
         assert_eq!(opened(payload(&many)).await.unwrap(), 50 * full);
     }
 
-    /// What the test vectors of C2SP call a failure of the payload.
+    /// Covers the cases that the C2SP test vectors call payload failures.
     #[tokio::test]
     async fn what_is_no_payload_does_not_open() {
         let full = CHUNK_BYTES;
@@ -178,7 +183,7 @@ mod tests {
             ("a short chunk in between", &[(0, false, full - 1), (1, true, 1)]),
             ("two last chunks", &[(0, true, full), (1, true, full)]),
             ("the last chunk first", &[(0, true, full), (1, false, full)]),
-            ("a chunk left out", &[(0, false, full), (2, true, 1)]),
+            ("a missing chunk", &[(0, false, full), (2, true, 1)]),
             ("a chunk twice", &[(0, false, full), (0, false, full), (1, true, 1)]),
             ("a number that begins at one", &[(1, true, 1)]),
         ] {

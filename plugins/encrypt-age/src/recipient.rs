@@ -1,6 +1,7 @@
-//! Recipients: what one looks like, what is wrong with one, and the fingerprint it is known by.
+//! Recipients: their syntax, errors and fingerprints.
 //!
-//! Whatever stands where a recipient belongs may be a secret in the wrong place. It is quoted only where it begins as a public key does.
+//! A text in the place of a recipient may be a misplaced secret. Errors quote only texts that begin
+//! like a public key.
 
 use std::fmt::Display;
 use std::fs;
@@ -10,24 +11,24 @@ use age::ssh::ParseRecipientKeyError;
 use longshore_core::{Error, Kind, Result, Stage};
 use sha2::{Digest, Sha256};
 
-/// age's own idea of a recipient, fit to be shared by streams.
+/// A recipient as a type of the age crate that streams can share.
 pub(crate) type Sealer = Box<dyn age::Recipient + Send + Sync>;
 
-/// A recipient that was read and understood.
+/// A recipient that was parsed.
 pub(crate) struct Recipient {
-    /// As age writes it: no comment, no white space around it.
+    /// The recipient as age writes it: without comment and surrounding white space.
     pub(crate) text: String,
-    /// Its kind, for people, such as `X25519`.
+    /// Its kind, for reports, such as `X25519`.
     pub(crate) kind: String,
-    /// What wraps a file's key for it.
+    /// The implementation that wraps a file's key for the recipient.
     pub(crate) means: Means,
 }
 
-/// What wraps a file's key for a recipient.
+/// The implementation that wraps a file's key for a recipient.
 pub(crate) enum Means {
     /// This process.
     Native(Sealer),
-    /// The program `age-plugin-NAME`, once for all recipients of that name.
+    /// The program `age-plugin-NAME`, one for all recipients of that name.
     Plugin(age::plugin::Recipient),
 }
 
@@ -39,11 +40,11 @@ impl Recipient {
         Self { text: recipient.to_string(), kind: kind.to_owned(), means: Means::Native(Box::new(recipient)) }
     }
 
-    /// Reads a recipient; `place` is where it stands, for errors.
+    /// Parses a recipient; `place` is its origin, for errors.
     pub(crate) fn parse(text: &str, place: &str) -> Result<Self> {
         let text = text.trim();
         if looks_secret(text) {
-            let message = "a secret identity stands where a recipient, its public half, belongs";
+            let message = "a secret identity instead of a recipient, its public half";
             return Err(
                 refused(place, message).hint("`age-keygen -y IDENTITY_FILE` prints the recipient of an identity")
             );
@@ -70,7 +71,7 @@ impl Recipient {
     fn parse_ssh(text: &str, place: &str) -> Result<Self> {
         let bare = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         match bare.parse::<age::ssh::Recipient>() {
-            // The parser takes what it needs and ignores what follows: only an exact match is the key that was meant.
+            // The parser ignores trailing text: only an exact match is the intended key.
             Ok(recipient) if recipient.to_string() == bare => {
                 let kind = match recipient {
                     age::ssh::Recipient::SshRsa(..) => "ssh-rsa",
@@ -79,58 +80,58 @@ impl Recipient {
                 Ok(Self::native(kind, recipient))
             }
             Err(ParseRecipientKeyError::RsaModulusTooSmall) => {
-                let message = "an RSA key of less than 2048 bits is too weak to be a recipient";
-                Err(refused(place, message).hint("use an ssh-ed25519 key, or make an identity with age-keygen"))
+                let message = "an RSA key of less than 2048 bits is too weak for a recipient";
+                Err(refused(place, message).hint("use an ssh-ed25519 key, or generate an identity with age-keygen"))
             }
             Err(ParseRecipientKeyError::RsaModulusTooLarge) => {
                 Err(refused(place, "an RSA key of more than 4096 bits cannot be a recipient"))
             }
             Err(ParseRecipientKeyError::Unsupported(kind)) => {
                 let message = format!("an SSH key of type {kind} cannot be a recipient");
-                Err(refused(place, message).hint("of SSH's keys, ssh-ed25519 and ssh-rsa can be recipients"))
+                Err(refused(place, message).hint("use an SSH key of type ssh-ed25519 or ssh-rsa"))
             }
             Ok(_) | Err(_) => Err(unknown(text, place)),
         }
     }
 
-    /// What a manifest knows it by.
+    /// Returns the fingerprint that identifies the recipient in a manifest.
     pub(crate) fn fingerprint(&self) -> String {
         fingerprint(&self.text)
     }
 }
 
-/// Reads a file of recipients, one a line, as `age -R` does.
+/// Reads a file with one recipient per line, as `age -R` does.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<Recipient>> {
     let path = &*longshore_core::credential::file(path)?;
     let name = path.display();
     let text = fs::read_to_string(path)
-        .map_err(|error| refused(&name.to_string(), "cannot read the file of recipients").because(error))?;
+        .map_err(|error| refused(&name.to_string(), "cannot read the recipients file").because(error))?;
     let lines = (1..).zip(text.lines().map(str::trim));
     let recipients = lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| Recipient::parse(line, &format!("{name}:{number}")))
         .collect::<Result<Vec<_>>>()?;
     if recipients.is_empty() {
-        return Err(refused(&name.to_string(), "there is no recipient in this file").hint(EXAMPLES));
+        return Err(refused(&name.to_string(), "no recipient in this file").hint(EXAMPLES));
     }
     Ok(recipients)
 }
 
-/// The first 16 hexadecimal digits of the SHA-256 of a recipient's text.
+/// Returns the first 16 hexadecimal digits of the SHA-256 of a recipient's text.
 pub(crate) fn fingerprint(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What recipients look like, for hints.
+/// Examples of recipients, for hints.
 pub(crate) const EXAMPLES: &str = "a recipient looks like age1…, ssh-ed25519 AAAA… or ssh-rsa AAAA…";
 
-/// An error of the configuration.
+/// Returns a configuration error.
 pub(crate) fn refused(place: &str, message: impl Into<String>) -> Error {
     Error::new(Stage::Config, Kind::Usage, place, message)
 }
 
-/// Whether an age identity or a PEM private key is in `text`, whole or in part.
+/// Returns true if `text` contains an age identity or a PEM private key, or a part of one.
 fn looks_secret(text: &str) -> bool {
     let text = text.to_ascii_uppercase();
     ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY"].iter().any(|mark| text.contains(mark))
@@ -138,11 +139,11 @@ fn looks_secret(text: &str) -> bool {
 
 fn unknown(text: &str, place: &str) -> Error {
     if text.is_empty() {
-        return refused(place, "empty, and not a recipient").hint(EXAMPLES);
+        return refused(place, "empty recipient").hint(EXAMPLES);
     }
     if text.starts_with("age1") || text.starts_with("ssh-") {
         let start: String = text.chars().take(24).collect();
-        let message = format!("\"{}…\" is not a recipient: mistyped or cut short", start.escape_debug());
+        let message = format!("\"{}…\" is not a recipient: mistyped or truncated", start.escape_debug());
         return refused(place, message).hint("copy the whole recipient again; `age-keygen -y IDENTITY_FILE` prints it");
     }
     refused(place, "not a recipient").hint(EXAMPLES)
@@ -158,7 +159,7 @@ mod tests {
 
     fn refusal(text: &str) -> Error {
         match Recipient::parse(text, "here") {
-            Ok(recipient) => panic!("{text} was taken for {}", recipient.kind),
+            Ok(recipient) => panic!("{text} was parsed as {}", recipient.kind),
             Err(error) => error,
         }
     }

@@ -1,17 +1,18 @@
-//! A query of the owner's, and its answer.
+//! A user's query and its result.
 
 use longshore_core::{Error, Result, Stage};
 use longshore_pg_client::child::{Pipes, Running, feed};
 use longshore_pg_client::client::Client;
 use tokio::io::AsyncReadExt;
 
-/// How long a query may take, as the server is told.
+/// The server's time limit for a query.
 const LIMIT: &str = "10min";
 
-/// What psql prints for NULL: no text that a database holds.
+/// The text that psql prints for NULL: no text value of a database contains it.
 const NULL: &str = "\u{1}longshore: null\u{1}";
 
-/// The rows that a query gives. It may change nothing, and goes to psql's standard input, so that no list of processes shows it.
+/// Returns the rows of a query, which must not change anything. The query is written to psql's
+/// standard input, so that no process list shows it.
 pub(crate) async fn ask(client: &Client, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
     let mut command = client.psql().await?;
     command.args(["--csv", "--tuples-only", &format!("--pset=null={NULL}"), "--file=-"]);
@@ -29,10 +30,10 @@ pub(crate) async fn ask(client: &Client, database: &str, query: &str) -> Result<
             None => Ok(0),
         }
     };
-    // Both at once: neither waits for the other to be done.
+    // Writing and reading run concurrently, so that neither blocks the other.
     let (fed, read) = tokio::join!(feed(&mut stdin, &mut script, None), read);
     fed?;
-    read.map_err(|error| Error::io(Stage::Verify, database, "cannot read psql's answer", error))?;
+    read.map_err(|error| Error::io(Stage::Verify, database, "cannot read the output of psql", error))?;
     let ended = running.wait().await?;
     if !ended.status.success() {
         return Err(client.refusal(Stage::Verify, database, &ended).await);
@@ -40,7 +41,7 @@ pub(crate) async fn ask(client: &Client, database: &str, query: &str) -> Result<
     Ok(rows(&String::from_utf8_lossy(&answer)))
 }
 
-/// The rows of a CSV as psql writes it.
+/// Parses CSV as psql writes it.
 fn rows(csv: &str) -> Vec<Vec<Option<String>>> {
     let mut rows = Vec::new();
     let mut row = Vec::new();

@@ -1,4 +1,4 @@
-//! The second dump, read as it comes.
+//! The second dump, read as a stream.
 
 use longshore_core::error::printable;
 use longshore_core::manifest::Manifest;
@@ -10,11 +10,12 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
 
-/// The encoding of the database that is asked.
+/// The encoding of the queried database.
 const ENCODING: &str =
     "select to_json(pg_encoding_to_char(encoding)) from pg_catalog.pg_database where datname = current_database()";
 
-/// Dumps a database, schema and data, and tells what is in it. Only the reader sees the bytes.
+/// Dumps a database, schema and data, and returns facts about its content. The bytes are not
+/// stored.
 pub(crate) async fn again(
     client: &Client,
     database: &str,
@@ -25,14 +26,14 @@ pub(crate) async fn again(
     let pg_dump = client.tool("pg_dump", server).await?;
     let mut command = money::as_dumped(client, manifest.database.as_ref()).await?.command(&pg_dump);
     command.args(["--format=custom", "--compress=0"]);
-    // The one that the backup is in: rows are compared as text.
+    // The encoding of the backup: rows are compared as text.
     let encoding = match &manifest.database {
         Some(facts) => facts.encoding.clone(),
         None => client.ask(ENCODING).await?,
     };
     command.arg(format!("--encoding={encoding}"));
     if recorded.tables.iter().any(|table| table.into.is_some()) {
-        // Rows that were loaded by way of the root may have come into other partitions: the sum is held against the sum.
+        // Rows loaded through the root may be in other partitions: their sum is compared.
         command.arg("--load-via-partition-root");
     }
     let (client, label) = (client.clone(), database.to_owned());
@@ -42,12 +43,12 @@ pub(crate) async fn again(
     let (stream, facts) = alongside(stream, database.to_owned(), move |reader| {
         longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| match error.io().and_then(Error::carried_by) {
             Some(carried) => carried.clone(),
-            None => Error::new(Stage::Verify, Kind::Failed, &label, "the restored database cannot be dumped again")
+            None => Error::new(Stage::Verify, Kind::Failed, &label, "cannot dump the restored database again")
                 .because(printable(&error.to_string()).to_string()),
         })
     });
     drain(stream).await?;
     facts.get().cloned().ok_or_else(|| {
-        Error::new(Stage::Verify, Kind::Failed, database, "the dump of the restored database told nothing")
+        Error::new(Stage::Verify, Kind::Failed, database, "the dump of the restored database was not read")
     })
 }

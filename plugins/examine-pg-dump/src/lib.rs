@@ -1,15 +1,15 @@
-//! Asks a restored database whether it is what was dumped: `pg_dump` dumps it again, and what `longshore-pg-archive` finds in that dump is
-//! held against what it found in the first.
+//! Compares a restored database with its dump: `pg_dump` dumps the database again, and the facts
+//! that `longshore-pg-archive` reads from the second dump are compared with those of the first.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `dump.rs` | the second dump, read as it comes: nothing of it lands on disk |
+//! | `dump.rs` | the second dump, read as a stream without writing to disk |
 //! | `tables.rs` | rows and their contents |
-//! | `sequences.rs` | what sequences are set to |
-//! | `objects.rs` | all that a dump lists: tables, indexes, views, functions, … |
-//! | `surroundings.rs` | what of the database may change its rows, and is no part of the backup |
+//! | `sequences.rs` | the values of sequences |
+//! | `objects.rs` | the objects that a dump lists: tables, indexes, views, functions, … |
+//! | `surroundings.rs` | extensions and triggers, which may change rows |
 //! | `roles.rs` | the roles of a cluster |
-//! | `ask.rs` | a query of the owner's, and its answer |
+//! | `ask.rs` | a user's query and its result |
 
 mod ask;
 mod dump;
@@ -35,10 +35,10 @@ use serde_json::{Map, Value};
 
 use crate::surroundings::Surroundings;
 
-/// Under which key of the details the facts of a dump stand.
+/// The key of a dump's facts in the details.
 const DETAILS: &str = "archive";
 
-/// Examines with PostgreSQL's own programs. It has no settings: all it needs is the cluster.
+/// Examines with PostgreSQL's own programs. The stage has no settings and needs only the cluster.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PgDump {}
@@ -78,7 +78,7 @@ impl Examine for Examiner {
             details.get(left_out::DETAILS).and_then(|lines| Vec::deserialize(lines).ok());
         all.extend(objects::compare(&recorded, &found, &left_out.unwrap_or_default(), manifest, &surroundings));
         if all.is_empty() {
-            // That a database is as empty as it was is a result, too.
+            // An empty database that is still empty is a result as well.
             let subject = format!("database {database}");
             all.push(compared(&subject, "tables", &recorded.tables.len(), &found.tables.len()));
         }
@@ -103,9 +103,9 @@ impl Examine for Examiner {
     }
 }
 
-/// That there is nothing to hold a database against.
+/// Returns the comparison for a backup without a record of its content.
 fn unrecorded(database: &str) -> Comparison {
-    let why = "the backup has no record of what was in it: dump with verify = [{ type = \"pg_archive\" }], and drill with the identity";
+    let why = "the backup has no record of its content: dump with verify = [{ type = \"pg_archive\" }], and drill with the identity";
     Comparison {
         subject: format!("database {database}"),
         aspect: "content".to_owned(),
@@ -115,19 +115,19 @@ fn unrecorded(database: &str) -> Comparison {
     }
 }
 
-/// That the record is one of a version that is not known here.
+/// Returns the comparison for a record in an unknown version.
 fn unknown_record(database: &str) -> Comparison {
-    let why = "another version of Longshore wrote the record of what was in it, which this one cannot read";
+    let why = "the record of its content was written by another version of Longshore and cannot be read";
     Comparison { outcome: Compared::Not(why.to_owned()), ..unrecorded(database) }
 }
 
-/// The major versions of the server that was dumped and of this one, where they differ.
+/// Returns the major versions of the dumped server and of this one, if they differ.
 fn releases(manifest: &Manifest, here: &Version) -> Option<(String, String)> {
     let there = Version::parse(&manifest.cluster.server.server_version)?;
     (there.major != here.major).then(|| (there.major.to_string(), here.major.to_string()))
 }
 
-/// Extensions whose versions differ, each named.
+/// Returns one comparison per extension whose version differs.
 fn versions(surroundings: &Surroundings) -> Vec<Comparison> {
     let all = surroundings.versions().into_iter();
     all.map(|difference| Comparison {
@@ -140,7 +140,7 @@ fn versions(surroundings: &Surroundings) -> Vec<Comparison> {
     .collect()
 }
 
-/// What was recorded of one database, where a script is of a whole cluster.
+/// Returns the record of one database, also from the script of a whole cluster.
 fn of_database(mut recorded: Facts, database: &str, manifest: &Manifest) -> Facts {
     if !manifest.subject.is_database() {
         recorded.tables.retain(|table| table.database.as_deref().is_none_or(|name| name == database));
@@ -149,7 +149,7 @@ fn of_database(mut recorded: Facts, database: &str, manifest: &Manifest) -> Fact
     recorded
 }
 
-/// A comparison of two numbers or texts, the same or not.
+/// Compares two numbers or texts.
 fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, found: &T) -> Comparison {
     Comparison {
         subject: subject.to_owned(),
@@ -160,7 +160,8 @@ fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, 
     }
 }
 
-/// The same comparison where a difference has this reason, if it has one, which is not the backup's.
+/// Returns the comparison, with a difference replaced by a reason outside the backup, if there is
+/// one.
 fn unless(reason: Option<String>, comparison: Comparison) -> Comparison {
     match (reason, &comparison.outcome) {
         (Some(reason), Compared::Different) => Comparison { outcome: Compared::Not(reason), ..comparison },

@@ -1,4 +1,4 @@
-//! All that a dump lists, held against what the first dump listed: by kind and name, and by owner.
+//! Compares the objects that the two dumps list, by kind, name and owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,8 @@ use longshore_pg_archive::listing::{description, split_owner};
 use crate::surroundings::Surroundings;
 use crate::unless;
 
-/// The kinds of entries whose names are of several words: what stands behind them in a line begins after the longest that fits.
+/// The kinds of entries with names of several words. In a line of the list, the rest begins after
+/// the longest kind that matches.
 const KINDS: [&str; 36] = [
     "ACCESS METHOD",
     "ACL LANGUAGE",
@@ -50,7 +51,8 @@ const KINDS: [&str; 36] = [
     "LARGE OBJECT",
 ];
 
-/// Kinds that are data, held against their record by what they hold; releases differ in how they list them.
+/// Kinds of data entries, whose content is compared elsewhere; releases differ in how they list
+/// them.
 const DATA: [&str; 7] =
     ["TABLE DATA", "SEQUENCE SET", "BLOB", "BLOBS", "BLOB METADATA", "STATISTICS DATA", "MATERIALIZED VIEW DATA"];
 
@@ -58,14 +60,14 @@ const DATA: [&str; 7] =
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Object<'a> {
     kind: &'a str,
-    /// Its schema and name, as the list has them.
+    /// The schema and the name, as in the list.
     name: &'a str,
 }
 
-/// Whose objects there are, by what they are; several may be called the same.
+/// The owners of objects, by object; several objects may have the same name.
 type Objects<'a> = BTreeMap<Object<'a>, Vec<&'a str>>;
 
-/// Compares the list with the record, but for the lines of what a restore left out.
+/// Compares the list with the record, except for the lines that a restore skipped.
 pub(crate) fn compare(
     recorded: &Facts,
     found: &Facts,
@@ -74,7 +76,7 @@ pub(crate) fn compare(
     surroundings: &Surroundings,
 ) -> Vec<Comparison> {
     if !recorded.kind.is_archive() {
-        return vec![not("objects", "presence", "a script has no list of what is in it; its tables were compared")];
+        return vec![not("objects", "presence", "a script has no list of objects; its tables were compared")];
     }
     let roles: BTreeSet<&str> = recorded.roles.iter().chain(&found.roles).map(String::as_str).collect();
     let (mut before, mut after) = (objects(&recorded.toc, &roles), objects(&found.toc, &roles));
@@ -83,7 +85,7 @@ pub(crate) fn compare(
         objects.retain(|object, _| !left_out.contains_key(object));
     }
     if !recorded.tables.is_empty() && before.is_empty() {
-        return vec![not("objects", "presence", "the backup is of data alone")];
+        return vec![not("objects", "presence", "the backup contains data only")];
     }
     let outdated = !surroundings.versions().is_empty();
     let mut all = materialized_views(&before);
@@ -106,7 +108,7 @@ fn not(subject: &str, aspect: &str, why: &str) -> Comparison {
     Comparison { subject, aspect, expected: None, found: None, outcome: Compared::Not(why.to_owned()) }
 }
 
-/// Takes the lines of a list apart: `id; catalog oid KIND schema name owner`.
+/// Parses the lines of a list: `id; catalog oid KIND schema name owner`.
 fn objects<'a>(toc: &'a [String], roles: &BTreeSet<&str>) -> Objects<'a> {
     let mut objects = Objects::new();
     for line in toc {
@@ -116,7 +118,8 @@ fn objects<'a>(toc: &'a [String], roles: &BTreeSet<&str>) -> Objects<'a> {
         let rest = rest[kind.len()..].trim_start_matches(' ');
         let of_large_object =
             matches!(kind, "ACL" | "COMMENT" | "SECURITY LABEL") && rest.starts_with("- LARGE OBJECT");
-        // Where views depend on one another, pg_dump chooses by chance which of them it makes in two steps.
+        // For views that depend on each other, pg_dump's choice of the view to create in two steps
+        // is arbitrary.
         let second_step = kind == "RULE" && rest.contains(" _RETURN ");
         if DATA.contains(&kind) || of_large_object || second_step {
             continue;
@@ -134,7 +137,8 @@ fn names<'a>(kind: &'a str, before: &'a Objects<'a>, after: &'a Objects<'a>) -> 
     all.into_iter()
 }
 
-/// How many there are of a kind; what follows is what follows from each that differs.
+/// Compares the number of objects of a kind; the outcome is derived from the comparisons of those
+/// that differ.
 fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, apart: &[Comparison]) -> Comparison {
     let count = |objects: &Objects<'_>| -> usize {
         objects.iter().filter(|(object, _)| object.kind == kind).map(|(_, owners)| owners.len()).sum()
@@ -153,7 +157,7 @@ fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, apart: &[Compar
     }
 }
 
-/// Holds what is called the same against its record; nothing where it is the same.
+/// Compares the objects of one name with their record; returns nothing if they are the same.
 fn one<'a>(
     object: &Object<'a>,
     before: &Objects<'_>,
@@ -169,8 +173,8 @@ fn one<'a>(
     let told = |owners: &[&str]| match (owners.len(), moved) {
         (_, true) => owners.join(", "),
         (0, false) => "missing".to_owned(),
-        (1, false) => "there".to_owned(),
-        (times, false) => format!("there {times} times"),
+        (1, false) => "present".to_owned(),
+        (times, false) => format!("present {times} times"),
     };
     let reason = if moved { expected_owner(object, manifest) } else { expected(object, manifest) };
     let comparison = Comparison {
@@ -183,8 +187,9 @@ fn one<'a>(
     Some((object.clone(), comparison))
 }
 
-/// Why a privilege, a comment or a label may be there or not although the backup is good: what it is of is not made by the dump, but
-/// by an extension, and some extension is of another version here.
+/// Returns the reason why a privilege, a comment or a label may differ although the backup is good:
+/// the dump does not create its object, so an extension does, and the version of some extension
+/// differs.
 fn of_extension(object: &Object<'_>, recorded: &Facts, outdated: bool) -> Option<String> {
     if !outdated || !matches!(object.kind, "ACL" | "COMMENT" | "SECURITY LABEL") {
         return None;
@@ -192,10 +197,10 @@ fn of_extension(object: &Object<'_>, recorded: &Facts, outdated: bool) -> Option
     let (schema, of) = object.name.split_once(' ')?;
     let (kind, name) = of.split_once(' ')?;
     let made = recorded.toc.iter().any(|line| line.contains(&format!(" {kind} {schema} {name} ")));
-    (!made).then(|| "it may belong to an extension, and versions of extensions differ".to_owned())
+    (!made).then(|| "its object may belong to an extension, and versions of extensions differ".to_owned())
 }
 
-/// `schema.name`; what lies in no schema has a dash in its place.
+/// Returns `schema.name`; an object outside of schemas has a dash instead of the schema.
 fn readable(name: &str) -> String {
     match name.split_once(' ') {
         Some(("-", name)) => name.to_owned(),
@@ -204,37 +209,38 @@ fn readable(name: &str) -> String {
     }
 }
 
-/// Why something may be there, or not, in a good restore.
+/// Returns the reason why the presence of an object may differ in a good restore.
 fn expected(object: &Object<'_>, manifest: &Manifest) -> Option<&'static str> {
     match (object.kind, object.name) {
         ("SCHEMA", "- public") | ("ACL" | "COMMENT", "- SCHEMA public") => {
-            Some("every database is made with this schema")
+            Some("every database is created with this schema")
         }
-        ("COMMENT", name) if name.starts_with("- EXTENSION ") => Some("an extension brings its own comment"),
+        ("COMMENT", name) if name.starts_with("- EXTENSION ") => Some("an extension creates its own comment"),
         ("ACL" | "COMMENT" | "SECURITY LABEL", name) if name.starts_with("- DATABASE ") => {
-            Some("it belongs to the database as a whole, which was made under another name")
+            Some("it belongs to the database itself, which was created under another name")
         }
         ("ACL" | "DEFAULT ACL", _) if manifest.needs.is_empty() => {
-            Some("the backup comes without the roles that privileges are given to")
+            Some("the backup does not include the roles that privileges are granted to")
         }
         _ => None,
     }
 }
 
-/// Why something may have another owner in a good restore.
+/// Returns the reason why the owner of an object may differ in a good restore.
 fn expected_owner(object: &Object<'_>, manifest: &Manifest) -> Option<&'static str> {
     if object.name.starts_with("pg_catalog ") || expected(object, manifest).is_some() {
-        Some("it belongs to whoever made the cluster")
+        Some("its owner is the bootstrap superuser of the cluster")
     } else if manifest.needs.is_empty() {
-        Some("the backup comes without the roles that own things")
+        Some("the backup does not include the roles that own objects")
     } else {
         None
     }
 }
 
-/// What a dump holds no rows of: a restore makes them anew.
+/// Returns comparisons for materialized views: a dump contains no rows of them, and a restore
+/// refreshes them.
 fn materialized_views(before: &Objects<'_>) -> Vec<Comparison> {
     let views = before.keys().filter(|object| object.kind == "MATERIALIZED VIEW");
-    let why = "it is filled anew by its query; a dump holds no rows of it";
+    let why = "a restore refreshes it by its query; a dump contains no rows of it";
     views.map(|view| not(&format!("materialized view {}", readable(view.name)), "content", why)).collect()
 }

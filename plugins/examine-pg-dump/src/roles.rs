@@ -6,7 +6,7 @@ use longshore_core::Result;
 use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_client::client::Client;
 
-/// Holds the roles that are there against those that the dump was to make.
+/// Compares the roles of a cluster with those that the dump creates.
 pub(crate) async fn compare(client: &Client, made: &BTreeSet<String>) -> Result<Vec<Comparison>> {
     if made.is_empty() {
         return Ok(Vec::new());
@@ -24,12 +24,12 @@ pub(crate) async fn compare(client: &Client, made: &BTreeSet<String>) -> Result<
     Ok([number].into_iter().chain(missing).collect())
 }
 
-/// That a role was recorded, and is not there.
+/// Returns the comparison for a recorded role that is missing.
 fn missing(role: &str) -> Comparison {
     Comparison {
         subject: format!("role {role}"),
         aspect: "presence".to_owned(),
-        expected: Some("there".to_owned()),
+        expected: Some("present".to_owned()),
         found: Some("missing".to_owned()),
         outcome: Compared::Different,
     }

@@ -1,4 +1,4 @@
-//! What sequences are set to.
+//! The values of sequences.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::surroundings::Surroundings;
 use crate::tables::makes;
 use crate::{compared, unless};
 
-/// Holds the sequences against what was recorded.
+/// Compares the sequences with their record.
 pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Sequence> =
         found.sequences.iter().map(|sequence| (name(sequence), sequence)).collect();
@@ -47,7 +47,7 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
     all
 }
 
-/// `schema.name`, as people write it.
+/// Returns `schema.name`.
 fn name(sequence: &Sequence) -> String {
     match &sequence.schema {
         Some(schema) => format!("{schema}.{}", sequence.name),
@@ -55,8 +55,8 @@ fn name(sequence: &Sequence) -> String {
     }
 }
 
-/// Its value, and whether it was given out: the next is another then.
+/// Returns the value, and whether it was used: the next value depends on it.
 fn value(sequence: &Sequence) -> String {
-    let called = if sequence.called { "" } else { ", not yet given out" };
+    let called = if sequence.called { "" } else { ", not yet used" };
     format!("{}{called}", sequence.value)
 }

@@ -1,4 +1,5 @@
-//! What of the restored database may change its rows, and is no part of the backup: extensions, and triggers that fire by themselves.
+//! Properties of the restored database that may change its rows and are not part of the backup:
+//! extensions, and triggers that fire automatically.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,29 +30,29 @@ const QUERY: &str = "select json_build_object(
         where exists (select from pg_catalog.pg_class where relkind = 'm' and relispopulated)),
     'silenced', coalesce(current_setting('event_triggers', true), 'on') = 'off')";
 
-/// The surroundings of a restored database, beside those of the database that was dumped.
+/// The surroundings of a restored database, and those of the dumped database.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Surroundings {
-    /// The versions of extensions here.
+    /// The versions of extensions on this server.
     extensions: BTreeMap<String, String>,
-    /// The extension of each table and sequence that an extension made, by `schema.name`.
+    /// The extension of each table and sequence that an extension created, by `schema.name`.
     members: BTreeMap<String, String>,
-    /// Event triggers that fire here.
+    /// Event triggers that fire on this server.
     event_triggers: BTreeSet<String>,
-    /// Volatile functions that views call, where materialized views were filled by their queries.
+    /// Volatile functions called by views, if materialized views were refreshed.
     refreshing: BTreeSet<String>,
-    /// Whether a setting keeps all of them from firing.
+    /// True if a setting disables event triggers.
     silenced: bool,
-    /// What was recorded of the database that was dumped.
+    /// The record of the dumped database.
     #[serde(skip)]
     source: Option<Source>,
-    /// The major versions there and here, where they differ.
+    /// The major versions of the two servers, if they differ.
     #[serde(skip)]
     releases: Option<(String, String)>,
 }
 
 impl Surroundings {
-    /// Looks at the restored database. `details` hold what was recorded of the other.
+    /// Queries the restored database. `details` contain the record of the dumped one.
     pub(crate) async fn look(
         client: &Client,
         details: &Map<String, Value>,
@@ -61,58 +62,61 @@ impl Surroundings {
         Ok(Self { source: Source::of(details), releases, ..here })
     }
 
-    /// Why rows may be other ones than were dumped although the backup is good: triggers of the database wrote them while it was restored.
+    /// Returns the reason why rows may differ although the backup is good: event triggers wrote
+    /// them during the restore.
     pub(crate) fn writers(&self) -> Option<String> {
         let triggers: Vec<&str> = self.event_triggers.iter().map(String::as_str).collect();
         let some = !self.silenced && !triggers.is_empty();
         some.then(|| format!("event triggers may have written to it while it was restored: {}", triggers.join(", ")))
     }
 
-    /// Why a sequence may be further, and a table may have more rows, although the backup is good: functions that materialized views call
-    /// took a value or wrote a row when the views were refreshed.
+    /// Returns the reason why a sequence may have advanced, or a table may have more rows, although
+    /// the backup is good: functions called by materialized views took a value or wrote a row
+    /// during a refresh.
     pub(crate) fn additions(&self) -> Option<String> {
         let functions: Vec<&str> = self.refreshing.iter().map(String::as_str).collect();
         let why = "functions that views call may have written to it when materialized views were refreshed";
         (!functions.is_empty()).then(|| format!("{why}: {}", functions.join(", ")))
     }
 
-    /// Why a table or sequence may hold something else than was dumped although the backup is good: it belongs to an extension of another
-    /// version. `made` says whether the dump makes it.
+    /// Returns the reason why the content of a table or sequence may differ although the backup is
+    /// good: it belongs to an extension of another version. `made` is true if the dump creates it.
     pub(crate) fn of_other_version(&self, name: &str, made: bool) -> Option<String> {
         let extension = match (self.members.get(name), made) {
             (Some(extension), _) => extension,
-            // Its extension made it there, and does not here.
-            (None, false) => return Some("it belongs to an extension, which has no such table here".to_owned()),
+            // An extension created it on the dumped server, but not on this one.
+            (None, false) => {
+                return Some("it belongs to an extension, which has no such table on this server".to_owned());
+            }
             (None, true) => return None,
         };
         let here = self.extensions.get(extension).map_or("", String::as_str);
         match self.source.as_ref().and_then(|source| source.extensions.get(extension)) {
             Some(recorded) if recorded == here => None,
             Some(recorded) => Some(format!(
-                "it belongs to extension {extension}, which is {recorded} where the backup comes from, and {here} here"
+                "it belongs to extension {extension}, which is {recorded} on the dumped server, and {here} here"
             )),
             None => {
-                Some(format!("it belongs to extension {extension}, whose version was not recorded, and is {here} here"))
+                Some(format!("it belongs to extension {extension}, whose version was not recorded and is {here} here"))
             }
         }
     }
 
-    /// Why the same value may be written otherwise here: another release, or other versions of extensions, whose types it may have.
+    /// Returns the reason why the text form of a value may differ: another release, or another
+    /// version of an extension, which may define its type.
     pub(crate) fn other_forms(&self) -> Option<String> {
         if let Some((there, here)) = &self.releases {
-            return Some(format!("it was written by PostgreSQL {there}, and is read by {here}"));
+            return Some(format!("it was dumped from PostgreSQL {there} and restored to {here}"));
         }
         let all = self.versions();
-        (!all.is_empty()).then(|| format!("values may be written otherwise: {}", all.join("; ")))
+        (!all.is_empty()).then(|| format!("the text form of values may differ: {}", all.join("; ")))
     }
 
-    /// The extensions whose versions differ, in words.
+    /// Describes the extensions whose versions differ.
     pub(crate) fn versions(&self) -> Vec<String> {
         let other = self.source.iter().flat_map(|source| source.other_versions(&self.extensions));
         other
-            .map(|(name, there, here)| {
-                format!("extension {name} is {there} where the backup comes from, and {here} here")
-            })
+            .map(|(name, there, here)| format!("extension {name} is {there} on the dumped server, and {here} here"))
             .collect()
     }
 }
@@ -135,13 +139,13 @@ mod tests {
         assert_eq!(here("1.4", Some("1.4")).of_other_version("cron.job", false), None);
         assert_eq!(here("1.6", Some("1.4")).of_other_version("public.orders", true), None);
         for (surroundings, words) in [
-            (here("1.6", Some("1.4")), "is 1.4 where the backup comes from, and 1.6 here"),
+            (here("1.6", Some("1.4")), "is 1.4 on the dumped server, and 1.6 here"),
             (here("1.6", None), "was not recorded"),
         ] {
             assert!(surroundings.of_other_version("cron.job", false).unwrap().contains(words));
         }
         let gone = here("1.6", Some("1.4")).of_other_version("cron.gone", false);
-        assert!(gone.unwrap().contains("no such table here"));
+        assert!(gone.unwrap().contains("no such table on this server"));
         assert_eq!(here("1.6", Some("1.4")).versions().len(), 1);
         assert!(here("1.4", Some("1.4")).other_forms().is_none() && here("1.6", Some("1.4")).other_forms().is_some());
     }

@@ -8,7 +8,7 @@ use longshore_pg_archive::{Facts, Table};
 use crate::surroundings::Surroundings;
 use crate::{compared, unless};
 
-/// Holds the data of all tables, and the large objects, against what was recorded.
+/// Compares the data of all tables, and the large objects, with their record.
 pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Table> = found.tables.iter().map(|table| (name(table), table)).collect();
     let mut all = Vec::new();
@@ -51,19 +51,21 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
     all
 }
 
-/// Whether a dump makes a table or sequence whose data it holds; if not, an extension does. A script has no list of what it makes.
+/// Returns true if the dump creates the table or sequence whose data it contains; otherwise an
+/// extension does. A script has no list of objects.
 pub(crate) fn makes(recorded: &Facts, kind: &str, schema: Option<&str>, name: &str) -> bool {
     let entry = format!(" {kind} {} {name} ", schema.unwrap_or("-"));
     recorded.toc.is_empty() || recorded.toc.iter().any(|line| line.contains(&entry))
 }
 
-/// The same comparison where the place may be why it differs: its triggers, or the way that it writes values.
+/// Returns the comparison, with a difference attributed to this server if possible: its triggers,
+/// or the text form of values.
 fn unless_here(surroundings: &Surroundings, comparison: Comparison) -> Comparison {
     let other_forms = if comparison.aspect == "content" { surroundings.other_forms() } else { None };
     unless(surroundings.writers().or(other_forms), comparison)
 }
 
-/// `schema.name`, as people write it.
+/// Returns `schema.name`.
 fn name(table: &Table) -> String {
     match &table.schema {
         Some(schema) => format!("{schema}.{}", table.name),
@@ -75,11 +77,11 @@ fn comparison(subject: String, aspect: &str, outcome: Compared) -> Comparison {
     Comparison { subject, aspect: aspect.to_owned(), expected: None, found: None, outcome }
 }
 
-/// Holds one table against its record.
+/// Compares one table with its record.
 fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
     let subject = format!("table {}", name(expected));
     let (Some(rows), Some(digest)) = (expected.rows, &expected.rows_xxh3) else {
-        let why = "it was dumped as INSERT statements, of which no rows were counted";
+        let why = "it was dumped as INSERT statements, whose rows were not counted";
         return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
     };
     let mut all = vec![compared(&subject, "rows", &rows, &found.rows.unwrap_or_default())];
@@ -88,8 +90,8 @@ fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
     if before == after {
         all.push(compared(&subject, "content", digest, &found.rows_xxh3.clone().unwrap_or_default()));
     } else if before.iter().collect::<BTreeSet<_>>() == after.iter().collect() {
-        // Inherited columns come first in a table that pg_dump makes anew.
-        let why = "the restored table has the same columns in another order, and so other lines";
+        // In a table recreated by pg_dump, inherited columns come first.
+        let why = "the restored table has the same columns in another order, so its lines differ";
         all.push(comparison(subject, "content", Compared::Not(why.to_owned())));
     } else {
         all.push(compared(&subject, "columns", &before.join(", "), &after.join(", ")));
@@ -97,11 +99,11 @@ fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
     all
 }
 
-/// Holds the partitions whose rows were loaded by way of their root against their record, all together.
+/// Compares the partitions whose rows were loaded through their root with their record, as a whole.
 fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
     let subject = format!("table {root} with its partitions");
     if expected.iter().any(|table| table.rows.is_none()) {
-        let why = "it was dumped as INSERT statements, of which no rows were counted";
+        let why = "it was dumped as INSERT statements, whose rows were not counted";
         return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
     }
     let digest = |tables: &[&Table]| {
@@ -109,53 +111,53 @@ fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
         format!("{:032x}", digests.fold(0, u128::wrapping_add))
     };
     let mut all = vec![compared(&subject, "rows", &rows(expected), &rows(found))];
-    // Partitions whose columns stand in different orders have different lines for the same row.
+    // Partitions with columns in different orders have different lines for the same row.
     let orders: BTreeSet<_> =
         expected.iter().chain(found).filter(|table| table.rows != Some(0)).map(|table| &table.columns).collect();
     all.push(if orders.len() <= 1 {
         compared(&subject, "content", &digest(expected), &digest(found))
     } else {
-        let why = "its partitions have the same columns in different orders, and so a row has other lines in each";
+        let why = "its partitions have the same columns in different orders, so the line of a row differs between them";
         comparison(subject, "content", Compared::Not(why.to_owned()))
     });
     all
 }
 
-/// The rows of several tables.
+/// Returns the number of rows of several tables.
 fn rows(tables: &[&Table]) -> u64 {
     tables.iter().filter_map(|table| table.rows).sum()
 }
 
-/// That a table's data was recorded, and is not there.
+/// Returns the comparison for a recorded table whose data is missing.
 fn missing(expected: &Table) -> Comparison {
     Comparison {
         subject: format!("table {}", name(expected)),
         aspect: "presence".to_owned(),
-        expected: Some(expected.rows.map_or_else(|| "there".to_owned(), |rows| format!("{rows} rows"))),
+        expected: Some(expected.rows.map_or_else(|| "present".to_owned(), |rows| format!("{rows} rows"))),
         found: Some("missing".to_owned()),
         outcome: Compared::Different,
     }
 }
 
-/// What is there of a table whose data was not recorded.
+/// Returns the comparison for a table without recorded data.
 fn surplus(found: &Table) -> Option<Comparison> {
     let subject = format!("table {}", name(found));
     match found.rows {
         Some(0) => {
-            let why = "the backup holds no data of it";
+            let why = "the backup contains no data of it";
             Some(comparison(subject, "content", Compared::Not(why.to_owned())))
         }
         rows => Some(Comparison {
             subject,
             aspect: "presence".to_owned(),
             expected: Some("no data".to_owned()),
-            found: Some(rows.map_or_else(|| "there".to_owned(), |rows| format!("{rows} rows"))),
+            found: Some(rows.map_or_else(|| "present".to_owned(), |rows| format!("{rows} rows"))),
             outcome: Compared::Different,
         }),
     }
 }
 
-/// Holds the large objects against their record.
+/// Compares the large objects with their record.
 fn large_objects(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
     const SUBJECT: &str = "large objects";
     let (expected, found) = (&recorded.large_objects, &found.large_objects);
@@ -164,7 +166,7 @@ fn large_objects(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
     }
     let number = compared(SUBJECT, "number", &expected.count, &found.count);
     if !recorded.kind.is_archive() {
-        let why = "a script holds them as calls, of which no content was recorded";
+        let why = "a script creates them by function calls, whose content was not recorded";
         return vec![number, comparison(SUBJECT.to_owned(), "content", Compared::Not(why.to_owned()))];
     }
     let bytes = compared(SUBJECT, "bytes", &expected.bytes, &found.bytes);

@@ -1,4 +1,5 @@
-//! Parts of a backup that act by themselves once they are restored: schedulers, subscriptions, foreign servers, event triggers.
+//! Parts of a backup that act by themselves after a restore: schedulers, subscriptions, foreign
+//! servers, event triggers.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +8,11 @@ use longshore_core::error::printable;
 
 use crate::prepare::named;
 
-/// Extensions that run jobs by themselves, which their tables hold.
+/// Extensions that run jobs stored in their tables.
 const SCHEDULERS: [&str; 8] =
     ["pg_cron", "pg_timetable", "pgagent", "pg_dbms_job", "pg_partman", "pg_squeeze", "timescaledb", "pg_task"];
 
-/// Findings of what becomes active in the target, with the way to prevent it.
+/// Returns findings for parts that become active in the target, with the way to prevent this.
 pub(crate) fn findings(subject: &str, lines: &[&str], extensions: &BTreeSet<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut warn = |names: Vec<String>, message: &dyn Fn(String) -> String, remedy: &str| {
@@ -23,31 +24,29 @@ pub(crate) fn findings(subject: &str, lines: &[&str], extensions: &BTreeSet<Stri
     let schedulers = extensions.iter().filter(|name| SCHEDULERS.contains(&name.as_str())).cloned().collect();
     warn(
         schedulers,
-        &|names| format!("jobs of the scheduler {names} come back, and run in the target where it loads that"),
-        "look at the jobs first (restore NAME --list), and leave the extension's tables out with --list-file",
+        &|names| format!("jobs of the scheduler {names} are restored, and run if the target loads the scheduler"),
+        "check the jobs first (restore NAME --list), and exclude the extension's tables with --list-file",
     );
     warn(
         named(lines, "SUBSCRIPTION"),
         &|names| {
-            format!("the subscriptions {names} come back disabled: each connects to its publisher once it is enabled")
+            format!("the subscriptions {names} are restored disabled: each connects to its publisher once enabled")
         },
-        "leave them out with --list-file, or drop them afterwards (alter subscription … set (slot_name = none))",
+        "exclude them with --list-file, or drop them afterwards (alter subscription … set (slot_name = none))",
     );
     warn(
         named(lines, "USER MAPPING"),
         &|names| {
             format!(
-                "foreign servers can be reached with stored passwords: {names}; a view that reads from one does so now"
+                "foreign servers are reachable with restored passwords: {names}; views that read from them connect to them"
             )
         },
-        "leave the mappings out with --list-file to keep the target from them",
+        "exclude the mappings with --list-file to prevent connections",
     );
     warn(
         named(lines, "EVENT TRIGGER"),
-        &|names| {
-            format!("the event triggers {names} act on what is done in the database from then on, logins included")
-        },
-        "leave them out with --list-file, or disable them afterwards (alter event trigger … disable)",
+        &|names| format!("the event triggers {names} fire in the database after the restore, some also for logins"),
+        "exclude them with --list-file, or disable them afterwards (alter event trigger … disable)",
     );
     findings
 }

@@ -1,4 +1,4 @@
-//! pg_restore, from a pipe or, where it needs to go back and forth, from files.
+//! Restores archives with pg_restore, from a pipe or, for parallel and random access, from files.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -28,22 +28,23 @@ use crate::plan::{self, Plan, Structure};
 use crate::selection::{self, ListFile};
 use crate::{Restorer, contents, database, foreign_keys, head, phase, roles};
 
-/// Plaintext that was seen to open.
+/// Plaintext whose start was decoded.
 pub(crate) struct Ready {
     plaintext: Plaintext,
-    /// The archive's table of contents; nothing of a script, and of an archive of an unknown version.
+    /// The archive's table of contents; nothing for a script, and for an archive in an unknown
+    /// version.
     outline: Option<Outline>,
 }
 
 enum Plaintext {
-    /// Its first bytes are there; the rest is on its way.
+    /// The first bytes were read; the rest is streamed.
     Stream(ByteStream),
-    /// It is complete, in a private folder, as `dump`.
+    /// The plaintext is complete, in a private directory, as `dump`.
     Folder(TempDir),
 }
 
 impl Ready {
-    /// Whether the plaintext was put into files.
+    /// Returns true if the plaintext was written to files.
     pub(crate) fn is_in_files(&self) -> bool {
         matches!(self.plaintext, Plaintext::Folder(_))
     }
@@ -52,7 +53,7 @@ impl Ready {
         self.outline.as_ref()
     }
 
-    /// The plaintext as a stream; a folder has none.
+    /// Returns the plaintext as a stream; empty for a directory.
     pub(crate) fn into_stream(self) -> ByteStream {
         match self.plaintext {
             Plaintext::Stream(stream) => stream,
@@ -61,8 +62,8 @@ impl Ready {
     }
 }
 
-/// Whether the plaintext is put into files: where pg_restore reads nothing else, and where there is a place for them, since it can
-/// then be seen how long each part takes.
+/// Returns true if the plaintext is written to files: if pg_restore requires files, or if a scratch
+/// directory is available, so that decryption and restore are timed separately.
 pub(crate) fn in_files(target: &Target, manifest: &Manifest) -> bool {
     match manifest.artifact.format {
         Format::Directory => true,
@@ -71,12 +72,12 @@ pub(crate) fn in_files(target: &Target, manifest: &Manifest) -> bool {
     }
 }
 
-/// Refuses what needs a folder where none was named.
+/// Fails if the restore needs a scratch directory and none is set.
 pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> {
     if manifest.artifact.format == Format::Tar && target.jobs > 1 {
         let subject = manifest.subject.to_string();
-        let message = "pg_restore restores the tar format by one connection alone";
-        return Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint("leave --jobs out"));
+        let message = "pg_restore restores the tar format over one connection only";
+        return Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint("remove --jobs"));
     }
     match in_files(target, manifest) {
         true => directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore).map(drop),
@@ -84,7 +85,8 @@ pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> 
     }
 }
 
-/// Waits until the plaintext is seen to open: its table of contents, or, where pg_restore needs files, all of it.
+/// Waits until the start of the plaintext is decoded: its table of contents, or all of it if
+/// pg_restore needs files.
 pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> Result<Ready> {
     let label = manifest.subject.to_string();
     let mut plaintext = roles::renamed(target, manifest, plaintext);
@@ -110,7 +112,7 @@ pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, plaintext: 
     Ok(Ready { plaintext: Plaintext::Stream(plaintext), outline })
 }
 
-/// Restores an archive into `database`, the data first.
+/// Restores an archive into `database`, data first.
 pub(crate) async fn restore(
     restorer: &Restorer,
     database: &str,
@@ -124,7 +126,7 @@ pub(crate) async fn restore(
     let work = Work { restorer, client: client.clone(), manifest, pg_restore };
     let Ready { plaintext, outline } = ready;
     let Some(outline) = outline else {
-        // What is not known cannot be planned.
+        // An unknown version cannot be planned.
         let begun = Instant::now();
         let list = restorer.target.selection.list.as_deref();
         work.run(plaintext, &Run { list, chooses: true, on_error: OnError::Stop, triggers: Triggers::Act }).await?;
@@ -138,7 +140,7 @@ pub(crate) async fn restore(
     let missing = work.missing_roles(&outline).await?;
     let structure = match restorer.target.content {
         TargetContent::MustBeEmpty => Structure::Apart,
-        // A database without an index or a constraint takes the place of no other.
+        // A database without its indexes and constraints must not replace another.
         TargetContent::Append | TargetContent::Replace => Structure::WithData,
     };
     let missing = missing.iter().map(String::as_str).collect();
@@ -170,7 +172,7 @@ pub(crate) async fn restore(
     if triggers == Triggers::Disabled {
         match foreign_keys::violated(&finish.client, &plan.main).await {
             Ok(violated) => later.left_out.extend(violated),
-            // The rows are there.
+            // The rows are restored in any case.
             Err(error) => later.warnings.push(format!("foreign keys could not be checked: {}", error.chain())),
         }
     }
@@ -198,36 +200,36 @@ pub(crate) async fn restore(
 
 /// A run of pg_restore.
 struct Run<'a> {
-    /// The entries that it restores; nothing for all.
+    /// The entries to restore; nothing for all.
     list: Option<&'a str>,
-    /// Whether it chooses tables, schemas and sections itself.
+    /// True if pg_restore selects tables, schemas and sections itself.
     chooses: bool,
     on_error: OnError,
     triggers: Triggers,
 }
 
-/// What pg_restore does after an entry that failed.
+/// The behaviour of pg_restore after a failed entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnError {
     Stop,
     Continue,
 }
 
-/// Whether triggers and foreign keys of tables that exist act on the rows that are loaded.
+/// The state of triggers and foreign keys of existing tables while rows are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Triggers {
     Act,
     Disabled,
 }
 
-/// What a run made.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Made {
     All,
     NotAll,
 }
 
-/// An archive on its way into a database.
+/// An archive that is being restored into a database.
 struct Work<'a> {
     restorer: &'a Restorer,
     /// Connected to the database.
@@ -245,7 +247,7 @@ impl Work<'_> {
         }
     }
 
-    /// The ids of what is restored, in its order, as pg_restore chooses.
+    /// Returns the ids of the entries to restore, in pg_restore's order.
     async fn selected(&self, as_archived: bool, dump: Option<&Path>, outline: &Outline) -> Result<Vec<i32>> {
         let target = &self.restorer.target;
         let list = ListFile::write(target, target.selection.list.as_deref())?;
@@ -270,7 +272,7 @@ impl Work<'_> {
         Ok(lines.iter().filter_map(|line| selection::id(line)?.parse().ok()).collect())
     }
 
-    /// The roles that the archive names and the target does not have.
+    /// Returns the roles that the archive names and the target lacks.
     async fn missing_roles(&self, outline: &Outline) -> Result<BTreeSet<String>> {
         let named: BTreeSet<&String> = outline.items.iter().flat_map(|item| &item.roles).collect();
         if named.is_empty() {
@@ -281,7 +283,8 @@ impl Work<'_> {
         Ok(named.into_iter().filter(|role| !there.contains(*role)).cloned().collect())
     }
 
-    /// Triggers of tables that were there before are disabled where the role may do so: rows come in no order that foreign keys demand.
+    /// Disables triggers of existing tables if the role may do so: the order of the rows does not
+    /// satisfy foreign keys.
     async fn triggers(&self, plan: &Plan<'_>) -> Result<Triggers> {
         if !plan.is_data_only() {
             return Ok(Triggers::Act);
@@ -290,7 +293,7 @@ impl Work<'_> {
         Ok(if self.client.ask(is_superuser).await? { Triggers::Disabled } else { Triggers::Act })
     }
 
-    /// Runs pg_restore, and fails where it fails. Returns the files, if it read files.
+    /// Runs pg_restore, and fails if it fails. Returns the files, if there are any.
     async fn run(&self, plaintext: Plaintext, run: &Run<'_>) -> Result<Option<Plaintext>> {
         let (ended, files) = self.execute(plaintext, run).await?;
         if ended.status.success() {
@@ -300,14 +303,14 @@ impl Work<'_> {
         Err(match error.remedy() {
             Some(_) => error,
             None => error.hint(
-                "see which entry failed; to restore the rest, leave it out: restore NAME --list > FILE, delete its line, \
-                 and give --list-file FILE; where a function did not find what it names without a schema, give \
+                "check which entry failed; to restore the rest, exclude it: restore NAME --list > FILE, delete its line, \
+                 and add --list-file FILE; if a function did not find an object named without its schema, add \
                  --own-search-path",
             ),
         })
     }
 
-    /// Runs pg_restore, and returns whether it made everything.
+    /// Runs pg_restore, and returns whether all entries were restored.
     async fn made_all(&self, plaintext: Plaintext, run: &Run<'_>) -> Result<Made> {
         let (ended, _) = self.execute(plaintext, run).await?;
         Ok(if ended.status.success() { Made::All } else { Made::NotAll })
@@ -339,7 +342,8 @@ impl Work<'_> {
                     feed(&mut running.stdin, &mut plaintext, None).await?;
                     let ended = running.wait().await?;
                     if ended.status.success() {
-                        // pg_restore stops at the last block; whether the bytes were the right ones is known at the end.
+                        // pg_restore stops at the last block; the digest is checked at the end of
+                        // the stream.
                         stream::drain(plaintext).await?;
                     }
                     Ok(ended)
@@ -361,24 +365,25 @@ impl Work<'_> {
     }
 }
 
-/// Writes a stream to a private file, and into its TOC where its data is: connections that work side by side would else each read it from the
-/// beginning to find theirs.
+/// Writes a stream to a private file, and the offsets of the data into its TOC: otherwise each
+/// parallel connection would read from the start to find its data.
 async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| Error::io(Stage::Restore, path.display().to_string(), "cannot make it", error))?;
+        .map_err(|error| Error::io(Stage::Restore, path.display().to_string(), "cannot create it", error))?;
     let label = label.to_owned();
-    let wrap = move |error| Error::io(Stage::Restore, label, "cannot write the archive to scratch", error);
+    let wrap =
+        move |error| Error::io(Stage::Restore, label, "cannot write the archive to the scratch directory", error);
     let saved = stream::transform(plaintext, wrap, move |reader, _| {
         let mut saving = Saving { reader, file: &mut file };
         let missing = offsets::missing(BufReader::with_capacity(CHUNK_BYTES, &mut saving));
         let patches = match missing {
             Ok(patches) => patches,
             Err(error) if error.io().is_some() => return Err(roles::carried(error)),
-            // What it did not read, since it is no archive that it knows, is for pg_restore to judge.
+            // An archive in an unknown form is left to pg_restore.
             Err(_) => Vec::new(),
         };
         io::copy(&mut saving, &mut io::sink())?;
@@ -390,7 +395,7 @@ async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
     stream::drain(saved).await
 }
 
-/// Writes what is read of a stream to a file.
+/// Copies the bytes read from a stream to a file.
 struct Saving<'a> {
     reader: &'a mut StreamReader,
     file: &'a mut File,

@@ -1,6 +1,7 @@
-//! Statements that may fail: each on its own, its outcome told by the server's error code.
+//! Executes statements that may fail, each separately, with the server's error code as the result.
 //!
-//! psql takes no text of the archive for a command of its own: `\gexec` hands what a query returns to the server as it is.
+//! psql never interprets text of the archive as a psql command: `\gexec` sends the result of a
+//! query to the server unchanged.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,16 +15,16 @@ use tokio::io::AsyncReadExt;
 
 use crate::patience::{self, Taken};
 
-/// Settings of the session that runs statements of an archive.
+/// The settings of the session that executes statements of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Session {
-    /// Those of pg_restore: no schema is searched but PostgreSQL's own.
+    /// The settings of pg_restore: only PostgreSQL's own schemas are searched.
     AsPgRestore,
-    /// Those of the database and the role.
+    /// The settings of the database and the role.
     Own,
 }
 
-/// The settings that pg_restore begins a session with.
+/// The settings with which pg_restore starts a session.
 const AS_PG_RESTORE: &str = "set standard_conforming_strings = on;
 set check_function_bodies = false;
 set xmloption = content;
@@ -32,24 +33,24 @@ set row_security = off;
 select pg_catalog.set_config('search_path', '', false);
 ";
 
-/// What became of a statement.
+/// The outcome of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Attempted {
-    /// It was executed.
+    /// The statement was executed.
     Done,
-    /// It failed.
+    /// The statement failed.
     Failed(Failure),
 }
 
-/// The server's answer to a statement that failed.
+/// The server's error for a failed statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) sqlstate: String,
     pub(crate) message: String,
 }
 
-/// Executes statements of an archive one after another, whatever becomes of each. An error is a session that ended, or that did nothing
-/// for `limit`.
+/// Executes statements of an archive one after another, regardless of failures. Fails if the
+/// session ends, or makes no progress for `limit`.
 pub(crate) async fn attempt(
     limit: Duration,
     client: &Client,
@@ -65,13 +66,14 @@ pub(crate) async fn attempt(
     let script = script(session, encoding, statements, &mark);
     let attempted = execute(limit, client, subject, script, &mark).await?;
     if attempted.len() != statements.len() {
-        let message = format!("{} of {} statements were answered", attempted.len(), statements.len());
+        let message = format!("only {} of {} statements were executed", attempted.len(), statements.len());
         return Err(Error::new(Stage::Restore, Kind::Failed, subject, message));
     }
     Ok(attempted)
 }
 
-/// Executes a statement of an archive and, in the same session, SQL of our own if the statement succeeds, whatever becomes of that.
+/// Executes a statement of an archive and, if it succeeds, our own SQL in the same session,
+/// ignoring errors of the latter.
 pub(crate) async fn attempt_then(
     limit: Duration,
     client: &Client,
@@ -84,10 +86,10 @@ pub(crate) async fn attempt_then(
     let mut script = script(Session::Own, encoding, &[statement], &mark);
     script += &format!("\\if :ERROR\n\\q\n\\endif\n{then};\n");
     let attempted = execute(limit, client, subject, script, &mark).await?.into_iter().next();
-    attempted.ok_or_else(|| Error::new(Stage::Restore, Kind::Failed, subject, "the statement was not answered"))
+    attempted.ok_or_else(|| Error::new(Stage::Restore, Kind::Failed, subject, "the statement was not executed"))
 }
 
-/// Runs a script, and returns what became of each of its statements that is followed by the mark.
+/// Runs a script, and returns the outcome of each statement that is followed by the mark.
 async fn execute(
     limit: Duration,
     client: &Client,
@@ -104,7 +106,7 @@ async fn execute(
             let mut answers = Vec::new();
             if let Some(stdout) = &mut stdout {
                 let read = stdout.read_to_end(&mut answers).await;
-                read.map_err(|error| Error::io(Stage::Restore, subject, "cannot read psql's answers", error))?;
+                read.map_err(|error| Error::io(Stage::Restore, subject, "cannot read the output of psql", error))?;
             }
             Ok(answers)
         };
@@ -119,13 +121,13 @@ async fn execute(
     Ok(outcomes(&String::from_utf8_lossy(&answers), mark))
 }
 
-/// A line that no server answers by chance.
+/// Returns a line that no server prints by chance.
 fn mark() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("longshore-{}-{}", std::process::id(), now.as_nanos())
 }
 
-/// The script for psql.
+/// Returns the script for psql.
 fn script(session: Session, encoding: &str, statements: &[Vec<u8>], mark: &str) -> String {
     let mut script = String::from("\\set ON_ERROR_STOP off\n");
     if session == Session::AsPgRestore {
@@ -143,7 +145,8 @@ fn script(session: Session, encoding: &str, statements: &[Vec<u8>], mark: &str) 
     script
 }
 
-/// Takes psql's answers apart: a line with the mark and the error code, and the last error's message.
+/// Parses the output of psql: a line with the mark and the error code, and the message of the last
+/// error.
 fn outcomes(answers: &str, mark: &str) -> Vec<Attempted> {
     let begins = format!("{mark} ");
     let answers = answers.split(&begins).skip(1);

@@ -1,4 +1,5 @@
-//! One backup into its database: looked at, made, filled, and undone where that fails.
+//! Restores one backup into its database: checks, creates and fills the database, and rolls back
+//! after a failure.
 
 use std::time::Instant;
 
@@ -19,16 +20,16 @@ use crate::landing::Landing;
 use crate::undo::Undo;
 use crate::{Restorer, archive, database, landing, phase, schema, script};
 
-/// A database that is made for a restore.
+/// The way to create a database for a restore.
 enum Make {
-    /// As the archive describes it, with its owner and settings.
+    /// As described in the archive, with its owner and settings.
     AsArchived,
-    /// With the encoding and locale that were recorded.
+    /// With the recorded encoding and locale.
     AsRecorded,
 }
 
 impl Restorer {
-    /// Fills the database that a backup is restored into, or the whole cluster.
+    /// Restores a backup into its database, or into the whole cluster.
     pub(crate) async fn bring(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
         let manifest = wanted.manifest;
         let Subject::Database { name } = &manifest.subject else {
@@ -37,7 +38,7 @@ impl Restorer {
             return Ok(Restored { notes, phases: vec![phase("restore", begun)], ..Restored::default() });
         };
         let database = self.database(name);
-        // What cannot even be opened must not cost the target what it has.
+        // An unreadable backup must not cost the target its database.
         let begun = Instant::now();
         let ready = archive::make_ready(&self.target, manifest, plaintext).await?;
         let mut phases = Vec::new();
@@ -72,9 +73,10 @@ impl Restorer {
         Ok(Restored { phases, database: Some(database.to_owned()), ..restored })
     }
 
-    /// The way in which the database is made.
+    /// Returns the way to create the database.
     fn make_as(&self, wanted: Wanted<'_>, database: &str, outline: Option<&Outline>) -> Make {
-        // Another name is ours to make, and a database that needs schemas before.
+        // A database under another name, or one that needs schemas first, is created with our own
+        // statement.
         let same = wanted.manifest.subject == Subject::database(database);
         match outline.is_some_and(database::is_described) && same && schema::needed(&self.target, wanted).is_empty() {
             true => Make::AsArchived,
@@ -82,7 +84,7 @@ impl Restorer {
         }
     }
 
-    /// The statement that makes the database.
+    /// Returns the statement that creates the database.
     fn create(&self, wanted: Wanted<'_>, name: &str, outline: Option<&Outline>) -> Create {
         let subject = wanted.manifest.subject.to_string();
         let archived = match self.make_as(wanted, name, outline) {
@@ -95,7 +97,7 @@ impl Restorer {
         })
     }
 
-    /// Restores into a database that is there, or that was made for it.
+    /// Restores into a database that existed or was created for the restore.
     async fn fill(&self, wanted: Wanted<'_>, database: &str, landing: Landing, ready: Ready) -> Result<Restored> {
         let manifest = wanted.manifest;
         let schemas = schema::needed(&self.target, wanted);
@@ -109,8 +111,8 @@ impl Restorer {
         };
         if !as_archived && self.target.content != TargetContent::Append {
             notes.push(format!(
-                "database \"{}\": its own owner, privileges and settings are not restored, only what is in it; they are where \
-                 pg_restore makes it anew under its own name",
+                "database \"{}\": its own owner, privileges and settings are not restored, only its content; to restore them, \
+                 let the restore create the database under its original name",
                 printable(database)
             ));
         }
@@ -125,8 +127,8 @@ impl Restorer {
         let restored = script::restore_database(self, &client, manifest, ready.into_stream()).await;
         restored.map_err(|error| match error.remedy() {
             None if error.kind() == Kind::Failed => error.hint(
-                "a script is restored as a whole or not at all: to restore the rest of it, write it to a file with --output, \
-                 take out the statement that failed, and run it with psql",
+                "a script is restored completely or not at all: to restore the rest of it, write it to a file with --output, \
+                 remove the failed statement, and run it with psql",
             ),
             _ => error,
         })?;
@@ -135,11 +137,11 @@ impl Restorer {
     }
 }
 
-/// Says in what state a failed restore leaves a database.
+/// Adds a hint about the state in which a failed restore leaves a database.
 fn unfinished(error: Error, database: &str) -> Error {
     if error.remedy().is_some() {
         return error;
     }
     let name = printable(database);
-    error.hint(format!("look at database \"{name}\": it may hold a part of the backup"))
+    error.hint(format!("check database \"{name}\": it may contain a part of the backup"))
 }

@@ -1,4 +1,5 @@
-//! What is in a backup, a line each: pg_restore's list of an archive, the objects that a script's comments name.
+//! Lists the content of a backup, one line per object: pg_restore's list of an archive, or the
+//! objects named in a script's comments.
 
 use futures_util::StreamExt;
 use longshore_core::manifest::{Format, Manifest};
@@ -9,17 +10,17 @@ use longshore_pg_client::child::{Ended, Pipes, Running, feed};
 use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory;
 
-/// The most bytes that a list may have.
+/// The maximum size of a list in bytes.
 const MAX_LIST_BYTES: usize = 256 << 20;
 
-/// The most bytes of a line of a script that are looked at.
+/// The maximum number of bytes inspected per line of a script.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// The way out where pg_restore cannot list an archive.
+/// The hint if pg_restore cannot list an archive.
 const UNLISTED: &str = "install the client programs of the release that wrote the backup, or newer ones, and set bin_dir of the cluster to \
-     their folder; `longshore verify` says whether the backup is damaged";
+     their directory; run `longshore verify` to check the backup for damage";
 
-/// Lists what is in the plaintext.
+/// Lists the content of the plaintext.
 pub(crate) async fn list(
     client: &Client,
     target: &Target,
@@ -41,11 +42,11 @@ pub(crate) async fn list(
     lines(Running::start(command, "pg_restore", Pipes::Both)?, plaintext, &label).await
 }
 
-/// Feeds a child and takes its output line by line.
+/// Writes the input of a child process and returns the lines of its output.
 pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &str) -> Result<Vec<String>> {
     let mut stdin = running.stdin.take();
     let subject = label.to_owned();
-    // A program that is too old for the archive fails, too.
+    // A program too old for the archive fails as well.
     let failure = async move |ended: Ended| ended.error(Stage::Restore, Kind::Failed, &subject).hint(UNLISTED);
     let output = running.into_stream(failure, |_| {});
     let collected = async { Ok::<_, Error>(stream::collect(output, MAX_LIST_BYTES, Stage::Restore, label).await) };
@@ -53,7 +54,7 @@ pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &s
     let text = match text {
         Ok(text) => text,
         Err(error) => {
-            // The end of the bytes says whether they are damaged.
+            // Damage is detected at the end of the stream.
             stream::drain(input).await?;
             return Err(error);
         }
@@ -61,7 +62,8 @@ pub(crate) async fn lines(mut running: Running, mut input: ByteStream, label: &s
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
-/// The objects of a script, from the comments that stand before each, or the roles and tablespaces that it makes.
+/// Returns the objects of a script, from the comment before each, or the roles and tablespaces that
+/// the script creates.
 async fn of_script(mut plaintext: ByteStream) -> Result<Vec<String>> {
     let mut objects = Vec::new();
     let mut unfinished: Vec<u8> = Vec::new();
@@ -74,13 +76,13 @@ async fn of_script(mut plaintext: ByteStream) -> Result<Vec<String>> {
             unfinished.clear();
             unfinished.extend_from_slice(next);
         }
-        // An object's line is short; of a long one the beginning tells that it is none.
+        // An object's line is short; the start of a long line suffices to rule it out.
         unfinished.truncate(MAX_LINE_BYTES);
     }
     Ok(objects)
 }
 
-/// What a line of a script tells that there is.
+/// Returns the object that a line of a script names.
 fn object(line: &str) -> Option<String> {
     let made = line.starts_with("CREATE ROLE ") || line.starts_with("CREATE TABLESPACE ");
     let made = made.then(|| line.trim_end_matches(';').to_owned());
@@ -93,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// The error of pg_restore that lists an archive of a version of the far future, whose bytes end as given.
+    /// Returns the error of listing an archive of a far-future version, whose bytes end as given.
     async fn listed(end: Option<Error>) -> Error {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let mut command = plain_command(&Client::new(&cluster).unwrap().newest_tool("pg_restore").await.unwrap());
@@ -113,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_end_as_damaged_are_called_damaged() {
-        let damaged = Error::new(Stage::Ship, Kind::Corrupt, "appdb", "its digest is another");
+        let damaged = Error::new(Stage::Ship, Kind::Corrupt, "appdb", "its digest differs");
         assert_eq!(listed(Some(damaged)).await.kind(), Kind::Corrupt);
     }
 

@@ -1,4 +1,4 @@
-//! A database made as its archive describes it.
+//! Creates a database as described in its archive.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use longshore_pg_client::client::Client;
 use crate::attempt::{Attempted, Failure, attempt_then};
 use crate::landing::maintenance;
 
-/// Whether the archive describes its database.
+/// Returns true if the archive describes its database.
 pub(crate) fn is_described(outline: &Outline) -> bool {
     item(outline).is_some()
 }
 
-/// The entry of the database itself.
+/// Returns the entry of the database itself.
 pub(crate) fn item(outline: &Outline) -> Option<&Item> {
     outline.items.iter().find(|item| item.kind == "DATABASE")
 }
 
-/// The entries that belong to the database itself, and that come before its content: its owner and its settings.
+/// Returns the entries of the database itself that precede its content: its owner and its settings.
 pub(crate) fn own(outline: &Outline) -> Vec<&Item> {
     outline.items.iter().filter(|item| matches!(item.kind.as_str(), "DATABASE" | "DATABASE PROPERTIES")).collect()
 }
 
-/// A CREATE DATABASE.
+/// A CREATE DATABASE statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Create {
     /// The subject of errors.
@@ -35,13 +35,14 @@ pub(crate) struct Create {
     pub(crate) encoding: String,
 }
 
-/// The statement that makes a database as the archive describes it, if it does.
+/// Returns the statement that creates a database as described in the archive, if it is described.
 pub(crate) fn create(subject: &str, outline: &Outline) -> Option<Create> {
     let statement = outline.definition(item(outline)?).to_vec();
     Some(Create { subject: subject.to_owned(), statement, encoding: outline.encoding.clone() })
 }
 
-/// Executes a CREATE DATABASE and, in the same session, `then`. After an error the database may have been made.
+/// Executes a CREATE DATABASE and, in the same session, `then`. After an error the database may
+/// have been created.
 pub(crate) async fn execute_create(
     client: &Client,
     limit: Duration,
@@ -54,17 +55,17 @@ pub(crate) async fn execute_create(
     attempt_then(limit, &client, &subject, &encoding, statement, then.unwrap_or("select 1")).await
 }
 
-/// The error of a database that the server did not make.
+/// Returns the error for a database that the server did not create.
 pub(crate) fn unmade(name: &str, failure: Failure) -> Error {
     let (kind, hint) = match failure.sqlstate.as_str() {
-        "42P04" => (Kind::Refused, "another session made it in the meantime: look at it, then restore again"),
+        "42P04" => (Kind::Refused, "another session created it in the meantime: check it, then restore again"),
         "42501" => (
             Kind::Denied,
-            "let the role make databases (alter role … createdb), or restore into an empty one that was made for it",
+            "let the role create databases (alter role … createdb), or restore into an existing empty database",
         ),
         "55006" => (Kind::Unavailable, "end the sessions that use template0, then restore again"),
-        _ => (Kind::Failed, "restore into an empty database that was made for it"),
+        _ => (Kind::Failed, "restore into an existing empty database"),
     };
     let because = format!("{} ({})", printable(&failure.message), failure.sqlstate);
-    Error::new(Stage::Restore, kind, name, "the database cannot be made").because(because).hint(hint)
+    Error::new(Stage::Restore, kind, name, "the database cannot be created").because(because).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! Foreign keys of tables that were filled while their triggers were disabled: whether their rows obey them.
+//! Checks the foreign keys of tables that were filled while their triggers were disabled.
 
 use std::fmt::Write;
 
@@ -12,13 +12,13 @@ use serde::Deserialize;
 /// A foreign key.
 #[derive(Debug, Deserialize)]
 struct ForeignKey {
-    /// Its schema, table and name, as pg_restore lists it.
+    /// Its schema, table and name, as in pg_restore's list.
     entry: String,
-    /// A query for the rows that disobey it.
+    /// A query for the rows that violate it.
     rows: String,
 }
 
-/// Finds the foreign keys of the filled tables that rows disobey.
+/// Returns the violated foreign keys of the filled tables.
 pub(crate) async fn violated(client: &Client, filled: &[&Item]) -> Result<Vec<LeftOut>> {
     let tables = filled.iter().filter(|item| item.kind == "TABLE DATA");
     let mut names = String::new();
@@ -38,16 +38,16 @@ pub(crate) async fn violated(client: &Client, filled: &[&Item]) -> Result<Vec<Le
             violated.push(LeftOut {
                 line: format!("0; 0 0 FK CONSTRAINT {}", foreign_key.entry),
                 nature: Nature::Structural,
-                why: "rows that were loaded refer to rows that are missing".to_owned(),
+                why: "restored rows refer to missing rows".to_owned(),
                 sqlstate: Some("23503".to_owned()),
-                command: format!("look at them: {};", foreign_key.rows),
+                command: format!("show them: {};", foreign_key.rows),
             });
         }
     }
     Ok(violated)
 }
 
-/// The query for the foreign keys of tables, each a schema and a name.
+/// Returns the query for the foreign keys of tables, each a schema and a name.
 fn foreign_keys(tables: &str) -> String {
     format!(
         "select coalesce(json_agg(json_build_object(

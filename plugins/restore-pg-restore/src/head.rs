@@ -1,4 +1,4 @@
-//! The head of an archive, read before anything of the target is touched.
+//! Reads the head of an archive before the target is changed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,17 +14,18 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Trouble;
 use longshore_pg_archive::outline::{self, Outline};
 
-/// The most bytes that the table of contents may have: that of a million tables has fewer.
+/// The maximum size of a table of contents: that of a million tables is smaller.
 const MAX_HEAD_BYTES: usize = 1 << 29;
 
-/// The command by which an archive empties the search_path, and one of the same length that has the database's own again:
-/// pg_restore empties it by itself when it connects.
+/// The command by which an archive empties the search_path, and a replacement of the same length
+/// that restores the database's own: pg_restore empties the search_path itself when it connects.
 const EMPTIES: (&[u8], &[u8]) = (
     b"SELECT pg_catalog.set_config('search_path', '', false);",
     b"RESET search_path;                                     ",
 );
 
-/// Has an archive restore in the database's own search_path. Returns the place of the change and its bytes.
+/// Makes an archive restore with the database's own search_path. Returns the position of the change
+/// and its bytes.
 pub(crate) fn keep_search_path(outline: &mut Outline) -> Option<(usize, &'static [u8])> {
     let item = outline.items.iter().find(|item| item.kind == "SEARCHPATH")?.clone();
     let sql = outline.definition(&item);
@@ -34,8 +35,8 @@ pub(crate) fn keep_search_path(outline: &mut Outline) -> Option<(usize, &'static
     Some((begins, EMPTIES.1))
 }
 
-/// Reads the head of a stream, and returns the stream as `target` wants it. Nothing where the archive is of a version that is not known
-/// here: pg_restore may know it.
+/// Reads the head of a stream, and returns the stream adapted to `target`. Returns no outline for
+/// an archive in an unknown version: pg_restore may support it.
 pub(crate) async fn of_stream(
     plaintext: ByteStream,
     target: &Target,
@@ -48,7 +49,7 @@ pub(crate) async fn of_stream(
         let next = plaintext.next().await.transpose()?;
         let is_end = next.is_none();
         bytes.extend_from_slice(&next.unwrap_or_default());
-        // Each attempt begins anew, so the next waits until there is twice as much.
+        // Each attempt parses from the start: attempts at doubled sizes keep the total work linear.
         if is_end || bytes.len() >= 2 * tried {
             tried = bytes.len();
             match read(&bytes, manifest)? {
@@ -66,7 +67,8 @@ pub(crate) async fn of_stream(
     Ok((outline, stream::from_bytes(bytes).chain(plaintext).boxed()))
 }
 
-/// Reads the head of an archive in files, a file of the custom format or a directory, and makes them as `target` wants them.
+/// Reads the head of an archive in files, a file of the custom format or a directory, and adapts
+/// the files to `target`.
 pub(crate) fn of_files(dump: &Path, target: &Target, manifest: &Manifest) -> Result<Option<Outline>> {
     let path = if manifest.artifact.format == Format::Directory { dump.join("toc.dat") } else { dump.to_owned() };
     let failed = |error| Error::io(Stage::Restore, path.display().to_string(), "cannot read the archive", error);
@@ -89,9 +91,9 @@ pub(crate) fn of_files(dump: &Path, target: &Target, manifest: &Manifest) -> Res
     Ok(outline)
 }
 
-/// What bytes from the beginning of an archive give.
+/// The result of parsing the first bytes of an archive.
 enum Attempt {
-    /// The outline; nothing where the version is not known.
+    /// The outline; nothing if the version is unknown.
     Whole(Option<Outline>),
     /// The bytes end within the head.
     Cut,

@@ -1,4 +1,4 @@
-//! The database to restore into: whether it is there, empty, or to be made.
+//! The database to restore into: whether it exists, is empty, or must be created.
 
 use longshore_core::error::printable;
 use longshore_core::key::Stamp;
@@ -9,18 +9,19 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::leftover;
 use longshore_pg_client::server::{databases, identifier, literal};
 
-/// What there is to restore into.
+/// The state of the database to restore into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Landing {
-    /// A database that may be restored into.
+    /// The database exists and may be restored into.
     There,
-    /// None yet.
+    /// The database does not exist yet.
     ToBeMade,
-    /// One that holds something, and is to be dropped first.
+    /// The database is not empty, and must be dropped first.
     ToBeReplaced,
 }
 
-/// Whether a database holds anything that a person made: relations, functions, types, schemas, large objects, or extensions beyond plpgsql.
+/// The query that returns true if a database contains no user objects: relations, functions, types,
+/// schemas, large objects, or extensions other than plpgsql.
 pub(crate) const IS_EMPTY: &str = "select to_json(not (
     exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = relnamespace where c.oid >= 16384 and nspname !~ '^pg_(toast|temp)')
     or exists (select from pg_catalog.pg_proc where oid >= 16384)
@@ -29,13 +30,13 @@ pub(crate) const IS_EMPTY: &str = "select to_json(not (
     or exists (select from pg_catalog.pg_largeobject_metadata)
     or exists (select from pg_catalog.pg_extension where extname <> 'plpgsql')))";
 
-/// Looks at the database, and refuses one that holds something unless it is to be cleaned.
+/// Checks the database, and fails if it is not empty, unless the restore adds to it or replaces it.
 pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Result<Landing> {
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(database));
     let there: bool = maintenance(client, database).ask(&exists).await?;
     let refused = |kind, message: &str, hint: &str| Err(Error::new(Stage::Restore, kind, database, message).hint(hint));
-    // A server that was only just reached answers this, too.
+    // Queried only on failure, for a better message.
     let left = async || {
         let left = leftover::find(&maintenance(client, "postgres")).await?;
         Ok::<_, Error>(left.into_iter().find(|left| left.is_of(database)))
@@ -48,7 +49,7 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
                     format!("the target has no such database, and \"{}\" {}", printable(&left.name), left.what());
                 return refused(Kind::NotFound, &message, &left.remedy());
             }
-            return refused(Kind::NotFound, "the target has no such database", "make it, or give --create");
+            return refused(Kind::NotFound, "the target has no such database", "create it, or add --create");
         }
         (true, _) => {}
     }
@@ -62,11 +63,12 @@ pub(crate) async fn look(client: &Client, target: &Target, database: &str) -> Re
         return refused(Kind::Refused, &format!("the database {}", left.what()), &left.remedy());
     }
     let hint =
-        "restore into an empty database, give --clean to drop it and make it anew, or --append to add to what is there";
+        "restore into an empty database, or add --clean to drop and recreate it, or --append to add to its content";
     refused(Kind::Refused, "the database is not empty", hint)
 }
 
-/// Why a database that is to be made cannot be made as it was, or one that is there cannot take what the backup holds.
+/// Returns the reason why a database cannot be created as it was, or why an existing one cannot
+/// contain the backup.
 pub(crate) async fn misfit(
     client: &Client,
     landing: Landing,
@@ -82,8 +84,8 @@ pub(crate) async fn misfit(
         if source == target || target == "UTF8" && source != "SQL_ASCII" {
             return Ok(None);
         }
-        let hint = "make the database anew: drop it, and give --create";
-        return refused(format!("its encoding is {target}, and the backup's is {source}"), hint);
+        let hint = "recreate the database: drop it, and add --create";
+        return refused(format!("its encoding is {target}, but the backup's is {source}"), hint);
     }
     let (provider, locale) = (facts.locale_provider.as_str(), facts.locale.as_deref().unwrap_or(&facts.collate));
     if provider == "libc" && ["C", "POSIX", "C.UTF-8", "C.utf8", ""].contains(&facts.collate.as_str()) {
@@ -97,7 +99,7 @@ pub(crate) async fn misfit(
             String::new()
         },
         literal(&provider.chars().next().unwrap_or('c').to_string().replace('l', "c")),
-        // Systems write the same locale in several ways, such as de_DE.utf8 and de_DE.UTF-8.
+        // Systems spell the same locale in several ways, such as de_DE.utf8 and de_DE.UTF-8.
         if provider == "libc" {
             format!("and lower(replace(collcollate, '-', '')) = lower(replace({}, '-', ''))", literal(locale))
         } else {
@@ -110,11 +112,12 @@ pub(crate) async fn misfit(
     let message = format!("its locale is {locale} of {provider}, which the target does not have");
     refused(
         message,
-        "install the locale there and restart PostgreSQL, or make the database with another, and leave --create out",
+        "install the locale there and restart PostgreSQL, or create the database with another, and remove --create",
     )
 }
 
-/// Refuses to run a script of a whole cluster where any database holds something: it cannot be cleaned for it.
+/// Fails for the script of a whole cluster if any database is not empty: the restore cannot clean a
+/// cluster.
 pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subject: &str) -> Result<()> {
     if target.content == TargetContent::Append {
         return Ok(());
@@ -123,25 +126,26 @@ pub(crate) async fn expect_empty_cluster(client: &Client, target: &Target, subje
         if !client.to_database(&database.name).ask::<bool>(IS_EMPTY).await? {
             let message = format!("database \"{}\" of the target is not empty", printable(&database.name));
             return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
-                .hint("restore a whole cluster into a fresh one, or give --append"));
+                .hint("restore a whole cluster into a new one, or add --append"));
         }
     }
     Ok(())
 }
 
-/// Returns the name for a database that is renamed out of the way. The name may be taken by what a killed restore left.
+/// Returns the name for a database that is renamed during its replacement. Fails if a killed
+/// restore left a database of that name.
 pub(crate) async fn free_name_before(client: &Client, database: &str, time: Stamp) -> Result<String> {
     let aside = leftover::name_before(database, &time.to_string());
     let exists =
         format!("select to_json(exists (select from pg_catalog.pg_database where datname = {}))", literal(&aside));
     if maintenance(client, "postgres").ask(&exists).await? {
         let message = format!(
-            "the target has a database \"{}\": a restore that was killed left it, and it is what \"{}\" was before",
+            "the target has a database \"{}\": the previous content of \"{}\", left by a killed restore",
             printable(&aside),
             printable(database)
         );
         return Err(Error::new(Stage::Restore, Kind::Refused, database, message).hint(format!(
-            "look at both; then drop it, or have it back: drop database {0}; alter database {1} rename to {0}",
+            "check both; then drop it, or restore its name: drop database {0}; alter database {1} rename to {0}",
             printable(&identifier(database)),
             printable(&identifier(&aside))
         )));
@@ -152,17 +156,17 @@ pub(crate) async fn free_name_before(client: &Client, database: &str, time: Stam
 /// Renames a database.
 pub(crate) async fn rename(client: &Client, from: &str, to: &str) -> Result<()> {
     let statement = format!("alter database {} rename to {}", identifier(from), identifier(to));
-    // One of the two may be the database that maintenance would use.
+    // One of the two may be the database that `maintenance` would connect to.
     maintenance(client, "postgres").execute(&statement).await.map(std::mem::drop)
 }
 
-/// Drops a database that nobody is connected to.
+/// Drops a database without connections.
 pub(crate) async fn drop(client: &Client, database: &str) -> Result<()> {
     let statement = format!("drop database if exists {}", identifier(database));
     maintenance(client, database).execute(&statement).await.map(std::mem::drop)
 }
 
-/// A client of a database that the target has, and that is not the one to restore into.
+/// Returns a client of an existing database other than the one to restore into.
 pub(crate) fn maintenance(client: &Client, database: &str) -> Client {
     client.apart_from(database)
 }

@@ -1,4 +1,5 @@
-//! Entries that come after the data: one that fails is left out, and named with the SQL that makes it later.
+//! Restores entries after the data: a failed entry is skipped, and reported with the SQL that
+//! creates it later.
 
 use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
@@ -15,35 +16,35 @@ use crate::attempt::{Attempted, Failure, Session, attempt};
 use crate::landing::maintenance;
 use crate::plan::nature;
 
-/// The longest SQL that is shown whole.
+/// The maximum size of SQL that is shown completely.
 const MAX_COMMAND_BYTES: usize = 2000;
-/// Kinds whose SQL may hold a password.
+/// Kinds of entries whose SQL may contain a password.
 const SECRETIVE: [&str; 3] = ["SUBSCRIPTION", "USER MAPPING", "SERVER"];
-/// The server's codes for what exists: an object, a relation, a function, a primary key.
+/// The server's error codes for existing objects: an object, a relation, a function, a primary key.
 const EXISTS: [&str; 4] = ["42710", "42P07", "42723", "42P16"];
 
-/// A question that any session can answer.
+/// A query that any session can execute.
 const ADMISSION: &str = "select to_json(true)";
-/// The setting that names libraries which each session of a database loads at its start.
+/// The setting for libraries that each session of a database loads at its start.
 const PRELOAD: &str = "session_preload_libraries";
 
-/// What became of entries that came after the data.
+/// The result of the entries after the data.
 #[derive(Debug, Default)]
 pub(crate) struct Later {
-    /// Deviations from pg_restore's own way.
+    /// Deviations from pg_restore's behaviour.
     pub(crate) warnings: Vec<String>,
     pub(crate) left_out: Vec<LeftOut>,
 }
 
 impl Later {
-    /// Adds what became of more entries.
+    /// Adds the result of further entries.
     pub(crate) fn extend(&mut self, more: Self) {
         self.warnings.extend(more.warnings);
         self.left_out.extend(more.left_out);
     }
 }
 
-/// The entries of one archive on their way into a database.
+/// The entries of one archive that are being restored into a database.
 pub(crate) struct Finish<'a> {
     pub(crate) restorer: &'a Restorer,
     /// Connected to the database.
@@ -59,17 +60,19 @@ struct Statement<'a> {
 }
 
 impl Finish<'_> {
-    /// Finds out which of these entries pg_restore could not make, by executing each again: one that exists was made.
+    /// Finds the entries that pg_restore could not create by executing each again: an entry that
+    /// exists was created.
     pub(crate) async fn look_again(&self, items: &[&Item]) -> Result<Later> {
         let statements = items.iter().flat_map(|item| self.statements(item)).collect();
         self.execute(statements, &EXISTS).await
     }
 
-    /// Makes these entries in their order.
+    /// Creates these entries in order.
     pub(crate) async fn make<'i>(&self, items: &[&'i Item]) -> Result<Later> {
         let whole = |item: &'i Item| {
             let statements = self.statements(item);
-            // Of privileges and settings, those of other roles are made.
+            // Privileges and settings are executed separately, so that one missing role does not
+            // affect the others.
             if ["ACL", "DEFAULT ACL", "DATABASE PROPERTIES"].contains(&item.kind.as_str()) {
                 return statements;
             }
@@ -78,7 +81,8 @@ impl Finish<'_> {
         self.execute(items.iter().copied().flat_map(whole).collect(), &[]).await
     }
 
-    /// Gives a database that was made its owner and its settings; the settings of roles that are missing are left out.
+    /// Sets the owner and the settings of a created database; the settings of missing roles are
+    /// skipped.
     pub(crate) async fn dress(&self, items: &[&Item]) -> Result<Later> {
         let (database, settings): (Vec<_>, Vec<_>) = items.iter().copied().partition(|item| item.kind == "DATABASE");
         for item in database {
@@ -92,7 +96,8 @@ impl Finish<'_> {
         Ok(later)
     }
 
-    /// Withdraws a setting of the database that keeps all sessions out: libraries to load at their start, which this server does not have.
+    /// Resets a setting of the database that makes every session fail: libraries to preload that
+    /// this server lacks.
     async fn readmit(&self, settings: &[&Item]) -> Result<Option<LeftOut>> {
         let Err(refused) = self.client.ask::<bool>(ADMISSION).await else { return Ok(None) };
         let all = settings.iter().flat_map(|item| self.statements(item));
@@ -110,13 +115,13 @@ impl Finish<'_> {
     }
 
     fn unowned(&self, item: &Item, failure: &Failure) -> Error {
-        let message = format!("its owner cannot be \"{}\"", printable(&item.owner));
+        let message = format!("the owner cannot be set to \"{}\"", printable(&item.owner));
         Error::new(Stage::Restore, Kind::Denied, self.manifest.subject.to_string(), message)
             .because(format!("{} ({})", printable(&failure.message), failure.sqlstate))
-            .hint("restore as a role that may act for the owners, or leave them out: --no-owner --no-privileges")
+            .hint("restore as a role that may act for the owners, or skip them: --no-owner --no-privileges")
     }
 
-    /// The SQL of an entry, statement by statement where each stands for itself.
+    /// Returns the SQL of an entry, split into its statements if they are independent.
     fn statements<'i>(&self, item: &'i Item) -> Vec<Statement<'i>> {
         let definition = self.outline.definition(item);
         let mut all: Vec<Vec<u8>> = match (item.kind.as_str(), std::str::from_utf8(definition)) {
@@ -131,7 +136,8 @@ impl Finish<'_> {
         all.into_iter().map(|sql| Statement { item, sql }).collect()
     }
 
-    /// The statement that gives an entry its owner, for kinds that pg_restore gives one.
+    /// Returns the statement that sets the owner of an entry, for kinds whose owner pg_restore
+    /// sets.
     fn owner(&self, item: &Item) -> Option<Vec<u8>> {
         let owned = ["PUBLICATION", "SUBSCRIPTION", "EVENT TRIGGER", "STATISTICS", "MATERIALIZED VIEW", "DATABASE"];
         let kind = owned.into_iter().find(|kind| *kind == item.kind)?;
@@ -143,7 +149,8 @@ impl Finish<'_> {
         Some(format!("ALTER {kind} {schema}{name} OWNER TO {owner};\n").into_bytes())
     }
 
-    /// Executes statements; those that fail for want of a name are tried with the database's own search_path.
+    /// Executes statements; those that fail to find a name are repeated with the database's own
+    /// search_path.
     async fn execute(&self, statements: Vec<Statement<'_>>, harmless: &[&str]) -> Result<Later> {
         let mut later = Later::default();
         let failed = self.attempt(Session::AsPgRestore, statements).await?;
@@ -155,7 +162,7 @@ impl Finish<'_> {
         for entry in entries {
             if !again.iter().any(|(statement, _)| statement.item.id == entry.id) {
                 later.warnings.push(format!(
-                    "{}: made with the database's own search_path: its functions name objects without their schema",
+                    "{}: created with the database's own search_path: its functions name objects without their schema",
                     printable(&named(entry))
                 ));
             }
@@ -164,7 +171,7 @@ impl Finish<'_> {
         Ok(later)
     }
 
-    /// Executes statements in one session, and returns those that failed.
+    /// Executes statements in one session, and returns the failed ones.
     async fn attempt<'s>(
         &self,
         session: Session,
@@ -198,18 +205,18 @@ impl Finish<'_> {
 }
 
 impl Failure {
-    /// Whether something was not found by its name, which another search_path may find.
+    /// Returns true if a name was not found, which another search_path may resolve.
     fn is_of_names(&self) -> bool {
         ["42P01", "42883", "42704", "42703", "3F000"].contains(&self.sqlstate.as_str())
     }
 }
 
-/// An entry as its list has it, without the numbers.
+/// Returns an entry as in its list, without the numbers.
 fn named(item: &Item) -> String {
     item.line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned()
 }
 
-/// The way to make an entry later: its SQL, unless that is secret or long.
+/// Returns the way to create an entry later: its SQL, unless it is confidential or long.
 fn command(item: &Item, sql: &[u8]) -> String {
     let is_secretive = SECRETIVE.iter().any(|kind| item.kind.starts_with(kind));
     if is_secretive || sql.len() > MAX_COMMAND_BYTES {

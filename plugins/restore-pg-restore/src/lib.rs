@@ -1,29 +1,29 @@
-//! Brings backups back into a cluster: archives with `pg_restore`, scripts with `psql`.
+//! Restores backups into a cluster: archives with `pg_restore`, scripts with `psql`.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `prepare.rs` | a look at the target before a byte is fetched |
+//! | `prepare.rs` | the check of the target before a byte is fetched |
 //! | `rights.rs` | the role's rights, compared with those that the backup needs |
 //! | `preload.rs` | extensions whose library the server must load |
-//! | `active.rs` | what acts by itself once it is restored |
-//! | `occupied.rs` | what keeps a database from being dropped |
-//! | `landing.rs` | the database to restore into: whether it is there, empty, or to be made |
-//! | `bring.rs` | one backup into its database: looked at, made, filled, undone |
-//! | `database.rs` | a database made as its archive describes it |
-//! | `head.rs` | the archive's table of contents, read before anything is touched |
-//! | `plan.rs` | the order of a restore: the data first |
+//! | `active.rs` | objects that act by themselves after a restore |
+//! | `occupied.rs` | sessions and objects that prevent dropping a database |
+//! | `landing.rs` | the database to restore into: whether it exists, is empty, or must be created |
+//! | `bring.rs` | the restore of one backup into its database |
+//! | `database.rs` | the creation of a database as described in its archive |
+//! | `head.rs` | the archive's table of contents, read before the target is changed |
+//! | `plan.rs` | the order of a restore: data first |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
-//! | `foreign_keys.rs` | rows that were loaded while triggers were disabled |
-//! | `later.rs` | what comes after the data: what fails is left out and named |
+//! | `foreign_keys.rs` | the check of rows loaded while triggers were disabled |
+//! | `later.rs` | entries after the data: failed ones are skipped and reported |
 //! | `attempt.rs` | statements that may fail, and the server's error codes |
-//! | `selection.rs` | what of an archive is restored |
-//! | `schema.rs` | the schemas that what was chosen lies in |
-//! | `roles.rs` | archives under other roles |
-//! | `script.rs` | psql, and the roles that are there already |
-//! | `psql.rs` | which psql may be trusted with a script |
-//! | `patience.rs` | giving up what stalls |
-//! | `undo.rs` | the way back of a restore that makes a database |
-//! | `contents.rs` | what is in a backup |
+//! | `selection.rs` | the selection of entries to restore |
+//! | `schema.rs` | the schemas of selected objects |
+//! | `roles.rs` | renaming roles in archives |
+//! | `script.rs` | psql, and existing roles |
+//! | `psql.rs` | psql versions that are safe for a script |
+//! | `patience.rs` | the stall timeout |
+//! | `undo.rs` | the rollback of a restore that creates a database |
+//! | `contents.rs` | the content of a backup |
 
 mod active;
 mod archive;
@@ -72,7 +72,7 @@ use tokio::sync::OnceCell;
 
 use crate::patience::Taken;
 
-/// Restores with PostgreSQL's own programs. It has no settings: all it needs is the target.
+/// Restores with PostgreSQL's own programs. The stage has no settings and needs only the target.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PgRestore {}
@@ -93,17 +93,18 @@ impl Plugin<dyn Restore> for PgRestore {
 struct Restorer {
     client: Client,
     target: Target,
-    /// The server's.
+    /// The version of the server.
     version: OnceCell<Version>,
 }
 
 impl Restorer {
-    /// The database that is restored into: the one that the connection names, else the one that was backed up.
+    /// Returns the database to restore into: the one named by the connection, otherwise the
+    /// original one.
     fn database<'a>(&'a self, backed_up: &'a str) -> &'a str {
         self.client.database().unwrap_or(backed_up)
     }
 
-    /// The version of the target's server, which is asked once.
+    /// Returns the version of the target's server, which is queried once.
     async fn version(&self) -> Result<&Version> {
         let look = async || {
             let client = landing::maintenance(&self.client, "postgres");
@@ -114,14 +115,15 @@ impl Restorer {
         self.version.get_or_try_init(look).await
     }
 
-    /// A program that reads what `manifest`'s tool wrote and works with the target's server.
+    /// Returns a program that can read the output of `manifest`'s tool and works with the target's
+    /// server.
     async fn tool(&self, name: &'static str, manifest: &Manifest) -> Result<Tool> {
         let server = self.version().await?;
         let written_by = Version::parse(&manifest.tool.version).filter(|version| version.major > server.major);
         self.client.tool(name, written_by.as_ref().unwrap_or(server)).await
     }
 
-    /// Gathers the planner's statistics, which no dump brings.
+    /// Collects the planner's statistics, which dumps of most releases lack.
     async fn analyze(&self, database: &str) -> Result<Phase> {
         let begun = Instant::now();
         let client = self.client.to_database(database);
@@ -136,7 +138,7 @@ impl Restorer {
         Ok(phase("analyze", begun))
     }
 
-    /// The databases that a restore has filled, whose statistics are to be gathered.
+    /// Returns the restored databases, whose statistics are to be collected.
     async fn filled(&self, manifest: &Manifest) -> Result<Vec<String>> {
         Ok(match &manifest.subject {
             Subject::Database { name } => vec![self.database(name).to_owned()],
@@ -149,7 +151,7 @@ impl Restorer {
     }
 }
 
-/// What was done since `begun`, without which nothing is restored.
+/// Returns a phase that started at `begun` and is essential for the restore.
 fn phase(name: &str, begun: Instant) -> Phase {
     Phase { name: name.to_owned(), seconds: begun.elapsed().as_secs_f64(), restores: true }
 }
@@ -161,7 +163,7 @@ impl Restore for Restorer {
         if let (Some(database), 2..) = (self.client.database(), databases) {
             let message = format!("{databases} databases cannot all be restored into one");
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
-                .hint("leave dbname out of the target's connection: each is restored under its own name"));
+                .hint("remove dbname from the target's connection: each is restored under its own name"));
         }
         prepare::look(self, wanted).await
     }
@@ -172,7 +174,7 @@ impl Restore for Restorer {
             for database in self.filled(wanted.manifest).await? {
                 match self.analyze(&database).await {
                     Ok(phase) => restored.phases.push(phase),
-                    // The data is there; only queries are planned worse.
+                    // The data is restored; only query plans are worse.
                     Err(error) => restored.notes.push(format!(
                         "database \"{}\" could not be analyzed: {}",
                         printable(&database),

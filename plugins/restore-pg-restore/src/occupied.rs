@@ -1,4 +1,5 @@
-//! Users of a database that is to be dropped: sessions, prepared transactions, replication slots, subscriptions.
+//! Users of a database that is to be dropped: sessions, prepared transactions, replication slots,
+//! subscriptions.
 
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -6,7 +7,7 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::server::literal;
 use serde::Deserialize;
 
-/// Everything that keeps a database from being dropped.
+/// The users that prevent a database from being dropped.
 #[derive(Debug, Default, Deserialize)]
 struct Users {
     /// Each as its role, its application and its address.
@@ -16,7 +17,7 @@ struct Users {
     subscriptions: Vec<String>,
 }
 
-/// The reasons why a database cannot be dropped.
+/// Returns the reasons why a database cannot be dropped.
 pub(crate) async fn hindrances(client: &Client, database: &str) -> Result<Vec<Error>> {
     let name = literal(database);
     let users = format!(
@@ -40,22 +41,22 @@ impl Users {
             (
                 &self.sessions,
                 "sessions are connected to the database that --clean drops",
-                "stop what connects, or keep it out: alter database … with allow_connections false, then pg_terminate_backend",
+                "stop the clients, or block them: alter database … with allow_connections false, then pg_terminate_backend",
             ),
             (
                 &self.prepared,
                 "the database that --clean drops has prepared transactions",
-                "commit or roll them back in it: commit prepared '…', rollback prepared '…'",
+                "commit them or roll them back in that database: commit prepared '…', rollback prepared '…'",
             ),
             (
                 &self.slots,
                 "the database that --clean drops has logical replication slots",
-                "drop them, if none reads from them any more: select pg_drop_replication_slot('…')",
+                "drop them if they are no longer used: select pg_drop_replication_slot('…')",
             ),
             (
                 &self.subscriptions,
                 "the database that --clean drops has subscriptions",
-                "drop them in it: drop subscription …",
+                "drop them in that database: drop subscription …",
             ),
         ];
         let named = |names: &[String]| names.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,5 @@
-//! Giving up what stalls: a program that takes no byte while the server shows no work of ours.
+//! Aborts a stalled restore: a program that reads no byte while the server shows no activity of
+//! ours.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +14,22 @@ use tokio::time::{Instant, sleep};
 
 use crate::landing::maintenance;
 
-/// The longest time between two looks at the server.
+/// The maximum time between two queries of the server's activity.
 const LOOKS: Duration = Duration::from_secs(30);
 
-/// Whether a session of ours is at work, rather than waiting for a lock or for us.
+/// The query that returns true if a session of ours is active, and waits neither for a lock nor for
+/// its client.
 const WORKS: &str =
     "select to_json(exists (select from pg_catalog.pg_stat_activity where application_name = 'longshore'
     and pid <> pg_backend_pid() and state = 'active' and wait_event_type is distinct from 'Lock'
     and wait_event is distinct from 'ClientRead'))";
 
-/// Counts the bytes that a program takes.
+/// Counts the bytes that a program reads.
 #[derive(Clone, Default)]
 pub(crate) struct Taken(Arc<AtomicU64>);
 
 impl Taken {
-    /// The same stream, counted as it is asked for.
+    /// Returns the same stream, counting the bytes when they are requested.
     pub(crate) fn count(&self, stream: ByteStream) -> ByteStream {
         let taken = Arc::clone(&self.0);
         let count = move |chunk: &Result<bytes::Bytes>| {
@@ -37,7 +39,7 @@ impl Taken {
     }
 }
 
-/// Waits for `work`, as long as there is any. What is dropped then is ended.
+/// Waits for `work` as long as it makes progress. Dropping `work` terminates its program.
 pub(crate) async fn wait<T>(
     client: &Client,
     subject: &str,
@@ -51,7 +53,7 @@ pub(crate) async fn wait<T>(
         loop {
             sleep(LOOKS.min(limit / 4)).await;
             let now = taken.0.load(Ordering::Relaxed);
-            // A server that does not answer shows no work.
+            // An unreachable server shows no activity.
             if now != bytes || server.ask(WORKS).await.unwrap_or(false) {
                 (last, bytes) = (Instant::now(), now);
             }
@@ -63,9 +65,9 @@ pub(crate) async fn wait<T>(
     tokio::select! {
         done = work => done,
         () = stalled => {
-            let message = format!("nothing was restored for {}, so it was given up", Span::new(limit));
+            let message = format!("the restore made no progress for {} and was aborted", Span::new(limit));
             Err(Error::new(Stage::Restore, Kind::Unavailable, subject, message)
-                .hint("look for locks of others in the target (pg_stat_activity); --stall-timeout says how long it may take"))
+                .hint("check the target for locks of other sessions (pg_stat_activity), or raise --stall-timeout"))
         }
     }
 }

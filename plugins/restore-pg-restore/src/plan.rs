@@ -1,11 +1,12 @@
-//! The order of a restore: the data first; what is derived from it, or needs more rights, cannot undo it.
+//! Plans the order of a restore: data first, so that derived objects, and objects that need more
+//! rights, cannot undo it.
 //!
-//! | step | holds | where an entry fails |
-//! | --- | --- | --- |
-//! | [`Step::Before`] | the database, its owner and its settings | a setting that fails is left out |
-//! | [`Step::Main`] | definitions and data | nothing is restored |
-//! | [`Step::After`] | indexes, constraints, triggers, policies, privileges, comments | the rest goes on |
-//! | [`Step::Last`] | views to refresh, publications, subscriptions, event triggers, privileges of missing roles | the rest goes on |
+//! - [`Step::Before`]: the database, its owner and its settings. A failed setting is skipped.
+//! - [`Step::Main`]: definitions and data. A failure aborts the restore.
+//! - [`Step::After`]: indexes, constraints, triggers, policies, privileges, comments. A failed
+//!   entry is skipped.
+//! - [`Step::Last`]: views to refresh, publications, subscriptions, event triggers, and privileges
+//!   of missing roles. A failed entry is skipped.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,17 +16,17 @@ use longshore_pg_archive::outline::{Item, Outline, Section};
 /// A step of a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
-    /// With the database itself.
+    /// Entries of the database itself.
     Before,
-    /// All or nothing.
+    /// Entries that must all succeed.
     Main,
-    /// All at once, each on its own.
+    /// Entries restored in one run, each of which may fail.
     After,
-    /// One by one, the lowest rank first.
+    /// Entries restored one by one, in the order of their ranks.
     Last(u8),
 }
 
-/// The entries of each step, in their order.
+/// The entries of each step, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'a> {
     pub(crate) main: Vec<&'a Item>,
@@ -33,17 +34,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) last: Vec<&'a Item>,
 }
 
-/// Treatment of indexes, constraints and triggers.
+/// The treatment of indexes, constraints and triggers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Structure {
-    /// They come after the data, and one that fails is left out.
+    /// Indexes, constraints and triggers follow the data, and a failed one is skipped.
     Apart,
-    /// They come with the data: objects that were there before could be taken for them, or the database replaces another.
+    /// Indexes, constraints and triggers are restored with the data: existing objects could be
+    /// mistaken for them, or the database replaces another.
     WithData,
 }
 
 impl<'a> Plan<'a> {
-    /// Plans the restore of the entries with these ids. `missing` are roles that the target does not have.
+    /// Plans the restore of the entries with these ids. `missing` are roles that the target lacks.
     pub(crate) fn new(outline: &'a Outline, ids: &[i32], structure: Structure, missing: &BTreeSet<&str>) -> Self {
         let items: HashMap<i32, &Item> = outline.items.iter().map(|item| (item.id, item)).collect();
         let mut plan = Self::default();
@@ -63,7 +65,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Whether rows come into tables that were there before.
+    /// Returns true if rows are added to existing tables.
     pub(crate) fn is_data_only(&self) -> bool {
         let is_data = |item: &&Item| {
             item.section == Section::Data || matches!(item.kind.as_str(), "BLOB" | "BLOB METADATA" | "SEQUENCE SET")
@@ -72,23 +74,23 @@ impl Plan<'_> {
     }
 }
 
-/// Whether an entry acts on statements that come after it, as event triggers do.
+/// Returns true if an entry affects later statements, as event triggers do.
 pub(crate) fn acts(item: &Item) -> bool {
     item.kind == "EVENT TRIGGER" || item.name.starts_with("EVENT TRIGGER ")
 }
 
-/// The step that an entry belongs to.
+/// Returns the step of an entry.
 pub(crate) fn step(item: &Item, structure: Structure, missing: &BTreeSet<&str>) -> Step {
     let names_missing = || item.roles.iter().any(|role| missing.contains(role.as_str()));
     let is_of = |kind: &str| item.name.strip_prefix(kind).is_some_and(|name| name.starts_with(' '));
     match item.kind.as_str() {
-        // They come with the database itself, which is made first.
+        // The database itself is created first, with these entries.
         "DATABASE" | "DATABASE PROPERTIES" => Step::Before,
         "USER MAPPING" if names_missing() => Step::Last(0),
         "MATERIALIZED VIEW DATA" => Step::Last(1),
         "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => Step::Last(2),
         "SUBSCRIPTION" | "SUBSCRIPTION TABLE" => Step::Last(3),
-        // From then on it acts on what follows.
+        // From this point on, the trigger would fire for later entries.
         "EVENT TRIGGER" => Step::Last(5),
         "ACL" | "DEFAULT ACL" | "COMMENT" | "SECURITY LABEL" => {
             if is_of("EVENT TRIGGER") {
@@ -105,7 +107,7 @@ pub(crate) fn step(item: &Item, structure: Structure, missing: &BTreeSet<&str>) 
     }
 }
 
-/// The weight of an entry that fails after the data.
+/// Returns the severity of an entry that fails after the data.
 pub(crate) fn nature(item: &Item) -> Nature {
     match step(item, Structure::WithData, &BTreeSet::new()) {
         Step::Main if item.kind != "USER MAPPING" => Nature::Structural,
@@ -113,7 +115,7 @@ pub(crate) fn nature(item: &Item) -> Nature {
     }
 }
 
-/// The entries as a list that pg_restore takes.
+/// Returns the entries as a list for pg_restore.
 pub(crate) fn list(items: &[&Item]) -> String {
     items.iter().map(|item| format!("{};\n", item.id)).collect()
 }
@@ -158,7 +160,8 @@ mod tests {
     #[test]
     fn what_fails_alone_comes_after_the_data() {
         assert_eq!(steps(Structure::Apart), [vec![2, 6], vec![3, 4, 7], vec![11, 10, 5, 8, 9]]);
-        // What was there before cannot be told from what was made, so it fails with the data.
+        // Existing objects are indistinguishable from created ones, so these entries fail with the
+        // data.
         assert_eq!(steps(Structure::WithData)[0], [2, 6, 7]);
     }
 

@@ -1,4 +1,5 @@
-//! Extensions whose library the server must load at its start: without it the extension cannot be made.
+//! Extensions whose library the server must load at its start: without the library the extension
+//! cannot be created.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +10,12 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::client::Client;
 use serde::Deserialize;
 
-/// What the server has loaded.
+/// The libraries that the server has loaded.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Loaded {
-    /// Nothing where the role may not know.
+    /// Nothing if the role may not read the setting.
     libraries: Option<String>,
-    /// The only database that pg_cron can be made in.
+    /// The only database in which pg_cron can be created.
     cron_database: Option<String>,
 }
 
@@ -23,12 +24,13 @@ const LOADED: &str = "select json_build_object(
     'cron_database', pg_catalog.current_setting('cron.database_name', true))";
 
 impl Loaded {
-    /// Asks the target.
+    /// Queries the target.
     pub(crate) async fn look(client: &Client) -> Result<Self> {
         client.ask(LOADED).await
     }
 
-    /// Findings of extensions that cannot be made. `is_whole`: all of the backup is wanted.
+    /// Returns findings for extensions that cannot be created. `is_whole` is true if the whole
+    /// backup is restored.
     pub(crate) fn findings(
         &self,
         subject: &str,
@@ -54,8 +56,8 @@ impl Loaded {
             let wanted = extensions.iter().filter_map(|extension| Some((extension, preloaded_library(extension)?)));
             for (extension, library) in wanted.filter(|(_, library)| !is_loaded(library)) {
                 lacks(
-                    format!("the extension \"{extension}\" needs a server that loads \"{library}\" at its start"),
-                    "add it to shared_preload_libraries in the target and restart it, or leave the extension out: --list-file"
+                    format!("the extension \"{extension}\" needs a server that loads \"{library}\" at startup"),
+                    "add it to shared_preload_libraries in the target and restart it, or exclude the extension: --list-file"
                         .to_owned(),
                 );
             }
@@ -63,9 +65,8 @@ impl Loaded {
         let only = self.cron_database.as_deref().filter(|only| *only != database && extensions.contains("pg_cron"));
         if let Some(only) = only {
             lacks(
-                format!("the extension \"pg_cron\" can be made in database \"{}\" alone", printable(only)),
-                "set cron.database_name in the target and restart it, or leave the extension out: --list-file"
-                    .to_owned(),
+                format!("the extension \"pg_cron\" can only be created in database \"{}\"", printable(only)),
+                "set cron.database_name in the target and restart it, or exclude the extension: --list-file".to_owned(),
             );
         }
         findings

@@ -1,4 +1,4 @@
-//! A look at the target before a byte is fetched: all that stands in the way, at once.
+//! Checks the target before a byte is fetched, and reports all obstacles together.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,13 +21,14 @@ use crate::preload::Loaded;
 use crate::rights::{Needs, Rights};
 use crate::{Restorer, active, archive, occupied, psql, roles, selection};
 
-/// What a target has.
+/// The objects and properties of a target.
 #[derive(Debug, Deserialize)]
 struct Surroundings {
     extensions: BTreeSet<String>,
     roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
-    /// Where it lies, if the server is reached by a socket of this machine and the role may know.
+    /// The data directory, if the server is reached by a socket of this host and the role may read
+    /// the setting.
     data_directory: Option<String>,
 }
 
@@ -37,7 +38,7 @@ const SURROUNDINGS: &str = "select json_build_object(
     'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace),
     'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
 
-/// Looks at the target for all that is wanted of it.
+/// Checks the target for all requirements of the backups.
 pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
     let client = maintenance(&restorer.client, "postgres");
     let version = restorer.version().await?;
@@ -67,9 +68,8 @@ pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<V
         findings.extend(loaded.findings(&subject, chosen.database, &chosen.extensions, is_whole));
         findings.extend(active::findings(&subject, &chosen.lines, &chosen.extensions));
         if restorer.target.content == TargetContent::Append && !rights.superuser && !chosen.defines_tables() {
-            let message =
-                "rows are added to tables whose foreign keys and triggers act on them, in no order that suits them";
-            let remedy = "restore as a superuser, who may disable them (--disable-triggers of pg_restore)";
+            let message = "rows are added to existing tables in an order that may violate their foreign keys; their triggers fire";
+            let remedy = "restore as a superuser, which disables both (--disable-triggers of pg_restore)";
             findings.push(Finding::warning(&subject, message, remedy));
         }
     }
@@ -81,28 +81,28 @@ pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<V
     let in_files = wanted.iter().filter(|wanted| archive::in_files(&restorer.target, wanted.manifest));
     let in_files: Vec<_> = in_files.copied().collect();
     if let (Some(folder), false) = (&restorer.target.scratch_dir, in_files.is_empty()) {
-        findings.push(room(&in_files, folder.to_str(), "--scratch-dir", "the folder"));
+        findings.push(room(&in_files, folder.to_str(), "--scratch-dir", "the directory"));
     }
     Ok(findings)
 }
 
 fn too_old(manifest: &Manifest, target: &Version) -> Option<Error> {
     let source = Version::parse(&manifest.cluster.server.server_version)?;
-    let message = format!("comes from PostgreSQL {source}, and the target is PostgreSQL {target}, which is older");
+    let message = format!("was dumped from PostgreSQL {source}, but the target is PostgreSQL {target}, which is older");
     (source.major > target.major).then(|| {
         Error::new(Stage::Restore, Kind::Refused, manifest.subject.to_string(), message)
             .hint("restore into a cluster of the same or a newer major version")
     })
 }
 
-/// The database that one backup is restored into, and what of the target, or of the programs here, stands in the way of it. What was
-/// asked for wrongly, and a target that cannot be looked at, are errors.
+/// Returns the state of the database to restore into, and the obstacles in the target or in the
+/// programs of this host. Fails for invalid requests, and if the target cannot be queried.
 async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<Landing>, Vec<Error>)> {
     let mut all = Vec::new();
     let mut found = None;
     let (client, target) = (&restorer.client, &restorer.target);
     if manifest.artifact.format == Format::Plain && target.scripts == Scripts::Harmless {
-        // Roles and tablespaces are looked through, statement by statement.
+        // Scripts of roles and tablespaces are checked statement by statement.
         let looked_through = matches!(manifest.subject, Subject::Globals | Subject::Roles | Subject::Tablespaces);
         if !looked_through {
             all.extend(psql::judge(&client.newest_tool("psql").await?.version, manifest).err());
@@ -136,7 +136,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<
                 Err(error) if matches!(error.kind(), Kind::Refused | Kind::NotFound) => {
                     let missing = error.kind() == Kind::NotFound;
                     all.push(error);
-                    // What there is may be of the wrong kind, too.
+                    // The existing database may also have the wrong encoding or locale.
                     let landing = if missing { Landing::ToBeMade } else { Landing::There };
                     if let Some(facts) = &manifest.database {
                         all.extend(landing::misfit(client, landing, database, facts).await?);
@@ -156,14 +156,14 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<
     Ok((found, all))
 }
 
-/// The part of a backup that is wanted, as its record tells.
+/// The selected part of a backup, according to its record.
 struct Chosen<'a> {
-    /// The database that it is restored into.
+    /// The database to restore into.
     database: &'a str,
-    /// Its lines of the archive's list.
+    /// The selected lines of the archive's list.
     lines: Vec<&'a str>,
     extensions: BTreeSet<String>,
-    /// The tablespace of the database itself, where that is made as it was.
+    /// The tablespace of the database itself, if the database is created as it was.
     tablespace: Option<&'a str>,
 }
 
@@ -185,12 +185,12 @@ impl<'a> Chosen<'a> {
         Self { database, lines, extensions, tablespace }
     }
 
-    /// Whether it makes the tables that it fills.
+    /// Returns true if the part creates the tables that it fills.
     fn defines_tables(&self) -> bool {
         self.lines.iter().any(|line| kind_is(line, "TABLE"))
     }
 
-    /// What of it needs rights.
+    /// Returns the parts that need rights.
     fn needs<'n>(&'n self, restorer: &'n Restorer, facts: &'n Facts, there: &'n Surroundings) -> Needs<'n> {
         let target = &restorer.target;
         let mut needs = Needs { extensions: self.extensions.iter().map(String::as_str).collect(), ..Needs::default() };
@@ -206,7 +206,8 @@ impl<'a> Chosen<'a> {
         needs
     }
 
-    /// Whether a role owns something without which nothing is restored. Those of PostgreSQL's own are what every database has.
+    /// Returns true if a role owns an entry that must be restored. PostgreSQL's own roles exist
+    /// everywhere.
     fn owns(&self, role: &str) -> bool {
         let ending = format!(" {role}");
         let is_main = |line: &&str| !LATER.iter().any(|kind| kind_is(line, kind));
@@ -214,7 +215,7 @@ impl<'a> Chosen<'a> {
     }
 }
 
-/// Kinds of entries that fail alone, or that have the owner of their table.
+/// Kinds of entries that may fail separately, or whose owner is that of their table.
 const LATER: [&str; 26] = [
     "ACL",
     "CHECK CONSTRAINT",
@@ -244,16 +245,16 @@ const LATER: [&str; 26] = [
     "TRIGGER",
 ];
 
-/// Whether a line of a list is of an entry of this kind.
+/// Returns true if a line of a list is an entry of this kind.
 fn kind_is(line: &str, kind: &str) -> bool {
     let rest = description(line).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(' '));
-    // `TABLE DATA public t app` is no table: a schema of the name DATA is none that a dump brings along by chance.
+    // `TABLE DATA public t app` is not a table; a schema named DATA is disregarded.
     rest.is_some_and(|rest| {
         !["DATA ", "ATTACH ", "ACL ", "TABLE ", "TABLES "].iter().any(|more| rest.starts_with(more))
     })
 }
 
-/// The names of the entries of a kind that are in no schema.
+/// Returns the names of the entries of a kind that are in no schema.
 pub(crate) fn named(lines: &[&str], kind: &str) -> Vec<String> {
     let begins = format!("{kind} - ");
     let name = |line: &&str| {
@@ -263,7 +264,8 @@ pub(crate) fn named(lines: &[&str], kind: &str) -> Vec<String> {
     lines.iter().filter_map(name).collect()
 }
 
-/// What the archive needs and the target does not have, as far as its record tells.
+/// Returns findings for objects that the archive needs and the target lacks, according to its
+/// record.
 fn missing(
     restorer: &Restorer,
     manifest: &Manifest,
@@ -276,8 +278,9 @@ fn missing(
     let (target, subject) = (&restorer.target, manifest.subject.to_string());
     let absent = selection::absent(&target.selection, facts);
     if !absent.is_empty() {
-        let error = Error::new(Stage::Restore, Kind::Refused, &subject, format!("holds no {}", absent.join(", no ")))
-            .hint("see what is in it: give --list instead of --to");
+        let error =
+            Error::new(Stage::Restore, Kind::Refused, &subject, format!("contains no {}", absent.join(", no ")))
+                .hint("list its content: use --list instead of --to");
         findings.push(Finding::failed(&subject, &error));
     }
     let mut tell = |what: &str, names: Vec<String>, is_refused: bool, remedy: &str| {
@@ -286,12 +289,12 @@ fn missing(
         }
         let several = if names.len() == 1 { "" } else { "s" };
         let names = names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ");
-        let message = format!("the target does not have the {what}{several} {names}");
+        let message = format!("the target lacks the {what}{several} {names}");
         findings.push(if is_refused {
             let error = Error::new(Stage::Restore, Kind::Refused, &subject, message).hint(remedy);
             Finding::failed(&subject, &error)
         } else {
-            // What is wanted may not need them.
+            // The selected part may not need them.
             Finding::warning(&subject, message, remedy)
         });
     };
@@ -309,31 +312,31 @@ fn missing(
     let (mapped, named): (Vec<_>, Vec<_>) =
         needed_roles(restorer, facts, there).into_iter().partition(|name| target.role_map.contains_key(name));
     let absent = |name: &String| !there.roles.contains(name);
-    // The globals that come before may bring them.
+    // The globals restored before may contain them.
     tell(
         "role",
         mapped.iter().map(|name| &target.role_map[name]).filter(|name| absent(name)).cloned().collect(),
         !brings_roles,
-        "make the roles that --role-map names, or leave out those that what was chosen does not need",
+        "create the roles named in --role-map, or remove those that the selected part does not need",
     );
     if !brings_roles {
         let (owners, others): (Vec<_>, Vec<_>) =
             named.into_iter().filter(absent).partition(|role| facts.roles.is_empty() || chosen.owns(role));
-        let remedy = "restore the globals first with --globals, make the roles, or give --role-map or --no-owner and --no-privileges";
+        let remedy = "restore the globals first with --globals, create the roles, or add --role-map or --no-owner and --no-privileges";
         tell("role", owners, everything, remedy);
-        // Only what is granted to them is left out.
+        // Only privileges granted to these roles are skipped.
         tell("role", others, false, remedy);
         tell(
             "tablespace",
             tablespaces,
             everything,
-            "restore the globals first with --globals, or make the tablespaces",
+            "restore the globals first with --globals, or create the tablespaces",
         );
     }
     findings
 }
 
-/// The extensions that the archive makes; of an older record the list tells.
+/// Returns the extensions that the archive creates, for an older record from the list.
 fn extensions(facts: &Facts) -> BTreeSet<String> {
     if !facts.extensions.is_empty() {
         return facts.extensions.clone();
@@ -342,7 +345,7 @@ fn extensions(facts: &Facts) -> BTreeSet<String> {
     facts.toc.iter().filter(|line| !line.contains(" COMMENT ")).filter_map(name).collect()
 }
 
-/// The roles that must be there for what is restored, by their names in the backup.
+/// Returns the roles that must exist for the restored objects, by their names in the backup.
 fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
     let target = &restorer.target;
     let known = facts.roles.iter().chain(&there.roles).chain(target.role_map.keys()).cloned().collect();
@@ -357,43 +360,47 @@ fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTr
     }
 }
 
-/// The owner of an entry of the list, where it has one.
+/// Returns the owner of an entry of the list, if it has one.
 fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
     Some(split_owner(line, known).1.to_owned()).filter(|owner| !owner.is_empty())
 }
 
-/// The roles that are to be renamed and that nothing wanted names, as far as its record tells: misspelt, most likely.
+/// Reports roles to rename that no restored object names according to the record: most likely
+/// misspelt.
 fn unnamed(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding> {
     let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database());
     let facts: Option<Vec<Facts>> = databases.map(|wanted| wanted.details.and_then(selection::facts)).collect();
-    // Older records do not have them.
+    // Older records contain no roles.
     let facts = facts.filter(|facts| facts.iter().all(|facts| !facts.roles.is_empty()))?;
     let is_named = |name: &&String| facts.iter().any(|facts| facts.roles.contains(*name));
     let unnamed = restorer.target.role_map.keys().filter(|name| !is_named(name));
     let unnamed: Vec<_> = unnamed.map(|name| format!("\"{}\"", printable(name))).collect();
-    let remedy =
-        "look at the names: the backup's roles are as the dumped cluster has them, upper and lower case included";
-    let message = format!("nothing that is restored names {}", unnamed.join(", "));
+    let remedy = "check the names, including upper and lower case: they must match the roles of the dumped cluster";
+    let message = format!("no restored object names {}", unnamed.join(", "));
     (!unnamed.is_empty()).then(|| Finding::warning("--role-map", message, remedy))
 }
 
-/// Whether there is room for what is wanted, where that can be told.
+/// Checks the free space for the restored data, if it can be determined.
 fn room(wanted: &[Wanted<'_>], place: Option<&str>, subject: &str, what: &str) -> Finding {
     let needed: u64 = wanted.iter().map(|wanted| wanted.manifest.artifact.plaintext.bytes).sum();
     let needed_mib = needed >> 20;
     let free = place.and_then(|place| rustix::fs::statvfs(Path::new(place)).ok());
     let Some(free) = free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)) else {
-        let remedy = format!("see to it that there is room for dumps of {needed_mib} MiB, and for their indexes");
-        return Finding::warning(subject, format!("how much room {what} has cannot be told from here"), remedy);
+        let remedy = format!("provide space for dumps of {needed_mib} MiB, and for their indexes");
+        return Finding::warning(
+            subject,
+            format!("the free space of {what} cannot be determined from this host"),
+            remedy,
+        );
     };
     let free_mib = free >> 20;
     if free >= needed {
         return Finding::good(subject, format!("{what} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
     }
-    let message = format!("{what} has {free_mib} MiB free, and the dumps alone take {needed_mib} MiB");
+    let message = format!("{what} has {free_mib} MiB free, but the dumps alone take {needed_mib} MiB");
     Finding::failed(
         subject,
-        &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("make room"),
+        &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("free disk space"),
     )
 }
 
@@ -406,7 +413,7 @@ mod tests {
         let known: BTreeSet<String> = ["app".to_owned(), "old app".to_owned()].into();
         assert_eq!(owner("5; 1259 16390 TABLE public t app", &known), Some("app".into()));
         assert_eq!(owner("5; 1259 16390 TABLE public t old app", &known), Some("old app".into()));
-        assert_eq!(owner("5; 1259 16390 TABLE public t gone", &known), Some("gone".into()));
+        assert_eq!(owner("5; 1259 16390 TABLE public t other", &known), Some("other".into()));
         assert_eq!(owner("2; 3079 16385 EXTENSION - pgcrypto ", &known), None);
     }
 }

@@ -1,17 +1,17 @@
-//! Which psql may be trusted with a script that somebody else may have had a hand in.
+//! Versions of psql that are safe for a script from an untrusted server.
 //!
-//! psql obeys commands of its own in what it reads. Since the releases of August 2025 (CVE-2025-8714) pg_dump forbids them for the length of
-//! its script, by `\restrict`; until those of August 2026 (CVE-2026-18408) a script could have programs run all the same, by what it gave
-//! to `\unrestrict`.
+//! psql executes its own commands in its input. Since the releases of August 2025 (CVE-2025-8714),
+//! pg_dump disables them for its script by `\restrict`; until the releases of August 2026
+//! (CVE-2026-18408), a script could still run programs through the argument of `\unrestrict`.
 
 use longshore_core::manifest::Manifest;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_client::script::{commands, statements};
 use longshore_pg_client::tool::Version;
 
-/// The first minor of each major whose pg_dump writes `\restrict`; newer majors do from the start.
+/// The first minor of each major whose pg_dump writes `\restrict`; newer majors always do.
 const RESTRICTS: [(u32, u32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
-/// The first minor of each major whose psql runs nothing that `\unrestrict` is given.
+/// The first minor of each major whose psql is safe against the argument of `\unrestrict`.
 const OBEYS_NOTHING: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
 
 fn since(first: &[(u32, u32)], version: &Version) -> bool {
@@ -19,21 +19,22 @@ fn since(first: &[(u32, u32)], version: &Version) -> bool {
     version.major > newest || first.iter().any(|(major, minor)| version.major == *major && version.minor >= *minor)
 }
 
-/// Refuses a script with which a server that was dumped could have this psql run programs here.
+/// Fails for a script through which the dumped server could make this psql run programs on this
+/// host.
 pub(crate) fn judge(psql: &Version, manifest: &Manifest) -> Result<()> {
     let refuse = |message: String, hint: &str| {
         Err(Error::new(Stage::Restore, Kind::Refused, manifest.subject.to_string(), message).hint(hint))
     };
     if !since(&OBEYS_NOTHING, psql) {
-        let hint = "use psql 14.24, 15.19, 16.15, 17.11, 18.6 or newer (put it first on PATH), or, if you trust whoever ruled the \
-                    server that was dumped with this host, give --trust-script";
-        return refuse(format!("psql {psql} can be had to run programs by a script (CVE-2026-18408)"), hint);
+        let hint = "use psql 14.24, 15.19, 16.15, 17.11, 18.6 or newer (put it first in PATH), or, if you trust the superusers of the \
+                    dumped server, add --trust-script";
+        return refuse(format!("psql {psql} lets a script run programs (CVE-2026-18408)"), hint);
     }
     let pg_dump = Version::parse(&manifest.tool.version);
     if pg_dump.as_ref().is_some_and(|version| !since(&RESTRICTS, version)) {
-        let hint = "if you trust whoever ruled the server that was dumped with this host, give --trust-script";
+        let hint = "if you trust the superusers of the dumped server, add --trust-script";
         let message = format!(
-            "{} {} wrote the script, which may hold commands for psql (CVE-2025-8714)",
+            "the script was written by {} {}, and may contain psql commands (CVE-2025-8714)",
             manifest.tool.name, manifest.tool.version
         );
         return refuse(message, hint);
@@ -41,8 +42,8 @@ pub(crate) fn judge(psql: &Version, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a script of roles and tablespaces that holds a command for psql. What pg_dumpall writes to forbid them is left out: there is
-/// nothing left to forbid.
+/// Removes pg_dumpall's protection against psql commands from a script of roles and tablespaces,
+/// and fails if the script contains a psql command.
 pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
     let mut kept = String::with_capacity(script.len());
     for statement in statements(script) {
@@ -50,9 +51,9 @@ pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
             continue;
         }
         if commands(statement) {
-            let message = "holds a command for psql, which pg_dumpall does not write among roles and tablespaces";
+            let message = "contains a psql command, which pg_dumpall never writes for roles and tablespaces";
             return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
-                .hint("look at it: --output FILE; if you trust whoever wrote it with this host, give --trust-script"));
+                .hint("check it: --output FILE; if you trust its author, add --trust-script"));
         }
         kept.push_str(statement);
     }

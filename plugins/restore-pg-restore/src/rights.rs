@@ -1,4 +1,4 @@
-//! The rights of the role that restores, compared with those that the backup needs.
+//! The rights of the restoring role, compared with those that the backup needs.
 
 use std::collections::BTreeSet;
 
@@ -11,33 +11,33 @@ use serde::Deserialize;
 
 use crate::landing::Landing;
 
-/// What the role may do in the target.
+/// The rights of the role in the target.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rights {
     role: String,
     pub(crate) superuser: bool,
     creates_databases: bool,
     creates_subscriptions: bool,
-    /// The roles that it may act for.
+    /// The roles that the role may act for.
     acts_for: BTreeSet<String>,
-    /// The tablespaces that it may put something into.
+    /// The tablespaces in which the role may create objects.
     tablespaces: BTreeSet<String>,
-    /// The extensions that only a superuser may make.
+    /// The extensions that only a superuser may create.
     superuser_extensions: BTreeSet<String>,
 }
 
-/// Parts of a backup that need rights.
+/// The parts of a backup that need rights.
 #[derive(Debug, Default)]
 pub(crate) struct Needs<'a> {
-    /// The roles that are to own something, as the target calls them.
+    /// The future owners of objects, by their names in the target.
     pub(crate) owners: BTreeSet<&'a str>,
     pub(crate) tablespaces: BTreeSet<&'a str>,
     pub(crate) extensions: BTreeSet<&'a str>,
-    /// The kinds of its entries.
+    /// The kinds of the entries.
     pub(crate) kinds: BTreeSet<&'a str>,
 }
 
-/// Kinds that only a superuser may make, and without which nothing is restored.
+/// Kinds that only a superuser may create, and whose failure aborts a restore.
 const SUPERUSER: [&str; 6] = [
     "ACCESS METHOD",
     "FOREIGN DATA WRAPPER",
@@ -48,9 +48,9 @@ const SUPERUSER: [&str; 6] = [
 ];
 
 impl Rights {
-    /// Asks the target.
+    /// Queries the target.
     pub(crate) async fn look(client: &Client, version: &Version) -> Result<Self> {
-        // Since PostgreSQL 16 a member of a role may be denied to act for it.
+        // Since PostgreSQL 16, a member of a role may lack the right to act for the role.
         let membership = if version.major >= 16 { "SET" } else { "MEMBER" };
         let subscriptions = if version.major >= 16 {
             "pg_catalog.pg_has_role('pg_create_subscription', 'USAGE')"
@@ -74,7 +74,7 @@ impl Rights {
         client.ask(&rights).await
     }
 
-    /// Findings of what the role may not do for this backup. `is_whole`: all of it is wanted.
+    /// Returns findings for missing rights. `is_whole` is true if the whole backup is restored.
     pub(crate) fn findings(
         &self,
         subject: &str,
@@ -92,14 +92,14 @@ impl Rights {
         };
         if matches!(landing, Some(Landing::ToBeMade | Landing::ToBeReplaced)) && !self.creates_databases {
             findings.push(fails(
-                format!("role \"{role}\" may not make databases"),
-                "let it make them (alter role … createdb), or restore into an empty database that was made for it",
+                format!("role \"{role}\" may not create databases"),
+                "let it create them (alter role … createdb), or restore into an existing empty database",
             ));
         }
         let mut lacks = |what: String, hint: &str| {
             findings.push(match is_whole {
                 true => fails(what, hint),
-                // What is wanted may not need it.
+                // The selected part may not need the right.
                 false => Finding::warning(subject, what, hint),
             });
         };
@@ -107,13 +107,13 @@ impl Rights {
         if !owners.is_empty() {
             lacks(
                 format!("role \"{role}\" may not act for the owners {}", quoted(&owners)),
-                "restore as a superuser or a member of the owners, or leave them out: --no-owner --no-privileges",
+                "restore as a superuser or a member of the owners, or skip them: --no-owner --no-privileges",
             );
         }
         let tablespaces: Vec<_> = needs.tablespaces.iter().filter(|name| !self.tablespaces.contains(**name)).collect();
         if !tablespaces.is_empty() {
             lacks(
-                format!("role \"{role}\" may put nothing into the tablespaces {}", quoted(&tablespaces)),
+                format!("role \"{role}\" may not create objects in the tablespaces {}", quoted(&tablespaces)),
                 "grant it CREATE on them",
             );
         }
@@ -121,36 +121,35 @@ impl Rights {
             needs.extensions.iter().filter(|name| self.superuser_extensions.contains(**name)).collect();
         if !extensions.is_empty() {
             lacks(
-                format!("only a superuser may make the extensions {}", quoted(&extensions)),
-                "restore as a superuser, or leave them out: --list-file",
+                format!("only a superuser may create the extensions {}", quoted(&extensions)),
+                "restore as a superuser, or exclude them: --list-file",
             );
         }
         let kinds: Vec<_> = SUPERUSER.iter().filter(|kind| needs.kinds.contains(**kind)).collect();
         if !kinds.is_empty() {
             lacks(
-                format!("only a superuser may make what it holds of {}", quoted(&kinds)),
-                "restore as a superuser, or leave them out: --list-file",
+                format!("only a superuser may create its objects of kind {}", quoted(&kinds)),
+                "restore as a superuser, or exclude them: --list-file",
             );
         }
         findings.extend(self.left_out(subject, needs));
         findings
     }
 
-    /// Findings of entries that will be left out, without which the data is restored all the same.
+    /// Returns findings for entries that will be skipped without affecting the data.
     fn left_out(&self, subject: &str, needs: &Needs<'_>) -> Vec<Finding> {
-        let later =
-            "they will be left out, each with the command that makes it later: restore as a superuser to have them";
+        let later = "restore as a superuser to include them; otherwise they are skipped, and reported with the commands that create them";
         let mut findings = Vec::new();
         if needs.kinds.contains("EVENT TRIGGER") {
-            let message = "only a superuser may make event triggers, which it holds";
+            let message = "contains event triggers, which only a superuser may create";
             findings.push(Finding::warning(subject, message, later));
         }
         if needs.kinds.contains("PUBLICATION") {
-            let message = "only a superuser may make publications of all tables or of tables of others";
+            let message = "only a superuser may create publications of all tables or of other roles' tables";
             findings.push(Finding::warning(subject, message, later));
         }
         if needs.kinds.contains("SUBSCRIPTION") && !self.creates_subscriptions {
-            let message = "the role may not make subscriptions, which it holds";
+            let message = "contains subscriptions, which the role may not create";
             findings.push(Finding::warning(subject, message, later));
         }
         findings

@@ -1,4 +1,4 @@
-//! Archives under other roles: what names a role is passed on with the name of another.
+//! Renames roles in archives while they are streamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter};
@@ -12,17 +12,17 @@ use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::rewrite;
 
-/// Refuses to rename roles in what they cannot be renamed in.
+/// Fails if roles are to be renamed in an unsupported format.
 pub(crate) fn expect_known_form(target: &Target, manifest: &Manifest) -> Result<()> {
     if target.role_map.is_empty() || manifest.artifact.format != Format::Tar {
         return Ok(());
     }
-    let message = "roles can be renamed in the custom and the directory format, and this is the tar format";
+    let message = "roles can be renamed in the custom and the directory format, but not in the tar format";
     Err(Error::new(Stage::Restore, Kind::Usage, manifest.subject.to_string(), message)
-        .hint("give --no-owner and --no-privileges instead"))
+        .hint("use --no-owner and --no-privileges instead"))
 }
 
-/// The same archive of the custom format with the roles of the target.
+/// Returns the same archive of the custom format with the roles of the target.
 pub(crate) fn renamed(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> ByteStream {
     if target.role_map.is_empty() || manifest.artifact.format != Format::Custom {
         return plaintext;
@@ -34,7 +34,7 @@ pub(crate) fn renamed(target: &Target, manifest: &Manifest, plaintext: ByteStrea
     })
 }
 
-/// Gives an unpacked directory the roles of the target: its TOC alone names any.
+/// Renames roles in an unpacked directory: only its TOC contains role names.
 pub(crate) fn rename_in(target: &Target, manifest: &Manifest, dump: &Path) -> Result<()> {
     if target.role_map.is_empty() {
         return Ok(());
@@ -49,7 +49,8 @@ pub(crate) fn rename_in(target: &Target, manifest: &Manifest, dump: &Path) -> Re
     renamed().map_err(|error: io::Error| failure(&manifest.subject.to_string(), error))
 }
 
-/// An error of an archive's reader as one of I/O, with that of its stream where it is the cause.
+/// Converts an error of the archive reader to an I/O error, with the stream's error if that is the
+/// cause.
 pub(crate) fn carried(error: longshore_pg_archive::Error) -> io::Error {
     match error.io().and_then(Error::carried_by) {
         Some(carried) => carried.clone().into(),

@@ -1,4 +1,5 @@
-//! The schemas that what was chosen lies in: pg_restore chooses what is in a schema, and leaves the schema itself out.
+//! The schemas of selected objects: pg_restore restores the selected objects of a schema, but not
+//! the schema itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,9 @@ use longshore_pg_client::server::{identifier, literal};
 
 use crate::selection;
 
-/// The schemas of the archive that chosen tables and schemas need, with their owners in the target, where they are to have them. None
-/// where everything is restored, or a list says what is, or nothing was recorded of the archive.
+/// Returns the schemas of the archive that selected tables and schemas need, with their owners in
+/// the target, if owners are restored. Returns none if everything is restored, if a list selects
+/// the entries, or without a record of the archive.
 pub(crate) fn needed(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Option<String>> {
     let Selection { tables, schemas, sections, list } = &target.selection;
     let by_name = list.is_none() && !(tables.is_empty() && schemas.is_empty());
@@ -39,11 +41,12 @@ pub(crate) fn needed(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Op
     made.into_iter().filter(|(name, _)| is_chosen(name)).map(|(name, of)| (name, owner(of))).collect()
 }
 
-/// What pg_restore takes for a table that is chosen by its name.
+/// The kinds that pg_restore selects by `--table`.
 const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE"];
 
-/// The schemas that an archive makes, with their owners: `id; catalog oid SCHEMA - schema owner`. Either name may hold spaces; what
-/// lies in a schema tells where its name ends.
+/// Returns the schemas that an archive creates, with their owners: `id; catalog oid SCHEMA - schema
+/// owner`. Both names may contain spaces; the schema names of recorded tables resolve the
+/// ambiguity.
 fn made(facts: &Facts) -> BTreeMap<String, String> {
     let known: BTreeSet<&str> = facts.tables.iter().filter_map(|table| table.schema.as_deref()).collect();
     let lines = facts.toc.iter().filter_map(|line| Some(line.split_once(" SCHEMA - ")?.1));
@@ -54,7 +57,7 @@ fn made(facts: &Facts) -> BTreeMap<String, String> {
     lines.map(|(name, owner)| (name.to_owned(), owner.to_owned())).collect()
 }
 
-/// Makes the schemas that are not there, and tells of those.
+/// Creates missing schemas, and returns notes about them.
 pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<String>>) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for (name, owner) in schemas {
@@ -66,7 +69,10 @@ pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<Stri
             let authorization = owner.as_deref().map(|owner| format!(" authorization {}", identifier(owner)));
             let statement = format!("create schema {}{}", identifier(name), authorization.unwrap_or_default());
             client.execute(&statement).await.map_err(|error| unmade(name, owner.as_deref(), error))?;
-            notes.push(format!("schema \"{}\" was made; its privileges and comment are not restored", printable(name)));
+            notes.push(format!(
+                "schema \"{}\" was created; its privileges and comment are not restored",
+                printable(name)
+            ));
         }
     }
     Ok(notes)
@@ -75,10 +81,12 @@ pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<Stri
 fn unmade(name: &str, owner: Option<&str>, error: Error) -> Error {
     let kind = error.kind();
     let unmade =
-        Error::new(Stage::Restore, kind, name, "the schema that was chosen from cannot be made").because(error);
+        Error::new(Stage::Restore, kind, name, "the schema of the selected objects cannot be created").because(error);
     match owner {
-        Some(owner) => unmade
-            .hint(format!("it is owned by \"{}\": make that role, or give --role-map or --no-owner", printable(owner))),
+        Some(owner) => unmade.hint(format!(
+            "it is owned by \"{}\": create that role, or add --role-map or --no-owner",
+            printable(owner)
+        )),
         None => unmade,
     }
 }

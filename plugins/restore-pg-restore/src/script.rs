@@ -1,4 +1,5 @@
-//! psql: scripts of one database, and scripts of a whole cluster, whose roles may be there already.
+//! Restores scripts with psql: scripts of one database, and scripts of a whole cluster, whose roles
+//! may already exist.
 
 use std::collections::BTreeSet;
 
@@ -17,25 +18,25 @@ use longshore_pg_client::script::{identifier_after, statements};
 use crate::patience::{self, Taken};
 use crate::{Restorer, landing, psql};
 
-/// The most bytes that the roles and tablespaces of a cluster may take.
+/// The maximum size of the roles and tablespaces of a cluster, in bytes.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
 
-/// What begins the first database of a cluster's script.
+/// The start of the first database in a cluster's script.
 const FIRST_DATABASE: &[u8] = b"\n\\connect ";
 
-/// The most bytes after which the end of a script is looked for: what follows the line that says so is short.
+/// The number of last bytes that must contain the completion mark, which only short text follows.
 const END_BYTES: usize = 1024;
 
-/// What of a script takes effect if it fails.
+/// The effect of a failed script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
-    /// Nothing: it is one transaction.
+    /// No effect: the script is one transaction.
     None,
-    /// What came before.
+    /// The statements before the failure remain.
     Part,
 }
 
-/// Restores the script of one database by way of `client`: all of it, or nothing.
+/// Restores the script of one database over `client`: completely or not at all.
 pub(crate) async fn restore_database(
     restorer: &Restorer,
     client: &Client,
@@ -45,14 +46,15 @@ pub(crate) async fn restore_database(
     let label = manifest.subject.to_string();
     let head = plaintext.next().await.transpose()?.unwrap_or_default();
     as_written(&head, &label)?;
-    // pg_dump --create has a script leave the database that it was begun in, and its transaction with it.
+    // A script of pg_dump --create reconnects to another database, and so leaves its transaction.
     let leaves = [&b"\n\\connect "[..], b"\nCREATE DATABASE "].iter().any(|sign| find(&head, sign).is_some());
     let effect = if leaves { Effect::Part } else { Effect::None };
     let whole = stream::from_bytes(head).chain(plaintext).boxed();
     run(restorer, client, &label, ended(whole, "-- PostgreSQL database dump complete", &label), effect).await
 }
 
-/// Refuses a script that was converted after pg_dump wrote it: psql would take it, and make other functions and comments of it.
+/// Fails for a script that was converted after its dump: psql would accept it with altered
+/// functions and comments.
 fn as_written(head: &[u8], subject: &str) -> Result<()> {
     match Conversion::of(head) {
         None => Ok(()),
@@ -62,7 +64,7 @@ fn as_written(head: &[u8], subject: &str) -> Result<()> {
     }
 }
 
-/// Runs a script by way of `client`. The first statement that fails ends it.
+/// Runs a script over `client`. The first failed statement ends it.
 async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: ByteStream, effect: Effect) -> Result<()> {
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]);
@@ -73,7 +75,7 @@ async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: Byt
     let mut plaintext = taken.count(plaintext.fuse().boxed());
     let work = async {
         let mut running = Running::start(command, "psql", Pipes::Input)?;
-        // Where the stream fails, psql is ended before it sees an end, and commits nothing.
+        // If the stream fails, psql is terminated before the end of its input, and commits nothing.
         feed(&mut running.stdin, &mut plaintext, None).await?;
         let ended = running.wait().await?;
         if !ended.status.success() {
@@ -84,7 +86,8 @@ async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: Byt
     patience::wait(client, subject, restorer.target.stall_timeout, &taken, work).await
 }
 
-/// Passes a script on, but for its end, which is held back until it was seen to be one: `psql` takes a script that was cut for a whole one.
+/// Passes a script on, but holds its end back until the completion mark is found: `psql` accepts a
+/// truncated script as complete.
 fn ended(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStream {
     let subject = subject.to_owned();
     let stream = async_stream::try_stream! {
@@ -97,9 +100,9 @@ fn ended(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStrea
             }
         }
         if find(&held, mark.as_bytes()).is_none() {
-            let message = format!("the script was cut: it does not end with \"{mark}\"");
+            let message = format!("the script is truncated: it does not end with \"{mark}\"");
             Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message)
-                .hint("restore another backup; `longshore list` shows what there is"))?;
+                .hint("restore another backup, as listed by `longshore list`"))?;
         }
         yield held.freeze();
     };
@@ -110,7 +113,8 @@ fn find(text: &[u8], sign: &[u8]) -> Option<usize> {
     text.windows(sign.len()).position(|window| window == sign)
 }
 
-/// Restores globals, or a cluster's whole script. Roles and tablespaces that are there already are left as they are, which is said.
+/// Restores globals, or a cluster's whole script. Existing roles and tablespaces stay unchanged,
+/// and are reported.
 pub(crate) async fn restore_cluster(
     restorer: &Restorer,
     manifest: &Manifest,
@@ -131,7 +135,7 @@ pub(crate) async fn restore_cluster(
         run(restorer, &client, &label, whole, Effect::Part).await.map_err(|error| match error.remedy() {
             Some(_) => error,
             None => {
-                error.hint("what came before it in the script is in the target: drop that, or take a fresh cluster")
+                error.hint("the statements before it were executed: drop the created objects, or use a new cluster")
             }
         })?;
         return Ok(notes);
@@ -139,7 +143,7 @@ pub(crate) async fn restore_cluster(
     if restorer.target.scripts == Scripts::Harmless {
         script = psql::without_commands(&script, &label)?;
     }
-    // A tablespace is made by itself or not at all.
+    // CREATE TABLESPACE cannot run in a transaction.
     let effect = if script.contains("CREATE TABLESPACE ") { Effect::Part } else { Effect::None };
     run(restorer, &client, &label, stream::from_bytes(script), effect).await?;
     Ok(notes)
@@ -173,14 +177,15 @@ async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteSt
     Ok((text, stream::from_bytes(rest).chain(plaintext).boxed()))
 }
 
-/// What the target has already.
+/// The existing roles and tablespaces of the target.
 struct Names {
     roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
 }
 
 impl Names {
-    /// The script without the statements that would make, or change the attributes or password of, what is there.
+    /// Returns the script without statements that would create existing objects, or change their
+    /// attributes or passwords.
     fn leave(&self, script: &str) -> (String, Vec<String>) {
         let mut kept = String::with_capacity(script.len());
         let mut notes = Vec::new();
@@ -189,11 +194,11 @@ impl Names {
                 identifier_after(statement, prefix).filter(|(name, _)| names.contains(name))
             };
             if let Some((name, _)) = made("CREATE ROLE ", &self.roles) {
-                notes.push(format!("role \"{name}\" is there already, and keeps its attributes and password"));
+                notes.push(format!("role \"{name}\" already exists, and keeps its attributes and password"));
             } else if let Some((name, _)) = made("CREATE TABLESPACE ", &self.tablespaces) {
-                notes.push(format!("tablespace \"{name}\" is there already, and was left as it is"));
+                notes.push(format!("tablespace \"{name}\" already exists, and was not changed"));
             } else if made("ALTER ROLE ", &self.roles).is_some_and(|(_, after)| after.starts_with(" WITH ")) {
-                // Its attributes and password, noted with the role.
+                // Attributes and password, covered by the note about the role.
             } else {
                 kept.push_str(statement);
             }

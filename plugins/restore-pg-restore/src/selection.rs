@@ -1,4 +1,5 @@
-//! What of an archive is restored, as pg_restore is told, and as a record of the archive tells.
+//! The selection of entries to restore, as arguments of pg_restore and applied to the record of an
+//! archive.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,25 +14,25 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::process::Command;
 
-/// Under which key of the details the facts of a dump stand.
+/// The key of a dump's facts in the details.
 const DETAILS: &str = "archive";
 
-/// The facts that were recorded of an archive, if they were.
+/// Returns the recorded facts of an archive, if there are any.
 pub(crate) fn facts(details: &Map<String, Value>) -> Option<Facts> {
     details.get(DETAILS).and_then(|facts| Facts::deserialize(facts).ok())
 }
 
-/// Refuses to put a part in the place of a whole database, which would be dropped for it.
+/// Fails if a part would replace a whole database, which would be dropped.
 pub(crate) fn expect_whole_for_whole(target: &Target) -> Result<()> {
     if target.content != TargetContent::Replace || target.selection.is_all() {
         return Ok(());
     }
-    let message = "a part of a backup cannot take the place of a whole database";
+    let message = "a part of a backup cannot replace a whole database";
     Err(Error::new(Stage::Restore, Kind::Usage, "--clean", message)
-        .hint("restore it into another database, or drop what is in its way and give --append"))
+        .hint("restore it into another database, or drop the conflicting objects and use --append"))
 }
 
-/// Refuses to choose from what is no archive.
+/// Fails if parts are selected from a script.
 pub(crate) fn expect_archive(target: &Target, manifest: &Manifest) -> Result<()> {
     let chosen = !target.selection.is_all()
         || target.owners != Owners::AsDumped
@@ -40,27 +41,28 @@ pub(crate) fn expect_archive(target: &Target, manifest: &Manifest) -> Result<()>
     if !chosen || !manifest.subject.is_database() || manifest.artifact.format != Format::Plain {
         return Ok(());
     }
-    let message = "a script is run as it is: nothing can be chosen from it";
+    let message = "a script is run unchanged: parts cannot be selected";
     Err(Error::new(Stage::Restore, Kind::Usage, manifest.subject.to_string(), message)
-        .hint("write it to a file with --output, and edit that"))
+        .hint("write it to a file with --output, and edit the file"))
 }
 
-/// The list of entries in a private file, which is there as long as it is held.
+/// A list of entries in a private file, which is deleted when the value is dropped.
 pub(crate) struct ListFile(Option<TempDir>);
 
 impl ListFile {
-    /// Writes it, if there is one.
+    /// Writes the list, if there is one.
     pub(crate) fn write(target: &Target, list: Option<&str>) -> Result<Self> {
         let Some(list) = list else { return Ok(Self(None)) };
-        // It names tables, and holds none of their data.
+        // The list contains names of tables, but no data, so the system's temporary directory is
+        // acceptable.
         let place = target.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let folder = directory::private_folder(Some(&place), Stage::Restore)?;
         fs::write(folder.path().join("list"), list)
-            .map_err(|error| Error::io(Stage::Restore, "list", "cannot write the list of what is wanted", error))?;
+            .map_err(|error| Error::io(Stage::Restore, "list", "cannot write the list of entries", error))?;
         Ok(Self(Some(folder)))
     }
 
-    /// Names it to pg_restore.
+    /// Adds the list to the arguments of pg_restore.
     pub(crate) fn name(&self, command: &mut Command) {
         if let Some(folder) = &self.0 {
             command.arg("--use-list").arg(folder.path().join("list"));
@@ -68,7 +70,7 @@ impl ListFile {
     }
 }
 
-/// Has pg_restore choose what is wanted, but for a list.
+/// Adds the arguments for the selection, except for a list.
 pub(crate) fn choose(command: &mut Command, target: &Target) {
     let Selection { tables, schemas, sections, .. } = &target.selection;
     command.args(tables.iter().map(|table| format!("--table={table}")));
@@ -77,7 +79,7 @@ pub(crate) fn choose(command: &mut Command, target: &Target) {
     choose_roles(command, target);
 }
 
-/// Has pg_restore leave out owners and privileges that are not wanted.
+/// Adds the arguments that skip owners and privileges.
 pub(crate) fn choose_roles(command: &mut Command, target: &Target) {
     if target.owners == Owners::Restorer {
         command.arg("--no-owner");
@@ -87,8 +89,8 @@ pub(crate) fn choose_roles(command: &mut Command, target: &Target) {
     }
 }
 
-/// The lines of the archive's list that are wanted, as far as that can be told: of tables and schemas that are chosen by name, none that
-/// is in no schema.
+/// Returns the selected lines of the archive's list, as far as they can be determined: a selection
+/// of tables and schemas by name includes no entry outside of a schema.
 pub(crate) fn lines<'a>(selection: &Selection, facts: &'a Facts) -> Vec<&'a str> {
     let Selection { tables, schemas, list, .. } = selection;
     let listed: Option<BTreeSet<&str>> = list.as_deref().map(|list| list.lines().filter_map(id).collect());
@@ -100,12 +102,13 @@ pub(crate) fn lines<'a>(selection: &Selection, facts: &'a Facts) -> Vec<&'a str>
     facts.toc.iter().map(String::as_str).filter(is_wanted).collect()
 }
 
-/// What was asked for by name and is not in the archive.
+/// Returns the objects selected by name that the archive lacks.
 pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
     if !facts.kind.is_archive() || facts.toc.is_empty() {
         return Vec::new();
     }
-    // `id; catalog oid KIND schema name owner`: a name may hold spaces, so it is looked for between them.
+    // `id; catalog oid KIND schema name owner`: a name may contain spaces, so the code searches for
+    // it between spaces.
     let there = |middle: &str| facts.toc.iter().any(|line| line.contains(middle));
     let kinds = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "INDEX"];
     let table = |name: &&String| {
@@ -124,7 +127,8 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
     tables.chain(selection.schemas.iter().filter(schema).map(|name| format!("schema \"{name}\""))).collect()
 }
 
-/// The part of the record that a restore brings; nothing where it brings no data, or where there is no record.
+/// Returns the part of the record that the restore covers; nothing if it includes no data, or
+/// without a record.
 pub(crate) fn brings(
     target: &Target,
     details: &Map<String, Value>,
@@ -186,7 +190,7 @@ pub(crate) fn brings(
     Some(details)
 }
 
-/// The id that a line of a list begins with, unless it is a comment.
+/// Returns the id at the start of a line of a list, unless the line is a comment.
 pub(crate) fn id(line: &str) -> Option<&str> {
     let id = line.trim_start().split_once(';')?.0;
     (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)

@@ -1,7 +1,9 @@
-//! The way back of a restore that makes a database: the database is dropped, and the one that it replaces gets its name again.
+//! Rolls back a restore that creates a database: drops the database, and renames the replaced one
+//! back.
 //!
-//! Each statement that changes the target runs to its end even if the caller goes away, since the server may
-//! carry out a statement whose client has gone. The way back waits for it, so that it sees what there is.
+//! Each statement that changes the target runs to its end even if the caller is dropped, since the
+//! server may complete a statement whose client has disconnected. The rollback waits for the
+//! statement, so that it sees the resulting state.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,13 +24,13 @@ use crate::attempt::Attempted;
 use crate::database::{self, Create};
 use crate::landing::{self, maintenance};
 
-/// The time for the undo after an interruption: less than the program waits for it before it ends.
+/// The time limit of the rollback after an interruption: shorter than the program's own limit.
 const INTERRUPTED: Duration = Duration::from_secs(12);
-/// The time for the undo after an error: a server that recovers from a crash is back by then.
+/// The time limit of the rollback after an error: enough for a server to recover from a crash.
 const FAILED: Duration = Duration::from_secs(60);
-/// The time for the undo in a place that goes with the database anyway.
+/// The time limit of the rollback in a target that is deleted with the database anyway.
 const IN_PLACE: Duration = Duration::from_secs(5);
-/// The wait between two attempts.
+/// The delay between two attempts.
 const BETWEEN: Duration = Duration::from_millis(300);
 
 /// The number of attempts of the last steps.
@@ -37,24 +39,24 @@ const ATTEMPTS: u32 = 4;
 /// The changes of the target so far.
 #[derive(Debug, Default)]
 struct Changes {
-    /// The name that the database that was there has, or may have, since.
+    /// The name to which the original database was, or may have been, renamed.
     aside: Option<String>,
-    /// True if the database may have been made: one that has our mark, or is empty, is ours then.
+    /// True if the database may have been created: if it has our mark or is empty, it is ours.
     is_begun: bool,
     /// True if the database is certainly ours.
     is_made: bool,
 }
 
-/// The database that a restore makes.
+/// The database that a restore creates.
 #[derive(Debug, Clone)]
 struct Place {
     client: Client,
     database: String,
-    /// Its comment until it is whole.
+    /// Its comment until the restore is complete.
     mark: String,
 }
 
-/// The way back. Dropping it takes it, unless it was finished.
+/// The rollback of a restore. Dropping it rolls back, unless the restore was finished.
 #[derive(Debug)]
 pub(crate) struct Undo {
     place: Place,
@@ -65,7 +67,7 @@ pub(crate) struct Undo {
 }
 
 impl Undo {
-    /// The way back of a restore into `database`, before anything is changed.
+    /// Returns the rollback of a restore into `database`, before any change.
     pub(crate) fn new(client: &Client, target: &Target, database: &str) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mark = leftover::mark(&format!("process {}, {}", std::process::id(), now.as_nanos()));
@@ -78,12 +80,13 @@ impl Undo {
         }
     }
 
-    /// Waits for the step under way, and keeps others from being begun.
+    /// Waits for the current step, and blocks others.
     async fn turn(&self) -> OwnedMutexGuard<Changes> {
         Arc::clone(&self.changes).lock_owned().await
     }
 
-    /// Renames the database that is there, so that nothing of it is lost until what replaces it is whole.
+    /// Renames the existing database, so that its content is kept until its replacement is
+    /// complete.
     pub(crate) async fn set_aside(&self, time: Stamp) -> Result<()> {
         let place = self.place.clone();
         let aside = landing::free_name_before(&place.client, &place.database, time).await?;
@@ -95,7 +98,7 @@ impl Undo {
         .await
     }
 
-    /// Makes the database. Where that fails, there is none of ours.
+    /// Creates the database. After a failure of the server, no database of ours exists.
     pub(crate) async fn make(&self, create: Create) -> Result<()> {
         let (place, limit, cleanup) = (self.place.clone(), self.stall_timeout, self.cleanup);
         let mut changes = self.turn().await;
@@ -120,11 +123,11 @@ impl Undo {
         .await
     }
 
-    /// Takes the mark off a database that is whole, and drops the one that it replaces. Returns warnings.
+    /// Removes the mark from a complete database, and drops the replaced one. Returns warnings.
     pub(crate) async fn finish(mut self) -> Result<Vec<String>> {
         let (place, cleanup) = (self.place.clone(), self.cleanup);
         let changes = self.turn().await;
-        // From here on there is no way back: the database is whole.
+        // The database is complete: no rollback from here on.
         self.is_over = true;
         see_through(async move {
             let mut warnings = Vec::new();
@@ -132,7 +135,7 @@ impl Undo {
                 && let Err(error) = place.take_mark_off().await
             {
                 warnings.push(format!(
-                    "database \"{0}\" is whole, but keeps the comment that a restore is under way: {1}; remove it: {2}",
+                    "database \"{0}\" is complete, but still has the comment of a running restore: {1}; remove it: {2}",
                     printable(&place.database),
                     error.chain(),
                     printable(&comment(&place.database, "null"))
@@ -146,7 +149,8 @@ impl Undo {
         .await
     }
 
-    /// Takes the way back after an error, and returns that error, with the way to mend the target if it is not as it was.
+    /// Rolls back after an error, and returns the error, with a hint for the repair of the target
+    /// if the rollback failed.
     pub(crate) async fn undo(mut self, error: Error) -> Error {
         let place = self.place.clone();
         let changes = self.turn().await;
@@ -181,18 +185,19 @@ impl Drop for Undo {
 /// The state of the target.
 #[derive(Debug, Deserialize)]
 struct Found {
-    /// The oid of the database of the name.
+    /// The oid of the database with the original name.
     there: Option<u32>,
-    /// True if that has our mark.
+    /// True if that database has our mark.
     is_marked: bool,
-    /// True if a statement of ours is still at work, as that of a program which was ended may be.
+    /// True if a statement of ours is still running, perhaps from a terminated program.
     is_busy: bool,
-    /// True if the database that was there before is there under its other name.
+    /// True if the original database exists under its other name.
     is_aside: bool,
 }
 
 impl Place {
-    /// Leaves the target as it was, and tries for `limit` to do so. The error names what may be left and the way to mend it.
+    /// Restores the original state of the target within `limit`. The error names the remains and
+    /// the way to repair them.
     async fn restore(&self, changes: &Changes, limit: Duration) -> Result<()> {
         if changes.aside.is_none() && !changes.is_begun {
             return Ok(());
@@ -203,7 +208,7 @@ impl Place {
             let error = match timeout_at(deadline, self.attempt(changes, &mut ours)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => error,
-                Err(_) => Error::new(Stage::Restore, Kind::Unavailable, &self.database, "the server does not answer"),
+                Err(_) => Error::new(Stage::Restore, Kind::Unavailable, &self.database, "the server does not respond"),
             };
             if error.kind() == Kind::Refused || Instant::now() + BETWEEN >= deadline {
                 return Err(self.left(changes, &error));
@@ -212,16 +217,16 @@ impl Place {
         }
     }
 
-    /// Does what is left to do. The answer to a statement of an attempt before may have been lost; `ours` is the database that was
-    /// found to be ours then.
+    /// Performs the remaining steps. The result of a previous attempt's statement may have been
+    /// lost; `ours` is the database that a previous attempt identified as ours.
     async fn attempt(&self, changes: &Changes, ours: &mut Option<u32>) -> Result<()> {
         let found = self.look(changes.aside.as_deref()).await?;
         if found.is_busy {
-            let message = "a statement of the restore is still at work";
+            let message = "a statement of the restore is still running";
             return Err(Error::new(Stage::Restore, Kind::Unavailable, &self.database, message));
         }
         if changes.aside.is_some() && !found.is_aside {
-            // It was not renamed, or has its name again.
+            // The database was not renamed, or was already renamed back.
             return Ok(());
         }
         let mut there = found.there;
@@ -233,7 +238,7 @@ impl Place {
         if let Some(oid) = there.filter(|_| is_ours)
             && *ours.get_or_insert(oid) == oid
         {
-            // The session of a program that was ended may linger for a moment.
+            // The session of a terminated program may remain for a moment.
             let statement = format!("drop database if exists {} with (force)", identifier(&self.database));
             maintenance(&self.client, &self.database).execute(&statement).await?;
             there = None;
@@ -241,7 +246,7 @@ impl Place {
         match (&changes.aside, there) {
             (Some(aside), None) => landing::rename(&self.client, aside, &self.database).await,
             (Some(aside), Some(_)) => {
-                let message = format!("another database has its name, and it is now \"{}\"", printable(aside));
+                let message = format!("another database has its name; the original is now \"{}\"", printable(aside));
                 Err(Error::new(Stage::Restore, Kind::Refused, &self.database, message))
             }
             (None, _) => Ok(()),
@@ -267,32 +272,32 @@ impl Place {
         maintenance(&self.client, "postgres").ask(&found).await
     }
 
-    /// The error that the target is not as it was.
+    /// Returns the error for a failed rollback.
     fn left(&self, changes: &Changes, error: &Error) -> Error {
         let name = printable(&identifier(&self.database));
         let mends = match &changes.aside {
             Some(aside) => format!(
-                "put back the database that was there: drop database if exists {name} with (force); \
+                "restore the original database: drop database if exists {name} with (force); \
                  alter database {} rename to {name}",
                 printable(&identifier(aside))
             ),
             None => {
-                format!("drop the database if the restore has made it: drop database if exists {name} with (force)")
+                format!("drop the database if the restore created it: drop database if exists {name} with (force)")
             }
         };
-        Error::new(Stage::Restore, Kind::Failed, &self.database, "the target could not be left as it was")
+        Error::new(Stage::Restore, Kind::Failed, &self.database, "the target could not be rolled back")
             .because(error.chain())
-            .hint(format!("{mends}; `longshore check` names what is left in a server that a job dumps"))
+            .hint(format!("{mends}; `longshore check` reports remains in a server that a job dumps"))
     }
 
-    /// The error that the database that was replaced is still there.
+    /// Returns the error for a replaced database that could not be dropped.
     fn not_dropped(&self, aside: &str, error: Error) -> Error {
         let name = printable(&identifier(aside));
-        let hint = format!("the backup is restored; drop the database that it replaces: drop database {name}");
+        let hint = format!("the backup is restored; drop the replaced database: drop database {name}");
         error.about(&self.database).hint(hint)
     }
 
-    /// Drops the database that was replaced. A session may linger there for a moment.
+    /// Drops the replaced database. A session may remain there for a moment.
     async fn drop_aside(&self, aside: &str) -> Result<()> {
         for _ in 1..ATTEMPTS {
             if landing::drop(&self.client, aside).await.is_ok() {
@@ -304,7 +309,7 @@ impl Place {
     }
 
     async fn take_mark_off(&self) -> Result<()> {
-        // The backup may have brought a comment of its own.
+        // The backup may contain a comment of its own.
         if self.look(None).await?.is_marked {
             maintenance(&self.client, &self.database).execute(&comment(&self.database, "null")).await?;
         }

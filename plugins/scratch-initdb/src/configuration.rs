@@ -1,17 +1,19 @@
-//! The settings of a scratch cluster's server: defaults, those of the job, and those that no job may change.
+//! The settings of a scratch cluster's server: defaults, the job's, and those that no job may
+//! change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::PORT;
 
-/// What begins each line of the server's log, as `log_line_prefix` has it: the SQLSTATE, the application's name and the
-/// command's tag, each ended by a tab. None can hold a tab.
+/// The prefix of each line of the server's log, as in `log_line_prefix`: the SQLSTATE, the
+/// application's name and the command's tag, each followed by a tab. None of them can contain a
+/// tab.
 pub const LOG_LINE_PREFIX: &str = "%e\t%a\t%i\t";
 
 /// Settings that a job may change.
 const DEFAULTS: [(&str, &str); 14] = [
-    // Nothing in the cluster outlives the drill, so nothing needs to reach a disk.
+    // The cluster is temporary, so nothing needs to be flushed to disk.
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
@@ -21,47 +23,49 @@ const DEFAULTS: [(&str, &str); 14] = [
     ("checkpoint_timeout", "1d"),
     ("autovacuum", "off"),
     ("maintenance_work_mem", "256MB"),
-    // pg_dump locks every table at once.
+    // pg_dump holds locks on all tables simultaneously.
     ("max_locks_per_transaction", "1024"),
     ("lc_messages", "C"),
-    // Tablespaces lie within the cluster: the folders that they have at home are not here.
+    // Tablespaces are placed within the cluster: their original directories do not exist on this
+    // host.
     ("allow_in_place_tablespaces", "on"),
-    // No worker is there to help.
+    // No parallel workers are available.
     ("max_parallel_workers_per_gather", "0"),
     ("max_parallel_maintenance_workers", "0"),
 ];
 
-/// Settings that a job cannot change: without them, what was restored acts on its own, or the log cannot be read.
+/// Settings that a job cannot change: without them, restored objects could act by themselves, or
+/// the log would be unreadable.
 const FORCED: [(&str, &str); 11] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
-    // No background worker starts: no scheduler, whichever extension brings it, and no subscription.
+    // No background worker starts: no scheduler of any extension, and no subscription.
     ("max_worker_processes", "0"),
     ("max_logical_replication_workers", "0"),
-    // No trigger of what was restored fires, event triggers included.
+    // No restored trigger fires, including event triggers.
     ("session_replication_role", "replica"),
     ("archive_mode", "off"),
     ("logging_collector", "off"),
     ("log_destination", "stderr"),
     ("log_line_prefix", LOG_LINE_PREFIX),
     ("log_error_verbosity", "default"),
-    // Notices and warnings have codes, too, and are no failures.
+    // Notices and warnings also have codes, but are not failures.
     ("log_min_messages", "error"),
 ];
 
-/// The first release that knows `event_triggers`, which silences login triggers, too.
+/// The first release with `event_triggers`, which disables login triggers as well.
 const EVENT_TRIGGERS_SINCE: u32 = 17;
 
-/// The settings of one server, in the order in which it takes them.
+/// The settings of one server, in order.
 #[derive(Debug)]
 pub(crate) struct Configuration {
-    /// Names and values; a later one beats an earlier one.
+    /// Names and values; later ones take precedence.
     pub(crate) settings: Vec<(String, String)>,
     /// The job's settings that were overridden.
     pub(crate) overridden: Vec<String>,
 }
 
-/// Settles what a server of release `major`, whose socket is made in `socket`, is started with.
+/// Returns the settings for a server of release `major` with its socket in `socket`.
 pub(crate) fn settle(chosen: &BTreeMap<String, String>, socket: &Path, major: u32) -> Configuration {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let socket = socket.display().to_string().replace('"', "\"\"");
@@ -72,10 +76,10 @@ pub(crate) fn settle(chosen: &BTreeMap<String, String>, socket: &Path, major: u3
         forced.push(("event_triggers".to_owned(), "off".to_owned()));
     }
     let overridden = chosen.iter().filter_map(|(name, value)| {
-        // The server takes a name in any case, and with hyphens.
+        // The server accepts names in any case, and with hyphens.
         let plain = name.to_lowercase().replace('-', "_");
         let (_, wins) = forced.iter().find(|(name, _)| *name == plain)?;
-        (wins != value).then(|| format!("{name} of scratch is \"{wins}\" in a drill, whatever settings say"))
+        (wins != value).then(|| format!("{name} of scratch is always \"{wins}\" in a drill; the setting is ignored"))
     });
     let overridden = overridden.collect();
     let mut settings: Vec<(String, String)> = DEFAULTS.iter().map(owned).collect();
@@ -100,7 +104,7 @@ mod tests {
         assert_eq!(last("max_worker_processes"), "0");
         assert_eq!((last("work_mem"), last("fsync"), last("event_triggers")), ("64MB", "on", "off"));
         assert_eq!(last("unix_socket_directories"), "\"/x/\"\"socket\"");
-        assert_eq!(overridden, ["Max-Worker-Processes of scratch is \"0\" in a drill, whatever settings say"]);
+        assert_eq!(overridden, ["Max-Worker-Processes of scratch is always \"0\" in a drill; the setting is ignored"]);
     }
 
     #[test]

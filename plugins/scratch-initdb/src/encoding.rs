@@ -1,5 +1,5 @@
-//! The encoding and locale of the cluster itself: what is restored into `template1` and `postgres` finds them as they
-//! were, whichever encodings the other databases have.
+//! The encoding and locale of the cluster itself: `template1` and `postgres` are restored with
+//! their original ones, regardless of the other databases.
 
 use longshore_core::Result;
 use longshore_core::manifest::{DatabaseFacts, Manifest};
@@ -7,10 +7,10 @@ use longshore_core::subject::Subject;
 use longshore_pg_client::client::Client;
 use longshore_pg_client::database::create;
 
-/// The databases that initdb makes and a backup may bring, the first of which decides.
+/// The databases that initdb creates and a backup may contain; the first one present decides.
 const MADE: [&str; 2] = ["template1", "postgres"];
 
-/// The facts that the cluster is made with.
+/// Returns the facts to create the cluster with.
 pub(crate) fn of_cluster<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
     let made = MADE.iter().find_map(|name| of(manifests, name));
     made.or_else(|| manifests.iter().find_map(|manifest| manifest.database.as_ref()))
@@ -21,12 +21,12 @@ fn of<'a>(manifests: &[&'a Manifest], name: &str) -> Option<&'a DatabaseFacts> {
     manifest.database.as_ref()
 }
 
-/// The facts that `postgres` is to be made anew with, where those of the cluster are others.
+/// Returns the facts to recreate `postgres` with, if they differ from the cluster's.
 fn of_postgres<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
     of(manifests, "postgres").filter(|facts| of_cluster(manifests) != Some(facts))
 }
 
-/// Makes `postgres` anew where it was unlike `template1`. `client` is connected to `template1`.
+/// Recreates `postgres` if it differed from `template1`. `client` is connected to `template1`.
 pub(crate) async fn fit(client: &Client, manifests: &[&Manifest]) -> Result<()> {
     if let Some(facts) = of_postgres(manifests) {
         client.execute("drop database postgres").await?;

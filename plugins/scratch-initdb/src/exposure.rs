@@ -1,4 +1,4 @@
-//! The decision about a drill whose server cannot be kept from the host.
+//! Decides about a drill whose server cannot be isolated from the host.
 
 use longshore_core::source::Source;
 use longshore_core::stage::Wanted;
@@ -10,26 +10,27 @@ use serde::Deserialize;
 use crate::isolation::Isolation;
 use crate::settings;
 
-/// Under which key of the details the facts of a dump are.
+/// The key of a dump's facts in the details.
 const DETAILS: &str = "archive";
 
-/// The way out where a host permits no namespaces.
-pub(crate) const REMEDY: &str = "permit namespaces: run the drill as root, or allow user namespaces to its user; in a \
-     container, add the capability SYS_ADMIN. To accept it: scratch = { type = \"initdb\", isolation = \"none\" }";
+/// The hint for a host that permits no namespaces.
+pub(crate) const REMEDY: &str = "permit namespaces: run the drill as root, or allow user namespaces for its user; in a \
+     container, add the capability SYS_ADMIN. To accept the risk: scratch = { type = \"initdb\", isolation = \"none\" }";
 
-/// The record of a backup's dump, where there is one that can be read.
+/// Returns the facts of a backup's dump, if they are recorded and readable.
 pub(crate) fn facts(wanted: &Wanted<'_>) -> Option<Facts> {
     Facts::deserialize(wanted.details?.get(DETAILS)?).ok()
 }
 
-/// The objects of a backup that act beyond their database, where there is a record that can be read.
+/// Returns the objects of a backup that act outside of their database, if they are recorded and
+/// readable.
 pub(crate) fn active(wanted: &Wanted<'_>) -> Option<Active> {
     let source = Source::of(wanted.details?);
     Some(Active::of(&facts(wanted)?).running_own_code(source.and_then(|source| source.runs_own_code)))
 }
 
-/// Refuses backups that may connect to another server on their own, unless the server is isolated or the job accepts
-/// that; otherwise returns the warning that is due.
+/// Fails for backups that may connect to another server by themselves, unless the server is
+/// isolated or the job accepts this; otherwise returns a warning, if any.
 pub(crate) fn judge(
     accepted: settings::Isolation,
     isolation: &Isolation,
@@ -39,14 +40,13 @@ pub(crate) fn judge(
     if accepted == settings::Isolation::Namespaces
         && let Some((subject, active)) = backups.iter().find(|(_, active)| active.may_connect())
     {
-        let message =
-            format!("may connect to another server while it is restored, and the drill is not isolated: {why}");
+        let message = format!("may connect to another server during the restore, and the drill is not isolated: {why}");
         let error = Error::new(Stage::Drill, Kind::Refused, subject.to_string(), message).hint(REMEDY);
         return Err(error.because(active.phrases().join("; ")));
     }
     let phrases = backups.iter().filter_map(|(subject, active)| {
         let phrases = active.phrases();
-        (!phrases.is_empty()).then(|| format!("; {subject} holds {}", phrases.join(", ")))
+        (!phrases.is_empty()).then(|| format!("; {subject} contains {}", phrases.join(", ")))
     });
     let phrases = phrases.collect::<String>();
     Ok(Some(format!("warning: the drill's server is not isolated from this host and its network: {why}{phrases}")))
@@ -71,7 +71,10 @@ mod tests {
         assert_eq!(error.kind(), Kind::Refused);
         assert!(error.chain().contains("unshare failed") && error.chain().contains("\"far\""), "{}", error.chain());
         let warning = judge(settings::Isolation::None, &missing, &backups).unwrap().unwrap();
-        assert!(warning.contains("unshare failed") && warning.contains("holds foreign servers \"far\""), "{warning}");
+        assert!(
+            warning.contains("unshare failed") && warning.contains("contains foreign servers \"far\""),
+            "{warning}"
+        );
         let isolated = Isolation::Namespaces(Masks::default());
         assert_eq!(judge(settings::Isolation::Namespaces, &isolated, &backups).unwrap(), None);
     }

@@ -1,4 +1,5 @@
-//! What of a cluster's globals only fits the host that they come from: where tablespaces lie, who granted what, how its owner works.
+//! The parts of a cluster's globals that only fit their original host: locations of tablespaces,
+//! grantors, settings of the cluster's owner.
 
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -8,13 +9,13 @@ use longshore_pg_client::script::{identifier_after, statements};
 
 use crate::SUPERUSER;
 
-/// The most bytes that the roles and tablespaces of a cluster may take.
+/// The maximum size of the roles and tablespaces of a cluster, in bytes.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
 
-/// What begins the first database of a cluster's script.
+/// The start of the first database in a cluster's script.
 const FIRST_DATABASE: &[u8] = b"\n\\connect ";
 
-/// A cluster's script, or its globals, as a cluster of ours takes it.
+/// Adapts a cluster's script, or its globals, to a scratch cluster.
 pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteStream, Vec<String>)> {
     let mut plaintext = plaintext.fuse();
     let mut text = BytesMut::new();
@@ -40,7 +41,7 @@ pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteS
     Ok((stream::from_bytes(text).chain(rest).boxed(), notes))
 }
 
-/// The script in whichever encoding it is: a server's encodings all have ASCII's letters as they are.
+/// Adapts a script in any encoding: all encodings of a server contain ASCII.
 fn fitted_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
     if let Ok(script) = std::str::from_utf8(script) {
         let (text, notes) = fitted(script);
@@ -51,7 +52,7 @@ fn fitted_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
     (text.chars().filter_map(|letter| u8::try_from(letter).ok()).collect(), notes)
 }
 
-/// The script, its statements changed where they only fit another host.
+/// Adapts the statements of a script that only fit another host.
 fn fitted(script: &str) -> (String, Vec<String>) {
     let mut text = String::with_capacity(script.len());
     let mut notes = Vec::new();
@@ -61,12 +62,14 @@ fn fitted(script: &str) -> (String, Vec<String>) {
         {
             text.push_str(before);
             text.push_str(" LOCATION '';\n");
-            notes.push(format!("tablespace \"{name}\" lies within the scratch cluster, not where it lies at home"));
+            notes.push(format!(
+                "tablespace \"{name}\" is placed within the scratch cluster, not at its original location"
+            ));
         } else if identifier_after(statement, "ALTER ROLE ")
             .is_some_and(|(name, after)| name == SUPERUSER && !after.starts_with(" WITH "))
         {
-            // It is who restores, and how it works at home may get in the way of that.
-            notes.push(format!("the settings of role \"{SUPERUSER}\", who restores, were left out"));
+            // The restore runs as this role, and its original settings may interfere.
+            notes.push(format!("the settings of role \"{SUPERUSER}\", which runs the restore, were skipped"));
         } else if let Some(granted) = without_grantor(statement) {
             text.push_str(&granted);
         } else {
@@ -76,8 +79,9 @@ fn fitted(script: &str) -> (String, Vec<String>) {
     (text, notes)
 }
 
-/// A membership without who granted it, where that is not the owner of our cluster: from PostgreSQL 16 on, only the owner of a cluster may
-/// grant in its own name whatever it likes, and the cluster that this comes from may have had another one.
+/// Returns a membership without its grantor, unless that is the owner of our cluster: since
+/// PostgreSQL 16, only the owner of a cluster may grant any role in its own name, and the original
+/// cluster may have had another owner.
 fn without_grantor(statement: &str) -> Option<String> {
     let (before, grantor) = statement.strip_prefix("GRANT ").and(statement.rsplit_once(" GRANTED BY "))?;
     let (name, _) = identifier_after(grantor, "")?;

@@ -1,6 +1,6 @@
-//! The server of a drill in namespaces of its own: no network, no process, no socket and no shared memory of the host
-//! but its own, and no file that it could write outside the drill's folder. The mounts vanish with the last process in
-//! them.
+//! Runs the server of a drill in its own namespaces: it has no access to the network, processes,
+//! sockets and shared memory of the host, and cannot write files outside of the drill's directory.
+//! The mounts vanish with the last process in their namespace.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::look::User;
 use crate::mask::{LOCAL, Masks};
 
-/// How long a host may take to try out a namespace.
+/// The maximum time for testing a namespace on this host.
 const TRIAL: Duration = Duration::from_secs(20);
 
-/// The variables that a server keeps of our environment: where its libraries and its locales are. Passwords are in
-/// none of them.
+/// The environment variables that the server inherits: the locations of libraries and locales. None
+/// of them contains passwords.
 const KEPT: [&str; 14] = [
     "PATH",
     "LD_LIBRARY_PATH",
@@ -33,16 +33,18 @@ const KEPT: [&str; 14] = [
     "PYTHONPATH",
 ];
 
-/// Where there is nothing.
+/// A path that does not exist.
 const NOWHERE: &str = "/nonexistent";
 
-/// Prepares the namespaces, which `unshare` has made, and becomes the server's user. `$1` is the drill's folder, or
-/// nothing in a trial; `$2` the number of folders to hide; `$3` what to run; `$4` the kinds of local file systems; then
-/// come the folders, the sockets to hide, `--`, and the words that switch to the server's user.
+/// Prepares the namespaces that `unshare` has created, and runs a command as the server's user.
+/// `$1` is the drill's directory, or empty in a test; `$2` the number of directories to hide; `$3`
+/// the command; `$4` the types of local file systems; followed by the directories, the sockets to
+/// hide, `--`, and the command that switches to the server's user.
 ///
-/// The folder keeps its place by its inode: its path leads elsewhere once a folder above it is hidden. It is a mount of
-/// its own, since all others are made read-only: a function that was restored may write files. File systems of other
-/// hosts are left as they are: one that does not answer would hold the drill up.
+/// The drill's directory is bound by its inode, for its path is invalid once a parent directory is
+/// hidden. The directory becomes a separate mount, since all others are made read-only: a restored
+/// function may write files. Network file systems are skipped: one that does not respond would
+/// block the drill.
 const PREPARE: &str = r#"
 umask 022
 folder=$1
@@ -54,7 +56,7 @@ if [ -n "$folder" ]; then cd -- "$folder" || exit 1; fi
 while read -r id parent device root point rest; do
   kind=${rest#*- }
   case $local in *" ${kind%% *} "*)
-    # A mount beneath another one cannot be reached, and need not be.
+    # A mount below another one is unreachable, and so is no risk.
     mount -n -c -o remount,bind,ro "$(printf %b "$point")" 2>/dev/null
   esac
 done </proc/self/mountinfo
@@ -74,23 +76,23 @@ if [ -n "$folder" ]; then
   mkdir -p -- "$folder" && mount -n -c --bind . "$folder" && mount -n -c -o remount,bind,rw "$folder" &&
     cd -- "$folder" || exit 1
 fi
-# A container may forbid it; other processes are out of reach of signals all the same.
+# A container may forbid it; other processes cannot be signalled in any case.
 mount -n -t proc proc /proc 2>/dev/null
 exec "$@" sh -c "$command"
 "#;
 
-/// The way in which the server of a drill is kept from the host.
+/// The isolation of a drill's server from the host.
 #[derive(Debug, Clone)]
 pub(crate) enum Isolation {
-    /// In namespaces, in which these are hidden.
+    /// Isolated in namespaces, with these masks.
     Namespaces(Masks),
-    /// Not at all, for this reason.
+    /// Not isolated, for this reason.
     Missing(String),
 }
 
 impl Isolation {
-    /// The command line that runs `command`, a line of a shell, as the server's user. `folder` is the drill's, and
-    /// nothing in a trial.
+    /// Returns the command line that runs `command`, a shell command, as the server's user.
+    /// `folder` is the drill's directory, or nothing in a test.
     pub(crate) fn wrap(&self, folder: Option<&Path>, user: Option<&User>, command: &str) -> Vec<String> {
         let switch = switch(self, user);
         let Self::Namespaces(masks) = self else {
@@ -98,7 +100,7 @@ impl Isolation {
         };
         let mut words: Vec<String> = vec!["unshare".to_owned()];
         if user.is_none() {
-            // Only the root of a user namespace may make the others.
+            // Only the root of a user namespace may create the other namespaces.
             words.extend(["--user", "--map-root-user"].map(str::to_owned));
         }
         words.extend(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned));
@@ -113,7 +115,7 @@ impl Isolation {
         words
     }
 
-    /// In words, as they follow the description of a server.
+    /// Describes the isolation, as a suffix to the description of a server.
     pub(crate) fn description(&self) -> String {
         match self {
             Self::Namespaces(_) => "in namespaces of its own, without a network".to_owned(),
@@ -121,8 +123,8 @@ impl Isolation {
         }
     }
 
-    /// The server's environment: nothing of ours that may hold a secret, and nothing that leads libpq to another
-    /// server's password.
+    /// Returns the server's environment, without variables that may contain a secret or lead libpq
+    /// to another server's password.
     pub(crate) fn environment(&self, home: &Path) -> Vec<(String, OsString)> {
         let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
         let mut all: Vec<_> = kept.collect();
@@ -133,7 +135,7 @@ impl Isolation {
             set(name, NOWHERE);
         }
         if let Self::Missing(_) = self {
-            // What a connection from within does not name itself makes it fail.
+            // A connection from within the server fails unless it sets these itself.
             set("PGHOST", NOWHERE);
             set("PGREQUIREPEER", "longshore-drill");
             set("PGSSLMODE", "verify-full");
@@ -144,7 +146,7 @@ impl Isolation {
     }
 }
 
-/// The words that become the server's user.
+/// Returns the command that switches to the server's user.
 fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
     match (user, isolation) {
         (Some(User { uid, gid }), _) => vec![
@@ -158,7 +160,7 @@ fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
         ],
         (None, Isolation::Missing(_)) => Vec::new(),
         (None, Isolation::Namespaces(_)) => {
-            // PostgreSQL refuses to run as root, the root of a user namespace included.
+            // PostgreSQL refuses to run as root, including the root of a user namespace.
             let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             vec![
                 "unshare".to_owned(),
@@ -171,8 +173,8 @@ fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
     }
 }
 
-/// Tries out what this host permits, and hides the sockets that are there now. `needed` are the folders that the server
-/// needs, `sockets` those that are known to hold another server's socket.
+/// Tests the namespaces that this host permits, and hides the existing sockets. `needed` are the
+/// directories that the server needs, `sockets` those known to contain another server's socket.
 pub(crate) async fn find(user: Option<&User>, needed: &[PathBuf], sockets: &BTreeSet<PathBuf>) -> Isolation {
     let isolation = Isolation::Namespaces(Masks::find(needed, sockets));
     let words = isolation.wrap(None, user, "exit 0");
@@ -182,7 +184,7 @@ pub(crate) async fn find(user: Option<&User>, needed: &[PathBuf], sockets: &BTre
     }
 }
 
-/// Runs nothing at all in namespaces, or returns why that cannot be done.
+/// Runs an empty command in namespaces, or returns the reason why this fails.
 async fn try_out(words: &[String], environment: Vec<(String, OsString)>) -> Result<(), String> {
     let mut command = tokio::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().envs(environment);
@@ -190,13 +192,13 @@ async fn try_out(words: &[String], environment: Vec<(String, OsString)>) -> Resu
     let ended = match tokio::time::timeout(TRIAL, command.output()).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(error)) => return Err(format!("unshare (util-linux) cannot be run: {error}")),
-        Err(_) => return Err(format!("unshare did not end within {} s", TRIAL.as_secs())),
+        Err(_) => return Err(format!("unshare did not finish within {} s", TRIAL.as_secs())),
     };
     if ended.status.success() {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
-    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("unshare ended without a word");
+    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("unshare failed without a message");
     Err(format!("this host permits no namespaces ({})", longshore_core::error::printable(last.trim())))
 }
 

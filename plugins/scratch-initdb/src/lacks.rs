@@ -1,4 +1,4 @@
-//! Features of the source that a cluster made here would lack.
+//! Features of the source that a cluster created on this host would lack.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,11 @@ use longshore_core::survey::{Preloaded, Requirements};
 use crate::look::Programs;
 use crate::settings::Initdb;
 
-/// Looks for extensions that are not installed beside the programs, and for libraries that the settings do not preload.
+/// Reports extensions that are not installed with the programs, and libraries that the settings do
+/// not preload.
 pub(crate) fn findings(settings: &Initdb, programs: &Programs, requirements: &Requirements) -> Vec<Finding> {
     let folder = extension_folder(&programs.postgres, programs.major);
-    // A path of the settings may lead to more of them.
+    // A path in the settings may contain further extensions.
     let folder = folder.filter(|_| !settings.settings.contains_key("extension_control_path"));
     let is_installed =
         |name: &str| folder.as_ref().is_none_or(|folder| folder.join(format!("{name}.control")).exists());
@@ -24,7 +25,7 @@ pub(crate) fn findings(settings: &Initdb, programs: &Programs, requirements: &Re
                 list(databases),
                 programs.major
             ),
-            format!("install {name} for PostgreSQL {} on this host, or drill where it is", programs.major),
+            format!("install {name} for PostgreSQL {} on this host, or drill on a host that has it", programs.major),
         )
     });
     let libraries = settings.settings.get("shared_preload_libraries").map(String::as_str).unwrap_or_default();
@@ -39,7 +40,7 @@ pub(crate) fn findings(settings: &Initdb, programs: &Programs, requirements: &Re
             false => (Outcome::Warning, "may fail"),
         };
         let message = format!(
-            "extension {extension} of {} needs library {library} in shared_preload_libraries there: a drill {consequence}",
+            "extension {extension} of {} needs library {library} in shared_preload_libraries: a drill without it {consequence}",
             list(databases)
         );
         let remedy = format!(
@@ -55,12 +56,13 @@ fn failed(message: String, remedy: String) -> Finding {
     Finding { outcome: Outcome::Failed, subject: "drill".to_owned(), message, remedy: Some(remedy) }
 }
 
-/// Databases, quoted and joined.
+/// Returns the databases, quoted and joined.
 fn list(databases: &BTreeSet<String>) -> String {
     databases.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// Where the extensions of a server program are: beside it, or where Debian keeps what is the same for all machines.
+/// Returns the directory of a server program's extensions: beside the program, or in Debian's
+/// architecture-independent directory.
 fn extension_folder(postgres: &Path, major: u32) -> Option<PathBuf> {
     let bin = postgres.parent()?;
     let debian = bin.ancestors().nth(4).map(|usr| usr.join(format!("share/postgresql/{major}/extension")));
@@ -110,6 +112,9 @@ mod tests {
         let settings = Initdb { settings: [preload].into(), ..Initdb::default() };
         assert_eq!(findings(&settings, &programs, &requirements).len(), 1);
         fs::remove_file(extensions.join("plpgsql.control")).unwrap();
-        assert!(findings(&settings, &programs, &requirements).is_empty(), "what cannot be seen is not judged");
+        assert!(
+            findings(&settings, &programs, &requirements).is_empty(),
+            "an unknown extension directory is not checked"
+        );
     }
 }

@@ -1,20 +1,20 @@
-//! Makes a cluster for one drill with `initdb`, as `type = "initdb"`: in a private folder, without TCP, without durability, and gone whatever
-//! happens.
+//! Creates a cluster for one drill with `initdb`, as `type = "initdb"`: in a private directory,
+//! without TCP, without durability, and removed in all cases.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `configuration.rs` | the settings of the server |
-//! | `lacks.rs` | what of the source a cluster made here would lack |
-//! | `log.rs` | the server's log, read for the codes of what failed |
-//! | `look.rs` | what there is to make it with: programs, room, the user to run as |
+//! | `lacks.rs` | features of the source that a cluster created here would lack |
+//! | `log.rs` | the server's log, read for the codes of failures |
+//! | `look.rs` | the prerequisites: programs, disk space, the user to run as |
 //! | `encoding.rs` | the encoding and locale of the cluster itself |
 //! | `isolation.rs` | the namespaces that the server runs in |
-//! | `mask.rs` | the folders and sockets that are hidden from it |
+//! | `mask.rs` | the directories and sockets that are hidden from the server |
 //! | `exposure.rs` | the decision about a server that cannot be isolated |
 //! | `stand_in.rs` | roles and tablespaces of a run without globals |
-//! | `supervisor.rs` | the shell that runs initdb and the server, and that removes all when we are gone |
-//! | `globals.rs` | what of a cluster's globals only fits the host that they come from |
+//! | `supervisor.rs` | the shell that runs initdb and the server, and cleans up |
+//! | `globals.rs` | the parts of a cluster's globals that only fit their original host |
 
 mod configuration;
 mod encoding;
@@ -53,10 +53,11 @@ use crate::look::{Programs, User};
 pub use crate::settings::Initdb;
 use crate::supervisor::{Launch, Supervisor};
 
-/// Who owns the cluster: as on most hosts, so that what belongs to the cluster itself has the same owner here.
+/// The owner of the cluster, named as on most hosts, so that objects of the cluster itself keep
+/// their owner.
 const SUPERUSER: &str = "postgres";
 
-/// The number that the socket's name ends with; nobody listens on a port.
+/// The number in the socket's name; the server listens on no port.
 const PORT: u16 = 5432;
 
 impl Plugin<dyn Scratch> for Initdb {
@@ -67,13 +68,13 @@ impl Plugin<dyn Scratch> for Initdb {
     }
 }
 
-/// A stage that makes clusters.
+/// A stage that creates clusters.
 struct Maker {
     settings: Initdb,
     site: Site,
 }
 
-/// A cluster that runs.
+/// A running cluster.
 struct Made {
     supervisor: Supervisor,
     description: String,
@@ -91,7 +92,7 @@ impl Scratch for Maker {
         let programs = look::programs(&self.settings, &self.site, &manifests).await?;
         let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         look::room(&parent, &manifests)?;
-        // Folders are hidden by their own paths, not by those of links to them.
+        // Directories are hidden by their real paths, not by those of symbolic links.
         let parent = parent.canonicalize().unwrap_or(parent);
         let user = look::user(&self.settings)?;
         let folder = supervisor::name(&parent);
@@ -141,7 +142,7 @@ impl Scratch for Maker {
 }
 
 impl Maker {
-    /// The way in which a server is kept from this host.
+    /// Returns the isolation of a server from this host.
     async fn isolation(&self, programs: &Programs, user: Option<&User>) -> Isolation {
         if self.settings.isolation == settings::Isolation::None {
             return Isolation::Missing("isolation = \"none\"".to_owned());
@@ -149,7 +150,8 @@ impl Maker {
         isolation::find(user, &self.needed(programs), &self.known_sockets()).await
     }
 
-    /// Folders that the server needs: those of its programs, and those that its settings name.
+    /// Returns the directories that the server needs: those of its programs, and those named in its
+    /// settings.
     fn needed(&self, programs: &Programs) -> Vec<PathBuf> {
         let installed = programs.postgres.canonicalize().unwrap_or_else(|_| programs.postgres.clone());
         let folders = [&programs.postgres, &installed].into_iter().filter_map(|path| path.parent()?.parent());
@@ -158,7 +160,7 @@ impl Maker {
         folders.filter(|folder| *folder != Path::new("/")).map(Path::to_owned).chain(named).collect()
     }
 
-    /// Folders of sockets that the job or the environment names.
+    /// Returns the socket directories named by the job or the environment.
     fn known_sockets(&self) -> BTreeSet<PathBuf> {
         let named = ConnInfo::parse(&self.site.cluster.connection).ok();
         let named = named.and_then(|conninfo| conninfo.get("host").map(str::to_owned));
@@ -169,15 +171,16 @@ impl Maker {
     }
 }
 
-/// The command lines that make a cluster and run it.
+/// The command lines that create and run a cluster.
 struct Commands {
     initdb: Vec<String>,
     postgres: Vec<String>,
 }
 
 impl Commands {
-    /// Both as a line of a shell, which does not become the last of them: a first process of its namespace that is a
-    /// server would take the end of another's child for one of its own.
+    /// Returns both commands as one shell command. The final `exit` keeps the shell from becoming
+    /// the server: as the first process of its namespace, the server would take exits of orphaned
+    /// processes for its own children's.
     fn line(&self) -> String {
         format!("{} && {}; exit $?", supervisor::line(&self.initdb), supervisor::line(&self.postgres))
     }
@@ -202,7 +205,7 @@ fn commands(programs: &Programs, folder: &Path, manifests: &[&Manifest], setting
                 ("builtin", Some(locale)) => {
                     initdb.extend(["--locale-provider=builtin".to_owned(), format!("--builtin-locale={locale}")]);
                 }
-                // Before PostgreSQL 15 there is no such option, and nothing else to choose.
+                // PostgreSQL before 15 has no such option and no other provider.
                 _ if programs.major >= 15 => initdb.push("--locale-provider=libc".to_owned()),
                 _ => {}
             }
@@ -226,7 +229,8 @@ impl Check for Maker {
         };
         vec![match found.await {
             Ok((programs, isolation)) => {
-                let message = format!("{} can be made here, {}", programs.description(), isolation.description());
+                let message =
+                    format!("{} can be created on this host, {}", programs.description(), isolation.description());
                 match isolation {
                     Isolation::Namespaces(_) => Finding::good("drill", message),
                     Isolation::Missing(_) => Finding::warning("drill", message, exposure::REMEDY),
@@ -282,12 +286,13 @@ impl ScratchCluster for Made {
         let Self { supervisor, .. } = *self;
         let ended = tokio::task::spawn_blocking(move || supervisor.end());
         ended.await.map_err(|error| {
-            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the cluster's end").because(error)
+            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the removal of the cluster")
+                .because(error)
         })?
     }
 }
 
-/// A path as libpq's keywords take it between quotes.
+/// Escapes a path for quotes in libpq's keyword syntax.
 fn quoted(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace('\'', "\\'")
 }

@@ -1,4 +1,4 @@
-//! The server's log, read for the codes of what failed.
+//! The server's log, read for the codes of failures.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -12,17 +12,18 @@ use longshore_core::{SqlState, regular_file};
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
-    /// How many of its bytes were read.
+    /// The number of bytes read so far.
     read: Mutex<u64>,
 }
 
 impl Log {
-    /// The log in this file.
+    /// Returns the log in this file.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, read: Mutex::new(0) }
     }
 
-    /// The commands that failed since the last call. A log that cannot be read tells of none.
+    /// Returns the commands that failed since the last call. An unreadable log contains no
+    /// failures.
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = Vec::new();
@@ -38,8 +39,9 @@ impl Log {
     }
 }
 
-/// The commands that failed by the lines of a log. Each line begins with [`LOG_LINE_PREFIX`](crate::configuration::LOG_LINE_PREFIX), but for
-/// those that go on with a message, which begin with a tab; only errors of some severity are logged, and notes, whose class is 00.
+/// Returns the commands that failed according to the lines of a log. Each line begins with
+/// [`LOG_LINE_PREFIX`](crate::configuration::LOG_LINE_PREFIX), except for continuations of a
+/// message, which begin with a tab. The log contains errors, and notes, whose class is 00.
 fn failures(text: &str) -> Vec<Failure> {
     let mut failures: Vec<Failure> = Vec::new();
     for line in text.lines() {
@@ -54,7 +56,7 @@ fn failures(text: &str) -> Vec<Failure> {
         };
         let command = command.strip_suffix(" waiting").unwrap_or(command).to_owned();
         let failure = Failure { sqlstate, command };
-        // An error takes several lines: its message, its context, its statement.
+        // An error has several lines: its message, its context, its statement.
         if failures.last() != Some(&failure) {
             failures.push(failure);
         }
@@ -89,7 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = Log::new(path.clone());
-        assert_eq!(log.failures(), [], "there is no log yet");
+        assert_eq!(log.failures(), [], "the log does not exist yet");
         std::fs::write(&path, LOG).unwrap();
         assert_eq!(log.failures().len(), 2);
         assert_eq!(log.failures(), []);

@@ -1,4 +1,4 @@
-//! What there is to make a cluster with.
+//! The prerequisites of a cluster: programs, disk space, a user, a socket path.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -10,43 +10,44 @@ use longshore_pg_client::tool::{Toolbox, Version};
 
 use crate::settings::Initdb;
 
-/// The longest path that a Unix socket can have, in bytes, without its own name.
+/// The maximum length of a Unix socket's path in bytes, without the socket's name.
 const MAX_SOCKET_DIR_BYTES: usize = 107 - "/.s.PGSQL.5432.lock".len();
 
-/// The programs of the release to drill with.
+/// The programs of the release used for the drill.
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) initdb: PathBuf,
     pub(crate) postgres: PathBuf,
     pub(crate) major: u32,
-    /// Where they were looked for, if not everywhere.
+    /// The directory that was searched, if only one was.
     pub(crate) bin_dir: Option<PathBuf>,
     pub(crate) version: Version,
     pub(crate) wanted: Option<Version>,
 }
 
 impl Programs {
-    /// In words, such as `PostgreSQL 17.4, made by initdb`.
+    /// Describes the programs, such as `PostgreSQL 17.4, made by initdb`.
     pub(crate) fn description(&self) -> String {
         let instead = self.wanted.as_ref().filter(|wanted| wanted.major != self.major);
         let instead = instead.map_or_else(String::new, |wanted| {
-            format!(" (the backup comes from {wanted}, and PostgreSQL {} is not installed here)", wanted.major)
+            format!(" (the backup was dumped from {wanted}, but PostgreSQL {} is not installed here)", wanted.major)
         });
         format!("PostgreSQL {}{instead}, made by initdb", self.version)
     }
 }
 
-/// Finds the programs of the release that the backups come from, else of the nearest newer one.
+/// Finds the programs of the release that the backups were dumped from, or of the nearest newer
+/// one.
 pub(crate) async fn programs(settings: &Initdb, site: &Site, manifests: &[&Manifest]) -> Result<Programs> {
     let sources = manifests.iter().filter_map(|manifest| Version::parse(&manifest.cluster.server.server_version));
     programs_for(settings, site, sources.max()).await
 }
 
-/// Finds the programs of this release, else of the nearest newer one.
+/// Finds the programs of this release, or of the nearest newer one.
 pub(crate) async fn programs_for(settings: &Initdb, site: &Site, wanted: Option<Version>) -> Result<Programs> {
     let bin_dirs = match (&settings.bin_dir, &site.cluster.bin_dir) {
         (Some(bin_dir), _) => vec![Some(bin_dir.clone())],
-        // A folder of client programs alone is no reason not to look elsewhere.
+        // A directory with client programs only does not prevent a search elsewhere.
         (None, Some(bin_dir)) => vec![Some(bin_dir.clone()), None],
         (None, None) => vec![None],
     };
@@ -64,16 +65,17 @@ pub(crate) async fn programs_for(settings: &Initdb, site: &Site, wanted: Option<
     let named = wanted.map_or_else(|| "PostgreSQL".to_owned(), |wanted| format!("PostgreSQL {}", wanted.major));
     let message = format!("the server of {named}, or of a newer release, is not installed here");
     let error = Error::new(Stage::Drill, Kind::Failed, "initdb", message).hint(
-        "install it (Debian: apt-get install postgresql-17, or the release that is wanted), set bin_dir of scratch, or drill in a server that there is: scratch = { type = \"server\", … }",
+        "install it (Debian: apt-get install postgresql-17, or the required release), set bin_dir of scratch, or drill in an existing server: scratch = { type = \"server\", … }",
     );
     Err(failed.map_or(error.clone(), |failed| error.because(failed.to_string())))
 }
 
-/// Refuses a folder that has no room for what is to be restored: the ciphertext, and twice the plaintext for the database with its indexes.
+/// Fails if the directory has too little space for the restore: the ciphertext, and twice the
+/// plaintext for the database with its indexes.
 pub(crate) fn room(parent: &Path, manifests: &[&Manifest]) -> Result<()> {
     let place = parent.display().to_string();
     let told = rustix::fs::statvfs(parent)
-        .map_err(|error| Error::io(Stage::Drill, &place, "cannot look at the scratch folder", error.into()))?;
+        .map_err(|error| Error::io(Stage::Drill, &place, "cannot inspect the scratch directory", error.into()))?;
     let free = told.f_bavail.saturating_mul(told.f_frsize);
     let artifacts = manifests.iter().map(|manifest| &manifest.artifact);
     let wanted: u64 = artifacts.map(|artifact| artifact.sealed.bytes + 2 * artifact.plaintext.bytes).sum();
@@ -81,9 +83,9 @@ pub(crate) fn room(parent: &Path, manifests: &[&Manifest]) -> Result<()> {
         return Ok(());
     }
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let message = format!("has {} MiB free, and about {} MiB are wanted here", mebibytes(free), mebibytes(wanted));
+    let message = format!("has {} MiB free, but the drill needs about {} MiB", mebibytes(free), mebibytes(wanted));
     Err(Error::new(Stage::Drill, Kind::Failed, place, message)
-        .hint("name a folder with more room: --scratch-dir DIR, or scratch_dir in the job"))
+        .hint("use a directory with more free space: --scratch-dir DIR, or scratch_dir in the job"))
 }
 
 /// A user to run the server as.
@@ -93,7 +95,7 @@ pub(crate) struct User {
     pub(crate) gid: u32,
 }
 
-/// Whom to run the server as: nobody else than us, unless we are root.
+/// Returns the user to run the server as: the current user, unless that is root.
 pub(crate) fn user(settings: &Initdb) -> Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -102,19 +104,19 @@ pub(crate) fn user(settings: &Initdb) -> Result<Option<User>> {
     match nix::unistd::User::from_name(name) {
         Ok(Some(user)) if !user.uid.is_root() => Ok(Some(User { uid: user.uid.as_raw(), gid: user.gid.as_raw() })),
         _ => {
-            let message = "PostgreSQL does not run as root, and there is no such user to run it as";
+            let message = "PostgreSQL does not run as root, and this user does not exist";
             Err(Error::new(Stage::Drill, Kind::Failed, name, message)
-                .hint("run the drill as an ordinary user, or name one: scratch = { type = \"initdb\", user = \"…\" }"))
+                .hint("run the drill as an ordinary user, or set one: scratch = { type = \"initdb\", user = \"…\" }"))
         }
     }
 }
 
-/// Refuses a folder whose path is too long for a socket.
+/// Fails if the path of the directory is too long for a socket.
 pub(crate) fn socket(folder: &Path) -> Result<()> {
     if folder.as_os_str().as_bytes().len() <= MAX_SOCKET_DIR_BYTES {
         return Ok(());
     }
     let message = "its path is too long for a Unix socket";
     Err(Error::new(Stage::Drill, Kind::Failed, folder.display().to_string(), message)
-        .hint("name a folder with a shorter path: --scratch-dir DIR"))
+        .hint("use a directory with a shorter path: --scratch-dir DIR"))
 }

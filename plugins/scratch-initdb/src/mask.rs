@@ -1,43 +1,44 @@
-//! The folders and sockets of the host that are hidden from the server of a drill: a socket with a path is reached from
-//! any network namespace.
+//! The directories and sockets of the host that are hidden from the server of a drill: a socket
+//! with a path is reachable from any network namespace.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders in which servers make sockets, now or later; and `/dev/shm`, for shared memory that goes with the drill.
+/// Directories in which servers create sockets, now or later; and `/dev/shm`, to give the drill its
+/// own shared memory.
 const USUAL: [&str; 6] = ["/run", "/run/postgresql", "/var/run/postgresql", "/tmp", "/var/tmp", "/dev/shm"];
 
-/// Folders of programs, libraries and locales. What lies in them, or above them, stays visible.
+/// Directories of programs, libraries and locales. Directories within or above them stay visible.
 const PROGRAMS: [&str; 10] =
     ["/bin", "/sbin", "/lib", "/lib64", "/usr", "/etc", "/nix", "/opt", "/proc", "/run/current-system"];
 
-/// The sockets that the kernel knows, of this network namespace.
+/// The kernel's list of the sockets in this network namespace.
 const SOCKETS: &str = "/proc/net/unix";
 
-/// The mounts that are visible here.
+/// The visible mounts.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// The file systems of a host itself.
+/// The types of local file systems.
 pub(crate) const LOCAL: [&str; 9] = ["bcachefs", "btrfs", "ext2", "ext3", "ext4", "overlay", "tmpfs", "xfs", "zfs"];
 
-/// The name of a server's socket begins with this.
+/// The prefix of the name of a server's socket.
 const SERVER_SOCKET: &str = ".s.PGSQL.";
 
-/// What is hidden.
+/// The hidden directories and sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Masks {
-    /// Folders, all of which is hidden. None is within another.
+    /// Directories that are hidden with their content. None is within another.
     pub(crate) folders: Vec<PathBuf>,
-    /// Sockets in other folders.
+    /// Sockets in other directories.
     pub(crate) sockets: Vec<PathBuf>,
 }
 
 impl Masks {
-    /// Looks for all sockets of this host, with those of `known` folders.
+    /// Searches for all sockets of this host, including those in the `known` directories.
     pub(crate) fn find(needed: &[PathBuf], known: &BTreeSet<PathBuf>) -> Self {
         let mut sockets = bound(&fs::read_to_string(SOCKETS).unwrap_or_default());
-        // A volume that several containers share brings sockets of another network namespace.
+        // A volume shared by several containers may contain sockets of another network namespace.
         for folder in known.iter().cloned().chain(mounted(&fs::read_to_string(MOUNTS).unwrap_or_default())) {
             sockets.extend(servers(&folder));
         }
@@ -49,15 +50,16 @@ impl Masks {
         Self::choose(usual, sockets, &needed.filter(|path| path.exists()).collect())
     }
 
-    /// Chooses which folders are hidden as a whole, given those that usually hold sockets, and which sockets alone.
+    /// Selects the directories to hide completely, given those that usually contain sockets, and
+    /// the sockets to hide separately.
     fn choose(usual: BTreeSet<PathBuf>, sockets: BTreeSet<PathBuf>, needed: &BTreeSet<PathBuf>) -> Self {
         let holds_or_is_in = |folder: &Path, one: &PathBuf| one.starts_with(folder) || folder.starts_with(one);
         let may_be_hidden = |folder: &Path| !needed.iter().any(|one| holds_or_is_in(folder, one));
-        // A server that starts later makes its socket where one is now.
+        // A server that starts later is likely to create its socket beside an existing one.
         let of_servers = sockets.iter().filter(|socket| is_servers(socket)).filter_map(|socket| socket.parent());
         let candidates = usual.iter().map(PathBuf::as_path).chain(of_servers).collect::<BTreeSet<_>>();
         let mut folders: Vec<PathBuf> = Vec::new();
-        // In this order, a folder comes before those in it.
+        // In this order, a directory precedes those within it.
         for candidate in candidates.into_iter().filter(|candidate| may_be_hidden(candidate)) {
             if !folders.iter().any(|folder| candidate.starts_with(folder)) {
                 folders.push(candidate.to_owned());
@@ -72,7 +74,7 @@ fn is_servers(socket: &Path) -> bool {
     socket.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SERVER_SOCKET))
 }
 
-/// The paths of sockets in the kernel's list.
+/// Returns the paths of sockets in the kernel's list.
 fn bound(list: &str) -> BTreeSet<PathBuf> {
     let path = |line: &str| {
         let at = line.find(" /")?;
@@ -81,8 +83,8 @@ fn bound(list: &str) -> BTreeSet<PathBuf> {
     list.lines().filter_map(path).collect()
 }
 
-/// The mount points in the kernel's list that may hold a server's socket. Those of other file systems are not looked into:
-/// a host that is gone would hold the look up.
+/// Returns the mount points in the kernel's list that may contain a server's socket. Other file
+/// systems are skipped: a host that does not respond would block.
 fn mounted(list: &str) -> BTreeSet<PathBuf> {
     let point = |line: &str| {
         let (mount, source) = line.split_once(" - ")?;
@@ -93,7 +95,7 @@ fn mounted(list: &str) -> BTreeSet<PathBuf> {
     list.lines().filter_map(point).collect()
 }
 
-/// The servers' sockets in a folder.
+/// Returns the sockets of PostgreSQL servers in a directory.
 fn servers(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -102,7 +104,7 @@ fn servers(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A socket's path without links, if it can be reached at all.
+/// Returns a socket's path without symbolic links, if it is reachable.
 fn real(socket: &Path) -> Option<PathBuf> {
     Some(socket.parent()?.canonicalize().ok()?.join(socket.file_name()?)).filter(|path| path.exists())
 }
@@ -129,7 +131,7 @@ mod tests {
         assert_eq!(masks.folders, [Path::new("/run"), Path::new("/srv/pg"), Path::new("/tmp")]);
         let left = ["/srv/app/app.sock", "/usr/local/pgsql/.s.PGSQL.5434"];
         assert_eq!(masks.sockets, left.map(PathBuf::from));
-        // Where programs lie in /run, its sockets are hidden one by one.
+        // With programs in /run, the sockets of /run are hidden separately.
         let masks = Masks::choose(usual, sockets, &paths(["/usr", "/run/current-system"]));
         assert_eq!(masks.folders, ["/run/postgresql", "/srv/pg", "/tmp"].map(PathBuf::from));
         assert!(masks.sockets.contains(&PathBuf::from("/run/docker.sock")), "{masks:?}");
@@ -143,7 +145,7 @@ mod tests {
              00000000ddb60a62: 00000003 00000000 00000000 0001 03  1211 @/abstract\n";
         assert_eq!(bound(list), paths(["/run/a b/.s.PGSQL.5432"]));
         let list = "22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n\
-             30 27 254:0 /x /a\\040volume rw - ext4 /dev/vda rw\n31 27 0:40 / /net rw - nfs4 gone:/ rw\n";
+             30 27 254:0 /x /a\\040volume rw - ext4 /dev/vda rw\n31 27 0:40 / /net rw - nfs4 host:/ rw\n";
         assert_eq!(mounted(list), paths(["/a volume"]));
     }
 }

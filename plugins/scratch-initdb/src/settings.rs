@@ -5,29 +5,31 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// `{ type = "initdb" }`: a cluster for one drill.
+/// `{ type = "initdb" }`: a temporary cluster for one drill.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Initdb {
-    /// Whom the server runs as where we are root, whom PostgreSQL refuses; `postgres` without it.
+    /// The user to run the server as if the drill runs as root, which PostgreSQL refuses; the
+    /// default is `postgres`.
     pub(crate) user: Option<String>,
-    /// Where `initdb` and `postgres` are, if they are not to be looked for.
+    /// The directory of `initdb` and `postgres`, if they are not to be searched for.
     pub(crate) bin_dir: Option<PathBuf>,
-    /// Settings of the server, such as `shared_preload_libraries` of an extension that needs it.
+    /// Settings of the server, such as `shared_preload_libraries` for an extension that needs it.
     #[serde(default)]
     pub(crate) settings: BTreeMap<String, String>,
-    /// How the server is kept from the host.
+    /// The isolation of the server from the host.
     #[serde(default)]
     pub(crate) isolation: Isolation,
 }
 
-/// The isolation that is wanted of a drill's server.
+/// The isolation required for a drill's server.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Isolation {
-    /// Namespaces. Where the host permits none, a backup that may connect to another server is refused.
+    /// Namespaces. If the host permits none, a backup that may connect to another server is
+    /// refused.
     #[default]
     Namespaces,
-    /// None: the backups are trusted with whatever they reach.
+    /// None: the backups are trusted with everything that they can reach.
     None,
 }

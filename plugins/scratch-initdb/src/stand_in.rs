@@ -1,4 +1,4 @@
-//! Stand-ins for the roles and tablespaces of a run without globals.
+//! Placeholders for the roles and tablespaces of a run without globals.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,13 @@ use longshore_pg_client::server::identifier;
 
 use crate::exposure::facts;
 
-/// The names that PostgreSQL keeps for its own roles begin with this.
+/// The prefix of names that PostgreSQL reserves for its own roles.
 const RESERVED: &str = "pg_";
 
 /// Kinds of entries that only a superuser may own.
 const OF_SUPERUSERS: [&str; 2] = [" EVENT TRIGGER - ", " FOREIGN DATA WRAPPER - "];
 
-/// What the databases of a run name, and the run does not bring.
+/// The roles and tablespaces that the databases of a run need but the run does not contain.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Missing {
     roles: BTreeSet<String>,
@@ -27,7 +27,7 @@ struct Missing {
     tablespaces: BTreeSet<String>,
 }
 
-/// Makes them in a cluster of the drill's own, and returns a note for each kind.
+/// Creates placeholders in a scratch cluster, and returns a note for each kind.
 pub(crate) async fn make(client: &Client, wanted: &[Wanted<'_>]) -> Result<Vec<String>> {
     let subjects: Vec<&Subject> = wanted.iter().map(|wanted| &wanted.manifest.subject).collect();
     let facts: Vec<Facts> = wanted.iter().filter_map(facts).collect();
@@ -49,14 +49,14 @@ pub(crate) async fn make(client: &Client, wanted: &[Wanted<'_>]) -> Result<Vec<S
     for (kind, names) in [("role", &missing.roles), ("tablespace", &missing.tablespaces)] {
         let quoted: Vec<_> = names.iter().map(|name| format!("\"{}\"", printable(name))).collect();
         if !quoted.is_empty() {
-            notes.push(format!("{kind} {} made as a stand-in: the run has no globals", quoted.join(", ")));
+            notes.push(format!("{kind} {} created as a placeholder: the run has no globals", quoted.join(", ")));
         }
     }
     Ok(notes)
 }
 
 impl Missing {
-    /// Finds all that the record of a run names, unless the run brings it.
+    /// Finds all roles and tablespaces named in the record of a run, unless the run contains them.
     fn of(subjects: &[&Subject], facts: &[Facts]) -> Self {
         let brings = |kinds: &[Subject]| subjects.iter().any(|subject| kinds.contains(subject));
         let whole = [Subject::All, Subject::Schema, Subject::Globals];
@@ -80,7 +80,7 @@ impl Missing {
     }
 }
 
-/// The owner of an entry of a list, where it has one.
+/// Returns the owner of an entry of a list, if it has one.
 fn owner(line: &str, facts: &Facts) -> Option<String> {
     Some(split_owner(line, &facts.roles).1.to_owned()).filter(|owner| !owner.is_empty())
 }
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(missing.roles, ["app", "old chief", "reader"].map(str::to_owned).into());
         assert_eq!(missing.superusers, ["old chief".to_owned()].into());
         assert_eq!(missing.tablespaces, ["fast".to_owned()].into());
-        // A record of an older version has no roles, and its list has owners.
+        // A record of an older version has no roles, but its list has owners.
         assert_eq!(Missing::of(&[&database], &[facts(&[], &toc[..1])]).roles, ["app".to_owned()].into());
     }
 

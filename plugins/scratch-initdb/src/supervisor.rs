@@ -1,5 +1,6 @@
-//! The shell that runs initdb and the server. It holds on to a pipe of ours: when that closes, because we have ended it or have been killed,
-//! it stops what it runs and removes the folder.
+//! The shell that runs initdb and the server. The shell reads a pipe: when the pipe closes, because
+//! the drill has ended or Longshore was killed, the shell stops its processes and removes the
+//! directory.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -13,20 +14,21 @@ use longshore_core::{Error, Kind, Result, Stage, regular_file};
 use crate::configuration::LOG_LINE_PREFIX;
 use crate::look::User;
 
-/// How long initdb and the start of the server may take together.
+/// The maximum time for initdb and the start of the server together.
 const START: Duration = Duration::from_secs(180);
 
-/// How long the end of the server may take, and the removal of what it made.
+/// The maximum time for stopping the server and removing its directory.
 const END: Duration = Duration::from_secs(120);
 
-/// How many of the log's last lines are shown where the cluster could not be made.
+/// The number of last lines of the log shown if the creation of the cluster fails.
 const LAST_LINES: usize = 8;
 
-/// What the shell does. `$1` is the folder, `$2` whom the server's folders are to belong to, if anybody else; the rest
-/// runs initdb and the server.
+/// The shell script. `$1` is the directory, `$2` the owner of the server's directories, if other
+/// than the current user; the rest is the command that runs initdb and the server.
 ///
-/// initdb and the server are a session of their own, so that one signal ends all of them; signals that are meant for us do not hinder the
-/// shell in cleaning up, nor does a pipe that nobody reads any more.
+/// initdb and the server run in their own session, so that one signal ends all of them. The shell
+/// ignores signals sent to Longshore's process group and a closed output pipe, so that it can clean
+/// up.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 folder=$1
@@ -55,30 +57,30 @@ done
 [ ! -e "$folder" ]
 "#;
 
-/// The words that run initdb and the server as their user, and the environment of both.
+/// The command that runs initdb and the server as their user, and the environment of both.
 #[derive(Debug)]
 pub(crate) struct Launch {
     pub(crate) words: Vec<String>,
     pub(crate) environment: Vec<(String, OsString)>,
 }
 
-/// A folder with a cluster in it, and the shell that keeps it.
+/// A directory with a cluster, and the shell that supervises it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     folder: PathBuf,
     shell: Child,
-    /// Held open for as long as the cluster is wanted.
+    /// The pipe, open as long as the cluster is needed.
     pipe: Option<ChildStdin>,
 }
 
-/// A name for a private folder in `parent` that is not there yet.
+/// Returns an unused name for a private directory in `parent`.
 pub(crate) fn name(parent: &Path) -> PathBuf {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     parent.join(format!("longshore-drill-{}-{:08x}", std::process::id(), now.subsec_nanos()))
 }
 
 impl Supervisor {
-    /// Makes a cluster in `folder`, which must not be there, and waits until it answers.
+    /// Creates a cluster in `folder`, which must not exist, and waits until it accepts connections.
     pub(crate) async fn start(folder: PathBuf, user: Option<User>, launch: Launch) -> Result<Self> {
         let supervisor = Self::begin(folder, user.as_ref(), launch)?;
         supervisor.ready().await?;
@@ -97,12 +99,12 @@ impl Supervisor {
         let mut line = String::new();
         let read = told.map(|told| BufReader::new(told).read_line(&mut line));
         if !matches!(read, Some(Ok(1..))) {
-            return Err(supervisor.failed("cannot make a private folder for the cluster"));
+            return Err(supervisor.failed("cannot create a private directory for the cluster"));
         }
         Ok(supervisor)
     }
 
-    /// Waits until the server says that it accepts connections, in the place where pg_ctl looks for it.
+    /// Waits until the server reports in its PID file, as pg_ctl does, that it accepts connections.
     async fn ready(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -111,10 +113,10 @@ impl Supervisor {
                 return Ok(());
             }
             if self.log().ends_with("longshore: ended\n") {
-                return Err(self.failed("the cluster could not be made or started"));
+                return Err(self.failed("the cluster could not be created or started"));
             }
             if begun.elapsed() > START {
-                return Err(self.failed(&format!("the cluster did not answer within {} s", START.as_secs())));
+                return Err(self.failed(&format!("the cluster did not become ready within {} s", START.as_secs())));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -124,13 +126,14 @@ impl Supervisor {
         self.text("log")
     }
 
-    /// The text of a file in the folder, where the server's user may put anything.
+    /// Returns the text of a file in the directory, which the server's user may have replaced by
+    /// anything.
     fn text(&self, name: &str) -> String {
         let bytes = regular_file::read(&self.folder.join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Why it could not be made, with what initdb or the server said, and the ways out.
+    /// Returns the error of a failed creation, with the output of initdb or the server, and a hint.
     fn failed(&self, message: &str) -> Error {
         let log = self.log();
         let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(message_of).collect();
@@ -140,13 +143,13 @@ impl Supervisor {
         if last.is_empty() { error } else { error.because(last) }
     }
 
-    /// Ends the server and removes the folder.
+    /// Stops the server and removes the directory.
     pub(crate) fn end(mut self) -> Result<()> {
         self.close();
         if self.folder.exists() {
             let place = self.folder.display().to_string();
             return Err(Error::new(Stage::Drill, Kind::Failed, place, "the scratch cluster could not be removed")
-                .hint("look whether a server still runs in it, end it, and remove the folder"));
+                .hint("stop any server that still runs in it, and remove the directory"));
         }
         Ok(())
     }
@@ -160,14 +163,15 @@ impl Supervisor {
     }
 }
 
-/// So little room that initdb cannot make a cluster.
+/// The free space below which initdb cannot create a cluster.
 const CLUSTER_BYTES: u64 = 64 << 20;
-const MORE_ROOM: &str = "the file system is full, or nearly so: name a folder with more room: --scratch-dir DIR";
-const WAYS_OUT: &str = "see what the program says: install a locale that it does not know (Debian: dpkg-reconfigure locales); \
-     name a folder that the server's user can enter: --scratch-dir DIR; give settings of the server with \
+const MORE_ROOM: &str =
+    "the file system is full or nearly full: use a directory with more free space: --scratch-dir DIR";
+const WAYS_OUT: &str = "check the output of the program: install a missing locale (Debian: dpkg-reconfigure locales); \
+     use a directory that the server's user can enter: --scratch-dir DIR; change settings of the server with \
      scratch = { type = \"initdb\", settings = { … } }";
 
-/// Returns whether the file system that a folder is in, or was to be made in, has no room for a cluster.
+/// Returns true if the file system of the directory has too little space for a cluster.
 fn is_short_of_room(folder: &Path) -> bool {
     let found = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
     found.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < CLUSTER_BYTES)
@@ -179,7 +183,7 @@ impl Drop for Supervisor {
     }
 }
 
-/// The message of a line of the log, without the prefix that the server's lines have.
+/// Returns the message in a line of the log, without the server's prefix.
 fn message_of(line: &str) -> &str {
     let prefixes = LOG_LINE_PREFIX.matches('\t').count();
     match line.splitn(prefixes + 1, '\t').collect::<Vec<_>>()[..] {
@@ -188,12 +192,12 @@ fn message_of(line: &str) -> &str {
     }
 }
 
-/// A command line as a shell reads it.
+/// Quotes a command line for a shell.
 pub(crate) fn line(command: &[String]) -> String {
     command.iter().map(|word| word_of_shell(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A word that no shell takes apart.
+/// Quotes a word for a shell.
 fn word_of_shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

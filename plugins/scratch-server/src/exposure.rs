@@ -1,4 +1,4 @@
-//! The decision about backups that act beyond their database, in a server that cannot be kept from anything.
+//! Decides about backups that act outside of their database, in a server without isolation.
 
 use longshore_core::source::Source;
 use longshore_core::stage::Wanted;
@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use crate::Isolation;
 
-/// Under which key of the details the facts of a dump are.
+/// The key of a dump's facts in the details.
 const DETAILS: &str = "archive";
 
-/// Refuses backups that may connect to another server on their own, unless the job accepts that; otherwise returns the
-/// warning that is due.
+/// Fails for backups that may connect to another server by themselves, unless the job accepts this;
+/// otherwise returns a warning, if any.
 pub(crate) fn judge(accepted: Isolation, wanted: &[Wanted<'_>]) -> Result<Option<String>> {
     let active = |wanted: &Wanted<'_>| {
         let details = wanted.details?;
@@ -28,15 +28,16 @@ fn decide(accepted: Isolation, backups: &[(&Subject, Active)]) -> Result<Option<
     if accepted == Isolation::Namespaces
         && let Some((subject, active)) = backups.iter().find(|(_, active)| active.may_connect())
     {
-        let message = "may connect to another server while it is restored, and a server that is there is not isolated";
+        let message = "may connect to another server during the restore, and an existing server is not isolated";
         let error = Error::new(Stage::Drill, Kind::Refused, subject.to_string(), message).hint(
-            "drill in a cluster made for it: scratch = { type = \"initdb\" }. To accept it: isolation = \"none\" of scratch",
+            "drill in a temporary cluster: scratch = { type = \"initdb\" }, or accept the risk: isolation = \"none\" in scratch",
         );
         return Err(error.because(active.phrases().join("; ")));
     }
     let phrases = backups.iter().map(|(subject, active)| (subject, active.phrases()));
     let phrases = phrases.filter(|(_, phrases)| !phrases.is_empty());
-    let phrases: Vec<_> = phrases.map(|(subject, phrases)| format!("{subject} holds {}", phrases.join(", "))).collect();
+    let phrases: Vec<_> =
+        phrases.map(|(subject, phrases)| format!("{subject} contains {}", phrases.join(", "))).collect();
     Ok((!phrases.is_empty())
         .then(|| format!("warning: the drill's server is not isolated from its network: {}", phrases.join("; "))))
 }
@@ -51,7 +52,7 @@ mod tests {
         let servers = ["far".to_owned()].into();
         let mut active = Active { servers, ..Active::default() };
         let warning = decide(Isolation::Namespaces, &[(&subject, active.clone())]).unwrap().unwrap();
-        assert!(warning.contains("holds foreign servers \"far\""), "{warning}");
+        assert!(warning.contains("contains foreign servers \"far\""), "{warning}");
         active.refreshed.insert("public totals".to_owned());
         let error = decide(Isolation::Namespaces, &[(&subject, active.clone())]).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);

@@ -1,10 +1,10 @@
-//! Lends a drill databases of its own in a server that is there, as `type = "server"`: under names that nobody else has, and dropped whatever
-//! happens.
+//! Provides databases for a drill in an existing server, as `type = "server"`: under unique names,
+//! and dropped in all cases.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `exposure.rs` | the decision about backups that act beyond their database |
-//! | `sweeper.rs` | the shell that drops the databases, and removes the folder, when we are done, or gone |
+//! | `exposure.rs` | the decision about backups that act outside of their database |
+//! | `sweeper.rs` | the shell that cleans up, even if Longshore is killed |
 
 mod exposure;
 mod sweeper;
@@ -30,30 +30,31 @@ use serde::Deserialize;
 
 use crate::sweeper::Sweeper;
 
-/// The most bytes that PostgreSQL keeps of a name.
+/// The maximum size of a name in PostgreSQL, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
-/// `{ type = "server", connection = "host=… user=…" }`: a server to drill in. Its roles must be there: a drill makes none.
+/// `{ type = "server", connection = "host=… user=…" }`: a server to drill in. Its roles must exist:
+/// a drill creates none.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
-    /// How to reach it: libpq's keywords, a URI or a service; names no database.
+    /// The connection: libpq's keywords, a URI or a service, without a database.
     connection: SecretString,
-    /// Where PostgreSQL's client programs are, if they are not to be looked for.
+    /// The directory of PostgreSQL's client programs, if they are not to be searched for.
     bin_dir: Option<PathBuf>,
-    /// What is done about backups that may connect to another server.
+    /// The policy for backups that may connect to another server.
     #[serde(default)]
     isolation: Isolation,
 }
 
-/// The isolation that is wanted of a drill. A server that is there cannot be isolated.
+/// The isolation required for a drill. An existing server cannot be isolated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Isolation {
-    /// A backup that may connect to another server is refused.
+    /// Refuses a backup that may connect to another server.
     #[default]
     Namespaces,
-    /// None: the backups are trusted with whatever they reach.
+    /// Accepts every backup: the backups are trusted with everything that they can reach.
     None,
 }
 
@@ -65,15 +66,15 @@ impl Plugin<dyn Scratch> for Server {
             Cluster { name: "scratch".to_owned(), connection: self.connection, password: None, bin_dir: self.bin_dir };
         let client = Client::new(&cluster)?.writing();
         if client.database().is_some() {
-            let message = "names a database, and a drill makes databases of its own";
-            return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("leave dbname out"));
+            let message = "names a database, but a drill creates its own databases";
+            return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("remove dbname"));
         }
         let isolation = self.isolation;
         Ok(Box::new(Lender { cluster, client, scratch_dir: site.scratch_dir.clone(), isolation }))
     }
 }
 
-/// A stage that lends databases of a server.
+/// A stage that provides databases in an existing server.
 struct Lender {
     cluster: Cluster,
     client: Client,
@@ -81,7 +82,7 @@ struct Lender {
     isolation: Isolation,
 }
 
-/// What was lent.
+/// The databases of one drill.
 struct Lent {
     cluster: Cluster,
     version: Version,
@@ -107,13 +108,13 @@ impl Scratch for Lender {
         if let Some(whole) =
             manifests.iter().find(|manifest| matches!(manifest.subject, Subject::All | Subject::Schema))
         {
-            let message = "is a script of a whole cluster, which takes a cluster of its own";
+            let message = "is a script of a whole cluster, which needs a cluster of its own";
             return Err(Error::new(Stage::Drill, Kind::Failed, whole.subject.to_string(), message)
-                .hint("drill in a cluster made for it: scratch = { type = \"initdb\" }"));
+                .hint("drill in a temporary cluster: scratch = { type = \"initdb\" }"));
         }
         let sources = manifests.iter().filter_map(|manifest| Version::parse(&manifest.cluster.server.server_version));
         if let Some(source) = sources.max().filter(|source| source.major > version.major) {
-            let message = format!("is PostgreSQL {version}, and the backup comes from PostgreSQL {source}");
+            let message = format!("is PostgreSQL {version}, but the backup was dumped from PostgreSQL {source}");
             return Err(Error::new(Stage::Drill, Kind::Failed, "scratch", message)
                 .hint("drill in a server of the same or a newer major version"));
         }
@@ -136,7 +137,7 @@ impl Scratch for Lender {
                 outcome: Outcome::Failed,
                 subject: "drill".to_owned(),
                 message: format!("extension {name} of {databases} is not installed in the server to drill in"),
-                remedy: Some(format!("install {name} on that server, or drill where it is")),
+                remedy: Some(format!("install {name} on that server, or drill in a server that has it")),
             }
         };
         missing.map(finding).collect()
@@ -149,10 +150,9 @@ const INSTALLED: &str = "select coalesce(json_agg(name), '[]') from pg_catalog.p
 impl Check for Lender {
     async fn check(&self) -> Vec<Finding> {
         vec![match self.version().await {
-            Ok(version) => Finding::good(
-                "drill",
-                format!("PostgreSQL {version} answers, and can be drilled in; it is not isolated"),
-            ),
+            Ok(version) => {
+                Finding::good("drill", format!("PostgreSQL {version} is available for drills; it is not isolated"))
+            }
             Err(error) => Finding::failed("drill", &error),
         }]
     }
@@ -161,7 +161,7 @@ impl Check for Lender {
 #[async_trait]
 impl ScratchCluster for Lent {
     fn description(&self) -> String {
-        format!("PostgreSQL {}, in databases of its own in a server that is there", self.version)
+        format!("PostgreSQL {}, in temporary databases of an existing server", self.version)
     }
 
     fn version(&self) -> String {
@@ -203,11 +203,12 @@ impl ScratchCluster for Lent {
             let swept = sweeper.end();
             let removed = files.close();
             swept?;
-            removed
-                .map_err(|error| Error::io(Stage::Drill, "scratch", "its private folder could not be removed", error))
+            removed.map_err(|error| {
+                Error::io(Stage::Drill, "scratch", "its private directory could not be removed", error)
+            })
         });
         ended.await.map_err(|error| {
-            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for its end").because(error)
+            Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for its cleanup").because(error)
         })?
     }
 }

@@ -1,5 +1,6 @@
-//! The shell that drops the databases of a drill, and removes its folder. It holds on to a pipe of ours: when that closes, because we are
-//! done or have been killed, it asks the server to drop them.
+//! The shell that drops the databases of a drill and removes its directory. The shell reads a pipe:
+//! when the pipe closes, because the drill has ended or Longshore was killed, the shell drops the
+//! databases.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -12,15 +13,16 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::server::literal;
 use longshore_pg_client::tool::Version;
 
-/// How long the server may take to drop what was made.
+/// The maximum time for dropping the databases.
 const END: Duration = Duration::from_secs(120);
 
-/// The first release that drops a database that somebody is still connected to.
+/// The first release that can drop a database with open connections.
 const FORCE_SINCE: u32 = 13;
 
-/// What the shell does: `$1` prints what psql is to do first, `$2` is what it is to do, `$3` the folder, the rest is psql,
-/// connected. A connection that was just cut may hold the
-/// server up once; and where we did not say that all is done, the server may still be making a database that nobody waits for any more.
+/// The cleanup script. `$1` prints the first commands for psql, `$2` contains the further ones,
+/// `$3` is the directory, and the rest is the psql command line. The loop retries, for a connection
+/// that was just cut may block a drop. Without "done" on the pipe, the loop continues after the
+/// first success: the server may still be creating a database.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 first=$1
@@ -29,20 +31,21 @@ folder=$3
 shift 3
 echo ready
 looks=3
-told=$(cat)
-[ "$told" = done ] && looks=1
+word=$(cat)
+[ "$word" = done ] && looks=1
 for _ in 1 2 3 4 5 6 7; do
   printf '%s\n' "$first" | "$@" --no-align --tuples-only | "$@" >/dev/null
   printf '%s\n' "$sql" | "$@" >/dev/null && looks=$((looks - 1))
-  [ "$told" = done ] || rm -rf -- "$folder"
+  [ "$word" = done ] || rm -rf -- "$folder"
   [ "$looks" = 0 ] && exit 0
   sleep 1
 done
 exit 1
 "#;
 
-/// The commands that drop the subscriptions of databases whose names begin with a prefix, which could not be dropped
-/// else. Each is parted from its slot first: to drop it with its slot would act on the publisher.
+/// Returns commands that drop the subscriptions of databases whose names begin with a prefix, for
+/// subscriptions block dropping a database. Each is detached from its slot first: dropping it with
+/// the slot would change the publisher.
 fn subscriptions(prefix: &str) -> String {
     format!(
         "select pg_catalog.format(E'\\\\connect %I\\nalter subscription %I disable;\\nalter subscription %2$I set (slot_name = none);\\ndrop subscription %2$I;', datname, subname) \
@@ -52,23 +55,23 @@ fn subscriptions(prefix: &str) -> String {
     )
 }
 
-/// A shell that waits for our end.
+/// A shell that waits for the end of the drill.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     shell: Child,
-    /// Held open for as long as the databases are wanted.
+    /// The pipe, open as long as the databases are needed.
     pipe: Option<ChildStdin>,
     prefix: String,
 }
 
-/// What the names of one drill's databases begin with, which no other's do.
+/// Returns the unique prefix of the names of one drill's databases.
 pub(crate) fn prefix() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("longshore_drill_{:x}_{:x}_", now.as_millis(), std::process::id())
 }
 
 impl Sweeper {
-    /// Starts to wait.
+    /// Starts the shell.
     pub(crate) async fn start(client: &Client, prefix: &str, folder: &Path, version: &Version) -> Result<Self> {
         let force = if version.major >= FORCE_SINCE { " with (force)" } else { "" };
         let sql = format!(
@@ -96,7 +99,7 @@ impl Sweeper {
         let mut line = String::new();
         match told.map(|told| BufReader::new(told).read_line(&mut line)) {
             Some(Ok(1..)) => Ok(sweeper),
-            _ => Err(Error::new(Stage::Drill, Kind::Failed, "sh", "ended before it was to")),
+            _ => Err(Error::new(Stage::Drill, Kind::Failed, "sh", "exited unexpectedly")),
         }
     }
 
@@ -108,10 +111,10 @@ impl Sweeper {
         }
         let message = "the databases of the drill could not be dropped";
         Err(Error::new(Stage::Drill, Kind::Failed, "scratch", message)
-            .hint(format!("drop by hand those whose names begin with \"{}\"", self.prefix)))
+            .hint(format!("drop the databases whose names begin with \"{}\" manually", self.prefix)))
     }
 
-    /// Whether they were dropped.
+    /// Closes the pipe; returns true if the databases were dropped.
     fn close(&mut self) -> bool {
         self.pipe = None;
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! What the settings come to: credentials, an address, a client.
+//! Conversion of the settings to credentials, an address and a client.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use secrecy::ExposeSecret;
 use crate::dress::Dressed;
 use crate::settings::Azure;
 
-/// What Azure calls things.
+/// The vocabulary of Azure.
 const WORDS: Words = Words {
     bucket: "container",
-    credentials: "see which credentials are used (access_key_file, sas_token_file, AZURE_* variables), and which roles they have at the container",
-    address: "see account and endpoint, and whether the store answers there",
+    credentials: "check the credentials (access_key_file, sas_token_file, AZURE_* variables) and their roles for the container",
+    address: "check account and endpoint, and that the store is reachable",
 };
 
-/// What Azure answers about a blob that an immutability policy keeps, or a legal hold.
+/// The headers of a blob that an immutability policy or a legal hold protects.
 const LOCK: LockHeaders =
     LockHeaders { until: "x-ms-immutability-policy-until-date", hold: Some(("x-ms-legal-hold", "true")) };
 
@@ -50,7 +50,7 @@ impl Plugin<dyn Store> for Azure {
 }
 
 impl Azure {
-    /// A client's builder that has its credentials, or asks the host for them.
+    /// Returns a client builder with credentials from the settings, the environment or the host.
     fn signed(&self) -> Result<MicrosoftAzureBuilder> {
         match (&self.access_key_file, &self.sas_token_file) {
             (Some(file), None) => Ok(MicrosoftAzureBuilder::new().with_access_key(secret(file)?.expose_secret())),
@@ -61,7 +61,7 @@ impl Azure {
             }
             (None, None) => Ok(MicrosoftAzureBuilder::from_env()),
             (Some(_), Some(_)) => {
-                let message = "access_key_file and sas_token_file are two ways to sign";
+                let message = "access_key_file and sas_token_file exclude each other";
                 Err(Error::new(Stage::Config, Kind::Usage, "sas_token_file", message).hint("set one of them"))
             }
         }

@@ -1,4 +1,4 @@
-//! What is added to requests, and signed again.
+//! Adds headers to requests, and signs them again.
 
 use std::sync::OnceLock;
 
@@ -9,14 +9,14 @@ use longshore_objects::{Dress, completes};
 use object_store::azure::{AzureAuthorizer, AzureCredential};
 use object_store::client::{CredentialProvider, HttpRequest};
 
-/// Who knows the credentials.
+/// The source of the credentials.
 type Credentials = std::sync::Arc<dyn CredentialProvider<Credential = AzureCredential>>;
 
-/// Lets blocks be put together only where nothing is.
+/// Makes the completion of an upload fail if the blob exists.
 #[derive(Debug)]
 pub(crate) struct Dressed {
     account: String,
-    /// Known once the client is there.
+    /// Set after the client is built.
     credentials: OnceLock<Credentials>,
 }
 
@@ -25,7 +25,7 @@ impl Dressed {
         Self { account: account.to_owned(), credentials: OnceLock::new() }
     }
 
-    /// Says who signs.
+    /// Sets the credentials for signatures.
     pub(crate) fn sign_with(&self, credentials: &Credentials) {
         self.credentials.get_or_init(|| credentials.clone());
     }
@@ -38,7 +38,7 @@ impl Dress for Dressed {
             return Ok(());
         }
         request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        // Of the ways to sign, that with the account's key alone covers this header.
+        // Only signatures by the account's key cover this header.
         let Some(credentials) = self.credentials.get() else {
             return Ok(());
         };

@@ -1,13 +1,14 @@
 //! Ships to a container of Azure Blob Storage, as `type = "azure"`.
 //!
-//! What a body passes on its way is [`longshore_objects`]'s; here is what Azure alone has. Blocks of uploads that nobody ended are gone after a
-//! week, and nobody lists them, so there is nothing to sweep.
+//! The common part of uploads is in [`longshore_objects`]; this crate contains only the specifics
+//! of Azure. Blocks of unfinished uploads are deleted by Azure after a week and cannot be listed,
+//! so there is nothing to sweep.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written |
-//! | `client.rs` | what they come to: credentials, an address, a client |
-//! | `dress.rs` | what is added to requests, and signed again |
+//! | `settings.rs` | the settings |
+//! | `client.rs` | conversion to credentials, an address and a client |
+//! | `dress.rs` | additional headers, and new signatures |
 
 mod client;
 mod dress;

@@ -10,7 +10,7 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::gcp::GoogleCloudStorage;
 use object_store::path::Path;
 
-/// Makes requests that `object_store` has no words for.
+/// Builds requests that `object_store` does not support.
 #[derive(Debug)]
 pub(crate) struct Requests {
     pub(crate) store: Arc<GoogleCloudStorage>,
@@ -28,9 +28,9 @@ impl Asks for Requests {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         let address = format!("{}/{}?{}", self.bucket, encode_name(path.as_ref()), query.join("&"));
         *request.method_mut() = method.clone();
-        *request.uri_mut() = address.parse().map_err(|error| wrong(format!("no address: {error}").into()))?;
+        *request.uri_mut() = address.parse().map_err(|error| wrong(format!("invalid address: {error}").into()))?;
         let token = format!("Bearer {}", credential.bearer);
-        let token = token.parse().map_err(|_| wrong("the token is no header".into()))?;
+        let token = token.parse().map_err(|_| wrong("the token is not a valid header".into()))?;
         request.headers_mut().insert("authorization", token);
         Ok(request)
     }

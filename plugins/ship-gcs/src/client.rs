@@ -1,4 +1,4 @@
-//! What the settings come to: credentials, an address, a client.
+//! Conversion of the settings to credentials, an address and a client.
 
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use crate::bucket::Requests;
 use crate::settings::Gcs;
 
-/// What GCS calls things.
+/// The vocabulary of GCS.
 const WORDS: Words = Words {
     bucket: "bucket",
-    credentials: "see which credentials are used (service_account_file, GOOGLE_APPLICATION_CREDENTIALS), and which roles they have at the bucket",
-    address: "see whether storage.googleapis.com, or the endpoint, answers from here",
+    credentials: "check the credentials (service_account_file, GOOGLE_APPLICATION_CREDENTIALS) and their roles for the bucket",
+    address: "check that storage.googleapis.com, or the endpoint, is reachable from this host",
 };
 
-/// What GCS answers about an object that has a retention of its own. Of holds and of a bucket's retention it tells nothing there.
+/// The header of an object with its own retention. Holds and a bucket's retention are not in the
+/// headers.
 const LOCK: LockHeaders = LockHeaders { until: "x-goog-object-lock-retain-until-date", hold: None };
 
-/// Where GCS is.
+/// The address of GCS.
 const GOOGLE: &str = "https://storage.googleapis.com";
 
 impl Plugin<dyn Store> for Gcs {

@@ -1,12 +1,13 @@
 //! Ships to a bucket of Google Cloud Storage, as `type = "gcs"`.
 //!
-//! What a body passes on its way is [`longshore_objects`]'s; here is what GCS alone has. Its create-only requests hold for bodies of one request;
-//! uploads in parts know no conditions, so there Longshore looks before and after.
+//! The common part of uploads is in [`longshore_objects`]; this crate contains only the specifics
+//! of GCS. GCS supports create-only requests for bodies sent in one request; uploads in parts have
+//! no conditions, so Longshore checks before and after them.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written |
-//! | `client.rs` | what they come to: credentials, an address, a client |
+//! | `settings.rs` | the settings |
+//! | `client.rs` | conversion to credentials, an address and a client |
 //! | `bucket.rs` | requests about the bucket itself |
 
 mod bucket;

@@ -1,4 +1,4 @@
-//! The settings as they are written.
+//! The settings.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,11 @@ use longshore_objects::settings;
 settings! {
     /// `{ type = "gcs", … }`: a bucket of Google Cloud Storage.
     ///
-    /// Credentials come from `service_account_file`, else from the environment (`GOOGLE_APPLICATION_CREDENTIALS` and its like), else from what
-    /// `gcloud auth application-default login` left, else from the instance.
+    /// Credentials come from `service_account_file`, from the environment
+    /// (`GOOGLE_APPLICATION_CREDENTIALS` and similar), from `gcloud auth application-default
+    /// login`, or from the instance, in this order.
     pub struct Gcs {
-        /// The bucket. It must be there.
+        /// The bucket, which must exist.
         pub bucket: String,
         /// The key of a service account, as a JSON file.
         pub service_account_file: Option<PathBuf>,

@@ -1,4 +1,5 @@
-//! A file on its way: private and hidden while it is written, and published whole, once, over nothing.
+//! Temporary files: private and hidden while they are written, and published once, complete,
+//! without overwriting.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -15,30 +16,33 @@ use tempfile::NamedTempFile;
 use crate::absent;
 use crate::root::{Place, Root, failure};
 
-/// How many bytes are written to the disk at a time, while as many again come in. A dump must not push everything else out of memory.
+/// The number of bytes after which written data is flushed to disk, while further data is received.
+/// A dump must not displace other data from memory.
 const DIRTY_BYTES: u64 = 32 << 20;
 
-/// A file that is being written. Dropping it removes it; so does the next draft in its folder if its process dies.
+/// A file that is being written. Dropping it removes the file; if its process dies, the next draft
+/// in its folder does.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// Locked while it is open, which is how others know that its writer lives.
+    /// The file, locked while it is open: the lock shows that its writer is alive.
     file: NamedTempFile,
     root: Root,
     target: Place,
     dirty_bytes: u64,
-    /// What was written before, on its way to the disk.
+    /// The running flush of bytes written before.
     cleaning: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Draft {
-    /// Begins a draft of what is to be at `target`, if nothing is there, and sweeps what dead writers left beside it.
+    /// Creates a draft of the file at `target`, unless the file exists, and removes the drafts of
+    /// dead writers beside it.
     pub(crate) fn begin(root: &Root, target: Place) -> Result<Self> {
         root.stand()?;
-        // Told before a byte is read; publishing tells it again, for those who race.
+        // Fails before a byte is read; publishing checks again, for concurrent writers.
         match target.path.symlink_metadata() {
             Ok(_) => return Err(taken(&target.path)),
             Err(error) if absent(&error) => {}
-            Err(error) => return Err(failure(&target.path, "cannot look at it", error)),
+            Err(error) => return Err(failure(&target.path, "cannot inspect the file", error)),
         }
         root.expect_room(1)?;
         root.make(&target.folder)?;
@@ -47,7 +51,7 @@ impl Draft {
         Ok(Self { file, root: root.clone(), target, dirty_bytes: 0, cleaning: None })
     }
 
-    /// Does all that a draft needs of the directory itself, and takes it away again.
+    /// Performs all operations of a draft in the directory itself, and removes the draft.
     pub(crate) fn try_out(root: &Root) -> Result<()> {
         let draft = Self {
             file: create(&root.path)?,
@@ -59,7 +63,7 @@ impl Draft {
         draft.dress()
     }
 
-    /// Writes more of it.
+    /// Writes further chunks.
     pub(crate) fn write(&mut self, chunks: &[Bytes]) -> Result<()> {
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.root.expect_room(bytes)?;
@@ -74,7 +78,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Has what was written so far written to the disk, and out of memory, while more comes in: nobody here reads it again.
+    /// Flushes the bytes written so far to disk and out of memory, while further ones are received:
+    /// this process does not read them again.
     fn clean(&mut self) -> io::Result<()> {
         self.cleaned()?;
         let file = self.file.as_file().try_clone()?;
@@ -86,22 +91,22 @@ impl Draft {
         Ok(())
     }
 
-    /// Waits for the disk. What failed there is told here and nowhere else: the kernel does not repeat it.
+    /// Waits for the flush. An error must be returned here: the kernel does not report it again.
     fn cleaned(&mut self) -> io::Result<()> {
         match self.cleaning.take() {
             Some(cleaning) => {
-                cleaning.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes it died")))
+                cleaning.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushes the file panicked")))
             }
             None => Ok(()),
         }
     }
 
-    /// Makes it durable, then visible under its own name, unless that was taken meanwhile.
+    /// Flushes the file to disk, then gives it its own name, unless the name is taken by now.
     pub(crate) fn publish(mut self) -> Result<Published> {
         self.dress()?;
         self.cleaned()
             .and_then(|()| self.file.as_file().sync_all())
-            .map_err(|error| self.failure("cannot make the file durable", error))?;
+            .map_err(|error| self.failure("cannot flush the file to disk", error))?;
         let Self { file, root, target, .. } = self;
         file.persist_noclobber(&target.path).map_err(|refused| match refused.error.kind() {
             io::ErrorKind::AlreadyExists => taken(&target.path),
@@ -112,10 +117,10 @@ impl Draft {
         Ok(published)
     }
 
-    /// Gives the file the mode and the owner that it is to have; until now they were the writer's own.
+    /// Sets the mode and the owner of the file; until now they were the writer's own.
     fn dress(&self) -> Result<()> {
         let (file, permissions) = (self.file.as_file(), self.root.permissions);
-        // A sandbox may forbid chown altogether, so it is called only where an owner or a group is set.
+        // A sandbox may forbid chown, so it is called only if an owner or a group is set.
         let owned = match (permissions.owner, permissions.group) {
             (None, None) => Ok(()),
             (owner, group) => fchown(file, owner, group),
@@ -130,7 +135,8 @@ impl Draft {
     }
 }
 
-/// A file that is visible, whose shipper may still be gone: unless it is kept, dropping it removes it again.
+/// A visible file whose shipper may have been dropped: unless it is kept, dropping this removes the
+/// file.
 #[derive(Debug)]
 pub(crate) struct Published {
     root: Root,
@@ -139,7 +145,7 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// The shipper is there to hear it: the file stays.
+    /// Keeps the file: the shipper still exists to receive the result.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
@@ -156,11 +162,11 @@ impl Drop for Published {
 fn taken(path: &Path) -> Error {
     let subject = path.display().to_string();
     Error::new(Stage::Ship, Kind::AlreadyExists, subject, "already exists, and nothing is ever overwritten").hint(
-        "another run used the same time, or another host ships to the same directory: give each a path of its own",
+        "another run used the same time, or another host writes to the same directory: give each host its own path",
     )
 }
 
-/// Makes a file of a name that nobody knows, for its maker's eyes alone, and locks it.
+/// Creates a file with a random name, private to its owner, and locks it.
 fn create(folder: &Path) -> Result<NamedTempFile> {
     let named = |message, error| failure(folder, message, error);
     loop {
@@ -169,14 +175,14 @@ fn create(folder: &Path) -> Result<NamedTempFile> {
             .suffix(SUFFIX)
             .rand_bytes(12)
             .tempfile_in(folder)
-            .map_err(|error| named("cannot make a file in the directory", error))?;
+            .map_err(|error| named("cannot create a file in the directory", error))?;
         match file.as_file().try_lock() {
             Ok(()) => {}
-            // Somebody sweeps, and came between.
+            // A sweep has locked the file in between.
             Err(TryLockError::WouldBlock) => continue,
             Err(TryLockError::Error(error)) => return Err(named("cannot lock a file in the directory", error)),
         }
-        if links(file.as_file()).map_err(|error| named("cannot look at a file in the directory", error))? > 0 {
+        if links(file.as_file()).map_err(|error| named("cannot inspect a file in the directory", error))? > 0 {
             return Ok(file);
         }
     }
@@ -186,7 +192,8 @@ fn links(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.nlink())
 }
 
-/// Removes the drafts in `folder` whose writers have died. One that cannot be judged or removed stays, and hinders nobody.
+/// Removes the drafts in `folder` whose writers have died. Drafts that cannot be checked or removed
+/// are ignored.
 fn sweep(folder: &Path) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| failure(folder, "cannot read the directory", error))?;
     for entry in entries {
@@ -201,10 +208,12 @@ fn sweep(folder: &Path) -> Result<()> {
 }
 
 fn sweep_one(draft: &Path) -> io::Result<()> {
-    // Not through a link, and without waiting for a pipe's other end: whatever bears such a name, it does no harm.
+    // Symbolic links are not followed and pipes do not block: a foreign file of such a name is
+    // harmless.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(draft)?;
     file.try_lock()?;
-    // The lock is held until the name is gone: a writer that comes between sees that its file has no name.
+    // The lock is held until the file is removed: a writer that locks it afterwards sees that its
+    // file has no name.
     fs::remove_file(draft)
 }

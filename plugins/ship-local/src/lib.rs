@@ -1,14 +1,14 @@
 //! Ships to a directory of a local or mounted file system, as `type = "local"`.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written, and what they come to |
-//! | `root.rs` | the directory itself: when it is refused, its folders, its free space, what its errors mean |
-//! | `settle.rs` | directories made durable, once for all who wait |
-//! | `draft.rs` | a file on its way: hidden while it is written, published over nothing |
+//! | `settings.rs` | the settings and their validation |
+//! | `root.rs` | the directory itself: its checks, folders, free space and errors |
+//! | `settle.rs` | the flush of directories, shared by concurrent callers |
+//! | `draft.rs` | temporary files, and publishing without overwriting |
 //! | `walk.rs` | the list, in the order of keys |
-//! | `read.rs` | the bytes of a file, or of a range |
-//! | `look.rs` | what would fail at 3 a.m. |
+//! | `read.rs` | reading a file, or a range of it |
+//! | `look.rs` | the check before a run |
 
 mod draft;
 mod look;
@@ -38,10 +38,10 @@ use crate::draft::Draft;
 use crate::root::{Root, failure};
 pub use crate::settings::{Local, Mode};
 
-/// How many chunks are written at a time, if so many are there.
+/// The maximum number of available chunks written at once.
 const CHUNKS_AT_ONCE: usize = 8;
 
-/// A destination on a file system. All that waits for a disk happens on threads that may.
+/// A destination on a file system. Operations that wait for a disk run on blocking threads.
 #[derive(Debug)]
 struct Directory {
     root: Root,
@@ -67,7 +67,7 @@ impl Ship for Directory {
             let chunks: Vec<Bytes> = chunks.into_iter().collect::<Result<_>>()?;
             draft = blocking(move || draft.write(&chunks).map(|()| draft)).await?;
         }
-        // If this future is dropped while it waits, so is what it would have got, which removes the file again.
+        // If this future is dropped, so is its result, which removes the file.
         blocking(move || draft.publish()).await?.keep();
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Store for Directory {
                 Ok(()) => root.settle_within(&place.folder),
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
                 Err(error) if absent(&error) => match place.folder.symlink_metadata() {
-                    // Who removed it before may not have lived to make that last.
+                    // The previous remover may have died before it flushed the removal.
                     Ok(folder) if folder.is_dir() => root.settle_within(&place.folder),
                     _ => Ok(()),
                 },
@@ -163,13 +163,15 @@ impl Room for Directory {
     }
 }
 
-/// Whether an error proves that nothing is there: not the file, or not even its folder.
+/// Returns true if an error proves that the file, or its folder, does not exist.
 fn absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Does on a thread of its own what waits for a disk.
+/// Runs work that waits for a disk on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::new(Stage::Ship, Kind::Failed, "", "work on files was cut").because(error)))
+    done.unwrap_or_else(|error| {
+        Err(Error::new(Stage::Ship, Kind::Failed, "", "a file operation was aborted").because(error))
+    })
 }

@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m., found now.
+//! The check of the directory before a run.
 
 use async_trait::async_trait;
 use longshore_core::Error;
@@ -19,10 +19,10 @@ impl Check for Directory {
         }
         let root = self.root.clone();
         let writable = match blocking(move || Draft::try_out(&root)).await {
-            Ok(()) => Finding::good(&subject, "the directory is there and can be written to"),
+            Ok(()) => Finding::good(&subject, "the directory exists and is writable"),
             Err(error) => failed(error),
         };
-        // How much is free, and how much is wanted, is told by whoever knows the databases.
+        // The caller knows the databases, and so compares the free space with their size.
         let root = self.root.clone();
         let full = blocking(move || root.expect_room(1)).await.err().map(failed);
         let root = self.root.clone();

@@ -1,4 +1,4 @@
-//! The bytes of a file, or of a range of it.
+//! Reads a file, or a range of it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -21,21 +21,22 @@ use crate::{absent, blocking};
 pub(crate) struct Reading {
     file: File,
     path: PathBuf,
-    /// What was read with the opening: all there is, of a manifest.
+    /// The bytes read when the file was opened: all bytes of a manifest.
     ahead: Option<Bytes>,
     left: u64,
 }
 
 impl Reading {
-    /// Opens what is at `path`, and reads its beginning. It has to have every byte that is asked for.
+    /// Opens the file at `path`, and reads its start. Fails if the file does not contain the whole
+    /// range.
     pub(crate) fn begin(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
         let subject = path.display().to_string();
         let nothing = || {
-            Error::new(Stage::Ship, Kind::NotFound, &subject, "nothing there")
-                .hint("`longshore list` shows what is there")
+            Error::new(Stage::Ship, Kind::NotFound, &subject, "not found")
+                .hint("run `longshore list` to see the backups")
         };
         let unread = |error: io::Error| failure(&path, "cannot open the file", error);
-        // Links are not followed, as they are not listed; and nobody waits for a pipe's other end.
+        // Symbolic links are not followed, as they are not listed; and pipes do not block.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
         let mut file = match opened {
@@ -51,9 +52,9 @@ impl Reading {
         }
         let Range { start, end } = range.unwrap_or(0..metadata.len());
         if start > end || end > metadata.len() {
-            let message = format!("has {} bytes, but {start} to {end} were asked for", metadata.len());
+            let message = format!("has {} bytes, but bytes {start} to {end} were requested", metadata.len());
             let error = Error::new(Stage::Ship, Kind::Corrupt, subject, message);
-            return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
+            return Err(error.hint("the file was truncated: run `longshore verify` to find damaged backups"));
         }
         if start > 0 {
             file.seek(SeekFrom::Start(start)).map_err(unread)?;
@@ -65,7 +66,7 @@ impl Reading {
         Ok(reading)
     }
 
-    /// Its bytes, in chunks. A file that is cut while it is read ends in an error.
+    /// Returns the bytes in chunks. A file that is truncated while it is read ends in an error.
     pub(crate) fn stream(self) -> ByteStream {
         let chunks = stream::try_unfold(self, |mut reading| async move {
             match (reading.ahead.take(), reading.left) {
@@ -77,7 +78,7 @@ impl Reading {
         chunks.boxed()
     }
 
-    /// All of its bytes, unless they are more than `max_bytes`.
+    /// Returns all bytes, unless they are more than `max_bytes`.
     pub(crate) fn whole(mut self, max_bytes: usize) -> Result<Bytes> {
         let ahead = self.ahead.take().unwrap_or_default();
         if self.left.saturating_add(ahead.len() as u64) > max_bytes as u64 {

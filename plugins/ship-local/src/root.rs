@@ -1,4 +1,5 @@
-//! The directory that a destination is: refused where it could be the wrong one, and what of its file system matters.
+//! The directory of a destination: refused if it may be the wrong one, with the properties of its
+//! file system.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -13,17 +14,17 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::settings::Permissions;
 use crate::settle::Settling;
 
-/// A directory that backups lie in.
+/// The directory of a destination.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     pub(crate) path: PathBuf,
     pub(crate) permissions: Permissions,
-    /// How many bytes of its file system stay free.
+    /// The number of bytes that stay free on the file system.
     pub(crate) reserve: u64,
     pub(crate) settling: Arc<Settling>,
 }
 
-/// Where a key lies, and the folder that it lies in.
+/// The path of a key, and the folder that contains it.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) path: PathBuf,
@@ -31,12 +32,13 @@ pub(crate) struct Place {
 }
 
 impl Root {
-    /// Refuses a directory that is not there, or that anybody may write to. Each operation asks: a disk can go at any time.
+    /// Fails if the directory does not exist, or is world-writable. Every operation checks this: a
+    /// disk can be unmounted at any time.
     pub(crate) fn stand(&self) -> Result<()> {
         let refused = |unfit: Unfit| Err(unfit.error(&self.path.display().to_string(), self.path.display()));
         match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => refused(Unfit::Missing),
-            Err(error) => Err(failure(&self.path, "cannot look at the directory", error)),
+            Err(error) => Err(failure(&self.path, "cannot inspect the directory", error)),
             Ok(found) if !found.is_dir() => refused(Unfit::NoDirectory),
             Ok(found) if found.mode() & 0o002 != 0 => refused(Unfit::Exposed),
             Ok(_) => Ok(()),
@@ -47,36 +49,38 @@ impl Root {
         Place { path: self.path.join(key.as_str()), folder: self.path.join(key.folder()) }
     }
 
-    /// Makes the folders that lead to `folder`. None of them may be a link: what is behind it is not listed.
+    /// Creates the folders of the path to `folder`. None of them may be a symbolic link, since
+    /// links are not listed.
     pub(crate) fn make(&self, folder: &Path) -> Result<()> {
         for folder in self.path_to(folder) {
             match DirBuilder::new().mode(0o700).create(folder) {
                 Ok(()) => self.dress(folder).map_err(|error| {
-                    // Without its mode and owner it would stay so for good; it is empty, and if it is not, it has been dressed.
+                    // A folder without its mode and owner would stay so forever. The removal fails
+                    // for a non-empty folder, whose mode and owner are set.
                     fs::remove_dir(folder).ok();
                     failure(folder, "cannot set the directory's mode and owner", error)
                 })?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let found = fs::symlink_metadata(folder)
-                        .map_err(|error| failure(folder, "cannot look at the directory", error))?;
+                        .map_err(|error| failure(folder, "cannot inspect the directory", error))?;
                     if !found.is_dir() {
                         let subject = folder.display().to_string();
-                        let error = Error::new(Stage::Ship, Kind::Refused, subject, "in the way: not a directory");
-                        return Err(
-                            error.hint("move it away; links are not followed below the destination's directory")
-                        );
+                        let error =
+                            Error::new(Stage::Ship, Kind::Refused, subject, "a parent of the path is not a directory");
+                        return Err(error
+                            .hint("move it away; symbolic links below the destination's directory are not followed"));
                     }
                     if found.mode() & 0o002 != 0 {
                         return Err(Unfit::Exposed.error(&folder.display().to_string(), folder.display()));
                     }
                 }
-                Err(error) => return Err(failure(folder, "cannot make the directory", error)),
+                Err(error) => return Err(failure(folder, "cannot create the directory", error)),
             }
         }
         Ok(())
     }
 
-    /// The folders in it that everybody may write to.
+    /// Returns the world-writable folders in the directory.
     pub(crate) fn exposed_folders(&self) -> Result<Vec<String>> {
         let mut exposed = Vec::new();
         let mut folders = vec![self.path.clone()];
@@ -84,7 +88,7 @@ impl Root {
             let unread = |error| failure(&folder, "cannot read the directory", error);
             for entry in fs::read_dir(&folder).map_err(unread)? {
                 let entry = entry.map_err(unread)?;
-                // Links are not followed; a folder that was removed meanwhile is skipped.
+                // Symbolic links are not followed; a folder removed in the meantime is skipped.
                 let Some(found) = entry.metadata().ok().filter(fs::Metadata::is_dir) else { continue };
                 let path = entry.path();
                 let name = path.strip_prefix(&self.path).unwrap_or(&path).display().to_string();
@@ -108,41 +112,43 @@ impl Root {
         fs::set_permissions(folder, fs::Permissions::from_mode(dir))
     }
 
-    /// Makes what happened in `folder` survive a power cut, and that the folder is there at all, whoever has made it.
+    /// Flushes changes in `folder` to disk, and the folder's own entry in its parents.
     pub(crate) fn settle(&self, folder: &Path) -> Result<()> {
         let above = std::iter::once(self.path.as_path()).chain(self.path_to(folder));
         above.collect::<Vec<_>>().into_iter().rev().try_for_each(|folder| self.settle_within(folder))
     }
 
-    /// Makes what happened in `folder` survive a power cut, where the folder itself may as well be gone.
+    /// Flushes changes in `folder` to disk, if the folder still exists.
     pub(crate) fn settle_within(&self, folder: &Path) -> Result<()> {
         match self.settling.settle(folder) {
-            // What has no such call, such as some network file systems, keeps directories without being asked.
+            // File systems without this call, such as some network file systems, persist
+            // directories themselves.
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            settled => settled.map_err(|error| failure(folder, "cannot make the directory durable", error)),
+            settled => settled.map_err(|error| failure(folder, "cannot flush the directory to disk", error)),
         }
     }
 
-    /// The folders below the root down to `folder`, the uppermost first.
+    /// Returns the folders below the root down to `folder`, the uppermost first.
     fn path_to<'a>(&self, folder: &'a Path) -> impl Iterator<Item = &'a Path> + use<'a> {
         let mut folders: Vec<_> = folder.ancestors().take_while(|above| *above != self.path).collect();
         folders.reverse();
         folders.into_iter()
     }
 
-    /// The bytes that an ordinary user can still write before the reserve begins.
+    /// Returns the number of bytes that an ordinary user can write before the reserve is reached.
     pub(crate) fn room(&self) -> Result<u64> {
         let found = rustix::fs::statvfs(&self.path)
-            .map_err(|error| failure(&self.path, "cannot tell the free space", error.into()))?;
+            .map_err(|error| failure(&self.path, "cannot read the free space", error.into()))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize).saturating_sub(self.reserve))
     }
 
-    /// Refuses to write `bytes` more where that would use the reserve up.
+    /// Fails if writing `bytes` more would use the reserve.
     pub(crate) fn expect_room(&self, bytes: u64) -> Result<()> {
         if self.reserve == 0 || self.room()? >= bytes {
             return Ok(());
         }
-        let message = format!("no space left on the file system but the {} bytes that min_free keeps", self.reserve);
+        let message =
+            format!("no space left on the file system except the {} bytes reserved by min_free", self.reserve);
         Err(self.error(Kind::Failed, &message).hint(MORE_SPACE))
     }
 
@@ -154,7 +160,7 @@ impl Root {
 const MORE_SPACE: &str =
     "free some space there (see `df -h` and `df -i`), keep fewer backups, or ship to a larger disk";
 
-/// What an I/O error at `path` means, and the way out.
+/// Returns the error for an I/O error at `path`, with a hint.
 pub(crate) fn failure(path: &Path, message: &str, error: io::Error) -> Error {
     use io::ErrorKind as Io;
     let subject = path.display().to_string();
@@ -165,15 +171,19 @@ pub(crate) fn failure(path: &Path, message: &str, error: io::Error) -> Error {
             failed("no space left on the file system for this user: the quota is used up", MORE_SPACE).because(error)
         }
         Io::ReadOnlyFilesystem => {
-            failed(message, "the file system is mounted read-only, often after an error: see `dmesg`").because(error)
+            failed(message, "the file system is mounted read-only, often after a disk error: check `dmesg`")
+                .because(error)
         }
         Io::FileTooLarge => {
-            failed(message, "the file system or a limit (`ulimit -f`) forbids files this large").because(error)
+            failed(message, "check the maximum file size of the file system and of the process (`ulimit -f`)")
+                .because(error)
         }
-        // Not what was asked for, but something on the way to it; nobody may take it for proven absence.
-        Io::NotFound => failed(message, "somebody has removed it meanwhile, or its disk has gone").because(error),
+        // A part of the path is missing, which does not prove that the file is absent.
+        Io::NotFound => {
+            failed(message, "it was removed in the meantime, or its disk was unmounted: check the mount").because(error)
+        }
         Io::PermissionDenied => Error::io(Stage::Ship, subject, message, error)
-            .hint("give the user that runs longshore its rights there (to back up takes reading and writing), or run it as the directory's owner"),
-        _ => Error::io(Stage::Ship, subject, message, error).hint("see `dmesg` for what the kernel says of the disk"),
+            .hint("grant the user that runs longshore read and write permission, or run it as the directory's owner"),
+        _ => Error::io(Stage::Ship, subject, message, error).hint("check `dmesg` for disk errors"),
     }
 }

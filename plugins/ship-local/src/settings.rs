@@ -1,4 +1,4 @@
-//! The settings as they are written, and what they come to.
+//! The settings and their validation.
 
 use std::path::PathBuf;
 
@@ -9,24 +9,25 @@ use serde::Deserialize;
 
 /// `{ type = "local", … }`: a directory of a local or mounted file system.
 ///
-/// The directory is never made, so that a disk that is not mounted is noticed. That needs a folder on the disk: the mount
-/// point itself is there in any case.
+/// The directory is never created, so that an unmounted disk is detected. This requires a folder on
+/// the disk: the mount point itself always exists.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
-    /// The directory, absolute.
+    /// The absolute path of the directory.
     pub path: PathBuf,
     /// The mode of files, such as `"0600"`.
     #[serde(default = "Mode::file")]
     pub mode: Mode,
-    /// The mode of the directories made in it, such as `"0700"`.
+    /// The mode of created directories, such as `"0700"`.
     #[serde(default = "Mode::dir")]
     pub dir_mode: Mode,
-    /// Who is to own what is made, a name or a number; nobody else can be given files except by root.
+    /// The owner of created files and directories, a name or a number; only root can set another
+    /// user.
     pub owner: Option<String>,
-    /// The group of what is made, a name or a number.
+    /// The group of created files and directories, a name or a number.
     pub group: Option<String>,
-    /// How much space stays free: writing stops before it is used up.
+    /// The space that stays free: writing stops before it is used.
     #[serde(default = "reserve")]
     pub min_free: Size,
 }
@@ -45,7 +46,7 @@ impl Mode {
         Self(0o700)
     }
 
-    /// The bits.
+    /// Returns the bits.
     pub fn bits(self) -> u32 {
         self.0
     }
@@ -63,12 +64,12 @@ impl TryFrom<String> for Mode {
     }
 }
 
-/// How much space stays free where nothing is said.
+/// Returns the default of the reserved space.
 fn reserve() -> Size {
     Size::new(64 << 20)
 }
 
-/// What is made, is made so.
+/// The mode and the owner of created files and directories.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Permissions {
     pub(crate) file: u32,
@@ -78,20 +79,20 @@ pub(crate) struct Permissions {
 }
 
 impl Local {
-    /// Says what cannot work, and finds the numbers of names.
+    /// Resolves names to numbers. Fails if the settings are invalid.
     pub(crate) fn permissions(&self) -> Result<Permissions> {
         if !self.path.is_absolute() {
             let path = self.path.display().to_string();
-            return Err(usage(path, "path must be absolute", "write it from the root, such as \"/srv/backups\""));
+            return Err(usage(path, "path must be absolute", "use an absolute path, such as \"/srv/backups\""));
         }
         if self.mode.0 & 0o400 == 0 || self.dir_mode.0 & 0o700 != 0o700 {
             let found =
-                format!("mode {:04o} and dir_mode {:04o} shut their own owner out", self.mode.0, self.dir_mode.0);
-            return Err(usage("mode", found, "give the owner at least 0400 of files and 0700 of directories"));
+                format!("mode {:04o} and dir_mode {:04o} deny access to their own owner", self.mode.0, self.dir_mode.0);
+            return Err(usage("mode", found, "grant the owner at least 0400 for files and 0700 for directories"));
         }
         if (self.mode.0 | self.dir_mode.0) & 0o002 != 0 {
-            let found = format!("mode {:04o} and dir_mode {:04o} let everybody write", self.mode.0, self.dir_mode.0);
-            return Err(usage("mode", found, "take the last 2 away: whoever can write there can remove backups"));
+            let found = format!("mode {:04o} and dir_mode {:04o} are world-writable", self.mode.0, self.dir_mode.0);
+            return Err(usage("mode", found, "remove write permission for others: any user could delete backups"));
         }
         Ok(Permissions {
             file: self.mode.0,
@@ -108,7 +109,7 @@ fn user(name: &str) -> Result<u32> {
     }
     let user = User::from_name(name).map_err(|error| unanswered(name, error))?;
     user.map(|User { uid, .. }| Uid::as_raw(uid))
-        .ok_or_else(|| usage(name, "no user has this name", "see `getent passwd`, or give its number"))
+        .ok_or_else(|| usage(name, "no user has this name", "check `getent passwd`, or use a number"))
 }
 
 fn group(name: &str) -> Result<u32> {
@@ -118,7 +119,7 @@ fn group(name: &str) -> Result<u32> {
     let group = Group::from_name(name).map_err(|error| unanswered(name, error))?;
     group
         .map(|Group { gid, .. }| Gid::as_raw(gid))
-        .ok_or_else(|| usage(name, "no group has this name", "see `getent group`, or give its number"))
+        .ok_or_else(|| usage(name, "no group has this name", "check `getent group`, or use a number"))
 }
 
 fn unanswered(name: &str, error: nix::Error) -> Error {

@@ -1,5 +1,5 @@
-//! Directories made durable, once for all who wait for it: a prune that removes a hundred files of a series waits for the disk a few
-//! times, not a hundred.
+//! Flushes directories to disk, once for all concurrent callers: a prune that removes a hundred
+//! files of a series waits for the disk a few times, not a hundred times.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The folders of one destination, each with those who wait for it.
+/// The flushes of the folders of one destination.
 #[derive(Debug, Default)]
 pub(crate) struct Settling {
     folders: Mutex<HashMap<PathBuf, Arc<Turns>>>,
 }
 
 impl Settling {
-    /// Makes what the caller has done in `folder` survive a power cut.
+    /// Flushes the caller's changes in `folder` to disk.
     pub(crate) fn settle(&self, folder: &Path) -> io::Result<()> {
         let turns = {
             let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -25,14 +25,14 @@ impl Settling {
     }
 }
 
-/// Those who wait for one folder, by the order in which they came.
+/// The callers that wait for one folder, numbered by arrival.
 #[derive(Debug, Default)]
 struct Turns {
     came: AtomicU64,
     served: Mutex<Served>,
 }
 
-/// How far the work is: everybody who came before `settled` is served, and who came in one of the turns that failed is not.
+/// The progress: callers before `settled` are done, and those in a failed range receive its error.
 #[derive(Debug, Default)]
 struct Served {
     settled: u64,
@@ -40,12 +40,12 @@ struct Served {
 }
 
 impl Turns {
-    /// Does the work, or finds that somebody has done it since the caller came.
+    /// Flushes the folder, unless another caller has flushed it since this one arrived.
     fn settle(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mine = self.came.fetch_add(1, Ordering::SeqCst);
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         if mine < served.settled {
-            // The kernel tells a failure once: to ask again would find nothing amiss.
+            // The kernel reports a failure only once: a second flush would succeed.
             let failed = served.failed.iter().find(|(turn, _)| turn.contains(&mine));
             return failed.map_or(Ok(()), |(_, kind)| Err((*kind).into()));
         }
@@ -68,7 +68,8 @@ mod tests {
 
     const WAITING: u64 = 32;
 
-    /// How often the work was done for many who came while it was done for the first, and what each was told.
+    /// Returns the number of flushes for many callers that arrive during the first, and the result
+    /// of each.
     fn crowd(first: fn() -> io::Result<()>) -> (u64, Vec<io::Result<()>>) {
         let (turns, done) = (Turns::default(), AtomicU64::new(0));
         let sync = || {

@@ -1,4 +1,4 @@
-//! The walk through a destination, in the order of its keys.
+//! Lists the files of a destination in the order of keys.
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -14,10 +14,11 @@ use tokio::task::JoinHandle;
 
 use crate::root::failure;
 
-/// How many entries are handed over at a time: to wake the reader for each would take longer than to find it.
+/// The number of entries per batch: waking the reader for each would take longer than finding it.
 const ENTRIES_AT_ONCE: usize = 256;
 
-/// Every file below `root` that is a key's, in the order of keys. What a folder holds is in memory while it is walked, no more.
+/// Returns every file below `root` whose path is a key, in the order of keys. Only the folders on
+/// the current path are in memory.
 pub(crate) fn entries(root: PathBuf) -> BoxStream<'static, Result<Entry>> {
     let (sender, receiver) = channel(1);
     let walker = tokio::task::spawn_blocking(move || walk(&root, &sender));
@@ -27,21 +28,22 @@ pub(crate) fn entries(root: PathBuf) -> BoxStream<'static, Result<Entry>> {
 
 type Walk = (Receiver<Vec<Entry>>, JoinHandle<Result<()>>);
 
-/// The next entries; at the end of them, what the walker says: only its word makes a clean end.
+/// Returns the next batch; after the last, the walker's result: only its success ends the list
+/// cleanly.
 async fn next(walk: Option<Walk>) -> Option<(Result<Vec<Entry>>, Option<Walk>)> {
     let (mut receiver, walker) = walk?;
     if let Some(batch) = receiver.recv().await {
         return Some((Ok(batch), Some((receiver, walker))));
     }
     let ended = walker.await.unwrap_or_else(|error| {
-        Err(Error::new(Stage::Ship, Kind::Failed, "", "the walk through the directory was cut").because(error))
+        Err(Error::new(Stage::Ship, Kind::Failed, "", "listing the directory was aborted").because(error))
     });
     ended.err().map(|error| (Err(error), None))
 }
 
-/// Something in a folder, under the name that it is sorted by.
+/// A file or folder, with the name that it is sorted by.
 struct Found {
-    /// The key of a file; what the keys in a folder begin with, slash included.
+    /// The key of a file; for a folder the prefix of its keys, with a slash at the end.
     name: String,
     metadata: Metadata,
 }
@@ -51,7 +53,7 @@ fn walk(root: &Path, sender: &Sender<Vec<Entry>>) -> Result<()> {
     let walked = walk_on(root, sender, &mut batch);
     match sender.blocking_send(batch) {
         Ok(()) => walked,
-        // Nobody reads on, nor hears how it ended.
+        // The reader was dropped, and with it the receiver of the result.
         Err(_) => Ok(()),
     }
 }
@@ -69,14 +71,15 @@ fn walk_on(root: &Path, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> 
         }
         batch.push(Entry { key: Key::parse(&found.name)?, bytes: found.metadata.len() });
         if batch.len() == ENTRIES_AT_ONCE && sender.blocking_send(std::mem::take(batch)).is_err() {
-            // Nobody reads on.
+            // The reader was dropped.
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// What a folder holds, sorted as keys are: a folder sorts by its name and a slash, so `a-b/x` comes before `a/x`.
+/// Returns the content of a folder in the order of keys: a folder sorts by its name and a slash, so
+/// `a-b/x` precedes `a/x`.
 fn read(root: &Path, prefix: &str) -> Result<vec::IntoIter<Found>> {
     let folder = root.join(prefix);
     let unread = |error| failure(&folder, "cannot read the directory", error);
@@ -86,20 +89,21 @@ fn read(root: &Path, prefix: &str) -> Result<vec::IntoIter<Found>> {
         let Some(mut name) = entry.file_name().to_str().map(|name| format!("{prefix}{name}")) else {
             continue;
         };
-        // Hidden names are ours or others' affairs; other names are nobody's keys. Neither is looked at any closer.
+        // Hidden names are drafts, locks or foreign files, and other names cannot be keys. Both are
+        // skipped.
         if Key::parse(&name).is_err() {
             continue;
         }
         let metadata = match entry.metadata() {
             Ok(metadata) => metadata,
-            // Removed since its name was read.
+            // The file was removed after its name was read.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failure(&entry.path(), "cannot look at it", error)),
+            Err(error) => return Err(failure(&entry.path(), "cannot inspect the file", error)),
         };
         if metadata.is_dir() {
             name.push('/');
         }
-        // Links are not followed: what is behind them is not this destination's.
+        // Symbolic links are not followed: their targets are outside of this destination.
         if metadata.is_dir() || metadata.is_file() {
             all.push(Found { name, metadata });
         }

@@ -1,13 +1,14 @@
-//! Ships by rsync over SSH, as `type = "rsync"`: a transfer that is cut goes on where it was, and an account may be limited to rsync.
+//! Ships by rsync over SSH, as `type = "rsync"`: interrupted transfers resume, and an account may
+//! be restricted to rsync.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written, and what they come to |
+//! | `settings.rs` | the settings |
 //! | `spool.rs` | ciphertext on a local disk: rsync sends files, not streams |
-//! | `transfer.rs` | rsync itself: how it is called, tried again, and what its end means |
-//! | `shell.rs` | an account with a shell: hidden while it is sent, judged there, published over nothing |
-//! | `restricted.rs` | an account that `rrsync` limits to rsync: what that can do, and no more |
-//! | `look.rs` | what would fail at 3 a.m. |
+//! | `transfer.rs` | rsync itself: its calls, retries and errors |
+//! | `shell.rs` | an account with a shell: hidden, verified uploads |
+//! | `restricted.rs` | an account restricted to rsync by `rrsync` |
+//! | `look.rs` | the check before a run |
 
 mod look;
 mod restricted;
@@ -35,11 +36,11 @@ pub use crate::settings::{Account, Rsync};
 use crate::spool::Spool;
 use crate::transfer::Transfer;
 
-/// A destination that rsync brings files to.
+/// A destination that is written by rsync.
 #[derive(Debug)]
 struct Destination {
     account: Account,
-    /// The directory, as an account with a shell has it.
+    /// The directory, for an account with a shell.
     directory: Directory,
     spool: Spool,
     transfer: Transfer,
@@ -59,10 +60,10 @@ impl Plugin<dyn Store> for Rsync {
 }
 
 impl Destination {
-    /// That an account which rrsync limits cannot do something.
+    /// Returns the error for an operation that a restricted account does not permit.
     fn not_permitted(&self, what: &str) -> Error {
-        let message = format!("not permitted there: rrsync lets nobody {what}");
-        self.transfer.error(Kind::Denied, &message).hint("do it with an account that has a shell")
+        let message = format!("not permitted: rrsync does not permit {what}");
+        self.transfer.error(Kind::Denied, &message).hint("use an account with a shell")
     }
 }
 
@@ -83,7 +84,7 @@ impl Ship for Destination {
         Some(self)
     }
 
-    /// rrsync lets in one at a time.
+    /// rrsync permits one call at a time.
     fn at_once(&self) -> Option<usize> {
         (self.account == Account::Rrsync).then_some(1)
     }
@@ -148,7 +149,7 @@ impl Sweep for Destination {
         match self.account {
             _ if self.spool.holds(leftover) => self.spool.discard(leftover),
             Account::Shell => self.directory.discard(leftover).await,
-            Account::Rrsync => Err(self.not_permitted("look for what interrupted writers left")),
+            Account::Rrsync => Err(self.not_permitted("access to leftovers of interrupted writers")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m., found now.
+//! The check of the destination before a run.
 
 use std::ffi::OsStr;
 
@@ -24,9 +24,9 @@ impl Check for Destination {
             Account::Rrsync => {
                 let limits = Finding::warning(
                     &subject,
-                    "an account that rrsync restricts cannot publish a file safely: of two hosts that send the same name at once, the later wins; \
-                     and it may tell neither free space nor what interrupted writers left",
-                    "give each host a directory of its own, or ship to an account with a shell",
+                    "an account restricted by rrsync cannot publish files safely: if two hosts send the same name at once, the later wins; \
+                     it also reports neither free space nor leftovers of interrupted writers",
+                    "give each host its own directory, or ship to an account with a shell",
                 );
                 vec![self.try_rsync(&subject).await, limits]
             }
@@ -35,7 +35,7 @@ impl Check for Destination {
 }
 
 impl Destination {
-    /// Has rsync look what it would send, without sending it.
+    /// Runs rsync without transferring anything.
     async fn try_rsync(&self, subject: &str) -> Finding {
         let found = async {
             let file = self.spool.file()?;
@@ -43,7 +43,7 @@ impl Destination {
             self.transfer.run("", &[OsStr::new("--dry-run"), OsStr::new("--"), file.path().as_os_str(), &to]).await
         };
         match found.await {
-            Ok(_) => Finding::good(subject, "rsync is there on both sides"),
+            Ok(_) => Finding::good(subject, "rsync is installed on both hosts"),
             Err(error) => Finding::failed(subject, &error),
         }
     }

@@ -1,8 +1,8 @@
-//! An account that `rrsync` limits to rsync: what that can do, and no more.
+//! An account that `rrsync` restricts to rsync.
 //!
-//! There is no command that publishes a file: rsync itself keeps what is under way in a hidden folder, and gives it its name when it is whole.
-//! It skips what is there, but of two that send the same name at once the later wins. What has arrived is held against what was sent by a
-//! second call, which compares digests and sends nothing.
+//! No command publishes a file: rsync itself keeps partial files in a hidden folder, and renames a
+//! complete one. rsync skips existing files, but if two hosts send the same name at once, the later
+//! wins. A second call, which compares digests and transfers nothing, verifies the received file.
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,14 +17,15 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::Destination;
 
-/// The hidden folder that what is under way lies in, beside where it goes.
+/// The hidden folder of partial files, beside their destination.
 const PARTIAL: &str = "--partial-dir=.longshore-parts";
 
 impl Destination {
-    /// Ships to an account that rrsync limits.
+    /// Ships to a restricted account.
     pub(crate) async fn ship_restricted(&self, key: &Key, body: ByteStream) -> Result<()> {
         let spooled = self.spool.take(body).await?;
-        // rrsync lets a folder be named where a file is to be written or compared; a file that is there already, it does not.
+        // For writing and comparing, rrsync accepts the name of a folder, but not that of an
+        // existing file.
         let (_folder, from) = self.spool.named(&spooled, key.file_name())?;
         let to = self.transfer.place(&folder(key));
         let call = async |options: &[&str]| {
@@ -38,7 +39,7 @@ impl Destination {
             let error = self.transfer.error(Kind::AlreadyExists, "already exists, and nothing is ever overwritten");
             error
                 .about(self.subject(key))
-                .hint("another run used the same time, or another host ships to the same directory")
+                .hint("another run used the same time, or another host writes to the same directory: give each host its own path")
         };
         if skipped && sent.tries == 1 {
             return Err(taken());
@@ -48,17 +49,18 @@ impl Destination {
             (true, _) => Ok(()),
             (false, true) => Err(taken()),
             (false, false) => {
-                let error = self
-                    .transfer
-                    .error(Kind::Corrupt, "did not arrive as it was sent, and this account cannot remove it");
+                let error = self.transfer.error(
+                    Kind::Corrupt,
+                    "the received file differs from the sent one, and this account cannot remove it",
+                );
                 Err(error
                     .about(self.subject(key))
-                    .hint("remove it there by hand, and look at that host's disk and memory"))
+                    .hint("remove the file there manually, and check that host's disk and memory"))
             }
         }
     }
 
-    /// Lists by rsync itself.
+    /// Lists with rsync.
     pub(crate) async fn list_restricted(&self) -> Result<BoxStream<'static, Result<Entry>>> {
         let from = self.transfer.place("");
         let words = [
@@ -81,20 +83,21 @@ impl Destination {
         let options = ["--inplace", "--ignore-times", "--out-format=%n", "--"].map(OsStr::new);
         let words: Vec<_> = options.into_iter().chain([from.as_os_str(), path.as_os_str()]).collect();
         let done = self.transfer.run(key.as_str(), &words).await?;
-        // What is no file is skipped, which is no failure to rsync.
+        // rsync skips anything but a file without an error.
         if !done.told.lines().any(|name| name == key.file_name()) {
-            let nothing = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "nothing there");
-            return Err(nothing.hint("`longshore list` shows what is there"));
+            let nothing = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "not found");
+            return Err(nothing.hint("run `longshore list` to see the backups"));
         }
         let unread = |error| Error::io(Stage::Ship, self.spool.name(), "cannot read a spooled file", error);
         let size = file.metadata().map_err(unread)?.len();
         let Range { start, end } = range.unwrap_or(0..size);
         if start > end || end > size {
-            let error =
-                self.transfer.error(Kind::Corrupt, &format!("has {size} bytes, but {start} to {end} were asked for"));
+            let error = self
+                .transfer
+                .error(Kind::Corrupt, &format!("has {size} bytes, but bytes {start} to {end} were requested"));
             return Err(error
                 .about(self.subject(key))
-                .hint("the file was cut: `longshore verify` tells which backups are whole"));
+                .hint("the file was truncated: run `longshore verify` to find damaged backups"));
         }
         file.seek(SeekFrom::Start(start)).map_err(unread)?;
         let (spool, mut left) = (self.spool.name(), end - start);
@@ -111,17 +114,19 @@ impl Destination {
         Ok(bytes.boxed())
     }
 
-    /// Removes a file by making its folder like one that has everything but this file.
+    /// Removes a file by syncing its folder with an empty one, restricted to this file.
     pub(crate) async fn remove_restricted(&self, key: &Key) -> Result<()> {
-        let nothing = tempfile::tempdir()
-            .map_err(|error| Error::io(Stage::Ship, self.transfer.name(), "cannot make a folder", error))?;
+        let nothing = tempfile::tempdir().map_err(|error| {
+            Error::io(Stage::Ship, self.transfer.name(), "cannot create a temporary directory", error)
+        })?;
         let (mut from, to) = (nothing.path().as_os_str().to_owned(), self.transfer.place(&folder(key)));
         from.push("/");
         let only = format!("--include=/{}", key.file_name());
         let words = ["--dirs", "--delete", &only, "--exclude=*", "--"].map(OsStr::new);
         let words: Vec<_> = words.into_iter().chain([from.as_os_str(), &to]).collect();
         match self.transfer.run(key.as_str(), &words).await {
-            // Not even its folder is there, nor the one above, or rsync would have made it.
+            // The folder of the file and its parent are missing, or rsync would have created the
+            // folder.
             Err(error) if error.chain().contains("mkdir") && error.chain().contains("No such file") => Ok(()),
             done => done.map(drop),
         }
@@ -132,12 +137,12 @@ impl Destination {
     }
 }
 
-/// The folder of a key, as rsync takes a folder: with a slash, unless it is the uppermost.
+/// Returns the folder of a key in rsync's syntax: with a slash, unless it is the root.
 fn folder(key: &Key) -> String {
     if key.folder().is_empty() { String::new() } else { format!("{}/", key.folder()) }
 }
 
-/// A line of rsync's list: mode, size, date, time, name.
+/// Parses a line of rsync's list: mode, size, date, time, name.
 fn entry(line: &str) -> Option<Entry> {
     let mut rest = line.strip_prefix('-')?;
     let mut field = || {

@@ -1,4 +1,4 @@
-//! The settings as they are written, and what they come to.
+//! The settings.
 
 use std::time::Duration;
 
@@ -6,33 +6,35 @@ use longshore_core::quantity::{Size, Span};
 use serde::Deserialize;
 
 longshore_ssh::settings! {
-    /// `{ type = "rsync", … }`: a directory that rsync brings files to, over SSH.
+    /// `{ type = "rsync", … }`: a directory that rsync writes to, over SSH.
     ///
-    /// The directory is never made, so that a disk that is not mounted there is noticed.
+    /// The directory is never created, so that an unmounted disk is detected.
     pub struct Rsync {
-        /// The directory, absolute; for an account that rrsync limits, from its directory on.
+        /// The absolute path of the directory; for an account restricted by rrsync, relative to its
+        /// directory.
         pub path: String,
-        /// What the account may do.
+        /// The permissions of the account.
         #[serde(default)]
         pub account: Account,
-        /// Where ciphertext waits for rsync, on a local disk; made if it is missing.
+        /// The local directory in which ciphertext is stored before rsync sends it; created if
+        /// missing.
         pub spool_dir: Option<std::path::PathBuf>,
-        /// The most that rsync sends in a second, such as `"10MiB"`.
+        /// The maximum rate at which rsync sends, per second, such as `"10MiB"`.
         pub bwlimit: Option<Size>,
-        /// How long nothing may move before a transfer is tried again, such as `"2m"`.
+        /// The time without progress after which a transfer is retried, such as `"2m"`.
         #[serde(default = "patience")]
         pub timeout: Span,
     }
 }
 
-/// What an account may do.
+/// The permissions of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Account {
-    /// It has a POSIX shell.
+    /// The account has a POSIX shell.
     #[default]
     Shell,
-    /// rsync alone, limited to a directory by `rrsync` in `authorized_keys`.
+    /// The account is restricted to rsync in one directory, by `rrsync` in `authorized_keys`.
     Rrsync,
 }
 

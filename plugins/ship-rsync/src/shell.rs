@@ -1,4 +1,5 @@
-//! An account with a shell: hidden while it is sent, judged there, published over nothing.
+//! An account with a shell: uploads are hidden, verified on the host, and published without
+//! overwriting.
 
 use std::ffi::OsStr;
 
@@ -10,16 +11,16 @@ use longshore_ssh::directory::{Directory, Place};
 
 use crate::Destination;
 
-/// A draft that rsync writes to. Unless it was published, dropping it removes it.
+/// A draft that rsync writes. Dropping it removes it, unless it was published.
 struct Underway(Option<(Directory, Place)>);
 
 impl Underway {
-    /// Another sees to it.
+    /// Leaves the draft to its new owner.
     fn hand_over(mut self) {
         self.0 = None;
     }
 
-    /// Removes it, and waits for that.
+    /// Removes the draft, and waits for the removal.
     async fn abandon(mut self) {
         if let Some((directory, place)) = self.0.take() {
             see_out(directory.abandon(place)).await;
@@ -36,19 +37,20 @@ impl Drop for Underway {
 }
 
 impl Destination {
-    /// Ships to an account with a shell. A name that is taken is told before a byte is read.
+    /// Ships to an account with a shell. Fails before a byte is read if the name exists.
     pub(crate) async fn ship_to_shell(&self, key: &Key, body: ByteStream) -> Result<()> {
         let place = Place::of(key);
         self.directory.prepare(&place).await?;
         let spooled = self.spool.take(body).await?;
         let underway = Underway(Some((self.directory.clone(), place.clone())));
-        // Written in place, what a cut call has brought over stays under the draft's hidden name, and the next one sends the rest.
+        // With --inplace, an interrupted call leaves its bytes under the draft's hidden name, and
+        // the next call sends the rest.
         let to = self.transfer.place(&place.draft);
         let options = ["--secluded-args", "--inplace", "--no-whole-file", "--ignore-times", "--"];
         let words: Vec<_> = options.iter().map(OsStr::new).chain([spooled.path.as_os_str(), &to]).collect();
         match self.transfer.run(&place.name, &words).await {
             Ok(_) => {
-                // From here on the directory sees to the draft.
+                // From here on the directory is responsible for the draft.
                 underway.hand_over();
                 self.directory.publish(place, spooled.digest.clone()).await
             }

@@ -1,4 +1,5 @@
-//! Ciphertext on a local disk: rsync sends files, not streams. Private, and gone when it has been sent or cannot be.
+//! The spool of ciphertext on a local disk: rsync sends files, not streams. Spooled files are
+//! private, and removed after the transfer or its failure.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -13,27 +14,27 @@ use longshore_core::{Error, Kind, Result, Stage};
 use tempfile::{NamedTempFile, TempDir, TempPath};
 use tokio::io::AsyncWriteExt;
 
-/// How the names of spooled files begin, and end.
+/// The prefix and the suffix of the names of spooled files.
 const PREFIX: &str = "longshore-";
 const SUFFIX: &str = ".spool";
 
-/// A folder for ciphertext.
+/// The directory of the spool.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
     folder: PathBuf,
 }
 
-/// A file in the spool. Dropping it removes it.
+/// A file in the spool. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Spooled {
-    /// Where it is.
+    /// The path of the file.
     pub(crate) path: TempPath,
-    /// What is in it.
+    /// The digest of the content.
     pub(crate) digest: Digest,
 }
 
 impl Spool {
-    /// The folder that is configured, or the one that is usual for whoever runs this.
+    /// Returns the configured directory, or the default of the current user.
     pub(crate) fn new(configured: Option<PathBuf>) -> Result<Self> {
         let usage =
             |message: String, hint: &str| Error::new(Stage::Config, Kind::Usage, "spool_dir", message).hint(hint);
@@ -41,42 +42,38 @@ impl Spool {
             Some(folder) if folder.is_absolute() => Ok(Self { folder }),
             Some(folder) => Err(usage(
                 format!("\"{}\" is not absolute", folder.display()),
-                "write it from the root, such as \"/var/spool/longshore\"",
+                "use an absolute path, such as \"/var/spool/longshore\"",
             )),
             None => usual().map(|folder| Self { folder }).ok_or_else(|| {
-                usage("there is no HOME to put it in".to_owned(), "set spool_dir to a folder on a local disk")
+                usage("no default: HOME is not set".to_owned(), "set spool_dir to a directory on a local disk")
             }),
         }
     }
 
-    /// Makes the folder if it is missing; one that others may look into is refused.
+    /// Creates the directory if it is missing. Fails if other users can access it.
     pub(crate) fn ensure(&self) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)
-            .map_err(|error| self.failure("cannot make the folder", error))?;
-        let found = fs::metadata(&self.folder).map_err(|error| self.failure("cannot look at the folder", error))?;
+            .map_err(|error| self.failure("cannot create the directory", error))?;
+        let found = fs::metadata(&self.folder).map_err(|error| self.failure("cannot inspect the directory", error))?;
         if found.mode() & 0o077 != 0 {
-            let error = Error::new(
-                Stage::Ship,
-                Kind::Refused,
-                self.name(),
-                "others may look into the folder for spooled files",
-            );
-            return Err(error.hint("take that away (chmod 700), or set spool_dir to another"));
+            let error =
+                Error::new(Stage::Ship, Kind::Refused, self.name(), "the spool directory is accessible to other users");
+            return Err(error.hint("run `chmod 700`, or set spool_dir to another directory"));
         }
         Ok(())
     }
 
-    /// A new file in it, for its owner's eyes alone.
+    /// Creates a file in the spool, private to its owner.
     pub(crate) fn file(&self) -> Result<NamedTempFile> {
         self.ensure()?;
         let file = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(&self.folder);
-        file.map_err(|error| self.failure("cannot make a file in the folder", error))
+        file.map_err(|error| self.failure("cannot create a file in the directory", error))
     }
 
-    /// Writes all of `body`. What fails leaves nothing.
+    /// Writes the whole `body`. A failure leaves nothing.
     pub(crate) async fn take(&self, body: ByteStream) -> Result<Spooled> {
         let (file, path) = self.file()?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
@@ -91,26 +88,27 @@ impl Spool {
         Ok(Spooled { path, digest })
     }
 
-    /// Gives a spooled file a name, in a folder of its own that is gone when it is dropped.
+    /// Links a spooled file under a name of its own, in a directory that is deleted when the result
+    /// is dropped.
     pub(crate) fn named(&self, spooled: &Spooled, name: &str) -> Result<(TempDir, PathBuf)> {
         let folder = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempdir_in(&self.folder);
-        let folder = folder.map_err(|error| self.failure("cannot make a folder in the folder", error))?;
+        let folder = folder.map_err(|error| self.failure("cannot create a directory in the spool", error))?;
         let path = folder.path().join(name);
-        fs::hard_link(&spooled.path, &path).map_err(|error| self.failure("cannot name a spooled file", error))?;
+        fs::hard_link(&spooled.path, &path).map_err(|error| self.failure("cannot link a spooled file", error))?;
         Ok((folder, path))
     }
 
-    /// What interrupted writers left in it, with what is being sent.
+    /// Returns the leftovers of interrupted writers, and the files that are being sent.
     pub(crate) fn leftovers(&self) -> Result<Vec<Leftover>> {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.failure("cannot read the folder", error)),
+            Err(error) => return Err(self.failure("cannot read the directory", error)),
         };
         let mut found = Vec::new();
         for entry in entries {
-            let path = entry.map_err(|error| self.failure("cannot read the folder", error))?.path();
-            // One that has gone meanwhile is none.
+            let path = entry.map_err(|error| self.failure("cannot read the directory", error))?.path();
+            // The file may have been removed in the meantime.
             let Some((bytes, since)) =
                 path.symlink_metadata().ok().and_then(|found| Some((found.len(), found.modified().ok()?)))
             else {
@@ -122,7 +120,7 @@ impl Spool {
         Ok(found)
     }
 
-    /// Whether a leftover is a spooled file.
+    /// Returns true if a leftover is a spooled file.
     pub(crate) fn holds(&self, leftover: &Leftover) -> bool {
         let path = Path::new(&leftover.name);
         let name = path.file_name().and_then(|name| name.to_str());
@@ -130,7 +128,7 @@ impl Spool {
             && name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
     }
 
-    /// Removes one.
+    /// Removes a leftover.
     pub(crate) fn discard(&self, leftover: &Leftover) -> Result<()> {
         let removed = match Path::new(&leftover.name).is_dir() {
             true => fs::remove_dir_all(&leftover.name),
@@ -144,7 +142,7 @@ impl Spool {
         }
     }
 
-    /// What errors call it.
+    /// Returns the directory's name for errors.
     pub(crate) fn name(&self) -> String {
         self.folder.display().to_string()
     }
@@ -153,11 +151,11 @@ impl Spool {
         let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let message = if full { "no space left for spooled files" } else { message };
         let error = Error::io(Stage::Ship, self.name(), message, error);
-        error.hint("set spool_dir to a folder on a local disk with room for the largest artifact, or use type \"ssh\", which needs none")
+        error.hint("set spool_dir to a directory on a local disk with space for the largest artifact, or use type = \"ssh\", which needs no spool")
     }
 }
 
-/// The folder that is usual: the system's for root, else one of the user's own.
+/// Returns the default directory: the system's for root, otherwise the user's own.
 fn usual() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some("/var/spool/longshore".into());

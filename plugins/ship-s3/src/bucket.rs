@@ -11,10 +11,10 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 
-/// How long a signature holds: until the request is sent.
+/// The validity of a signature, which must cover the time until the request is sent.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
 
-/// Signs requests that `object_store` has no words for.
+/// Signs requests that `object_store` does not support.
 #[derive(Debug)]
 pub(crate) struct Requests(pub(crate) Arc<AmazonS3>);
 
@@ -28,7 +28,7 @@ impl Asks for Requests {
         *request.method_mut() = method.clone();
         *request.uri_mut() = url.as_str().parse().map_err(|error| object_store::Error::Generic {
             store: "S3",
-            source: Box::<dyn std::error::Error + Send + Sync>::from(format!("no address: {error}")),
+            source: Box::<dyn std::error::Error + Send + Sync>::from(format!("invalid address: {error}")),
         })?;
         Ok(request)
     }

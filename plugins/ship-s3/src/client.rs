@@ -1,4 +1,4 @@
-//! What the settings come to: an address, a region, a client.
+//! Conversion of the settings to an address, a region and a client.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ use crate::dress::Dressed;
 use crate::lock;
 use crate::settings::{Checksum, S3};
 
-/// What S3 calls things.
+/// The vocabulary of S3.
 const WORDS: Words = Words {
     bucket: "bucket",
-    credentials: "see which credentials are used (AWS_* variables, profile, access_key_id), and what the bucket's policy lets them do",
-    address: "see endpoint and region, and whether the store answers there",
+    credentials: "check the credentials (AWS_* variables, profile, access_key_id) and the bucket's policy",
+    address: "check endpoint and region, and that the store is reachable",
 };
 
 impl Plugin<dyn Store> for S3 {
@@ -64,13 +64,14 @@ impl Plugin<dyn Store> for S3 {
 }
 
 impl S3 {
-    /// Over TLS a checksum guards each request's bytes, which costs little; without TLS its signature has to cover them.
+    /// Over TLS, a checksum protects the bytes of each request, which costs little; without TLS,
+    /// the signature must cover them.
     fn signs_payload(&self) -> bool {
         self.checksum == Checksum::None
             || self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
-    /// Puts the bucket into the path of its address, or into its host.
+    /// Sets the address of the bucket, with the bucket in the path or in the host name.
     fn addressed(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
         let virtual_hosted = !self.path_style.unwrap_or(self.endpoint.is_some());
         let builder = builder.with_virtual_hosted_style_request(virtual_hosted);

@@ -1,4 +1,4 @@
-//! Whose credentials are used, and where they come from.
+//! The search for credentials and the region.
 
 use std::env;
 
@@ -10,13 +10,15 @@ use secrecy::ExposeSecret;
 use crate::profile::{self, Profile};
 use crate::settings::S3;
 
-/// A client's builder that has its credentials, or asks the container or the instance for them; and the region.
+/// A client builder with credentials, or with a provider in the container or the instance; and the
+/// region.
 pub(crate) struct Found {
     pub(crate) builder: AmazonS3Builder,
     pub(crate) region: String,
 }
 
-/// Where Amazon's own tools look, in their order; or what the settings name.
+/// Searches the same sources as Amazon's own tools, in the same order, unless the settings contain
+/// credentials.
 pub(crate) fn find(settings: &S3) -> Result<Found> {
     let (builder, profile) = match (&settings.access_key_id, &settings.secret_access_key_file) {
         (Some(id), Some(file)) => {
@@ -26,8 +28,8 @@ pub(crate) fn find(settings: &S3) -> Result<Found> {
         }
         (None, None) => found(settings)?,
         _ => {
-            return Err(wrong("access_key_id", "access_key_id and secret_access_key_file go together")
-                .hint("set both, or neither and let AWS_* variables or a profile say it"));
+            return Err(wrong("access_key_id", "access_key_id and secret_access_key_file require each other")
+                .hint("set both, or remove both and use AWS_* variables or a profile"));
         }
     };
     let from_environment = || ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| env::var(name).ok());
@@ -52,7 +54,7 @@ fn found(settings: &S3) -> Result<(AmazonS3Builder, Option<Profile>)> {
             let builder = if named { AmazonS3Builder::new() } else { environment };
             Ok((profile.sign(builder)?, Some(profile)))
         }
-        // A profile without a key may still say the region.
+        // A profile without a key may still set the region.
         profile => Ok((environment, profile)),
     }
 }
@@ -60,8 +62,8 @@ fn found(settings: &S3) -> Result<(AmazonS3Builder, Option<Profile>)> {
 impl Profile {
     fn sign(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
         let (Some(id), Some(secret)) = (&self.access_key_id, &self.secret_access_key) else {
-            return Err(wrong(&self.name, "the profile holds no key")
-                .hint("longshore reads aws_access_key_id and aws_secret_access_key; for roles and SSO see `aws configure export-credentials`"));
+            return Err(wrong(&self.name, "the profile contains no key")
+                .hint("set aws_access_key_id and aws_secret_access_key; for roles and SSO, use `aws configure export-credentials`"));
         };
         let builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose_secret());
         Ok(match &self.session_token {

@@ -1,4 +1,4 @@
-//! What is added to requests, and signed again.
+//! Adds headers to requests, and signs them again.
 
 use std::sync::OnceLock;
 
@@ -8,17 +8,18 @@ use longshore_objects::{Dress, completes};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::HttpRequest;
 
-/// Where a request says the digest of its payload.
+/// The header with the digest of a request's payload.
 const PAYLOAD: &str = "x-amz-content-sha256";
 
-/// Headers that a request is to carry besides: an extension of the request.
+/// Additional headers of a request, as an extension of the request.
 #[derive(Debug, Clone)]
 pub(crate) struct Headers(pub(crate) Vec<(HeaderName, HeaderValue)>);
 
-/// Adds [`Headers`] to the requests that are to carry them, and a condition to those that put the parts of an upload together.
+/// Adds [`Headers`] to requests with this extension, and a condition to requests that complete an
+/// upload in parts.
 #[derive(Debug)]
 pub(crate) struct Dressed {
-    /// Known once the client is there.
+    /// Set after the client is built.
     credentials: OnceLock<AwsCredentialProvider>,
     region: String,
     signs_payload: bool,
@@ -29,7 +30,7 @@ impl Dressed {
         Self { credentials: OnceLock::new(), region: region.to_owned(), signs_payload }
     }
 
-    /// Says who signs.
+    /// Sets the credentials for signatures.
     pub(crate) fn sign_with(&self, credentials: &AwsCredentialProvider) {
         self.credentials.get_or_init(|| credentials.clone());
     }
@@ -39,7 +40,8 @@ impl Dressed {
 impl Dress for Dressed {
     async fn dress(&self, request: &mut HttpRequest) -> object_store::Result<()> {
         if completes(request) {
-            // Signatures cover the headers that begin with x-amz, and those that were there; this one may be added.
+            // Signatures cover x-amz headers and those present when signing, so this header may be
+            // added afterwards.
             request.headers_mut().insert(http::header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
         let (Some(Headers(more)), Some(credentials)) = (request.extensions().get().cloned(), self.credentials.get())
@@ -55,7 +57,7 @@ impl Dress for Dressed {
     }
 }
 
-/// The bytes that hexadecimal digits say; nothing where they say something else.
+/// Decodes hexadecimal digits; returns nothing if they are invalid.
 fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     digits.chunks(2).map(pair).collect()

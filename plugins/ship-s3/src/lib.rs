@@ -1,15 +1,16 @@
-//! Ships to a bucket of Amazon S3, or of a store that speaks its language, as `type = "s3"`.
+//! Ships to a bucket of Amazon S3, or of a compatible store, as `type = "s3"`.
 //!
-//! What a body passes on its way is [`longshore_objects`]'s; here is what S3 alone has.
+//! The common part of uploads is in [`longshore_objects`]; this crate contains only the specifics
+//! of S3.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written |
-//! | `client.rs` | what they come to: an address, a region, a client |
-//! | `credentials.rs` | whose credentials are used, and where they come from |
+//! | `settings.rs` | the settings |
+//! | `client.rs` | conversion to an address, a region and a client |
+//! | `credentials.rs` | the search for credentials and the region |
 //! | `profile.rs` | the files that Amazon's own tools share |
-//! | `dress.rs` | what is added to requests, and signed again |
-//! | `lock.rs` | Object Lock: what a request says that asks for it, and the answers that tell of it |
+//! | `dress.rs` | additional headers, and new signatures |
+//! | `lock.rs` | Object Lock: headers of requests and responses |
 //! | `bucket.rs` | requests about the bucket itself, and about versions |
 
 mod bucket;

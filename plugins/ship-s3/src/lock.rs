@@ -1,4 +1,4 @@
-//! Object Lock: what a request says that asks for it, and the answers that tell of it.
+//! Object Lock: the headers of requests and responses.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::settings::{LockMode, ObjectLock, Retain};
 const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 
-/// What S3 answers about an object that is locked.
+/// The headers of a locked object.
 pub(crate) const HEADERS: LockHeaders =
     LockHeaders { until: UNTIL, hold: Some(("x-amz-object-lock-legal-hold", "ON")) };
 
@@ -26,7 +26,7 @@ impl LockMode {
         }
     }
 
-    /// What a request says that makes an object now, to be locked for so long.
+    /// Returns the headers of a request that creates an object with a lock of this duration.
     fn extensions(self, span: Span) -> Extensions {
         let until = until(span);
         let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
@@ -37,13 +37,13 @@ impl LockMode {
     }
 }
 
-/// When a lock is over that begins now, as S3 writes it.
+/// Returns the end of a lock that begins now, in the format of S3.
 fn until(span: Span) -> String {
     (Utc::now() + span.duration()).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 impl ObjectLock {
-    /// What it is to whoever makes objects.
+    /// Returns the lock for uploads.
     pub(crate) fn lock(self, asking: Asking) -> Lock {
         let Self { mode, retain } = self;
         let span = match retain {

@@ -1,4 +1,4 @@
-//! The files that Amazon's own tools share: `~/.aws/credentials` and `~/.aws/config`.
+//! The configuration files of Amazon's own tools: `~/.aws/credentials` and `~/.aws/config`.
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::credentials::wrong;
 
-/// What the files say under one name.
+/// A profile in these files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Profile {
     pub(crate) name: String,
@@ -20,7 +20,8 @@ pub(crate) struct Profile {
     pub(crate) region: Option<String>,
 }
 
-/// Reads what the files say of a profile; nothing where there is none and nobody has named one.
+/// Reads a profile from the files; returns nothing if it does not exist and was not named
+/// explicitly.
 pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Result<Option<Profile>> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let named = name.map(str::to_owned).or_else(|| variable("AWS_PROFILE"));
@@ -32,7 +33,7 @@ pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Resul
     let credentials = file(credentials_file.map(Path::to_owned), "AWS_SHARED_CREDENTIALS_FILE", "credentials");
     let config = file(None, "AWS_CONFIG_FILE", "config");
     let mut found = false;
-    // The file of credentials goes before, as it does for Amazon's tools.
+    // The credentials file takes precedence, as in Amazon's tools.
     for (path, must_be_there) in [(credentials, credentials_file.is_some()), (config, false)] {
         let Some(path) = path else { continue };
         match fs::read_to_string(&path) {
@@ -40,23 +41,24 @@ pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Resul
             Err(error) if error.kind() == io::ErrorKind::NotFound && !must_be_there => {}
             Err(error) => {
                 let subject = path.display().to_string();
-                return Err(Error::io(Stage::Config, subject, "cannot read the file of profiles", error));
+                return Err(Error::io(Stage::Config, subject, "cannot read the profiles file", error));
             }
         }
     }
     match (found, named) {
         (true, _) => Ok(Some(profile)),
-        (false, Some(name)) => Err(wrong(&name, "no such profile").hint("see `aws configure list-profiles`")),
+        (false, Some(name)) => Err(wrong(&name, "no such profile").hint("check `aws configure list-profiles`")),
         (false, None) => Ok(None),
     }
 }
 
 impl Profile {
-    /// Adds what a file says and no other has said before; whether it says anything.
+    /// Adds the values of a file that are not set yet. Returns true if the file contains the
+    /// profile.
     fn add(&mut self, text: &str) -> bool {
         let (mut inside, mut found) = (false, false);
         for line in text.lines() {
-            // What is indented belongs to the line above, and nothing of that is of use here.
+            // Indented lines belong to the line above, and contain no relevant keys.
             if line.starts_with([' ', '\t', '#', ';']) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! The settings as they are written.
+//! The settings.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,29 +8,33 @@ use longshore_objects::settings;
 use serde::Deserialize;
 
 settings! {
-    /// `{ type = "s3", … }`: a bucket of Amazon S3, or of a store that speaks its language.
+    /// `{ type = "s3", … }`: a bucket of Amazon S3, or of a compatible store.
     ///
-    /// Credentials come from the environment (`AWS_ACCESS_KEY_ID` and its like, web identity), else from the files that Amazon's tools share,
-    /// else from the container or the instance; or from what is set here. No secret stands in the configuration.
+    /// Credentials come from these settings, from the environment (`AWS_ACCESS_KEY_ID` and similar,
+    /// web identity), from the files of Amazon's tools, or from the container or the instance, in
+    /// this order. Secrets are never in the configuration.
     pub struct S3 {
-        /// The bucket. It must be there.
+        /// The bucket, which must exist.
         pub bucket: String,
-        /// Its region; without it the environment's, the profile's, or `us-east-1`.
+        /// The region of the bucket; the default is from the environment, from the profile, or
+        /// `us-east-1`.
         pub region: Option<String>,
-        /// Whether the bucket stands in the path of addresses, not in the host; without it, where there is an endpoint.
+        /// True if addresses contain the bucket in the path, not in the host name; the default is
+        /// true with an endpoint.
         pub path_style: Option<bool>,
-        /// The name of a key whose secret is in `secret_access_key_file`.
+        /// The id of a key whose secret is in `secret_access_key_file`.
         pub access_key_id: Option<String>,
-        /// A file with that secret, and nothing else.
+        /// A file with the secret only.
         pub secret_access_key_file: Option<PathBuf>,
-        /// The file of profiles with their keys, instead of `~/.aws/credentials`.
+        /// A file with profiles and their keys, instead of `~/.aws/credentials`.
         pub credentials_file: Option<PathBuf>,
-        /// The profile in it.
+        /// The profile in the file.
         pub profile: Option<String>,
-        /// Whether all parts have `part_size`, for stores that take no others; 10,000 of them are the most.
+        /// True if all parts have the size `part_size`, for stores that require this; limits an
+        /// upload to 10,000 parts of this size.
         #[serde(default)]
         pub equal_parts: bool,
-        /// What the store checks each request by.
+        /// The checksum by which the store verifies each request.
         #[serde(default)]
         pub checksum: Checksum,
         /// The storage class of objects, such as `STANDARD_IA`.
@@ -38,46 +42,46 @@ settings! {
         /// Tags of objects.
         #[serde(default)]
         pub tags: BTreeMap<String, String>,
-        /// How the store encrypts what lies there.
+        /// The encryption of objects by the store.
         pub sse: Option<Sse>,
-        /// The key that it does so with, in Amazon's KMS.
+        /// The key of Amazon's KMS used for this encryption.
         pub kms_key_id: Option<String>,
-        /// Whether a key of the bucket's spares requests to KMS.
+        /// True if a bucket key reduces the number of requests to KMS.
         pub bucket_key: Option<bool>,
-        /// Keeps anybody from removing objects for a time. The bucket must have Object Lock.
+        /// Protects objects from deletion for a time. The bucket must have Object Lock.
         pub object_lock: Option<ObjectLock>,
     }
 }
 
-/// What the store checks each request by, besides its signature.
+/// The checksum by which the store verifies each request, besides its signature.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
-    /// CRC-64/NVME: costs next to nothing.
+    /// CRC-64/NVME, with negligible cost.
     #[default]
     Crc64nvme,
     /// SHA-256.
     Sha256,
-    /// Nothing, for stores that refuse the others.
+    /// None, for stores that reject the others.
     None,
 }
 
-/// How the store encrypts what lies there.
+/// The encryption of objects by the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Sse {
-    /// With keys of the store's own.
+    /// Encryption with keys of the store.
     #[serde(rename = "AES256")]
     Aes256,
-    /// With a key in KMS.
+    /// Encryption with a key in KMS.
     #[serde(rename = "aws:kms")]
     Kms,
-    /// Twice, with a key in KMS.
+    /// Double encryption with a key in KMS.
     #[serde(rename = "aws:kms:dsse")]
     KmsTwice,
 }
 
 impl Sse {
-    /// The word for it on the wire.
+    /// Returns the value of the header.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Aes256 => "AES256",
@@ -87,23 +91,23 @@ impl Sse {
     }
 }
 
-/// Keeps anybody from removing an object.
+/// The protection of objects from deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectLock {
-    /// Who may lift it.
+    /// The permission needed to lift the lock.
     pub mode: LockMode,
-    /// For how long.
+    /// The duration of the lock.
     pub retain: Retain,
 }
 
-/// For how long a lock holds.
+/// The duration of a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Retain {
-    /// So long from the upload, such as `30d`.
+    /// A fixed time from the upload, such as `30d`.
     For(Span),
-    /// As long as the retention policy of the job keeps it, written `policy`.
+    /// The time for which the job's retention policy keeps the object, written as `policy`.
     Policy,
 }
 
@@ -118,13 +122,13 @@ impl TryFrom<String> for Retain {
     }
 }
 
-/// Who may lift a lock.
+/// The permission needed to lift a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMode {
-    /// Who has a permission of its own.
+    /// A special permission.
     Governance,
-    /// Nobody.
+    /// No permission suffices.
     Compliance,
 }
 
@@ -142,7 +146,7 @@ mod tests {
     fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
         let error = read(json!({ "bucket": "acme", "buket": "x" })).unwrap_err();
         assert!(error.contains("buket") && error.contains("storage_class"), "{error}");
-        // A secret is not asked for here, and not quoted.
+        // Secrets are not accepted here, and not quoted.
         let error = read(json!({ "bucket": "acme", "secret_access_key": "hush" })).unwrap_err();
         assert!(error.contains("secret_access_key_file") && !error.contains("hush"), "{error}");
     }
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_lock_says_who_may_lift_it_and_how_long_it_holds() {
         let s3 = read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30d" } })).unwrap();
-        let Retain::For(span) = s3.object_lock.unwrap().retain else { panic!("a policy") };
+        let Retain::For(span) = s3.object_lock.unwrap().retain else { panic!("not a fixed duration") };
         assert_eq!(span.duration().as_secs(), 30 * 86_400);
         let s3 =
             read(json!({ "bucket": "acme", "object_lock": { "mode": "compliance", "retain": "policy" } })).unwrap();

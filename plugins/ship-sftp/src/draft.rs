@@ -1,4 +1,5 @@
-//! A file on its way: hidden while it is written, and published whole, once, over nothing.
+//! Temporary files: hidden while they are written, and published once, complete, without
+//! overwriting.
 
 use std::io::SeekFrom;
 use std::path::PathBuf;
@@ -22,13 +23,13 @@ use crate::failure;
 use crate::link::Link;
 use crate::root::Root;
 
-/// How many writes may be on their way at once: enough that a distant host is kept busy.
+/// The maximum number of concurrent writes: enough to keep a distant host busy.
 const WRITES_IN_FLIGHT: usize = 32;
 
-/// The size of one write, in bytes: what OpenSSH's server takes at once. One that takes less is written to in more.
+/// The size of one write in bytes: the maximum of OpenSSH's server. Partial writes are continued.
 const REQUEST_BYTES: usize = 255 * 1024;
 
-/// A file that is being written. Dropping it removes it.
+/// A file that is being written. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct Draft {
     root: Root,
@@ -37,31 +38,33 @@ pub(crate) struct Draft {
     path: PathBuf,
     target: PathBuf,
     bytes: u64,
-    /// Whether somebody else has seen to its removal.
+    /// True if the file is removed elsewhere.
     settled: bool,
 }
 
 impl Draft {
-    /// Begins a draft of what is to be under `key`, if nothing is there.
+    /// Creates a draft of the file under `key`, unless the file exists.
     pub(crate) async fn begin(root: Root, key: &Key) -> Result<Self> {
         let link = root.stand().await?;
         if !link.sftp().support_hardlink() {
             let message = "the SFTP server cannot publish a file without overwriting another (hardlink@openssh.com)";
             let error = Error::new(Stage::Ship, Kind::Usage, root.name(), message);
-            return Err(error.hint("use OpenSSH's SFTP server there, or type \"ssh\" with an account that has a shell"));
+            return Err(
+                error.hint("use OpenSSH's SFTP server there, or type = \"ssh\" with an account that has a shell")
+            );
         }
         let target = root.path(key.as_str());
-        // Told before a byte is read; publishing tells it again, for those who race.
+        // Fails before a byte is read; publishing checks again, for concurrent writers.
         match link.fs().symlink_metadata(&target).await {
             Ok(_) => return Err(taken(&root, &target)),
             Err(error) if failure::is_absent(&error) => {}
-            Err(error) => return Err(root.failure(&link, &target, "cannot look at it", error).await),
+            Err(error) => return Err(root.failure(&link, &target, "cannot inspect the file", error).await),
         }
         root.make(&link, key.folder()).await?;
         Self::create(root, link, name(key.folder()), target).await
     }
 
-    /// Does all that a draft needs of the directory itself, and takes it away again.
+    /// Performs all operations of a draft in the directory itself, and removes the draft.
     pub(crate) async fn try_out(root: &Root) -> Result<()> {
         let link = root.stand().await?;
         let target = root.path(&name(""));
@@ -75,17 +78,17 @@ impl Draft {
         let mut options = link.sftp().options();
         let file = match options.read(true).write(true).create_new(true).open(&path).await {
             Ok(file) => file,
-            Err(error) => return Err(root.failure(&link, &path, "cannot make a file in the directory", error).await),
+            Err(error) => return Err(root.failure(&link, &path, "cannot create a file in the directory", error).await),
         };
         let mut draft = Self { root, link, file, path, target, bytes: 0, settled: false };
-        // The protocol's way to open has no mode that is sure to be heeded.
+        // Servers may ignore the mode of an open request.
         match draft.file.set_permissions(Permissions::from(0o600)).await {
             Ok(()) => Ok(draft),
             Err(error) => Err(draft.failure("cannot set the file's mode", error).await),
         }
     }
 
-    /// Writes all of `body`, many writes on their way at once.
+    /// Writes the whole `body`, with concurrent writes.
     pub(crate) async fn fill(&mut self, mut body: ByteStream) -> Result<()> {
         let mut writes = FuturesUnordered::new();
         let (mut chunk, mut ended) = (Bytes::new(), false);
@@ -112,13 +115,13 @@ impl Draft {
         }
     }
 
-    /// Makes it durable, then visible under its own name, unless that was taken meanwhile.
+    /// Flushes the file to disk, then gives it its own name, unless the name is taken by now.
     pub(crate) async fn publish(mut self) -> Result<Published> {
         match self.try_publish().await {
             Ok(()) => {
                 self.settled = true;
                 let published = Published { root: self.root.clone(), target: self.target.clone(), kept: false };
-                // Its other name goes last; one that stays is found by a sweep.
+                // The draft's name is removed last; if this fails, a sweep finds it.
                 see_out(remove(self.root.clone(), self.path.clone())).await;
                 Ok(published)
             }
@@ -135,13 +138,13 @@ impl Draft {
             Ok(Some(bytes)) if bytes == self.bytes => {}
             Ok(found) => {
                 let found = found.map_or_else(|| "no size".to_owned(), |bytes| format!("{bytes} bytes"));
-                let message = format!("did not arrive as it was sent: {found} of {} bytes", self.bytes);
+                let message = format!("the received file differs from the sent one: {found} of {} bytes", self.bytes);
                 return Err(Error::new(Stage::Ship, Kind::Corrupt, self.root.subject(&self.target), message));
             }
-            Err(error) => return Err(self.failure("cannot look at the file", error).await),
+            Err(error) => return Err(self.failure("cannot inspect the file", error).await),
         }
         if let Err(error) = self.link.fs().hard_link(&self.path, &self.target).await {
-            // Servers say no more than that it failed.
+            // Servers report only an unspecified failure.
             return Err(match self.link.fs().symlink_metadata(&self.target).await {
                 Ok(_) => taken(&self.root, &self.target),
                 Err(_) => {
@@ -153,7 +156,7 @@ impl Draft {
                 }
             });
         }
-        // What has a journal makes the name durable with this.
+        // On file systems with a journal, this flushes the name as well.
         if let Err(error) = self.sync().await {
             see_out(remove(self.root.clone(), self.target.clone())).await;
             return Err(error);
@@ -167,11 +170,11 @@ impl Draft {
         }
         match self.file.sync_all().await {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.failure("cannot make the file durable", error).await),
+            Err(error) => Err(self.failure("cannot flush the file to disk", error).await),
         }
     }
 
-    /// Removes it, and waits for that; what cannot be removed is found by a sweep.
+    /// Removes the file, and waits for the removal; if it fails, a sweep finds the file.
     pub(crate) async fn abandon(mut self) {
         self.settled = true;
         see_out(remove(self.root.clone(), self.path.clone())).await;
@@ -190,7 +193,8 @@ impl Drop for Draft {
     }
 }
 
-/// A file that is visible, whose shipper may still be gone: unless it is kept, dropping it removes it again.
+/// A visible file whose shipper may have been dropped: unless it is kept, dropping this removes the
+/// file.
 #[derive(Debug)]
 pub(crate) struct Published {
     root: Root,
@@ -199,12 +203,12 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// The shipper is there to hear it: the file stays.
+    /// Keeps the file: the shipper still exists to receive the result.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
 
-    /// Removes it again, and waits for that.
+    /// Removes the file, and waits for the removal.
     async fn take_back(mut self) -> Result<()> {
         self.kept = true;
         let link = self.root.stand().await?;
@@ -220,13 +224,13 @@ impl Drop for Published {
     }
 }
 
-/// Removes what nobody waits for, over a new session if need be.
+/// Removes a file in the background, over a new session if necessary.
 async fn remove(root: Root, path: PathBuf) -> Result<()> {
     let link = root.stand().await?;
     root.remove(&link, &path).await
 }
 
-/// Writes `bytes` at a place of a file.
+/// Writes `bytes` at an offset of a file.
 async fn write(mut file: File, at: u64, bytes: Bytes) -> Result<(), Answer> {
     let (mut at, mut bytes) = (at, bytes);
     while !bytes.is_empty() {
@@ -246,6 +250,6 @@ fn taken(root: &Root, path: &std::path::Path) -> Error {
         "already exists, and nothing is ever overwritten",
     );
     error.hint(
-        "another run used the same time, or another host ships to the same directory: give each a path of its own",
+        "another run used the same time, or another host writes to the same directory: give each host its own path",
     )
 }

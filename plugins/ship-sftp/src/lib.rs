@@ -1,20 +1,22 @@
-//! Ships to an account that may do nothing but SFTP, as `type = "sftp"`: no shell is needed there, and a chroot is welcome.
+//! Ships to an account that is restricted to SFTP, as `type = "sftp"`: no shell is needed, and a
+//! chroot is supported.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written |
-//! | `link.rs` | the SFTP session: opened when it is first needed, and anew when it has died |
-//! | `names.rs` | names that are no text, which would end the session |
-//! | `root.rs` | the directory itself: when it is refused, its folders, its free space |
-//! | `draft.rs` | a file on its way: hidden while it is written, published over nothing |
-//! | `walk.rs` | the list, in the order of keys, and what interrupted writers left |
-//! | `read.rs` | the bytes of a file, or of a range |
-//! | `failure.rs` | what a server's answers mean |
-//! | `look.rs` | what would fail at 3 a.m. |
+//! | `settings.rs` | the settings |
+//! | `link.rs` | the SFTP session: opened on first use, and reopened after a failure |
+//! | `names.rs` | non-ASCII names, which would end the session |
+//! | `root.rs` | the directory itself: its checks, folders and free space |
+//! | `draft.rs` | temporary files, and publishing without overwriting |
+//! | `walk.rs` | the list, in the order of keys, and leftovers of interrupted writers |
+//! | `read.rs` | reading a file, or a range of it |
+//! | `failure.rs` | conversion of a server's responses to errors |
+//! | `look.rs` | the check before a run |
 //!
-//! SFTP cannot digest a file on the other side, nor make a directory durable. What arrives is guarded by SSH on the way and by its size
-//! in the end; `longshore verify` reads it back. A file is made durable before it gets its name and again after, which on file systems with a
-//! journal holds for the name, too.
+//! SFTP cannot compute digests on the host, nor flush a directory to disk. SSH protects uploads in
+//! transit, and their size is checked at the end; `longshore verify` reads them back. A file is
+//! flushed before and after it is renamed; on file systems with a journal, the second flush
+//! includes the name.
 
 mod draft;
 mod failure;
@@ -64,7 +66,7 @@ impl Ship for Account {
         let (root, key) = (self.root.clone(), key.clone());
         let mut draft = see_through(async move { Draft::begin(root, &key).await }).await?;
         match draft.fill(body).await {
-            // If this future is dropped while it waits, so is what it would have got, which takes the file back.
+            // If this future is dropped, so is its result, which removes the file.
             Ok(()) => see_through(draft.publish()).await.map(draft::Published::keep),
             Err(error) => {
                 draft.abandon().await;
@@ -100,7 +102,7 @@ impl Store for Account {
             Ok(found) if found.file_type().is_some_and(|kind| kind.is_file()) => self.root.remove(&link, &path).await,
             Ok(_) => Ok(()),
             Err(error) if failure::is_absent(&error) => Ok(()),
-            Err(error) => Err(self.root.failure(&link, &path, "cannot look at it", error).await),
+            Err(error) => Err(self.root.failure(&link, &path, "cannot inspect the file", error).await),
         }
     }
 
@@ -128,7 +130,7 @@ impl Sweep for Account {
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
         if !longshore_core::draft::is_draft(&leftover.name) {
-            let message = "not something that an interrupted writer left";
+            let message = "not a leftover of an interrupted writer";
             return Err(Error::new(Stage::Ship, Kind::Usage, &leftover.name, message));
         }
         let link = self.root.stand().await?;

@@ -1,4 +1,4 @@
-//! The SFTP session: opened when it is first needed, and anew when it has died.
+//! The SFTP session: opened on first use, and reopened after a failure.
 
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ use tokio::sync::Mutex;
 
 use crate::names;
 
-/// A host, and the session on it that all share.
+/// A host, and the shared session on it.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) host: Host,
     link: Mutex<Option<Arc<Link>>>,
 }
 
-/// A session. It is never closed politely, which would wait for every handle on it: it ends with its last user.
+/// A session. It is never closed explicitly, which would wait for every handle on it: it ends with
+/// its last user.
 #[derive(Debug)]
 pub(crate) struct Link {
     sftp: Sftp,
@@ -31,7 +32,7 @@ impl Line {
         Self { host, link: Mutex::default() }
     }
 
-    /// The session, opened if there is none.
+    /// Returns the session, opening it if necessary.
     pub(crate) async fn link(&self) -> Result<Arc<Link>> {
         let mut link = self.link.lock().await;
         if let Some(link) = &*link {
@@ -42,7 +43,7 @@ impl Line {
         Ok(opened)
     }
 
-    /// Forgets a session that has died, unless another has taken its place.
+    /// Removes a lost session, unless it was already replaced.
     pub(crate) async fn forget(&self, dead: &Arc<Link>) {
         let mut link = self.link.lock().await;
         if link.as_ref().is_some_and(|link| Arc::ptr_eq(link, dead)) {
@@ -62,7 +63,7 @@ impl Line {
                 let denied =
                     Error::new(Stage::Ship, Kind::Denied, self.host.name(), "the host offers no SFTP to this account");
                 let denied =
-                    denied.hint("allow it there (Subsystem sftp internal-sftp in sshd_config), or use type \"ssh\"");
+                    denied.hint("enable it there (Subsystem sftp internal-sftp in sshd_config), or use type = \"ssh\"");
                 Err(if said.is_empty() { denied.because(error) } else { denied.because(said) })
             }
         }
@@ -70,12 +71,12 @@ impl Line {
 }
 
 impl Link {
-    /// The session.
+    /// Returns the session.
     pub(crate) fn sftp(&self) -> &Sftp {
         &self.sftp
     }
 
-    /// What can be asked of the server about its files.
+    /// Returns the operations on the server's files.
     pub(crate) fn fs(&self) -> Fs {
         self.sftp.fs()
     }

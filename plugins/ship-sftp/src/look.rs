@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m., found now.
+//! The check of the directory before a run.
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
@@ -11,10 +11,10 @@ use crate::{Account, walk};
 impl Check for Account {
     async fn check(&self) -> Vec<Finding> {
         let subject = self.root.name();
-        // How much is free, and how much is wanted, is told by whoever knows the databases.
+        // The caller knows the databases, and so compares the free space with their size.
         let writable = match Draft::try_out(&self.root).await {
             Ok(()) => {
-                Finding::good(&subject, "the host is reached by SFTP, and the directory is there and can be written to")
+                Finding::good(&subject, "the host is reachable by SFTP, and the directory exists and is writable")
             }
             Err(error) => return vec![Finding::failed(&subject, &error)],
         };
@@ -30,7 +30,7 @@ impl Check for Account {
         let durable = match link {
             Ok(link) if !link.sftp().support_fsync() => Some(Finding::warning(
                 &subject,
-                "the SFTP server cannot make files durable (fsync@openssh.com): a power cut there may lose the newest",
+                "the SFTP server cannot flush files to disk (fsync@openssh.com): a power failure there may lose the newest",
                 "use OpenSSH's SFTP server there",
             )),
             _ => None,

@@ -1,23 +1,24 @@
-//! Names that are no text. One such file of somebody else's, and the client ends the session over it; so what is no ASCII in a name is replaced
-//! on the way here. No key has such a name, so nothing of ours is lost.
+//! Replaces non-ASCII bytes in names sent by the server. The client would end the session over a
+//! foreign file with a name that is not valid text. Keys are ASCII, so no name of ours changes.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-/// How many bytes wait between the server and the client.
+/// The size of the buffer between the server and the client in bytes.
 const WAITING_BYTES: usize = 1 << 20;
-/// The longest answer that is taken for one: far more than servers send.
+/// The maximum size of a response: far more than servers send.
 const ANSWER_BYTES: u32 = 1 << 24;
-/// The type of an answer that has names in it (SSH_FXP_NAME).
+/// The type of a response with names (SSH_FXP_NAME).
 const NAMES: u8 = 104;
-/// What comes before the first name: the type, the request's number, the number of names.
+/// The size of the fields before the first name: the type, the request's number, the number of
+/// names.
 const HEAD_BYTES: usize = 9;
 
-/// The same answers, with names that are text.
+/// Returns the same responses, with ASCII names.
 pub(crate) fn readable(answers: impl AsyncRead + Unpin + Send + 'static) -> DuplexStream {
     let (out, readable) = duplex(WAITING_BYTES);
-    // An error ends the answers, which the client takes for a connection that was lost.
+    // An error ends the responses, which the client treats as a lost connection.
     tokio::spawn(async move { pass_on(answers, out).await.ok() });
     readable
 }
@@ -39,7 +40,8 @@ async fn pass_on(mut answers: impl AsyncRead + Unpin, mut out: DuplexStream) -> 
     }
 }
 
-/// Replaces what is no ASCII in the names of an answer: each is followed by a line for people and by attributes.
+/// Replaces non-ASCII bytes in the names of a response: each name is followed by a text for display
+/// and by attributes.
 fn mend(answer: &mut [u8]) -> Option<()> {
     let mut rest = answer.get_mut(HEAD_BYTES..)?;
     while !rest.is_empty() {
@@ -51,14 +53,14 @@ fn mend(answer: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// A text, which its length comes before, and what follows it.
+/// Splits a text, prefixed by its length, from the bytes after it.
 fn text(bytes: &mut [u8]) -> Option<(&mut [u8], &mut [u8])> {
     let length = u32::from_be_bytes(bytes.first_chunk().copied()?) as usize;
     bytes.get_mut(4..)?.split_at_mut_checked(length)
 }
 
-/// The length of a file's attributes: which there are is told by the flags they begin with. Extended ones, which no known server sends with names,
-/// are not understood, so the answer stays as it is from there on.
+/// Returns the size of a file's attributes, as given by their flags. Extended attributes, which no
+/// known server sends with names, are not supported: the rest of the response stays unchanged.
 fn attributes_bytes(bytes: &[u8]) -> Option<usize> {
     let flags = u32::from_be_bytes(bytes.first_chunk().copied()?);
     let parts = [(1, 8), (2, 8), (4, 4), (8, 8)];
@@ -83,7 +85,7 @@ mod tests {
         expected[14] = b'?';
         assert_eq!(mend(&mut answer), Some(()));
         assert_eq!(answer, expected);
-        // What is cut is left to whoever reads it.
+        // A truncated response is left to the client.
         assert_eq!(mend(&mut expected[..20]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a file, or of a range of it.
+//! Reads a file, or a range of it.
 
 use std::io::SeekFrom;
 use std::ops::Range;
@@ -16,32 +16,32 @@ use tokio::io::AsyncSeek;
 use crate::failure;
 use crate::root::Root;
 
-/// How many reads may be on their way at once: enough that a distant host is kept busy.
+/// The maximum number of concurrent reads: enough to keep a distant host busy.
 const READS_IN_FLIGHT: usize = 16;
 
-/// The size of one read, in bytes: what OpenSSH's server gives at once. Of one that gives less, more are asked for.
+/// The size of one read in bytes: the maximum of OpenSSH's server. Partial reads are continued.
 const REQUEST_BYTES: usize = 255 * 1024;
 
-/// Opens a file. It has to have every byte that is asked for.
+/// Opens a file. Fails if the file does not contain the whole range.
 pub(crate) async fn begin(root: &Root, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
     let link = root.stand().await?;
     let path = root.path(key.as_str());
     let nothing = || {
-        let error = Error::new(Stage::Ship, Kind::NotFound, root.subject(&path), "nothing there");
-        error.hint("`longshore list` shows what is there")
+        let error = Error::new(Stage::Ship, Kind::NotFound, root.subject(&path), "not found");
+        error.hint("run `longshore list` to see the backups")
     };
-    // Links are not followed, as they are not listed; and nobody waits for a pipe's other end.
+    // Symbolic links are not followed, as they are not listed; and pipes do not block.
     let size = match link.fs().symlink_metadata(&path).await {
         Ok(found) if found.file_type().is_some_and(|kind| kind.is_file()) => found.len().unwrap_or_default(),
         Ok(_) => return Err(nothing()),
         Err(error) if failure::is_absent(&error) => return Err(nothing()),
-        Err(error) => return Err(root.failure(&link, &path, "cannot look at it", error).await),
+        Err(error) => return Err(root.failure(&link, &path, "cannot inspect the file", error).await),
     };
     let Range { start, end } = range.unwrap_or(0..size);
     if start > end || end > size {
-        let message = format!("has {size} bytes, but {start} to {end} were asked for");
+        let message = format!("has {size} bytes, but bytes {start} to {end} were requested");
         let error = Error::new(Stage::Ship, Kind::Corrupt, root.subject(&path), message);
-        return Err(error.hint("the file was cut: `longshore verify` tells which backups are whole"));
+        return Err(error.hint("the file was truncated: run `longshore verify` to find damaged backups"));
     }
     let file = match link.sftp().options().read(true).open(&path).await {
         Ok(file) => file,
@@ -57,7 +57,7 @@ pub(crate) async fn begin(root: &Root, key: &Key, range: Option<Range<u64>>) -> 
             match chunk {
                 Ok(Some(chunk)) => Ok(chunk),
                 Ok(None) => {
-                    let message = "ended before all that was asked for was read";
+                    let message = "ended before the requested range";
                     Err(Error::new(Stage::Ship, Kind::Corrupt, root.subject(&path), message))
                 }
                 Err(error) => Err(root.failure(&link, &path, "cannot read the file to its end", error).await),
@@ -67,7 +67,7 @@ pub(crate) async fn begin(root: &Root, key: &Key, range: Option<Range<u64>>) -> 
     Ok(ending(chunks.boxed()))
 }
 
-/// Ends a stream with its first error.
+/// Ends a stream after its first error.
 fn ending(mut chunks: ByteStream) -> ByteStream {
     let ending = async_stream::try_stream! {
         while let Some(chunk) = chunks.next().await {
@@ -77,7 +77,8 @@ fn ending(mut chunks: ByteStream) -> ByteStream {
     ending.boxed()
 }
 
-/// `length` bytes from a place of a file, however many answers they come in; nothing if it ends before.
+/// Reads `length` bytes at an offset of a file, in several reads if necessary; returns nothing if
+/// the file ends before.
 async fn read(mut file: File, at: u64, length: u64) -> Result<Option<Bytes>, Answer> {
     let mut all = BytesMut::new();
     while (all.len() as u64) < length {

@@ -1,4 +1,4 @@
-//! The directory that a destination is: refused where it could be the wrong one.
+//! The directory of a destination: refused if it may be the wrong one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use openssh_sftp_client::metadata::Permissions;
 use crate::failure;
 use crate::link::{Line, Link};
 
-/// So little room that a server which only says "failure" most likely means that it is full.
+/// The free space below which an unspecified failure most likely means a full disk.
 const FULL_BYTES: u64 = 1 << 20;
 
-/// A directory that backups lie in.
+/// The directory of a destination.
 #[derive(Debug, Clone)]
 pub(crate) struct Root {
     pub(crate) line: Arc<Line>,
@@ -30,23 +30,23 @@ impl Root {
         Self { line: Arc::new(Line::new(Host::new(reach))), path: path.into() }
     }
 
-    /// The same directory, whose host may be silent for `limit`.
+    /// Returns the same directory, on a host that may stall for `limit`.
     pub(crate) fn stalling_at_most(&self, limit: Duration) -> Self {
         Self { line: Arc::new(Line::new(self.line.host.stalling_at_most(limit))), path: self.path.clone() }
     }
 
-    /// What errors call it: `host:/path`.
+    /// Returns the directory's name for errors: `host:/path`.
     pub(crate) fn name(&self) -> String {
         self.subject(&self.path)
     }
 
-    /// The path of a name in it.
+    /// Returns the path of a name in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Refuses a directory that is not there, or that anybody may write to. Each operation asks: a disk can go at any time. A session that has
-    /// died is opened anew.
+    /// Returns the session, reopened if it was lost. Fails if the directory does not exist, or is
+    /// world-writable. Every operation checks this: a disk can be unmounted at any time.
     pub(crate) async fn stand(&self) -> Result<Arc<Link>> {
         let link = self.line.link().await?;
         let (link, found) = match link.fs().metadata(&self.path).await {
@@ -64,7 +64,7 @@ impl Root {
             Err(error) if failure::is_absent(&error) => {
                 return refused(Unfit::Missing);
             }
-            Err(error) => return Err(self.failure(&link, &self.path, "cannot look at the directory", error).await),
+            Err(error) => return Err(self.failure(&link, &self.path, "cannot inspect the directory", error).await),
         };
         if !found.file_type().is_some_and(|kind| kind.is_dir()) {
             return refused(Unfit::NoDirectory);
@@ -75,7 +75,8 @@ impl Root {
         Ok(link)
     }
 
-    /// Makes the folders that lead to `folder`. None of them may be a link: what is behind it is not listed.
+    /// Creates the folders of the path to `folder`. None of them may be a symbolic link, since
+    /// links are not listed.
     pub(crate) async fn make(&self, link: &Arc<Link>, folder: &str) -> Result<()> {
         let mut path = self.path.clone();
         for part in folder.split('/').filter(|part| !part.is_empty()) {
@@ -91,17 +92,23 @@ impl Root {
                     }
                 }
                 Ok(_) => {
-                    let error =
-                        Error::new(Stage::Ship, Kind::Refused, self.subject(&path), "in the way: not a directory");
-                    return Err(error.hint("move it away; links are not followed below the destination's directory"));
+                    let error = Error::new(
+                        Stage::Ship,
+                        Kind::Refused,
+                        self.subject(&path),
+                        "a parent of the path is not a directory",
+                    );
+                    return Err(
+                        error.hint("move it away; symbolic links below the destination's directory are not followed")
+                    );
                 }
-                Err(_) => return Err(self.failure(link, &path, "cannot make the directory", error).await),
+                Err(_) => return Err(self.failure(link, &path, "cannot create the directory", error).await),
             }
         }
         Ok(())
     }
 
-    /// Removes a file; that it has gone is no error.
+    /// Removes a file; removing a missing file succeeds.
     pub(crate) async fn remove(&self, link: &Arc<Link>, path: &Path) -> Result<()> {
         match link.fs().remove_file(path).await {
             Ok(()) => Ok(()),
@@ -110,16 +117,16 @@ impl Root {
         }
     }
 
-    /// The bytes that can still be written.
+    /// Returns the free space in bytes.
     pub(crate) async fn free_bytes(&self, link: &Arc<Link>) -> Result<u64> {
         match link.fs().statvfs(&self.path).await {
             Ok(found) => Ok(found.bavail.saturating_mul(found.frsize)),
-            Err(error) => Err(failure::of(self.line.host.name(), &self.name(), "cannot tell the free space", error)),
+            Err(error) => Err(failure::of(self.line.host.name(), &self.name(), "cannot read the free space", error)),
         }
     }
 
-    /// What an answer about a path means. A session that has died is forgotten; and where a server says no more than that it failed, whether it is
-    /// full is looked at.
+    /// Returns the error for a response about a path. Drops a lost session; after an unspecified
+    /// failure, checks whether the disk is full.
     pub(crate) async fn failure(&self, link: &Arc<Link>, path: &Path, message: &str, error: Answer) -> Error {
         let kind = failure::kind(&error);
         if kind.is_none() {
@@ -135,7 +142,7 @@ impl Root {
         failure::of(self.line.host.name(), &subject, message, error)
     }
 
-    /// What errors about a path call it.
+    /// Returns a path's name for errors.
     pub(crate) fn subject(&self, path: &Path) -> String {
         format!("{}:{}", self.line.host.name(), path.display())
     }

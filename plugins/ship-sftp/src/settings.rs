@@ -1,11 +1,11 @@
-//! The settings as they are written.
+//! The settings.
 
 longshore_ssh::settings! {
-    /// `{ type = "sftp", … }`: a directory of an account that may use SFTP.
+    /// `{ type = "sftp", … }`: a directory of an account with SFTP access.
     ///
-    /// The directory is never made, so that a disk that is not mounted there is noticed.
+    /// The directory is never created, so that an unmounted disk is detected.
     pub struct Sftp {
-        /// The directory, absolute as the account sees it: in a chroot, from there on.
+        /// The absolute path of the directory, as seen by the account, such as within a chroot.
         pub path: String,
     }
 }

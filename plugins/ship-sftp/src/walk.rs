@@ -1,4 +1,4 @@
-//! The walk through a destination, in the order of its keys, and what interrupted writers left on the way.
+//! Lists the files of a destination in the order of keys, and the leftovers of interrupted writers.
 
 use std::sync::Arc;
 use std::vec;
@@ -14,34 +14,35 @@ use openssh_sftp_client::metadata::MetaData;
 use crate::link::Link;
 use crate::root::Root;
 
-/// A file in the destination.
+/// A file or folder in the destination.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Its name; that of a folder ends with a slash.
+    /// The name; that of a folder ends with a slash.
     name: String,
     metadata: MetaData,
 }
 
 impl Found {
-    /// As an entry, if its name is a key's.
+    /// Returns the file as an entry, if its name is a key.
     fn entry(self) -> Option<Entry> {
         Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.metadata.len()? })
     }
 
-    /// As a leftover, if its name is a draft's.
+    /// Returns the file as a leftover, if its name is a draft's.
     pub(crate) fn leftover(self) -> Option<Leftover> {
         let since: DateTime<Utc> = self.metadata.modified()?.as_system_time().into();
         is_draft(&self.name).then(|| Leftover { bytes: self.metadata.len(), name: self.name, since })
     }
 }
 
-/// Every file that is a key's, in the order of keys.
+/// Returns every file whose name is a key, in the order of keys.
 pub(crate) fn entries(root: Root, link: Arc<Link>) -> BoxStream<'static, Result<Entry>> {
     let entries = files(root, link).filter_map(async |found| found.map(Found::entry).transpose());
     entries.boxed()
 }
 
-/// Every file that is a key's or a draft. What a folder holds is in memory while it is walked, no more.
+/// Returns every file whose name is a key or a draft's. Only the folders on the current path are in
+/// memory.
 pub(crate) fn files(root: Root, link: Arc<Link>) -> BoxStream<'static, Result<Found>> {
     let files = async_stream::try_stream! {
         let top = read(&root, &link, "").await?;
@@ -62,7 +63,7 @@ pub(crate) fn files(root: Root, link: Arc<Link>) -> BoxStream<'static, Result<Fo
     files.boxed()
 }
 
-/// The folders that everybody may write to.
+/// Returns the world-writable folders.
 pub(crate) async fn exposed_folders(root: &Root, link: &Arc<Link>) -> Result<Vec<String>> {
     let mut exposed = Vec::new();
     let mut folders = vec![String::new()];
@@ -77,7 +78,8 @@ pub(crate) async fn exposed_folders(root: &Root, link: &Arc<Link>) -> Result<Vec
     Ok(exposed)
 }
 
-/// What a folder holds, sorted as keys are: a folder sorts by its name and a slash, so `a-b/x` comes before `a/x`.
+/// Returns the content of a folder in the order of keys: a folder sorts by its name and a slash, so
+/// `a-b/x` precedes `a/x`.
 async fn read(root: &Root, link: &Arc<Link>, prefix: &str) -> Result<vec::IntoIter<Found>> {
     let folder = root.path(prefix);
     let mut entries = match link.fs().open_dir(&folder).await {
@@ -97,7 +99,8 @@ async fn read(root: &Root, link: &Arc<Link>, prefix: &str) -> Result<vec::IntoIt
         let Some(kind) = metadata.file_type() else {
             continue;
         };
-        // Links are not followed: what is behind them is not this destination's. Other names are nobody's keys.
+        // Symbolic links are not followed: their targets are outside of this destination. Other
+        // names cannot be keys.
         if kind.is_dir() && Key::parse(&name).is_ok() {
             name.push('/');
             all.push(Found { name, metadata });

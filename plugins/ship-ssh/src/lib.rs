@@ -1,11 +1,13 @@
-//! Ships to an account with a POSIX shell, over SSH, as `type = "ssh"`: no spool, and nothing to install there.
+//! Ships to an account with a POSIX shell, over SSH, as `type = "ssh"`: without a spool, and
+//! without installing software there.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `settings.rs` | the settings as they are written |
-//! | `look.rs` | what would fail at 3 a.m. |
+//! | `settings.rs` | the settings |
+//! | `look.rs` | the check before a run |
 //!
-//! The directory itself, its drafts, lists and errors are those of [`longshore_ssh::directory`].
+//! The directory itself, its drafts, lists and errors are implemented by
+//! [`longshore_ssh::directory`].
 
 mod look;
 mod settings;
@@ -27,7 +29,7 @@ use longshore_ssh::settings::root;
 
 pub use crate::settings::Ssh;
 
-/// A destination behind a shell.
+/// A destination in an account with a shell.
 #[derive(Debug)]
 struct Account {
     directory: Directory,

@@ -1,4 +1,4 @@
-//! What would fail at 3 a.m., found now.
+//! The check of the directory before a run.
 
 use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
@@ -8,7 +8,7 @@ use crate::Account;
 #[async_trait]
 impl Check for Account {
     async fn check(&self) -> Vec<Finding> {
-        // How much is free, and how much is wanted, is told by whoever knows the databases.
+        // The caller knows the databases, and so compares the free space with their size.
         self.directory.look().await
     }
 }

@@ -1,11 +1,11 @@
-//! The settings as they are written.
+//! The settings.
 
 longshore_ssh::settings! {
     /// `{ type = "ssh", … }`: a directory of an account with a POSIX shell.
     ///
-    /// The directory is never made, so that a disk that is not mounted there is noticed.
+    /// The directory is never created, so that an unmounted disk is detected.
     pub struct Ssh {
-        /// The directory, absolute.
+        /// The absolute path of the directory.
         pub path: String,
     }
 }

@@ -1,5 +1,5 @@
-//! Definitions compared while a dump passes to a restore, before the restore sees a byte where that
-//! can be.
+//! Compares definitions while a dump is streamed to a restore, before the restore receives a byte
+//! if possible.
 
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_core::drill::{Comparison, differs};
@@ -12,15 +12,15 @@ use longshore_pg_archive::{Trouble, outline};
 use crate::recorded::Recorded;
 use crate::translated;
 
-/// The most bytes of a script that is read to its end before any of it passes: no globals have
-/// more.
+/// The maximum size of a script that is read completely before it is passed on. Larger than the
+/// globals of any cluster.
 const MAX_SCRIPT_BYTES: usize = 16 << 20;
-/// The most bytes that a table of contents may have: that of a million tables has fewer.
+/// The maximum size of a table of contents: that of a million tables is smaller.
 const MAX_CONTENTS_BYTES: usize = 1 << 29;
-/// The beginning of a tar that has its table of contents first.
+/// The start of a tar whose first file is its table of contents.
 const TAR_TOC: &[u8] = b"toc.dat\0";
 
-/// Passes the same bytes on, if they define what was recorded.
+/// Passes the bytes on unchanged if their definitions match the record.
 pub(crate) fn guarded(recorded: Recorded, manifest: &Manifest, plaintext: ByteStream) -> ByteStream {
     let subject = manifest.subject.to_string();
     let is_script = manifest.artifact.format == Format::Plain;
@@ -33,8 +33,8 @@ pub(crate) fn guarded(recorded: Recorded, manifest: &Manifest, plaintext: ByteSt
     futures_util::stream::once(guarded).try_flatten().boxed()
 }
 
-/// Reads the table of contents first. An archive of a version that is not known here passes:
-/// pg_restore may know it.
+/// Reads the table of contents first. An archive in an unknown version is passed on: pg_restore may
+/// support it.
 async fn archive(recorded: Recorded, subject: String, plaintext: ByteStream) -> Result<ByteStream> {
     let mut plaintext = plaintext.fuse();
     let (mut bytes, mut tried) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ async fn archive(recorded: Recorded, subject: String, plaintext: ByteStream) -> 
         let next = plaintext.next().await.transpose()?;
         let is_end = next.is_none();
         bytes.extend_from_slice(&next.unwrap_or_default());
-        // Each attempt begins anew, so the next waits until there is twice as much.
+        // Each attempt parses from the start: attempts at doubled sizes keep the total work linear.
         if !is_end && bytes.len() < 2 * tried {
             continue;
         }
@@ -59,7 +59,8 @@ async fn archive(recorded: Recorded, subject: String, plaintext: ByteStream) -> 
             Ok(None) if is_end => break,
             Ok(None) => {}
             Err(_) if !bytes.starts_with(b"PGDMP") && !bytes.starts_with(TAR_TOC) => {
-                // Another program packed the files, and the table of contents may come late.
+                // The files were packed by another program: the table of contents may be at the
+                // end.
                 let whole = stream::from_bytes(bytes).chain(plaintext).boxed();
                 return Ok(to_the_end(recorded, subject, whole));
             }
@@ -74,7 +75,7 @@ async fn archive(recorded: Recorded, subject: String, plaintext: ByteStream) -> 
     Ok(stream::from_bytes(bytes).chain(plaintext).boxed())
 }
 
-/// Reads a script that is not long first, and another one as it passes.
+/// Reads a small script completely before passing it on, and a large one while it passes.
 async fn script(recorded: Recorded, subject: String, plaintext: ByteStream) -> Result<ByteStream> {
     let mut plaintext = plaintext.fuse();
     let mut bytes = Vec::new();
@@ -90,7 +91,7 @@ async fn script(recorded: Recorded, subject: String, plaintext: ByteStream) -> R
     Ok(to_the_end(recorded, subject, stream::from_bytes(bytes).chain(plaintext).boxed()))
 }
 
-/// Reads all of a dump as it passes.
+/// Reads a whole dump while it passes.
 fn to_the_end(recorded: Recorded, subject: String, plaintext: ByteStream) -> ByteStream {
     let label = subject.clone();
     let (stream, _) = alongside(plaintext, label, move |reader| {
@@ -144,7 +145,7 @@ mod tests {
         let error = stream.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.chain().contains("ALTER ROLE app: definition"), "{}", error.chain());
-        // Details of older versions compare nothing.
+        // Details of older versions are not compared.
         details.remove(longshore_core::stage::DEFINITIONS);
         assert_eq!(collect(pass(changed.clone(), &details), 1 << 20, Stage::Verify, "").await.unwrap(), changed);
     }

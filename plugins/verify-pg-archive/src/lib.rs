@@ -1,12 +1,13 @@
-//! Judges every byte of a dump as it passes, as `type = "pg_archive"`: no child process, nothing on disk, every format.
+//! Verifies every byte of a dump while it is streamed, as `type = "pg_archive"`: no child process,
+//! nothing on disk, all formats.
 //!
-//! What it finds (tables, rows, digests, the list of contents) goes into the sealed details under
-//! `archive`, digests of definitions under `definitions`, and totals into the manifest.
+//! The facts found (tables, rows, digests, the list of contents) are stored in the encrypted
+//! details under `archive`, digests of definitions under `definitions`, and totals in the manifest.
 //!
-//! | file | holds |
+//! | file | contents |
 //! | --- | --- |
-//! | `recorded.rs` | what was decoded, compared with what was recorded |
-//! | `guard.rs` | definitions, compared before a restore sees them |
+//! | `recorded.rs` | the comparison of decoded with recorded facts |
+//! | `guard.rs` | the comparison of definitions before a restore receives them |
 
 mod guard;
 mod recorded;
@@ -32,12 +33,12 @@ use serde_json::{Map, Value};
 
 use crate::recorded::Recorded;
 
-/// Under which key of the details the facts stand.
+/// The key of the facts in the details.
 pub const DETAILS: &str = "archive";
-/// The work of this judge, as manifests name it.
+/// The method of this verifier, as named in manifests.
 const METHOD: &str = "read to its end";
 
-/// `{ type = "pg_archive" }`: judge with Longshore's own reader.
+/// `{ type = "pg_archive" }`: verifies with Longshore's own reader.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PgArchive {}
@@ -50,7 +51,7 @@ impl Plugin<dyn Verify> for PgArchive {
     }
 }
 
-/// A stage that reads what passes.
+/// A stage that reads the passing stream.
 struct Reader;
 
 impl Verify for Reader {
@@ -64,7 +65,7 @@ impl Verify for Reader {
         let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
         let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
             let no_thread =
-                |error| Error::io(Stage::Verify, &label, "cannot be judged: there is no thread for it", error);
+                |error| Error::io(Stage::Verify, &label, "cannot be verified: no thread could be started", error);
             let facts = let_others_first(|| read(reader, &label, &*progress)).map_err(no_thread)??;
             expect(&facts, format, is_database, &label)?;
             findings(&facts, &label)
@@ -99,19 +100,19 @@ impl Verify for Reader {
                 created: origin.created.and_then(|time| NaiveDateTime::parse_from_str(&time, CREATED).ok()),
             }),
             Ok(None) if head.len() >= HEADER_BYTES => {
-                let message = format!("its header is longer than {HEADER_BYTES} bytes, which no archive's is");
+                let message = format!("its header is longer than {HEADER_BYTES} bytes, so it is not an archive");
                 Err(Error::new(Stage::Verify, Kind::Corrupt, subject.to_string(), message))
             }
-            // A script names no origin; what is damaged is found by the judges that read all of it.
+            // A script names no origin; verifiers that read the whole dump report damage.
             Ok(None) | Err(_) => Ok(Origin::default()),
         }
     }
 }
 
-/// The form in which an archive's header is read to say when the archive was created.
+/// The format of the creation time in an archive's header.
 const CREATED: &str = "%Y-%m-%d %H:%M:%S";
 
-/// Reads all of a dump.
+/// Reads a whole dump.
 fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
     let mut watch = |place: &longshore_pg_archive::Place| {
         progress.at(&progress::Place { name: place.name.clone(), done: place.done, of: place.of });
@@ -119,12 +120,12 @@ fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Re
     longshore_pg_archive::read(reader, &mut watch).map_err(|error| translated(error, subject))
 }
 
-/// The reader's error as a stage's. One that came with the stream is the stream's own.
+/// Converts an error of the reader. An error from the stream is returned as is.
 fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
     if let Some(carried) = error.io().and_then(Error::carried_by) {
         return carried.clone();
     }
-    // It names tables and files, whose names may be anything.
+    // The message contains names of tables and files, which may contain any characters.
     let failed = |kind| Error::new(Stage::Verify, kind, subject, printable(&error.to_string()));
     match error.trouble {
         Trouble::Damaged => failed(Kind::Corrupt),
@@ -133,7 +134,7 @@ fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
     }
 }
 
-/// Refuses a dump that is whole, but is not what it was to be.
+/// Fails for a complete dump in an unexpected form.
 fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Result<()> {
     use longshore_pg_archive::Kind as Form;
     let expected = match format {
@@ -143,18 +144,19 @@ fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Re
         Format::Plain if is_database => Form::Script,
         Format::Plain => Form::ClusterScript,
     };
-    // pg_dump's tar format that somebody packed anew begins as any tar does, and is taken for a directory until toc.dat is read.
+    // A repacked tar-format dump begins like any tar, and counts as a directory until toc.dat is
+    // read.
     if facts.kind == expected || (facts.kind, expected) == (Form::Tar, Form::Directory) {
         return Ok(());
     }
-    let message = format!("it is in the form \"{}\", where \"{expected}\" was expected", facts.kind);
+    let message = format!("it is a \"{}\", but \"{expected}\" was expected", facts.kind);
     Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message))
 }
 
-/// What anyone may see, and what only the owner of the plaintext may.
+/// Splits the facts into public totals and confidential details.
 fn findings(facts: &Facts, subject: &str) -> Result<Findings> {
     let unwritten =
-        |error| Error::new(Stage::Verify, Kind::Failed, subject, "cannot write down what it holds").because(error);
+        |error| Error::new(Stage::Verify, Kind::Failed, subject, "cannot serialize the facts about it").because(error);
     let details = serde_json::to_value(facts).map_err(unwritten)?;
     let definitions = serde_json::to_value(&facts.definitions).map_err(unwritten)?;
     let verification = Verification {

@@ -1,8 +1,7 @@
-//! The decoded content, compared with the record of the same bytes from their dump.
+//! Compares the decoded content with the record of the same bytes from their dump.
 //!
-//! Nothing but the bytes decides what is found, so every difference is damage. Records of versions
-//! that knew no definitions are compared by what a drill compares: rows, large objects and
-//! sequences.
+//! The facts depend on the bytes only, so every difference is damage. Records of versions without
+//! definitions are compared as in a drill: by rows, large objects and sequences.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +21,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Reads details. Nothing where another stage made them, or another version that wrote them
-    /// otherwise.
+    /// Reads details. Returns nothing if another stage or an incompatible version wrote them.
     pub(crate) fn of(details: &Map<String, Value>) -> Option<Self> {
         let mut facts = Facts::deserialize(details.get(DETAILS)?).ok()?;
         let definitions = details.get(DEFINITIONS).and_then(|recorded| Definitions::deserialize(recorded).ok());
@@ -40,7 +38,7 @@ impl Recorded {
         self.has_definitions
     }
 
-    /// Compares all that was found in a dump that was read to its end.
+    /// Compares all facts of a dump that was read completely.
     pub(crate) fn differences(&self, found: &Facts) -> Vec<Comparison> {
         let mut all = tables(&self.facts, found, self.has_definitions);
         all.extend(large_objects(&self.facts, found));
@@ -55,7 +53,7 @@ impl Recorded {
         all
     }
 
-    /// Compares what a dump defines, and sets sequences to.
+    /// Compares the definitions of a dump, and the values of sequences.
     pub(crate) fn contents(&self, found: &Contents) -> Vec<Comparison> {
         let recorded = self.facts.contents();
         let sequences = sequences(&recorded.sequences, &found.sequences);
@@ -67,7 +65,7 @@ impl Recorded {
         all
     }
 
-    /// Compares the counts of the manifest.
+    /// Compares the totals of the manifest.
     pub(crate) fn counts(&self, verified: &[Verification]) -> Vec<Comparison> {
         let totals: BTreeMap<&str, u64> = self.facts.totals().collect();
         let own = verified.iter().filter(|one| one.method == METHOD && one.by.starts_with("longshore "));
@@ -77,10 +75,10 @@ impl Recorded {
 }
 
 const DEFINITION: &str = "definition";
-/// The kind of entry whose definition is a sequence's value.
+/// The kind of entry that sets a sequence's value.
 const SEQUENCE_SET: &str = "SEQUENCE SET ";
 
-/// A comparison, if the two are not the same.
+/// Returns a comparison if the two values differ.
 fn different<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, found: &T) -> Option<Comparison> {
     (expected != found).then(|| unlike(subject.to_owned(), aspect, &expected.to_string(), &found.to_string()))
 }
@@ -95,7 +93,7 @@ fn unlike(subject: String, aspect: &str, expected: &str, found: &str) -> Compari
     }
 }
 
-/// Two lists side by side, by a name that each thing has.
+/// Joins two lists by the names of their items.
 fn side_by_side<'a, T>(
     recorded: &'a [T],
     found: &'a [T],
@@ -107,8 +105,8 @@ fn side_by_side<'a, T>(
     all
 }
 
-/// The data of all tables. With `whole`, all that was recorded of each; else what every version
-/// recorded alike.
+/// Compares the data of all tables: every recorded fact if `whole`, otherwise only the facts
+/// recorded the same way by every version.
 fn tables(recorded: &Facts, found: &Facts, whole: bool) -> Vec<Comparison> {
     let mut all = Vec::new();
     for (name, (recorded, found)) in side_by_side(&recorded.tables, &found.tables, table_name) {
@@ -118,7 +116,7 @@ fn tables(recorded: &Facts, found: &Facts, whole: bool) -> Vec<Comparison> {
         }
         let rows = |tables: &[&Table]| match tables {
             [] => "missing".to_owned(),
-            [first, ..] => first.rows.map_or_else(|| "there".to_owned(), |rows| format!("{rows} rows")),
+            [first, ..] => first.rows.map_or_else(|| "present".to_owned(), |rows| format!("{rows} rows")),
         };
         if recorded.len() > found.len() {
             all.push(unlike(subject, "presence", &rows(&recorded), &rows(&found)));
@@ -143,7 +141,7 @@ fn table(subject: &str, recorded: &Table, found: &Table, whole: bool) -> Vec<Com
         all.extend(different(subject, "bytes", &recorded.bytes, &found.bytes));
     }
     if all.is_empty() {
-        // A digest says no more than a count that differs.
+        // A digest adds nothing if a count differs.
         all.extend(different(subject, "content", &text(&recorded.rows_xxh3), &text(&found.rows_xxh3)));
     }
     if all.is_empty() && whole {
@@ -172,7 +170,7 @@ fn sequences(recorded: &[Sequence], found: &[Sequence]) -> Vec<Comparison> {
     let value = |sequences: &[&Sequence]| {
         let values = sequences.iter().map(|sequence| match sequence.called {
             true => sequence.value.to_string(),
-            false => format!("{}, not yet given out", sequence.value),
+            false => format!("{}, not yet used", sequence.value),
         });
         if sequences.is_empty() { "missing".to_owned() } else { values.collect::<Vec<_>>().join(", ") }
     };
@@ -183,7 +181,7 @@ fn sequences(recorded: &[Sequence], found: &[Sequence]) -> Vec<Comparison> {
     .collect()
 }
 
-/// An entry as `pg_restore --list` has it, but for the numbers, with the digest of its definition.
+/// An entry as in `pg_restore --list`, without the numbers, with the digest of its definition.
 type Entry = (String, String);
 
 fn definitions(recorded: &Contents, found: &Contents) -> Vec<Comparison> {
@@ -198,18 +196,18 @@ fn definitions(recorded: &Contents, found: &Contents) -> Vec<Comparison> {
             digests.sort_unstable();
             digests
         };
-        let there = |entries: &[&Entry]| if entries.is_empty() { "missing" } else { "there" };
+        let there = |entries: &[&Entry]| if entries.is_empty() { "missing" } else { "present" };
         if recorded.len() != found.len() && (recorded.is_empty() || found.is_empty()) {
             all.push(unlike(entry, "presence", there(&recorded), there(&found)));
         } else if recorded.len() != found.len() {
-            let times = |entries: &[&Entry]| format!("there {} times", entries.len());
+            let times = |entries: &[&Entry]| format!("present {} times", entries.len());
             all.push(unlike(entry, "presence", &times(&recorded), &times(&found)));
         } else if digests(&recorded) != digests(&found) {
-            all.push(unlike(entry, DEFINITION, "as recorded", "another"));
+            all.push(unlike(entry, DEFINITION, "as recorded", "different"));
         }
     }
     if all.is_empty() {
-        all.push(unlike("definitions".to_owned(), "order", "as recorded", "another"));
+        all.push(unlike("definitions".to_owned(), "order", "as recorded", "different"));
     }
     all
 }
@@ -217,13 +215,13 @@ fn definitions(recorded: &Contents, found: &Contents) -> Vec<Comparison> {
 fn entries(contents: &Contents) -> Vec<Entry> {
     let Definitions { listed, others } = &contents.definitions;
     let lines = contents.toc.iter().map(|line| line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned());
-    // A line without a digest is like no other.
+    // A line without a digest differs from every other.
     let digests = listed.iter().cloned().chain(std::iter::repeat(String::new()));
     let others = others.iter().map(|other| (other.entry.clone(), other.digest.clone()));
     lines.zip(digests).chain(others).collect()
 }
 
-/// `schema.name`, behind the database where a script is of several.
+/// Returns `schema.name`, prefixed by the database for a script of several databases.
 fn qualified(database: Option<&str>, schema: Option<&str>, name: &str) -> String {
     let database = database.map(|database| format!("{database}: ")).unwrap_or_default();
     let schema = schema.map(|schema| format!("{schema}.")).unwrap_or_default();
@@ -312,19 +310,19 @@ mod tests {
             ("'good'", "'bad'", "TYPE public mood app"),
         ] {
             let told = differences(DATABASE, &DATABASE.replace(word, by));
-            assert_eq!(told, [format!("{expected}: definition: expected as recorded, found another")]);
+            assert_eq!(told, [format!("{expected}: definition: expected as recorded, found different")]);
         }
-        let role = |statement: &str| format!("{statement}: definition: expected as recorded, found another");
+        let role = |statement: &str| format!("{statement}: definition: expected as recorded, found different");
         for (word, by, expected) in [
             ("app WITH NOSUPERUSER", "app WITH SUPERUSER", role("ALTER ROLE app")),
             ("4096:a$b:c", "4096:a$b:d", role("ALTER ROLE app")),
             ("'4MB'", "'5MB'", role("ALTER ROLE app")),
             ("TO app GRANTED", "TO app WITH ADMIN OPTION GRANTED", role("GRANT clerk TO app")),
-            ("CREATE ROLE clerk;\n", "", "CREATE ROLE clerk: presence: expected there, found missing".to_owned()),
+            ("CREATE ROLE clerk;\n", "", "CREATE ROLE clerk: presence: expected present, found missing".to_owned()),
             (
                 "CREATE ROLE clerk",
                 "CREATE ROLE a;\nCREATE ROLE clerk",
-                "CREATE ROLE a: presence: expected missing, found there".to_owned(),
+                "CREATE ROLE a: presence: expected missing, found present".to_owned(),
             ),
         ] {
             let told = differences(GLOBALS, &GLOBALS.replace(word, by));
@@ -337,7 +335,7 @@ mod tests {
     fn swapped_statements_are_found() {
         let (one, other) = ("CREATE ROLE app;\n", "CREATE ROLE clerk;\n");
         let swapped = GLOBALS.replace(one, "@").replace(other, one).replace('@', other);
-        assert_eq!(differences(GLOBALS, &swapped), ["definitions: order: expected as recorded, found another"]);
+        assert_eq!(differences(GLOBALS, &swapped), ["definitions: order: expected as recorded, found different"]);
     }
 
     #[test]

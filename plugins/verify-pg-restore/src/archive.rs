@@ -1,4 +1,4 @@
-//! Archives: `pg_restore` turns the whole of them into SQL that nobody keeps.
+//! Archives: `pg_restore` converts them completely to SQL, which is discarded.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,10 +12,10 @@ use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory;
 use longshore_pg_client::tool::Tool;
 
-/// How fast `pg_restore` decodes at the least, in bytes of a directory dump.
+/// The minimum speed at which `pg_restore` decodes, in bytes of a directory dump per second.
 const BYTES_PER_SECOND: u64 = 10_000_000;
 
-/// Judges an archive in a format that can be read from a pipe.
+/// Verifies an archive in a format that `pg_restore` can read from a pipe.
 pub(crate) async fn judge_stream(
     client: &Client,
     format: &str,
@@ -32,7 +32,7 @@ pub(crate) async fn judge_stream(
     judge_end(running, patience, &pg_restore, subject).await
 }
 
-/// Judges a directory dump, which `pg_restore` reads from files alone.
+/// Verifies a directory dump, which `pg_restore` reads from files only.
 pub(crate) async fn judge_folder(
     client: &Client,
     scratch: Option<&Path>,
@@ -50,10 +50,10 @@ pub(crate) async fn judge_folder(
     judge_end(running, patience, &pg_restore, subject).await
 }
 
-/// How long the files of a directory dump may take to be read.
+/// Returns the maximum time for reading the files of a directory dump.
 fn reading(dump: &Path) -> Result<Duration> {
     let unread =
-        |error| Error::io(Stage::Verify, dump.display().to_string(), "cannot look at the unpacked files", error);
+        |error| Error::io(Stage::Verify, dump.display().to_string(), "cannot inspect the unpacked files", error);
     let mut bytes = 0;
     for file in std::fs::read_dir(dump).map_err(unread)? {
         bytes += file.and_then(|file| file.metadata()).map_err(unread)?.len();
@@ -61,12 +61,12 @@ fn reading(dump: &Path) -> Result<Duration> {
     Ok(Duration::from_secs(bytes / BYTES_PER_SECOND))
 }
 
-/// Waits for a `pg_restore` that has all it needs, at most for `patience`, and judges by how it ended.
+/// Waits at most `patience` for a `pg_restore` whose input is complete, and returns its result.
 async fn judge_end(running: Running, patience: Duration, pg_restore: &Tool, subject: &str) -> Result<Verification> {
     let Some(ended) = running.wait_at_most(patience).await? else {
-        let message = format!("pg_restore did not end on it within {} s, and was ended", patience.as_secs());
+        let message = format!("pg_restore did not finish within {} s and was terminated", patience.as_secs());
         return Err(Error::new(Stage::Verify, Kind::Failed, subject, message)
-            .hint("raise timeout_seconds if the host was merely slow, or verify with type = \"pg_archive\""));
+            .hint("raise timeout_seconds if the host was slow, or verify with type = \"pg_archive\""));
     };
     if let Some(error) = failure(&ended, subject) {
         return Err(error);
@@ -78,7 +78,8 @@ async fn judge_end(running: Running, patience: Duration, pg_restore: &Tool, subj
     })
 }
 
-/// The error of a `pg_restore` that failed, if it did. It is no damage: that is found by reading along.
+/// Returns the error of a failed `pg_restore`. A failure is not damage, which our own reader
+/// detects.
 fn failure(ended: &Ended, subject: &str) -> Option<Error> {
     if ended.status.success() {
         return None;
@@ -87,7 +88,7 @@ fn failure(ended: &Ended, subject: &str) -> Option<Error> {
     Some(if ended.status.signal().is_some() {
         error
     } else {
-        error.hint("install newer client programs, or ones that are built with the archive's compression")
+        error.hint("install newer client programs, or client programs with support for the archive's compression")
     })
 }
 
@@ -99,7 +100,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The judgement of a program that does what `script` says.
+    /// Returns the verification by a program that runs `script`.
     async fn judged(script: &str, patience: Duration) -> Result<Verification> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);

@@ -1,5 +1,6 @@
-//! Whether an archive is damaged: told by our own reader, which reads along. pg_restore gives sentences alone, and fails on sound archives, too:
-//! of a newer release, or compressed in a way that it was built without.
+//! Damage in an archive, detected by our own reader. pg_restore's error messages are no stable
+//! interface, and it also fails for sound archives: of a newer release, or in an unsupported
+//! compression.
 
 use std::io;
 
@@ -8,7 +9,7 @@ use longshore_core::stream::{ByteStream, StreamReader, alongside};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Trouble;
 
-/// Passes an archive on, and fails its stream where it is damaged.
+/// Passes an archive on, and fails its stream if the archive is damaged.
 pub(crate) fn watched(plaintext: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
     alongside(plaintext, label.clone(), move |reader| read(reader, &label)).0
@@ -22,7 +23,7 @@ fn read(reader: &mut StreamReader, subject: &str) -> Result<()> {
     if error.trouble == Trouble::Damaged {
         return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, printable(&error.to_string())));
     }
-    // Only pg_restore can tell.
+    // The archive is unsupported here: only pg_restore can verify it.
     let rest = io::copy(reader, &mut io::sink());
     rest.map(drop).map_err(|error| match Error::carried_by(&error) {
         Some(carried) => carried.clone(),

@@ -1,6 +1,8 @@
-//! Decodes every archive with `pg_restore` as it passes, as `type = "pg_restore"`; of plain SQL it demands the completion mark at its end.
+//! Decodes every archive with `pg_restore` while it is streamed, as `type = "pg_restore"`; plain
+//! SQL must end with its completion mark.
 //!
-//! `pg_restore --list`, which runbooks call verification, reads the first pages alone and passes what was cut; a decode to the end does not.
+//! `pg_restore --list`, which runbooks use for verification, reads only the first pages and accepts
+//! truncated archives; a full decode does not.
 
 mod archive;
 mod damage;
@@ -25,12 +27,13 @@ use longshore_pg_client::client::Client;
 use serde::Deserialize;
 use tokio::task::{JoinError, JoinSet};
 
-/// `{ type = "pg_restore", … }`: decode with pg_restore.
+/// Settings of `{ type = "pg_restore", … }`: verifies by decoding with pg_restore.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PgRestore {
-    /// How long pg_restore may take no byte, or may take to end after the last one, in seconds: it never ends on some damaged archives.
-    /// A directory dump, which is read from files, may take this long and one second more for every 10 MB of them.
+    /// The time in seconds for which pg_restore may read no byte, or may run after the last one:
+    /// with some damaged archives it never ends. A directory dump, which is read from files, has
+    /// one more second per 10 MB.
     pub timeout_seconds: u64,
 }
 
@@ -52,7 +55,7 @@ impl Plugin<dyn Verify> for PgRestore {
     }
 }
 
-/// A stage that decodes what passes.
+/// A stage that decodes the passing stream.
 #[derive(Clone)]
 struct Decoder {
     client: Client,
@@ -72,7 +75,7 @@ impl Verify for Decoder {
             };
             let (mut branches, _) = fan_out(plaintext, 2);
             let (judged, mut passed) = (branches.swap_remove(1), branches.swap_remove(0));
-            // A set, since it ends its tasks when it is dropped with the stream.
+            // A `JoinSet` aborts its tasks when it is dropped with the stream.
             let mut judgement = JoinSet::new();
             judgement.spawn(async move { decoder.judge(&subject, format, judged).await });
             let mut verdict = None;
@@ -82,8 +85,8 @@ impl Verify for Decoder {
                     chunk = passed.next() => Step::Passed(chunk),
                 };
                 match step {
-                    // The stream's own end is awaited: an archive that is damaged ends it with an error, which tells more than that
-                    // pg_restore failed.
+                    // Wait for the end of the stream: a damaged archive ends it with an error,
+                    // which is more specific than the failure of pg_restore.
                     Step::Judged(Err(error)) if error.kind() == Kind::Corrupt => Err(error)?,
                     Step::Judged(judged) => verdict = Some(judged),
                     Step::Passed(Some(chunk)) => yield chunk?,
@@ -100,15 +103,15 @@ impl Verify for Decoder {
     }
 }
 
-/// What happens next while a stream is judged.
+/// The next event while a stream is verified.
 enum Step {
     Judged(Result<Verification>),
     Passed(Option<Result<bytes::Bytes>>),
 }
 
-/// The verdict of a judging task; one that panicked found nothing sound.
+/// Returns the result of a verification task; a panic is a failure.
 fn joined(judged: Option<Result<Result<Verification>, JoinError>>) -> Result<Verification> {
-    let unfinished = || Error::new(Stage::Verify, Kind::Failed, "pg_restore", "the verifier did not end");
+    let unfinished = || Error::new(Stage::Verify, Kind::Failed, "pg_restore", "the verifier did not finish");
     match judged {
         Some(Ok(verdict)) => verdict,
         Some(Err(error)) => Err(unfinished().because(error)),

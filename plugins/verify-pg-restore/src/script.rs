@@ -1,4 +1,4 @@
-//! Plain SQL: what was written to its end says so.
+//! Plain SQL: a complete script ends with a completion mark.
 
 use futures_util::StreamExt;
 use longshore_core::manifest::Verification;
@@ -6,10 +6,10 @@ use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// How much of the end is kept, in bytes: the mark, and what may follow it.
+/// The number of bytes kept from the end: the mark, and the lines that may follow it.
 const TAIL_BYTES: usize = 1024;
 
-/// Judges a script by its completion mark, which must stand at its end.
+/// Verifies that a script ends with its completion mark.
 pub(crate) async fn judge(subject: &Subject, mut plaintext: ByteStream) -> Result<Verification> {
     let mut tail = Vec::new();
     while let Some(chunk) = plaintext.next().await {
@@ -23,7 +23,7 @@ pub(crate) async fn judge(subject: &Subject, mut plaintext: ByteStream) -> Resul
         "-- PostgreSQL database cluster dump complete"
     };
     if !ends_with_mark(&String::from_utf8_lossy(&tail), mark) {
-        let message = format!("cut: it does not end with \"{mark}\"");
+        let message = format!("truncated: it does not end with \"{mark}\"");
         return Err(Error::new(Stage::Verify, Kind::Corrupt, subject.to_string(), message));
     }
     Ok(Verification {
@@ -33,7 +33,8 @@ pub(crate) async fn judge(subject: &Subject, mut plaintext: ByteStream) -> Resul
     })
 }
 
-/// Whether `tail` ends with the mark as a line of its own, followed by nothing but comments, empty lines and psql's `\unrestrict`.
+/// Returns true if `tail` ends with the mark on a line of its own, followed only by comments, empty
+/// lines and psql's `\unrestrict`.
 fn ends_with_mark(tail: &str, mark: &str) -> bool {
     let Some((_, after)) = tail.rsplit_once(&format!("\n{mark}\n")) else {
         return false;

@@ -6,24 +6,24 @@ use super::{Json, Local};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct List {
-    /// Only this subject (a database, globals, or CLUSTER/SUBJECT).
+    /// List only this subject: a database, globals, or CLUSTER/SUBJECT.
     pub(crate) subject: Option<String>,
-    /// Show each backup, instead of a line for each series.
+    /// Show each backup instead of one line per series.
     #[arg(long)]
     pub(crate) all: bool,
     /// Show the newest N backups of each series.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) latest: Option<u32>,
-    /// Show the backups since this time, in UTC (2026-06-07, "2026-06-07 12:00"), or no older than this (7d).
+    /// Show backups since this UTC time (2026-06-07, "2026-06-07 12:00") or of this period (7d).
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Show the backups in this state. May be given more than once: then all must be true.
+    /// Show the backups in this state. Can be repeated; all states must match.
     #[arg(long, value_name = "STATE")]
     pub(crate) state: Vec<State>,
-    /// Only the backups of this job.
+    /// List only backups of this job.
     #[arg(long, value_name = "NAME")]
     pub(crate) job: Option<String>,
-    /// Only what lies in this destination.
+    /// List only backups in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     #[command(flatten)]
@@ -32,19 +32,19 @@ pub(crate) struct List {
     pub(crate) json: Json,
 }
 
-/// The states of a backup that a list can be limited to.
+/// A state of a backup to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum State {
-    /// Nothing speaks against it, at any destination.
+    /// Good at every destination.
     Good,
-    /// It is damaged at a destination.
+    /// Damaged at a destination.
     Damaged,
-    /// It is exempt from retention.
+    /// Exempt from retention.
     Held,
-    /// It was read back whole.
+    /// Verified after upload.
     Verified,
-    /// It was restored in a drill.
+    /// Restored in a drill.
     Drilled,
-    /// Another program made it.
+    /// Created by another program.
     Adopted,
 }

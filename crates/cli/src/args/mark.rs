@@ -4,32 +4,33 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 use super::Json;
 
-/// The marks of a backup that are withdrawn.
+/// The marks to withdraw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Withdrawn {
-    /// Damage that was found by reading the backup back, or by a drill.
+    /// Damage found by a verification or a drill.
     Damaged,
-    /// That the backup was read back whole.
+    /// Successful verifications.
     Verified,
-    /// That the backup was restored in a drill.
+    /// Successful drills.
     Drilled,
-    /// All of these.
+    /// All marks above.
     All,
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "Example:\n  longshore mark shop --withdraw --why \"the memory of the host was faulty\"")]
 pub(crate) struct Mark {
-    /// The backup's name, or a subject, whose newest backup is meant.
+    /// The backup, or the subject whose newest backup is marked.
     pub(crate) backup: String,
-    /// Withdraw marks that are wrong [without a value: damaged]. Nothing is deleted: another mark says which no longer count.
+    /// Withdraw these marks [default: damaged].
+    ///
+    /// Deletes nothing: a new mark names the marks that no longer count.
     #[arg(long, value_name = "MARKS", value_enum, num_args = 0..=1, require_equals = true,
           default_missing_value = "damaged", required = true)]
     pub(crate) withdraw: Option<Withdrawn>,
-    /// Why, for those who find it years later.
+    /// Record this reason.
     #[arg(long, value_name = "REASON", default_value = "")]
     pub(crate) why: String,
-    /// Only at this destination.
+    /// Withdraw only in this destination.
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
     #[command(flatten)]

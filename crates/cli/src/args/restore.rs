@@ -1,4 +1,4 @@
-//! What can be said to `longshore restore`.
+//! `longshore restore`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use longshore_core::quantity::Span;
 
 use super::{Identity, Json, Password, Section, quantity, renamed};
 
-/// Options that are of a target, and that a file or a list has no use for.
+/// The options that need a target cluster, and conflict with `--output` and `--list`.
 const OF_A_TARGET: [&str; 17] = [
     "create",
     "clean",
@@ -32,95 +32,107 @@ const OF_A_TARGET: [&str; 17] = [
 #[command(group = clap::ArgGroup::new("what").args(["subject", "run"]).required(true).multiple(true))]
 #[command(group = clap::ArgGroup::new("where").args(["to", "output", "list"]).required(true))]
 pub(crate) struct Restore {
-    /// A database, `globals`, CLUSTER/SUBJECT, or a backup's name.
+    /// The database, `globals`, CLUSTER/SUBJECT, or backup to restore.
     pub(crate) subject: Option<String>,
-    /// All that one run made, globals first: its id, or `latest`; a name beside `latest` is then a job's.
+    /// Restore everything from this run (id or `latest`), globals first.
+    ///
+    /// With `latest`, the subject is the name of a job.
     #[arg(long, value_name = "ID", conflicts_with_all = ["at", "output", "list", "globals"])]
     pub(crate) run: Option<String>,
-    /// Only backups of this job.
+    /// Choose the job, if several have backups of the subject.
     #[arg(long, value_name = "NAME")]
     pub(crate) job: Option<String>,
-    /// The cluster to restore into, and the database where it is one: libpq's keywords, URI or service.
+    /// Restore into this cluster or database: libpq keywords, URI or service.
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) to: Option<String>,
-    /// Write the plaintext archive to this new file instead.
+    /// Write the decrypted archive to this new file.
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = OF_A_TARGET)]
     pub(crate) output: Option<PathBuf>,
-    /// Show what is in the backup instead.
+    /// Show the contents of the backup.
     #[arg(long, conflicts_with_all = OF_A_TARGET)]
     pub(crate) list: bool,
-    /// Look at the target, print what would stand in the way and what would become active, and restore nothing.
+    /// Check the target and the backup; restore nothing.
+    ///
+    /// Prints problems, and the subscriptions, event triggers, scheduled jobs and foreign servers
+    /// that a restore would activate.
     #[arg(long, requires = "to")]
     pub(crate) plan: bool,
-    /// The newest backup at or before this time, in UTC: 2026-06-07, or "2026-06-07 12:00".
+    /// Restore the newest backup at or before this UTC time: 2026-06-07, or "2026-06-07 12:00".
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
-    /// Take it from this destination.
+    /// Restore from this destination [default: the fastest].
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Option<String>,
-    /// Restore the roles and tablespaces of its run first.
+    /// Restore roles and tablespaces of the same run first.
     #[arg(long, requires = "to")]
     pub(crate) globals: bool,
-    /// Make the database if it is missing.
+    /// Create the database if it is missing.
     #[arg(long, requires = "to")]
     pub(crate) create: bool,
-    /// Drop the database if it is not empty, and make it anew: for a whole backup alone.
+    /// Drop and recreate the database if it is not empty; full restores only.
     #[arg(long, requires = "to", conflicts_with_all = ["table", "schema", "section", "list_file"])]
     pub(crate) clean: bool,
-    /// Add to what is in a database that is not empty, as a backup of data alone does.
+    /// Restore into a database that is not empty, such as rows of a data-only backup.
     #[arg(long, requires = "to", conflicts_with = "clean")]
     pub(crate) append: bool,
-    /// Do as --clean says without asking for the name of the database on the terminal.
+    /// Run --clean without a prompt for the name of the database.
     #[arg(long, requires = "clean")]
     pub(crate) yes: bool,
-    /// Only the table, view or sequence of this name, without its indexes, as `pg_restore --table` does. May be given more than once.
+    /// Restore only this table, view or sequence, like `pg_restore --table`. Can be repeated.
+    ///
+    /// Indexes are not restored.
     #[arg(long, value_name = "NAME", requires = "to")]
     pub(crate) table: Vec<String>,
-    /// Only what is in this schema. May be given more than once.
+    /// Restore only this schema. Can be repeated.
     #[arg(long, value_name = "NAME", requires = "to")]
     pub(crate) schema: Vec<String>,
-    /// Only this section. May be given more than once.
+    /// Restore only this section. Can be repeated.
     #[arg(long, value_name = "SECTION", requires = "to")]
     pub(crate) section: Vec<Section>,
-    /// Only what stands in this file: what --list has printed, with the lines removed that are not wanted.
+    /// Restore only the entries in this file, an edited copy of the output of --list.
     #[arg(long, value_name = "FILE", requires = "to", value_hint = ValueHint::FilePath)]
     pub(crate) list_file: Option<PathBuf>,
-    /// Whoever restores it owns everything.
+    /// Do not restore owners; the connecting role owns all objects.
     #[arg(long, requires = "to")]
     pub(crate) no_owner: bool,
-    /// Grant nothing to anybody.
+    /// Do not restore privileges (GRANT and REVOKE).
     #[arg(long, requires = "to")]
     pub(crate) no_privileges: bool,
-    /// A role of the backup, and the role of the target that takes its place. May be given more than once.
+    /// Replace role OLD of the backup by role NEW of the target. Can be repeated.
     #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = renamed)]
     pub(crate) role_map: Vec<(String, String)>,
-    /// How many connections restore a database at once; more than one needs --scratch-dir.
+    /// Restore each database with N parallel connections; N > 1 needs --scratch-dir.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: u32,
-    /// How many databases of a run are restored at once.
+    /// Restore N databases of a run in parallel.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) parallel: u32,
-    /// A folder for the plaintext of what cannot be restored from a stream.
+    /// Use this directory for plaintext that cannot be restored as a stream.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) scratch_dir: Option<PathBuf>,
-    /// Do not gather the planner's statistics afterwards.
+    /// Do not run ANALYZE after the restore.
     #[arg(long, requires = "to")]
     pub(crate) no_analyze: bool,
-    /// Do not compare the backup's definitions before, and what was restored after, with the record
-    /// of its dump.
+    /// Do not compare the backup and the restored database with the record of the dump.
     #[arg(long, requires = "to")]
     pub(crate) no_compare: bool,
-    /// Let functions find what they name without a schema: restore with the search_path of the database, instead of an empty one. For
-    /// backups whose functions are all trusted.
+    /// Restore with the search_path of the database instead of an empty one.
+    ///
+    /// For functions that use names without a schema. Use only if you trust all functions of the
+    /// backup.
     #[arg(long, requires = "to")]
     pub(crate) own_search_path: bool,
-    /// Run scripts that could have psql run programs here: whoever ruled the server that was dumped is trusted with this host.
+    /// Run SQL scripts that may execute shell commands through psql.
+    ///
+    /// Use only if you trust the source server.
     #[arg(long, requires = "to")]
     pub(crate) trust_script: bool,
-    /// Take an unsealed backup in the place of a sealed one: anyone who can write to the destination could have made it.
+    /// Accept an unencrypted backup where an encrypted one is expected.
+    ///
+    /// Anyone who can write to the destination could have created such a backup.
     #[arg(long)]
     pub(crate) allow_unsealed: bool,
-    /// Give up when nothing was restored for so long. An index that is built is work, however long it takes.
+    /// Fail after this time without progress. Building an index counts as progress.
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = quantity::<Span>)]
     pub(crate) stall_timeout: Span,
     #[command(flatten)]

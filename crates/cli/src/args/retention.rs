@@ -10,31 +10,31 @@ use super::{Json, quantity};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
-    /// Show what a policy would keep, over time and on a day, were there a run every so often. Touches no destination.
+    /// Show the backups that a policy would keep over time. Accesses no destination.
     Simulate(Simulate),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Simulate {
-    /// The policy's name in the configuration.
+    /// Simulate this policy of the configuration.
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: String,
-    /// How long after each run the next is, such as 6h or 1d.
+    /// Simulate a run at this interval, such as 6h or 1d.
     #[arg(long, value_name = "TIME", value_parser = quantity::<Span>)]
     pub(crate) every: Span,
-    /// For how long there are runs, such as 90d or 3y; a year has 365 days.
+    /// Simulate runs over this period, such as 90d or 3y; a year has 365 days.
     #[arg(long = "for", value_name = "TIME", value_parser = quantity::<Span>)]
     pub(crate) lasting: Span,
-    /// The day of the first run, in UTC. Today without it.
+    /// Start on this UTC day [default: today].
     #[arg(long, value_name = "DATE")]
     pub(crate) start: Option<NaiveDate>,
-    /// What each backup takes, such as 10GB or 256MiB.
+    /// Assume this size for each backup, such as 10GB or 256MiB.
     #[arg(long, value_name = "SIZE", value_parser = quantity::<Size>)]
     pub(crate) size: Option<Size>,
-    /// Show what there is at the end of this day, in UTC, instead of the last.
+    /// Show the backups at the end of this UTC day [default: the last].
     #[arg(long, value_name = "DATE")]
     pub(crate) on: Option<NaiveDate>,
-    /// Draw it into this new file, too.
+    /// Write an SVG chart to this new file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `longshore check`: what would fail at 3 a.m.
+//! `longshore check`: check settings, servers and destinations before a run.
 
 use longshore_core::Result;
 use longshore_core::check::Outcome;
@@ -20,7 +20,7 @@ pub(super) async fn check(context: &Context, args: &Check) -> Result<Exit> {
                 Outcome::Warning => ("warning", "  "),
                 Outcome::Failed => ("FAILED", "   "),
             };
-            // Causes may have several lines; the first column stays the sign's.
+            // Indent further lines of a message below its first line.
             let message = finding.message.replace('\n', "\n           ");
             output.state(sign, format_args!("{gap}{}: {message}", finding.subject));
             if let Some(remedy) = &finding.remedy {

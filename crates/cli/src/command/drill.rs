@@ -1,4 +1,4 @@
-//! `longshore drill`: prove that backups can be restored.
+//! `longshore drill`: test that backups can be restored.
 
 mod page;
 
@@ -18,14 +18,14 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress;
 
-/// How many comparisons are shown that are not as recorded; the record has all.
+/// The number of differences to print; the record contains all.
 const SHOWN: usize = 20;
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
-    // Made first: a page that cannot be written is to be known before an hour of work.
+    // Create the page first, to fail before an hour of work if it cannot be written.
     let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
-    // A job may name others for its drills, which go before those of the configuration.
+    // The job may have identities for its drills, which take precedence over the configuration.
     readable(&args.identity)?;
     let identities = given(&args.identity);
     let counter = progress::counter(*output);
@@ -59,7 +59,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     }
     for drill in report.drills.iter().filter(|drill| drill.verdict == Verdict::Damaged) {
         let hint = format!(
-            "restore from another backup, and dump again; if the backup is good after all, `longshore mark {} --withdraw` says so",
+            "restore from another backup, and run the job again; if the backup is good, withdraw the mark: `longshore mark {} --withdraw`",
             drill.backup
         );
         output.problem(
@@ -68,14 +68,14 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         );
     }
     for passed_over in &report.passed_over {
-        let hint = "`longshore verify` says what is wrong; dump again";
+        let hint = "run `longshore verify` for the cause, and run the job again";
         output.problem(&longshore_core::error::printable(passed_over), Some(hint));
     }
     for problem in &report.unfit {
         output.problem(&problem.message, problem.hint.as_deref());
     }
     for problem in &report.unmarked {
-        output.warning(format_args!("what was found could not be noted beside the backup: {}", problem.message));
+        output.warning(format_args!("the result could not be stored as a mark of the backup: {}", problem.message));
     }
     if let Some(problem) = &report.left {
         output.problem(&problem.message, problem.hint.as_deref());
@@ -90,7 +90,7 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
     })
 }
 
-/// The result for people.
+/// Prints the result as text.
 fn tell(output: Output, report: &Report) {
     for note in &report.notes {
         output.note(note);
@@ -130,17 +130,17 @@ fn row(drill: &Drill) -> Vec<String> {
     ]
 }
 
-/// What a drill of so many comparisons proved, in words.
+/// Returns the verdict of a drill with this number of comparisons, in words.
 fn verdict(verdict: Verdict, compared: u64) -> &'static str {
     match verdict {
         Verdict::Good if compared == 0 => "restored; nothing was compared",
-        Verdict::Good => "restored, and as recorded",
+        Verdict::Good => "restored and compared: all equal",
         Verdict::Damaged | Verdict::Unrestorable => "DAMAGED",
         Verdict::NotDrilled => "NOT DRILLED",
     }
 }
 
-/// What is not as it must be, each with what was recorded and found.
+/// Returns the subjects that differ, each with the expected and the found value.
 fn differences(drill: &Drill) -> Vec<(String, String)> {
     let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
     let different = drill.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different);
@@ -155,7 +155,7 @@ fn differences(drill: &Drill) -> Vec<(String, String)> {
     compared.chain(answers).collect()
 }
 
-/// A new file, removed unless it is finished.
+/// A new file, removed on drop unless finished.
 struct Page {
     name: String,
     file: std::fs::File,
@@ -167,7 +167,7 @@ impl Page {
         let name = path.display().to_string();
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
-        let file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot make the report", error))?;
+        let file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot create the report", error))?;
         Ok(Self { name, file, half: Some(path.to_owned()) })
     }
 
@@ -182,7 +182,7 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         if let Some(path) = &self.half {
-            // It is empty, and whoever reads of the failure looks for no report.
+            // The file is empty or partial. The drill has already failed with an error.
             std::fs::remove_file(path).ok();
         }
     }

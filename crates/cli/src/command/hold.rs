@@ -1,4 +1,5 @@
-//! `longshore hold` and `unhold`: exempt a backup from retention, and end that. `longshore mark`: withdraw marks that are wrong.
+//! `longshore hold`: exempt a backup from retention. `longshore unhold`: release the hold.
+//! `longshore mark`: withdraw wrong marks.
 
 use longshore_core::Result;
 use longshore_core::mark::Says;
@@ -38,7 +39,7 @@ pub(super) async fn mark(context: &Context, args: &Mark) -> Result<Exit> {
     Ok(tell(context, &marked, "withdrew marks of", args.json.json))
 }
 
-/// Says what became of it at each destination.
+/// Prints the result at each destination.
 fn tell(context: &Context, all: &[Marked], done: &str, json: bool) -> Exit {
     let output = context.output;
     if json {

@@ -1,4 +1,4 @@
-//! `longshore init`: from nothing to a first run.
+//! `longshore init`: write a configuration for a first run.
 
 mod cluster;
 mod ship;
@@ -18,24 +18,24 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
 
-/// The configuration that is written, with places to fill in.
+/// The template of the configuration.
 const TEMPLATE: &str = include_str!("init.toml");
 
-/// Writes the configuration at `path`, which is where longshore looks by itself or not.
+/// Writes the configuration to `path`. `is_usual` is true if `path` is the default path.
 pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
-    refuse_existing(path, "name another file with --config FILE, or move this one away")?;
+    refuse_existing(path, "pass another file with --config FILE, or move this file away")?;
     let makes_identity = args.recipient.is_empty();
     if makes_identity {
-        let way_out = "give --recipient with the public key of an identity that you keep, or move this file away";
+        let way_out = "pass --recipient with the public key of your identity, or move this file away";
         refuse_existing(&identity, way_out)?;
     } else {
         plugins::expect_recipients(&args.recipient)?;
     }
     let ships = ships(&args)?;
     let found = cluster::find(args.connection.as_deref(), output).await?;
-    // Names may hold line breaks, which would end the comment that they stand in.
+    // Names may contain line breaks, which would end the comment around them.
     let databases: Vec<_> = found.databases.iter().map(|name| format!("\"{}\"", printable(name))).collect();
     let databases = databases.join(", ");
     output.line(format_args!("found {}: {databases}", found.server));
@@ -45,7 +45,7 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
     let recipients = if makes_identity {
         let (file, recipient) = plugins::new_identity();
         write_new(&identity, file.expose_secret())?;
-        output.line(format_args!("made an identity: {}", identity.display()));
+        output.line(format_args!("created an identity: {}", identity.display()));
         vec![recipient]
     } else {
         args.recipient
@@ -57,29 +57,29 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
         .replace("{destinations}", &ships.iter().map(Ship::table).collect::<Vec<_>>().join("\n"))
         .replace("{ship}", &ships.iter().map(|ship| quoted(&ship.name)).collect::<Vec<_>>().join(", "))
         .replace("{recipients}", &recipients)
-        // Last, since a database may be named like one of the places.
+        // Last, since a database may be named like a placeholder.
         .replace("{databases}", &databases);
     write_new(path, &config)?;
     output.line(format_args!("wrote a configuration: {}", path.display()));
     if makes_identity {
         output.line(format_args!(
-            "\nWithout the identity no backup can be opened, and with it every backup can. Copy {} to where\n\
-             you keep what must survive this host, then remove it from here: making backups needs only its public half.",
+            "\nThe identity decrypts every backup, and no backup can be decrypted without it. Copy {} to a\n\
+             safe place off this host, then remove the file here: creating backups needs only the public key.",
             identity.display()
         ));
     }
     for ship in &ships {
-        output.line(format_args!("ships to {} ([destination.{}])", ship.place(), ship.name));
+        output.line(format_args!("uploads to {} ([destination.{}])", ship.place(), ship.name));
     }
     if ships.iter().any(|ship| ship.folder.is_none()) {
-        output.line("\nSee that the credentials named in the configuration are there: `check` tries them.");
+        output.line("\nProvide the credentials named in the configuration; `check` tests them.");
     }
     let config = if is_usual { String::new() } else { format!(" --config {}", path.display()) };
     output.line(format_args!("\nNext: `longshore{config} check`, then `longshore{config} run nightly`"));
     Ok(Exit::Done)
 }
 
-/// The destinations that are asked for, or else a folder of this host.
+/// Returns the destinations of the arguments, or else a local directory.
 fn ships(args: &Init) -> Result<Vec<Ship>> {
     let folder = args.destination.as_deref().map(Ship::local);
     let mut ships =
@@ -96,23 +96,22 @@ fn refuse_existing(path: &Path, way_out: &str) -> Result<()> {
         return Ok(());
     }
     let name = path.display().to_string();
-    Err(Error::new(Stage::Config, Kind::AlreadyExists, name, "is there already, and nothing is ever overwritten")
-        .hint(way_out))
+    Err(Error::new(Stage::Config, Kind::AlreadyExists, name, "already exists, and is never overwritten").hint(way_out))
 }
 
-/// Makes a folder for its owner alone, unless it is there.
+/// Creates a directory of mode 700, unless it exists.
 fn make_folder(folder: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| Error::io(Stage::Config, folder.display().to_string(), "cannot make the folder", error))
+    made.map_err(|error| Error::io(Stage::Config, folder.display().to_string(), "cannot create the directory", error))
 }
 
-/// Writes a file of mode 600 that is not there yet.
+/// Writes a new file of mode 600.
 fn write_new(path: &Path, content: &str) -> Result<()> {
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
         file.write_all(content.as_bytes())?;
         file.sync_all()
     });
-    written.map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot write it", error))
+    written.map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot write the file", error))
 }
 
 fn usual_destination() -> PathBuf {

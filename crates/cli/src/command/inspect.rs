@@ -1,4 +1,4 @@
-//! `longshore inspect`: what is in a dump, and whether it is sound.
+//! `longshore inspect`: show the contents of a dump, and verify it.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -54,18 +54,17 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     match plugins::archive(&inspected.details) {
         facts if args.check => say_soundness(&inspected, facts.as_ref(), output),
         Some(facts) if args.list && !facts.kind.is_archive() => {
-            let error =
-                Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script, which has no table of contents");
-            return Err(error.hint("without --list, inspect tells its tables"));
+            let error = Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script has no table of contents");
+            return Err(error.hint("omit --list to show its tables"));
         }
         Some(facts) if args.list => list(&facts, output),
         Some(facts) => say_facts(&inspected, &facts, output),
-        None => output.note("nothing is recorded of what is in it"),
+        None => output.note("the backup has no record of its contents"),
     }
     Ok(Exit::Done)
 }
 
-/// The bytes of a file, a directory dump, or what comes on stdin.
+/// Returns the bytes of a file, of a directory dump, or of stdin.
 fn bytes(path: &Path) -> Result<ByteStream> {
     let name = path.display().to_string();
     if path == Path::new("-") {
@@ -78,28 +77,29 @@ fn bytes(path: &Path) -> Result<ByteStream> {
     if path.join("toc.dat").is_file() {
         return Ok(plugins::directory_dump(path));
     }
-    Err(Error::new(Stage::Verify, Kind::Usage, name, "a folder without toc.dat, so no directory dump")
-        .hint("name one file, or the folder that `pg_dump --format=directory` made"))
+    Err(Error::new(Stage::Verify, Kind::Usage, name, "not a directory dump: the directory has no toc.dat")
+        .hint("pass a file, or a directory written by `pg_dump --format=directory`"))
 }
 
-/// All that a reader gives. It is opened where it is read: one opens a fifo only once somebody writes to it.
+/// Reads a reader to its end. Opens it on the reading thread, since opening a FIFO blocks until
+/// another process opens it for writing.
 fn read<R: io::Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, name: String) -> ByteStream {
-    let unread = move |error| Error::io(Stage::Verify, &name, "cannot read it", error);
+    let unread = move |error| Error::io(Stage::Verify, &name, "cannot read the file", error);
     stream::transform(stream::from_bytes(""), unread, move |_, writer| writer.pour(&mut open()?))
 }
 
-/// An error about a backup that may have been meant as a file.
+/// Extends the error about an unknown backup, which may be the name of a missing file.
 fn not_a_file(error: Error, what: &str) -> Error {
     if error.kind() == Kind::NotFound {
         let what = printable(what);
-        let known = error.remedy().unwrap_or("`longshore list` shows the backups");
-        let hint = format!("{known}; there is no file \"{what}\" here, either");
+        let known = error.remedy().unwrap_or("list backups with `longshore list`");
+        let hint = format!("{known}; no file \"{what}\" exists, either");
         return error.hint(hint);
     }
     error
 }
 
-/// An error about the configuration, where the words can only have meant a file: there is nowhere to look for a backup.
+/// Replaces the error about a missing configuration if the name can only be that of a file.
 fn neither_file_nor_configuration(error: Error, args: &Inspect) -> Error {
     if error.kind() != Kind::NotFound || args.destination.is_some() {
         return error;
@@ -108,13 +108,13 @@ fn neither_file_nor_configuration(error: Error, args: &Inspect) -> Error {
         Stage::Verify,
         Kind::NotFound,
         &args.what,
-        "there is no such file, nor a configuration that may know a backup by this name",
+        "no such file, and no configuration to find a backup of this name",
     )
     .because(error)
-    .hint("name a file or folder that is there; where a backup is meant, --config FILE names the configuration")
+    .hint("pass an existing file or directory; for a backup, pass --config FILE")
 }
 
-/// Prints the table of contents as `pg_restore --list` does, so that `pg_restore --use-list` takes it.
+/// Prints the table of contents in the format of `pg_restore --list`, for `pg_restore --use-list`.
 fn list(facts: &Facts, output: Output) {
     let origin = &facts.origin;
     let summer_time = origin.written.as_ref().and_then(|written| written.summer_time);
@@ -126,15 +126,15 @@ fn list(facts: &Facts, output: Output) {
 }
 
 fn say_soundness(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
-    let judged = inspected.verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
-    let judged = judged.collect::<Vec<_>>().join(", ");
-    output.line(format_args!("{}: sound: {judged}", printable(&inspected.name)));
+    let verified = inspected.verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
+    let verified = verified.collect::<Vec<_>>().join(", ");
+    output.line(format_args!("{}: verified: {verified}", printable(&inspected.name)));
     if let Some(others) = facts.and_then(others) {
-        output.note(format_args!("left aside, as pg_restore does: {}", printable(&others)));
+        output.note(format_args!("ignored, as by pg_restore: {}", printable(&others)));
     }
     match (&inspected.destination, facts) {
         (Some(destination), _) => output.note(format_args!(
-            "the digests of its manifest at \"{destination}\" cover every byte, and were compared; a copy outside of a destination has none"
+            "all bytes match the digests of the manifest at \"{destination}\"; a copy outside of a destination has no digests"
         )),
         (None, Some(facts)) => output.note(coverage(&inspected.wrappings, facts)),
         (None, None) => {}
@@ -157,15 +157,15 @@ fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     line("database", &named(&origin.database));
     line("dumped from", &origin.server_version.as_ref().map_or_else(String::new, |of| format!("PostgreSQL {of}")));
     line("dumped by", &named(&origin.tool_version));
-    line("created", &origin.created.as_ref().map_or_else(String::new, |at| format!("{at} by the clock of its host")));
+    line("created", &origin.created.as_ref().map_or_else(String::new, |at| format!("{at} (clock of the source host)")));
     line("size", &HumanBytes(facts.bytes).to_string());
     line("contents", &contents(facts));
-    line("left aside", &others(facts).unwrap_or_default());
+    line("ignored", &others(facts).unwrap_or_default());
     line(
-        "judged",
+        "verified",
         match inspected.from {
-            From::Reading => "now, to its end: sound",
-            From::Record => "while it was dumped; --check reads it again",
+            From::Reading => "now, completely: no damage",
+            From::Record => "during the dump; --check reads the backup again",
         },
     );
     if !facts.tables.is_empty() {
@@ -175,7 +175,7 @@ fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     }
 }
 
-/// What it is, from the outside inwards: `age, zstd, custom format 1.16-0, gzip inside`.
+/// Returns the format, from the outside in: `age, zstd, custom format 1.16-0, gzip inside`.
 fn form(inspected: &Inspected, facts: &Facts) -> String {
     let mut parts = inspected.wrappings.clone();
     let version = facts.origin.version.iter().map(|version| format!(" {version}"));
@@ -192,7 +192,7 @@ fn contents(facts: &Facts) -> String {
     let mut parts = vec![format!("{tables} with data, {rows}")];
     let large_objects = &facts.large_objects;
     if large_objects.count > 0 {
-        // A script has them as calls, whose size is not theirs.
+        // A script contains large objects as calls, so their size is unknown.
         let size = facts.kind.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
         let count = counted(large_objects.count, "large object", "large objects");
         parts.push(format!("{count}{}", size.unwrap_or_default()));
@@ -203,7 +203,7 @@ fn contents(facts: &Facts) -> String {
     parts.join(", ")
 }
 
-/// What lies beside the dump, if anything does: `README, notes/ and 3 more`.
+/// Returns the other files beside the dump, if any: `README, notes/ and 3 more`.
 fn others(facts: &Facts) -> Option<String> {
     let others = &facts.others;
     let names = others.names.join(", ");

@@ -1,4 +1,4 @@
-//! `longshore list`: the backups that lie in the destinations.
+//! `longshore list`: list the backups in the destinations.
 
 mod line;
 mod series;
@@ -19,15 +19,15 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::zone::Zone;
 
-/// How many damaged backups are named beneath a list of series.
+/// The number of damaged backups to name below a list of series.
 const NAMED: usize = 10;
 
 /// The result of a listing.
 #[derive(Default)]
 struct Found {
-    /// The backups, in the order of their series and, in each, of their times.
+    /// The backups, ordered by series and time.
     lines: Vec<Line>,
-    /// How many files belong to no backup, by destination.
+    /// The number of files that belong to no backup, by destination.
     orphans: BTreeMap<String, usize>,
     /// The destinations that were read.
     read: Vec<Catalogued>,
@@ -44,7 +44,7 @@ pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
         match at {
             Ok(at) => found.look(context, at, &wanted, &mut lines),
             Err(error) => {
-                // Destinations on one host fail alike.
+                // Destinations on one host fail with the same error.
                 if told.insert(error.chain()) {
                     output.error(&error);
                 }
@@ -79,7 +79,7 @@ impl Found {
     fn look(&mut self, context: &Context, at: Catalogued, wanted: &Wanted<'_>, lines: &mut BTreeMap<BackupName, Line>) {
         for (_, error) in &at.catalog.unreadable {
             context.output.error(error);
-            // What a newer version wrote, or what we may not read, is whole for all we know.
+            // A manifest of a newer version, or without permission to read, is no proof of damage.
             self.exit = worse(self.exit, if error.kind() == Kind::Corrupt { Exit::Damaged } else { Exit::Partial });
         }
         if !at.catalog.orphans.is_empty() {
@@ -105,14 +105,14 @@ impl Found {
         } else {
             series::table(output, &self.lines, zone);
             self.show_attention(output);
-            output.note("`longshore list --all` shows each backup");
+            output.note("list each backup with `longshore list --all`");
         }
         if !self.orphans.is_empty() {
             output.note(strangers(&self.orphans));
         }
     }
 
-    /// Names the backups that need attention, which the line of a series only counts.
+    /// Prints the names of the backups that need attention; the line of a series only counts them.
     fn show_attention(&self, output: Output) {
         let named: Vec<&Line> = self.lines.iter().filter(|line| line.needs_attention()).collect();
         if named.is_empty() {
@@ -124,12 +124,12 @@ impl Found {
         output.table(&["ATTENTION", "DESTINATIONS"], &rows);
         if named.len() > NAMED {
             let more = named.len() - NAMED;
-            output.note(format_args!("and {more} more: `longshore list --all` shows them"));
+            output.note(format_args!("and {more} more: see `longshore list --all`"));
         }
     }
 }
 
-/// The worse of two ends of a listing: a damaged backup outweighs a destination that could not be read.
+/// Returns the worse of two exit codes. A damaged backup outweighs an unreadable destination.
 fn worse(one: Exit, other: Exit) -> Exit {
     if [one, other].contains(&Exit::Damaged) {
         Exit::Damaged
@@ -140,12 +140,12 @@ fn worse(one: Exit, other: Exit) -> Exit {
     }
 }
 
-/// How many files belong to no backup: they take room, and nothing ever removes them.
+/// Describes the files that belong to no backup. They use space.
 fn strangers(orphans: &BTreeMap<String, usize>) -> String {
     let total: usize = orphans.values().sum();
     let each = orphans.iter().map(|(destination, count)| format!("{count} at \"{destination}\""));
     format!(
-        "{total} {} to no backup ({}): left by a run that was cut off or is at work, or put there by somebody else",
+        "{total} {} to no backup ({}): from an interrupted or current run, or from another program",
         if total == 1 { "file belongs" } else { "files belong" },
         each.collect::<Vec<_>>().join(", "),
     )

@@ -1,4 +1,4 @@
-//! `longshore prune`: remove what the retention policy does not keep.
+//! `longshore prune`: remove backups that the retention policy does not keep.
 
 mod calendar;
 mod explain;
@@ -34,16 +34,16 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
     Ok(exit(&pruned))
 }
 
-/// The reason that a backup of a series stays.
+/// Returns the reason for keeping a backup of a series.
 fn why(series: &SeriesPruned, reasons: &[Reason]) -> String {
-    // Of an adopted file nothing is known but its name and its size.
+    // An adopted file has only a name and a size, so it is bad only if it is empty.
     match series.adopted && reasons.contains(&Reason::NotGood) {
-        true => "empty: see what became of the program that wrote it".to_owned(),
+        true => "empty: check the program that wrote it".to_owned(),
         false => in_words(reasons),
     }
 }
 
-/// How a prune ended.
+/// Returns the exit code of a prune.
 pub(super) fn exit(all: &[Pruned]) -> Exit {
     let failed = all.iter().filter(|pruned| !pruned.succeeded()).count();
     if failed == 0 {

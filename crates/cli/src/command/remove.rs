@@ -1,4 +1,4 @@
-//! `longshore remove`: remove one backup by hand.
+//! `longshore remove`: remove one backup.
 
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -12,10 +12,10 @@ use crate::exit_code::Exit;
 pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
     let Context { config, output, recorder, .. } = context;
     if args.why.trim().is_empty() {
-        return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("write a reason"));
+        return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("pass a reason"));
     }
     let one = One { name: &args.backup, destination: args.destination.as_deref(), why: &args.why, mode: Mode::DryRun };
-    // What would become of it is known before the question, so that a refusal asks nothing.
+    // Plan before the prompt, so that a refusal does not prompt.
     let planned = remove_one(config, &one).await?;
     let goes = planned.iter().any(|pruned| pruned.series.iter().any(|series| !series.remove.is_empty()));
     let (removed, mode) = match args.dry_run || !goes {
@@ -34,7 +34,7 @@ pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
     Ok(prune::exit(&removed))
 }
 
-/// Has the person at the terminal type `yes`, unless --yes is given.
+/// Prompts for `yes` on the terminal, unless `--yes` is set.
 fn confirm(args: &Remove, planned: &[Pruned]) -> Result<()> {
     if args.yes {
         return Ok(());
@@ -47,7 +47,7 @@ fn confirm(args: &Remove, planned: &[Pruned]) -> Result<()> {
     if types(&format!("type yes to remove {}", all.join(", ")), "yes") {
         return Ok(());
     }
-    let message = "removes a backup for good, and that was not confirmed";
+    let message = "permanent removal was not confirmed";
     Err(Error::new(Stage::Retention, Kind::Refused, printable(&args.backup), message)
-        .hint("type yes on a terminal, or give --yes"))
+        .hint("type yes on a terminal, or pass --yes"))
 }

@@ -1,4 +1,4 @@
-//! `longshore restore`: bring backups home.
+//! `longshore restore`: restore backups.
 
 mod report;
 
@@ -27,13 +27,14 @@ use crate::progress::restore_watcher;
 pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     if args.jobs > 1 && args.scratch_dir.is_none() {
-        let message = "several connections need the archive in a file, not a stream";
+        let message = "parallel connections need the archive in a file, not a stream";
         return Err(Error::new(Stage::Config, Kind::Usage, "--jobs", message)
-            .hint("name a folder for its plaintext, best one in memory: --scratch-dir /dev/shm"));
+            .hint("pass a directory for the plaintext, preferably in memory: --scratch-dir /dev/shm"));
     }
     if args.output.as_deref() == Some(std::path::Path::new("-")) {
-        let message = "writes to a new file, which must be named";
-        return Err(Error::new(Stage::Config, Kind::Usage, "--output", message).hint("name it ./- if that is its name"));
+        let message = "stdout is not supported; the output must be a new file";
+        return Err(Error::new(Stage::Config, Kind::Usage, "--output", message)
+            .hint("pass a file name, or ./- for a file named -"));
     }
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
@@ -44,8 +45,8 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         output.warning(warning);
     }
     if args.create && !chosen.iter().any(|chosen| chosen.backup.manifest.subject.is_database()) {
-        let message = "makes the database that is restored, and what is restored is none";
-        return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("leave it out"));
+        let message = "the backup is not of a database";
+        return Err(Error::new(Stage::Config, Kind::Usage, "--create", message).hint("omit --create"));
     }
     let target = target(&args, context, &chosen)?;
     if args.list {
@@ -89,7 +90,7 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
 
-/// The connection of the cluster that the backup came from, where `--to` names no server and libpq's default is taken.
+/// Returns a note with the connection of the source cluster, if `--to` names no server.
 fn likely_wish(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
     let to = args.to.as_deref().unwrap_or_default();
     if names_server(to)? {
@@ -97,13 +98,13 @@ fn likely_wish(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<O
     }
     let Some(cluster) = source(context, chosen) else { return Ok(None) };
     Ok(Some(format!(
-        "--to names no server, so libpq's default is taken; cluster \"{}\", which the backup came from, is --to \"{}\"",
+        "--to names no server, so the default of libpq is used; the source cluster \"{}\" is --to \"{}\"",
         cluster.name,
         without_password(&cluster.connection)?
     )))
 }
 
-/// An error of a target that may not be the one that was meant.
+/// Extends the hint of an error about a target that may be the wrong server.
 fn wished(error: Error, likely: Option<&str>) -> Error {
     match likely {
         Some(likely) if matches!(error.kind(), Kind::Unavailable | Kind::Denied | Kind::NotFound) => {
@@ -114,13 +115,13 @@ fn wished(error: Error, likely: Option<&str>) -> Error {
     }
 }
 
-/// The cluster of the configuration that the backups came from.
+/// Returns the source cluster of the backups, if the configuration has it.
 fn source<'a>(context: &'a Context, chosen: &[Chosen]) -> Option<&'a Cluster> {
     let name = &chosen.first()?.backup.manifest.cluster.name;
     context.config.jobs.values().map(|job| &job.site.cluster).find(|cluster| cluster.name == *name)
 }
 
-/// Has somebody type the name of each database that --clean may drop, unless --yes says it.
+/// Prompts for the name of each database that `--clean` may drop, unless `--yes` is set.
 fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
     if !args.clean || args.yes {
         return Ok(());
@@ -130,10 +131,10 @@ fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
         let Subject::Database { name } = &chosen.backup.manifest.subject else { continue };
         let database = named.as_deref().unwrap_or(name);
         let shown = printable(database);
-        if !types(&format!("type the name of the database to be dropped, \"{shown}\""), database) {
-            let message = "--clean drops what is in the database, and nobody has typed its name";
+        if !types(&format!("type the name of the database to drop, \"{shown}\""), database) {
+            let message = "--clean drops the database, and its name was not confirmed";
             return Err(Error::new(Stage::Restore, Kind::Refused, database, message)
-                .hint("type it on a terminal, or give --yes"));
+                .hint("type the name on a terminal, or pass --yes"));
         }
     }
     Ok(())
@@ -144,8 +145,8 @@ fn what(args: &Restore) -> Result<What> {
     match (args.run.as_deref(), &args.subject) {
         (Some("latest"), named) => Ok(What::LatestRun { job: job.or_else(|| named.clone()) }),
         (Some(_), Some(named)) => {
-            let message = "a run is all that it made, and needs no name beside it";
-            Err(Error::new(Stage::Config, Kind::Usage, named, message).hint("leave the name or --run out"))
+            let message = "--run restores all subjects of a run, and conflicts with a subject";
+            Err(Error::new(Stage::Config, Kind::Usage, named, message).hint("omit the subject or --run"))
         }
         (Some(run), None) => Ok(What::Run(run.to_owned())),
         (None, words) => Ok(What::Subject {
@@ -163,11 +164,11 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
         name: "target".to_owned(),
         connection: to.clone().into(),
         password: asked(Some(&args.password))?,
-        // The programs that made the backup read it, and know its server's version. Where this host
-        // has no such folder, others are looked for.
+        // Prefer the programs that made the backup, which match the version of its server. Without
+        // that directory on this host, other programs are searched.
         bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()).filter(|folder| folder.is_dir()),
     };
-    // As every program of libpq does; of several databases each keeps its own name.
+    // Respect PGDATABASE like every libpq program; several databases keep their own names.
     let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());
     let databases = chosen.iter().filter(|chosen| chosen.backup.manifest.subject.is_database()).count();
     if let (Some(name), None, 1) = (default, database_of(&to)?, databases) {
@@ -196,13 +197,13 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
     })
 }
 
-/// The map of roles; one that is renamed twice is an error.
+/// Returns the map of roles. Fails if a role has two new names.
 fn role_map(all: &[(String, String)]) -> Result<BTreeMap<String, String>> {
     let mut map = BTreeMap::new();
     for (old, new) in all {
         if let Some(other) = map.insert(old.clone(), new.clone()).filter(|other| other != new) {
-            let message = format!("cannot become both \"{}\" and \"{}\"", printable(&other), printable(new));
-            return Err(Error::new(Stage::Config, Kind::Usage, old, message).hint("give --role-map once for each role"));
+            let message = format!("is mapped to both \"{}\" and \"{}\"", printable(&other), printable(new));
+            return Err(Error::new(Stage::Config, Kind::Usage, old, message).hint("pass --role-map once per role"));
         }
     }
     Ok(map)
@@ -211,7 +212,7 @@ fn role_map(all: &[(String, String)]) -> Result<BTreeMap<String, String>> {
 fn selection(args: &Restore) -> Result<Selection> {
     let read = |path: &std::path::PathBuf| {
         std::fs::read_to_string(path).map_err(|error| {
-            Error::io(Stage::Config, path.display().to_string(), "cannot read the list of what is wanted", error)
+            Error::io(Stage::Config, path.display().to_string(), "cannot read the list of entries", error)
         })
     };
     let section = |section: &args::Section| match section {

@@ -1,4 +1,4 @@
-//! `longshore retention`: try policies before they are trusted.
+//! `longshore retention`: simulate retention policies.
 
 mod picture;
 mod scale;
@@ -20,7 +20,7 @@ use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
-/// What was tried, and what came of it.
+/// The inputs and the result of a simulation.
 #[derive(Serialize)]
 struct Tried<'a> {
     policy: &'a str,
@@ -72,7 +72,7 @@ fn midnight(day: NaiveDate) -> DateTime<Utc> {
     day.and_time(NaiveTime::MIN).and_utc()
 }
 
-/// Writes the picture to a new file.
+/// Writes the chart to a new file.
 fn save(path: &Path, picture: &str) -> Result<()> {
     let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
         file.write_all(picture.as_bytes())?;
@@ -80,12 +80,12 @@ fn save(path: &Path, picture: &str) -> Result<()> {
     });
     written.map_err(|error| {
         let there = error.kind() == std::io::ErrorKind::AlreadyExists;
-        let error = Error::io(Stage::Retention, path.display().to_string(), "cannot write the picture", error);
-        if there { error.hint("nothing is ever overwritten: name a new file") } else { error }
+        let error = Error::io(Stage::Retention, path.display().to_string(), "cannot write the chart", error);
+        if there { error.hint("pass a new file; files are never overwritten") } else { error }
     })
 }
 
-/// What there was over time, and then all that there is at the end.
+/// Prints the number of backups over time, and the backups at the end.
 fn show(output: Output, policy: &Policy, tried: &Tried<'_>) {
     let simulation = tried.simulation;
     let local = |time: DateTime<Utc>| time.with_timezone(&simulation.timezone);
@@ -122,11 +122,11 @@ fn show(output: Output, policy: &Policy, tried: &Tried<'_>) {
         comes_to(simulation.most)
     ));
     if policy.max_total_size.is_some() && simulation.backup_bytes.is_none() {
-        output.note("without --size, max_total_size is left out of account");
+        output.note("max_total_size is ignored without --size");
     }
 }
 
-/// The periods at whose ends it is told what there is: as many as can be read.
+/// Returns the heading and the step of the table over time, for a readable number of rows.
 fn steps(span: TimeDelta) -> (&'static str, Every) {
     match span.num_days() {
         ..=31 => ("END OF DAY", Every::Day),

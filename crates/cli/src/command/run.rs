@@ -1,4 +1,4 @@
-//! `longshore run`: back up.
+//! `longshore run`: back up the databases of a job.
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
@@ -24,10 +24,10 @@ pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     Ok(report.outcome().into())
 }
 
-/// A table of what was made, then everything that its owner should hear.
+/// Prints a table of artifacts, then warnings and problems.
 fn show(output: Output, report: &Report) {
     let rows: Vec<_> = report.artifacts.iter().map(row).collect();
-    output.table(&["ARTIFACT", ">PLAINTEXT", ">SEALED", ">TIME", "DESTINATIONS"], &rows);
+    output.table(&["ARTIFACT", ">PLAINTEXT", ">STORED", ">TIME", "DESTINATIONS"], &rows);
     for warning in &report.warnings {
         output.warning(warning);
     }
@@ -38,7 +38,7 @@ fn show(output: Output, report: &Report) {
     for left_out in &report.left_out {
         if let Some(error) = &left_out.error {
             output.problem(
-                &format!("destination \"{}\" took no part: {}", left_out.destination, error.message),
+                &format!("destination \"{}\" skipped: {}", left_out.destination, error.message),
                 error.hint.as_deref(),
             );
         }
@@ -85,7 +85,7 @@ fn tell(output: Output, artifact: &ArtifactReport) {
     }
 }
 
-/// What each destination failed to take, and why: a host that is down fails every artifact alike, which is one error.
+/// Prints failed uploads. Groups artifacts with the same error, such as an unreachable host.
 fn losses(output: Output, report: &Report) {
     let mut losses: Vec<(&str, &Problem, Vec<String>)> = Vec::new();
     for artifact in &report.artifacts {
@@ -105,7 +105,7 @@ fn losses(output: Output, report: &Report) {
     }
 }
 
-/// The names, or the first of many.
+/// Joins the names; of many, only the first ones.
 fn few(names: &[String]) -> String {
     const NAMED: usize = 5;
     match names.len().checked_sub(NAMED) {

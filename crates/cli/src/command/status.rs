@@ -1,4 +1,4 @@
-//! `longshore status`: what there is of every series, and what needs attention.
+//! `longshore status`: show the state of each series, and problems that need attention.
 
 mod nagios;
 mod table;
@@ -43,7 +43,7 @@ pub(super) async fn status(
     Ok(exit(&status))
 }
 
-/// The names of the tables that a record tells.
+/// Returns the names of the tables in a record.
 fn tables(details: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let facts = plugins::archive(details)?;
     let name = |table: &plugins::Table| match &table.schema {

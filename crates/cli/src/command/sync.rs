@@ -1,4 +1,4 @@
-//! `longshore sync`: bring every destination to the same backups.
+//! `longshore sync`: copy missing backups between destinations.
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
@@ -54,13 +54,10 @@ fn show(output: Output, synced: &Synced, mode: Mode) {
         let name = problem.name.as_ref().map_or_else(String::new, |name| format!("{name} at "));
         let message = format!("{name}\"{}\": {}", problem.destination, problem.error.message);
         let hint = problem.error.hint.as_deref();
-        output.problem(
-            &message,
-            hint.or(problem.damaged.then_some("--repair puts a good copy in its place, where there is one")),
-        );
+        output.problem(&message, hint.or(problem.damaged.then_some("replace it by a good copy with --repair")));
     }
     if synced.copies.is_empty() && synced.succeeded() {
-        output.note("every destination has what it is to have");
+        output.note("all destinations are in sync");
     }
 }
 
@@ -71,7 +68,7 @@ fn row(copied: &Copied, mode: Mode) -> Vec<String> {
     };
     let result = match (&copied.error, mode) {
         (Some(_), _) => "FAILED",
-        (None, Mode::DryRun) => "would be copied",
+        (None, Mode::DryRun) => "would copy",
         (None, Mode::Act) => "copied",
     };
     [&copied.name.to_string(), &copied.from, &copied.to, &HumanBytes(copied.bytes).to_string(), why, result]

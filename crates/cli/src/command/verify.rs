@@ -1,4 +1,4 @@
-//! `longshore verify`: read backups back.
+//! `longshore verify`: read and check backups.
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
@@ -37,18 +37,18 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
         output.table(&["DESTINATION", "BACKUP", ">READ", "RESULT"], &rows);
         for read in &read {
             if let Some(error) = &read.error {
-                // A destination that cannot be read names no backup.
+                // The error of an unreadable destination has no backup name.
                 let what = format!("{} at \"{}\"", read.name, read.destination);
                 output.problem(&format!("{}: {}", what.trim_start(), error.message), error.hint.as_deref());
             }
         }
         if let Some(error) = read.iter().find_map(|read| read.unmarked.as_ref()) {
-            output.note(format_args!("what was found could not be noted beside the backups: {}", error.message));
+            output.note(format_args!("the result could not be stored as a mark of the backup: {}", error.message));
         }
         if read.is_empty() {
             output.note("no backups");
         } else if read.iter().any(|read| read.depth == Some(Depth::Sealed)) {
-            output.note("sealed backups were held against their digests; give --identity FILE to decode them, too");
+            output.note("only digests of encrypted backups were checked; pass --identity FILE to decode them");
         }
     }
     Ok(exit(&read))
@@ -69,16 +69,18 @@ fn exit(read: &[ReadBack]) -> Exit {
 
 fn row(read: &ReadBack) -> Vec<String> {
     let result = match (read.depth, read.damaged) {
-        (Some(Depth::Decoded), _) if read.compared => format!("sound: {}, as recorded", judged(&read.verified)),
-        (Some(Depth::Decoded), _) => format!("sound: {}", judged(&read.verified)),
-        (Some(Depth::Sealed), _) => "sealed bytes as shipped".to_owned(),
+        (Some(Depth::Decoded), _) if read.compared => {
+            format!("verified: {}, matches the record", judged(&read.verified))
+        }
+        (Some(Depth::Decoded), _) => format!("verified: {}", judged(&read.verified)),
+        (Some(Depth::Sealed), _) => "digest matches, not decoded".to_owned(),
         (None, true) => "DAMAGED".to_owned(),
         (None, false) => "FAILED".to_owned(),
     };
     vec![read.destination.clone(), read.name.clone(), HumanBytes(read.bytes).to_string(), result]
 }
 
-/// What was done to the plaintext, in the words of those who did it.
+/// Returns the methods and names of the verifiers of the plaintext.
 fn judged(verified: &[Verification]) -> String {
     let done = verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
     done.collect::<Vec<_>>().join(", ")

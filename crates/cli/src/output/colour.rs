@@ -1,4 +1,4 @@
-//! Colours: never the only sign of anything, and none where they are not wanted.
+//! Colours. Text never relies on colour alone.
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -6,16 +6,16 @@ use clap::ValueEnum;
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Colour {
-    /// On a terminal, unless NO_COLOR is set; CLICOLOR_FORCE wants them anywhere.
+    /// On a terminal, unless NO_COLOR is set; anywhere if CLICOLOR_FORCE is set.
     Auto,
-    /// Anywhere.
+    /// Always.
     Always,
-    /// Nowhere.
+    /// Never.
     Never,
 }
 
 impl Colour {
-    /// Makes it hold for all that is printed from now on.
+    /// Applies to all later output.
     pub(crate) fn apply(self) {
         let choice = match self {
             Self::Auto => anstream::ColorChoice::Auto,
@@ -26,21 +26,21 @@ impl Colour {
     }
 }
 
-/// Headings of tables.
+/// The style of table headings.
 pub(super) const HEADING: Style = Style::new().bold();
-/// What failed or is damaged.
+/// The style of failures and damage.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What should be looked at.
+/// The style of warnings.
 pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
-/// What is as it should be.
+/// The style of good states.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-/// The way out.
+/// The style of hints.
 pub(super) const HINT: Style = AnsiColor::Cyan.on_default();
 
-/// The headings of columns whose words are states.
+/// The headings of columns with states.
 const STATES: [&str; 4] = ["STATE", "DECISION", "RESULT", "DAMAGED"];
 
-/// The colour of a state, by its column and by its word in our own output.
+/// Returns the style of a state, by the heading of its column and its words.
 pub(super) fn of_state(heading: &str, cell: &str) -> Option<Style> {
     let begins = |words: &[&str]| words.iter().any(|word| cell.starts_with(word));
     let ends = |words: &[&str]| words.iter().any(|word| cell.ends_with(word));
@@ -58,9 +58,9 @@ pub(super) fn of_state(heading: &str, cell: &str) -> Option<Style> {
     }
     if begins(&["CRITICAL", "DAMAGED", "FAILED", "REMOVAL FAILED", "damaged", "failed", "lost"]) {
         Some(BAD)
-    } else if begins(&["warning", "unknown", "would remove", "partial", "refused", "not drilled", "goes"]) {
+    } else if begins(&["warning", "unknown", "would remove", "partial", "refused", "not drilled"]) {
         Some(DOUBTFUL)
-    } else if begins(&["good", "sound", "sealed bytes", "keep", "stays", "done", "ok"]) {
+    } else if begins(&["good", "verified", "digest matches", "kept", "done", "ok"]) {
         Some(GOOD)
     } else {
         None

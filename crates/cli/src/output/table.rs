@@ -1,4 +1,5 @@
-//! Tables that fit the terminal: columns are left out, the last one is wrapped within itself, and no line is.
+//! Tables that fit the terminal: optional columns are omitted, and the last column is wrapped, so
+//! that no line is wider than the terminal.
 
 use std::borrow::Cow;
 use std::iter::repeat_n;
@@ -9,14 +10,15 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::colour::{HEADING, of_state};
 
-/// The blanks between two columns.
+/// The spaces between two columns.
 const GAP: usize = 2;
-/// The narrowest that a column of text becomes.
+/// The minimum width of a text column.
 const NARROWEST: usize = 12;
 
-/// A column, as its heading describes it: `>` before it stands numbers to the right, `?` lets a narrow terminal do without it.
+/// A column, described by its heading: the prefix `>` marks a column of numbers, aligned to the
+/// right, `?` an optional column.
 struct Column {
-    /// Its place in the rows.
+    /// The index of its cells in the rows.
     place: usize,
     heading: String,
     numbers: bool,
@@ -24,7 +26,7 @@ struct Column {
     width: usize,
 }
 
-/// Renders rows beneath their headings, in lines of at most `width` columns where there is a limit.
+/// Renders rows under headings, in lines of at most `width` columns.
 pub(super) fn render(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     let mut columns: Vec<Column> = headings.iter().enumerate().map(|(place, heading)| column(place, heading)).collect();
     let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
@@ -52,12 +54,13 @@ fn column(place: usize, heading: &str) -> Column {
     Column { place, heading: text.to_owned(), numbers, optional, width: 0 }
 }
 
-/// Makes the columns fit: without optional ones, from the right, then with a narrower last one, then with any narrower one.
+/// Fits the columns into `width`: drops optional columns from the right, then narrows the last
+/// column, then the widest ones.
 fn fit(columns: &mut Vec<Column>, width: usize) {
     let total = |columns: &[Column]| {
         columns.iter().map(|column| column.width).sum::<usize>() + GAP * columns.len().saturating_sub(1)
     };
-    // Text at the end can be wrapped, so it drives no other column out.
+    // Text in the last column can be wrapped, so it does not drop optional columns.
     let wrapped = |columns: &[Column]| {
         let last = columns.last().filter(|last| !last.numbers);
         last.map_or(0, |last| last.width.saturating_sub(NARROWEST * 2))
@@ -85,7 +88,7 @@ fn fit(columns: &mut Vec<Column>, width: usize) {
     }
 }
 
-/// Adds one row, which has several lines where its last cell is wrapped.
+/// Adds one row, of several lines if its last cell is wrapped.
 fn line(text: &mut String, columns: &[Column], cells: &[Cow<'_, str>], style: impl Fn(&str, &str) -> Option<Style>) {
     let last = columns.len().saturating_sub(1);
     let wrapped = match (columns.last(), cells.last()) {
@@ -116,7 +119,7 @@ fn line(text: &mut String, columns: &[Column], cells: &[Cow<'_, str>], style: im
     }
 }
 
-/// Cuts text between words into lines of at most `width` columns, and longer words where the line ends.
+/// Wraps text at spaces into lines of at most `width` columns; longer words are cut.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     if text.width() <= width {
         return vec![text.to_owned()];
@@ -146,7 +149,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A cell of at most `width` columns: the beginning and the end of a longer one, since names differ at both.
+/// Shortens a cell to `width` columns. Keeps both ends, since names differ at either end.
 fn shortened(cell: &str, width: usize) -> Cow<'_, str> {
     if cell.width() <= width {
         return cell.into();
@@ -168,7 +171,7 @@ fn shortened(cell: &str, width: usize) -> Cow<'_, str> {
     format!("{head}…{}", tail.chars().rev().collect::<String>()).into()
 }
 
-/// A cell as it may be shown; most are as they are.
+/// Returns a printable cell; borrows it if it is plain ASCII.
 fn shown(cell: &str) -> Cow<'_, str> {
     let is_plain = cell.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain { cell.into() } else { printable(cell).into() }
@@ -194,25 +197,25 @@ mod tests {
     #[test]
     fn a_narrow_terminal_loses_optional_columns_from_the_right() {
         let (headings, row) =
-            (["NAME", "?>AGE", ">SIZE", "?JUDGED", "DESTINATIONS"], ["x".repeat(40), "3 days".to_owned()]);
+            (["NAME", "?>AGE", ">SIZE", "?DUMP VERIFIED", "DESTINATIONS"], ["x".repeat(40), "3 days".to_owned()]);
         let row = [row[0].as_str(), row[1].as_str(), "1.00 GiB", "toc, rows, digest", "local, offsite"];
         let wide = plain(&headings, &[&row], Some(200));
         let narrow = plain(&headings, &[&row], Some(80));
-        assert!(wide[0].contains("JUDGED") && !narrow[0].contains("JUDGED"), "{narrow:?}");
+        assert!(wide[0].contains("VERIFIED") && !narrow[0].contains("VERIFIED"), "{narrow:?}");
         assert!(narrow[0].contains("AGE") && narrow[1].ends_with("local, offsite"), "{narrow:?}");
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
-        let long = "the newest backup is 3 days old, and at most 26 h are wanted: see what became of the last run";
+        let long = "the newest backup is 3 days old, max_age is 26 h: check how the job ended in its last run";
         let name = "main/a_database_with_a_long_name/a_database_with_a_long_name-2026-06-07_091500";
         let rows: &[&[&str]] =
             &[&["CRITICAL", name, "offsite", long], &["warning", "日本語のデータベース", "x", "kurz"]];
         for width in [40, 60, 80, 100] {
-            let lines = plain(&["STATE", "SERIES", "?DESTINATION", "WHAT"], rows, Some(width));
+            let lines = plain(&["STATE", "SERIES", "?DESTINATION", "PROBLEM"], rows, Some(width));
             assert!(lines.iter().all(|line| line.width() <= width), "{width}: {lines:#?}");
             let words: String = lines.concat().split_whitespace().collect();
-            assert!(words.contains("lastrun"), "nothing of the last column is lost: {lines:#?}");
+            assert!(words.contains("lastrun"), "the last column is complete: {lines:#?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! How far a restore is: bytes of plaintext against those of the dump, how long the last drill took, and in what state an interruption
-//! leaves the target.
+//! The progress of a restore: plaintext bytes of the dump, the time of the last drill, and the
+//! state of the target after an interruption.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
@@ -14,13 +14,13 @@ use longshore_service::restore::{Chosen, Restored, Watch};
 use crate::output::Output;
 use crate::progress::{TICK, bar_style};
 
-/// How often a line says how far it is where there is no terminal.
+/// The interval of progress lines without a terminal.
 const LINES: Duration = Duration::from_secs(60);
 
-/// Where each backup of the restore stands, for whoever is interrupted.
+/// The state of each backup, for the message after an interruption.
 static STANDS: Mutex<BTreeMap<String, Stand>> = Mutex::new(BTreeMap::new());
 
-/// Where the restore of a backup stands.
+/// The state of the restore of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stand {
     Waiting,
@@ -34,7 +34,7 @@ fn stands() -> MutexGuard<'static, BTreeMap<String, Stand>> {
     STANDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// In what state a restore that is interrupted now leaves the target.
+/// Describes the state of the target if the restore is interrupted now.
 pub(crate) fn restore_stands() -> String {
     let stands = stands();
     let of = |wanted: Stand, words: &str| {
@@ -42,21 +42,21 @@ pub(crate) fn restore_stands() -> String {
             stands.iter().filter(|(_, stand)| **stand == wanted).map(|(name, _)| name.as_str()).collect();
         (!names.is_empty()).then(|| format!("{words}: {}", names.join(", ")))
     };
-    let under_way = "not finished (a database that the restore created is removed, and one that it renamed gets its \
-                     name back, unless all data was restored already; a database that was there and empty may \
-                     contain a part: empty it before you try again)";
+    let under_way = "incomplete (a database that the restore created or renamed is back in its previous state, unless \
+                     all data was restored already; an existing empty database may contain a part of the backup: \
+                     drop it before the next try)";
     let parts = [
         of(Stand::Restored, "restored"),
         of(Stand::NotCompared, "restored, not compared"),
         of(Stand::UnderWay, under_way),
         of(Stand::Failed, "failed"),
-        of(Stand::Waiting, "not begun"),
+        of(Stand::Waiting, "not started"),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "the target was not touched".to_owned() } else { parts.join("; ") }
+    if parts.is_empty() { "the target was not changed".to_owned() } else { parts.join("; ") }
 }
 
-/// Whoever watches a restore here.
+/// Returns the progress display of a restore.
 pub(crate) fn restore_watcher(output: Output, chosen: &[Chosen]) -> Arc<dyn Watch> {
     let names = chosen.iter().map(|chosen| (chosen.backup.name.to_string(), Stand::Waiting));
     *stands() = names.collect();
@@ -64,7 +64,7 @@ pub(crate) fn restore_watcher(output: Output, chosen: &[Chosen]) -> Arc<dyn Watc
     Arc::new(Shown { output, all, under_way: Mutex::default() })
 }
 
-/// Shows a restore: bars on a terminal, lines elsewhere.
+/// The progress of a restore: bars on a terminal, lines elsewhere.
 struct Shown {
     output: Output,
     all: Option<MultiProgress>,
@@ -86,7 +86,7 @@ impl Shown {
 
     fn say(&self, line: String) {
         match &self.all {
-            // A terminal that does not take it has nobody before it.
+            // A failed write to a terminal is ignored: the terminal is closed.
             Some(all) => drop(all.println(line)),
             None => self.output.note(line),
         }
@@ -106,7 +106,7 @@ impl Watch for Shown {
         stands().insert(name.to_string(), Stand::UnderWay);
         let bytes = chosen.backup.manifest.artifact.plaintext.bytes;
         let estimate = estimated_seconds
-            .map_or_else(String::new, |seconds| format!(", about {} by the last drill", humantime(seconds)));
+            .map_or_else(String::new, |seconds| format!(", about {} (from the last drill)", humantime(seconds)));
         self.say(format!("{name} from \"{}\": {}{estimate}", chosen.destination, HumanBytes(bytes)));
         let bar = match &self.all {
             Some(all) => {
@@ -130,19 +130,19 @@ impl Watch for Shown {
         at.read += bytes;
         at.bar.set_position(at.read.min(at.of));
         if at.read >= at.of {
-            at.bar.set_message("all read, indexes and statistics");
+            at.bar.set_message("all read; indexes and statistics");
         }
         if self.all.is_none() && at.said.elapsed() >= LINES {
             at.said = Instant::now();
             let rate = at.read as f64 / at.begun.elapsed().as_secs_f64();
             let percent = at.read * 100 / at.of.max(1);
-            let line = format!("{backup}: {percent} % of {}, {} a second", HumanBytes(at.of), HumanBytes(rate as u64));
+            let line = format!("{backup}: {percent} % of {}, {}/s", HumanBytes(at.of), HumanBytes(rate as u64));
             self.output.note(line);
         }
     }
 
     fn turned(&self, backup: &BackupName, error: &Error, to: &str) {
-        self.warned(&format!("{backup}: goes on from \"{to}\": {}", error.chain()));
+        self.warned(&format!("{backup}: continues from \"{to}\": {}", error.chain()));
     }
 
     fn compares(&self, backup: &BackupName) {
@@ -162,7 +162,7 @@ impl Watch for Shown {
     }
 }
 
-/// A length of time as people say it.
+/// Formats a duration for people.
 fn humantime(seconds: f64) -> String {
     if seconds < 120.0 {
         return format!("{seconds:.1} s");

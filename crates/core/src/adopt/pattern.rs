@@ -1,17 +1,17 @@
-//! How names are made of a database and a time, and what a name says by that.
+//! The patterns of file names, made of a database's name and a time.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::Refusal;
 use crate::key::Key;
 
-/// Where the name of a database stands in a pattern.
+/// The placeholder of the database's name in a pattern.
 const DATABASE: &str = "{database}";
 
-/// The months, as `%b` writes them.
+/// The names of the months, as written by `%b`.
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// How the keys of files are made of a database's name and a time.
+/// A pattern of keys, made of a database's name and a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -38,17 +38,17 @@ enum Field {
     Second,
 }
 
-/// What a key says by a pattern.
+/// The database and the time in a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dated {
-    /// The database's name, as it stands in the key.
+    /// The database's name, as in the key.
     pub database: String,
-    /// The time, by the clock of whoever named the file. Midnight, where the pattern has no time of day.
+    /// The local time in the key; midnight if the pattern has no time of day.
     pub time: NaiveDateTime,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("the pattern {text:?} {why}");
         let [before, after] = <[&str; 2]>::try_from(text.split(DATABASE).collect::<Vec<_>>())
@@ -63,16 +63,15 @@ impl Pattern {
             return Err(wrong("must contain a year, a month and a day: %Y, %m (or %b) and %d"));
         }
         if has(Field::Minute) && !has(Field::Hour) || has(Field::Second) && !has(Field::Minute) {
-            return Err(wrong("has a part of a time of day without the greater one: %H, %M, %S"));
+            return Err(wrong("has an incomplete time of day: %S requires %M, and %M requires %H"));
         }
         let example = Dated { database: "d".to_owned(), time: NaiveDateTime::default() };
-        Key::parse(&pattern.write(&example)).map_err(|_| {
-            wrong("makes no names that a destination can have: A-Z a-z 0-9 . _ % - and slashes between")
-        })?;
+        Key::parse(&pattern.write(&example))
+            .map_err(|_| wrong("produces names that a destination rejects: use A-Z a-z 0-9 . _ % - and slashes"))?;
         Ok(pattern)
     }
 
-    /// As it was written.
+    /// Returns the pattern's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -81,12 +80,12 @@ impl Pattern {
         self.before.iter().chain(&self.after)
     }
 
-    /// Whether it tells a time of day.
+    /// Returns true if the pattern contains a time of day.
     pub(super) fn has_time_of_day(&self) -> bool {
         self.parts().any(|part| *part == Part::Field(Field::Hour))
     }
 
-    /// What a key says, if what it says makes this key.
+    /// Parses a key, and checks that formatting the parsed parts gives the same key.
     pub fn read(&self, key: &Key) -> Result<Dated, Refusal> {
         let text = key.as_str();
         let (before, after) = (width(&self.before), width(&self.after));
@@ -99,18 +98,18 @@ impl Pattern {
         found.read(&self.before, &text[..before])?;
         found.read(&self.after, &text[end..])?;
         let dated = Dated { database: database.to_owned(), time: found.time().ok_or(Refusal::NoDate)? };
-        // A second field of one kind may say something else.
+        // A repeated field may differ.
         if self.write(&dated) == text { Ok(dated) } else { Err(Refusal::NoDate) }
     }
 
-    /// The key that is made of this.
+    /// Returns the key for a database and a time.
     fn write(&self, dated: &Dated) -> String {
         let write = |parts: &[Part]| -> String { parts.iter().map(|part| part.write(dated.time)).collect() };
         write(&self.before) + &dated.database + &write(&self.after)
     }
 }
 
-/// The parts of what stands before or behind the database's name.
+/// Parses the part of a pattern before or after the database's name.
 fn parts(text: &str) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut letters = text.chars();
@@ -128,11 +127,11 @@ fn parts(text: &str) -> Result<Vec<Part>, String> {
                 Some('%') => vec![Part::Literal('%')],
                 other => {
                     let other = other.map(String::from).unwrap_or_default();
-                    return Err(format!("has %{other}; what is known is %Y %m %b %d %F %H %M %S %%"));
+                    return Err(format!("contains the unknown field %{other}; use %Y %m %b %d %F %H %M %S %%"));
                 }
             },
-            '{' | '}' => return Err("has a brace that is not of {database}".to_owned()),
-            letter if !letter.is_ascii() => return Err("has letters that no key has".to_owned()),
+            '{' | '}' => return Err("contains a brace outside {database}".to_owned()),
+            letter if !letter.is_ascii() => return Err("contains characters that are not allowed in keys".to_owned()),
             letter => vec![Part::Literal(letter)],
         };
         parts.extend(fields);
@@ -140,7 +139,7 @@ fn parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// How many bytes parts take, whatever the time.
+/// Returns the number of bytes of the parts, which does not depend on the time.
 fn width(parts: &[Part]) -> usize {
     parts.iter().map(Part::width).sum()
 }
@@ -170,7 +169,7 @@ impl Part {
     }
 }
 
-/// What was found of a time; of several fields of one kind, the last.
+/// The fields found in a key; the last one of each kind.
 #[derive(Default)]
 struct Found {
     date: [u32; 3],
@@ -178,10 +177,10 @@ struct Found {
 }
 
 impl Found {
-    /// Reads parts from a text that has their width.
+    /// Parses the parts in a text of their width.
     fn read(&mut self, parts: &[Part], mut text: &str) -> Result<(), Refusal> {
         for part in parts {
-            // Keys are ASCII: every place is between two letters.
+            // Keys are ASCII, so every offset is a character boundary.
             let (here, rest) = text.split_at(part.width());
             text = rest;
             let field = match part {
@@ -207,7 +206,7 @@ impl Found {
         Ok(())
     }
 
-    /// The time, if there is such a one. Nothing was dumped before 1970: that is a number of another kind.
+    /// Returns the time, if it is valid. A year before 1970 is not a date of a dump.
     fn time(&self) -> Option<NaiveDateTime> {
         let [year, month, day] = self.date;
         let [hour, minute, second] = self.time_of_day;
@@ -229,7 +228,7 @@ mod tests {
         Key::parse(text).unwrap()
     }
 
-    /// What a key says by a pattern: the database and the time.
+    /// Parses a key, and returns the database and the time.
     fn read(pattern: &str, text: &str) -> Result<(String, String), Refusal> {
         let dated = Pattern::parse(pattern).unwrap().read(&key(text))?;
         Ok((dated.database, dated.time.to_string()))
@@ -295,7 +294,7 @@ mod tests {
             assert_eq!(read(USUAL, text), Err(Refusal::NoDate), "{text}");
         }
         assert!(read(USUAL, "a-2028-02-29_235959.dump").is_ok());
-        // Days and months that were mixed up are seen where they can be.
+        // Swapped days and months are detected if the date is invalid.
         assert_eq!(read("{database}-%d-%m-%Y", "a-06-13-2026"), Err(Refusal::NoDate));
     }
 
@@ -317,7 +316,7 @@ mod tests {
                 let text = pattern.write(&Dated { database: database.to_owned(), time });
                 let dated = pattern.read(&key(&text)).unwrap();
                 assert_eq!((dated.database.as_str(), pattern.write(&dated)), (database, text.clone()));
-                // Every other stretch of the key that could be the database's name makes another key.
+                // No other substring of the key as the database's name gives the same key.
                 let stretches = (0..text.len()).flat_map(|from| (from + 1..=text.len()).map(move |to| (from, to)));
                 let ways = stretches.filter(|(from, to)| {
                     let other = Dated { database: text[*from..*to].to_owned(), time };
@@ -335,16 +334,16 @@ mod tests {
             ("{database}-{database}-%F", "once"),
             ("{database}.dump", "a year, a month and a day"),
             ("{database}-%Y-%m", "a year, a month and a day"),
-            ("{database}-%F_%M", "a time of day"),
-            ("{database}-%F_%H%S", "a time of day"),
+            ("{database}-%F_%M", "incomplete time of day"),
+            ("{database}-%F_%H%S", "incomplete time of day"),
             ("{database}-%F-%p", "%p"),
-            ("{database}-%F-%", "has %"),
+            ("{database}-%F-%", "unknown field %"),
             ("{db}-{database}-%F", "brace"),
             ("{database} %F", "destination"),
             ("/{database}-%F", "destination"),
             ("../{database}-%F", "destination"),
             (".old/{database}-%F", "destination"),
-            ("é{database}-%F", "letters"),
+            ("é{database}-%F", "characters"),
         ] {
             let error = Pattern::parse(pattern).unwrap_err();
             assert!(error.contains(why), "{pattern}: {error}");

@@ -1,4 +1,4 @@
-//! How fast a destination may be written to, all day or by the clock on the wall.
+//! The rate limit of writes to a destination, constant or by the local time of day.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,17 @@ use tokio::time::Instant;
 use crate::quantity::Size;
 use crate::stream::ByteStream;
 
-/// How much may be written at once after a pause, in time at full speed.
+/// The largest burst after a pause, in time at full rate.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Bytes a second: `"20MiB"`, or by the local time of day: `{ "08:00-18:00" = "5MiB" }`, and as fast as can be at all others.
+/// A rate in bytes per second, such as `"20MiB"`. A table gives rates by the local time of day,
+/// such as `{ "08:00-18:00" = "5MiB" }`, with no limit at other times.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct MaxRate(Vec<Slot>);
 
-/// A part of the day and its rate. One that begins later than it ends goes over midnight; one that begins as it ends is the whole day.
+/// A part of the day and its rate. A slot that begins later than it ends spans midnight; a slot
+/// with equal times is the whole day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
     from: NaiveTime,
@@ -35,7 +37,7 @@ impl Slot {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a rate is bytes a second, such as \"5MiB\", or { \"08:00-18:00\" = \"5MiB\" }")]
+#[serde(untagged, expecting = "expected bytes per second, such as \"5MiB\", or { \"08:00-18:00\" = \"5MiB\" }")]
 enum Written {
     Always(String),
     Timetable(BTreeMap<String, String>),
@@ -46,7 +48,7 @@ impl TryFrom<Written> for MaxRate {
 
     fn try_from(written: Written) -> Result<Self, String> {
         let slot = |from, to, rate: String| match Size::try_from(rate)?.bytes() {
-            0 => Err("a rate of nothing a second would never end".to_owned()),
+            0 => Err("a rate must be greater than 0".to_owned()),
             bytes_a_second => Ok(Slot { from, to, bytes_a_second }),
         };
         let slots = match written {
@@ -54,8 +56,9 @@ impl TryFrom<Written> for MaxRate {
             Written::Timetable(slots) => slots
                 .into_iter()
                 .map(|(when, rate)| {
-                    let (from, to) = times(&when)
-                        .ok_or_else(|| format!("\"{when}\" is not a part of the day: write it as \"08:00-18:00\""))?;
+                    let (from, to) = times(&when).ok_or_else(|| {
+                        format!("invalid time range \"{when}\", expected a range such as \"08:00-18:00\"")
+                    })?;
                     slot(from, to, rate)
                 })
                 .collect::<Result<_, String>>()?,
@@ -74,27 +77,27 @@ fn times(text: &str) -> Option<(NaiveTime, NaiveTime)> {
 }
 
 impl MaxRate {
-    /// The rate at a time of day, in bytes a second; the least where several parts of the day overlap.
+    /// Returns the rate at a time of day, in bytes per second: the lowest one if slots overlap.
     fn at(&self, time: NaiveTime) -> Option<u64> {
         self.0.iter().filter(|slot| slot.is_at(time)).map(|slot| slot.bytes_a_second).min()
     }
 }
 
-/// Keeps all bodies together below a rate.
+/// A rate limiter shared by all uploads to a destination.
 #[derive(Debug)]
 pub struct Pace {
     rate: MaxRate,
-    /// When what was let through so far would have been written at the rate.
+    /// The time at which the bytes passed so far would have been written at the limit.
     even: Mutex<Instant>,
 }
 
 impl Pace {
-    /// A pace that nothing has passed yet.
+    /// Creates a rate limiter.
     pub fn new(rate: MaxRate) -> Self {
         Self { rate, even: Mutex::new(Instant::now()) }
     }
 
-    /// The same body, no faster than all together may be.
+    /// Returns the same body, delayed so that all bodies together keep to the rate.
     pub(super) fn slow(self: Arc<Self>, body: ByteStream) -> ByteStream {
         body.then(move |chunk| {
             let pace = Arc::clone(&self);
@@ -108,11 +111,11 @@ impl Pace {
         .boxed()
     }
 
-    /// When so many bytes may pass.
+    /// Returns the time at which `bytes` more bytes may pass.
     fn turn(&self, bytes: u64) -> Instant {
         let Some(rate) = self.rate.at(Local::now().time()) else { return Instant::now() };
         let now = Instant::now();
-        // Nothing is done under the lock that could leave it half done.
+        // No panic can leave the value half updated, so a poisoned lock is safe to use.
         let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*even).max(now.checked_sub(BURST).unwrap_or(now));
         *even = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
@@ -155,10 +158,10 @@ mod tests {
     fn what_is_no_rate_says_how_one_is_written() {
         for (bad, words) in [
             (serde_json::json!("fast"), "not a size"),
-            (serde_json::json!("0"), "never end"),
-            (serde_json::json!(5), "a rate is"),
-            (serde_json::json!({ "8-18h": "5MiB" }), "not a part of the day"),
-            (serde_json::json!({ "08:00-18:00": "5" , "x": "1" }), "not a part of the day"),
+            (serde_json::json!("0"), "greater than 0"),
+            (serde_json::json!(5), "expected bytes per second"),
+            (serde_json::json!({ "8-18h": "5MiB" }), "invalid time range"),
+            (serde_json::json!({ "08:00-18:00": "5" , "x": "1" }), "invalid time range"),
         ] {
             let error = read(bad).unwrap_err();
             assert!(error.contains(words), "{error}");

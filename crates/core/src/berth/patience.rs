@@ -1,4 +1,5 @@
-//! Telling a destination that stalls from a source that is slow: it stalls when there are bytes for it and it does not ask for more.
+//! Detection of a stalled destination, as opposed to a slow source: a destination stalls if it does
+//! not ask for more bytes although it has received all that were ready.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -9,21 +10,22 @@ use tokio::time::Instant;
 
 use crate::stream::ByteStream;
 
-/// What a destination may take to make durable what it was given, in bytes per second: a disk that is slow, and busy besides.
+/// The minimum rate in bytes per second at which a destination makes an upload durable: that of a
+/// slow, busy disk.
 const SETTLING_RATE: u64 = 1 << 20;
 
-/// Whose turn it is.
+/// The side that an upload is waiting for.
 #[derive(Debug, Clone, Copy)]
 enum Turn {
-    /// The source's, since it was asked.
+    /// The source, which was asked for bytes.
     Source,
-    /// The destination's, since then: it was given bytes, or nothing yet.
+    /// The destination, which was given its last chunk (or nothing yet) at this time.
     Destination(Instant),
-    /// The destination's, since then, and for the last time.
+    /// The destination, which received the end of the body at this time.
     Settle(Instant),
 }
 
-/// Who watches a body on its way.
+/// The monitor of an upload.
 pub(super) struct Watch(Arc<Mutex<State>>);
 
 struct State {
@@ -38,7 +40,7 @@ impl State {
     }
 }
 
-/// The same body, under watch.
+/// Returns the same body, monitored.
 pub(super) fn watch(mut body: ByteStream) -> (ByteStream, Watch) {
     let state = Arc::new(Mutex::new(State { turn: Turn::Destination(Instant::now()), bytes: 0 }));
     let seen = Arc::clone(&state);
@@ -56,13 +58,14 @@ pub(super) fn watch(mut body: ByteStream) -> (ByteStream, Watch) {
 }
 
 fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    // Nothing is done under the lock that could leave it half done.
+    // No panic can leave the state half updated, so a poisoned lock is safe to use.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watch {
-    /// Waits until the destination has stalled for `limit`, and says how. One that only begins its work once it has all is not
-    /// expected to settle in time.
+    /// Waits until the destination has stalled for `limit`, and returns a description of the stall.
+    /// With `settles` false, the destination begins its work after the end of the body, and the
+    /// time after the end is not limited.
     pub(super) async fn until_stalled(self, limit: Duration, settles: bool) -> &'static str {
         loop {
             let now = Instant::now();
@@ -70,13 +73,11 @@ impl Watch {
                 let state = lock(&self.0);
                 match state.turn {
                     Turn::Source => (now, limit, ""),
-                    Turn::Destination(since) => (since, limit, "took nothing"),
+                    Turn::Destination(since) => (since, limit, "accepted no data"),
                     Turn::Settle(_) if !settles => (now, limit, ""),
-                    Turn::Settle(since) => (
-                        since,
-                        limit + Duration::from_secs(state.bytes / SETTLING_RATE),
-                        "did not make durable what it has",
-                    ),
+                    Turn::Settle(since) => {
+                        (since, limit + Duration::from_secs(state.bytes / SETTLING_RATE), "did not complete the upload")
+                    }
                 }
             };
             if now >= since + limit {

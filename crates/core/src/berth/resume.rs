@@ -1,4 +1,4 @@
-//! A fetch that goes on where a connection was cut.
+//! Resumption of a fetch after a lost connection.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,22 +11,23 @@ use crate::key::Key;
 use crate::stage::Store;
 use crate::stream::{ByteStream, from_bytes};
 
-/// How long to wait before the rest is asked for, each time that no byte came in between.
+/// The pauses before successive attempts without a byte in between.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(3), Duration::from_secs(10)];
 
-/// What is fetched.
+/// An object to fetch.
 pub(super) struct Wanted {
     pub(super) store: Arc<dyn Store>,
     pub(super) key: Key,
-    /// The bytes of it; all without.
+    /// The range to fetch; the whole object if absent.
     pub(super) range: Option<Range<u64>>,
-    /// How long the store may take to answer.
+    /// The longest time for the store to answer.
     pub(super) limit: Duration,
 }
 
 impl Wanted {
-    /// Passes on what `begun` brings. Where that ends because the store cannot be reached, the rest is asked for, by its range, as long as
-    /// there is hope. Whether all bytes are of the same file, their digest tells whoever has it.
+    /// Passes on the bytes of `begun`. If that stream ends because the store is unavailable,
+    /// requests the remaining range until the attempts are used up. The caller's digest verifies
+    /// that all bytes belong to the same file.
     pub(super) fn follow(
         self,
         mut begun: ByteStream,
@@ -53,7 +54,8 @@ impl Wanted {
         stream.boxed()
     }
 
-    /// What comes from byte `at` on; the error that it began with where it is not to be had.
+    /// Fetches the bytes from offset `at` on. Returns the original error if the attempts are used
+    /// up.
     async fn rest(&self, at: u64, tries: &mut usize, error: Error) -> Result<ByteStream> {
         while let Some(pause) = PAUSES.get(*tries) {
             *tries += 1;
@@ -64,7 +66,7 @@ impl Wanted {
                     None => self.size().await?,
                 };
                 if at >= end {
-                    // All of it was there before the connection went.
+                    // The connection was lost after the last byte.
                     return Ok(from_bytes(""));
                 }
                 self.store.fetch(&self.key, Some(at..end)).await
@@ -73,14 +75,14 @@ impl Wanted {
                 Ok(Ok(rest)) => return Ok(rest),
                 Ok(Err(again)) if again.kind() != Kind::Unavailable => return Err(again),
                 Ok(Err(_)) => {}
-                // One that does not even answer is given up.
+                // A store that does not even answer is not tried again.
                 Err(_) => break,
             }
         }
         Err(error)
     }
 
-    /// The size of the file, which a listing tells.
+    /// Returns the size of the file, from a listing.
     async fn size(&self) -> Result<u64> {
         let mut entries = self.store.list().await?;
         while let Some(entry) = entries.next().await {
@@ -89,7 +91,7 @@ impl Wanted {
                 return Ok(entry.bytes);
             }
         }
-        let gone = "is no more: it was removed while it was read";
+        let gone = "the object was deleted during the read";
         Err(Error::new(crate::Stage::Ship, Kind::NotFound, self.key.as_str(), gone))
     }
 }

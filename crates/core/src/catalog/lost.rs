@@ -1,24 +1,25 @@
-//! Files of a destination that could not be read: a few are reported each, more mean that the
-//! destination is lost.
+//! Failed reads of a destination's files: a few are reported individually, more mean that the
+//! destination is unavailable.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Kind, Result};
 
-/// The number of files that may fail before the destination counts as lost.
+/// The number of failed files before the destination counts as unavailable.
 const MOST: usize = 8;
 
-/// Counts the files that could not be read.
+/// A counter of failed files.
 #[derive(Debug, Default)]
 pub(super) struct Lost(AtomicUsize);
 
 impl Lost {
-    /// Returns true if an error may be one of the destination, and not of the file.
+    /// Returns true if the error may be one of the whole destination.
     pub(super) fn is_of_destination(error: &Error) -> bool {
         !matches!(error.kind(), Kind::Denied | Kind::Corrupt | Kind::Refused)
     }
 
-    /// Counts a file. Fails with its error if the connection is lost, or once there are too many.
+    /// Counts a failed file. Returns its error if the connection is lost or if too many files have
+    /// failed.
     pub(super) fn count(&self, error: &Error) -> Result<()> {
         let is_file_alone = error.kind() != Kind::Unavailable && self.0.fetch_add(1, Ordering::Relaxed) < MOST;
         if is_file_alone { Ok(()) } else { Err(error.clone()) }

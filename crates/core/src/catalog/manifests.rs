@@ -1,4 +1,4 @@
-//! The manifests of a destination: fetched many at once, and read on threads, a batch at a time.
+//! The manifests of a destination, fetched concurrently and parsed on threads, in batches.
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -12,48 +12,49 @@ use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::stage::Store;
 use crate::stream::collect;
 
-/// How many are in a batch: enough that handing it to a thread costs nothing beside reading it.
+/// The number of manifests in a batch, large enough to make the cost of a thread negligible.
 const BATCH: usize = 64;
 
-/// How many batches are under way at once.
+/// The number of concurrent batches.
 const BATCHES: usize = 2;
 
-/// A key that is a manifest's.
+/// A manifest's key and the name of its backup.
 #[derive(Debug, Clone)]
 struct Named {
     name: BackupName,
     key: Key,
 }
 
-/// What lies under it, or why that cannot be had.
+/// The content of a manifest, or the error of its fetch.
 type Body = (Named, Result<Bytes>);
 
-/// A manifest that was read, or why it cannot be.
+/// A parsed manifest, or the error.
 pub(super) struct Read {
     pub(super) name: BackupName,
     pub(super) key: Key,
     pub(super) manifest: Result<Box<Manifest>>,
 }
 
-/// Reads those among the keys, in batches: they are large, and are not moved together once more. One that is damaged or cannot be read
-/// is told beside the others, one that went away is left out; more than a few that were lost with a connection are an error.
+/// Reads the manifests among the keys. Returns them in batches, since moving them into one list is
+/// expensive. A damaged or unreadable manifest is returned as an error; a manifest that no longer
+/// exists is omitted. Fails if the connection is lost or too many manifests cannot be fetched.
 pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lost: &Lost) -> Result<Vec<Vec<Read>>> {
     let manifests = keys.filter_map(|key| Some(Named { name: BackupName::of_manifest(key)?, key: key.clone() }));
     let batches = bodies(store, manifests.collect()).map(|batch| async move {
         let batch = batch?;
         let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
-        // One that is gone is no backup any more.
+        // A manifest that no longer exists is not a backup.
         let is_lost = |error: &&Error| error.kind() != Kind::NotFound && Lost::is_of_destination(error);
         failed.filter(is_lost).try_for_each(|error| lost.count(error))?;
         let parsed = tokio::task::spawn_blocking(move || batch.into_iter().filter_map(parse).collect());
-        parsed
-            .await
-            .map_err(|error| Error::new(Stage::Catalog, Kind::Failed, "", "reading manifests was cut").because(error))
+        parsed.await.map_err(|error| {
+            Error::new(Stage::Catalog, Kind::Failed, "", "reading the manifests was aborted").because(error)
+        })
     });
     batches.buffered(BATCHES).try_collect().await
 }
 
-/// What lies under each, in batches.
+/// Fetches the contents of the manifests, in batches.
 fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<Body>>> {
     let Some(gather) = store.gather() else {
         let fetched = stream::iter(all).map(move |named| async move {
@@ -78,9 +79,9 @@ fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<Body>>
 fn parse((Named { name, key }, body): Body) -> Option<Read> {
     let manifest = match body {
         Ok(bytes) => Manifest::from_bytes(&key, &bytes).map(Box::new),
-        // Withdrawn since it was listed: another prune was at work, and the backup is no more.
+        // A concurrent prune has deleted the backup since the listing.
         Err(error) if error.kind() == Kind::NotFound => return None,
-        // One that cannot be read hides no other.
+        // An unreadable manifest does not hide the others.
         Err(error) => Err(error),
     };
     Some(Read { name, key, manifest })

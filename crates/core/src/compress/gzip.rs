@@ -1,4 +1,4 @@
-//! gzip, undone as `zcat` does it: one member after another, with nothing but zero bytes behind the last.
+//! Decompression of gzip as by `zcat`: one or more members, followed by nothing but zero bytes.
 
 use std::io::BufRead;
 
@@ -7,20 +7,21 @@ use flate2::bufread::GzDecoder;
 use super::{damaged, surplus};
 use crate::stream::{self, ByteStream};
 
-/// The first byte of every member.
+/// The first byte of each member.
 const MAGIC: u8 = 0x1f;
 
-/// Undoes gzip. A stream that was cut, or whose checksum does not fit, ends in an error of kind [`Corrupt`](crate::Kind::Corrupt).
+/// Decompresses gzip. A truncated stream or a wrong checksum is an error of kind
+/// [`Corrupt`](crate::Kind::Corrupt).
 pub fn gunzip(stream: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
-    stream::transform(stream, damaged(subject, "not a whole gzip file"), move |reader, writer| {
+    stream::transform(stream, damaged(subject, "incomplete or damaged gzip file"), move |reader, writer| {
         loop {
             writer.pour(&mut GzDecoder::new(&mut *reader))?;
             if reader.fill_buf()?.first() != Some(&MAGIC) {
                 break;
             }
         }
-        // Tapes and block devices fill their last block with zeros.
+        // Tapes and block devices pad their last block with zeros.
         loop {
             match reader.fill_buf()? {
                 [] => return Ok(()),
@@ -70,11 +71,11 @@ mod tests {
         let one = packed(&[b'x'; 1000]);
         let cut = &one[..one.len() - 1];
         for (parts, expected) in [
-            (&[cut][..], "not a whole gzip file"),
-            (&[&one, cut], "not a whole gzip file"),
-            (&[&one, b"x"], "something else follows the end of the gzip file"),
-            (&[&one, &[0; 9], b"x"], "something else follows the end of the gzip file"),
-            (&[&one, &[0; 9], &one], "something else follows the end of the gzip file"),
+            (&[cut][..], "incomplete or damaged gzip file"),
+            (&[&one, cut], "incomplete or damaged gzip file"),
+            (&[&one, b"x"], "unexpected data after the end of the gzip file"),
+            (&[&one, &[0; 9], b"x"], "unexpected data after the end of the gzip file"),
+            (&[&one, &[0; 9], &one], "unexpected data after the end of the gzip file"),
         ] {
             let error = unpacked(parts).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);

@@ -1,57 +1,58 @@
-//! How hard zstd tries: as asked for, or as hard as it can without holding anybody up.
+//! The compression level of zstd: fixed, or as high as possible without delaying the dump.
 
 use std::time::Duration;
 
-/// zstd's own default, where an adaptive level begins.
+/// zstd's default level, at which an adaptive level begins.
 const FIRST: i32 = 3;
-/// The bounds of an adaptive level: below, a dump is larger than gzip would make it; above, it costs much for little.
+/// The bounds of an adaptive level. Below them, a dump is larger than with gzip; above them, the
+/// cost rises for little gain.
 const BOUNDS: (i32, i32) = (1, 7);
-/// How many bytes pass before the level is thought over again.
+/// The number of bytes between two decisions about the level.
 const PERIOD_BYTES: u64 = 16 << 20;
-/// For how many chunks of output a wait counts, ever less: a destination takes many at once, a disk 32 MiB and a bucket its parts, and then
-/// nothing for long.
+/// The number of output chunks over which waits are averaged with decreasing weight. A destination
+/// accepts many chunks at once (a disk 32 MiB, a bucket one part) and then none for a long time.
 const BURST_CHUNKS: u64 = 256;
 
-/// How hard zstd tries.
+/// The compression level of zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// This hard, from 1 to 19.
+    /// A fixed level from 1 to 19.
     Fixed(i32),
-    /// From 1 to 7, beginning at 3: less where compression holds the dump up, more where a destination does, and its bytes are dearer
-    /// than ours.
+    /// A level from 1 to 7, beginning at 3: lower if compression delays the dump, higher if a
+    /// destination does.
     Adaptive,
 }
 
-/// What compression cost.
+/// The statistics of a compression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// The lowest level, and the highest, that was used.
+    /// The lowest and the highest level used.
     pub levels: (i32, i32),
-    /// How long the dump waited for it.
+    /// The total time that the dump waited for compression.
     pub held_up: Duration,
 }
 
-/// Who waited for whom so far.
+/// The waiting times so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Clock {
-    /// Since the beginning.
+    /// The time since the beginning.
     pub(super) passed: Duration,
-    /// Compression waited for the dump.
+    /// The time that compression waited for the dump.
     pub(super) for_input: Duration,
-    /// Compression waited for what comes behind it.
+    /// The time that compression waited for the stages after it.
     pub(super) for_output: Duration,
-    /// How many chunks compression has passed on.
+    /// The number of chunks written by compression.
     pub(super) chunks: u64,
 }
 
 impl Clock {
-    /// The dump, and what comes behind, waited for compression.
+    /// Returns the time that the other stages waited for compression.
     fn held_up(&self) -> Duration {
         self.passed.saturating_sub(self.for_input + self.for_output)
     }
 }
 
-/// Finds the level as it goes.
+/// The controller of an adaptive level.
 #[derive(Debug)]
 pub(super) struct Tuner {
     asked: Level,
@@ -59,7 +60,8 @@ pub(super) struct Tuner {
     effort: (i32, i32),
     bytes: u64,
     last: Clock,
-    /// What passed in the last bursts of output, and how much of it compression waited for what comes behind it.
+    /// The recent elapsed time, and the part of it that compression waited for output, both with
+    /// decreasing weight.
     lately: Duration,
     waited_lately: Duration,
 }
@@ -74,12 +76,12 @@ impl Tuner {
         Self { asked, level, effort: (level, level), bytes: 0, last: Clock::default(), lately, waited_lately }
     }
 
-    /// The level by now.
+    /// Returns the current level.
     pub(super) fn level(&self) -> i32 {
         self.level
     }
 
-    /// Hears of `bytes` more, and says which level is better now, if it is another.
+    /// Records `bytes` more input, and returns the new level if it changes.
     pub(super) fn hear(&mut self, bytes: u64, now: Clock) -> Option<i32> {
         self.bytes += bytes;
         if self.asked != Level::Adaptive || self.bytes < PERIOD_BYTES {
@@ -103,7 +105,7 @@ impl Tuner {
         changed
     }
 
-    /// What it came to.
+    /// Returns the statistics.
     pub(super) fn effort(&self, now: Clock) -> Effort {
         Effort { levels: self.effort, held_up: now.held_up() }
     }
@@ -113,7 +115,8 @@ impl Tuner {
 mod tests {
     use super::*;
 
-    /// A level after periods of a second each, of which compression waits so many milliseconds for input, and so many for output.
+    /// Returns the statistics after periods of one second each, with the given waits for input and
+    /// output in milliseconds.
     fn after(asked: Level, periods: &[(u64, u64)]) -> Effort {
         let (mut tuner, mut clock) = (Tuner::new(asked), Clock::default());
         for (input, output) in periods {
@@ -161,7 +164,8 @@ mod tests {
         assert_eq!(tuner.hear(1000, Clock { passed: Duration::from_secs(9), ..Clock::default() }), None);
     }
 
-    /// A slow destination takes many chunks at once, and then nothing for long: whoever waits for it does not hold the dump up in between.
+    /// A slow destination accepts many chunks at once and then none for a long time. The dump waits
+    /// for the destination in between, and not for compression.
     #[test]
     fn a_slow_destination_is_known_by_its_bursts() {
         for (ratio, burst) in [(64, 4), (4, 4), (12, 128), (4, 128), (2, 128)] {
@@ -169,7 +173,7 @@ mod tests {
             let chunk_bytes = 256 << 10;
             for chunk in 1..=20 * BURST_CHUNKS {
                 clock.chunks = chunk;
-                // At 10 MB/s to the destination, where compression could take 1000.
+                // The destination takes 10 MB/s; compression alone could take 1000.
                 clock.passed += Duration::from_micros(chunk_bytes * ratio / 1000);
                 if chunk.is_multiple_of(burst) {
                     let waited = Duration::from_micros(burst * chunk_bytes / 10);
@@ -177,7 +181,7 @@ mod tests {
                 }
                 tuner.hear(chunk_bytes * ratio, clock);
                 let is_settled = chunk > 4 * BURST_CHUNKS;
-                assert!(!is_settled || tuner.level() == BOUNDS.1, "1:{ratio}, {burst} at once, after {chunk}");
+                assert!(!is_settled || tuner.level() == BOUNDS.1, "1:{ratio}, bursts of {burst}, after {chunk} chunks");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! LZ4 frames, undone as `lz4 -d` does it: `pg_dump --format=plain --compress=lz4` writes one.
+//! Decompression of LZ4 frames as by `lz4 -d`. `pg_dump --format=plain --compress=lz4` writes one
+//! frame.
 
 use std::io::{self, BufRead, Read};
 
@@ -7,16 +8,17 @@ use lz4_flex::frame::FrameDecoder;
 use super::{damaged, surplus};
 use crate::stream::{self, ByteStream};
 
-/// What every frame begins with.
+/// The first bytes of each frame.
 const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 
-/// Undoes LZ4. A stream that was cut, or whose checksum does not fit where it has one, ends in an error of kind
-/// [`Corrupt`](crate::Kind::Corrupt).
+/// Decompresses LZ4. A truncated stream or a wrong checksum, where the frame has one, is an error
+/// of kind [`Corrupt`](crate::Kind::Corrupt).
 pub fn unlz4(stream: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
-    stream::transform(stream, damaged(subject, "not a whole LZ4 file"), move |reader, writer| {
+    stream::transform(stream, damaged(subject, "incomplete or damaged LZ4 file"), move |reader, writer| {
         loop {
-            // To lz4_flex, a frame that is cut between two blocks has ended; but it has read in vain then.
+            // lz4_flex takes a frame that is cut between two blocks for a complete one, but has
+            // then tried to read past the end.
             let mut frame = ReadInVain { inner: &mut *reader, in_vain: false };
             writer.pour(&mut FrameDecoder::new(&mut frame))?;
             if frame.in_vain {
@@ -31,7 +33,7 @@ pub fn unlz4(stream: ByteStream, subject: &str) -> ByteStream {
     })
 }
 
-/// Remembers whether somebody wanted to read past the end.
+/// A reader that records an attempt to read past the end.
 struct ReadInVain<R> {
     inner: R,
     in_vain: bool,
@@ -55,7 +57,7 @@ mod tests {
     use crate::stream::{collect, from_bytes};
     use crate::{Kind, Result, Stage};
 
-    /// A frame of several blocks.
+    /// Returns a frame of several blocks.
     fn packed(with_checksum: bool) -> Vec<u8> {
         let info = FrameInfo::new().block_mode(BlockMode::Linked).content_checksum(with_checksum);
         let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
@@ -93,9 +95,9 @@ mod tests {
         let mut changed = packed(true);
         *changed.last_mut().unwrap() ^= 1;
         for (bytes, expected) in [
-            (changed, "not a whole LZ4 file"),
-            ([&packed(false)[..], b"\x04x"].concat(), "not a whole LZ4 file"),
-            ([&packed(false)[..], b"x"].concat(), "something else follows the end of the LZ4 file"),
+            (changed, "incomplete or damaged LZ4 file"),
+            ([&packed(false)[..], b"\x04x"].concat(), "incomplete or damaged LZ4 file"),
+            ([&packed(false)[..], b"x"].concat(), "unexpected data after the end of the LZ4 file"),
         ] {
             let error = unpacked(bytes).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Corrupt);

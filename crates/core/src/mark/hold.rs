@@ -1,4 +1,4 @@
-//! Holds as they were seen at a destination, so that one which was deleted there is missed.
+//! Holds remembered from a destination, for detecting deleted ones.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,40 +8,40 @@ use super::{Marks, Says};
 use crate::key::Stamp;
 use crate::retention::Hold;
 
-/// A hold that was seen beside a backup.
+/// A hold that was found beside a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedHold {
-    /// When the latest of its marks was made.
+    /// The time of the latest mark of the hold.
     pub made: Stamp,
-    /// Until when it counts; for good without.
+    /// The end of the hold; unlimited if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<DateTime<Utc>>,
-    /// The reason that its mark states.
+    /// The reason stated in the mark.
     #[serde(default)]
     pub why: String,
 }
 
 impl RememberedHold {
-    /// Returns the hold that marks state, if they state one.
+    /// Returns the hold stated by the marks, if any.
     pub fn of(marks: &Marks) -> Option<Self> {
         let Hold { until, why } = marks.held.clone()?;
         Some(Self { made: marks.holds().map(|mark| mark.time).max()?, until, why })
     }
 
-    /// Returns true until its time is up.
+    /// Returns true until the hold expires.
     pub fn counts(&self, now: DateTime<Utc>) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 
-    /// Returns true if the marks beside the backup no longer state the hold, or a shorter one, and
-    /// none released it.
+    /// Returns true if the marks beside the backup state no hold or a shorter one, without a
+    /// release.
     pub fn is_lost(&self, marks: &Marks, now: DateTime<Utc>) -> bool {
         let is_released = marks.latest(Says::Released).is_some_and(|released| released > self.made);
         let is_there = marks.held.as_ref().is_some_and(|held| outlasts(held, &self.hold()));
         self.counts(now) && !is_released && !is_there
     }
 
-    /// Returns the hold as retention counts it.
+    /// Returns the hold for retention.
     pub fn hold(&self) -> Hold {
         Hold { until: self.until, why: self.why.clone() }
     }

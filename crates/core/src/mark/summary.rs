@@ -1,4 +1,4 @@
-//! What the marks of one backup say together.
+//! The combined meaning of the marks of one backup.
 
 use std::collections::BTreeSet;
 
@@ -10,44 +10,45 @@ use crate::key::{Key, Stamp};
 use crate::retention::{CLOCK_TOLERANCE, Hold};
 use crate::stage::Store;
 
-/// The longest time that a mark of a restore keeps its backup.
+/// The longest time for which a `restoring` mark protects its backup.
 const LONGEST_RESTORE: TimeDelta = TimeDelta::days(7);
-/// The furthest that a wrong clock dates a mark ahead.
+/// The largest plausible error of another host's clock.
 const PLAUSIBLE: TimeDelta = TimeDelta::days(7);
 
-/// What the marks of one backup say together.
+/// The combined meaning of the marks of one backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// All of them, in the order of their keys.
+    /// All marks, in the order of their keys.
     pub names: Vec<MarkName>,
-    /// Files that belong to them.
+    /// The files of their details.
     pub details: Vec<Key>,
-    /// Who holds it, whether or not the time is up.
+    /// The hold, even if it has expired.
     pub held: Option<Hold>,
-    /// Until when somebody who restores it wants it to stay, whether or not that is past.
+    /// The time until which a restore protects the backup, even if that time is past.
     pub restoring_until: Option<DateTime<Utc>>,
-    /// Damage that a drill found.
+    /// Damage found by drills.
     pub(crate) by_drill: BTreeSet<MarkName>,
-    /// Damage that was found in decoded content.
+    /// Damage found by decoding.
     pub(crate) by_decoding: BTreeSet<MarkName>,
-    /// Marks that do not count.
+    /// Withdrawn marks.
     pub(crate) withdrawn: BTreeSet<MarkName>,
-    /// Marks dated in the future, which say nothing. A hold holds, whatever its date.
+    /// Marks dated in the future, which are ignored. Holds apply regardless of their date.
     pub(crate) ahead: BTreeSet<MarkName>,
-    /// Marks that cannot be read, and why, in words.
+    /// Unreadable marks, each with the error.
     pub unread: Vec<(MarkName, String)>,
-    /// True if a mark states damage that is dated a little ahead: by the clock of another host, it may be true.
+    /// True if a mark of damage is dated slightly in the future, which another host's clock may
+    /// explain.
     pub(crate) doubted: bool,
 }
 
 impl Marks {
-    /// The marks of a backup of which only a hold is known.
+    /// Returns the marks of a backup with at most a hold.
     pub fn holding(held: Option<Hold>) -> Self {
         Self { held, ..Self::default() }
     }
 
-    /// Sums up the marks at `now`, and fetches the content of those whose names do not suffice. One that cannot be read holds its backup. A
-    /// failed connection is an error once `lost` says so.
+    /// Combines the marks at `now`, and fetches marks whose names do not suffice. An unreadable
+    /// mark protects its backup. Fails if `lost` returns an error for a failed fetch.
     pub async fn read(
         store: &dyn Store,
         names: Vec<MarkName>,
@@ -70,19 +71,19 @@ impl Marks {
                     if !matches!(error.kind(), Kind::Corrupt | Kind::Denied) {
                         lost(&error)?;
                     }
-                    let why = format!("its mark cannot be read: {error}");
+                    let why = format!("unreadable mark: {error}");
                     marks.unread.push((name.clone(), error.chain()));
                     (Mark { why, ..Mark::default() }, false)
                 }
             };
             match name.says {
                 Says::Restoring => {
-                    // A restore that takes longer marks its backup again.
+                    // A longer restore marks its backup again.
                     let longest = name.time.time() + LONGEST_RESTORE;
                     let until = if readable { mark.until.map(|until| until.min(longest)) } else { Some(longest) };
                     marks.restoring_until = marks.restoring_until.max(until);
                 }
-                // One that cannot be read may be a drill's.
+                // An unreadable mark may record a drill.
                 Says::Damaged if !readable || mark.verdict.is_some() => {
                     marks.by_drill.insert(name.clone());
                 }
@@ -93,7 +94,7 @@ impl Marks {
                 }
                 Says::Withdrawn => {
                     let of = |label: &String| marks.names.iter().find(|name| name.label() == *label).cloned();
-                    // A withdrawal says nothing of later marks.
+                    // A withdrawal does not apply to later marks.
                     let withdrawn = mark.withdraws.iter().filter_map(of).filter(|wrong| wrong.time <= name.time);
                     let withdrawn: Vec<MarkName> = withdrawn.collect();
                     marks.withdrawn.extend(withdrawn);
@@ -110,90 +111,91 @@ impl Marks {
         Ok(marks)
     }
 
-    /// The marks that hold it: those made since all of them were released.
+    /// Returns the marks of the current hold: those made since the last release.
     pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
         let released = self.latest(Says::Released);
         let holds = self.names.iter().filter(|name| name.says == Says::Hold);
-        // A hold of the second in which others were released may be a new one.
+        // A hold in the same second as a release may be a new one.
         holds.filter(move |name| released.is_none_or(|released| name.time >= released))
     }
 
-    /// When the latest mark was made that says this and was not withdrawn.
+    /// Returns the time of the latest mark of a kind, except withdrawn and future ones.
     pub fn latest(&self, says: Says) -> Option<Stamp> {
         self.counting(says).map(|name| name.time).max()
     }
 
-    /// The marks that say this, are not dated in the future, and were not withdrawn.
+    /// Returns the marks of a kind, except withdrawn and future ones.
     pub fn counting(&self, says: Says) -> impl Iterator<Item = &MarkName> {
         let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.ahead.contains(name);
         self.names.iter().filter(move |name| name.says == says && counts(name))
     }
 
-    /// When the last mark was made that is not dated in the future.
+    /// Returns the time of the last mark that is not dated in the future.
     pub fn last(&self) -> Option<Stamp> {
         self.names.iter().filter(|name| !self.ahead.contains(name)).map(|name| name.time).max()
     }
 
-    /// Returns whether marks are dated in the future.
+    /// Returns true if some marks are dated in the future.
     pub fn are_ahead(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// Whether it was read back whole, and no damage was found since.
+    /// Returns true if a read-back succeeded and no damage was found since.
     pub fn verified(&self) -> bool {
         self.latest(Says::Verified) > self.latest(Says::Damaged)
     }
 
-    /// Whether damage was found, and not taken back since.
+    /// Returns true if damage was found, and no later mark cancels it.
     pub fn damaged(&self) -> bool {
         self.unreadable() || self.failed_drill()
     }
 
-    /// Whether a read-back found it damaged, and neither another nor a drill found it whole since.
+    /// Returns true if a read-back found damage, and no later read-back or drill succeeded.
     pub fn unreadable(&self) -> bool {
         let found = self.damage(|by_drill| !by_drill);
         found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
     }
 
-    /// Returns whether its decoded content was found to differ from its record, and nothing found it whole
-    /// since.
+    /// Returns true if decoding found content that differs from its record, and no later read-back
+    /// or drill succeeded.
     pub fn differs(&self) -> bool {
         let found = self.counting(Says::Damaged).filter(|name| self.by_decoding.contains(name));
         let found = found.map(|name| name.time).max();
         found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
     }
 
-    /// Whether a drill found it damaged, and none found it good since: reading it back proves nothing against that.
+    /// Returns true if a drill found damage, and no later drill succeeded. A successful read-back
+    /// does not cancel this damage.
     pub fn failed_drill(&self) -> bool {
         let found = self.damage(|by_drill| by_drill);
         found.is_some_and(|found| Some(found) >= self.latest(Says::Drilled))
     }
 
-    /// Whether a drill by 0.1.0 failed, and none told more since. That says nothing against the backup: 0.1.0 did not tell it from the
-    /// place that it drilled in.
+    /// Returns true if a drill by 0.1.0 failed, and no later drill had a result. Such a failure is
+    /// not evidence of damage: 0.1.0 did not distinguish the backup from the drill's cluster.
     pub fn to_be_drilled_again(&self) -> bool {
         let told = self.latest(Says::Drilled).max(self.latest(Says::Damaged));
         self.latest(Says::Unrestorable).is_some_and(|failed| Some(failed) >= told)
     }
 
-    /// When damage was found last, by drills or by read-backs.
+    /// Returns the time of the latest damage found by drills or by read-backs.
     fn damage(&self, wanted: impl Fn(bool) -> bool) -> Option<Stamp> {
         let found = self.counting(Says::Damaged).filter(|name| wanted(self.by_drill.contains(name)));
         found.map(|name| name.time).max()
     }
 
-    /// When the latest drill told what it found, good or bad.
+    /// Returns the time of the latest drill with a result, good or bad.
     pub fn last_drill(&self) -> Option<Stamp> {
         self.latest(Says::Drilled).max(self.latest(Says::Unrestorable)).max(self.latest(Says::Damaged))
     }
 
-    /// Whether it was restored in a drill, and no damage was found since.
+    /// Returns true if a drill succeeded and no damage was found since.
     pub fn drilled(&self) -> bool {
         self.latest(Says::Drilled) > self.latest(Says::Damaged)
     }
 }
 
-/// Whether one hold lasts at least as long as another.
+/// Returns true if one hold lasts at least as long as another.
 pub(super) fn outlasts(one: &Hold, other: &Hold) -> bool {
     one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
 }

@@ -1,4 +1,5 @@
-//! fetch → digest → Ship: a backup from one destination to another, sealed as it is, and its manifest last.
+//! fetch → digest → Ship: a backup is copied from one destination to another without decryption,
+//! with its manifest last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +17,17 @@ use crate::progress::Progress;
 use crate::stage::Store;
 use crate::stream::{self, ByteStream, collect, drain};
 
-/// How long to wait before what could not be reached is tried again: each of these times, in turn.
+/// The pauses before successive attempts at an unavailable destination.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
-/// Copies a backup from one destination to another, with what holds it. Its bytes are compared with the digests of its manifest as they
-/// pass. What is there already of it, from a copy that was cut off, is not copied again.
+/// Copies a backup and its holds from one destination to another, and compares the bytes with the
+/// digests of the manifest in transit. Files from an interrupted copy are not uploaded again.
 pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     let key = backup.name.manifest();
-    // As it lies there: who wrote it may have known more than this program does.
+    // The original bytes: the manifest may have been written by a newer version of this program.
     let written = collect(from.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await?;
     let manifest = Manifest::from_bytes(&key, &written)?;
-    // Details first: an artifact whose copy is interrupted is known as Longshore's by them.
+    // Details first: they identify an artifact as Longshore's if its copy is interrupted.
     for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
         let body = heard(sealed(from, &file).await?, Arc::clone(progress));
         match to.ship(&file.key, body).await {
@@ -38,7 +39,7 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
     put(to, &key, written).await
 }
 
-/// Copies the marks that hold a backup: what retention must not take at one destination it must not take at another.
+/// Copies the holds of a backup, so that they apply at every destination.
 async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
     for name in backup.marks.holds() {
         let key = name.key()?;
@@ -46,7 +47,7 @@ async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<
             async { collect(from.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await };
         match fetched.await {
             Ok(mark) => put(to, &key, mark).await?,
-            // Its backup has been pruned since, or somebody has taken it away: nothing is held by it.
+            // The backup was pruned in the meantime, or the mark was deleted: no hold is left.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),
         }
@@ -54,7 +55,8 @@ async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<
     Ok(())
 }
 
-/// Puts a good copy in the place of a backup that is damaged. The good one is read to its end first: there is nothing to go back to.
+/// Replaces a damaged backup by a good copy. Verifies the good copy first, since the damaged backup
+/// is deleted before the upload.
 pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     prove(from, backup, progress).await?;
     for key in backup.manifest.keys()? {
@@ -63,7 +65,7 @@ pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress
     copy(from, to, backup, progress).await
 }
 
-/// Reads the sealed bytes of a backup to their end, and holds them against its manifest.
+/// Reads the stored bytes of a backup to their end, and compares them with its manifest.
 pub async fn prove(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
     for file in backup.manifest.files() {
         drain(heard(sealed(store, &file).await?, Arc::clone(progress))).await?;
@@ -71,8 +73,8 @@ pub async fn prove(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progre
     Ok(())
 }
 
-/// Ships a small file, again if the destination could not be reached. That it is there already, with these bytes, is no error: a try
-/// before this one may have been heard and not answered.
+/// Uploads a small file, and retries while the destination is unavailable. Succeeds if the file
+/// already exists with the same bytes: an earlier attempt may have arrived without an answer.
 pub(super) async fn put(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<()> {
     let mut pauses = PAUSES.iter();
     loop {
@@ -90,7 +92,7 @@ pub(super) async fn put(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<()
     }
 }
 
-/// Whether a file is there with exactly its bytes.
+/// Returns true if a file exists with the expected bytes.
 async fn is_there(store: &dyn Store, file: &SealedFile) -> bool {
     match sealed(store, file).await {
         Ok(bytes) => drain(bytes).await.is_ok(),
@@ -98,7 +100,7 @@ async fn is_there(store: &dyn Store, file: &SealedFile) -> bool {
     }
 }
 
-/// The bytes of a file, held against its digest.
+/// Fetches a file, and compares its bytes with its digest.
 async fn sealed(store: &dyn Store, file: &SealedFile) -> Result<ByteStream> {
     let bytes = store.fetch(&file.key, None).await?;
     Ok(expect(bytes, file.sealed.clone(), file.key.to_string()))
@@ -108,7 +110,8 @@ fn heard(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
     stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }
 
-/// Whether an error says that the backup is bad, rather than that a destination could not be read.
+/// Returns true if an error means that the backup is damaged, and not that a destination is
+/// unreadable.
 pub fn is_damage(error: &crate::Error) -> bool {
     error.kind() == Kind::Corrupt || (error.kind() == Kind::NotFound && error.stage() == Stage::Ship)
 }

@@ -1,4 +1,4 @@
-//! fetch → digest → Decrypt → decompress → digest: a backup brought home, and judged again.
+//! fetch → digest → Decrypt → decompress → digest: a backup is read back and verified again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,32 +15,34 @@ use crate::progress::Progress;
 use crate::stage::{Decrypt, Findings, Store, Verify};
 use crate::stream::{ByteStream, drain};
 
-/// How deep a read-back went.
+/// The depth of a read-back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
-    /// The sealed bytes are those that were shipped. Nobody could open them here.
+    /// The stored bytes match their digest. They could not be decrypted here.
     Sealed,
-    /// The plaintext is what was dumped, and those who judge found it sound.
+    /// The plaintext matches its digest, and the verifiers found no damage.
     Decoded,
 }
 
-/// The plaintext of a backup. Both digests of its manifest are enforced: other bytes end in an error of kind [`Kind::Corrupt`].
+/// Opens the plaintext of a backup. Both digests of its manifest are enforced: a difference is an
+/// error of kind [`Kind::Corrupt`].
 pub async fn open(store: &dyn Store, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     undo(fetch(store, manifest).await?, manifest, decrypt).await
 }
 
-/// A destination that has a backup.
+/// A destination that contains a backup.
 #[derive(Clone)]
 pub struct Source {
-    /// Its name in the configuration.
+    /// The destination's name in the configuration.
     pub name: String,
     /// The store.
     pub store: Arc<dyn Store>,
 }
 
-/// As [`open`], from the first of several destinations that have the same sealed bytes. Where one fails half way, the next goes on at the byte
-/// at which it did; `turned` hears what went wrong, and where it goes on.
+/// Opens a backup as [`open`] does, from the first of several destinations with the same stored
+/// bytes. If a destination fails midway, continues from the next one at the same offset. Calls
+/// `turned` with the error and the next destination.
 pub async fn open_from(
     sources: &[Source],
     manifest: &Manifest,
@@ -49,10 +51,11 @@ pub async fn open_from(
 ) -> Result<ByteStream> {
     let artifact = manifest.artifact.clone();
     let mut sources = Vec::from(sources).into_iter();
-    let none = || Error::new(Stage::Ship, Kind::NotFound, artifact.key.as_str(), "no destination has it");
+    let none = || Error::new(Stage::Ship, Kind::NotFound, artifact.key.as_str(), "no destination contains this backup");
     let mut source = sources.next().ok_or_else(none)?;
     let mut failed = None;
-    // The first that answers; a stream that cannot begin is an error here, not in its first item.
+    // The first destination that answers. A stream that cannot begin is an error here, and not in
+    // its first item.
     let mut begun = loop {
         match source.store.fetch(&artifact.key, None).await {
             Ok(begun) => break begun,
@@ -85,7 +88,7 @@ pub async fn open_from(
     undo(sealed, manifest, decrypt).await
 }
 
-/// The rest of a file from the first of these that has it; the error that led here where none does.
+/// Returns the rest of a file from the first destination that contains it, or `error` if none does.
 async fn elsewhere(
     sources: &mut std::vec::IntoIter<Source>,
     key: &Key,
@@ -102,7 +105,7 @@ async fn elsewhere(
     Err(error)
 }
 
-/// Undoes what was done to the plaintext of a backup, whose sealed bytes are at hand.
+/// Decrypts and decompresses the stored bytes of a backup.
 pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn Decrypt>) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let key = artifact.key.as_str();
@@ -110,7 +113,7 @@ pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn 
         (None, _) => sealed,
         (Some(_), Some(decrypt)) => decrypt.decrypt(sealed, key).await?,
         (Some(encryption), None) => {
-            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("sealed with {encryption}"));
+            let error = Error::new(Stage::Decrypt, Kind::Usage, key, format!("encrypted with {encryption}"));
             return Err(error.hint(GIVE_IDENTITY));
         }
     };
@@ -118,23 +121,24 @@ pub async fn undo(sealed: ByteStream, manifest: &Manifest, decrypt: Option<&dyn 
         None => opened,
         Some("zstd") => decompress(opened, key),
         Some(other) => {
-            let message = format!("compressed with \"{other}\", which this program does not know");
+            let message = format!("unknown compression \"{other}\"");
             return Err(Error::new(Stage::Compress, Kind::Refused, key, message));
         }
     };
     Ok(expect(plain, artifact.plaintext.clone(), key.to_owned()))
 }
 
-/// What a read-back found.
+/// The result of a read-back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadBack {
-    /// How deep it went.
+    /// The depth of the read-back.
     pub depth: Depth,
-    /// What those found who judged the plaintext.
+    /// The findings of the verifiers.
     pub findings: Vec<Findings>,
 }
 
-/// Reads a backup back to its end: sizes, digests, and, where it can be opened, every check of `verify`.
+/// Reads a backup to its end. Checks sizes and digests, and runs all of `verify` if the backup can
+/// be decrypted.
 pub async fn read_back(
     store: &dyn Store,
     manifest: &Manifest,
@@ -164,7 +168,7 @@ pub async fn read_back(
     Ok(ReadBack { depth, findings: findings.iter().filter_map(|found| found.get().cloned()).collect() })
 }
 
-/// The sealed bytes of a backup, held against their digest.
+/// Fetches the stored bytes of a backup, and compares them with their digest.
 pub async fn fetch(store: &dyn Store, manifest: &Manifest) -> Result<ByteStream> {
     let artifact = &manifest.artifact;
     let sealed = store.fetch(&artifact.key, None).await?;

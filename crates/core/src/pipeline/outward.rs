@@ -1,4 +1,5 @@
-//! Dump → Verify → compress → Encrypt → Ship, to every destination from one read; then the manifest.
+//! Dump → Verify → compress → Encrypt → Ship: one read is shipped to every destination, followed by
+//! the manifest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,81 +23,83 @@ use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
 use crate::stream::{self, Afterword, ByteStream};
 use crate::subject::Subject;
 
-/// The most bytes that sealed details may have.
+/// The maximum number of bytes of encrypted details.
 const MAX_DETAILS_BYTES: usize = 256 << 20;
 
 /// The stages that every dump of a job passes.
 pub struct Pipeline {
-    /// Who judges, in turn.
+    /// The verifiers, in order.
     pub verify: Vec<Arc<dyn Verify>>,
-    /// Who seals; nobody where the configuration says so aloud.
+    /// The encryption; absent only if the configuration explicitly disables it.
     pub encrypt: Option<Arc<dyn Encrypt>>,
-    /// Where it goes.
+    /// The destinations.
     pub destinations: Vec<Destination>,
 }
 
-/// A configured store, with its name.
+/// A configured store and its name.
 #[derive(Clone)]
 pub struct Destination {
-    /// Its name in the configuration.
+    /// The destination's name in the configuration.
     pub name: String,
     /// The store.
     pub store: Arc<dyn Store>,
 }
 
-/// What one backup is to be recorded as.
+/// The header of a backup to make.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The job's name.
     pub job: String,
     /// The run's id.
     pub run: String,
-    /// How many backups the run is to make.
+    /// The number of backups that the run is to make.
     pub run_backups: u32,
     /// Parts of the cluster that no backup of the run contains.
     pub run_not_captured: Vec<String>,
-    /// The run's one time.
+    /// The time that all backups of the run share.
     pub time: Stamp,
-    /// The cluster that is read.
+    /// The cluster to read.
     pub cluster: Cluster,
-    /// What is copied.
+    /// The subject to copy.
     pub subject: Subject,
-    /// What the backup needs, by the name of the destination where that lies.
+    /// The backups that this backup needs, by the name of the destination that contains them.
     pub needs: BTreeMap<String, Vec<BackupName>>,
 }
 
-/// What became of a dump that was read whole and found sound.
+/// The result of a dump that was read completely and verified.
 #[derive(Debug)]
 pub struct Shipped {
-    /// Its name, wherever it lies.
+    /// The backup's name, the same at every destination.
     pub name: BackupName,
-    /// Its record, if any destination took the artifact. What it `needs` differs by destination and is left out here.
+    /// The manifest, if any destination stored the artifact. Its `needs` are empty here, since they
+    /// differ by destination.
     pub manifest: Option<Manifest>,
-    /// What the dump had to say.
+    /// Notes about the dump.
     pub remarks: Remarks,
-    /// What compression cost, where the pipeline compressed.
+    /// Statistics of the compression, if the pipeline compressed.
     pub effort: Option<Effort>,
-    /// The outcome at each destination.
+    /// The result at each destination.
     pub deliveries: Vec<Delivery>,
 }
 
-/// What became of a backup at one destination.
+/// The result of a backup at one destination.
 #[derive(Debug)]
 pub struct Delivery {
     /// The destination's name.
     pub destination: String,
-    /// Whether the backup is there, whole.
+    /// Success if the complete backup is stored there.
     pub result: Result<()>,
-    /// How many bytes of the artifact it took.
+    /// The number of bytes of the artifact that were uploaded.
     pub bytes: u64,
-    /// How long it took.
+    /// The duration of the upload.
     pub took: Duration,
-    /// The digest of its manifest there, if the backup is there.
+    /// The digest of the manifest at this destination, if the backup is stored there.
     pub manifest: Option<Digest>,
 }
 
 impl Delivery {
-    /// As the manifest tells it: why it failed may name hosts and folders, which are nobody else's business.
+    /// Returns the record for the manifest. It omits the error, which may name confidential hosts
+    /// and folders.
     fn shipment(&self) -> Shipment {
         let seconds = self.took.as_millis() as f64 / 1000.0;
         Shipment { destination: self.destination.clone(), arrived: self.result.is_ok(), bytes: self.bytes, seconds }
@@ -104,13 +107,13 @@ impl Delivery {
 }
 
 impl Pipeline {
-    /// Takes a dump through all stages to all destinations. `progress` hears how far it is.
+    /// Passes a dump through all stages to all destinations, and reports to `progress`.
     ///
-    /// An error means that the dump failed or was unsound: then nothing of it is at any destination. A destination that fails is a
-    /// [`Delivery`] that failed, and hinders no other.
+    /// Fails if the dump failed or was damaged; then no destination contains any of it. A
+    /// destination that fails is a failed [`Delivery`], and does not affect the others.
     pub async fn back_up(&self, order: &Order, dumped: Dumped, progress: &Arc<dyn Progress>) -> Result<Shipped> {
         if self.destinations.is_empty() {
-            let error = Error::new(Stage::Ship, Kind::Usage, order.subject.to_string(), "there is no destination");
+            let error = Error::new(Stage::Ship, Kind::Usage, order.subject.to_string(), "no destination is configured");
             return Err(error);
         }
         let started = Utc::now();
@@ -174,7 +177,7 @@ impl Pipeline {
             verified: findings.iter().map(|finding| finding.verification.clone()).collect(),
             not_captured: remarks.not_captured.clone(),
             run_not_captured: order.run_not_captured.clone(),
-            // Warnings name tables, so they are the plaintext's business.
+            // Warnings name tables, so they are as confidential as the plaintext.
             warnings: if self.encrypt.is_none() { remarks.warnings.clone() } else { Vec::new() },
             needs: Vec::new(),
             shipments: deliveries.iter().map(Delivery::shipment).collect(),
@@ -184,7 +187,7 @@ impl Pipeline {
         let details = match self.seal_details(&name, &manifest, &findings, &remarks).await {
             Ok(details) => details,
             Err(error) => {
-                // The artifacts are there, but without their record they are no backups.
+                // Without a manifest, the uploaded artifacts are not backups.
                 for delivery in deliveries.iter_mut().filter(|delivery| delivery.result.is_ok()) {
                     delivery.result = Err(error.clone());
                 }
@@ -207,7 +210,7 @@ impl Pipeline {
         Ok(Shipped { name, manifest: Some(manifest), remarks, effort, deliveries })
     }
 
-    /// Leads the stream past everyone who judges.
+    /// Passes the stream through all verifiers.
     fn judge(
         &self,
         subject: &Subject,
@@ -229,8 +232,7 @@ impl Pipeline {
         }
     }
 
-    /// Seals what was found of the plaintext's own business, where there is any, with the backup that
-    /// it is of.
+    /// Encrypts the confidential details, if there are any, together with the name of their backup.
     async fn seal_details(
         &self,
         name: &BackupName,
@@ -257,7 +259,8 @@ impl Pipeline {
     }
 }
 
-/// A record that only the owner of the plaintext may see, sealed where anything is, and what its name ends with then.
+/// Encrypts a confidential record if encryption is configured. Returns the suffix of its name, and
+/// the bytes.
 pub async fn seal_json(
     encrypt: Option<&dyn Encrypt>,
     record: &serde_json::Value,
@@ -272,7 +275,7 @@ pub async fn seal_json(
     Ok((encrypt.map_or("", |encrypt| encrypt.extension()), sealed))
 }
 
-/// The same bytes, and how many of them were taken.
+/// Returns the same bytes, and a counter of the bytes read.
 fn counted(stream: ByteStream, destination: String, progress: Arc<dyn Progress>) -> (ByteStream, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&taken);
@@ -284,7 +287,7 @@ fn counted(stream: ByteStream, destination: String, progress: Arc<dyn Progress>)
     (stream.boxed(), taken)
 }
 
-/// Ships the details, then the manifest: from then on the backup exists.
+/// Uploads the details and then the manifest, which completes the backup.
 async fn record(
     store: &dyn Store,
     name: &BackupName,
@@ -297,13 +300,13 @@ async fn record(
     put(store, &name.manifest(), manifest.to_bytes()?.into()).await
 }
 
-/// A time as precise as manifests have it.
+/// Truncates a time to the precision of manifests.
 fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
     use chrono::SubsecRound as _;
     time.trunc_subsecs(3)
 }
 
 fn unfinished(subject: &str) -> Error {
-    let message = "a destination took the artifact before it had ended, so it is not known what was shipped";
-    Error::new(Stage::Ship, Kind::Failed, subject, message).hint("this is a bug in the destination's plugin")
+    let message = "the destination reported success before the end of the artifact";
+    Error::new(Stage::Ship, Kind::Failed, subject, message).hint("report this bug of the destination's plugin")
 }

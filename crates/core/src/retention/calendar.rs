@@ -1,4 +1,4 @@
-//! The calendar that a policy counts by: periods of a time zone, and spans of calendar units back from a moment.
+//! The calendar of a policy: periods of a time zone, and calendar spans before a moment.
 
 use std::fmt;
 
@@ -6,29 +6,29 @@ use chrono::{DateTime, Datelike, Days, LocalResult, Months, NaiveDateTime, Offse
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-/// How long the periods are of which a rule keeps the newest backup each.
+/// The length of the periods of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Every {
-    /// An hour of the wall clock. The hour that a clock put back repeats is two.
+    /// An hour of local time. A repeated hour counts as two.
     Hour,
-    /// A day of the wall clock: 23 to 25 hours.
+    /// A day of local time: 23 to 25 hours.
     Day,
-    /// An ISO week: Monday to Sunday, whichever year they are in.
+    /// An ISO week: Monday to Sunday, also across years.
     Week,
     /// A month.
     Month,
     /// A quarter of a year.
     Quarter,
-    /// A year: of the calendar, not of ISO weeks.
+    /// A calendar year, not a year of ISO weeks.
     Year,
 }
 
 impl Every {
-    /// All, from the shortest to the longest.
+    /// All lengths, from the shortest to the longest.
     pub const ALL: [Self; 6] = [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
 
-    /// What happens so often, such as `daily`.
+    /// Returns the adverb, such as `daily`.
     pub fn adverb(self) -> &'static str {
         match self {
             Self::Hour => "hourly",
@@ -40,14 +40,14 @@ impl Every {
         }
     }
 
-    /// The period that a moment falls into: the same for all moments of it, and for no other.
+    /// Returns the period that contains a moment.
     pub fn period(self, time: DateTime<Utc>, zone: Tz) -> Period {
         let local = time.with_timezone(&zone);
         let month = i64::from(local.year()) * 12 + i64::from(local.month0());
         match self {
             Self::Hour => Period(
                 local.naive_local().and_utc().timestamp().div_euclid(3600),
-                // Only this tells the two hours apart that a clock put back makes of one.
+                // Only the offset distinguishes the two hours of a repeated one.
                 local.offset().fix().local_minus_utc(),
             ),
             Self::Day => Period(i64::from(local.num_days_from_ce()), 0),
@@ -59,11 +59,11 @@ impl Every {
     }
 }
 
-/// An hour, day, week, month, quarter or year, told from all others of its kind.
+/// An hour, day, week, month, quarter or year, comparable with others of the same length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(i64, i32);
 
-/// A span of calendar units, such as `"1y6mo"` or `"30d"`: what it comes to depends on where it begins.
+/// A span of calendar units, such as `"1y6mo"` or `"30d"`. Its duration depends on the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Ago {
@@ -72,32 +72,33 @@ pub struct Ago {
     hours: u32,
 }
 
-/// The units of an [`Ago`], the longest first, with the months, days and hours of each.
+/// The units of an [`Ago`], the longest first, each in months, days and hours.
 const UNITS: [(&str, u32, u32, u32); 5] =
     [("y", 12, 0, 0), ("mo", 1, 0, 0), ("w", 0, 7, 0), ("d", 0, 1, 0), ("h", 0, 0, 1)];
 
 impl Ago {
-    /// The moment so long before `time`: first the months, then the days on the calendar of `zone`, then hours that have passed. Where
-    /// a month has no such day it is its last (31 March less a month: 28 or 29 February). A wall clock's time that is skipped or
-    /// repeated on that day is the earlier of the two moments that it may mean.
+    /// Returns the moment this span before `time`: first the months, then the days in the calendar
+    /// of `zone`, then elapsed hours. A missing day becomes the last day of its month (31 March
+    /// less a month is 28 or 29 February). A local time that is skipped or repeated becomes the
+    /// earlier of its two possible moments.
     pub fn before(self, time: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
         let local = time.with_timezone(&zone).naive_local();
         let back = local
             .checked_sub_months(Months::new(self.months))
             .and_then(|local| local.checked_sub_days(Days::new(self.days.into())));
         let moment = back.map_or(DateTime::<Utc>::MIN_UTC, |back| earliest(back, zone));
-        // Without calendar units, no wall clock takes part.
+        // Without months and days, local time is irrelevant.
         let moment = if self.months == 0 && self.days == 0 { time } else { moment };
         moment.checked_sub_signed(TimeDelta::hours(self.hours.into())).unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 }
 
-/// The first moment at which the wall clock of `zone` shows `local`. One that is skipped is what a clock would show that was put forward
-/// already: the earlier of the two moments that it may mean.
+/// Returns the first moment with the local time `local` in `zone`. A skipped time is read with the
+/// offset after the change, which gives the earlier of its two possible moments.
 fn earliest(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     match zone.from_local_datetime(&local) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.to_utc(),
-        // A clock that was put forward skips less than a day, and so does one that skips a day.
+        // Clock changes skip less than a day, or a whole day at the date line.
         LocalResult::None => {
             let before = zone.offset_from_utc_datetime(&(local - TimeDelta::days(2))).fix().local_minus_utc();
             let after = zone.offset_from_utc_datetime(&(local + TimeDelta::days(2))).fix().local_minus_utc();
@@ -112,7 +113,7 @@ impl TryFrom<String> for Ago {
     fn try_from(text: String) -> Result<Self, String> {
         let unclear = || {
             format!(
-                "\"{text}\" is not a span of the calendar: write numbers with y, mo, w, d or h, the longest first, such as \"30d\" or \"1y6mo\""
+                "\"{text}\" is not a calendar span: use numbers with y, mo, w, d or h, the longest first, such as \"30d\" or \"1y6mo\""
             )
         };
         let mut ago = Self { months: 0, days: 0, hours: 0 };
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_day_is_the_wall_clocks() {
-        // 23:30 UTC is half past one of the next day in Berlin's summer.
+        // 23:30 UTC is 01:30 of the next day in Berlin in summer.
         let (late, later) = (at("2026-06-07T23:30:00Z"), at("2026-06-08T12:00:00Z"));
         assert_eq!(Every::Day.period(late, BERLIN), Every::Day.period(later, BERLIN));
         assert_ne!(Every::Day.period(late, Tz::UTC), Every::Day.period(later, Tz::UTC));
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_hour_that_a_clock_put_back_repeats_is_two() {
-        // 25 October 2026: 02:30 in Berlin is at 00:30 and at 01:30 UTC.
+        // On 25 October 2026, 02:30 in Berlin occurs at 00:30 and at 01:30 UTC.
         let (first, second) = (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"));
         assert_ne!(Every::Hour.period(first, BERLIN), Every::Hour.period(second, BERLIN));
         assert_eq!(Every::Day.period(first, BERLIN), Every::Day.period(second, BERLIN));
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_clock_put_forward_makes_a_day_of_23_hours() {
-        // 29 March 2026 lasts in Berlin from 23:00 UTC of the day before to 21:59:59 UTC.
+        // 29 March 2026 in Berlin lasts from 23:00 UTC of the day before to 21:59:59 UTC.
         let day = |time| Every::Day.period(at(time), BERLIN);
         assert_eq!(day("2026-03-28T23:00:00Z"), day("2026-03-29T21:59:59Z"));
         assert_ne!(day("2026-03-28T23:00:00Z"), day("2026-03-29T22:00:00Z"));
@@ -189,7 +190,7 @@ mod tests {
         for every in [Every::Hour, Every::Day, Every::Month, Every::Quarter, Every::Year] {
             assert_ne!(every.period(eve, Tz::UTC), every.period(new_year, Tz::UTC), "{every:?}");
         }
-        // Week 1 of 2026 and week 1 of 2027 are two.
+        // Week 1 of 2026 and week 1 of 2027 differ.
         let week = |time| Every::Week.period(at(time), Tz::UTC);
         assert_ne!(week("2026-01-01T00:00:00Z"), week("2027-01-04T00:00:00Z"));
     }
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn days_back_keep_the_wall_clocks_time_and_hours_do_not() {
-        // Berlin's clock was put forward on 29 March 2026.
+        // In Berlin, clocks were set forward on 29 March 2026.
         assert_eq!(before("1d", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T11:00:00+00:00");
         assert_eq!(before("24h", "2026-03-29T10:00:00Z", BERLIN), "2026-03-28T10:00:00+00:00");
         assert_eq!(before("1d", "2026-03-29T10:00:00Z", Tz::UTC), "2026-03-28T10:00:00+00:00");
@@ -212,14 +213,14 @@ mod tests {
 
     #[test]
     fn a_time_that_a_clock_skips_or_repeats_is_the_earlier() {
-        // 02:30 on 29 March 2026 is none; with the clock already put forward it is at 00:30 UTC.
+        // 02:30 on 29 March 2026 does not occur; with the summer offset it is 00:30 UTC.
         assert_eq!(before("1d", "2026-03-30T00:30:00Z", BERLIN), "2026-03-29T00:30:00+00:00");
-        // 02:30 on 25 October 2026 is twice: at 00:30 and at 01:30 UTC.
+        // 02:30 on 25 October 2026 occurs twice: at 00:30 and at 01:30 UTC.
         assert_eq!(before("1d", "2026-10-26T01:30:00Z", BERLIN), "2026-10-25T00:30:00+00:00");
         // Samoa had no 30 December 2011.
         let samoa = before("1d", "2011-12-30T20:00:00Z", Tz::Pacific__Apia);
         assert!(samoa.as_str() < "2011-12-30T10:00:01+00:00", "{samoa}");
-        // Whatever happens to the clock, hours that have passed are hours.
+        // Clock changes do not affect elapsed hours.
         assert_eq!(before("1h", "2026-10-25T01:30:00Z", BERLIN), "2026-10-25T00:30:00+00:00");
     }
 

@@ -1,27 +1,27 @@
-//! Who needs whom, by places instead of names.
+//! The dependencies among backups, by index instead of by name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::plan::Candidate;
 use crate::key::BackupName;
 
-/// The place of a backup: of its history, and in it.
+/// The indices of a history and of a backup in it.
 pub(super) type Place = (usize, usize);
 
-/// What the backups of some histories need of each other, and what is needed from outside.
+/// The dependencies among the backups of some histories, and those of backups outside the plan.
 pub(super) struct Needs<'a> {
     of: Vec<Vec<Vec<Place>>>,
     outside: Vec<(Place, &'a BackupName)>,
 }
 
 impl<'a> Needs<'a> {
-    /// The needs of these histories. What is needed and is not there is left out.
+    /// Resolves the dependencies of these histories, and ignores missing backups.
     pub(super) fn of_all(
         histories: &[&[&'a Candidate]],
         outside: &'a BTreeMap<BackupName, BTreeSet<BackupName>>,
     ) -> Self {
         let all = || histories.iter().flat_map(|backups| *backups);
-        // Many need few: a table of these alone is quick to ask.
+        // Few backups are needed by others, so a table of these alone is fast.
         let needed = all().flat_map(|backup| &backup.needs).chain(outside.keys());
         let mut places: HashMap<&BackupName, Option<Place>> = needed.map(|name| (name, None)).collect();
         if !places.is_empty() {
@@ -44,12 +44,12 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// What a backup needs.
+    /// Returns the backups that a backup needs.
     pub(super) fn of(&self, (history, place): Place) -> &[Place] {
         &self.of[history][place]
     }
 
-    /// What is needed from outside, once for each that needs it.
+    /// Returns the backups that are needed from outside the plan, once for each dependent.
     pub(super) fn outside(&self) -> impl Iterator<Item = (Place, &'a BackupName)> {
         self.outside.iter().copied()
     }

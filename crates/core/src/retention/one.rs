@@ -1,4 +1,4 @@
-//! One backup that a person removes by hand: whether it may go, and why not.
+//! Removal of a single backup at an operator's request.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,12 @@ use super::policy::Policy;
 use super::reason::{Cause, Reason};
 use crate::key::BackupName;
 
-/// Decides whether the backup `name` of a series may be removed by hand. All others stay.
+/// Decides whether the backup `name` of a series may be removed. All other backups are kept.
 ///
-/// The policy's rules count for nothing here, and its floors do: `min_keep` other good backups stay, and with them one that was
-/// verified and one that was drilled, where this one was. What is held, locked, being restored, too young, or needed by another
-/// backup stays as well. `circumstances.needed` names what any other backup at the destination needs.
+/// The policy's rules do not apply here, but its floors do: `min_keep` other good backups remain,
+/// including a verified and a drilled one if this backup is one. Backups that are held, locked,
+/// being restored, too young or needed by another backup are kept as well. `circumstances.needed`
+/// names the backups that other backups at the destination need.
 pub fn plan_one(policy: &Policy, series: &[Candidate], name: &BackupName, circumstances: Circumstances<'_>) -> Plan {
     let mut newest_first: Vec<&Candidate> = series.iter().collect();
     newest_first.sort_unstable_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
@@ -33,7 +34,7 @@ pub fn plan_one(policy: &Policy, series: &[Candidate], name: &BackupName, circum
     plan
 }
 
-/// The reason that the backup stays even if its removal is asked for.
+/// Returns the reasons to keep the backup despite the request.
 fn reasons(
     policy: &Policy,
     series: &[&Candidate],
@@ -49,10 +50,10 @@ fn reasons(
         (is_last(|backup| backup.verified), Reason::NewestVerified),
         (is_last(|backup| backup.drilled), Reason::NewestDrilled),
     ];
-    // A damaged backup is no floor, nor is one of unknown origin.
+    // A damaged backup or one of unknown origin does not protect the series.
     let is_floor = backup.good && !unproven(backup, own_runs);
     let floors = floors.into_iter().filter(|(holds, _)| *holds && is_floor).map(|(_, reason)| reason);
-    // A person may well remove what a wrong clock dated in the future.
+    // An operator may remove a backup dated in the future by a wrong clock.
     let exempt = exempt(policy, backup, Regime::Retire, now).filter(|reason| *reason != Reason::FutureDated);
     let within = series.iter().filter(|other| other.needs.contains(&backup.name)).map(|other| &other.name);
     let needed: BTreeSet<&BackupName> = needed.get(&backup.name).into_iter().flatten().chain(within).collect();

@@ -1,4 +1,4 @@
-//! The order in which backups may go: the oldest first, and nothing before what needs it.
+//! The order of removal: the oldest backup first, and dependents before the backups that they need.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,20 +8,21 @@ use chrono::{DateTime, Utc};
 use super::need::{Needs, Place};
 use super::plan::Candidate;
 
-/// An order of the backups of some histories: of those that no backup needs which has not had its turn, always the oldest.
+/// The order of removal for some histories: always the oldest backup among those without remaining
+/// dependents.
 pub(super) struct Order {
     places: Vec<Place>,
     circular: Vec<Place>,
 }
 
 impl Order {
-    /// The order of these histories.
+    /// Computes the order for these histories.
     pub(super) fn of(histories: &[&[&Candidate]], needs: &Needs<'_>) -> Self {
         let all = || {
             let all = histories.iter().enumerate();
             all.flat_map(|(history, backups)| (0..backups.len()).map(move |place| (history, place)))
         };
-        // How many need each that have not had their turn.
+        // The number of remaining dependents of each backup.
         let mut needing: Vec<Vec<u32>> = histories.iter().map(|backups| vec![0; backups.len()]).collect();
         for (history, place) in all().flat_map(|place| needs.of(place)) {
             needing[*history][*place] += 1;
@@ -44,29 +45,30 @@ impl Order {
         Self { places, circular }
     }
 
-    /// Their places, in the order.
+    /// Returns the backups in the order of removal.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         self.places.iter().copied()
     }
 
-    /// The places of backups that need each other in a circle, and of what those need: for them there is no order.
+    /// Returns the backups in dependency cycles, and the backups that these need. They have no
+    /// order.
     pub(super) fn circular(&self) -> impl Iterator<Item = Place> {
         self.circular.iter().copied()
     }
 }
 
-/// What decides which of those goes first that may go: the greatest, which is the oldest. Of one time, those of the first history come
-/// first, and of one history the oldest, which stands last.
+/// The sort key of the next backup to remove: the greatest key is the oldest backup. At equal
+/// times, the first history comes first, and in a history the oldest backup, which is the last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn(Reverse<DateTime<Utc>>, Reverse<usize>, usize);
 
 impl Turn {
-    /// The turn of the backup at this place.
+    /// Returns the key of a backup.
     pub(super) fn of((history, place): Place, backup: &Candidate) -> Self {
         Self(Reverse(backup.time), Reverse(history), place)
     }
 
-    /// Where the backup is.
+    /// Returns the indices of the backup.
     pub(super) fn place(self) -> Place {
         (self.1.0, self.2)
     }

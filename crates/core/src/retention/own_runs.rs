@@ -1,4 +1,4 @@
-//! The runs that this host knows by its own reports, which no destination can forge.
+//! The runs in this host's own reports, which no destination can forge.
 
 use std::collections::BTreeSet;
 
@@ -7,32 +7,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::plan::CLOCK_TOLERANCE;
 use crate::key::BackupName;
 
-/// The longest that a run takes from its begin to choose the time of its backups.
+/// The longest time from the beginning of a run to the time of its backups.
 const BEGINNING: TimeDelta = TimeDelta::minutes(1);
 
-/// The runs of one job that this host has reports of, kept where no destination can write.
+/// The runs of one job with reports on this host, stored where no destination can write.
 ///
-/// Reports are removed by count and by age, and the first version wrote none: no report is expected
-/// to name a backup that is older than the oldest report.
+/// Old reports are deleted, and the first version wrote none, so backups older than the oldest
+/// report need not appear in a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnRuns {
-    /// When the oldest run with a report began.
+    /// The beginning of the oldest run with a report.
     pub oldest: DateTime<Utc>,
-    /// When the newest run with a report began.
+    /// The beginning of the newest run with a report.
     pub newest: DateTime<Utc>,
-    /// The backups that the reports name.
+    /// The backups named in the reports.
     pub made: BTreeSet<BackupName>,
-    /// When runs began that were cut off, or are under way: no report names their backups.
+    /// The beginnings of interrupted and unfinished runs, whose backups no report names.
     pub unreported: Vec<DateTime<Utc>>,
-    /// Backups of other origin that were opened and decoded on this host.
+    /// Backups of other origin that were decrypted and decoded on this host.
     pub opened: BTreeSet<BackupName>,
 }
 
 impl OwnRuns {
-    /// Returns true for a backup that a run of this host made, that was opened here, or that is
-    /// older than the reports.
+    /// Returns true if a run of this host made the backup, if the backup was decoded here, or if it
+    /// is older than the reports.
     pub fn vouch_for(&self, name: &BackupName, time: DateTime<Utc>) -> bool {
-        // Names carry whole seconds.
+        // Names contain whole seconds.
         let is_of = |begun: &DateTime<Utc>| (*begun - TimeDelta::seconds(1)..=*begun + BEGINNING).contains(&time);
         time < self.oldest - TimeDelta::seconds(1)
             || self.made.contains(name)
@@ -40,7 +40,7 @@ impl OwnRuns {
             || self.unreported.iter().any(is_of)
     }
 
-    /// Returns true if a run of this host is dated ahead of its clock: the clock was, or is, wrong.
+    /// Returns true if a run of this host is dated ahead of its clock: the clock is or was wrong.
     pub fn are_ahead_of(&self, now: DateTime<Utc>) -> bool {
         self.newest > now + CLOCK_TOLERANCE
     }

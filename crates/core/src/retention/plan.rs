@@ -1,4 +1,4 @@
-//! The plan: for every backup of a job at a destination, whether it stays, and why.
+//! The plan: a decision with reasons for every backup of a job at a destination.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -13,129 +13,132 @@ use super::reason::{Cause, Reason};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::BackupName;
 
-/// How far ahead of this host's clock a backup may be dated. Hosts' clocks differ by seconds; more is a wrong clock.
+/// The tolerance for backups dated ahead of this host's clock. Clocks of hosts differ by seconds; a
+/// larger difference means a wrong clock.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(15);
 
-/// What retention must know of one backup at one destination.
+/// The properties of a backup at a destination that retention depends on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Its name.
+    /// The backup's name.
     pub name: BackupName,
-    /// The one time of its run, by which it is counted.
+    /// The time of the run.
     pub time: DateTime<Utc>,
-    /// What it takes in the destination, in bytes.
+    /// The stored size in bytes.
     pub bytes: u64,
-    /// Whether it is whole and nothing is known against it.
+    /// True if the backup is complete and no damage is known.
     pub good: bool,
-    /// Whether it was read back whole from where it lies.
+    /// True if the backup was read back from this destination without damage.
     pub verified: bool,
-    /// Whether it was restored in a drill from where it lies.
+    /// True if the backup was restored from this destination in a drill.
     pub drilled: bool,
-    /// Who holds it.
+    /// The hold, if any.
     pub held: Option<Hold>,
-    /// Until when the store lets nobody remove it.
+    /// The end of the store's lock.
     pub locked_until: Option<DateTime<Utc>>,
-    /// Until when somebody who restores it wants it to stay.
+    /// The time until which a restore protects the backup.
     pub restoring_until: Option<DateTime<Utc>>,
-    /// The backups without which it cannot be fully restored.
+    /// The backups that a full restore of this one needs.
     pub needs: Vec<BackupName>,
 }
 
 /// A mark that exempts a backup from retention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Until when; for good without.
+    /// The end of the hold; unlimited if absent.
     pub until: Option<DateTime<Utc>>,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
 /// The backups of one series at one destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
-    /// All of them, in any order.
+    /// The backups, in any order.
     pub backups: Vec<Candidate>,
-    /// What is to be done with them.
+    /// The treatment of the series.
     pub regime: Regime,
 }
 
-/// What is to be done with a series.
+/// The treatment of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Regime {
-    /// The policy decides.
+    /// The policy applies.
     Policy,
-    /// Nothing goes; what its backups need counts.
+    /// No backup is removed. Dependencies of these backups count.
     LeaveAlone,
-    /// All goes that nothing but the policy and the floors would keep: a person says that it is no longer wanted.
+    /// The policy and its floors do not apply: an operator has retired the series.
     Retire,
 }
 
-/// What else bears on a plan.
+/// The circumstances of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
     /// The time by this host's clock.
     pub now: DateTime<Utc>,
-    /// What backups outside the plan need, each with those that need it.
+    /// The backups that backups outside the plan need, each with its dependents.
     pub needed: &'a BTreeMap<BackupName, BTreeSet<BackupName>>,
-    /// Whether a person has said that this host's clock is right, whatever the backups' dates say.
+    /// True if an operator has confirmed that this host's clock is right.
     pub trust_clock: bool,
-    /// The runs of the job that this host has reports of; `None` where it has none, and every backup counts.
+    /// The reported runs of the job; `None` without reports, and then every backup counts.
     pub own_runs: Option<&'a OwnRuns>,
 }
 
-/// What is decided for all series of one job at one destination.
+/// The plan for all series of one job at one destination.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// For each history, in the order given, its backups, newest first.
+    /// The decisions about each history's backups, newest first, in the order of the histories.
     pub decisions: Vec<Vec<Decision>>,
-    /// What goes, in the order in which to remove it, as places in `decisions`: of what nothing left needs, always the oldest.
+    /// The removals in order, as indices in `decisions`: always the oldest backup without remaining
+    /// dependents.
     pub removals: Vec<(usize, usize)>,
-    /// The histories, by their places, for which nothing could be decided, and why. All of them stays.
+    /// The histories, by index, that could not be decided, each with the error. All their backups
+    /// are kept.
     pub refused: Vec<(usize, Error)>,
-    /// Backups dated in the future by a clock that is not this host's, by the places of their histories. They stay, and count for
-    /// nothing.
+    /// Backups dated in the future by another host's wrong clock, each with the index of its
+    /// history. They are kept, and do not count.
     pub ahead: Vec<(usize, BackupName)>,
-    /// By how many bytes what must stay exceeds `max_total_size`.
+    /// The number of bytes by which the kept backups exceed `max_total_size`.
     pub excess_bytes: u64,
 }
 
-/// What is decided for one backup.
+/// The decision about one backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Its name.
+    /// The backup's name.
     pub name: BackupName,
-    /// The one time of its run.
+    /// The time of the run.
     pub time: DateTime<Utc>,
-    /// What it takes in the destination, in bytes.
+    /// The stored size in bytes.
     pub bytes: u64,
-    /// Whether it stays, and why.
+    /// The outcome, with reasons.
     pub fate: Fate,
 }
 
-/// Whether a backup stays.
+/// The outcome of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It stays, for all these reasons.
+    /// The backup is kept, for all these reasons.
     Keep(Vec<Reason>),
-    /// It goes.
+    /// The backup is removed.
     Remove(Cause),
 }
 
 impl Plan {
-    /// What goes, in the order in which to remove it.
+    /// Returns the removals in order.
     pub fn removed(&self) -> impl Iterator<Item = &Decision> {
         self.removals.iter().map(|(history, place)| &self.decisions[*history][*place])
     }
 }
 
-/// Decides for all series of one job at one destination.
+/// Plans the removals of one job at one destination.
 pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances<'_>) -> Result<Plan> {
     policy.check("")?;
     let mut plan = Plan::default();
     let mut judged: Vec<Judged<'_>> = Vec::new();
     for (place, history) in histories.iter().enumerate() {
         let mut newest_first: Vec<&Candidate> = history.backups.iter().collect();
-        // Of two of one time, the one that is later by name counts as newer: some order there must be, and always the same.
+        // Backups of the same time are ordered by name, so that the order is always the same.
         newest_first.sort_unstable_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
         let regime = match wrong_clock(&newest_first, circumstances) {
             Some(Clock::Unknown(error)) if history.regime == Regime::Policy => {
@@ -158,7 +161,7 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
     keep_what_is_needed(&mut judged, &needs, &order);
     if let Some(size) = policy.max_total_size {
         plan.excess_bytes = shed(&mut judged, &needs, size.bytes());
-        // What went may have been named as what needs others.
+        // A removed backup may be named as a dependent.
         for reasons in judged.iter_mut().flat_map(|judged| &mut judged.reasons) {
             reasons.retain(|reason| !matches!(reason, Reason::NeededBy(_)));
         }
@@ -185,14 +188,14 @@ pub fn plan(policy: &Policy, histories: &[History], circumstances: Circumstances
     Ok(plan)
 }
 
-/// A series under judgement.
+/// A series during planning.
 struct Judged<'a> {
     newest_first: Vec<&'a Candidate>,
-    /// Why each is kept; none: it goes.
+    /// The reasons to keep each backup; without a reason, it is removed.
     reasons: Vec<Vec<Reason>>,
-    /// Why those go that do, if not for want of a rule.
+    /// The cause of removals, except those for size.
     cause: Cause,
-    /// The places of those that go for their size.
+    /// The indices of the backups removed for size.
     shed: HashSet<usize>,
 }
 
@@ -214,15 +217,16 @@ impl Judged<'_> {
     }
 }
 
-/// The evidence on this host's clock where the newest good backup is ahead of it.
+/// The state of this host's clock, given that the newest good backup is ahead of it.
 enum Clock {
-    /// A run of this host is as new as the clock: another clock was wrong.
+    /// This host's own runs agree with its clock, so another clock is wrong.
     Right,
-    /// Nothing shows which clock is wrong, so nothing can be decided.
+    /// Either clock may be wrong, so no decision is possible.
     Unknown(Error),
 }
 
-/// Compares this host's clock with the newest good backup. Returns `None` if that is not ahead.
+/// Compares this host's clock with the newest good backup. Returns `None` if the backup is not
+/// ahead.
 fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) -> Option<Clock> {
     let newest = newest_first.iter().find(|backup| backup.good)?;
     if circumstances.trust_clock || !future_dated(newest, circumstances.now) {
@@ -232,16 +236,16 @@ fn wrong_clock(newest_first: &[&Candidate], circumstances: Circumstances<'_>) ->
         return Some(Clock::Right);
     }
     let message = format!(
-        "the newest backup is dated {}, but by this host's clock it is {}: one of the clocks is wrong",
+        "the newest backup is dated {}, but this host's clock shows {}: one of the clocks is wrong",
         newest.time, circumstances.now
     );
     Some(Clock::Unknown(
         Error::new(Stage::Retention, Kind::Refused, newest.name.as_str(), message)
-            .hint("set the clock right; or if it is right, say so with `longshore prune --despite clock`, as long as that backup is there"),
+            .hint("correct the clock; if it is right, run `longshore prune --despite clock` while that backup exists"),
     ))
 }
 
-/// Returns true for a backup that no run of this host made, where it knows its runs.
+/// Returns true if this host knows its runs, and none of them made the backup.
 pub(super) fn unproven(backup: &Candidate, own_runs: Option<&OwnRuns>) -> bool {
     own_runs.is_some_and(|runs| !runs.vouch_for(&backup.name, backup.time))
 }
@@ -250,7 +254,7 @@ pub(super) fn future_dated(backup: &Candidate, now: DateTime<Utc>) -> bool {
     backup.time > now + CLOCK_TOLERANCE
 }
 
-/// Collects for each backup of a series why it stays.
+/// Collects the reasons to keep each backup of a series.
 fn judge<'a>(
     policy: &Policy,
     newest_first: Vec<&'a Candidate>,
@@ -280,7 +284,7 @@ fn judge<'a>(
     Judged { newest_first, reasons, cause, shed: HashSet::new() }
 }
 
-/// Why a backup stays whatever the policy's rules count.
+/// Returns the reasons to keep a backup that do not depend on the rules.
 pub(super) fn exempt(
     policy: &Policy,
     backup: &Candidate,
@@ -288,7 +292,7 @@ pub(super) fn exempt(
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = Reason> {
     let ahead = |until: &DateTime<Utc>| *until > now;
-    // An age longer than time is one that nothing reaches.
+    // An age beyond the range of dates never ends.
     let young = policy.min_age.map(|age| {
         let age = TimeDelta::from_std(age.duration()).ok();
         age.and_then(|age| backup.time.checked_add_signed(age)).unwrap_or(DateTime::<Utc>::MAX_UTC)
@@ -306,7 +310,7 @@ pub(super) fn exempt(
     .flatten()
 }
 
-/// Applies every rule to the backups that count, newest first, each with its place.
+/// Applies the rules to the counted backups, newest first, each with its index.
 fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(usize, Reason)) {
     let Some((_, newest)) = counted.first() else { return };
     let since = |ago: super::Ago| ago.before(newest.time, policy.timezone);
@@ -348,7 +352,8 @@ fn count(policy: &Policy, counted: &[(usize, &Candidate)], mut keep: impl FnMut(
     }
 }
 
-/// Keeps what kept backups need, and what those need in turn; and what is needed in a circle, since there is no order to remove it in.
+/// Keeps the direct and indirect dependencies of kept backups, and dependency cycles, which have no
+/// order of removal.
 fn keep_what_is_needed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Order) {
     let mut needed: HashMap<Place, BTreeSet<&BackupName>> = HashMap::new();
     for (place, by) in needs.outside() {
@@ -373,18 +378,19 @@ fn keep_what_is_needed(judged: &mut [Judged<'_>], needs: &Needs<'_>, order: &Ord
     }
 }
 
-/// Lets the oldest go of what only the policy's wishes keep and nothing that stays needs, each with what only it needs, until the rest
-/// takes no more than `most` bytes. Returns by how many it still does.
+/// Removes the oldest backups that only rules keep and no kept backup needs, each with the backups
+/// that only it needs, until the rest takes at most `most` bytes. Returns the remaining excess in
+/// bytes.
 fn shed(judged: &mut [Judged<'_>], needs: &Needs<'_>, most: u64) -> u64 {
     let is_need = |reason: &Reason| matches!(reason, Reason::NeededBy(_));
     let all = judged.iter().enumerate();
     let all = all.flat_map(|(history, judged)| (0..judged.reasons.len()).map(move |place| (history, place)));
     let staying: Vec<Place> = all.filter(|(history, place)| !judged[*history].reasons[*place].is_empty()).collect();
-    // A manifest may claim any size, and no sum of them must overflow.
+    // Manifests may claim any size, so the sum must not overflow.
     let mut total: u128 = 0;
     let mut needing: HashMap<Place, usize> = needs.outside().map(|(place, _)| (place, 1)).collect();
     for (history, place) in &staying {
-        // Backups of unknown origin take no room.
+        // Backups of unknown origin do not count towards the size.
         if !judged[*history].reasons[*place].contains(&Reason::Unproven) {
             total += u128::from(judged[*history].newest_first[*place].bytes);
         }

@@ -1,4 +1,4 @@
-//! The policy: what of a job's backups a destination is to keep.
+//! The retention policy of a destination.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,49 +11,49 @@ use super::calendar::{Ago, Every};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::quantity::{Size, Span};
 
-/// How many backups of a series to keep. A backup is kept if any of the `keep_` settings keeps it; periods are those of the
-/// policy's time zone, and only periods that have a good backup count.
+/// The retention policy of a series. A backup is kept if any `keep_` setting keeps it. Periods are
+/// those of the policy's time zone, and only periods with a good backup count.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// The newest, whatever their age.
+    /// The newest backups, of any age.
     pub keep_last: Count,
-    /// The newest of each of the newest hours.
+    /// The newest backup of each of the newest hours.
     pub keep_hourly: Count,
-    /// The newest of each of the newest days.
+    /// The newest backup of each of the newest days.
     pub keep_daily: Count,
-    /// The newest of each of the newest ISO weeks.
+    /// The newest backup of each of the newest ISO weeks.
     pub keep_weekly: Count,
-    /// The newest of each of the newest months.
+    /// The newest backup of each of the newest months.
     pub keep_monthly: Count,
-    /// The newest of each of the newest quarters of years.
+    /// The newest backup of each of the newest quarters.
     pub keep_quarterly: Count,
-    /// The newest of each of the newest years.
+    /// The newest backup of each of the newest years.
     pub keep_yearly: Count,
-    /// All that are younger than the newest by less than this.
+    /// All backups within this span before the newest one.
     pub keep_within: Option<Ago>,
-    /// The newest of each hour, of those younger than the newest by less than this.
+    /// The newest backup of each hour within this span before the newest one.
     pub keep_within_hourly: Option<Ago>,
-    /// The newest of each day, likewise.
+    /// The newest backup of each day within this span before the newest one.
     pub keep_within_daily: Option<Ago>,
-    /// The newest of each ISO week, likewise.
+    /// The newest backup of each ISO week within this span before the newest one.
     pub keep_within_weekly: Option<Ago>,
-    /// The newest of each month, likewise.
+    /// The newest backup of each month within this span before the newest one.
     pub keep_within_monthly: Option<Ago>,
-    /// The newest of each quarter, likewise.
+    /// The newest backup of each quarter within this span before the newest one.
     pub keep_within_quarterly: Option<Ago>,
-    /// The newest of each year, likewise.
+    /// The newest backup of each year within this span before the newest one.
     pub keep_within_yearly: Option<Ago>,
-    /// So many of the newest good backups of each series stay, whatever else is said.
+    /// The minimum number of good backups of each series, always kept.
     pub min_keep: NonZeroU32,
-    /// Nothing younger goes.
+    /// The minimum age of removed backups.
     pub min_age: Option<Span>,
-    /// No more backups than this go at once.
+    /// The maximum number of backups to remove at once.
     pub max_delete: Option<NonZeroU32>,
-    /// The backups of the job that lie in the destination are to take no more than this: the oldest go first, as far as nothing but
-    /// the `keep_` settings keeps them.
+    /// The maximum total size of the job's backups at the destination. The oldest backups that only
+    /// `keep_` settings keep are removed first.
     pub max_total_size: Option<Size>,
-    /// The time zone that hours, days, weeks, months and years are of, by its name in the IANA's database.
+    /// The time zone of periods, by its name in the IANA database.
     #[serde(deserialize_with = "zone")]
     pub timezone: Tz,
 }
@@ -84,21 +84,21 @@ impl Default for Policy {
     }
 }
 
-/// How many, or all.
+/// A limited or unlimited number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "WrittenCount")]
 pub enum Count {
-    /// So many.
+    /// At most this number.
     AtMost(u32),
-    /// All there are.
+    /// No limit.
     All,
 }
 
 impl Count {
-    /// None at all.
+    /// Zero.
     pub const NONE: Self = Self::AtMost(0);
 
-    /// The number, where `All` is more than there can be.
+    /// Returns the number, or the largest one for `All`.
     pub fn limit(self) -> usize {
         match self {
             Self::AtMost(count) => count as usize,
@@ -116,9 +116,9 @@ impl fmt::Display for Count {
     }
 }
 
-/// A [`Count`] as it is written: a number, or `"all"`.
+/// A [`Count`] in the configuration: a number, or `"all"`.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a whole number from 0, or \"all\"")]
+#[serde(untagged, expecting = "expected a whole number from 0, or \"all\"")]
 enum WrittenCount {
     Number(u32),
     Word(String),
@@ -131,35 +131,35 @@ impl TryFrom<WrittenCount> for Count {
         match written {
             WrittenCount::Number(count) => Ok(Self::AtMost(count)),
             WrittenCount::Word(word) if word == "all" => Ok(Self::All),
-            WrittenCount::Word(word) => Err(format!("\"{word}\" is not a count: write a whole number, or \"all\"")),
+            WrittenCount::Word(word) => Err(format!("\"{word}\" is not a count: use a whole number, or \"all\"")),
         }
     }
 }
 
-/// Reads a time zone by its name in the IANA's database.
+/// Parses a time zone, given its name in the IANA database.
 pub fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
     let name = String::deserialize(deserializer)?;
     name.parse().map_err(|_| {
         serde::de::Error::custom(format!(
-            "there is no time zone \"{name}\": write its name in the IANA's database, such as \"Europe/Berlin\""
+            "unknown time zone \"{name}\": use a name in the IANA database, such as \"Europe/Berlin\""
         ))
     })
 }
 
 impl Policy {
-    /// A policy that keeps nothing is a mistake in writing it.
+    /// Fails for a policy that keeps nothing, which is a configuration error.
     pub fn check(&self, name: &str) -> Result<()> {
         let nothing = self.keep_last == Count::NONE
             && self.keep_within.is_none()
             && Every::ALL.iter().all(|every| self.newest_of(*every) == Count::NONE && self.within(*every).is_none());
         if nothing {
             return Err(Error::new(Stage::Retention, Kind::Refused, name, "the policy keeps nothing")
-                .hint("set at least one of keep_last, keep_daily, keep_within and the like"));
+                .hint("set at least one keep_ setting, such as keep_last, keep_daily or keep_within"));
         }
         Ok(())
     }
 
-    /// Of how many periods of this length it keeps the newest backup.
+    /// Returns the number of periods of this length for which to keep the newest backup.
     pub fn newest_of(&self, every: Every) -> Count {
         match every {
             Every::Hour => self.keep_hourly,
@@ -171,7 +171,7 @@ impl Policy {
         }
     }
 
-    /// How far back it keeps the newest backup of each period of this length.
+    /// Returns the span within which to keep the newest backup of each period of this length.
     pub fn within(&self, every: Every) -> Option<Ago> {
         match every {
             Every::Hour => self.keep_within_hourly,
@@ -183,15 +183,16 @@ impl Policy {
         }
     }
 
-    /// How long a backup that is made at `time` stays for certain, whatever is made after it: what a store may be asked to lock it
-    /// for. `None` where the policy promises no time.
+    /// Returns the time for which a backup made at `time` is kept independent of later backups,
+    /// which can serve as the duration of a store's lock. Returns `None` if the policy guarantees
+    /// no time.
     pub fn surely_keeps(&self, time: DateTime<Utc>) -> Option<Span> {
         let within = self.keep_within.and_then(|within| (time - within.before(time, self.timezone)).to_std().ok());
         within.max(self.min_age.map(Span::duration)).map(Span::new)
     }
 }
 
-/// The settings that are in force, as short as people say them: `keep_last 3, keep_within_daily 30d`.
+/// The settings in effect, in short form: `keep_last 3, keep_within_daily 30d`.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |count: Count| Some(count).filter(|count| *count != Count::NONE).map(|count| count.to_string());
@@ -224,7 +225,7 @@ mod tests {
         toml_like(text).and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()))
     }
 
-    /// JSON says what TOML would.
+    /// Parses JSON, which represents the same values as TOML.
     fn toml_like(text: &str) -> Result<serde_json::Value, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }

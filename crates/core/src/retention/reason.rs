@@ -1,4 +1,4 @@
-//! Why a backup is kept, and why another is not.
+//! Reasons to keep a backup, and causes of its removal.
 
 use std::fmt;
 
@@ -8,64 +8,65 @@ use serde::Serialize;
 use super::calendar::Every;
 use crate::key::BackupName;
 
-/// Why a backup is kept.
+/// A reason to keep a backup.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It is one of the newest good backups of its series, which nothing removes: `min_keep` of them.
+    /// The backup is one of the newest `min_keep` good backups of its series.
     Newest,
-    /// Without it, fewer than `min_keep` good backups of its series would be left.
+    /// A removal would leave fewer than `min_keep` good backups of the series.
     LastGood,
-    /// It is the newest that was read back whole from where it lies.
+    /// The backup is the newest one that was read back from this destination without damage.
     NewestVerified,
-    /// It is the newest that was restored in a drill from where it lies.
+    /// The backup is the newest one that was restored from this destination in a drill.
     NewestDrilled,
-    /// `keep_last`: one of the newest.
+    /// `keep_last`: the backup is one of the newest.
     Last,
-    /// `keep_within`: as young as that.
+    /// `keep_within`: the backup is within the span.
     Within,
-    /// `keep_daily` and the like: the newest of one of the newest periods.
+    /// `keep_daily` and so on: the backup is the newest of one of the newest periods.
     NewestOf(Every),
-    /// `keep_within_daily` and the like: the newest of a period, and as young as that.
+    /// `keep_within_daily` and so on: the backup is within the span and the newest of a period.
     NewestWithin(Every),
-    /// A kept backup cannot be fully restored without it.
+    /// A kept backup needs this one for a full restore.
     NeededBy(BackupName),
-    /// Somebody holds it, and says why.
+    /// The backup is held.
     Held {
-        /// Until when; for good without.
+        /// The end of the hold; unlimited if absent.
         until: Option<DateTime<Utc>>,
-        /// Why.
+        /// The reason for the hold.
         why: String,
     },
-    /// The store lets nobody remove it before.
+    /// The store has locked the backup.
     Locked {
-        /// Until when.
+        /// The end of the lock.
         until: DateTime<Utc>,
     },
-    /// It is being restored.
+    /// The backup is being restored.
     Restoring {
-        /// Until when that is to be believed without another word.
+        /// The end of the protection, unless the restore renews it.
         until: DateTime<Utc>,
     },
-    /// `min_age`: it is too young to go.
+    /// `min_age`: the backup is too young.
     Young {
-        /// Until when.
+        /// The end of the minimum age.
         until: DateTime<Utc>,
     },
-    /// It is dated in the future: a clock was wrong, and a person should look.
+    /// The backup is dated in the future by a wrong clock. An operator must examine it.
     FutureDated,
-    /// Something speaks against it: a person should look.
+    /// The backup is damaged. An operator must examine it.
     NotGood,
-    /// No run that this host knows made it, and it was not opened here: a person should look.
+    /// No known run made the backup, and it was not decoded on this host. An operator must examine
+    /// it.
     Unproven,
-    /// `max_delete`: enough others go this time.
+    /// `max_delete`: the backup is removed later.
     Later,
-    /// Its series is left alone this time.
+    /// The series is excluded from this plan.
     LeftAlone,
 }
 
 impl Reason {
-    /// Whether only the policy's wish for so many backups keeps it, which its wish for no more bytes may overrule.
+    /// Returns true for reasons of the policy's rules, which `max_total_size` may override.
     pub(super) fn is_wish(&self) -> bool {
         matches!(self, Self::Last | Self::Within | Self::NewestOf(_) | Self::NewestWithin(_))
     }
@@ -87,24 +88,24 @@ impl fmt::Display for Reason {
             Self::Held { until: None, why } => write!(f, "held: {why}"),
             Self::Held { until: Some(until), why } => write!(f, "held until {}: {why}", day(until)),
             Self::Locked { until } if *until == DateTime::<Utc>::MAX_UTC => {
-                f.write_str("retained by the store until somebody lifts its hold")
+                f.write_str("retained by the store until its hold is removed")
             }
             Self::Locked { until } => write!(f, "retained by the store until {}", day(until)),
             Self::Restoring { until } => write!(f, "being restored (until {} at most)", day(until)),
             Self::Young { until } => write!(f, "younger than min_age until {}", day(until)),
-            Self::FutureDated => f.write_str("dated in the future: look at the clocks"),
-            Self::NotGood => f.write_str("damaged: look at it with `longshore verify`"),
-            Self::Unproven => f.write_str("of no run of this host: verify it with an identity, or remove it"),
-            Self::Later => f.write_str("max_delete: goes next time"),
-            Self::LeftAlone => f.write_str("left alone"),
+            Self::FutureDated => f.write_str("dated in the future: check the clocks"),
+            Self::NotGood => f.write_str("damaged: run `longshore verify`"),
+            Self::Unproven => f.write_str("not made by a run of this host: verify it with an identity, or remove it"),
+            Self::Later => f.write_str("max_delete: postponed to the next prune"),
+            Self::LeftAlone => f.write_str("excluded from this prune"),
         }
     }
 }
 
-/// How many backups that need one are named.
+/// The maximum number of dependents that are named.
 const NAMED: usize = 3;
 
-/// Returns reasons on one line: those that need a backup together, a few by name and of more how many.
+/// Returns reasons on one line. Dependents are combined: up to three are named, more are counted.
 pub fn in_words(reasons: &[Reason]) -> String {
     let is_need = |reason: &&Reason| matches!(reason, Reason::NeededBy(_));
     let mut words: Vec<String> = reasons.iter().filter(|reason| !is_need(reason)).map(Reason::to_string).collect();
@@ -123,17 +124,17 @@ pub fn in_words(reasons: &[Reason]) -> String {
     words.join(", ")
 }
 
-/// Why a backup goes.
+/// The cause of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// No rule keeps it.
+    /// No rule keeps the backup.
     NoRule,
-    /// A rule would keep it, but `max_total_size` does not, and it is among the oldest.
+    /// `max_total_size` overrides the rules, and the backup is among the oldest.
     TotalSize,
-    /// A person said that its series is retired.
+    /// An operator has retired the series.
     Retired,
-    /// A person removes it, and no other.
+    /// An operator removes this backup alone.
     ByHand,
 }
 
@@ -141,7 +142,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoRule => "no rule keeps it",
-            Self::TotalSize => "max_total_size: the oldest beyond what must stay",
+            Self::TotalSize => "max_total_size: among the oldest backups",
             Self::Retired => "its series is retired",
             Self::ByHand => "removed by hand",
         })

@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::key::{Key, Stamp, encode_name, encode_name_apart};
 
-/// The folder, below the cluster's, that holds the reports of all its jobs.
+/// The folder, within the cluster's folder, of the reports of all jobs.
 const FOLDER: &str = "runs";
-/// The end of a report's key.
+/// The suffix of a report's key.
 const REPORT: &str = ".json";
-/// The end, before the encryption's, of the key of a report's details.
+/// The suffix of the key of a report's details, before the suffix of the encryption.
 const DETAILS: &str = ".details.json";
-/// How many digits tell the runs of one second apart.
+/// The number of digits that distinguish the runs of one second.
 const DIGITS: usize = 8;
 
-/// The id of a run's report: its time, the verb, and digits that tell it from any other of that
+/// The id of a run's report: its time, the verb, and digits that distinguish the runs of one
 /// second.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct Id {
-    /// When the run began.
+    /// The beginning of the run.
     pub time: Stamp,
     /// The verb.
     pub verb: String,
@@ -31,15 +31,15 @@ pub struct Id {
 }
 
 impl Id {
-    /// The id of a run that began then; `seed` is what no other run has, in hexadecimal. Of one verb,
-    /// ids are in the order of their times, to the millisecond.
+    /// Creates the id of a run. `seed` is a unique hexadecimal number. Ids of one verb are in the
+    /// order of their times, to the millisecond.
     pub fn new(time: DateTime<Utc>, verb: &str, seed: &str) -> Self {
         let millis = format!("{:03x}", time.timestamp_subsec_millis().min(999));
         let digits = millis.chars().chain(seed.chars()).chain(std::iter::repeat('0'));
         Self { time: Stamp::new(time), verb: verb.to_owned(), digits: digits.take(DIGITS).collect() }
     }
 
-    /// Reads an id as it stands in a name, such as `2026-06-07_091500-run-1f0c9a7e`.
+    /// Parses an id as used in names, such as `2026-06-07_091500-run-1f0c9a7e`.
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, digits) = text.rsplit_once('-')?;
         let (time, verb) = rest.rsplit_once('-')?;
@@ -62,7 +62,7 @@ impl TryFrom<String> for Id {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        let wrong = || Error::new(Stage::Catalog, Kind::Corrupt, &text, "not the id of a run report");
+        let wrong = || Error::new(Stage::Catalog, Kind::Corrupt, &text, "invalid id of a run report");
         Self::parse(&text).ok_or_else(wrong)
     }
 }
@@ -76,21 +76,22 @@ impl From<Id> for String {
 /// The name of a run report in a destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReportName {
-    /// The cluster, as it stands in keys.
+    /// The cluster, as used in keys.
     pub cluster: String,
-    /// The job, as it stands in keys.
+    /// The job, as used in keys.
     pub job: String,
     /// The id.
     pub id: Id,
 }
 
 impl ReportName {
-    /// The name of the report of a job's run.
+    /// Creates the name of the report of a job's run.
     pub fn new(cluster: &str, job: &str, id: Id) -> Self {
         Self { cluster: encode_name(cluster), job: segment(job), id }
     }
 
-    /// The name whose report, or whose details, have this key, if they are such.
+    /// Returns the name of the report that a key belongs to, as the report or its details. Returns
+    /// `None` for other keys.
     pub fn of(key: &Key) -> Option<Self> {
         let [cluster, FOLDER, job, file] = <[&str; 4]>::try_from(key.as_str().split('/').collect::<Vec<_>>()).ok()?
         else {
@@ -103,27 +104,27 @@ impl ReportName {
         Some(Self { cluster: cluster.to_owned(), job: job.to_owned(), id })
     }
 
-    /// Whether a key of this name is that of the details.
+    /// Returns true for the key of a report's details.
     pub fn is_details(key: &Key) -> bool {
         Self::of(key).is_some() && key.file_name().contains(DETAILS)
     }
 
-    /// Whether it is of this job.
+    /// Returns true for a report of this job.
     pub fn is_of(&self, cluster: &str, job: &str) -> bool {
         self.cluster == encode_name(cluster) && self.job == segment(job)
     }
 
-    /// Whether it is of a job of this name, of any cluster.
+    /// Returns true for a report of a job of this name in any cluster.
     pub fn is_of_job(&self, job: &str) -> bool {
         self.job == segment(job)
     }
 
-    /// The report's key.
+    /// Returns the report's key.
     pub fn key(&self) -> Result<Key> {
         Key::parse(&format!("{self}{REPORT}"))
     }
 
-    /// The key of the details; `extension` is the encryption's.
+    /// Returns the key of the details, given the suffix of the encryption.
     pub fn details(&self, extension: &str) -> Result<Key> {
         Key::parse(&format!("{self}{DETAILS}{extension}"))
     }
@@ -135,8 +136,9 @@ impl fmt::Display for ReportName {
     }
 }
 
-/// The folder of a job's reports. Beside it lie the files of a database that is called as the
-/// folder of all reports is; no folder is called as one of those.
+/// Returns the name of the folder of a job's reports. The parent folder also contains the files of
+/// a database with the name of the parent folder, so the result differs from the names of these
+/// files.
 fn segment(job: &str) -> String {
     match job.strip_prefix(FOLDER) {
         Some(rest) if rest.starts_with('-') => encode_name_apart(job),
@@ -186,7 +188,7 @@ mod tests {
                 assert_eq!(ReportName::of(&key).as_ref(), Some(&name), "{key}");
                 assert!(name.is_of(cluster, job) && !name.is_of(cluster, "other"));
                 assert_eq!(ReportName::is_details(&key), key != name.key().unwrap(), "{key}");
-                // As every release has read names since the first.
+                // Every release parses the names of backups like this.
                 let as_backup = (BackupName::of_manifest(&key), BackupName::of_file(&key));
                 assert_eq!((as_backup, MarkName::of(&key), MarkName::of_details(&key)), ((None, None), None, None));
             }

@@ -1,5 +1,6 @@
-//! Work that lets others go first: what judges, compresses and seals a dump takes the time that is left, so that `pg_dump`, which shares its
-//! processors with it, seldom waits for one. A dump is over when the last row has been read, so this is what makes one fast.
+//! Low-priority work: verifying, compressing and encrypting a dump use the processor time that is
+//! left, so that `pg_dump` on the same processors seldom waits. The dump's speed depends on this,
+//! since a dump is finished when the last row has been read.
 
 use std::fs;
 use std::io;
@@ -11,17 +12,18 @@ use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 
-/// What such a thread, and those that it starts, are called by `top -H`.
+/// The name of a low-priority thread, and of the threads it starts, in `top -H`.
 const NAME: &str = "longshore-work";
 
-/// By how much such a thread is nicer than the process, where nothing better is to be had.
+/// The niceness added to a low-priority thread if the idle policy is unavailable.
 const NICER: i32 = 10;
 
-/// Does `work` on a thread of its own that lets others go first, and waits for it. Fails where no thread is to be had.
+/// Runs `work` on a low-priority thread of its own, and waits for it. Fails if no thread can be
+/// started.
 ///
-/// It is for work on bytes of a backup, such as judging, compressing and sealing, and for nothing else: a thread does not get back in line
-/// without privileges, and what it starts stands behind it. To read a dump, to write it and to end its programs is left to others, who do not
-/// have to wait; and who restores is in a hurry.
+/// Use it only for work on the bytes of a backup, such as verifying, compressing and encrypting: an
+/// unprivileged thread cannot raise its priority again, and its children inherit it. Reading and
+/// writing a dump and stopping its programs run at normal priority, and so does a restore.
 pub fn let_others_first<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let polite = thread::Builder::new().name(NAME.to_owned()).spawn_scoped(scope, || {
@@ -32,19 +34,22 @@ pub fn let_others_first<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<
     })
 }
 
-/// Lets others go before this thread, and tells whether that is allowed. It is a favour to them and no promise: where a sandbox forbids
-/// it, the same bytes come out, only later, so that [`let_others_first`] neither fails for it nor warns.
+/// Lowers the priority of this thread, and returns true if the system permits it. Where a sandbox
+/// forbids it, the work is the same but slows down `pg_dump`, so [`let_others_first`] neither fails
+/// nor warns.
 fn step_back(is_grouped: bool) -> bool {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     let is_idle = is_grouped && set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok();
     is_idle || nice(NICER).is_ok()
 }
 
-/// Whether the kernel shares processors out among groups (sessions, services, containers) before it does among threads
-/// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html), the autogroup feature). Then an idle thread steps back behind those
-/// of its own group only, and no load elsewhere can starve it: once `pg_dump` waits for us, all that the group is due is ours. Without
-/// groups a busy server would leave it nothing, and a snapshot would be held open for hours. So it may in a group that we share with one:
-/// in a container whose server keeps all its processors busy, without a pause, for as long as a dump takes.
+/// Returns true if the kernel divides processor time among groups (sessions, services, containers)
+/// before threads ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html), the autogroup
+/// feature). An idle thread then yields only to its own group, and load elsewhere cannot starve it:
+/// while `pg_dump` waits for this process, the whole share of the group is free. Without groups a
+/// busy server would starve the thread, and a snapshot would be held open for hours. Starvation
+/// remains possible in a shared group: in a container whose server keeps all processors busy for
+/// the whole dump.
 fn competes_within_its_group() -> bool {
     fs::read_to_string("/proc/sys/kernel/sched_autogroup_enabled").is_ok_and(|enabled| enabled.trim() == "1")
 }
@@ -57,7 +62,7 @@ mod tests {
 
     const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
-    /// How a thread stands to others.
+    /// Returns the scheduling policy and niceness of this thread.
     fn courtesy() -> (ThreadSchedulePolicy, i32) {
         (thread_schedule_policy().unwrap(), nice(0).unwrap())
     }
@@ -67,7 +72,7 @@ mod tests {
         let stand = |is_grouped| {
             let thread = thread::spawn(move || {
                 assert!(step_back(is_grouped));
-                // What it starts, such as the threads of zstd, stands as it does.
+                // Its children, such as the threads of zstd, inherit the priority.
                 assert_eq!(thread::spawn(courtesy).join().unwrap(), courtesy());
                 courtesy()
             });

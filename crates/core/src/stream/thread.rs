@@ -1,4 +1,4 @@
-//! Blocking work on a stream: on a thread of its own, with the stream as a reader.
+//! Blocking work on a stream, on a thread of its own, with the stream as a reader.
 
 use std::io::{self, BufRead, Read, Write};
 use std::mem;
@@ -11,10 +11,12 @@ use tokio::sync::mpsc;
 use super::{Afterword, ByteStream, CHUNK_BYTES, Feeder, Item, MAX_WAITING, Pool, channel, producer_went_away};
 use crate::error::{Error, Kind, Result, Stage};
 
-/// Runs a blocking filter on a thread of its own: `work` reads the input as a [`Read`] and writes the output to a [`Write`].
+/// Runs a blocking filter on a thread of its own: `work` reads the input from a [`Read`] and writes
+/// the output to a [`Write`].
 ///
-/// The reader's end of file means that the input ended cleanly; any failure of the input is a read error. An error that
-/// `work` returns becomes the stream's: the input's own where it was one, else the one that `wrap` makes of it.
+/// End of file means that the input ended cleanly; any failure of the input is a read error. An
+/// error of `work` becomes the error of the stream: the input's own error if it was one, else the
+/// result of `wrap`.
 pub fn transform<W, M>(input: ByteStream, wrap: M, work: W) -> ByteStream
 where
     W: FnOnce(&mut StreamReader, &mut StreamWriter) -> io::Result<()> + Send + 'static,
@@ -25,7 +27,7 @@ where
     let reader_gone = out.0.clone();
     tokio::spawn(async move {
         tokio::select! {
-            // Either the worker or the reader of its output has gone; the input is dropped with this task.
+            // Either the worker or the reader of its output has ended. This task drops the input.
             _ = Feeder(inward).pass_on(input) => {}
             () = reader_gone.closed() => {}
         }
@@ -38,7 +40,7 @@ where
             Ok(()) => Item::End,
             Err(error) => Item::Failed(Error::carried_by(&error).cloned().unwrap_or_else(|| wrap(error))),
         };
-        // A reader that has gone wants no last word.
+        // The send fails only if the reader has closed the stream.
         drop(writer.sender.blocking_send(last));
     });
     output
@@ -48,7 +50,7 @@ where
 #[derive(Debug)]
 pub struct StreamReader {
     receiver: mpsc::Receiver<Item>,
-    /// What came together with the chunk, from the end to the next.
+    /// The items received together with the chunk, in reverse order.
     behind: Vec<Item>,
     chunk: Bytes,
     ended: bool,
@@ -60,12 +62,13 @@ impl StreamReader {
         Self { receiver, behind: Vec::new(), chunk: Bytes::new(), ended: false, waited: Duration::ZERO }
     }
 
-    /// How long it has waited for bytes so far.
+    /// Returns the total time spent waiting for bytes.
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// The next bytes in a row: as many as are wanted, or all that are left. Not copied where one chunk holds as many.
+    /// Returns the next `wanted` bytes contiguously, or all remaining ones. Copies nothing if one
+    /// chunk contains them.
     pub fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
         if self.fill_buf()?.len() >= wanted {
             return Ok(self.chunk.split_to(wanted));
@@ -73,7 +76,7 @@ impl StreamReader {
         take_bytes(self, wanted)
     }
 
-    /// Waits for the next chunk, or the end.
+    /// Waits for the next chunk or the end.
     fn next_chunk(&mut self) -> io::Result<()> {
         while self.chunk.is_empty() && !self.ended {
             if self.behind.is_empty() {
@@ -93,7 +96,7 @@ impl StreamReader {
     }
 }
 
-/// The next bytes of a reader in a row: as many as are wanted, or all that are left.
+/// Returns the next `wanted` bytes of a reader contiguously, or all remaining ones.
 pub fn take_bytes(reader: &mut (impl BufRead + ?Sized), wanted: usize) -> io::Result<Bytes> {
     let mut bytes = Vec::with_capacity(wanted);
     while bytes.len() < wanted {
@@ -109,7 +112,7 @@ pub fn take_bytes(reader: &mut (impl BufRead + ?Sized), wanted: usize) -> io::Re
 }
 
 impl BufRead for StreamReader {
-    // Called for every row by who reads archives, and nearly always there is something.
+    // Archive readers call this for every row, and the chunk is seldom empty.
     #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.chunk.is_empty() {
@@ -133,7 +136,7 @@ impl Read for StreamReader {
     }
 }
 
-/// The other end of a stream as a blocking [`Write`], inside [`transform`].
+/// The output of a stream as a blocking [`Write`], inside [`transform`].
 #[derive(Debug)]
 pub struct StreamWriter {
     sender: mpsc::Sender<Item>,
@@ -148,17 +151,17 @@ impl StreamWriter {
         Self { sender, pool: Pool::default(), pending: Vec::new(), chunks: 0, waited: Duration::ZERO }
     }
 
-    /// How long it has waited for somebody to take its bytes so far.
+    /// Returns the total time spent waiting for the reader.
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// How many chunks it has passed on so far.
+    /// Returns the number of chunks sent so far.
     pub fn chunks(&self) -> u64 {
         self.chunks
     }
 
-    /// Passes a chunk on as it is, after what was written before.
+    /// Sends a chunk without copying it, after the bytes written before.
     pub fn pass(&mut self, chunk: Bytes) -> io::Result<()> {
         self.flush()?;
         if chunk.is_empty() {
@@ -172,13 +175,14 @@ impl StreamWriter {
         let sent = self.sender.blocking_send(Item::Chunk(chunk));
         self.waited += begun.elapsed();
         self.chunks += 1;
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the stream any more"))
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the reader closed the stream"))
     }
 
-    /// Passes on all that `reader` gives, without a copy between, up to its first end: what a decoder reads behind that is another frame.
+    /// Sends all bytes of `reader` up to its first end, without an extra copy. Bytes that a decoder
+    /// returns after that end belong to another frame.
     pub fn pour(&mut self, reader: &mut impl Read) -> io::Result<()> {
         loop {
-            // `read_to_end` would begin with small pieces, each time.
+            // `read_to_end` would begin with small reads each time.
             let (mut chunk, mut filled) = (self.pool.take(), 0);
             chunk.resize(CHUNK_BYTES, 0);
             while filled < CHUNK_BYTES {
@@ -221,8 +225,9 @@ impl Write for StreamWriter {
     }
 }
 
-/// Passes `input` on while `work` reads the same bytes on a thread of its own, and fails the stream if that fails; what `work` returns is
-/// known once the stream has ended cleanly. It must read to the end of file, which means that the input ended cleanly.
+/// Passes `input` on while `work` reads the same bytes on a thread of its own, and fails the stream
+/// if `work` fails. The result of `work` is known once the stream has ended cleanly. `work` must
+/// read to the end of file, which means that the input ended cleanly.
 pub fn alongside<T, W>(mut input: ByteStream, subject: String, work: W) -> (ByteStream, Afterword<T>)
 where
     T: Send + Sync + 'static,
@@ -243,9 +248,9 @@ where
             }
             yield chunk;
         }
-        // A worker that has gone needs no end; one that has not seen it went too early.
+        // The send fails only if the worker has ended. A worker that ended early is detected below.
         drop(tap.send(Item::End).await);
-        let unfinished = || Error::new(Stage::Verify, Kind::Failed, subject.clone(), "whoever reads along did not read to the end");
+        let unfinished = || Error::new(Stage::Verify, Kind::Failed, subject.clone(), "the verifier stopped before the end of the stream");
         let (done, ended) = worker.await.map_err(|error| unfinished().because(error))??;
         if !ended {
             Err(unfinished())?;
@@ -277,7 +282,7 @@ mod tests {
         assert_eq!(all, "HELLO");
     }
 
-    /// Takes as many bytes in a row as `wanted`, over and over, and tells what it took and how that ended.
+    /// Takes `wanted` contiguous bytes repeatedly, and returns the pieces and the error at the end.
     async fn taken(input: ByteStream, wanted: usize) -> (Vec<Bytes>, Option<Error>) {
         let wrap = |error| Error::io(Stage::Compress, "", "taking failed", error);
         let mut output = transform(input, wrap, move |reader, writer| {
@@ -308,7 +313,7 @@ mod tests {
         assert_eq!((across, ended.is_none()), (vec!["abcde".into(), "fabcd".into(), "ef".into()], true));
         let (within, _) = taken(input(), 3).await;
         assert_eq!(within, ["abc", "def", "abc", "def"]);
-        assert_eq!(within[1].as_ptr(), chunk[3..].as_ptr(), "what lies in a row is not copied");
+        assert_eq!(within[1].as_ptr(), chunk[3..].as_ptr(), "bytes within one chunk are not copied");
     }
 
     #[tokio::test]

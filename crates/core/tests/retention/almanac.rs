@@ -1,4 +1,5 @@
-//! Another calendar than the engine's: days are numbers, periods are names, and of a time zone only its offsets are asked.
+//! A calendar independent of the engine's: days are numbers, periods are names, and only the
+//! offsets of time zones come from the library.
 
 use chrono::{DateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -6,7 +7,7 @@ use longshore_core::retention::{Ago, Every};
 
 const DAY: i64 = 86_400;
 
-/// The name of the period that a moment falls into, such as `2026-W53`.
+/// Returns the name of the period that contains a moment, such as `2026-W53`.
 pub(crate) fn period(every: Every, time: DateTime<Utc>, zone: Tz) -> String {
     let offset = offset(time.timestamp(), zone);
     let local = time.timestamp() + offset;
@@ -17,7 +18,7 @@ pub(crate) fn period(every: Every, time: DateTime<Utc>, zone: Tz) -> String {
         }
         Every::Day => format!("{year:04}-{month:02}-{day:02}"),
         Every::Week => {
-            // A week belongs to the year that its Thursday is in. The days are counted from a Thursday.
+            // A week belongs to the year of its Thursday. Day 0 is a Thursday.
             let thursday = local.div_euclid(DAY).div_euclid(7) * 7;
             let thursday = if local.div_euclid(DAY) - thursday >= 4 { thursday + 7 } else { thursday };
             let (year, ..) = date(thursday);
@@ -29,7 +30,8 @@ pub(crate) fn period(every: Every, time: DateTime<Utc>, zone: Tz) -> String {
     }
 }
 
-/// The moment so long before another, in seconds since 1970 (what is below the second is as it was).
+/// Returns the moment `ago` before another, in seconds since 1970. The fraction of a second does
+/// not change.
 pub(crate) fn before(ago: Ago, time: DateTime<Utc>, zone: Tz) -> i64 {
     let (months, days, hours) = units(&ago.to_string());
     let mut moment = time.timestamp();
@@ -44,7 +46,7 @@ pub(crate) fn before(ago: Ago, time: DateTime<Utc>, zone: Tz) -> i64 {
     moment - hours * 3600
 }
 
-/// The months, days and hours of a span as it is written.
+/// Parses the months, days and hours of a span.
 fn units(text: &str) -> (i64, i64, i64) {
     let (mut months, mut days, mut hours, mut number) = (0, 0, 0, 0);
     for char in text.replace("mo", "m").chars() {
@@ -64,7 +66,8 @@ fn units(text: &str) -> (i64, i64, i64) {
     (months, days, hours)
 }
 
-/// The first moment at which a wall clock shows this, found by trying every offset that the zone has in those days.
+/// Returns the first moment with a given local time, found by trying every offset of the zone
+/// around it.
 fn earliest(local: i64, zone: Tz) -> i64 {
     let offsets: Vec<i64> = (-48..=48).map(|hour| offset(local + hour * 3600, zone)).collect();
     let shown =
@@ -90,7 +93,7 @@ fn length(year: i64, month: i64) -> i64 {
     }
 }
 
-/// The number of a day since 1 January 1970: whole years, then whole months, then days.
+/// Returns the number of a day since 1 January 1970: whole years, then whole months, then days.
 fn day_number(year: i64, month: i64, day: i64) -> i64 {
     let past = year - 1;
     let years = past * 365 + past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400);
@@ -98,7 +101,7 @@ fn day_number(year: i64, month: i64, day: i64) -> i64 {
     years + months + day - 1 - 719_162
 }
 
-/// The year, month and day of a day's number.
+/// Returns the year, month and day of a day number.
 fn date(number: i64) -> (i64, i64, i64) {
     let mut year = 1970 + number.div_euclid(366);
     while day_number(year + 1, 1, 1) <= number {

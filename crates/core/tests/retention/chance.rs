@@ -1,6 +1,6 @@
-//! Chance that can be repeated: the same numbers for the same seed.
+//! Reproducible random numbers.
 
-/// Numbers without end from a seed (SplitMix64).
+/// A random number generator with a seed (SplitMix64).
 pub(crate) struct Chance(u64);
 
 impl Chance {
@@ -15,7 +15,7 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from `least` to `most`, both included.
+    /// Returns a number from `least` to `most`, inclusive.
     pub(crate) fn between(&mut self, least: i64, most: i64) -> i64 {
         least + (self.number() % (most - least + 1).unsigned_abs()).cast_signed()
     }
@@ -24,7 +24,7 @@ impl Chance {
         (self.number() % end.max(1) as u64) as usize
     }
 
-    /// Whether something happens that does so `percent` times of a hundred.
+    /// Returns true with a probability of `percent` %.
     pub(crate) fn happens(&mut self, percent: u64) -> bool {
         self.number() % 100 < percent
     }

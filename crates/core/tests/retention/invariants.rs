@@ -1,4 +1,4 @@
-//! What must hold whatever happened and whatever the policy says.
+//! Invariants of retention for any history and policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,8 @@ use crate::chance::Chance;
 use crate::search::in_worlds;
 use crate::world::{World, kept, name};
 
-/// How many worlds each property is looked for in: with two histories in each of them on average, a hundred thousand histories.
+/// The number of worlds for each invariant. With two histories per world on average, these are a
+/// hundred thousand histories.
 const WORLDS: u64 = 50_000;
 
 fn ensure(is_so: bool, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -25,22 +26,23 @@ fn goes(decision: &Decision) -> bool {
     matches!(decision.fate, Fate::Remove(_))
 }
 
-/// Whether the engine is to leave all of a series alone.
+/// Returns true if the engine must not decide a series.
 fn is_left_alone(world: &World, history: &History) -> bool {
     let ahead = |backup: &Candidate| backup.good && backup.time > world.now + CLOCK_TOLERANCE;
     let refused = history.regime == Regime::Policy && !world.trust_clock && history.backups.iter().any(ahead);
     history.regime == Regime::LeaveAlone || refused
 }
 
-/// Every backup has one decision, the newest first; what goes is listed once, and no more than may; and the bytes add up.
+/// Every backup has one decision, newest first; each removal is listed once, up to the limit; and
+/// the sizes add up.
 fn the_plan_is_whole(world: &World) -> Result<(), String> {
     let plan = planned(world)?;
     for (history, decisions) in world.histories.iter().zip(&plan.decisions) {
         let ordered = |pair: &[Decision]| (pair[0].time, &pair[0].name) > (pair[1].time, &pair[1].name);
-        ensure(decisions.windows(2).all(ordered), || "not newest first, or one twice".into())?;
+        ensure(decisions.windows(2).all(ordered), || "not newest first, or a backup twice".into())?;
         let told: BTreeSet<_> = decisions.iter().map(|told| (&told.name, told.time, told.bytes)).collect();
         let given: BTreeSet<_> = history.backups.iter().map(|given| (&given.name, given.time, given.bytes)).collect();
-        ensure(told == given, || "not the backups that were given".into())?;
+        ensure(told == given, || "not the given backups".into())?;
     }
     ensure(world.histories.len() == plan.decisions.len(), || "a history without decisions".into())?;
     let all = plan.decisions.iter().enumerate().flat_map(|(history, decisions)| {
@@ -48,7 +50,7 @@ fn the_plan_is_whole(world: &World) -> Result<(), String> {
     });
     let listed: BTreeSet<_> = plan.removals.iter().copied().collect();
     ensure(listed.len() == plan.removals.len(), || "a removal twice".into())?;
-    ensure(listed == all.collect(), || "removals are not those that are decided to go".into())?;
+    ensure(listed == all.collect(), || "the removals differ from the decisions".into())?;
     let most = world.policy.max_delete.map_or(usize::MAX, |most| most.get() as usize);
     ensure(plan.removals.len() <= most, || "more than max_delete".into())?;
 
@@ -56,10 +58,10 @@ fn the_plan_is_whole(world: &World) -> Result<(), String> {
     let staying = plan.decisions.iter().flatten().filter(|decision| !goes(decision) && !is_late(decision));
     let total: u64 = staying.map(|decision| decision.bytes).sum();
     let excess = world.policy.max_total_size.map_or(0, |most| total.saturating_sub(most.bytes()));
-    ensure(plan.excess_bytes == excess, || format!("{} bytes too many, not {excess}", plan.excess_bytes))
+    ensure(plan.excess_bytes == excess, || format!("an excess of {} bytes, not {excess}", plan.excess_bytes))
 }
 
-/// What a person would miss never goes.
+/// Protected backups are never removed.
 fn what_must_stay_stays(world: &World) -> Result<(), String> {
     let plan = planned(world)?;
     let gone: BTreeSet<&BackupName> = plan.removed().map(|decision| &decision.name).collect();
@@ -75,13 +77,13 @@ fn what_must_stay_stays(world: &World) -> Result<(), String> {
                 .min_age
                 .is_some_and(|age| now - backup.time < TimeDelta::from_std(age.duration()).unwrap());
             if held || reserved || young {
-                stays(backup, "held, locked, being restored or young")?;
+                stays(backup, "removed, but held, locked, being restored or young")?;
             }
             if is_left_alone(world, history) {
-                stays(backup, "of a series that is left alone")?;
+                stays(backup, "removed from an excluded series")?;
             }
             if backup.time > now + CLOCK_TOLERANCE || (!backup.good && history.regime == Regime::Policy) {
-                stays(backup, "future-dated or damaged")?;
+                stays(backup, "removed, but future-dated or damaged")?;
             }
         }
         if history.regime != Regime::Policy {
@@ -91,29 +93,29 @@ fn what_must_stay_stays(world: &World) -> Result<(), String> {
             history.backups.iter().filter(|backup| backup.good && backup.time <= now + CLOCK_TOLERANCE).collect();
         good.sort_by_key(|backup| std::cmp::Reverse((backup.time, &backup.name)));
         for backup in good.iter().take(world.policy.min_keep.get() as usize) {
-            stays(backup, "one of the newest")?;
+            stays(backup, "removed, but one of the newest")?;
         }
         if let Some(backup) = good.iter().find(|backup| backup.verified) {
-            stays(backup, "the newest verified")?;
+            stays(backup, "removed, but the newest verified")?;
         }
         if let Some(backup) = good.iter().find(|backup| backup.drilled) {
-            stays(backup, "the newest drilled")?;
+            stays(backup, "removed, but the newest drilled")?;
         }
     }
     for (_, backup) in world.backups() {
         if world.needed.contains_key(&backup.name) {
-            stays(backup, "needed from outside")?;
+            stays(backup, "removed, but needed from outside")?;
         }
         for (_, needed) in world.backups().filter(|(_, needed)| backup.needs.contains(&needed.name)) {
             ensure(gone.contains(&backup.name) || !gone.contains(&needed.name), || {
-                format!("{} stays without {}, which it needs", backup.name, needed.name)
+                format!("{} is kept without {}, which it needs", backup.name, needed.name)
             })?;
         }
     }
     Ok(())
 }
 
-/// However many of the removals are done, no backup lacks what it needs that had it before.
+/// After any number of removals, no remaining backup has lost a backup that it needs.
 fn every_prefix_leaves_whole_backups(world: &World) -> Result<(), String> {
     let plan = planned(world)?;
     let turns: BTreeMap<&BackupName, usize> =
@@ -121,10 +123,12 @@ fn every_prefix_leaves_whole_backups(world: &World) -> Result<(), String> {
     for (_, backup) in world.backups() {
         for needed in backup.needs.iter().filter_map(|needed| turns.get(needed)) {
             let own = turns.get(&backup.name);
-            ensure(own.is_some_and(|own| own < needed), || format!("{} outlives what it needs", backup.name))?;
+            ensure(own.is_some_and(|own| own < needed), || {
+                format!("{} is removed after a backup that it needs", backup.name)
+            })?;
         }
     }
-    // And of those that may go, the oldest goes.
+    // The oldest removable backup is removed first.
     let removed: Vec<&Decision> = plan.removed().collect();
     for (turn, decision) in removed.iter().enumerate() {
         for other in &removed[turn + 1..] {
@@ -134,14 +138,15 @@ fn every_prefix_leaves_whole_backups(world: &World) -> Result<(), String> {
                     .any(|(_, by)| by.needs.contains(name) && turns.get(&by.name).is_some_and(|by| *by >= turn))
             };
             ensure(other.time >= decision.time || waits(&other.name), || {
-                format!("{} goes before {}, which is older", decision.name, other.name)
+                format!("{} is removed before {}, which is older", decision.name, other.name)
             })?;
         }
     }
     Ok(())
 }
 
-/// A plan that was carried out leaves nothing to remove; with `max_delete`, it comes to that, and to the same end.
+/// After a plan was executed, a second plan removes nothing. With `max_delete`, repeated plans
+/// reach the same result.
 fn a_second_plan_removes_nothing(world: &World) -> Result<(), String> {
     let mut all_at_once = world.clone();
     all_at_once.policy.max_delete = None;
@@ -149,11 +154,12 @@ fn a_second_plan_removes_nothing(world: &World) -> Result<(), String> {
     let after = all_at_once.after(&plan, plan.removals.len());
     let second = planned(&after)?;
     ensure(second.removals.is_empty(), || format!("a second plan removes {:?}", second.removed().collect::<Vec<_>>()))?;
-    ensure(second.excess_bytes == plan.excess_bytes, || "another excess after it".into())?;
-    // The reasons stand, too; but where wishes were overruled, older ones may have moved up to their places.
+    ensure(second.excess_bytes == plan.excess_bytes, || "a second plan has another excess".into())?;
+    // The reasons are the same, too, except with `max_total_size`: older backups may take the place
+    // of removed ones.
     let stayed = plan.decisions.iter().flatten().filter(|decision| !goes(decision));
     ensure(world.policy.max_total_size.is_some() || second.decisions.iter().flatten().eq(stayed), || {
-        "other reasons after it".into()
+        "a second plan has other reasons".into()
     })?;
     if world.policy.max_delete.is_none() {
         return Ok(());
@@ -163,22 +169,23 @@ fn a_second_plan_removes_nothing(world: &World) -> Result<(), String> {
         let step = planned(&world)?;
         if step.removals.is_empty() {
             return ensure(is_the_same_end(&world, &step, &plan), || {
-                format!("bit by bit what stays is {:?}, at once {:?}", kept(&step), kept(&plan))
+                format!("step by step, {:?} are kept, at once {:?}", kept(&step), kept(&plan))
             });
         }
         world = world.after(&step, step.removals.len());
     }
-    Err("never done".into())
+    Err("the plans do not end".into())
 }
 
-/// Whether what stays in the end is what was to stay. Under `max_total_size` it may be more: with the newest of a period gone, an older
-/// one of it has its place, if there is room for it.
+/// Returns true if the kept backups are the planned ones. With `max_total_size` more may be kept:
+/// when the newest backup of a period is removed, an older one takes its place, if the size
+/// permits.
 fn is_the_same_end(world: &World, end: &Plan, planned: &Plan) -> bool {
     let (end, planned) = (kept(end), kept(planned));
     end == planned || world.policy.max_total_size.is_some() && planned.iter().all(|name| end.contains(name))
 }
 
-/// A prune that is interrupted anywhere and planned anew comes to the same end.
+/// A prune that is interrupted at any point and planned again reaches the same result.
 fn an_interrupted_prune_ends_the_same(world: &World) -> Result<(), String> {
     let mut world = world.clone();
     world.policy.max_delete = None;
@@ -186,27 +193,27 @@ fn an_interrupted_prune_ends_the_same(world: &World) -> Result<(), String> {
     for done in 0..plan.removals.len() {
         let rest = planned(&world.after(&plan, done))?;
         ensure(is_the_same_end(&world, &rest, &plan), || {
-            format!("after {done} removals, {:?} stay, not {:?}", kept(&rest), kept(&plan))
+            format!("after {done} removals, {:?} are kept, not {:?}", kept(&rest), kept(&plan))
         })?;
     }
     Ok(())
 }
 
-/// In which order backups are listed changes nothing.
+/// The order of the listing does not affect the plan.
 fn the_order_of_listing_is_nothing(world: &World) -> Result<(), String> {
     let plan = planned(world)?;
     let mut other = world.clone();
     other.histories.iter_mut().for_each(|history| history.backups.reverse());
     let again = planned(&other)?;
     ensure(again.decisions == plan.decisions && again.removals == plan.removals, || {
-        "another plan in another order".into()
+        "another order gives another plan".into()
     })
 }
 
-/// What stays besides `extra` in a world to which that was added, as far as it stayed before.
+/// Adding `extra` to a world removes no backup that was kept before.
 fn nothing_goes_for(extra: &[Candidate], world: &World, what: &str) -> Result<(), String> {
     let mut before = world.clone();
-    // It takes room and a turn, which are others' by right.
+    // Ignore the limits that the added backups legitimately use up.
     (before.policy.max_total_size, before.policy.max_delete) = (None, None);
     let mut after = before.clone();
     let Some(history) = after.histories.first_mut() else { return Ok(()) };
@@ -214,10 +221,10 @@ fn nothing_goes_for(extra: &[Candidate], world: &World, what: &str) -> Result<()
     let (before, after) = (planned(&before)?, planned(&after)?);
     let stays: BTreeSet<_> = kept(&after).into_iter().collect();
     let lost: Vec<_> = kept(&before).into_iter().filter(|name| !stays.contains(name)).collect();
-    ensure(lost.is_empty(), || format!("{what} pushed out {lost:?}"))
+    ensure(lost.is_empty(), || format!("{what} displaced {lost:?}"))
 }
 
-/// A backup at `time` of which nothing special is known.
+/// Returns a backup at `time` without special properties.
 fn plain(number: i64, time: chrono::DateTime<chrono::Utc>) -> Candidate {
     Candidate {
         name: name("a-newcomer", number),
@@ -233,7 +240,7 @@ fn plain(number: i64, time: chrono::DateTime<chrono::Utc>) -> Candidate {
     }
 }
 
-/// Nothing but newer good backups pushes a backup out: no older ones, no failed ones, none from the future.
+/// Only newer good backups displace a backup: no older, failed or future ones.
 fn only_newer_good_ones_push_out(world: &World) -> Result<(), String> {
     let mut chance = Chance::new(world.backups().map(|(_, backup)| backup.bytes).sum());
     let times: Vec<_> =
@@ -245,22 +252,22 @@ fn only_newer_good_ones_push_out(world: &World) -> Result<(), String> {
         ..plain(1, world.now)
     };
     let older = Candidate { time: oldest - TimeDelta::seconds(chance.between(1, 100_000)), ..some(&mut chance) };
-    nothing_goes_for(&[older], world, "an older one")?;
+    nothing_goes_for(&[older], world, "an older backup")?;
     let mut failed = Vec::new();
     for number in 0..chance.between(1, 3) {
         let time = world.now + TimeDelta::seconds(chance.between(-300_000, 3000));
         failed.push(Candidate { name: name("a-newcomer", number), good: false, time, ..some(&mut chance) });
     }
-    nothing_goes_for(&failed, world, "failed ones")?;
+    nothing_goes_for(&failed, world, "failed backups")?;
     let mut future = Vec::new();
     for number in 0..chance.between(1, 3) {
         let time = world.now + CLOCK_TOLERANCE + TimeDelta::seconds(chance.between(1, 3_000_000));
         future.push(Candidate { name: name("a-newcomer", number), time, ..some(&mut chance) });
     }
-    nothing_goes_for(&future, world, "ones from the future")
+    nothing_goes_for(&future, world, "future backups")
 }
 
-/// Time alone removes nothing that a rule keeps.
+/// The passage of time removes no backup that a rule keeps.
 fn nothing_goes_while_nothing_comes(world: &World) -> Result<(), String> {
     let mut world = world.clone();
     (world.policy.max_delete, world.policy.min_age) = (None, None);
@@ -273,10 +280,10 @@ fn nothing_goes_while_nothing_comes(world: &World) -> Result<(), String> {
     let before = planned(&world)?;
     world.now += TimeDelta::days(60);
     let after = planned(&world)?;
-    ensure(after.decisions == before.decisions, || "60 days made a difference".into())
+    ensure(after.decisions == before.decisions, || "the plan differs after 60 days".into())
 }
 
-/// A rule that keeps more loses nothing.
+/// A larger count or span keeps all backups that the smaller one keeps.
 fn more_of_a_rule_keeps_more(world: &World) -> Result<(), String> {
     let mut world = world.clone();
     (world.policy.max_delete, world.policy.max_total_size) = (None, None);

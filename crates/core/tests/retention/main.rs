@@ -1,6 +1,6 @@
-//! Retention must not lose a good backup: the engine against a model, against what must hold whatever happens, against what went wrong
-//! in other tools, and against one of them.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! Retention must not lose a good backup. These tests compare the engine with a model, with
+//! invariants, with the known faults of other tools, and with restic.
+#![allow(clippy::unwrap_used)] // a panic fails the test
 
 mod almanac;
 mod chance;

@@ -1,5 +1,5 @@
-//! The engine equals a model that was written from the words of its documentation alone: for each backup and rule it asks of all
-//! backups whether they stand in its way.
+//! A model written from the engine's documentation alone: for each backup and rule it compares the
+//! backup with all others. The engine must equal the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,23 +10,23 @@ use crate::almanac;
 use crate::search::in_worlds;
 use crate::world::World;
 
-/// What must come of a backup.
+/// The expected outcome of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expected {
     Stays(BTreeSet<Reason>),
     Goes(Cause),
 }
 
-/// What must come of all of a world's backups, if as many may go as must.
+/// The expected outcomes of all backups of a world, without `max_delete`.
 struct Model<'a> {
     world: &'a World,
-    /// Why each stays, needs apart.
+    /// The reasons to keep each backup, except dependencies.
     own: BTreeMap<&'a BackupName, BTreeSet<Reason>>,
-    /// Those that need themselves, by way of others.
+    /// The backups in dependency cycles.
     circular: BTreeSet<&'a BackupName>,
-    /// What stays as far as `max_total_size` does not take it.
+    /// The kept backups before `max_total_size` applies.
     wished: BTreeSet<&'a BackupName>,
-    /// What `max_total_size` takes.
+    /// The backups removed by `max_total_size`.
     shed: BTreeSet<&'a BackupName>,
 }
 
@@ -34,7 +34,7 @@ fn future_dated(world: &World, backup: &Candidate) -> bool {
     backup.time - world.now > CLOCK_TOLERANCE
 }
 
-/// Whether nothing can be decided by this clock.
+/// Returns true if the clock permits no decision.
 fn refused(world: &World, history: &History) -> bool {
     let ahead = history.backups.iter().any(|backup| backup.good && future_dated(world, backup));
     history.regime == Regime::Policy && ahead && !world.trust_clock
@@ -44,7 +44,7 @@ fn newer(one: &Candidate, other: &Candidate) -> bool {
     (one.time, &one.name) > (other.time, &other.name)
 }
 
-/// The rules and floors that keep one backup of a series that the policy decides.
+/// Returns the rules and floors that keep one backup of a series under the policy.
 fn rules(world: &World, counted: &[&Candidate], backup: &Candidate) -> BTreeSet<Reason> {
     let policy = &world.policy;
     let period = |every, backup: &Candidate| almanac::period(every, backup.time, policy.timezone);
@@ -71,7 +71,7 @@ fn rules(world: &World, counted: &[&Candidate], backup: &Candidate) -> BTreeSet<
     reasons
 }
 
-/// Why one backup stays, needs apart.
+/// Returns the reasons to keep one backup, except dependencies.
 fn own_reasons(world: &World, history: &History, backup: &Candidate) -> BTreeSet<Reason> {
     if history.regime == Regime::LeaveAlone || refused(world, history) {
         return BTreeSet::from([Reason::LeftAlone]);
@@ -104,7 +104,7 @@ fn own_reasons(world: &World, history: &History, backup: &Candidate) -> BTreeSet
     reasons
 }
 
-/// The backups that need themselves by way of any number of others.
+/// Returns the backups that indirectly need themselves.
 fn circular(world: &World) -> BTreeSet<&BackupName> {
     let all: Vec<_> = world.backups().map(|(_, backup)| backup).collect();
     let needs_itself = |backup: &&&Candidate| {
@@ -134,7 +134,8 @@ impl<'a> Model<'a> {
         model
     }
 
-    /// Everything that stays, with all reasons: what has one of its own, and what such a one needs, and so on.
+    /// Returns all kept backups with all reasons: those with a reason of their own, and their
+    /// direct and indirect dependencies.
     fn staying(&self) -> BTreeMap<&'a BackupName, BTreeSet<Reason>> {
         let mut staying = BTreeMap::<&BackupName, BTreeSet<Reason>>::new();
         for (_, backup) in self.world.backups() {
@@ -142,7 +143,7 @@ impl<'a> Model<'a> {
             if !own.is_empty() && !self.shed.contains(&backup.name) {
                 staying.insert(&backup.name, own.clone());
             }
-            // For what needs itself in a circle there is no order to remove it in.
+            // Dependency cycles have no order of removal.
             if self.circular.contains(&backup.name) {
                 staying.entry(&backup.name).or_default();
             }
@@ -163,7 +164,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The oldest that has to go for the others' size, if they are too large: only wishes keep it, and nothing that stays needs it.
+    /// Returns the oldest backup to remove for `max_total_size`, if the total is too large: only
+    /// rules keep it, and no kept backup needs it.
     fn sheddable(&self) -> Option<&'a BackupName> {
         let staying = self.staying();
         if self.excess(&staying) == 0 {
@@ -178,7 +180,7 @@ impl<'a> Model<'a> {
         can_go.min_by_key(|(place, backup)| (backup.time, *place, &backup.name)).map(|(_, oldest)| &oldest.name)
     }
 
-    /// By how many bytes too large what stays is.
+    /// Returns the excess of the kept backups over `max_total_size`, in bytes.
     fn excess(&self, staying: &BTreeMap<&BackupName, BTreeSet<Reason>>) -> u64 {
         let stays = self.world.backups().filter(|(_, backup)| staying.contains_key(&backup.name));
         let total: u64 = stays.map(|(_, backup)| backup.bytes).sum();
@@ -204,7 +206,7 @@ fn equals_the_model(world: &World) -> Result<(), String> {
     let model = Model::of(world);
     let mut expected = model.expected();
     if let Some(most) = world.policy.max_delete {
-        // Which go first is the order's matter, which other tests look at; all others wait.
+        // Other tests check the order of removals. Here, all removals beyond the limit must wait.
         let mut unlimited = world.clone();
         unlimited.policy.max_delete = None;
         for late in unlimited.plan().unwrap().removed().skip(most.get() as usize) {
@@ -227,7 +229,7 @@ fn equals_the_model(world: &World) -> Result<(), String> {
         };
         let expected = expected.remove(&decision.name);
         if expected.as_ref() != Some(&found) {
-            return Err(format!("{}: {found:?}, and the model says {expected:?}", decision.name));
+            return Err(format!("{}: {found:?}, but the model expects {expected:?}", decision.name));
         }
     }
     let refused_places: Vec<usize> = plan.refused.iter().map(|(place, _)| *place).collect();
@@ -238,7 +240,7 @@ fn equals_the_model(world: &World) -> Result<(), String> {
     }
     let excess = model.excess(&model.staying());
     if plan.excess_bytes != excess {
-        return Err(format!("too large by {}, and the model says by {excess}", plan.excess_bytes));
+        return Err(format!("an excess of {}, but the model expects {excess}", plan.excess_bytes));
     }
     Ok(())
 }

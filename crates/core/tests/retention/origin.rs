@@ -1,4 +1,4 @@
-//! Backups of unknown origin: what others put beside real ones pushes none out.
+//! Backups of unknown origin: files that others add beside real backups displace none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ fn backup(time: DateTime<Utc>) -> Candidate {
     }
 }
 
-/// Real backups of the nights of 1 to 9 May; reports begin with the third.
+/// Returns backups of the nights of 1 to 9 May. The reports begin with the third.
 fn real() -> Vec<Candidate> {
     (1..=9).map(|day| backup(at(day, 3))).collect()
 }
@@ -48,7 +48,7 @@ fn decide(rules: &str, backups: Vec<Candidate>, own_runs: Option<&OwnRuns>, now:
     plan(&policy, &[history], Circumstances { now, needed: &BTreeMap::new(), trust_clock: false, own_runs }).unwrap()
 }
 
-/// The times of what goes, and those of what stays for one reason.
+/// Returns the times of the removed backups.
 fn gone(plan: &Plan) -> Vec<DateTime<Utc>> {
     let mut times: Vec<_> = plan.removed().map(|decision| decision.time).collect();
     times.sort();
@@ -67,11 +67,11 @@ fn junk_pushes_no_real_backup_out() {
     let junk = || (0..7).map(|hour| backup(at(9, 4 + hour)));
     let all = || real().into_iter().chain(junk()).collect::<Vec<_>>();
     let now = at(9, 12);
-    assert_eq!(gone(&decide(KEEP_9, all(), None, now)).len(), 7, "a host that knows no runs counts all");
+    assert_eq!(gone(&decide(KEEP_9, all(), None, now)).len(), 7, "without reports, all backups count");
     let plan = decide(KEEP_9, all(), Some(&own_runs()), now);
     assert!(gone(&plan).is_empty());
-    assert_eq!(kept_as(&plan, &Reason::Unproven), 7, "it is not removed either");
-    // Opened here, it counts.
+    assert_eq!(kept_as(&plan, &Reason::Unproven), 7, "the added backups are not removed either");
+    // Backups decoded on this host count.
     let opened = junk().map(|backup| backup.name).collect();
     let plan = decide(KEEP_9, all(), Some(&OwnRuns { opened, ..own_runs() }), now);
     assert_eq!(gone(&plan).len(), 7);
@@ -94,9 +94,9 @@ fn a_future_backup_is_left_out_where_own_runs_are_not() {
     let plan = decide(rules, all(), Some(&own_runs()), now);
     assert!(plan.refused.is_empty());
     assert_eq!(plan.ahead, [(0, name.clone())]);
-    assert_eq!(gone(&plan).len(), 7, "the rest of the series is pruned");
+    assert_eq!(gone(&plan).len(), 7, "the other backups are pruned");
     assert_eq!(kept_as(&plan, &Reason::FutureDated), 1);
-    // This host's own runs are ahead, or it knows none: its clock may be the wrong one.
+    // This host's own runs are ahead, or it has no reports: its own clock may be wrong.
     let ahead = OwnRuns { newest: at(11, 3), made: BTreeSet::from([name]), ..own_runs() };
     for own_runs in [Some(&ahead), None] {
         let plan = decide(rules, all(), own_runs, now);
@@ -115,7 +115,7 @@ fn by_hand_junk_is_no_floor_and_may_go() {
         plan_one(&policy, &[real.clone(), junk.clone()], name, circumstances).removals.len()
     };
     assert_eq!(going(&real.name, None), 1);
-    assert_eq!(going(&real.name, Some(&runs)), 0, "the only other backup is of unknown origin");
+    assert_eq!(going(&real.name, Some(&runs)), 0, "the other backup is of unknown origin");
     assert_eq!(going(&junk.name, Some(&runs)), 1);
 }
 

@@ -1,4 +1,5 @@
-//! The same answer as restic's `forget`, where rules have the same meaning; and where they do not, that they differ as documented.
+//! Comparison with restic's `forget`: rules with the same meaning keep the same backups, and the
+//! other rules differ as documented.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,20 +10,20 @@ use longshore_testkit::restic::Repository;
 use crate::chance::Chance;
 use crate::world::{World, ago, name};
 
-/// The backups of each host, by their times. restic has no others than good ones.
+/// The times of the backups of each host. restic has only good ones.
 type Hosts = Vec<Vec<DateTime<Utc>>>;
 
-/// Why each backup of each host is kept.
+/// The kept backups of each host, with reasons.
 type Kept = BTreeMap<(usize, DateTime<Utc>), BTreeSet<String>>;
 
-/// The periods that restic knows.
+/// The periods that restic supports.
 const EVERY: [Every; 5] = [Every::Hour, Every::Day, Every::Week, Every::Month, Every::Year];
 
 fn at(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
-/// A repository with a snapshot for each backup.
+/// Creates a repository with a snapshot for each backup.
 fn repository(hosts: &Hosts) -> Repository {
     let mut repository = Repository::make();
     for (host, times) in hosts.iter().enumerate() {
@@ -31,7 +32,7 @@ fn repository(hosts: &Hosts) -> Repository {
     repository
 }
 
-/// What restic keeps, and why.
+/// Returns the snapshots that restic keeps, with its reasons.
 fn by_restic(repository: &Repository, policy: &Policy) -> Kept {
     let mut kept = Kept::new();
     for group in repository.forget(&options(policy)).as_array().unwrap() {
@@ -48,13 +49,13 @@ fn by_restic(repository: &Repository, policy: &Policy) -> Kept {
     kept
 }
 
-/// A policy as restic is told it.
+/// Returns the policy as options of restic.
 fn options(policy: &Policy) -> Vec<String> {
     let mut options = Vec::new();
     let mut count = |rule: &str, count: Count| match count {
         Count::NONE => {}
         Count::AtMost(count) => options.push(format!("--keep-{rule}={count}")),
-        // Its word for all of them is another in each version.
+        // The option for all snapshots differs between versions of restic.
         Count::All => options.push(format!("--keep-{rule}=1000000")),
     };
     count("last", policy.keep_last);
@@ -67,7 +68,7 @@ fn options(policy: &Policy) -> Vec<String> {
     options
 }
 
-/// What Longshore keeps, and why, in restic's words.
+/// Returns the backups that Longshore keeps, with reasons in restic's terms.
 fn by_longshore(hosts: &Hosts, policy: &Policy, now: DateTime<Utc>) -> Kept {
     let backup = |host: usize, place: usize, time: DateTime<Utc>| Candidate {
         name: name(&format!("host-{host}"), place as i64),
@@ -132,7 +133,8 @@ fn random_policy(chance: &mut Chance) -> Policy {
     policy
 }
 
-/// Backups of a host that was on now and then, none of one time with another, the newest on a day that each month has.
+/// Returns the times of a host that is not always on: distinct, the newest on a day that exists in
+/// every month.
 fn random_times(chance: &mut Chance) -> Vec<DateTime<Utc>> {
     const STEPS: [i64; 7] = [60, 1800, 3600, 6 * 3600, 86_400, 7 * 86_400, 31 * 86_400];
     let step = *chance.one_of(&STEPS);
@@ -162,7 +164,7 @@ fn restic_keeps_the_same_for_the_same_reasons() {
     let policies: Vec<Policy> = (0..POLICIES).map(|_| random_policy(&mut chance)).collect();
     for policy in policies {
         let mut theirs = by_restic(&repository, &policy);
-        // Newer ones of it keep the oldest, too, while a count is not used up.
+        // Newer versions of restic also keep the oldest snapshot while a count is not used up.
         theirs.values_mut().for_each(|matches| matches.retain(|told| !told.starts_with("oldest ")));
         theirs.retain(|_, matches| !matches.is_empty());
         let ours = by_longshore(&hosts, &policy, at("2024-01-01T00:00:00Z"));
@@ -179,7 +181,7 @@ fn restic_keeps_the_same_for_the_same_reasons() {
     }
 }
 
-/// What each keeps of one host.
+/// Returns the backups that each tool keeps of one host.
 fn both(times: &[&str], policy: &Policy) -> (Vec<String>, Vec<String>) {
     let hosts: Hosts = vec![times.iter().map(|time| at(time)).collect()];
     let told = |kept: Kept| kept.keys().map(|(_, time)| time.format("%Y-%m-%d").to_string()).collect();
@@ -200,7 +202,7 @@ fn restic_lets_what_is_dated_in_the_future_take_a_place() {
     let policy = Policy { keep_last: Count::AtMost(1), ..Policy::default() };
     let (ours, theirs) = both(&["2021-03-01T04:00:00Z", "2021-03-02T04:00:00Z", "2999-01-01T00:00:00Z"], &policy);
     assert_eq!(ours, ["2021-03-02", "2999-01-01"]);
-    assert_eq!(theirs, ["2999-01-01"], "the good one of 2 March is lost");
+    assert_eq!(theirs, ["2999-01-01"], "the good backup of 2 March is lost");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A hundred thousand backups are planned as one would be. What a million cost, `cargo xtask bench retention` tells.
+//! A plan for a hundred thousand backups equals the plan for one series. `cargo xtask bench
+//! retention` measures a million.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,8 @@ use crate::world::World;
 
 const SERIES: usize = 200;
 
-/// The first series has the globals that all others need, of the same run each.
+/// Returns a world in which the first series contains the globals that the backups of the same run
+/// need.
 fn world(policy: Policy) -> World {
     let name = |series: usize, time| BackupName::new("main", &format!("series-{series:04}"), Stamp::new(time)).unwrap();
     let backup = |series: usize, time: DateTime<Utc>| Candidate {
@@ -35,7 +37,7 @@ fn world(policy: Policy) -> World {
     World { policy, histories, now: every_six_hours().last().unwrap(), needed: BTreeMap::new(), trust_clock: false }
 }
 
-/// The times of what stays of each series; all series must agree.
+/// Returns the times of the kept backups of each series, which must be equal.
 fn what_stays_of_all(plan: &Plan) -> BTreeSet<DateTime<Utc>> {
     let kept = |decisions: &Vec<_>| -> BTreeSet<DateTime<Utc>> {
         let kept = decisions
@@ -44,7 +46,7 @@ fn what_stays_of_all(plan: &Plan) -> BTreeSet<DateTime<Utc>> {
         kept.map(|decision| decision.time).collect()
     };
     let all: BTreeSet<_> = plan.decisions.iter().map(kept).collect();
-    assert_eq!(all.len(), 1, "series differ in what stays of them");
+    assert_eq!(all.len(), 1, "series keep different times");
     all.into_iter().next().unwrap()
 }
 
@@ -54,14 +56,14 @@ fn a_hundred_thousand_backups_are_planned_as_one_would_be() {
     let one =
         World { histories: world(policy.clone()).histories.into_iter().take(1).collect(), ..world(policy.clone()) };
     let expected = what_stays_of_all(&one.plan().unwrap());
-    assert_eq!(expected.len(), 8, "seven days up to 5 May, with the last of April, and the last of March");
+    assert_eq!(expected.len(), 8, "seven days up to 5 May, which include the end of April, and the end of March");
 
     let all = world(policy);
     assert_eq!(all.backups().count(), 100_000);
     let plan = all.plan().unwrap();
     assert_eq!(what_stays_of_all(&plan), expected);
     assert_eq!(plan.removals.len(), 100_000 - 8 * SERIES);
-    // Run by run, the globals last.
+    // Removals are ordered by run, and the globals of each run come last.
     assert!(plan.removals.chunks(SERIES).all(|run| run.last().is_some_and(|(history, _)| *history == 0)));
     assert!(plan.removed().is_sorted_by_key(|decision| decision.time));
 }
@@ -79,7 +81,8 @@ fn a_hundred_thousand_backups_are_shed_run_by_run() {
 #[test]
 fn a_chain_of_a_hundred_thousand_is_kept_by_its_end() {
     let mut world = world(Policy { keep_last: Count::AtMost(1), ..Policy::default() });
-    // Each history's end builds upon all of it, and its start on the end of the next.
+    // Each history is a chain of dependencies. Its first backup needs the last backup of the next
+    // history.
     for history in 0..SERIES {
         let next = world.histories.get(history + 1).map(|next| next.backups[BACKUPS_OF_A_SERIES - 1].name.clone());
         let backups = &mut world.histories[history].backups;

@@ -1,4 +1,4 @@
-//! What other tools' retention did wrong, each by name: `owner/repo#number` is the public thread.
+//! Known faults of other tools' retention. `owner/repo#number` is the public issue.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn at(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(&text).unwrap().to_utc()
 }
 
-/// A good backup of `subject`, named by its time.
+/// Returns a good backup of `subject`, named by its time.
 fn good(subject: &str, time: DateTime<Utc>) -> Candidate {
     Candidate {
         name: BackupName::new("main", subject, Stamp::new(time)).unwrap(),
@@ -35,7 +35,7 @@ fn good_ones(subject: &str, times: &[&str]) -> Vec<Candidate> {
     times.iter().map(|time| good(subject, at(time))).collect()
 }
 
-/// So many good backups, a day apart, the last at `last`.
+/// Returns `count` good backups, a day apart, the last at `last`.
 fn daily(subject: &str, count: i64, last: &str) -> Vec<Candidate> {
     (0..count).rev().map(|days| good(subject, at(last) - TimeDelta::days(days))).collect()
 }
@@ -44,19 +44,19 @@ fn policy(text: &str) -> Policy {
     serde_json::from_str(text).unwrap()
 }
 
-/// Several series under a policy, at `now`, by a clock that nobody vouches for.
+/// Returns a world of several series under a policy, with an unconfirmed clock.
 fn world(policy: Policy, series: impl IntoIterator<Item = Vec<Candidate>>, now: DateTime<Utc>) -> World {
     let histories = series.into_iter().map(|backups| History { backups, regime: Regime::Policy }).collect();
     World { policy, histories, now, needed: BTreeMap::new(), trust_clock: false }
 }
 
-/// The times of what stays of a history, oldest first.
+/// Returns the times of the kept backups of a history, oldest first.
 fn stays(plan: &Plan, history: usize) -> Vec<DateTime<Utc>> {
     let kept = plan.decisions[history].iter().filter(|decision| matches!(decision.fate, Fate::Keep(_)));
     kept.map(|decision| decision.time).rev().collect()
 }
 
-/// What stays of one series, as it was written.
+/// Returns the kept times of one series, in text form.
 fn staying<'a>(rules: &str, times: &[&'a str]) -> Vec<&'a str> {
     let newest = times.iter().map(|time| at(time)).max().unwrap();
     let plan = world(policy(rules), [good_ones("app", times)], newest).plan().unwrap();
@@ -101,11 +101,12 @@ fn a_host_that_was_away_for_sixty_days_finds_its_backups_again() {
     }
 }
 
-/// prodrigestivill/docker-postgres-backup-local, borgbackup/borg#1790, Dokploy/dokploy#4914, nfrastack/db-backup#478
+/// prodrigestivill/docker-postgres-backup-local, borgbackup/borg#1790, Dokploy/dokploy#4914,
+/// nfrastack/db-backup#478
 #[test]
 fn app_does_not_prune_app_prod_nor_a_b_the_other_a_b() {
     for [one, other] in [["app", "app-prod"], ["a%2Fb", "a_b"], ["app", "App"]] {
-        // One has few and old ones; the other has many since.
+        // The first series has a few old backups, the second many newer ones.
         let series = [daily(one, 3, "2026-01-03"), daily(other, 50, "2026-06-07")];
         let plan = world(policy(r#"{"keep_last": 3}"#), series, at("2026-06-07")).plan().unwrap();
         assert_eq!(stays(&plan, 0).len(), 3, "{one}");
@@ -117,7 +118,7 @@ fn app_does_not_prune_app_prod_nor_a_b_the_other_a_b() {
 /// cloudnative-pg/klio#168
 #[test]
 fn parts_of_one_run_stay_and_go_together() {
-    // Runs at one minute to midnight that last past it: every part carries the run's time.
+    // The runs begin one minute before midnight and end after it: every part has the run's time.
     let run = |day: i64| at("2026-06-01T23:59:00Z") + TimeDelta::days(day);
     let part = |subject: &str| (0..20).map(|day| good(subject, run(day))).collect::<Vec<_>>();
     let rules = r#"{"keep_daily": 3, "keep_weekly": 2, "timezone": "Europe/Berlin"}"#;
@@ -134,7 +135,7 @@ fn a_kept_dump_keeps_the_globals_of_its_run() {
     for (dump, globals) in dumps.iter_mut().zip(&globals) {
         dump.needs.push(globals.name.clone());
     }
-    // A drill was long ago, and its dump stays for that alone.
+    // An old drill is the only reason to keep its dump.
     dumps[2].drilled = true;
     let plan = world(policy(r#"{"keep_last": 1}"#), [globals.clone(), dumps.clone()], at("2026-06-07")).plan().unwrap();
     assert_eq!(stays(&plan, 0), stays(&plan, 1));
@@ -145,11 +146,11 @@ fn a_kept_dump_keeps_the_globals_of_its_run() {
 /// restic/restic#2233
 #[test]
 fn days_are_those_of_the_policys_zone() {
-    // Half past eleven in the evening and half past one in the night, in Berlin; one day in UTC.
+    // 23:30 and 01:30 in Berlin; the same day in UTC.
     let times = ["2026-06-06T21:30:00Z", "2026-06-06T23:30:00Z", "2026-06-07T21:00:00Z"];
     assert_eq!(staying(r#"{"keep_daily": 3}"#, &times), times[1..]);
     assert_eq!(staying(r#"{"keep_daily": 3, "timezone": "Europe/Berlin"}"#, &times), [times[0], times[2]]);
-    // The hours of Kathmandu begin at a quarter past.
+    // In Kathmandu, hours begin at a quarter past the UTC hour.
     let times = ["2026-06-07T09:10:00Z", "2026-06-07T09:20:00Z", "2026-06-07T10:10:00Z"];
     assert_eq!(staying(r#"{"keep_hourly": 3, "timezone": "Asia/Kathmandu"}"#, &times), [times[0], times[2]]);
 }
@@ -157,7 +158,7 @@ fn days_are_those_of_the_policys_zone() {
 /// jimsalterjrs/sanoid#155
 #[test]
 fn a_clock_that_is_put_forward_or_back_costs_no_backup() {
-    // Hours without end around both changes: each day's last stays, and each hour.
+    // Hourly backups around both clock changes: the last one of each day is kept, and each hour.
     for change in ["2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z"] {
         let hours: Vec<_> = (-48..48).map(|hour| at(change) + TimeDelta::hours(hour)).collect();
         let plan = |rules| {
@@ -172,7 +173,8 @@ fn a_clock_that_is_put_forward_or_back_costs_no_backup() {
 
 #[test]
 fn a_day_that_begins_twice_is_one_day() {
-    // In November 2010 St John's clock went from one minute past Sunday's midnight back into Saturday.
+    // In November 2010 clocks in St John's were set back at one minute past midnight on Sunday,
+    // into Saturday.
     let times = ["2010-11-07T02:30:30Z", "2010-11-07T02:45:00Z", "2010-11-07T03:30:30Z"];
     assert_eq!(staying(r#"{"keep_daily": 9, "timezone": "America/St_Johns"}"#, &times), times[1..]);
 }
@@ -181,11 +183,11 @@ fn a_day_that_begins_twice_is_one_day() {
 fn a_week_that_spans_two_years_is_one_week() {
     let times = ["2026-12-27", "2026-12-31", "2027-01-03", "2027-01-04"];
     assert_eq!(staying(r#"{"keep_weekly": 9}"#, &times), ["2026-12-27", "2027-01-03", "2027-01-04"]);
-    // The same days are two years, months and quarters.
+    // The same days are in two years, months and quarters.
     assert_eq!(staying(r#"{"keep_yearly": 9}"#, &times), ["2026-12-31", "2027-01-04"]);
 }
 
-/// kopia/kopia, by reading
+/// kopia/kopia, found by reading the source
 #[test]
 fn periods_of_different_years_are_different_periods() {
     for (rule, times) in [
@@ -208,12 +210,13 @@ fn a_clock_that_jumped_ahead_pushes_out_no_good_backup() {
     let jumped = daily("app", 10, "2031-01-10");
     backups.extend(jumped.iter().cloned());
     let mut world = world(policy(r#"{"keep_last": 3, "keep_within": "5d"}"#), [backups], at("2026-06-07"));
-    // First nothing at all is decided: perhaps it is this host's clock that is wrong.
+    // At first the series is not decided: this host's clock may be wrong.
     let plan = world.plan().unwrap();
     assert!(plan.removals.is_empty());
     assert_eq!(plan.refused.len(), 1);
     assert_eq!(plan.refused[0].1.kind(), Kind::Refused);
-    // When a person has looked, those of the future count for nothing, and stay to be looked at.
+    // After an operator has confirmed the clock, future backups do not count, and are kept for
+    // examination.
     world.trust_clock = true;
     let plan = world.plan().unwrap();
     assert_eq!(stays(&plan, 0).len(), 5 + 10);
@@ -273,7 +276,7 @@ fn what_is_in_use_stays() {
     backups[1].locked_until = soon;
     backups[2].held = Some(Hold { until: None, why: "the auditors' copy".into() });
     backups[3].held = Some(Hold { until: soon, why: "migration".into() });
-    // And what was in use may go.
+    // Expired protection does not prevent removal.
     backups[4].restoring_until = past;
     backups[5].locked_until = past;
     backups[6].held = Some(Hold { until: past, why: "migration".into() });
@@ -282,10 +285,10 @@ fn what_is_in_use_stays() {
     assert_eq!(plan.excess_bytes, 499);
 }
 
-/// EnterpriseDB/barman, by reading
+/// EnterpriseDB/barman, found by reading the source
 #[test]
 fn what_is_needed_is_known_by_its_name_and_not_by_its_place() {
-    // Segments of a log: the base backup that stays needs one of them, which is newer than it.
+    // Segments of a log: the kept base backup needs one of them, which is newer.
     let mut bases = daily("base", 3, "2026-06-05");
     let segments = daily("log", 7, "2026-06-07");
     bases[0].needs.push(segments[2].name.clone());
@@ -305,8 +308,8 @@ fn an_incremental_keeps_its_whole_chain() {
     let kept = |rules: &str| stays(&world(policy(rules), [chain.clone()], at("2026-06-07")).plan().unwrap(), 0).len();
     assert_eq!(kept(r#"{"keep_last": 2}"#), 4);
     assert_eq!(kept(r#"{"keep_last": 4}"#), 4);
-    assert_eq!(kept(r#"{"keep_last": 5}"#), 8, "the fifth needs three more");
-    // A bound on their size takes the older chain, its end first, and leaves the newer whole.
+    assert_eq!(kept(r#"{"keep_last": 5}"#), 8, "the fifth backup needs three more");
+    // A size limit removes the older chain from its end, and keeps the newer chain complete.
     let plan = world(policy(r#"{"keep_last": 8, "max_total_size": "500B"}"#), [chain.clone()], at("2026-06-07"))
         .plan()
         .unwrap();
@@ -333,7 +336,7 @@ fn a_database_that_is_gone_keeps_its_last_backups() {
     let first = world(policy(rules), [daily("gone", 30, "2026-01-31")], at("2026-01-31")).plan().unwrap();
     let ten_years_on = world(policy(rules), [daily("gone", 30, "2026-01-31")], at("2036-01-31")).plan().unwrap();
     assert_eq!(first.decisions, ten_years_on.decisions);
-    // Until a person says that it is retired; and even then not what is held.
+    // An operator may retire the series; even then, a held backup is kept.
     let mut world = world(policy(rules), [daily("gone", 30, "2026-01-31")], at("2036-01-31"));
     world.histories[0].regime = Regime::Retire;
     world.histories[0].backups[7].held = Some(Hold { until: None, why: "the auditors' copy".into() });

@@ -1,4 +1,4 @@
-//! Looks for a world in which something does not hold, and makes it small before it is shown.
+//! The search for a world that violates an invariant, and its reduction to a small example.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,7 @@ use longshore_core::retention::{Candidate, Policy, Regime};
 
 use crate::world::World;
 
-/// Checks so many worlds, on all processors; of one that fails, tells the smallest that still does.
+/// Checks `count` worlds on all processors. Panics with a minimal world that fails.
 pub(crate) fn in_worlds(count: u64, check: fn(&World) -> Result<(), String>) {
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let failed = std::thread::scope(|scope| {
@@ -20,15 +20,15 @@ pub(crate) fn in_worlds(count: u64, check: fn(&World) -> Result<(), String>) {
     if let Some(seed) = failed {
         let world = smallest(World::of(seed), check);
         let why = passes(&world, check).unwrap_err();
-        panic!("world {seed}: {why}\nin what is left of it:\n{world}");
+        panic!("world {seed}: {why}\nminimal world:\n{world}");
     }
 }
 
 fn passes(world: &World, check: fn(&World) -> Result<(), String>) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| check(world))).unwrap_or_else(|_| Err("it panics".to_owned()))
+    catch_unwind(AssertUnwindSafe(|| check(world))).unwrap_or_else(|_| Err("panic".to_owned()))
 }
 
-/// Takes away from a world that fails whatever can be taken with it still failing.
+/// Removes parts of a failing world as long as it still fails.
 fn smallest(mut world: World, check: fn(&World) -> Result<(), String>) -> World {
     loop {
         let simpler = simpler(&world).into_iter().find(|simpler| passes(simpler, check).is_err());
@@ -39,7 +39,7 @@ fn smallest(mut world: World, check: fn(&World) -> Result<(), String>) -> World 
     }
 }
 
-/// All worlds that lack one thing of this one.
+/// Returns all worlds that lack one part of this one.
 fn simpler(world: &World) -> Vec<World> {
     let mut all = Vec::new();
     let mut with = |change: &dyn Fn(&mut World)| {

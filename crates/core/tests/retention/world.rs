@@ -1,4 +1,4 @@
-//! Random histories: what a job's backups at a destination might be, and a policy for them.
+//! Random histories of a job's backups at a destination, each with a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -15,7 +15,7 @@ use longshore_core::retention::{
 
 use crate::chance::Chance;
 
-/// All that bears on a plan.
+/// The input of a plan.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) policy: Policy,
@@ -25,32 +25,32 @@ pub(crate) struct World {
     pub(crate) trust_clock: bool,
 }
 
-/// Zones whose clocks do something odd.
+/// Zones with unusual clock changes.
 const ZONES: [Tz; 14] = [
     Tz::UTC,
     Tz::UTC,
     Tz::Europe__Berlin,
     Tz::Europe__Berlin,
     Tz::America__New_York,
-    Tz::America__St_Johns, // half an hour; put back at one minute past midnight until 2011, into the day before
-    Tz::Pacific__Apia,     // had no 30 December 2011
-    Tz::Australia__Lord_Howe, // put forward by half an hour
-    Tz::Asia__Kathmandu,   // 5:45 ahead
-    Tz::America__Havana,   // put back at one into midnight
-    Tz::America__Sao_Paulo, // put forward at midnight: days that begin at one
-    Tz::Asia__Beirut,      // put back at midnight, into the day before
-    Tz::Pacific__Kiritimati, // 14 hours ahead
-    Tz::Africa__Casablanca, // put back for Ramadan
+    Tz::America__St_Johns,    // half-hour offset; until 2011 set back at 00:01, into the day before
+    Tz::Pacific__Apia,        // had no 30 December 2011
+    Tz::Australia__Lord_Howe, // set forward by half an hour
+    Tz::Asia__Kathmandu,      // 5:45 ahead
+    Tz::America__Havana,      // set back from one to midnight
+    Tz::America__Sao_Paulo,   // set forward at midnight: days that begin at one
+    Tz::Asia__Beirut,         // set back at midnight, into the day before
+    Tz::Pacific__Kiritimati,  // 14 hours ahead
+    Tz::Africa__Casablanca,   // set back for Ramadan
 ];
 
-/// Moments around which something happens to some calendar.
+/// Moments of clock changes and other calendar events.
 const MOMENTS: [&str; 14] = [
-    "2026-03-29T01:00:00Z", // Berlin's clock is put forward
-    "2026-10-25T01:00:00Z", // and back
+    "2026-03-29T01:00:00Z", // Berlin: set forward
+    "2026-10-25T01:00:00Z", // and set back
     "2010-11-07T02:31:00Z", // St John's: Sunday becomes Saturday again
     "2011-12-30T10:00:00Z", // Apia: Thursday, then Saturday
-    "2026-04-04T15:00:00Z", // Lord Howe: back by half an hour
-    "2026-10-03T15:30:00Z", // and forward
+    "2026-04-04T15:00:00Z", // Lord Howe: set back by half an hour
+    "2026-10-03T15:30:00Z", // and set forward
     "2026-11-01T05:00:00Z", // Havana: two midnights
     "2018-11-04T03:00:00Z", // Sao Paulo: no midnight
     "2026-10-24T21:00:00Z", // Beirut: Sunday becomes Saturday again
@@ -58,17 +58,17 @@ const MOMENTS: [&str; 14] = [
     "2026-12-31T23:30:00Z", // a year's end inside week 53
     "2028-02-29T12:00:00Z", // a leap day
     "2026-03-31T03:00:00Z", // a month before is shorter
-    "2026-06-07T09:15:00Z", // nothing at all
+    "2026-06-07T09:15:00Z", // an ordinary moment
 ];
 
-/// What lies between two backups, in seconds at most.
+/// The maximum time between two backups, in seconds.
 const STEPS: [i64; 9] = [0, 1, 60, 1800, 3600, 6 * 3600, 86_400, 7 * 86_400, 31 * 86_400];
 
 const SPANS: [&str; 16] =
     ["1h", "5h", "24h", "48h", "1d", "2d", "7d", "30d", "2w", "1mo", "3mo", "18mo", "1y", "1y2mo3w4d5h", "5y", "90d"];
 
 impl World {
-    /// The world of this number: the same each time.
+    /// Returns the world of this seed, always the same.
     pub(crate) fn of(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let chance = &mut chance;
@@ -80,7 +80,7 @@ impl World {
         let now = match chance.below(10) {
             0 => newest,
             1 => newest - TimeDelta::seconds(chance.between(1, 900)), // within the tolerance
-            2 => newest - TimeDelta::seconds(chance.between(890, 3 * step + 910)), // a clock that was put back
+            2 => newest - TimeDelta::seconds(chance.between(890, 3 * step + 910)), // a clock that was set back
             3 => newest + TimeDelta::days(chance.between(1, 400)),
             _ => newest + TimeDelta::seconds(chance.between(1, 86_400)),
         };
@@ -105,7 +105,7 @@ impl World {
         plan(&self.policy, &self.histories, circumstances)
     }
 
-    /// The world after the first so many removals of a plan.
+    /// Returns the world after the first `removals` removals of a plan.
     pub(crate) fn after(&self, plan: &Plan, removals: usize) -> Self {
         let gone: Vec<&BackupName> = plan.removed().take(removals).map(|decision| &decision.name).collect();
         let mut world = self.clone();
@@ -115,7 +115,7 @@ impl World {
         world
     }
 
-    /// All backups, each with the place of its history.
+    /// Returns all backups, each with the index of its history.
     pub(crate) fn backups(&self) -> impl Iterator<Item = (usize, &Candidate)> {
         self.histories
             .iter()
@@ -126,7 +126,7 @@ impl World {
     fn add_needs(&mut self, chance: &mut Chance) {
         let names: Vec<BackupName> = self.backups().map(|(_, backup)| backup.name.clone()).collect();
         match chance.below(6) {
-            // The globals of each run lie in the first history.
+            // The first history contains the globals of each run.
             0 | 1 => {
                 let globals: Vec<_> =
                     self.histories[0].backups.iter().map(|backup| (backup.time, backup.name.clone())).collect();
@@ -136,7 +136,7 @@ impl World {
                         .extend(globals.iter().find(|(time, _)| *time == backup.time).map(|(_, name)| name.clone()));
                 }
             }
-            // Each builds upon the one before, up to a full one.
+            // Each backup is incremental to the previous one, up to a full backup.
             2 => {
                 for history in &mut self.histories {
                     history.backups.sort_by_key(|backup| backup.time);
@@ -148,7 +148,8 @@ impl World {
                     }
                 }
             }
-            // Anything may need anything: older, newer, itself, what is not there, each other.
+            // Arbitrary dependencies: on older, newer and missing backups, on itself, and on each
+            // other.
             3 if !names.is_empty() => {
                 for backup in self.histories.iter_mut().flat_map(|history| &mut history.backups) {
                     while chance.happens(30) {
@@ -218,7 +219,7 @@ impl World {
     }
 }
 
-/// When there were runs: none, some, or a burst, with gaps.
+/// Returns the times of runs: none, some or a burst, with gaps.
 fn runs(chance: &mut Chance, newest: DateTime<Utc>, most: i64, step: i64) -> Vec<DateTime<Utc>> {
     let mut time = newest;
     (0..chance.between(0, most))
@@ -230,7 +231,7 @@ fn runs(chance: &mut Chance, newest: DateTime<Utc>, most: i64, step: i64) -> Vec
                 time -= TimeDelta::milliseconds(chance.between(0, 900)); // within a second
             }
             if chance.happens(4) {
-                time -= TimeDelta::days(chance.between(2, 400)); // a host that was away
+                time -= TimeDelta::days(chance.between(2, 400)); // a host that was off
             }
             run
         })
@@ -252,7 +253,7 @@ fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTi
             time
         };
         Candidate {
-            // Not by its time, so that names of equal times are in any order.
+            // Names are independent of times, so that names of equal times are in any order.
             name: name(&if chance.happens(50) { format!("s{series}") } else { "t".to_owned() }, *names),
             time,
             bytes: if chance.happens(10) { 0 } else { chance.between(1, 1000).unsigned_abs() },
@@ -261,7 +262,7 @@ fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTi
             drilled: chance.happens(checked / 2),
             held: chance
                 .happens(special)
-                .then(|| Hold { until: chance.happens(70).then(|| until(chance)), why: "said so".into() }),
+                .then(|| Hold { until: chance.happens(70).then(|| until(chance)), why: "a request".into() }),
             locked_until: chance.happens(special).then(|| until(chance)),
             restoring_until: chance.happens(special).then(|| until(chance)),
             needs: Vec::new(),
@@ -272,7 +273,7 @@ fn history(chance: &mut Chance, series: i64, runs: &[DateTime<Utc>], now: DateTi
     History { backups, regime }
 }
 
-/// The name of a backup in a folder, the `number`th.
+/// Returns the name of the `number`th backup in a folder.
 pub(crate) fn name(subject: &str, number: i64) -> BackupName {
     let stamp = Stamp::new(DateTime::from_timestamp(1_780_000_000 + number, 0).unwrap());
     BackupName::new("main", subject, stamp).unwrap()
@@ -282,7 +283,7 @@ pub(crate) fn ago(text: &str) -> Ago {
     Ago::try_from(text.to_owned()).unwrap()
 }
 
-/// What stays.
+/// Returns the names of the kept backups.
 pub(crate) fn kept(plan: &Plan) -> Vec<&BackupName> {
     let all = plan.decisions.iter().flatten();
     let mut kept: Vec<_> =

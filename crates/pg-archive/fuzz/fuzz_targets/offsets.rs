@@ -1,4 +1,4 @@
-//! Whatever the bytes are, what is written over an archive that is sound leaves it so.
+//! For any bytes, patching an intact archive keeps it intact.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Whatever the bytes are, the answer is facts or an error.
+//! For any bytes, the result is facts or an error.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

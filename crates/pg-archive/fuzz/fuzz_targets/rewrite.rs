@@ -1,4 +1,4 @@
-//! Whatever the bytes are, an archive whose roles have other names is still one.
+//! For any bytes, an archive remains an archive after its roles are renamed.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! However the bytes are cut, the answer is the same.
+//! For any division of the bytes into pieces, the result is the same.
 #![no_main]
 
 use std::io::BufReader;

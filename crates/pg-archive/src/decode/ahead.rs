@@ -1,4 +1,5 @@
-//! Judging what was decoded while more is decoded: on a thread of its own, once there is enough to be worth one.
+//! Checks of decoded data in parallel with decoding: on a separate thread, once the data is large
+//! enough.
 
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -6,14 +7,16 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use super::{Sink, Stop};
 use crate::rows::Flaw;
 
-/// How many bytes are judged at once.
+/// The number of bytes that are checked at once.
 const BUFFER_BYTES: usize = 128 * 1024;
-/// How many buffers wait to be judged, at most.
+/// The maximum number of buffers that wait for the check.
 const BUFFERS: usize = 4;
-/// How many buffers are judged before a thread is begun: most tables and large objects are smaller.
+/// The number of buffers that are checked before a thread starts. Most tables and large objects are
+/// smaller.
 const WITHOUT_THREAD: u32 = 8;
 
-/// Runs `decode`, whose output goes to `sink`. A flaw in what was decoded comes before whatever stopped the decoder behind it.
+/// Runs `decode`, whose output is passed to `sink`. A flaw in the decoded data takes precedence
+/// over a later error of the decoder.
 pub(super) fn ahead(
     sink: &mut Sink<'_>,
     decode: impl FnOnce(&mut Decoded<'_, '_>) -> Result<(), Stop>,
@@ -27,7 +30,7 @@ pub(super) fn ahead(
     })
 }
 
-/// Where a decoder writes to.
+/// The output of a decoder.
 pub(super) struct Decoded<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     buffer: Vec<u8>,
@@ -40,7 +43,7 @@ enum Judge<'scope> {
         sink: &'scope mut Sink<'scope>,
         before_thread: u32,
     },
-    /// Buffers go there as far as they are filled, and come back.
+    /// Filled buffers are sent to the thread, which returns them empty.
     Thread {
         filled: SyncSender<(Vec<u8>, usize)>,
         empty: Receiver<Vec<u8>>,
@@ -50,12 +53,12 @@ enum Judge<'scope> {
 }
 
 impl Decoded<'_, '_> {
-    /// Where the next bytes go; there is always room for one.
+    /// Returns the free part of the buffer, which is never empty.
     pub(super) fn room(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled..]
     }
 
-    /// Says how many were written there.
+    /// Records that `bytes` were written to the buffer.
     pub(super) fn filled(&mut self, bytes: usize) -> Result<(), Stop> {
         self.filled += bytes;
         if self.filled == self.buffer.len() {
@@ -64,13 +67,13 @@ impl Decoded<'_, '_> {
         Ok(())
     }
 
-    /// Judges the rest, and waits until all is judged.
+    /// Checks the rest, and waits until all data is checked.
     fn finish(mut self) -> Result<(), Flaw> {
         self.judge()?;
         self.join()
     }
 
-    /// Ends the thread, if there is one, and tells its flaw.
+    /// Ends the thread, if one is running, and returns its flaw.
     fn join(&mut self) -> Result<(), Flaw> {
         match std::mem::replace(&mut self.judge, Judge::Done) {
             Judge::Thread { filled, thread, .. } => {
@@ -98,7 +101,7 @@ impl Decoded<'_, '_> {
                 let full = std::mem::replace(&mut self.buffer, next);
                 match filled.send((full, length)) {
                     Ok(()) => Ok(()),
-                    // The thread has gone, and its flaw says why.
+                    // The thread has ended with a flaw.
                     Err(_) => self.join(),
                 }
             }
@@ -112,7 +115,7 @@ impl Decoded<'_, '_> {
         let thread = self.scope.spawn(move || {
             to_judge.iter().try_for_each(|(buffer, length)| {
                 sink(&buffer[..length])?;
-                // Whoever decodes may have gone.
+                // The decoder may have stopped.
                 drop(judged.send(buffer));
                 Ok(())
             })
@@ -125,7 +128,7 @@ impl Decoded<'_, '_> {
 mod tests {
     use super::*;
 
-    /// Gives out `buffers` full of their own number.
+    /// Writes `buffers` buffers, each filled with its own number.
     fn count(decoded: &mut Decoded<'_, '_>, buffers: u8) -> Result<(), Stop> {
         (0..buffers).try_for_each(|number| {
             let room = decoded.room();

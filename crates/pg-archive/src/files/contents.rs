@@ -1,4 +1,4 @@
-//! `toc.dat`: which files there must be.
+//! `toc.dat`, and the files that it requires.
 
 use std::io::BufRead;
 
@@ -12,26 +12,26 @@ use crate::input::Input;
 use crate::rows::Flaw;
 use crate::toc::{Data, Entry, Toc};
 
-/// What `toc.dat` says.
+/// The parsed `toc.dat`.
 pub(crate) struct Contents {
     pub(crate) header: Header,
     pub(crate) toc: Toc,
     lists: Lists,
 }
 
-/// How the lists of large objects are named.
+/// The lists of large objects that the TOC requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lists {
-    /// There are none.
+    /// The TOC requires none.
     None,
-    /// By the TOC: a directory.
+    /// The TOC names the lists: a directory.
     InToc,
-    /// By nothing, where the TOC has a name that no file has: pg_dump's tar format.
+    /// The TOC names a file that does not exist: pg_dump's tar format.
     Nowhere,
 }
 
 impl Contents {
-    /// Reads it to its last byte, as the content of the member that was begun.
+    /// Reads all of the content of the current member.
     pub(crate) fn read<R: BufRead>(members: &mut Members<R>) -> Result<Self> {
         let start = members.offset();
         let mut input = Input::new(&mut *members);
@@ -40,17 +40,17 @@ impl Contents {
                 return Err(Error::damaged(
                     10,
                     "header",
-                    "says format 1 (custom), where 3 (tar, directory) was expected",
+                    "contains format 1 (custom), where 3 (tar, directory) was expected",
                 ));
             }
             let toc = Toc::read(&mut input, &header)?;
             match input.is_at_end()? {
                 true => Ok((header, toc)),
-                false => Err(Error::damaged(input.offset(), "TOC", "the file goes on behind its last entry")),
+                false => Err(Error::damaged(input.offset(), "TOC", "the file continues after its last entry")),
             }
         });
         let (header, toc) = read.map_err(|mut error| {
-            // What went wrong in the tar has its offset there already.
+            // An error of the tar already has its offset in the tar.
             if error.place != members.place() {
                 error.offset += start;
                 error.place = format!("{}, {}", members.place(), error.place);
@@ -71,7 +71,7 @@ impl Contents {
                 _ => continue,
             };
             if contents.lists != Lists::None && contents.lists != lists {
-                return Err(members.damaged("it names large objects both as a directory's and as a tar's"));
+                return Err(members.damaged("it lists large objects both as a directory and as a tar"));
             }
             contents.lists = lists;
         }
@@ -82,12 +82,12 @@ impl Contents {
         self.lists
     }
 
-    /// How many files of tables, and lists, there must be.
+    /// Returns the number of required table files and lists.
     pub(crate) fn count(&self) -> u64 {
         self.toc.with_data().count() as u64
     }
 
-    /// The entry whose data the file `ID.dat` is.
+    /// Returns the entry whose data is the file `ID.dat`.
     pub(crate) fn table(&self, id: i32) -> Option<&Entry> {
         self.with_data(id).filter(|entry| !entry.is_large_objects())
     }
@@ -97,7 +97,7 @@ impl Contents {
         (entry.data != Data::Nowhere).then_some(entry)
     }
 
-    /// Whether there may be this list of large objects.
+    /// Returns true if this list of large objects may exist.
     pub(crate) fn has_list(&self, list: Option<i32>) -> bool {
         match list {
             None => self.toc.with_data().any(|entry| lists_of(entry).contains(&Some(None))),
@@ -105,8 +105,9 @@ impl Contents {
         }
     }
 
-    /// Returns whether files may be compressed like this. Those that pg_dump left uncompressed may be compressed afterwards, its manual says, and
-    /// those that it compressed may be uncompressed: every pg_restore looks for the bare name first.
+    /// Fails if files may not have this compression. According to the manual, files that pg_dump
+    /// left uncompressed may be compressed later, and compressed files may be uncompressed: every
+    /// pg_restore first looks for the name without a suffix.
     pub(crate) fn judge(&self, form: Form) -> Result<(), Flaw> {
         let expected = self.form();
         if expected == Form::Plain || form == Form::Plain || form == expected {
@@ -115,7 +116,7 @@ impl Contents {
         Err(format!("its name ends with \".dat{}\", where \".dat{}\" was expected", ending(form), ending(expected)))
     }
 
-    /// How files are compressed.
+    /// Returns the compression of the files.
     pub(crate) fn form(&self) -> Form {
         match self.header.compression {
             Compression::None => Form::Plain,
@@ -126,7 +127,7 @@ impl Contents {
     }
 }
 
-/// The file that an entry names.
+/// Returns the file that an entry names.
 pub(crate) fn file(entry: &Entry) -> &str {
     match &entry.data {
         Data::File(file) => file,
@@ -134,7 +135,7 @@ pub(crate) fn file(entry: &Entry) -> &str {
     }
 }
 
-/// The lists that an entry may have, of which there must be one.
+/// Returns the lists that an entry may have. Exactly one must exist.
 pub(crate) fn lists_of(entry: &Entry) -> [Option<Option<i32>>; 2] {
     let numbered = Some(Some(entry.id));
     match file(entry) {

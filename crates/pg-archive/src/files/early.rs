@@ -1,4 +1,4 @@
-//! Data of a table that comes before `toc.dat`: what it must be is not known yet.
+//! Table data before `toc.dat`, whose type and encoding are not known yet.
 
 use crate::rows::{Counted, Flaw, Rows};
 use crate::statements::Statements;
@@ -6,7 +6,7 @@ use crate::table::Judged;
 use crate::text::{Encoding, Text};
 use crate::toc::{Entry, Toc};
 
-/// Judges data as everything that it may be.
+/// A checker that treats data as every type that it may be.
 pub(crate) struct Early {
     rows: Result<Box<Rows>, Flaw>,
     statements: Result<Box<Statements>, Flaw>,
@@ -22,7 +22,7 @@ impl Early {
         }
     }
 
-    /// Judges the next piece. What is a flaw in everything that it may be is one at once.
+    /// Checks the next piece. Fails if no type is possible any more.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
         if let Ok(rows) = &mut self.rows
             && let Err(flaw) = rows.push(piece)
@@ -45,7 +45,7 @@ impl Early {
         }
     }
 
-    /// What it may have been.
+    /// Returns the types that are still possible.
     pub(crate) fn finish(self) -> Result<Either, Flaw> {
         let rows = self.rows.and_then(|rows| rows.finish());
         let statements = self.statements.and_then(|statements| statements.finish());
@@ -57,7 +57,7 @@ impl Early {
     }
 }
 
-/// Data that is as it must be, if it is what `toc.dat` will say.
+/// Data that is intact if its type matches `toc.dat`.
 pub(crate) struct Either {
     rows: Result<Counted, Flaw>,
     statements: Result<(u64, String), Flaw>,
@@ -65,7 +65,7 @@ pub(crate) struct Either {
 }
 
 impl Either {
-    /// What it is, now that its entry is known.
+    /// Returns the data's type, now that its entry is known.
     pub(crate) fn known(self, entry: &Entry, toc: &Toc) -> Result<Judged, Flaw> {
         if toc.encoding == Encoding::Utf8 {
             self.utf8?;

@@ -1,20 +1,21 @@
-//! Where in a tar the files of a dump are, and what else is there: pg_restore looks at nothing but the files of its folder.
+//! The folder of a dump's files within a tar, and the other members of the tar. pg_restore reads
+//! only the files of the dump's folder.
 
 use crate::facts::Others;
 use crate::files::members::PACK_ANEW;
 use crate::rows::Flaw;
 
-/// The folder that all files of a dump are in, found by the first of them.
+/// The folder that contains all files of a dump, found from the first of them.
 #[derive(Default)]
 pub(crate) struct Folder {
     path: Option<Vec<u8>>,
-    /// As long as that is not known: the folders that may lead there, each in the one before it.
+    /// Before the folder is known: the folders that may contain it, each within the one before.
     open: Vec<Vec<u8>>,
     others: Others,
 }
 
 impl Folder {
-    /// Takes note of a file of the dump, and returns its name in the folder.
+    /// Records a file of the dump, and returns its name in the folder.
     pub(crate) fn file(&mut self, path: &[u8]) -> Result<Vec<u8>, Flaw> {
         let (folder, name) = split(path)?;
         self.close(&folder);
@@ -30,7 +31,7 @@ impl Folder {
         ))
     }
 
-    /// Takes note of a folder: it leads to the dump, or is none of its business.
+    /// Records a folder, which either leads to the dump or is unrelated.
     pub(crate) fn folder(&mut self, path: &[u8]) -> Result<(), Flaw> {
         let folder = parts(path)?.join(&b'/');
         self.close(&folder);
@@ -42,7 +43,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes note of what is neither.
+    /// Records another member.
     pub(crate) fn other(&mut self, path: &[u8]) -> Result<(), Flaw> {
         let path = parts(path)?.join(&b'/');
         self.close(&path);
@@ -50,31 +51,32 @@ impl Folder {
         Ok(())
     }
 
-    /// The dump is in none of the folders that do not lead to `path`, for a tar has all of a folder together.
+    /// Closes the folders that do not lead to `path`, since a tar stores the content of a folder
+    /// together. The dump is in none of them.
     fn close(&mut self, path: &[u8]) {
         while let Some(folder) = self.open.pop_if(|folder| !leads(folder, path)) {
             self.others.add(&[&folder[..], b"/"].concat());
         }
     }
 
-    /// Whether nothing at all came.
+    /// Returns true if the tar has no members.
     pub(crate) fn is_empty(&self) -> bool {
         self.path.is_none() && self.open.is_empty() && self.others.is_empty()
     }
 
-    /// What is beside the dump, by its name there.
+    /// Returns the members beside the dump, by their names relative to its folder.
     pub(crate) fn others(self) -> Others {
         let dump = self.path.filter(|path| !path.is_empty()).map(|path| [&path[..], b"/"].concat());
         self.others.seen_from(&dump.unwrap_or_default())
     }
 }
 
-/// The name in a path, for which a dump's file is known.
+/// Returns the last part of a path, which identifies a dump's file.
 pub(crate) fn name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// Whether one folder is the other, or around it.
+/// Returns true if `folder` equals `to` or contains it.
 fn leads(folder: &[u8], to: &[u8]) -> bool {
     folder.is_empty() || to.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
@@ -85,7 +87,7 @@ fn split(path: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Flaw> {
     Ok((parts.join(&b'/'), name))
 }
 
-/// The parts of a path, without those that lead nowhere.
+/// Splits a path into its parts, without empty parts and `.`.
 fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Flaw> {
     let parts: Vec<_> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
     match path {
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
     use crate::files::name::Name;
 
-    /// What is beside the dump in a tar with these members.
+    /// Returns the members beside the dump in a tar with these members.
     fn others(members: &[&str]) -> Result<Vec<String>, Flaw> {
         let mut folder = Folder::default();
         for member in members {

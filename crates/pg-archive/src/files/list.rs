@@ -1,28 +1,28 @@
-//! The list of large objects in a directory or a tar: a line for each, of its OID and its file.
+//! The list of large objects in a directory or a tar: a line for each, with its OID and its file.
 
 use roaring::RoaringBitmap;
 
 use crate::files::name::number;
 use crate::rows::Flaw;
 
-/// The longest line there is: an OID, a blank, and a file's name with the OID in it.
+/// The length of the longest valid line: an OID, a space, and a file name with the OID.
 const MAX_LINE_BYTES: usize = "4294967295 blob_4294967295.dat".len();
 
-/// Judges a list as it passes.
+/// A checker of a list.
 pub(crate) struct List<'a> {
     listed: &'a mut RoaringBitmap,
     line: Vec<u8>,
 }
 
 impl<'a> List<'a> {
-    /// One that adds to what others have `listed`.
+    /// Creates a checker that adds to the large objects already `listed`.
     pub(crate) fn new(listed: &'a mut RoaringBitmap) -> Self {
         Self { listed, line: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Flaw> {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            // Of a line that is longer than any, enough is kept to show it.
+            // Only the part of an overlong line that an error shows is kept.
             let room = MAX_LINE_BYTES + 2 - self.line.len();
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             let whole = self.line.strip_suffix(b"\n");

@@ -1,6 +1,7 @@
-//! A tar as its members, one after another, with nothing between and behind them that a tar does not have.
+//! The members of a tar, without surplus bytes between or after them.
 //!
-//! The tar crate takes its headers apart. It does not walk through them: to its reader, a tar that is cut before a header has ended.
+//! The tar crate parses the headers but does not read the members: its reader would treat a tar
+//! that is cut before a header as complete.
 
 mod ahead;
 
@@ -13,33 +14,34 @@ use crate::error::{Error, Result, Trouble};
 use crate::files::members::ahead::{About, Ahead};
 use crate::input::Input;
 
-/// A tar is made of blocks of this size.
+/// The size of a tar's blocks.
 const BLOCK_BYTES: usize = 512;
-/// The kind of member that is the name of the tar: `tar --label` writes it.
+/// The type of the member with the tar's label, which `tar --label` writes.
 const LABEL: u8 = b'V';
 
-/// Where in a header it says what kind of tar it is, and the words that pg_restore knows: POSIX, GNU, and pg_dump before 9.3.
+/// The offset of the magic in a header, and the values that pg_restore accepts: POSIX, GNU, and
+/// pg_dump before 9.3.
 const MAGIC_AT: usize = 257;
 const MAGICS: [&[u8]; 3] = [b"ustar\x0000", b"ustar  \0", b"ustar00\0"];
 
 const PLACE: &str = "tar header";
 pub(super) const PACK_ANEW: &str = "pack it with: tar --format=gnu -C FOLDER -cf FILE .";
 
-/// What begins with a header.
+/// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
     Folder,
-    /// Another name of something that is elsewhere.
+    /// A link to another member.
     Link,
-    /// A device, a fifo, or what is not known here.
+    /// A device, a fifo, or an unsupported type.
     Other,
 }
 
-/// Walks through a tar. As a reader, it has the content of the member that was begun last.
+/// A reader of a tar. Its [`Read`] yields the content of the current member.
 pub(crate) struct Members<R> {
     input: Input<R>,
-    /// What the content is to whoever reads an error.
+    /// The name of the content in errors.
     place: String,
     left: u64,
     padding: usize,
@@ -63,48 +65,49 @@ impl<R: BufRead> Members<R> {
         }
     }
 
-    /// How many bytes were read.
+    /// Returns the number of bytes read.
     pub(crate) fn offset(&self) -> u64 {
         self.input.offset()
     }
 
-    /// Whether the first header says what kind of tar this is, in the words that pg_restore knows.
+    /// Returns true if the first header has a magic that pg_restore accepts.
     pub(crate) fn has_magic(&self) -> bool {
         self.has_magic
     }
 
-    /// Whether a header of its own says more of the member that was begun.
+    /// Returns true if the current member has an additional header.
     pub(crate) fn is_extended(&self) -> bool {
         self.is_extended
     }
 
-    /// How many bytes of the content come yet.
+    /// Returns the number of unread bytes of the content.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// What errors call the content.
+    /// Returns the name of the content in errors.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
-    /// Says what errors are to call it.
+    /// Sets the name of the content in errors.
     pub(crate) fn set_place(&mut self, place: String) {
         self.place = place;
     }
 
-    /// Damage of the content, here.
+    /// Returns an error of damage to the content at the current offset.
     pub(crate) fn damaged(&self, message: impl Into<String>) -> Error {
         Error::damaged(self.offset(), self.place.clone(), message)
     }
 
-    /// Decodes the content to its end, which the content itself shows.
+    /// Decodes the content to its end, which the content itself marks.
     pub(crate) fn decode(&mut self, form: Form, sink: &mut Sink<'_>) -> Result<()> {
         self.one_frame = false;
         self.decode_frames(form, sink)
     }
 
-    /// Decodes content without an end of its own: pg_dump writes one frame, and what follows that is damage.
+    /// Decodes content that does not mark its end. pg_dump writes one frame, and any byte after it
+    /// is damage.
     pub(crate) fn decode_endless(&mut self, form: Form, sink: &mut Sink<'_>) -> Result<()> {
         self.one_frame = true;
         self.decode_frames(form, sink)
@@ -121,7 +124,8 @@ impl<R: BufRead> Members<R> {
         Error::unread(self.offset(), &self.place, error)
     }
 
-    /// Begins the next member: what it is, and its path. Nothing at the end, behind which only zero bytes are.
+    /// Begins the next member, and returns its type and path. Returns `None` at the end, which only
+    /// zero bytes may follow.
     pub(crate) fn next(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
         self.is_extended = false;
         loop {
@@ -147,21 +151,23 @@ impl<R: BufRead> Members<R> {
         }
     }
 
-    /// What the member is that was begun.
+    /// Returns the type of the current member.
     fn kind(&self, kind: EntryType, path: &[u8]) -> Result<Kind> {
         match kind {
-            // In the oldest tars, nothing but its name tells a folder.
+            // In the oldest tars, only the name distinguishes a folder.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Ok(Kind::Folder),
             EntryType::Regular | EntryType::Continuous => Ok(Kind::File),
             EntryType::Directory if self.left == 0 => Ok(Kind::Folder),
             EntryType::Directory => Err(self.damaged("is a folder, and has content")),
             EntryType::Link | EntryType::Symlink => Ok(Kind::Link),
-            EntryType::GNUSparse => Err(self.unsupported(format!("has gaps, which are not known here; {PACK_ANEW}"))),
+            EntryType::GNUSparse => {
+                Err(self.unsupported(format!("is a sparse file, which is not supported; {PACK_ANEW}")))
+            }
             _ => Ok(Kind::Other),
         }
     }
 
-    /// Goes past the content.
+    /// Skips the content.
     pub(crate) fn skip(&mut self) -> Result<()> {
         while self.left > 0 {
             let length = match self.fill_buf() {
@@ -173,21 +179,21 @@ impl<R: BufRead> Members<R> {
         Ok(())
     }
 
-    /// Something of the content that is not known here.
+    /// Returns an error of unsupported content.
     pub(crate) fn unsupported(&self, message: impl Into<String>) -> Error {
         Error::unsupported(self.offset(), self.place.clone(), message)
     }
 
-    /// Reads what fills the last block of a member.
+    /// Reads the padding of a member's last block.
     fn end_member(&mut self) -> Result<()> {
         if self.left > 0 {
-            return Err(self.damaged(format!("{} bytes come after its end", self.left)));
+            return Err(self.damaged(format!("{} bytes follow its end", self.left)));
         }
         let mut block = [0; BLOCK_BYTES];
         let padding = &mut block[..std::mem::take(&mut self.padding)];
         self.input.exact(padding, &self.place, "the end of its last block")?;
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(self.damaged("there is something behind its end, where only zero bytes were expected"));
+            return Err(self.damaged("its end is followed by data, where only zero bytes were expected"));
         }
         Ok(())
     }
@@ -203,7 +209,7 @@ impl<R: BufRead> Members<R> {
         let bytes = header.as_bytes();
         if let Err(error) = read {
             let head = &bytes[..(self.offset() - at) as usize];
-            // A tar that is cut here begins with a name and zero bytes; what has none of either is something else.
+            // A tar that is cut here begins with a name and zero bytes. Anything else is not a tar.
             let is_text = !head.contains(&0) && !b"toc.dat".starts_with(head);
             return Err(if at == 0 && is_text && error.trouble == Trouble::Damaged { unknown() } else { error });
         }
@@ -214,16 +220,16 @@ impl<R: BufRead> Members<R> {
             if at == 0 && header.as_ustar().is_none() && header.as_gnu().is_none() {
                 return Err(unknown());
             }
-            return Err(Error::damaged(at, PLACE, "its checksum is not that of its bytes"));
+            return Err(Error::damaged(at, PLACE, "its checksum does not match its bytes"));
         }
         if at == 0 {
             self.has_magic = MAGICS.contains(&&bytes[MAGIC_AT..MAGIC_AT + 8]);
         }
         self.place = format!("file \"{}\"", header.path_bytes().escape_ascii());
-        // A label has no content, and says no size.
+        // A label has no content and no size.
         let size = if header.entry_type().as_byte() == LABEL { Ok(0) } else { header.entry_size() };
         let Ok(size) = size else {
-            return Err(Error::damaged(at, self.place.clone(), "its size is no number"));
+            return Err(Error::damaged(at, self.place.clone(), "its size is not a number"));
         };
         self.sized(size);
         Ok(Some(header))
@@ -234,7 +240,7 @@ impl<R: BufRead> Members<R> {
         self.padding = (BLOCK_BYTES - bytes as usize % BLOCK_BYTES) % BLOCK_BYTES;
     }
 
-    /// Reads the second end block, and what pads the tar behind it.
+    /// Reads the second end block and the padding after it.
     fn end(&mut self) -> Result<()> {
         const PLACE: &str = "end of the tar";
         let mut block = [0; BLOCK_BYTES];
@@ -247,7 +253,7 @@ impl<R: BufRead> Members<R> {
             self.input.consume(length);
         }
         if !zeros {
-            let message = "there is something behind the first end block, where only zero bytes were expected";
+            let message = "the first end block is followed by data, where only zero bytes were expected";
             return Err(Error::damaged(self.offset(), PLACE, message));
         }
         if !self.offset().is_multiple_of(BLOCK_BYTES as u64) {
@@ -257,16 +263,16 @@ impl<R: BufRead> Members<R> {
     }
 }
 
-/// The sum of a header's bytes, where those of the checksum itself are blanks.
+/// Returns the sum of a header's bytes, with the checksum's own bytes counted as spaces.
 fn checksum(header: &[u8; BLOCK_BYTES]) -> u32 {
     let own = 148..156;
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     sum(header) - sum(&header[own.clone()]) + u32::from(b' ') * own.len() as u32
 }
 
-/// The error of what is no dump.
+/// Returns the error of input that is not a dump.
 fn unknown() -> Error {
-    let message = "neither an archive of PostgreSQL's nor a script of pg_dump or pg_dumpall nor a tar of one";
+    let message = "neither a PostgreSQL archive nor a script of pg_dump or pg_dumpall nor a tar of one";
     Error::unsupported(0, "beginning of the archive", message)
 }
 
@@ -295,7 +301,7 @@ impl<R: BufRead> Read for Members<R> {
 }
 
 impl<R: BufRead> Chunks for Members<R> {
-    /// A file is no list of chunks: pg_restore reads all the frames in it, wherever they end.
+    /// Always true, since a file has no list of chunks: pg_restore reads all frames of a file.
     fn is_at_chunk_end(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! What the names of files tell.
+//! The names of a dump's files.
 
 use crate::decode::Form;
 
@@ -18,7 +18,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// Tells a file by its name, without its folder. Nothing if pg_dump does not write such a one.
+    /// Parses a file name without its folder. Returns `None` for a name that pg_dump never writes.
     pub(crate) fn parse(name: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         match name {
@@ -40,7 +40,7 @@ impl Name {
     }
 }
 
-/// What a compression adds to the name of a file.
+/// Returns the suffix that a compression adds to a file name.
 pub(crate) fn ending(form: Form) -> &'static str {
     match form {
         Form::Plain | Form::Zlib => "",
@@ -50,7 +50,7 @@ pub(crate) fn ending(form: Form) -> &'static str {
     }
 }
 
-/// A positive number, as it is printed.
+/// Parses a positive number in its canonical form.
 pub(crate) fn number<N: std::str::FromStr + ToString + Default + PartialOrd>(digits: &str) -> Option<N> {
     digits.parse().ok().filter(|number: &N| *number > N::default() && number.to_string() == digits)
 }

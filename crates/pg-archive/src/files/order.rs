@@ -1,27 +1,29 @@
-//! Whether pg_restore can read a tar of pg_dump's as it is: it reads the members once, in their order, and knows them by their bare names.
+//! The check whether pg_restore can read a tar of pg_dump's directly. pg_restore reads the members
+//! once, in their order, and identifies them by their bare names.
 //!
-//! pg_dump writes `toc.dat` first, the data in the order of the TOC, each list of large objects behind what it lists, and `restore.sql`. In
-//! another order pg_restore fails, crashes, or, worst, ends well without the large objects.
+//! pg_dump writes `toc.dat` first, the data in the order of the TOC, each list of large objects
+//! after its objects, and `restore.sql`. With another order pg_restore fails, crashes or, worst of
+//! all, succeeds without restoring the large objects.
 
 use crate::error::Error;
 use crate::files::contents::{Contents, file};
 use crate::files::name::Name;
 use crate::rows::Flaw;
 
-/// How many members are remembered; large objects that follow one another count as one.
+/// The number of members that are recorded. Consecutive large objects count as one.
 const MAX_MEMBERS: usize = 1 << 21;
-/// The number of files that are named in a hint to pack them anew.
+/// The number of files that a hint to repack lists.
 const MAX_NAMED: usize = 40;
 
-/// A member, as pg_restore takes it.
+/// A member, as pg_restore classifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Member {
     Toc,
     /// `ID.dat`.
     Table(i32),
-    /// One or more, one behind another.
+    /// One or more consecutive large objects.
     LargeObjects,
-    /// One or more that it passes over.
+    /// One or more consecutive members that pg_restore skips.
     Other,
 }
 
@@ -29,17 +31,18 @@ enum Member {
 #[derive(Debug, Default)]
 pub(crate) struct Order {
     members: Vec<Member>,
-    /// Whether there were too many to remember.
+    /// True if some members were not recorded.
     is_cut: bool,
 }
 
 impl Order {
-    /// Takes note of a header that says more of the next member, such as pax has: to pg_restore it is a member of its own.
+    /// Records an extended header of the next member, such as a pax header, which pg_restore treats
+    /// as a separate member.
     pub(crate) fn add_extension(&mut self) {
         self.add(b"");
     }
 
-    /// Takes note of the next member.
+    /// Records the next member.
     pub(crate) fn add(&mut self, path: &[u8]) {
         let member = match Name::parse(path) {
             Some(Name::Toc) => Member::Toc,
@@ -54,8 +57,8 @@ impl Order {
         }
     }
 
-    /// Judges whether pg_restore finds all data that `contents` name, in a tar of so many bytes, whose first header has the word that
-    /// pg_restore looks for or not.
+    /// Fails unless pg_restore finds all data that `contents` lists, in a tar of `bytes` bytes.
+    /// `has_magic` is true if the first header has the magic that pg_restore looks for.
     pub(crate) fn judge(&self, contents: &Contents, has_magic: bool, bytes: u64) -> Result<(), Error> {
         let known = match has_magic {
             true => self.walk(contents),
@@ -66,7 +69,7 @@ impl Order {
         Err(Error::unsupported(bytes, "order of the tar", message).remedy(remedy(contents)))
     }
 
-    /// Walks through the members as pg_restore does.
+    /// Reads the members as pg_restore does.
     fn walk(&self, contents: &Contents) -> Result<(), Flaw> {
         if self.is_cut {
             return Err(format!("it has more than {MAX_MEMBERS} members in turn"));
@@ -74,7 +77,7 @@ impl Order {
         let Some(toc) = self.members.iter().position(|member| *member == Member::Toc) else {
             return Err("the files are in a folder, and toc.dat is known by its bare name".to_owned());
         };
-        // Releases since 17.11 demand it of everything, others of data.
+        // Releases since 17.11 require this of all members, older ones only of data.
         if toc > 0 {
             return Err("toc.dat is not the first member".to_owned());
         }
@@ -87,7 +90,8 @@ impl Order {
                 let Some(at) = rest.iter().position(|member| *member == Member::LargeObjects) else {
                     return Err("large objects precede data that the TOC lists before them".to_owned());
                 };
-                // It looks at the member behind the large objects to learn that they have ended, and passes over it.
+                // pg_restore reads the member after the large objects to detect their end, and
+                // skips it.
                 rest = rest.get(at + 2..).unwrap_or_default();
             }
         }
@@ -98,7 +102,7 @@ impl Order {
     }
 }
 
-/// Goes to the data of a table, and returns what follows it.
+/// Finds the data of a table, and returns the members after it.
 fn table(members: &[Member], id: i32) -> Result<&[Member], Flaw> {
     for (at, member) in members.iter().enumerate() {
         match member {
@@ -115,7 +119,7 @@ fn table(members: &[Member], id: i32) -> Result<&[Member], Flaw> {
     Err(format!("{id}.dat is not where the TOC lists it"))
 }
 
-/// How to pack the files again.
+/// Returns the command that repacks the files.
 fn remedy(contents: &Contents) -> String {
     let data = contents.toc.with_data().map(|entry| match entry.is_large_objects() {
         true => "blob_*.dat blobs*.toc".to_owned(),

@@ -1,16 +1,16 @@
-//! `restore.sql`, which the tar format has for those who restore by hand: pg_restore does not look at it.
+//! `restore.sql`, which the tar format contains for manual restores. pg_restore ignores it.
 
 use crate::rows::Flaw;
 use crate::text::{Encoding, Text};
 
-/// What is its beginning.
+/// The beginning of the script.
 const BEGIN: &[u8] = b"--\n";
-/// What is its end, but for a line with a key that may follow.
+/// The end of the script, except for a line with a key that may follow.
 const COMPLETE: &[u8] = b"--\n-- PostgreSQL database dump complete\n--\n\n";
-/// How much of the end is looked at, in bytes.
+/// The number of bytes at the end that are checked.
 const END_BYTES: usize = 256;
 
-/// Judges the script as it passes.
+/// A checker of the script.
 pub(crate) struct Script {
     text: Result<Text, Flaw>,
     begin: Vec<u8>,
@@ -22,7 +22,8 @@ impl Script {
         Self { text: Ok(Text::new(encoding)), begin: Vec::new(), end: Vec::new() }
     }
 
-    /// Takes the next piece. What is wrong with it is said at the end, when it is known whose script it is.
+    /// Checks the next piece. A flaw is returned at the end, once it is known whether pg_dump wrote
+    /// the script.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         if let Ok(text) = &mut self.text
             && let Err(flaw) = text.push(piece)
@@ -38,13 +39,13 @@ impl Script {
     pub(crate) fn finish(self) -> Result<(), Flaw> {
         self.text?.finish()?;
         if self.begin != BEGIN {
-            return Err("does not begin as pg_dump's scripts do".to_owned());
+            return Err("does not begin like a script of pg_dump".to_owned());
         }
         let behind = memchr::memmem::rfind(&self.end, COMPLETE).map(|at| &self.end[at + COMPLETE.len()..]);
         match behind {
             Some(b"") => Ok(()),
             Some(key) if key.starts_with(b"\\unrestrict ") && key.ends_with(b"\n\n") => Ok(()),
-            _ => Err("does not end as pg_dump's scripts do: it is cut".to_owned()),
+            _ => Err("does not end like a script of pg_dump: it is cut".to_owned()),
         }
     }
 }

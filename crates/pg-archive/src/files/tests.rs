@@ -1,4 +1,4 @@
-//! Small tars, made by hand: whole ones in every order, and damage × place.
+//! Small handmade tars: intact tars in every order, and combinations of damage and place.
 
 mod beside;
 mod kinds;
@@ -30,7 +30,7 @@ fn text(text: &str) -> Vec<u8> {
     [int(text.len() as i32), text.as_bytes().to_vec()].concat()
 }
 
-/// An entry of version 1.16.
+/// Returns an entry of version 1.16.
 fn entry(id: i32, name: &str, kind: &str, sql: &str, copy: &str, file: &str) -> Vec<u8> {
     let had_dumper = i32::from(!file.is_empty());
     let front = [int(id), int(had_dumper), text("0"), text("0"), text(name), text(kind), int(3), text(sql), text("")];
@@ -38,7 +38,8 @@ fn entry(id: i32, name: &str, kind: &str, sql: &str, copy: &str, file: &str) -> 
     [front.concat(), back.concat()].concat()
 }
 
-/// A `toc.dat`: table t with two columns, table u with INSERT statements, the large objects 7 and 8.
+/// Returns a `toc.dat`: table t with two columns, table u with INSERT statements, the large objects
+/// 7 and 8.
 fn toc(compression: u8, large_objects: &str) -> Vec<u8> {
     let entries = [
         entry(1, "ENCODING", "ENCODING", "SET client_encoding = 'UTF8';\n", "", ""),
@@ -77,7 +78,7 @@ fn tar_format() -> Members {
     members
 }
 
-/// The directory, with every file compressed as the TOC says.
+/// Returns the directory, with every file compressed according to the TOC.
 fn compressed(algorithm: u8) -> Members {
     type Pack = fn(&[u8]) -> Vec<u8>;
     let (ending, pack): (&str, Pack) = match algorithm {
@@ -203,7 +204,7 @@ fn a_tar_that_is_cut_anywhere_is_damage() {
         judged(&tar).unwrap();
         for length in 0..tar.len() {
             let error = judged(&tar[..length]).unwrap_err();
-            // Of another first file than toc.dat, its name alone does not yet tell a tar.
+            // If the first file is not toc.dat, its name alone does not identify a tar.
             let is_known = tar[..length].contains(&0) || b"toc.dat".starts_with(&tar[..length]);
             let expected = if is_known { (Trouble::Damaged, length as u64) } else { (Trouble::Unsupported, 0) };
             assert_eq!((error.trouble, error.offset), expected, "{length}: {error}");
@@ -230,7 +231,8 @@ fn damage_to_any_file_is_found_wherever_the_toc_is() {
                 for (damage, act) in damages {
                     let mut members = members.clone();
                     act(&mut members[place].1);
-                    // Nothing tells where an uncompressed large object ends, nor that SQL goes on.
+                    // The end of an uncompressed large object is not marked, nor is surplus SQL
+                    // detectable.
                     let hidden = (name.starts_with("blob_") && name.ends_with(".dat"))
                         || (name.starts_with("blob_") && damage == "emptied" && format != 2)
                         || (name == "restore.sql" && damage == "twice");
@@ -256,11 +258,11 @@ fn damage_to_any_file_is_found_wherever_the_toc_is() {
 #[test]
 fn a_file_that_nothing_names_is_damage() {
     for (name, content, expected) in [
-        ("9.dat", ROWS, "does not name it"),
-        ("5.dat", ROWS, "does not name it"),
+        ("9.dat", ROWS, "does not list it"),
+        ("5.dat", ROWS, "does not list it"),
         ("blob_9.dat", b"nine", "in no list"),
-        ("blobs_9.toc", b"9 blob_9.dat\n", "not name"),
-        ("blobs.toc", b"", "not name"),
+        ("blobs_9.toc", b"9 blob_9.dat\n", "not list"),
+        ("blobs.toc", b"", "not list"),
     ] {
         for turn in 0..=1 {
             let mut members = directory();
@@ -275,8 +277,8 @@ fn a_file_that_nothing_names_is_damage() {
 fn what_comes_before_the_toc_is_judged_by_it() {
     for (content, expected) in [
         (&b"1\n2\n\\.\n\n\n"[..], "1 columns, where 2 were expected"),
-        (b"1\t\xff\n\\.\n\n\n", "no UTF-8"),
-        (STATEMENTS, "without the mark"),
+        (b"1\t\xff\n\\.\n\n\n", "not UTF-8"),
+        (STATEMENTS, "without the end mark"),
         (b"1\t\0\n\\.\n\n\n", "zero byte"),
     ] {
         let mut members = directory();
@@ -303,11 +305,11 @@ fn headers_that_lie_are_found() {
         }
         tar
     };
-    // 8 EB, and as much as 64 bits hold.
+    // 8 EB, and the maximum of 64 bits.
     damaged(&patched(b"\x80\0\0\0\x80\0\0\0\0\0\0\0", true), "");
     damaged(&patched(b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", true), "");
     damaged(&patched(b"00000000000\0", true), "it is cut");
-    damaged(&patched(b"zzzzzzzzzzz\0", true), "size is no number");
+    damaged(&patched(b"zzzzzzzzzzz\0", true), "size is not a number");
     damaged(&patched(b"00000000001\0", false), "checksum");
 }
 
@@ -317,7 +319,7 @@ fn what_is_between_and_behind_members_must_be_zero() {
     let toc = toc(0, "blobs_5.toc").len();
     let mut between = tar.clone();
     between[512 + toc] = b'x';
-    damaged(&between, "behind its end");
+    damaged(&between, "its end is followed by data");
     for behind in [&b"x"[..], &[1; 512]] {
         damaged(&[&tar, behind].concat(), "where only zero bytes");
     }
@@ -327,7 +329,7 @@ fn what_is_between_and_behind_members_must_be_zero() {
     damaged(&tar[..tar.len() - 512], "second of its two end blocks");
     let padded = [tar.as_slice(), &[0; 8192]].concat();
     assert_eq!(judged(&padded).unwrap().bytes, padded.len() as u64);
-    damaged(&[0; 1024], "no toc.dat");
+    damaged(&[0; 1024], "toc.dat is missing");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Entries of a TOC, passed on one after another.
+//! Copying of TOC entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
@@ -9,10 +9,10 @@ use crate::input::Input;
 use crate::sql::{Strings, roles};
 use crate::toc::names_roles;
 
-/// The longest SQL that is taken apart, in bytes.
+/// The maximum length of SQL that is parsed, in bytes.
 const MAX_SQL_BYTES: u64 = 1 << 26;
 
-/// Passes entries on with other names for roles.
+/// A copier of entries that renames roles.
 pub(super) struct Entries<'a, R, W> {
     input: &'a mut Input<R>,
     output: W,
@@ -32,16 +32,17 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         map: &'a BTreeMap<String, String>,
     ) -> Self {
         let (found, place) = (BTreeSet::new(), "TOC".to_owned());
-        // Before PostgreSQL 8.1 nobody said how strings are written, and a backslash hid the next byte.
+        // Before PostgreSQL 8.1, archives did not record the string syntax, and a backslash escaped
+        // the next byte.
         Self { input, output, header, map, found, place, strings: Strings::Escaped, is_utf8: false }
     }
 
-    /// The names that were found.
+    /// Returns the names that were found.
     pub(super) fn finish(self) -> BTreeSet<String> {
         self.found
     }
 
-    /// Passes all of them on.
+    /// Copies all entries.
     pub(super) fn all(&mut self) -> Result<()> {
         let at = self.input.offset();
         let count = self.int("the number of its entries")?;
@@ -89,7 +90,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         }
     }
 
-    /// SQL, with other names for roles where it is of a kind that has any.
+    /// Copies SQL, with renamed roles if the kind of entry may name any.
     fn sql(&mut self, description: &str, expected: &str) -> Result<()> {
         if !matches!(description, "ENCODING" | "STDSTRINGS") && !names_roles(description) {
             return self.pass(expected).map(drop);
@@ -119,7 +120,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         self.text(new.map(str::as_bytes).or(owner.as_deref()), OWNER)
     }
 
-    /// What SQL becomes.
+    /// Returns SQL with renamed roles.
     fn mapped(&mut self, sql: &[u8]) -> Result<Vec<u8>> {
         let mut mapped = Vec::with_capacity(sql.len());
         let mut end = 0;
@@ -128,7 +129,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
             mapped.extend_from_slice(&sql[end..role.range.start]);
             let quote = if sql[role.range.start] == b'\'' { '\'' } else { '"' };
             if quote == '\'' && self.strings == Strings::Escaped && new.contains('\\') {
-                let message = format!("the name \"{}\" is to stand in a string here", new.escape_debug());
+                let message = format!("the name \"{}\" cannot be written as a string here", new.escape_debug());
                 return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
             }
             let doubled = new.replace(quote, &format!("{quote}{quote}"));
@@ -139,12 +140,11 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         Ok(mapped)
     }
 
-    /// The other name of a role, if it has one.
+    /// Returns the new name of a role, if it has one.
     fn new_name(&mut self, name: &[u8]) -> Result<Option<&'a str>> {
         let is_ascii = |(old, new): (&String, &String)| old.is_ascii() && new.is_ascii();
         if !self.is_utf8 && !self.map.iter().all(is_ascii) {
-            let message =
-                "roles are to be renamed that have other letters than ASCII's, and the archive is not in UTF-8";
+            let message = "the role map contains non-ASCII names, and the archive is not in UTF-8";
             return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
         }
         let Some((old, new)) = std::str::from_utf8(name).ok().and_then(|name| self.map.get_key_value(name)) else {
@@ -159,7 +159,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         self.output.write_all(bytes).map_err(|error| Error::unwritten(offset, place, error))
     }
 
-    /// Passes a number on.
+    /// Copies a number, and returns it.
     fn int(&mut self, expected: &str) -> Result<i32> {
         let value = self.input.int(self.header.widths, &self.place, expected)?;
         self.put_int(value)?;
@@ -183,7 +183,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         self.write(text)
     }
 
-    /// The length of a string, or nothing for NULL.
+    /// Reads the length of a string, or `None` for NULL.
     fn length(&mut self, expected: &str) -> Result<Option<u64>> {
         let at = self.input.offset();
         match self.input.int(self.header.widths, &self.place, expected)? {
@@ -195,7 +195,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         }
     }
 
-    /// A string that is not longer than `most`, or nothing for NULL.
+    /// Reads a string of at most `most` bytes, or `None` for NULL.
     fn kept(&mut self, expected: &str, most: u64) -> Result<Option<Vec<u8>>> {
         let at = self.input.offset();
         let Some(length) = self.length(expected)? else { return Ok(None) };
@@ -208,7 +208,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         Ok(Some(text))
     }
 
-    /// Passes a string of any length on; whether it is not NULL.
+    /// Copies a string of any length. Returns false for NULL.
     fn pass(&mut self, expected: &str) -> Result<bool> {
         let Some(length) = self.length(expected)? else {
             self.put_int(-1)?;
@@ -229,7 +229,7 @@ impl<'a, R: BufRead, W: Write> Entries<'a, R, W> {
         Ok(true)
     }
 
-    /// The place of data, which will be another.
+    /// Replaces the offset of data, which will change.
     fn offset(&mut self) -> Result<()> {
         const NOT_SET: u8 = 1;
         const NO_DATA: u8 = 3;

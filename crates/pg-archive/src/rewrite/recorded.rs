@@ -1,10 +1,10 @@
-//! Bytes that are kept as they are read.
+//! A reader that records its input.
 
 use std::io::{self, BufRead, Read};
 
 use crate::decode::read_at_hand;
 
-/// Keeps what is read of `inner`.
+/// A reader that records the bytes read from `inner`.
 pub(super) struct Recorded<R> {
     inner: R,
     bytes: Vec<u8>,
@@ -15,7 +15,7 @@ impl<R: BufRead> Recorded<R> {
         Self { inner, bytes: Vec::new() }
     }
 
-    /// What was read, and where the rest comes from.
+    /// Returns the recorded bytes, and the inner reader.
     pub(super) fn finish(self) -> (Vec<u8>, R) {
         (self.bytes, self.inner)
     }
@@ -27,7 +27,7 @@ impl<R: BufRead> BufRead for Recorded<R> {
     }
 
     fn consume(&mut self, length: usize) {
-        // What is consumed was at hand, and is so still.
+        // The consumed bytes are still buffered.
         if let Ok(at_hand) = self.inner.fill_buf() {
             self.bytes.extend_from_slice(&at_hand[..length]);
         }

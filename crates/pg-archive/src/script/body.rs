@@ -1,32 +1,33 @@
-//! Bodies of functions in standard SQL: `BEGIN ATOMIC … ; … END`, whose semicolons end no statement.
+//! Function bodies in standard SQL: `BEGIN ATOMIC … ; … END`, whose semicolons do not end the
+//! statement.
 
-/// Follows the words of one statement that stand outside of parentheses.
+/// The state of a parser of one statement's words outside of parentheses.
 ///
-/// `begin` alone is a name that a function may have; `atomic` after it is no part of any other statement, and within a body `case` and
-/// `end` are never names, since those would be in quotes.
+/// `begin` alone may be the name of a function, but no other statement has `atomic` after it.
+/// Within a body, `case` and `end` are never names, since names would be quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// Nothing was said yet.
+    /// Before the first word.
     New,
-    /// `CREATE`, perhaps with `OR` and `REPLACE`.
+    /// After `CREATE`, and optionally `OR` and `REPLACE`.
     Create,
-    /// `CREATE FUNCTION`, or of a procedure, so that there may be a body.
+    /// After `CREATE FUNCTION` or `CREATE PROCEDURE`, so a body may follow.
     Function,
-    /// `BEGIN`, which `ATOMIC` may follow.
+    /// After `BEGIN`, which `ATOMIC` may follow.
     Begin,
-    /// Within a body, which is to see this many more `END`.
+    /// Within a body that ends after this many `END`.
     Open(u64),
-    /// Another statement.
+    /// Within another statement.
     Other,
 }
 
 impl Body {
-    /// Whether semicolons end no statement.
+    /// Returns true if semicolons do not end the statement.
     pub(crate) fn is_open(self) -> bool {
         matches!(self, Self::Open(_))
     }
 
-    /// Takes the next word.
+    /// Processes the next word.
     pub(crate) fn word(&mut self, word: &[u8]) {
         let is = |other: &str| word.eq_ignore_ascii_case(other.as_bytes());
         *self = match *self {

@@ -1,22 +1,23 @@
-//! psql's own commands, as far as pg_dump and pg_dumpall write them.
+//! psql's backslash commands that pg_dump and pg_dumpall write.
 
 use crate::rows::Flaw;
 
 /// A line that begins with a backslash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// `\connect`: what follows is for another database, or for the same in a new session.
+    /// `\connect`: the following statements are for another database, or for a new session of the
+    /// same one.
     Connect(String),
     /// `\encoding`.
     Encoding(String),
-    /// `\restrict`: until this key comes again, no other command is allowed.
+    /// `\restrict`: no other command is allowed until `\unrestrict` with this key.
     Restrict(String),
     /// `\unrestrict`.
     Unrestrict(String),
 }
 
 impl Command {
-    /// Takes a line apart, without its line feed.
+    /// Parses a line without its line feed.
     pub(crate) fn parse(line: &str) -> Result<Self, Flaw> {
         let (name, argument) = line.split_once(' ').unwrap_or((line, ""));
         match name {
@@ -28,7 +29,7 @@ impl Command {
         }
         .ok_or_else(|| {
             let begin: String = line.chars().take(40).collect();
-            format!("a line begins with {begin:?}, which is no command that pg_dump writes")
+            format!("a line begins with {begin:?}, which is not a command that pg_dump writes")
         })
     }
 }
@@ -37,7 +38,8 @@ fn is_key(argument: &str) -> bool {
     !argument.is_empty() && argument.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The database of `name`, of `"name"`, or of `-reuse-previous=on "dbname='name'"`, as psql takes them.
+/// Parses `name`, `"name"` or `-reuse-previous=on "dbname='name'"` as psql does, and returns the
+/// database's name.
 fn connect(argument: &str) -> Option<String> {
     let Some(string) = argument.strip_prefix("-reuse-previous=on ") else { return unquoted(argument) };
     let string = unquoted(string)?;
@@ -55,7 +57,7 @@ fn connect(argument: &str) -> Option<String> {
     }
 }
 
-/// An argument without the quotes around it; those inside are doubled.
+/// Removes the quotes around an argument, and undoubles those inside.
 fn unquoted(argument: &str) -> Option<String> {
     let Some(quoted) = argument.strip_prefix('"') else {
         return (!argument.is_empty() && !argument.contains([' ', '"', '\''])).then(|| argument.to_owned());

@@ -1,21 +1,22 @@
-//! Digests of what a script defines: of each object that a comment of pg_dump announces, and of
+//! Digests of a script's definitions: of each object that a comment of pg_dump announces, and of
 //! every other statement.
 
 use crate::definitions::{Definition, Definitions, Hasher, beginning, hex};
 use crate::script::OPEN_LARGE_OBJECT;
 use crate::sql::Strings;
 
-/// The number of first bytes of a statement that show its kind.
+/// The number of bytes at the beginning of a statement that identify its kind.
 const HEAD_BYTES: usize = 32;
-/// What every comment before an object begins with, and what follows its name, kind and schema
-/// there.
+/// The beginning of every comment before an object, and the labels after the object's name, kind
+/// and schema.
 const NAME: &str = "-- Name: ";
 const KIND: &str = "; Type: ";
 const SCHEMA: &str = "; Schema: ";
 const OWNER: &str = "; Owner: ";
-/// The beginnings of comments after which a statement belongs to no object.
+/// The beginnings of comments that end the statements of an object.
 const ASIDE: [&[u8]; 2] = [b"-- Data for Name: ", b"-- PostgreSQL database "];
-/// Calls that make and fill large objects. There may be millions, so they have one digest together.
+/// Calls that create and fill large objects. A script may contain millions, so they share one
+/// digest.
 const LARGE_OBJECT: [&[u8]; 4] = [
     OPEN_LARGE_OBJECT.as_bytes(),
     b"SELECT pg_catalog.lo_create(",
@@ -23,29 +24,29 @@ const LARGE_OBJECT: [&[u8]; 4] = [
     b"SELECT pg_catalog.lo_close(",
 ];
 
-/// Follows the statements of a script, however it is cut into pieces.
+/// A collector of digests, independent of the sizes of the pieces.
 #[derive(Default)]
 pub(crate) struct Defined {
     done: Vec<Definition>,
-    /// The object whose statements come.
+    /// The object whose statements are being read.
     object: Option<(String, Hasher)>,
     large_objects: Option<Hasher>,
-    /// INSERT statements that are no data of a table. How many of them end at once depends on how a
-    /// script is cut.
+    /// INSERT statements that are not the data of a table. The number of them that end in one step
+    /// depends on the sizes of the pieces.
     inserts: Option<Hasher>,
-    /// The first bytes of the statement that is open, until there are enough to know its kind.
+    /// The first bytes of the open statement, until they suffice to identify its kind.
     head: Vec<u8>,
     open: Open,
-    /// Returns the bytes of the names that were added since the last call.
+    /// The number of bytes kept since the last call of `kept`.
     kept: usize,
 }
 
-/// The statement that is open.
+/// The kind of the open statement.
 #[derive(Default)]
 enum Open {
     #[default]
     Unknown,
-    /// Its bytes are data, of which there are digests elsewhere.
+    /// A data statement, whose digest is elsewhere.
     Data,
     LargeObject,
     Insert,
@@ -54,8 +55,8 @@ enum Open {
 }
 
 impl Defined {
-    /// Takes a comment outside of statements; `database` is the one that is connected, where a
-    /// script is of several.
+    /// Processes a comment outside of statements. `database` is the connected database, if the
+    /// script contains several.
     pub(crate) fn comment(&mut self, line: &[u8], database: Option<&str>) {
         let announced = announced(line);
         if announced.is_some() || ASIDE.iter().any(|aside| line.starts_with(aside)) {
@@ -66,8 +67,8 @@ impl Defined {
         }
     }
 
-    /// Takes a part of a statement. `holds_rows` tells whether INSERT statements here are the data
-    /// of a table.
+    /// Processes a part of a statement. `holds_rows` is true if INSERT statements are the data of a
+    /// table.
     pub(crate) fn push(&mut self, piece: &[u8], holds_rows: bool, database: Option<&str>) {
         let mut rest = piece;
         if matches!(self.open, Open::Unknown) {
@@ -96,7 +97,7 @@ impl Defined {
         std::mem::take(&mut self.kept)
     }
 
-    /// All digests, in the order of the script.
+    /// Returns all digests, in the order of the script.
     pub(crate) fn finish(mut self) -> Definitions {
         self.end_object();
         for (name, hasher) in [("large objects", self.large_objects.take()), ("INSERT statements", self.inserts.take())]
@@ -108,7 +109,7 @@ impl Defined {
         Definitions { listed: Vec::new(), others: self.done }
     }
 
-    /// Decides what the open statement is by its first bytes.
+    /// Determines the kind of the open statement from its first bytes.
     fn know(&mut self, holds_rows: bool, database: Option<&str>) {
         let head = std::mem::take(&mut self.head);
         self.open = if head.starts_with(b"COPY ") || holds_rows && head.starts_with(b"INSERT ") {
@@ -124,7 +125,7 @@ impl Defined {
         } else {
             Open::Own(Box::new(begun(database)))
         };
-        // Statements that come in one piece have a line feed between them, too.
+        // Consecutive statements in one piece are also separated by a line feed.
         self.add(b"\n");
         self.add(&head);
     }
@@ -152,14 +153,14 @@ impl Defined {
     }
 }
 
-/// The digest of what is defined in a database.
+/// Returns a digest that begins with the name of the database.
 fn begun(database: Option<&str>) -> Hasher {
     let mut hasher = Hasher::default();
     hasher.field(database.unwrap_or_default().as_bytes());
     hasher
 }
 
-/// An entry with the database that it is in, where a script is of several.
+/// Prefixes an entry with its database, if the script contains several.
 fn named(database: Option<&str>, entry: String) -> String {
     match database {
         Some(database) => format!("{database}: {entry}"),
@@ -167,7 +168,7 @@ fn named(database: Option<&str>, entry: String) -> String {
     }
 }
 
-/// The object that a comment announces, as `pg_restore --list` has it.
+/// Returns the object that a comment announces, in the form of `pg_restore --list`.
 fn announced(line: &[u8]) -> Option<String> {
     let line = String::from_utf8_lossy(line);
     let (rest, owner) = line.strip_prefix(NAME)?.rsplit_once(OWNER)?;

@@ -1,4 +1,4 @@
-//! What stands around the SQL: how a script begins, which dumps it holds, and how it ends.
+//! The frame around the SQL: the beginning of a script, its dumps, and its end.
 
 use std::io::BufRead;
 
@@ -13,18 +13,18 @@ const DATABASE_COMPLETE: &str = "-- PostgreSQL database dump complete";
 const CLUSTER: &str = "-- PostgreSQL database cluster dump";
 const CLUSTER_COMPLETE: &str = "-- PostgreSQL database cluster dump complete";
 
-/// Follows the comments and commands that pg_dump and pg_dumpall put around what they write.
+/// A checker of the comments and commands that pg_dump and pg_dumpall write around the SQL.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: Kind,
-    /// Where the dump of a database began that is not complete yet.
+    /// The offset of the dump of a database that is not complete yet.
     open: Option<u64>,
     /// The key of `\restrict`.
     key: Option<String>,
 }
 
 impl Frame {
-    /// Reads the first lines, by which it is known who wrote the script.
+    /// Reads the first lines, which identify the program that wrote the script.
     pub(crate) fn begin<R: BufRead>(input: &mut Input<R>) -> Result<Self> {
         let [database, cluster] = [DATABASE, CLUSTER].map(|line| format!("--\n{line}\n--\n"));
         let mut found = Vec::new();
@@ -41,7 +41,7 @@ impl Frame {
                 if found.ends_with(b"\r") {
                     return Err(Conversion::CarriageReturns.error(input.offset() - 1));
                 }
-                let message = "this is not a dump of pg_dump or pg_dumpall: it does not begin as those do";
+                let message = "this is not a dump of pg_dump or pg_dumpall: its first lines differ";
                 return Err(Error::unsupported(0, "beginning of the script", message));
             };
             let open = (kind == Kind::Script).then_some(0);
@@ -49,27 +49,28 @@ impl Frame {
         }
     }
 
-    /// The comment that is to be at the end.
+    /// Returns the comment that must be at the end.
     pub(crate) fn mark(&self) -> &'static str {
         if self.kind == Kind::Script { DATABASE_COMPLETE } else { CLUSTER_COMPLETE }
     }
 
-    /// Takes a comment that is a line of its own. With the completion mark, what is to follow it to the last byte.
+    /// Processes a comment on its own line. For the completion mark, returns the text that must
+    /// follow to the end.
     pub(crate) fn comment(&mut self, at: u64, line: &[u8]) -> Result<Option<String>, Flaw> {
         if line == CLUSTER.as_bytes() || (line == DATABASE.as_bytes() && self.kind == Kind::Script) {
-            return Err("another dump begins here, where the first one is not complete".to_owned());
+            return Err("another dump begins here, but the first one is not complete".to_owned());
         }
         if line == DATABASE.as_bytes()
             && let Some(began) = self.open.replace(at)
         {
             return Err(format!(
-                "the dump of a database begins here, where the one before it, which began at byte {began}, is not complete"
+                "the dump of a database begins here, but the one before, which began at byte {began}, is not complete"
             ));
         }
         let is_cluster = line == CLUSTER_COMPLETE.as_bytes();
         if line == DATABASE_COMPLETE.as_bytes() {
             if self.open.take().is_none() {
-                return Err("the dump of a database is complete here, where none had begun".to_owned());
+                return Err("the dump of a database is complete here, but none had begun".to_owned());
             }
         } else if is_cluster && let Some(began) = self.open {
             return Err(format!("the dump is complete here, but not that of a database that began at byte {began}"));
@@ -78,29 +79,31 @@ impl Frame {
             return Ok(None);
         }
         match self.key.take() {
-            Some(key) if is_cluster => Err(format!("the dump is complete here, but \\restrict {key} is not undone")),
+            Some(key) if is_cluster => {
+                Err(format!("the dump is complete here, but \\restrict {key} has no \\unrestrict"))
+            }
             Some(key) => Ok(Some(format!("--\n\n\\unrestrict {key}\n\n"))),
             None => Ok(Some("--\n\n".to_owned())),
         }
     }
 
-    /// Takes `\restrict`.
+    /// Processes `\restrict`.
     pub(crate) fn restrict(&mut self, key: String) -> Result<(), Flaw> {
         self.free("\\restrict")?;
         self.key = Some(key);
         Ok(())
     }
 
-    /// Takes `\unrestrict`.
+    /// Processes `\unrestrict`.
     pub(crate) fn unrestrict(&mut self, key: &str) -> Result<(), Flaw> {
         match self.key.take() {
             Some(expected) if expected == key => Ok(()),
             Some(expected) => Err(format!("\\unrestrict {key}, where the key {expected} was expected")),
-            None => Err("\\unrestrict, where no \\restrict came before it".to_owned()),
+            None => Err("\\unrestrict without a preceding \\restrict".to_owned()),
         }
     }
 
-    /// Judges whether another command may come now.
+    /// Fails if another command is not allowed now.
     pub(crate) fn free(&self, command: &str) -> Result<(), Flaw> {
         match &self.key {
             None => Ok(()),
@@ -109,7 +112,7 @@ impl Frame {
     }
 }
 
-/// Judges what comes behind the completion mark.
+/// Checks the text after the completion mark.
 pub(crate) fn end<R: BufRead>(input: &mut Input<R>, tail: &str) -> Result<()> {
     const PLACE: &str = "end of the script";
     for expected in tail.bytes() {
@@ -119,15 +122,15 @@ pub(crate) fn end<R: BufRead>(input: &mut Input<R>, tail: &str) -> Result<()> {
             return Err(Conversion::CarriageReturns.error(at));
         }
         if byte != expected {
-            let message = format!("behind its completion mark the script goes on otherwise than with {tail:?}");
+            let message = format!("after its completion mark the script does not continue with {tail:?}");
             return Err(Error::damaged(at, PLACE, message));
         }
     }
-    // psql passes over empty lines, which whoever joined files or edited them may have left.
+    // psql ignores empty lines, which joined or edited files may contain.
     while !input.is_at_end()? {
         let at = input.offset();
         if !input.byte(PLACE, "its end")?.is_ascii_whitespace() {
-            let message = "the script goes on behind its last line, where its end was expected";
+            let message = "the script continues after its last line, where its end was expected";
             return Err(Error::damaged(at, PLACE, message));
         }
     }

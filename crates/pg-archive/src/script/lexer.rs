@@ -1,4 +1,5 @@
-//! Takes SQL apart as psql does, as far as it takes to know where statements and comments end.
+//! A lexer of SQL that follows psql's rules as far as needed to find the ends of statements and
+//! comments.
 
 mod inside;
 mod mark;
@@ -8,13 +9,14 @@ use crate::rows::Flaw;
 use crate::script::body::Body;
 use crate::script::lexer::word::Word;
 
-/// How much is kept of a comment or a command, in bytes.
+/// The number of bytes kept of a comment or a command.
 const MAX_LINE_BYTES: usize = 4096;
-/// How much is kept of a statement: enough to know what it does.
+/// The number of bytes kept of a statement: enough to identify its kind.
 const HEAD_BYTES: usize = 64;
-/// How much is kept of a statement that is taken apart: no list of a table's columns, or of whom something is granted to, is longer.
+/// The number of bytes kept of a statement that is parsed. No list of a table's columns or of
+/// grantees is longer.
 const MAX_TAKEN_APART_BYTES: usize = 1 << 20;
-/// How such statements begin; of others the beginning tells enough.
+/// The beginnings of such statements. For other statements, the first bytes suffice.
 const TAKEN_APART: [&[u8]; 7] = [
     b"COPY ",
     b"GRANT ",
@@ -24,43 +26,45 @@ const TAKEN_APART: [&[u8]; 7] = [
     b"CREATE USER MAPPING ",
     b"SELECT pg_catalog.setval(",
 ];
-/// How much is kept of a statement that ends with an owner, or is a name and little else.
+/// The number of bytes kept of a statement that ends with an owner, or consists of little more than
+/// a name.
 const MAX_SHORT_BYTES: usize = 4096;
 const SHORT: [&[u8]; 5] = [b"ALTER ", b"CREATE EXTENSION ", b"CREATE ROLE ", b"CREATE SCHEMA ", b"SET "];
 
 const INSERT: &[u8] = b"INSERT INTO ";
 const NEXT_INSERT: &[u8] = b"\nINSERT INTO ";
 
-/// What pg_dump writes nowhere, and where in a piece it is.
+/// Text that pg_dump never writes, with its offset in a piece.
 #[derive(Debug)]
 pub(crate) struct Snag {
     pub(crate) at: usize,
     pub(crate) flaw: Flaw,
 }
 
-/// What was taken off the front of a piece.
+/// The part of a piece that was processed in one step.
 pub(crate) struct Step {
     pub(crate) bytes: usize,
-    /// How many of them are blank, before anything begins.
+    /// The number of leading white space bytes.
     pub(crate) blank: usize,
-    /// What has ended with these bytes; a statement may be the last of many INSERT statements, each on a line of its own.
+    /// The token that ended with these bytes. A statement may be the last of many INSERT
+    /// statements, each on its own line.
     pub(crate) ended: Option<Token>,
-    /// Whether they are of a comment outside of statements, and of nothing else.
+    /// True if the bytes belong only to a comment outside of statements.
     pub(crate) is_comment: bool,
 }
 
-/// What stands outside of any other.
+/// A top-level element of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     /// `-- …`, with its line feed.
     Comment,
     /// `\…`, with its line feed.
     Command,
-    /// With its semicolon.
+    /// A statement, with its semicolon.
     Statement,
 }
 
-/// Where the last byte has led to.
+/// The state after the last byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Between statements.
@@ -69,61 +73,63 @@ enum State {
     Comment,
     /// Within a command.
     Command,
-    /// Within a statement, outside of anything that hides a semicolon.
+    /// Within a statement, outside of quotes and comments.
     Statement,
-    /// Behind a `-` or `/` that may begin a comment.
+    /// After a `-` or `/` that may begin a comment.
     Dash,
     Slash,
-    /// Within a comment inside of a statement.
+    /// Within a line comment inside of a statement.
     Line,
-    /// Within so many nested comments, behind a byte that may be half a mark of one.
+    /// Within nested comments of this depth, after a byte that may be half a comment mark.
     Block {
         depth: u64,
         last: u8,
     },
-    /// Within quotes that end with this byte; a doubled one ends them, and begins others.
+    /// Within quotes that end with this byte. A doubled quote ends them and begins others.
     Quoted(u8),
-    /// Within a string with backslashes, of which one may hide the next byte.
+    /// Within a string with backslashes. `hidden` is true if one escapes the next byte.
     Escaped {
         hidden: bool,
     },
-    /// Behind a quote that ended such a string, unless another follows.
+    /// After a quote that ends such a string unless another quote follows.
     EscapedEnd,
     /// Within the tag that begins a dollar quote.
     Tag,
-    /// Within a dollar quote, behind so many bytes that its end has.
+    /// Within a dollar quote, after this many bytes of its end.
     Dollar {
         matched: usize,
     },
 }
 
-/// Takes apart SQL that comes in pieces.
+/// A lexer of SQL in pieces.
 pub(crate) struct Lexer {
     state: State,
-    /// Where what is open began: a comment, a command or a statement.
+    /// The offset of the open token: a comment, a command or a statement.
     began: u64,
-    /// Where the quotes, or the comment inside of a statement, that are open began.
+    /// The offset of the open quotes, or of the open comment inside of a statement.
     hidden_since: u64,
-    /// The beginning of what is open, or has just ended.
+    /// The beginning of the open token, or of the last one.
     text: Vec<u8>,
-    /// Whether it stands, or stood, at the beginning of a line.
+    /// True if the token is at the beginning of a line.
     at_line_start: bool,
     /// The last two bytes.
     last: [u8; 2],
     word: Word,
-    /// How many parentheses are open.
+    /// The number of open parentheses.
     depth: u64,
     body: Body,
     /// `$tag$`.
     tag: Vec<u8>,
-    /// Whether backslashes hide the next byte in all strings: `standard_conforming_strings = off`.
+    /// True if backslashes escape the next byte in all strings:
+    /// `standard_conforming_strings = off`.
     pub(crate) all_strings_escape: bool,
-    /// Whether a byte from 0x80 on hides the next one: in some encodings that may be a backslash.
+    /// True if a byte from 0x80 on forms a pair with the next byte, which may equal a backslash in
+    /// some encodings.
     pub(crate) has_pairs: bool,
 }
 
 impl Lexer {
-    /// At the beginning of a line.
+    /// Creates a lexer at the beginning of a line.
     pub(crate) fn new() -> Self {
         Self {
             state: State::Between,
@@ -141,27 +147,27 @@ impl Lexer {
         }
     }
 
-    /// Goes on at the beginning of another line, past what is not SQL.
+    /// Continues at the beginning of another line, after text that is not SQL.
     pub(crate) fn go_on(&mut self) {
         self.last = [b'\n'; 2];
     }
 
-    /// Where what has just ended began.
+    /// Returns the offset of the token that just ended.
     pub(crate) fn began(&self) -> u64 {
         self.began
     }
 
-    /// The text of what has just ended, or the beginning of it if it is long.
+    /// Returns the text of the token that just ended, or its beginning if the token is long.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Whether what has just ended stands at the beginning of a line.
+    /// Returns true if the token that just ended was at the beginning of a line.
     pub(crate) fn at_line_start(&self) -> bool {
         self.at_line_start
     }
 
-    /// Returns whether a statement is open, rather than a comment between statements.
+    /// Returns true if a statement is open, rather than a comment between statements.
     pub(crate) fn is_in_statement(&self) -> bool {
         match self.state {
             State::Between | State::Comment | State::Command => false,
@@ -170,7 +176,7 @@ impl Lexer {
         }
     }
 
-    /// What is open at the end of all pieces, and where it began.
+    /// Returns the token that is open at the end of all pieces, and its offset.
     pub(crate) fn open(&self) -> Option<(u64, &'static str)> {
         match self.state {
             State::Between => None,
@@ -186,7 +192,8 @@ impl Lexer {
         }
     }
 
-    /// Takes bytes off the front of a piece that begins at `offset`: to the next end of something, or all of them.
+    /// Processes the beginning of a piece at `offset`: up to the end of a token, or all of the
+    /// piece.
     pub(crate) fn step(&mut self, piece: &[u8], offset: u64) -> Result<Step, Snag> {
         let mut at = 0;
         let mut blank = 0;
@@ -194,7 +201,7 @@ impl Lexer {
             at = piece.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(piece.len());
             self.pass(&piece[..at]);
             blank = at;
-            // A comment begins a step of its own.
+            // A comment begins its own step.
             if at == piece.len() || (at > 0 && piece[at] == b'-') {
                 return Ok(Step { bytes: at, blank, ended: None, is_comment: false });
             }
@@ -213,7 +220,8 @@ impl Lexer {
             if self.state == State::Between && ended.is_none() {
                 break;
             }
-            // Many INSERT statements are one step, for there may be nothing but them.
+            // Consecutive INSERT statements form one step, since a script may consist of nothing
+            // else.
             if ended == Some(Token::Statement)
                 && piece[first..].starts_with(INSERT)
                 && piece[at..].starts_with(NEXT_INSERT)
@@ -232,7 +240,7 @@ impl Lexer {
         Ok(Step { bytes: at, blank, ended, is_comment })
     }
 
-    /// Remembers the last bytes of these.
+    /// Records the last bytes.
     fn pass(&mut self, bytes: &[u8]) {
         self.last = match bytes {
             [] => self.last,
@@ -241,7 +249,7 @@ impl Lexer {
         };
     }
 
-    /// Begins what this byte is the first of.
+    /// Begins the token of which `byte` is the first byte.
     fn begin(&mut self, byte: u8, offset: u64) {
         self.state = if byte == b'\\' { State::Command } else { State::Statement };
         self.began = offset;
@@ -252,7 +260,7 @@ impl Lexer {
         self.body = Body::New;
     }
 
-    /// Keeps what is needed of what is open.
+    /// Keeps the required part of the open token.
     fn keep(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(HEAD_BYTES.saturating_sub(self.text.len())));
         self.text.extend_from_slice(head);
@@ -266,7 +274,7 @@ impl Lexer {
         self.text.extend_from_slice(&rest[..kept]);
     }
 
-    /// Goes to the end of a line that is something of its own.
+    /// Processes a token up to the end of its line.
     fn line(&mut self, piece: &[u8], at: usize, token: Token) -> (usize, Option<Token>) {
         match memchr::memchr(b'\n', &piece[at..]) {
             None => (piece.len(), None),

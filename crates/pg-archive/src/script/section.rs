@@ -1,21 +1,22 @@
-//! The data of one table: what is said of it before it comes, and what it is when it has come.
+//! The data of one table: the comment that announces it, and the facts about the data.
 
 use crate::copy::Copy;
 use crate::digest::Digest;
 use crate::facts::Table;
 use crate::rows::Counted;
 
-/// What every comment before data begins with, and what follows the name of its table.
+/// The beginning of every comment before data, and the labels after the name of the table.
 const DATA: &str = "-- Data for Name: ";
 const SCHEMA: &str = "; Type: TABLE DATA; Schema: ";
 const OWNER: &str = "; Owner: ";
 const ROOT: &[u8] = b"-- load via partition root ";
 
-/// What comes between the comment that announces a table's data and the next comment: COPY, INSERT statements, or nothing.
+/// The statements between the comment that announces a table's data and the next comment: COPY,
+/// INSERT statements, or none.
 pub(crate) struct Section {
     comment: String,
     state: State,
-    /// How many times INSERT statements came.
+    /// The number of runs of INSERT statements.
     inserts: u64,
     bytes: u64,
     digest: Digest,
@@ -29,26 +30,26 @@ enum State {
     Between,
     /// Within an INSERT statement.
     Insert,
-    /// Within another one: triggers are switched off before data and on again behind it.
+    /// Within another statement: triggers are disabled before the data and enabled after it.
     Aside,
 }
 
 impl Section {
-    /// The section that a comment announces.
+    /// Returns the section that a comment announces.
     pub(crate) fn announced(comment: &[u8]) -> Option<Self> {
         let comment = String::from_utf8_lossy(comment).into_owned();
         names(&comment)?;
         Some(Self { comment, state: State::Announced, inserts: 0, bytes: 0, digest: Digest::new() })
     }
 
-    /// Takes another comment; whether the section goes on behind it.
+    /// Processes another comment. Returns true if the section continues after it.
     pub(crate) fn comment(&mut self, line: &[u8]) -> bool {
         let is_own = self.state == State::Announced && line == b"--";
         self.state = State::Between;
         is_own || line.starts_with(ROOT)
     }
 
-    /// Takes what is no comment, up to the end of statements or less.
+    /// Processes text other than comments, up to the end of statements or less.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         match self.state {
             State::Insert => self.count(piece),
@@ -71,7 +72,7 @@ impl Section {
         }
     }
 
-    /// Takes the end of statements; whether they are the first INSERT statements.
+    /// Processes the end of statements. Returns true if they are the first INSERT statements.
     pub(crate) fn statement(&mut self) -> bool {
         let was = std::mem::replace(&mut self.state, State::Between);
         was == State::Insert && self.inserts == 1
@@ -82,7 +83,7 @@ impl Section {
         self.digest.update(bytes);
     }
 
-    /// The table, as its comment has it.
+    /// Returns the table's name, as in the comment.
     pub(crate) fn name(&self) -> String {
         match names(&self.comment) {
             Some((name, schema)) => format!("{schema}.{name}"),
@@ -90,9 +91,10 @@ impl Section {
         }
     }
 
-    /// The table whose data is INSERT statements. A line feed in its name is a space here, as it is in the comment.
+    /// Returns the table of INSERT statements. A line feed in its name is a space, as in the
+    /// comment.
     pub(crate) fn finish(mut self, database: Option<String>) -> Table {
-        // As pg_dump ends it, and as it stands in an archive.
+        // The line feeds that pg_dump writes at the end, as in an archive.
         self.count(if self.inserts > 0 { b"\n\n\n" } else { b"\n\n" });
         let (name, schema) = names(&self.comment).unwrap_or_default();
         Table {
@@ -108,12 +110,13 @@ impl Section {
         }
     }
 
-    /// The table that is announced, where COPY says another one or not all of it: the partition whose rows go to `copy`'s table, or the
-    /// schema, which COPY did not say before 2018. Both as in an archive.
+    /// Returns the announced table, where COPY names another one or omits the schema: the partition
+    /// whose rows are loaded into `copy`'s table, or the schema, which COPY did not contain before
+    /// 2018. Both are as in an archive.
     fn table(&self, copy: &Copy) -> (Option<String>, String, Option<String>) {
         let (name, schema) = names(&self.comment).unwrap_or_default();
         let [table, said] = [&copy.table, copy.schema.as_deref().unwrap_or(schema)].map(on_one_line);
-        // Compared as a whole, since a name may hold what follows names here.
+        // Compared as a whole, since a name may contain the labels after names.
         if self.comment.starts_with(&format!("{DATA}{table}{SCHEMA}{said}{OWNER}")) {
             return (Some(copy.schema.as_deref().unwrap_or(schema).to_owned()), copy.table.clone(), None);
         }
@@ -125,19 +128,19 @@ impl Section {
     }
 }
 
-/// The name and the schema in a comment that announces data.
+/// Returns the name and the schema in a comment that announces data.
 fn names(comment: &str) -> Option<(&str, &str)> {
     let (name, rest) = comment.strip_prefix(DATA)?.split_once(SCHEMA)?;
     let (schema, _) = rest.split_once(OWNER)?;
     Some((name, schema))
 }
 
-/// A name as pg_dump writes it into comments.
+/// Returns a name as pg_dump writes it in comments.
 fn on_one_line(name: &str) -> String {
     name.replace(['\n', '\r'], " ")
 }
 
-/// The table whose data COPY is to take: nothing of its rows is known yet.
+/// Returns the table that COPY fills, without facts about its rows.
 pub(crate) fn table(copy: Copy, section: Option<Section>, database: Option<String>) -> Table {
     let (schema, name, into) = match section {
         Some(section) => section.table(&copy),
@@ -147,7 +150,7 @@ pub(crate) fn table(copy: Copy, section: Option<Section>, database: Option<Strin
     Table { database, schema, name, into, columns, rows: None, bytes: 0, xxh3: String::new(), rows_xxh3: None }
 }
 
-/// Adds what is known of a table's rows.
+/// Adds the facts about a table's rows.
 pub(crate) fn count(table: &mut Table, counted: Counted) {
     table.rows = Some(counted.rows);
     table.bytes = counted.bytes;

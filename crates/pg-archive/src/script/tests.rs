@@ -6,7 +6,7 @@ use crate::error::Trouble;
 const BEGIN: &str = "--\n-- PostgreSQL database dump\n--\n\n";
 const END: &str = "--\n-- PostgreSQL database dump complete\n--\n\n";
 
-/// With everything in it that hides semicolons, commands or data.
+/// A script with everything that can hide semicolons, commands or data.
 const SQL: &str = r#"-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)
 -- Dumped by pg_dump version 17.11
 
@@ -100,7 +100,8 @@ fn facts_of(bytes: impl BufRead) -> Result<Facts> {
     read(Input::new(bytes), &mut |_| ())
 }
 
-/// The error that SQL leads to between the beginning and the end of a script, however that is cut.
+/// Returns the error of SQL in the middle of a script, which must not depend on the sizes of the
+/// pieces.
 fn error_of(sql: &[u8]) -> Error {
     let script = &[BEGIN.as_bytes(), b"SET client_encoding = 'UTF8';\n", sql, END.as_bytes()].concat()[..];
     let error = facts_of(script).unwrap_err();
@@ -164,7 +165,7 @@ fn a_cluster_script_names_the_roles_it_makes() {
     let script = cluster().replacen("CREATE ROLE me;", "CREATE ROLE me;\nCREATE ROLE \"a\"\"b; c\";", 1);
     let made = facts_of(script.as_bytes()).unwrap().made_roles;
     assert_eq!(made.iter().collect::<Vec<_>>(), ["a\"b; c", "me"]);
-    // The longest name that there is, of characters that are written twice.
+    // The longest possible name, of characters that are doubled.
     let longest = "\"".repeat(63);
     let script = cluster().replacen("CREATE ROLE me;", &format!("CREATE ROLE \"{}\";", "\"".repeat(126)), 1);
     assert_eq!(facts_of(script.as_bytes()).unwrap().made_roles, [longest].into());
@@ -243,29 +244,29 @@ fn what_is_not_closed_is_found_where_it_began() {
 #[test]
 fn what_pg_dump_does_not_write_is_found() {
     for (sql, message) in [
-        (&b"COPY public.t FROM stdin WITH CSV;\n1\n\\.\n"[..], "is not as pg_dump writes it"),
+        (&b"COPY public.t FROM stdin WITH CSV;\n1\n\\.\n"[..], "differs from pg_dump's form"),
         (b"COPY public.t (a) FROM stdin; 1\n\\.\n", "a line feed was expected"),
         (b"COPY public.t (a) FROM stdin;\n1\t2\n\\.\n", "row 1 has 2 columns, where 1 were expected"),
-        (b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n", "no UTF-8"),
+        (b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n", "not UTF-8"),
         (b"COPY public.t (a) FROM stdin;\n\0\n\\.\n", "zero byte"),
-        (b"INSERT INTO t VALUES ('\xff');\n", "no UTF-8"),
-        (b"SET statement_ti\x9d\x9aout = 0;\nSET lock_t\xe2\x82 = \\0;\n", "no UTF-8"),
+        (b"INSERT INTO t VALUES ('\xff');\n", "not UTF-8"),
+        (b"SET statement_ti\x9d\x9aout = 0;\nSET lock_t\xe2\x82 = \\0;\n", "not UTF-8"),
         (b"SELECT \\ '\xff';\n", "a backslash outside of quotes"),
         (b"\0", "zero byte"),
         (b"-- \0\n", "zero byte"),
         (b"1\t2\n\\.\n", "a backslash outside of quotes"),
-        (b"\\.\n", "no command that pg_dump writes"),
-        (b"\\! reboot\n", "no command that pg_dump writes"),
+        (b"\\.\n", "not a command that pg_dump writes"),
+        (b"\\! reboot\n", "not a command that pg_dump writes"),
         (b"\\restrict a\n\\connect b\n", "\\unrestrict a was expected"),
         (b"\\restrict a\n\\unrestrict b\n", "the key a was expected"),
-        (b"\\restrict a\n", "otherwise than with"),
+        (b"\\restrict a\n", "does not continue with"),
         (b"--\n-- PostgreSQL database dump\n--\n", "another dump begins here"),
         (b"SELECT $a", "within it"),
     ] {
         let error = error_of(sql);
         let sql = String::from_utf8_lossy(sql);
         assert_eq!(error.trouble, Trouble::Damaged, "{sql}");
-        let is_cut = message == "otherwise than with" && error.message.contains("it is cut");
+        let is_cut = message == "does not continue with" && error.message.contains("it is cut");
         assert!(error.message.contains(message) || is_cut, "{sql}: {error}");
     }
 }
@@ -277,7 +278,7 @@ fn a_database_of_a_cluster_that_is_not_complete_is_found() {
     let mut without = cluster();
     without.replace_range(first..first + mark.len(), "");
     let error = facts_of(without.as_bytes()).unwrap_err();
-    assert!(error.message.contains("the one before it"), "{error}");
+    assert!(error.message.contains("the one before, which"), "{error}");
 
     let last = cluster().rfind(mark).unwrap();
     let mut without = cluster();
@@ -345,7 +346,7 @@ fn hostile_scripts_take_neither_time_nor_memory() {
             ["", "SELECT ", "SELECT E'", "CREATE FUNCTION f BEGIN ATOMIC ", "COPY \"", "/*", "$a$", "\\connect "]
         {
             let hostile = format!("{before}{}", part.repeat(LENGTH / part.len()));
-            // Whatever it is, it ends.
+            // Parsing always ends.
             let _either = facts_of(format!("{BEGIN}{hostile}").as_bytes()).is_ok();
         }
     }

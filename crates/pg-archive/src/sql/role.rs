@@ -1,23 +1,24 @@
-//! The names of roles in what pg_dump writes.
+//! The names of roles in pg_dump's statements.
 
 use std::iter::Peekable;
 use std::ops::Range;
 
 use super::token::{Kind, Strings, Token, Tokens};
 
-/// The name of a role and where it stands, quotes included.
+/// The name of a role and its range in the SQL, including quotes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Role {
     pub(crate) range: Range<usize>,
     pub(crate) name: Vec<u8>,
 }
 
-/// The roles that statements name as such: whom they grant to, who owns, whom a policy is for. Not what only looks like one: a table
-/// of that name, an expression, a string. `PUBLIC` is no role.
+/// Returns the roles that statements name as such: grantees, owners, and the roles of policies.
+/// Other occurrences, such as a table with the same name, an expression or a string, do not count.
+/// `PUBLIC` is not a role.
 ///
-/// It knows the statements that pg_dump writes roles into, and finds none in any other:
-/// `GRANT`, `REVOKE`, `ALTER DEFAULT PRIVILEGES`, `CREATE POLICY`, `CREATE` and `DROP USER MAPPING`, `CREATE SCHEMA … AUTHORIZATION`,
-/// `ALTER … OWNER TO`, `ALTER ROLE`, `SET SESSION AUTHORIZATION`.
+/// Supports the statements in which pg_dump writes roles, and finds none in any other: `GRANT`,
+/// `REVOKE`, `ALTER DEFAULT PRIVILEGES`, `CREATE POLICY`, `CREATE` and `DROP USER MAPPING`,
+/// `CREATE SCHEMA … AUTHORIZATION`, `ALTER … OWNER TO`, `ALTER ROLE`, `SET SESSION AUTHORIZATION`.
 pub(crate) fn roles(sql: &[u8], strings: Strings) -> Vec<Role> {
     let tokens = Tokens::new(sql, strings);
     let mut statements = Statements { names: tokens.clone(), tokens: tokens.peekable(), found: Vec::new() };
@@ -28,21 +29,21 @@ pub(crate) fn roles(sql: &[u8], strings: Strings) -> Vec<Role> {
     statements.found
 }
 
-/// Statements, taken apart one after another.
+/// A parser of consecutive statements.
 struct Statements<'a> {
     tokens: Peekable<Tokens<'a>>,
-    /// Knows what tokens say.
+    /// The text of the tokens.
     names: Tokens<'a>,
     found: Vec<Role>,
 }
 
 impl Statements<'_> {
-    /// Whether the statement ends here.
+    /// Returns true if the statement ends here.
     fn is_end(token: &Token) -> bool {
         token.kind == Kind::Symbol(b';') && token.depth == 0
     }
 
-    /// Goes past the end of the statement.
+    /// Skips the rest of the statement.
     fn finish_statement(&mut self) {
         for token in self.tokens.by_ref() {
             if Self::is_end(&token) {
@@ -51,13 +52,14 @@ impl Statements<'_> {
         }
     }
 
-    /// Takes a token if it is this keyword.
+    /// Consumes a token if it is this keyword.
     fn takes(&mut self, keyword: &str) -> bool {
         let names = &self.names;
         self.tokens.next_if(|token| names.is(token, keyword)).is_some()
     }
 
-    /// Goes past one of these keywords outside of parentheses; `false`, and no further, at one that ends the search or at the end.
+    /// Skips to after one of `keywords` outside of parentheses. Stops and returns false before one
+    /// of `ends`, or at the end of the statement.
     fn goes_past(&mut self, keywords: &[&str], ends: &[&str]) -> bool {
         let names = &self.names;
         while let Some(token) = self.tokens.peek() {
@@ -74,7 +76,7 @@ impl Statements<'_> {
         false
     }
 
-    /// Takes the name of a role, if one is next.
+    /// Consumes the name of a role, if one is next.
     fn role(&mut self) {
         let names = &self.names;
         let Some(token) = self.tokens.next_if(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else { return };
@@ -83,7 +85,7 @@ impl Statements<'_> {
         }
     }
 
-    /// Takes a list of roles.
+    /// Consumes a list of roles.
     fn list(&mut self) {
         loop {
             self.takes("GROUP");
@@ -110,7 +112,7 @@ impl Statements<'_> {
         }
     }
 
-    /// The name may also stand in quotes of a string.
+    /// Consumes the name, which may also be a string.
     fn session(&mut self) {
         let names = &self.names;
         match self.tokens.next_if(|token| token.kind == Kind::String) {
@@ -124,7 +126,8 @@ impl Statements<'_> {
         }
     }
 
-    /// What comes behind the privileges: `TO` and `FROM` are reserved, so that nothing else has such a name without quotes.
+    /// Consumes the privileges and the roles. `TO` and `FROM` are reserved words, so no other
+    /// unquoted name equals them.
     fn grant(&mut self) {
         if self.goes_past(&["TO", "FROM"], &[]) {
             self.list();
@@ -170,7 +173,7 @@ impl Statements<'_> {
     }
 }
 
-/// Whether PostgreSQL takes a name for all roles, or none, in quotes or not.
+/// Returns true if PostgreSQL treats a name as all roles or none, quoted or not.
 fn is_no_role(name: &[u8]) -> bool {
     matches!(name, b"public" | b"none")
 }

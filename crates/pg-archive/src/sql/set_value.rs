@@ -2,20 +2,22 @@
 
 use super::token::Strings;
 
-/// What a statement of pg_dump sets a sequence to.
+/// The state that a statement of pg_dump sets a sequence to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SetValue {
-    /// The sequence's schema, where it is said, and name. Nothing before PostgreSQL 8.2, which asked for it by its column.
+    /// The sequence's schema, if present, and name. `None` before PostgreSQL 8.2, which looked the
+    /// sequence up by its column.
     pub(crate) sequence: Option<(Option<String>, String)>,
     pub(crate) value: i64,
     pub(crate) called: bool,
 }
 
 impl SetValue {
-    /// What every such statement begins with.
+    /// The beginning of every such statement.
     pub(crate) const BEGINNING: &str = "SELECT pg_catalog.setval(";
 
-    /// Takes `SELECT pg_catalog.setval('schema.name', 42, true);` apart; nothing if pg_dump does not write such a one.
+    /// Parses `SELECT pg_catalog.setval('schema.name', 42, true);`. Returns `None` for a statement
+    /// that pg_dump never writes.
     pub(crate) fn parse(statement: &str, strings: Strings) -> Option<Self> {
         let inside = statement.trim_end_matches('\n').strip_prefix(Self::BEGINNING)?.strip_suffix(");")?;
         let (inside, called) = inside.rsplit_once(", ")?;
@@ -28,7 +30,7 @@ impl SetValue {
         Some(Self { sequence: Self::sequence(sequence, strings), value: value.parse().ok()?, called })
     }
 
-    /// The names within the string that names it.
+    /// Parses the string that names the sequence.
     fn sequence(string: &str, strings: Strings) -> Option<(Option<String>, String)> {
         let mut names = string.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
         if strings == Strings::Escaped {

@@ -1,24 +1,24 @@
-//! The words of SQL.
+//! The tokens of SQL.
 
 use std::ops::Range;
 
-/// What a backslash does in a string without a letter before it.
+/// The meaning of a backslash in a string without a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strings {
-    /// Nothing: `standard_conforming_strings = on`.
+    /// An ordinary character: `standard_conforming_strings = on`.
     Standard,
-    /// It hides the next byte.
+    /// An escape of the next byte.
     Escaped,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A keyword, or a name without quotes.
+    /// A keyword, or an unquoted name.
     Word,
-    /// A name in quotes.
+    /// A quoted name.
     Quoted,
-    /// A string, in whatever quotes.
+    /// A string, in any kind of quotes.
     String,
     /// A number.
     Number,
@@ -26,16 +26,16 @@ pub(crate) enum Kind {
     Symbol(u8),
 }
 
-/// A token and where it stands.
+/// A token and its range.
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(crate) range: Range<usize>,
-    /// How many parentheses and brackets are open around it.
+    /// The number of open parentheses and brackets around the token.
     pub(crate) depth: u32,
 }
 
-/// Tokens, one after another; white space and comments are none. Whatever the bytes are, it ends.
+/// An iterator over tokens, without white space and comments. It ends for any bytes.
 #[derive(Clone)]
 pub(crate) struct Tokens<'a> {
     sql: &'a [u8],
@@ -45,22 +45,22 @@ pub(crate) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Those of `sql`.
+    /// Creates the tokens of `sql`.
     pub(crate) fn new(sql: &'a [u8], strings: Strings) -> Self {
         Self { sql, at: 0, depth: 0, strings }
     }
 
-    /// The bytes of a token.
+    /// Returns the bytes of a token.
     pub(crate) fn text(&self, token: &Token) -> &'a [u8] {
         &self.sql[token.range.clone()]
     }
 
-    /// Whether a token is this keyword, which stands in no quotes.
+    /// Returns true if a token is this keyword, unquoted.
     pub(crate) fn is(&self, token: &Token, keyword: &str) -> bool {
         token.kind == Kind::Word && self.text(token).eq_ignore_ascii_case(keyword.as_bytes())
     }
 
-    /// The name that a token is: as PostgreSQL takes it, without quotes and in lower case where it had none.
+    /// Returns the name that a token denotes: without quotes, or in lower case if unquoted.
     pub(crate) fn name(&self, token: &Token) -> Option<Vec<u8>> {
         match (token.kind, self.text(token)) {
             (Kind::Word, word) => Some(word.to_ascii_lowercase()),
@@ -69,7 +69,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// What a string without escapes says.
+    /// Returns the content of a string without escapes.
     pub(crate) fn string(&self, token: &Token) -> Option<Vec<u8>> {
         match (token.kind, self.text(token)) {
             (Kind::String, [b'\'', inside @ .., b'\'']) => Some(single(inside, b'\'')),
@@ -81,7 +81,7 @@ impl<'a> Tokens<'a> {
         &self.sql[self.at..]
     }
 
-    /// Goes past white space and comments.
+    /// Skips white space and comments.
     fn skip(&mut self) {
         loop {
             let rest = self.rest();
@@ -94,7 +94,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Goes past a comment that may hold others.
+    /// Skips a comment, which may contain nested comments.
     fn block_comment(&mut self) {
         let mut open = 0_usize;
         loop {
@@ -111,7 +111,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// How long the quotes are that the rest begins with; all of it, if they do not end.
+    /// Returns the length of the quoted text at the beginning of `rest`, or all of it if the quotes
+    /// do not end.
     fn quoted(rest: &[u8], quote: u8, escapes: bool) -> usize {
         let mut at = 1;
         while let Some(byte) = rest.get(at) {
@@ -125,7 +126,7 @@ impl<'a> Tokens<'a> {
         rest.len()
     }
 
-    /// How long the dollar quotes are that the rest begins with, if it does.
+    /// Returns the length of the dollar-quoted text at the beginning of `rest`, if any.
     fn dollar(rest: &[u8]) -> Option<usize> {
         let length = memchr::memchr(b'$', rest.get(1..)?)?;
         let tag = &rest[1..=length];
@@ -177,12 +178,12 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-/// Whether a byte goes on a word that was begun; a dollar does, but begins none.
+/// Returns true if a byte may be part of a word. A dollar may continue a word, but not begin one.
 fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
-/// What stands in quotes that are doubled inside.
+/// Undoubles the quotes in quoted text.
 fn single(inside: &[u8], quote: u8) -> Vec<u8> {
     let mut single = Vec::with_capacity(inside.len());
     let mut was_quote = false;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::copy::Copy;
 use crate::definitions::{DIGEST_BYTES, Definition, hex};
 
-/// One entry; of the SQL it carries, only what matters for judging it.
+/// One entry, with only the part of its SQL that the checks need.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) id: i32,
@@ -16,36 +16,37 @@ pub(crate) struct Entry {
     pub(super) schema: Option<String>,
     pub(crate) owner: String,
     pub(crate) tablespace: String,
-    /// Its section as the TOC numbers them: 1 for none, 2 to 4 for before, with and after the data.
+    /// The section as the TOC numbers it: 1 for none, 2 to 4 for before, with and after the data.
     pub(crate) section: i32,
-    /// The offsets between which its SQL is.
+    /// The range of the entry's SQL in the archive.
     pub(crate) definition: Range<u64>,
-    /// The digest of what defines it.
+    /// The digest of the definition.
     pub(super) digest: [u8; DIGEST_BYTES],
     pub(super) has_definition: bool,
-    /// Whether its SQL says that its rows are loaded into the table of its COPY statement, a partitioned one.
+    /// True if the SQL states that the rows are loaded into the partitioned table of the COPY
+    /// statement.
     pub(super) goes_to_root: bool,
-    /// Where it begins.
+    /// The offset of the entry.
     pub(super) at: u64,
     pub(crate) copy: Option<Copy>,
     pub(crate) data: Data,
-    /// Where the TOC says where its data is.
+    /// The offset at which the TOC contains the offset of the data.
     pub(crate) data_at: u64,
 }
 
-/// Where an entry's data is.
+/// The place of an entry's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
-    /// It has none.
+    /// The entry has no data.
     Nowhere,
-    /// In a block of the same file; its offset, where that was written.
+    /// A block of the same file, with its offset, if recorded.
     Block(Option<u64>),
-    /// In a file of this name, without the ending that a compression adds.
+    /// A file of this name, without the suffix of a compression.
     File(String),
 }
 
 impl Entry {
-    /// How a message names it.
+    /// Returns the name of the entry in messages.
     pub(crate) fn place(&self) -> String {
         if self.is_large_objects() {
             return format!("large objects (TOC entry {})", self.id);
@@ -53,7 +54,7 @@ impl Entry {
         format!("data of table {}", self.table())
     }
 
-    /// Its table, as `schema.name`.
+    /// Returns the table as `schema.name`.
     pub(crate) fn table(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{schema}.{}", self.name),
@@ -65,7 +66,7 @@ impl Entry {
         self.schema.as_deref()
     }
 
-    /// Whether it is the same, wherever its data is.
+    /// Returns true if the entries are equal except for the place of their data.
     pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
         let numbers = |entry: &Self| (entry.id, entry.catalog, entry.oid, entry.has_definition);
         numbers(self) == numbers(other)
@@ -73,17 +74,17 @@ impl Entry {
             && (&self.owner, &self.copy) == (&other.owner, &other.copy)
     }
 
-    /// Whether its data is large objects.
+    /// Returns true if the data is large objects.
     pub(crate) fn is_large_objects(&self) -> bool {
         self.description == "BLOBS"
     }
 
-    /// Its line in `pg_restore --list`, if it has one there.
+    /// Returns the line in `pg_restore --list`, if the entry is listed.
     pub(crate) fn line(&self) -> Option<String> {
         self.is_listed().then(|| self.list_line())
     }
 
-    /// Returns whether `pg_restore --list` shows it.
+    /// Returns true if `pg_restore --list` shows the entry.
     pub(super) fn is_listed(&self) -> bool {
         let of_database = || self.name.starts_with("DATABASE ");
         let of_large_object = || self.name.starts_with("LARGE OBJECT");
@@ -96,14 +97,14 @@ impl Entry {
         }
     }
 
-    /// Its definition, where `pg_restore --list` leaves it out.
+    /// Returns the definition of an entry that `pg_restore --list` omits.
     pub(super) fn unlisted(&self) -> Definition {
         let line = self.list_line();
         let entry = line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned();
         Definition { entry, digest: hex(self.digest) }
     }
 
-    /// The line that `pg_restore --list` prints for it where it shows it.
+    /// Returns the line that `pg_restore --list` prints for a listed entry.
     pub(crate) fn list_line(&self) -> String {
         let one_line = |text: &str| text.replace(['\n', '\r'], " ");
         let schema = self.schema.as_deref().map_or_else(|| "-".to_owned(), one_line);

@@ -1,40 +1,41 @@
-//! What entries name besides what they are.
+//! Names in entries, other than those of the entries themselves.
 
 use std::collections::BTreeSet;
 
 use crate::facts::Sequence;
 use crate::sql::{SetValue, Strings, roles};
 
-/// What all entries name.
+/// The names in all entries.
 #[derive(Default)]
 pub(crate) struct Mentions {
     pub(crate) sequences: Vec<Sequence>,
     pub(crate) extensions: BTreeSet<String>,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) tablespaces: BTreeSet<String>,
-    /// The database's own.
+    /// The database's own tablespace.
     pub(crate) database_tablespace: Option<String>,
-    /// What a backslash does in a string of theirs.
+    /// The meaning of a backslash in strings.
     pub(super) strings: Option<Strings>,
 }
 
-/// Whether the SQL of this kind of entry says more than its other fields, and so is looked at.
+/// Returns true if the SQL of this kind of entry contains more facts than the other fields.
 pub(super) fn speaks(description: &str) -> bool {
     matches!(description, "DATABASE" | "SEQUENCE SET" | "STDSTRINGS") || names_roles(description)
 }
 
-/// Whether the SQL of this kind of entry may name roles.
+/// Returns true if the SQL of this kind of entry may name roles.
 pub(crate) fn names_roles(description: &str) -> bool {
     matches!(description, "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING" | "DATABASE PROPERTIES" | "SCHEMA")
 }
 
 impl Mentions {
-    /// How strings are written. Before PostgreSQL 8.1 nobody said it, and a backslash hid the next byte.
+    /// Returns the string syntax. Before PostgreSQL 8.1 it was not recorded, and a backslash
+    /// escaped the next byte.
     pub(crate) fn strings(&self) -> Strings {
         self.strings.unwrap_or(Strings::Escaped)
     }
 
-    /// Takes the SQL of an entry that [`speaks`]; how many bytes are kept of it, or why it is none.
+    /// Parses the SQL of an entry that [`speaks`]. Returns the number of bytes kept, or a flaw.
     pub(super) fn sql(
         &mut self,
         description: &str,
@@ -66,7 +67,7 @@ impl Mentions {
         }
     }
 
-    /// Takes the other fields of an entry; how many bytes are kept of them.
+    /// Adds the other fields of an entry. Returns the number of bytes kept.
     pub(super) fn fields(&mut self, description: &str, name: &str, tablespace: &str, owner: &str) -> usize {
         let mut kept = noted(&mut self.roles, owner) + noted(&mut self.tablespaces, tablespace);
         if description == "EXTENSION" {
@@ -76,7 +77,7 @@ impl Mentions {
     }
 }
 
-/// Takes note of a name, unless it is empty; how many bytes that takes.
+/// Adds a name, unless it is empty. Returns the number of bytes kept.
 fn noted(names: &mut BTreeSet<String>, name: &str) -> usize {
     if name.is_empty() || names.contains(name) {
         return 0;
@@ -85,7 +86,7 @@ fn noted(names: &mut BTreeSet<String>, name: &str) -> usize {
     size_of::<String>() + name.len()
 }
 
-/// The tablespace of a CREATE DATABASE, which is the last that pg_dump writes of it.
+/// Returns the tablespace of a CREATE DATABASE, which is the last clause that pg_dump writes.
 fn tablespace(sql: &str) -> Option<String> {
     let (_, name) = sql.trim_end().strip_suffix(';')?.rsplit_once(" TABLESPACE = ")?;
     Some(match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {

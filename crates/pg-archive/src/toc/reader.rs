@@ -1,4 +1,4 @@
-//! Entries, read one after another.
+//! A reader of entries.
 
 use std::io::BufRead;
 
@@ -13,15 +13,15 @@ use crate::header::{Header, Layout, Version, WITH_ACCESS_METHOD, WITH_RELATION_K
 use crate::input::{Input, Widths};
 use crate::text::{Encoding, Text};
 
-/// How the SQL of table data begins whose rows go into a partitioned table.
+/// The beginning of the SQL of table data whose rows are loaded into a partitioned table.
 const TO_ROOT: &str = "-- load via partition root ";
 
-/// The most memory that the kept parts of a TOC may take, in bytes: enough for a million tables.
+/// The maximum memory for the kept parts of a TOC, in bytes: enough for a million tables.
 const MAX_BYTES: usize = 1 << 29;
-/// What an entry takes besides its names, about.
+/// The approximate memory of an entry, without its names.
 const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 
-/// Reads entries, one after another.
+/// A reader of consecutive entries.
 pub(super) struct Reader<'a, R> {
     pub(super) input: &'a mut Input<R>,
     version: Version,
@@ -32,14 +32,14 @@ pub(super) struct Reader<'a, R> {
     pub(super) listed: RoaringBitmap,
     pub(super) mentions: Mentions,
     pub(super) encoding: Encoding,
-    /// What was read of the entry, but for numbers that differ between two dumps of the same
-    /// database.
+    /// A digest of the entry, without numbers that differ between two dumps of the same database.
     hasher: Hasher,
-    /// The first name that is no UTF-8, which is damage if the archive turns out to be in it.
+    /// The place of the first name that is not UTF-8, which is damage if the archive's encoding is
+    /// UTF-8.
     pub(super) invalid: Option<(u64, String)>,
 }
 
-/// What the SQL of an entry shows in passing.
+/// The beginning and the length of an entry's SQL.
 #[derive(Default)]
 struct Definition {
     head: Vec<u8>,
@@ -47,7 +47,7 @@ struct Definition {
 }
 
 impl<'a, R: BufRead> Reader<'a, R> {
-    /// For what follows `header`.
+    /// Creates a reader for the bytes after `header`.
     pub(super) fn new(input: &'a mut Input<R>, header: &Header) -> Self {
         Self {
             input,
@@ -64,7 +64,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
     }
 
-    /// The next one.
+    /// Reads the next entry.
     pub(super) fn entry(&mut self) -> Result<Entry> {
         let began = self.input.offset();
         self.hasher = Hasher::default();
@@ -171,18 +171,18 @@ impl<'a, R: BufRead> Reader<'a, R> {
         self.input.int(self.widths, &self.place, expected)
     }
 
-    /// Counts what is kept.
+    /// Counts the bytes kept.
     fn keep(&mut self, bytes: usize) -> Result<()> {
         self.kept += bytes;
         if self.kept > MAX_BYTES {
-            let message =
-                format!("what is to be known of it and those before takes more than {MAX_BYTES} bytes of memory");
+            let message = format!("the entries take more than {MAX_BYTES} bytes of memory");
             return Err(Error::unsupported(self.input.offset(), self.place.clone(), message));
         }
         Ok(())
     }
 
-    /// SQL, of which nothing is kept but what `with` keeps; the list of large objects is handed to it, too. Whether it is not NULL.
+    /// Reads SQL without keeping it. Each piece is passed to `with`, together with the list of
+    /// large objects. Returns false for NULL.
     fn sql(&mut self, expected: &str, mut with: impl FnMut(&[u8], &mut RoaringBitmap)) -> Result<bool> {
         let at = self.input.offset();
         let (mut text, mut valid) = (Text::new(Encoding::Utf8), true);
@@ -199,7 +199,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         Ok(is_there)
     }
 
-    /// A name, in the archive's encoding.
+    /// Reads a name, in the archive's encoding.
     fn name(&mut self, expected: &str) -> Result<Option<String>> {
         let at = self.input.offset();
         let name = self.input.text(self.widths, &self.place, expected)?;
@@ -212,7 +212,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         })))
     }
 
-    /// A decimal number, or nothing for NULL.
+    /// Reads a decimal number, or `None` for NULL.
     fn oid_or_end(&mut self, expected: &str) -> Result<Option<u32>> {
         let at = self.input.offset();
         let Some(text) = self.input.text(self.widths, &self.place, expected)? else { return Ok(None) };
@@ -231,10 +231,11 @@ impl<'a, R: BufRead> Reader<'a, R> {
         self.oid_or_end(expected)?.ok_or_else(|| self.damaged(at, format!("{expected} is NULL")))
     }
 
-    /// Its SQL, of which only the beginning is kept. Of large objects, it is a list of their OIDs.
+    /// Reads the SQL and keeps only its beginning. For large objects, the SQL is a list of their
+    /// OIDs.
     fn definition(&mut self, description: &str) -> Result<Definition> {
         const HEAD_BYTES: usize = 1024;
-        /// What is granted on one object is no longer.
+        /// The maximum length of the privileges on one object.
         const MAX_SPOKEN_BYTES: usize = 1 << 20;
         let most = if speaks(description) { MAX_SPOKEN_BYTES } else { HEAD_BYTES };
         let at = self.input.offset();
@@ -257,11 +258,11 @@ impl<'a, R: BufRead> Reader<'a, R> {
             }
         })?;
         if lists && (flawed || digits != Some(0)) {
-            return Err(self.damaged(at, "its SQL is no list of OIDs of large objects, each once"));
+            return Err(self.damaged(at, "its SQL is not a list of unique OIDs of large objects"));
         }
         if says_encoding {
             if !definition.head.starts_with(b"SET client_encoding = '") {
-                return Err(self.damaged(at, "its SQL does not say the encoding"));
+                return Err(self.damaged(at, "its SQL does not set the encoding"));
             }
             if definition.head.starts_with(b"SET client_encoding = 'UTF8'") {
                 self.encoding = Encoding::Utf8;
@@ -272,14 +273,14 @@ impl<'a, R: BufRead> Reader<'a, R> {
 
     fn copy(&mut self, had_dumper: bool) -> Result<Option<Copy>> {
         let at = self.input.offset();
-        // An empty statement is as good as none.
+        // An empty statement counts as none.
         let Some(statement) = self.name("its COPY statement")?.filter(|statement| !statement.is_empty()) else {
             return Ok(None);
         };
         match Copy::parse(&statement) {
             Some(copy) if had_dumper => Ok(Some(copy)),
             Some(_) => Err(self.damaged(at, "has a COPY statement, but no data")),
-            None => Err(self.damaged(at, format!("its COPY statement is none: \"{}\"", statement.escape_debug()))),
+            None => Err(self.damaged(at, format!("its COPY statement is invalid: \"{}\"", statement.escape_debug()))),
         }
     }
 
@@ -291,7 +292,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         if letter {
             Ok(())
         } else {
-            Err(self.damaged(at, format!("its kind of relation is {kind}, which is no letter")))
+            Err(self.damaged(at, format!("its kind of relation is {kind}, which is not a letter")))
         }
     }
 
@@ -310,7 +311,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
     }
 
-    /// The place of its data in the same file.
+    /// Reads the offset of the data in the same file.
     fn block(&mut self, had_dumper: bool) -> Result<Data> {
         const NOT_SET: u8 = 1;
         const SET: u8 = 2;
@@ -330,7 +331,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
         }
     }
 
-    /// The name of the file with its data.
+    /// Reads the name of the file with the data.
     fn file(&mut self, had_dumper: bool) -> Result<Data> {
         let at = self.input.offset();
         let file = self.name("the name of its file")?.unwrap_or_default();

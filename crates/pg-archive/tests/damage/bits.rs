@@ -3,7 +3,7 @@
 use crate::edit::Damage;
 use crate::specimen::Specimen;
 
-/// Bits of what holds the data together.
+/// Returns flips of bits in the framing of the data.
 pub(crate) fn framing(specimen: &Specimen) -> Vec<Damage> {
     let table = specimen.chunked();
     let (list, object) = specimen.large_object();
@@ -26,21 +26,21 @@ pub(crate) fn framing(specimen: &Specimen) -> Vec<Damage> {
     for (place, item) in [("table", &table.items[0]), ("large object", object)] {
         let at = item.terminator().start;
         damages.push(Damage::new("a bit of the zero that ends it", place).flip(at + 1, 1));
-        // Any sign makes the same zero.
+        // Zero has the same value with any sign.
         damages.push(Damage::new("the sign of the zero that ends it", place).flip(at, 1).unless_harmless());
     }
     damages.push(Damage::new("a bit of the zero that ends large objects", "last").flip(list.all.end - 4, 1));
     damages
 }
 
-/// Bits of the data itself.
+/// Returns flips of bits in the data itself.
 pub(crate) fn payload(specimen: &Specimen) -> Vec<Damage> {
     const WHAT: &str = "a bit of the data";
     let [account, document] = ["account", "document"].map(|name| specimen.table(name));
     let (_, object) = specimen.large_object();
     let object = &object.chunks[object.chunks.len() / 2].payload;
     let within = |at: usize, place| {
-        // The lowest bit of a letter makes another letter of it.
+        // Flipping the lowest bit of a letter yields another letter.
         Damage::new(WHAT, place).flip(at, 1).only_a_digest_tells_if(specimen.has_no_checksum())
     };
     let [(_, first), (_, middle), (_, last)] = account.chunks();
@@ -52,7 +52,7 @@ pub(crate) fn payload(specimen: &Specimen) -> Vec<Damage> {
         within(object.start + object.len() / 2, "large object"),
     ];
     if specimen.is_plain() {
-        // What holds rows together is no letter.
+        // The separators of rows and columns are not letters.
         let row = &middle.payload;
         let tab = row.start + specimen.bytes()[row.clone()].iter().position(|byte| *byte == b'\t').unwrap();
         damages.push(Damage::new("a tab became another letter", "short rows").flip(tab, 1));
@@ -65,7 +65,7 @@ pub(crate) fn payload(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Bits that what compresses needs to end well.
+/// Returns flips of bits that decompression needs for a correct end.
 pub(crate) fn compression(specimen: &Specimen) -> Vec<Damage> {
     if specimen.is_plain() {
         return Vec::new();

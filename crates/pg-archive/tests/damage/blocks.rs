@@ -1,14 +1,15 @@
-//! Chunks and blocks that are missing, there twice, or elsewhere.
+//! Chunks and blocks that are missing, duplicated or moved.
 
 use crate::edit::Damage;
 use crate::layout::INT;
 use crate::specimen::{Specimen, int};
 
-/// Chunks, each of which is a row where nothing is compressed.
+/// Returns damages of chunks. Each chunk of uncompressed data is one row.
 pub(crate) fn chunks(specimen: &Specimen) -> Vec<Damage> {
     let table = specimen.chunked();
     let chunks = &table.items[0].chunks;
-    // Without offsets, nothing tells that there was another row; or, of long rows that zstd makes no shorter, another block.
+    // Without offsets, a missing row is not detectable, nor is a missing zstd block of long rows
+    // that zstd cannot compress.
     let rows = specimen.has_no_offsets() && (specimen.is_plain() || specimen.archive.compression == "zstd");
     let mut damages = Vec::new();
     for (place, chunk) in table.chunks() {
@@ -29,7 +30,7 @@ pub(crate) fn chunks(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Blocks, each of which is a table, or a list of large objects.
+/// Returns damages of blocks. Each block is a table or a list of large objects.
 pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
     let mut damages = Vec::new();
     for (place, block) in specimen.blocks() {
@@ -37,7 +38,7 @@ pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
         damages.push(Damage::new("a block removed", place).remove(block.all.clone()));
         damages.push(Damage::new("a block twice", place).insert(block.all.end, copy));
         let id = int(usize::try_from(block.id).unwrap() + 100_000);
-        damages.push(Damage::new("a block of nobody's id", place).replace(block.id_range(), id));
+        damages.push(Damage::new("a block with an unused id", place).replace(block.id_range(), id));
         damages.push(Damage::new("a block that is empty", place).replace(block.content(), int(0)));
     }
     let [one, other] = ["share_2", "share_3"].map(|name| specimen.table(name));
@@ -49,7 +50,7 @@ pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
     let [first, second] = [one, other].map(|block| specimen.copy_of(&block.content()));
     let exchanged = Damage::new("the data of two tables exchanged", "tables of one shape");
     let exchanged = exchanged.replace(one.content(), second).replace(other.content(), first);
-    // Where both take the same space, nothing behind them moves.
+    // If both have the same size, the following blocks do not move.
     let same_place = specimen.has_no_offsets() || one.all.len() == other.all.len();
     damages.push(exchanged.only_a_digest_tells_if(same_place));
     let [one, other] = ["account", "document"].map(|name| specimen.table(name));
@@ -63,7 +64,7 @@ pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Large objects, which the TOC lists.
+/// Returns damages of large objects, which the TOC lists.
 pub(crate) fn large_objects(specimen: &Specimen) -> Vec<Damage> {
     let (list, object) = specimen.large_object();
     let others: Vec<_> = list.items.iter().filter(|item| item.all != object.all).collect();
@@ -72,18 +73,18 @@ pub(crate) fn large_objects(specimen: &Specimen) -> Vec<Damage> {
     let another_oid = specimen.copy_of(&oid(others[0].all.start));
     let (one, other) = (others[0].all.start + INT..others[0].all.end, others[1].all.start + INT..others[1].all.end);
     let [first, second] = [&one, &other].map(|range| specimen.copy_of(range));
-    // Only blocks that follow show that this one has another length.
+    // Only the offsets of later blocks reveal a changed length.
     let hidden = specimen.has_no_offsets() || specimen.is_last(list);
     const PLACE: &str = "large object";
     let chunk = &object.chunks[0];
-    // A chunk is a row of bytes, or a whole frame.
+    // A chunk is a run of bytes, or a whole frame.
     let hidden_chunk = hidden && (specimen.is_plain() || specimen.archive.compression == "zstd");
     let mut damages = vec![
         Damage::new("another OID", PLACE).flip(at + 4, 1),
         Damage::new("the OID of another one", PLACE).replace(oid(at), another_oid),
         Damage::new("a zero for its OID", PLACE).zero(oid(at)),
         Damage::new("it is removed", PLACE).remove(object.all.clone()),
-        Damage::new("it is there twice", PLACE).insert(object.all.end, copy),
+        Damage::new("it is duplicated", PLACE).insert(object.all.end, copy),
         Damage::new("the list ends before it", PLACE).remove(at..list.all.end - INT),
         Damage::new("the contents of two exchanged", PLACE)
             .replace(one, second)

@@ -1,10 +1,10 @@
-//! What the header and the TOC say.
+//! Damages of the header and the TOC.
 
 use crate::edit::Damage;
 use crate::layout::{Entry, INT};
 use crate::specimen::{Specimen, int};
 
-/// The first bytes, on which the reading of all others depends.
+/// Returns damages of the first bytes, which determine the format of all others.
 pub(crate) fn header(specimen: &Specimen) -> Vec<Damage> {
     const PLACE: &str = "header";
     let (layout, bytes) = (&specimen.layout, specimen.bytes());
@@ -20,9 +20,9 @@ pub(crate) fn header(specimen: &Specimen) -> Vec<Damage> {
         Damage::new("numbers of eight bytes", PLACE).replace(8..9, [8]),
         Damage::new("the size of offsets", PLACE).flip(9, 1),
         Damage::new("offsets of four bytes", PLACE).replace(9..10, [4]),
-        Damage::new("says that it is a tar's", PLACE).flip(10, 2),
-        Damage::new("says no format there is", PLACE).flip(10, 4),
-        Damage::new("a compression that is none", PLACE).replace(compression..compression + 1, [77]),
+        Damage::new("the format of a tar", PLACE).flip(10, 2),
+        Damage::new("an unknown format", PLACE).flip(10, 4),
+        Damage::new("an unknown compression", PLACE).replace(compression..compression + 1, [77]),
         Damage::new("the year of the dump", PLACE).flip(layout.year_at + 1, 1).unless_harmless(),
         Damage::new("a letter of the server's version", PLACE)
             .flip(layout.server_version.start, 1)
@@ -44,7 +44,7 @@ pub(crate) fn header(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// What the TOC says of a table's data.
+/// Returns damages of the TOC entry of a table's data.
 pub(crate) fn data_entries(specimen: &Specimen) -> Vec<Damage> {
     const PLACE: &str = "TOC, data of a table";
     let entry = specimen.data_entry("share_2");
@@ -59,21 +59,21 @@ pub(crate) fn data_entries(specimen: &Specimen) -> Vec<Damage> {
         Damage::new("another column in the COPY statement", PLACE).flip(copy("holder"), 1).only_a_digest_tells_if(true),
         Damage::new("a comma in the COPY statement", PLACE).flip(copy(", "), 1),
         Damage::new("the word FROM in the COPY statement", PLACE).flip(copy("FROM"), 1),
-        Damage::new("says that it has no data (has_data)", PLACE).flip(entry.has_data_at + 1, 1),
-        Damage::new("says that it has no data (state)", PLACE).replace(entry.state_at..entry.state_at + 1, [3]),
-        Damage::new("says that it has no data (all)", PLACE)
+        Damage::new("marked as without data (has_data)", PLACE).flip(entry.has_data_at + 1, 1),
+        Damage::new("marked as without data (state)", PLACE).replace(entry.state_at..entry.state_at + 1, [3]),
+        Damage::new("marked as without data (all)", PLACE)
             .flip(entry.has_data_at + 1, 1)
             .replace(entry.state_at..entry.state_at + 9, [3, 0, 0, 0, 0, 0, 0, 0, 0]),
-        Damage::new("a state that is none", PLACE).flip(entry.state_at, 0x10),
+        Damage::new("an unknown state", PLACE).flip(entry.state_at, 0x10),
         offset,
-        Damage::new("nobody's id", PLACE).replace(id.clone(), int(unknown)),
+        Damage::new("an unused id", PLACE).replace(id.clone(), int(unknown)),
         Damage::new("another entry's id", PLACE).replace(id, specimen.copy_of(&specimen.table("account").id_range())),
         Damage::new("a letter of the table's name", PLACE).flip(entry.name.start, 2),
         Damage::new("another table's name", PLACE).flip(entry.name.end - 1, 1),
         Damage::new("a letter of its kind", PLACE).flip(entry.description.start, 1),
         Damage::new("its section", PLACE).flip(entry.section_at + 1, 0x10),
         Damage::new("it is removed", PLACE).remove(entry.all.clone()),
-        Damage::new("it is there twice", PLACE).insert(entry.all.end, specimen.copy_of(&entry.all)),
+        Damage::new("it is duplicated", PLACE).insert(entry.all.end, specimen.copy_of(&entry.all)),
         uncounted(specimen, "it is removed, and the count with it", PLACE, entry),
     ];
     let state = if has_offset { "the offset is unknown" } else { "the offset is known" };
@@ -81,7 +81,7 @@ pub(crate) fn data_entries(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// What the TOC says of everything else: little of it has a form of its own.
+/// Returns damages of other TOC entries. Few of their fields have a fixed form.
 pub(crate) fn other_entries(specimen: &Specimen) -> Vec<Damage> {
     const PLACE: &str = "TOC, a table";
     let entry = specimen.entry("TABLE", "account");
@@ -91,7 +91,7 @@ pub(crate) fn other_entries(specimen: &Specimen) -> Vec<Damage> {
     vec![
         Damage::new("numeric(12) became numeric(13)", PLACE).flip(definition + 9, 1).only_a_digest_tells_if(true),
         Damage::new("a zero byte in its SQL", PLACE).replace(definition..definition + 1, [0]),
-        Damage::new("SQL that is no UTF-8", PLACE).flip(definition, 0x80),
+        Damage::new("SQL that is not UTF-8", PLACE).flip(definition, 0x80),
         Damage::new("the length of its SQL", PLACE).flip(entry.definition.start - 4, 1),
         Damage::new("a huge length of its SQL", PLACE).flip(entry.definition.start - 1, 0x7f),
         Damage::new("a negative length of its SQL", PLACE).flip(entry.definition.start - 5, 1),
@@ -99,25 +99,25 @@ pub(crate) fn other_entries(specimen: &Specimen) -> Vec<Damage> {
         Damage::new("a letter of its owner", PLACE).flip(entry.owner.start, 1).only_a_digest_tells_if(true),
         Damage::new("a letter of its kind", PLACE).flip(entry.description.start, 1).only_a_digest_tells_if(true),
         Damage::new("another section", PLACE).flip(entry.section_at + 1, 1).only_a_digest_tells_if(true),
-        Damage::new("a section that is none", PLACE).flip(entry.section_at + 1, 8),
-        Damage::new("says that it has data", PLACE).flip(entry.has_data_at + 1, 1),
-        Damage::new("says that it has data (state)", PLACE).flip(entry.state_at, 1),
+        Damage::new("an unknown section", PLACE).flip(entry.section_at + 1, 8),
+        Damage::new("marked as with data", PLACE).flip(entry.has_data_at + 1, 1),
+        Damage::new("marked as with data (state)", PLACE).flip(entry.state_at, 1),
         Damage::new("it is removed", PLACE).remove(entry.all.clone()),
-        Damage::new("it is there twice", PLACE).insert(entry.all.end, specimen.copy_of(&entry.all)),
+        Damage::new("it is duplicated", PLACE).insert(entry.all.end, specimen.copy_of(&entry.all)),
         uncounted(specimen, "it is removed, and the count with it", PLACE, entry)
             .only_a_digest_tells_if(specimen.has_no_offsets()),
         Damage::new("the word client_encoding", "TOC, encoding").flip(encoding, 1),
     ]
 }
 
-/// An entry that is gone, of which the count knows nothing.
+/// Removes an entry and decrements the count.
 fn uncounted(specimen: &Specimen, what: &'static str, place: &'static str, entry: &Entry) -> Damage {
     let layout = &specimen.layout;
     let count = layout.count_at..layout.count_at + INT;
     Damage::new(what, place).remove(entry.all.clone()).replace(count, int(layout.entries.len() - 1))
 }
 
-/// Where a text is in the COPY statement of an entry, or else in its SQL.
+/// Returns the offset of a text in the COPY statement of an entry, or else in its SQL.
 fn find(specimen: &Specimen, entry: &Entry, text: &str) -> usize {
     let places = if entry.copy.is_empty() { &entry.definition } else { &entry.copy };
     let found = specimen.bytes()[places.clone()].windows(text.len()).position(|window| window == text.as_bytes());

@@ -4,7 +4,7 @@ use crate::edit::Damage;
 use crate::random::Random;
 use crate::specimen::{PAGE, Specimen};
 
-/// What a transfer that broke off, a disk that was full and a file system after a power cut leave.
+/// Returns truncations, as after an aborted transfer, on a full disk or after a power failure.
 pub(crate) fn truncations(specimen: &Specimen) -> Vec<Damage> {
     let end = specimen.bytes().len();
     let layout = &specimen.layout;
@@ -32,7 +32,7 @@ pub(crate) fn truncations(specimen: &Specimen) -> Vec<Damage> {
     places.into_iter().map(|(place, at)| Damage::new("truncated", place).remove(at..end)).collect()
 }
 
-/// Bytes that are lost or come between, so that all that follows stands elsewhere.
+/// Returns removals and insertions of bytes, which shift all following bytes.
 pub(crate) fn shifts(specimen: &Specimen) -> Vec<Damage> {
     let document = specimen.table("document");
     let (_, object) = specimen.large_object();
@@ -54,7 +54,7 @@ pub(crate) fn shifts(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// What does not belong to the archive any more.
+/// Returns additions after the end of the archive.
 pub(crate) fn remains(specimen: &Specimen) -> Vec<Damage> {
     let end = specimen.bytes().len();
     let [(_, first), _, (_, last)] = specimen.blocks();
@@ -66,10 +66,10 @@ pub(crate) fn remains(specimen: &Specimen) -> Vec<Damage> {
         ("the last block again", specimen.copy_of(&last.all)),
         ("the archive again", specimen.bytes().to_vec()),
     ];
-    remains.into_iter().map(|(what, bytes)| Damage::new(what, "behind the end").insert(end, bytes)).collect()
+    remains.into_iter().map(|(what, bytes)| Damage::new(what, "after the end").insert(end, bytes)).collect()
 }
 
-/// What well-meaning programs do to a file that is no text.
+/// Returns conversions by programs that treat the file as text.
 pub(crate) fn conversions(specimen: &Specimen) -> Vec<Damage> {
     let bytes = specimen.bytes();
     let everywhere = |what, to: fn(u8) -> Vec<u8>| {

@@ -1,4 +1,4 @@
-//! A damage: what it is, where it is, and what it makes of an archive.
+//! A damage: its kind, its place, and its effect on the bytes of an archive.
 
 use std::ops::Range;
 
@@ -15,24 +15,24 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
-    /// One that is yet to be told what it changes, and that must be found.
+    /// Creates a damage without changes, which must be detected.
     pub(crate) fn new(what: &'static str, place: &'static str) -> Self {
         Self { what, place, expected: Expected::Found, flips: Vec::new(), replacements: Vec::new() }
     }
 
-    /// Changes the bits of a byte that `mask` has.
+    /// Flips the bits of a byte that are set in `mask`.
     pub(crate) fn flip(mut self, at: usize, mask: u8) -> Self {
         self.flips.push((at, mask));
         self
     }
 
-    /// Replaces what is in a range, all of which is intact.
+    /// Replaces a range of the intact archive.
     pub(crate) fn replace(mut self, range: Range<usize>, with: impl Into<Vec<u8>>) -> Self {
         self.replacements.push((range, with.into()));
         self
     }
 
-    /// Removes what is in a range.
+    /// Removes a range.
     pub(crate) fn remove(self, range: Range<usize>) -> Self {
         self.replace(range, [])
     }
@@ -42,13 +42,13 @@ impl Damage {
         self.replace(at..at, bytes)
     }
 
-    /// Makes a range zero.
+    /// Fills a range with zeros.
     pub(crate) fn zero(self, range: Range<usize>) -> Self {
         let zeros = vec![0; range.len()];
         self.replace(range, zeros)
     }
 
-    /// Says that nothing but a digest tells, where that is so.
+    /// Expects, if `condition` holds, that only a digest detects the damage.
     pub(crate) fn only_a_digest_tells_if(mut self, condition: bool) -> Self {
         if condition {
             self.expected = Expected::OnlyADigestTells;
@@ -56,13 +56,13 @@ impl Damage {
         self
     }
 
-    /// Says that it may be harmless.
+    /// Expects that the damage may be harmless.
     pub(crate) fn unless_harmless(mut self) -> Self {
         self.expected = Expected::FoundUnlessHarmless;
         self
     }
 
-    /// The archive with the damage.
+    /// Returns the archive with the damage.
     pub(crate) fn apply(&self, intact: &[u8]) -> Vec<u8> {
         let mut flipped = intact.to_vec();
         for (at, mask) in &self.flips {

@@ -1,4 +1,4 @@
-//! Bits that flip at random.
+//! Random bit flips.
 
 use std::panic::catch_unwind;
 
@@ -8,10 +8,10 @@ use crate::random::Random;
 use crate::specimen::Specimen;
 use crate::support;
 
-/// How many bits flip, one at a time, in each archive.
+/// The number of single-bit flips per archive.
 const FLIPS: usize = 200;
 
-/// How many there were, and how many of them were found.
+/// The number of flips, and the number of detected ones.
 #[derive(Debug, Default)]
 struct Count {
     flips: usize,
@@ -30,17 +30,17 @@ pub(crate) fn run(installation: &Installation) {
         );
         assert!(
             specimen.has_no_checksum() || data.found == data.flips,
-            "{name}: a bit that gzip guards flipped unseen"
+            "{name}: a flip of a bit that gzip's checksum covers was not detected"
         );
     }
 }
 
-/// What was found in the header and the TOC, and in the data.
+/// Returns the counts for the header and the TOC, and for the data.
 fn flipped(specimen: &Specimen) -> [Count; 2] {
     let mut counts = [Count::default(), Count::default()];
     let mut random = Random::new(7);
     for flip in 0..FLIPS {
-        // The TOC is small: every eighth bit is one of its.
+        // The TOC is small, so every eighth flip is in the TOC.
         let toc_end = specimen.layout.toc_end;
         let at = random.below(if flip % 8 == 0 { toc_end } else { specimen.bytes().len() });
         let mut bytes = specimen.bytes().to_vec();

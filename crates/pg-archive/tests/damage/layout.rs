@@ -1,24 +1,24 @@
-//! Where what is in an archive: a reader of sound archives that knows nothing of the one that is tested.
+//! The layout of an archive: an independent parser of intact archives.
 
 use std::ops::Range;
 
-/// The places of an archive in the custom format, of version 1.14 or later.
+/// The offsets in an archive of the custom format, version 1.14 or later.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// The compression in the header.
+    /// The offset of the compression in the header.
     pub(crate) compression_at: usize,
-    /// The year of the dump, counted from 1900.
+    /// The offset of the year of the dump, counted from 1900.
     pub(crate) year_at: usize,
     pub(crate) server_version: Range<usize>,
-    /// The number of entries.
+    /// The offset of the number of entries.
     pub(crate) count_at: usize,
     pub(crate) entries: Vec<Entry>,
-    /// Where the TOC ends.
+    /// The end of the TOC.
     pub(crate) toc_end: usize,
     pub(crate) blocks: Vec<Block>,
 }
 
-/// The places of an entry of the TOC. Strings are without their lengths.
+/// The offsets in an entry of the TOC. Ranges of strings exclude their lengths.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) all: Range<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     pub(crate) state_at: usize,
 }
 
-/// The places of the data of one table, or of a group of large objects.
+/// The offsets in the data of one table, or of a group of large objects.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) all: Range<usize>,
@@ -41,25 +41,25 @@ pub(crate) struct Block {
     pub(crate) items: Vec<Item>,
 }
 
-/// The places of the data of one table or large object; for the latter, they begin with its OID.
+/// The offsets in the data of one table or large object. A large object begins with its OID.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) all: Range<usize>,
     pub(crate) chunks: Vec<Chunk>,
 }
 
-/// The places of a chunk.
+/// The offsets in a chunk.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
     pub(crate) all: Range<usize>,
     pub(crate) payload: Range<usize>,
 }
 
-/// The length of a number.
+/// The length of a number in bytes.
 pub(crate) const INT: usize = 5;
 
 impl Layout {
-    /// Finds all places.
+    /// Finds all offsets.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let minor = bytes[6];
         assert!(bytes.starts_with(b"PGDMP\x01") && (14..=16).contains(&minor) && bytes[8..11] == [4, 8, 1]);

@@ -1,4 +1,4 @@
-//! Every damage of every archive, as many at a time as there are processors.
+//! All damages of all archives, in parallel on all processors.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,8 @@ use crate::specimen::Specimen;
 use crate::table::{Restore, Row, conclude};
 use crate::{damages, support};
 
-/// Damages all archives of an installation in these compressions in all ways, prints the table, and checks it.
+/// Applies all damages to an installation's archives with these compressions, prints the table, and
+/// checks the table.
 pub(crate) fn run(installation: &Installation, compressions: &[&str]) {
     let pg_restore = PgRestore::of(installation);
     let mut rows = Vec::new();
@@ -28,7 +29,7 @@ pub(crate) fn run(installation: &Installation, compressions: &[&str]) {
     conclude(&rows);
 }
 
-/// An archive, and what is compared with it.
+/// An archive and the reference results.
 struct Matrix<'a> {
     pg_restore: &'a PgRestore,
     specimen: Specimen,

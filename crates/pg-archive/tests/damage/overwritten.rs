@@ -1,4 +1,4 @@
-//! Ranges that hold something else, with all that follows where it was.
+//! Ranges that are overwritten, without a shift of the following bytes.
 
 use std::ops::Range;
 
@@ -6,10 +6,10 @@ use crate::edit::Damage;
 use crate::random::Random;
 use crate::specimen::{PAGE, Specimen, page_of};
 
-/// A range that is larger than a page and smaller than the table it is in.
+/// The size of a range that is larger than a page and smaller than its table.
 const LARGE: usize = 64 * 1024;
 
-/// Holes: pages that never reached the disk.
+/// Returns holes: pages that never reached the disk.
 pub(crate) fn zeros(specimen: &Specimen) -> Vec<Damage> {
     let end = specimen.bytes().len();
     let [account, document] = ["account", "document"].map(|name| specimen.table(name));
@@ -23,7 +23,7 @@ pub(crate) fn zeros(specimen: &Specimen) -> Vec<Damage> {
     ] {
         damages.push(Damage::new("4 K of zeros, a page", place).zero(page_of(at)));
     }
-    // Zeros are what a large object may hold.
+    // A large object may contain zeros.
     let inside = inside_of(&object.chunks[0].payload);
     let zeros = Damage::new("zeros", "large object").zero(inside).only_a_digest_tells_if(specimen.has_no_checksum());
     damages.push(zeros);
@@ -43,13 +43,13 @@ pub(crate) fn zeros(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Pages that hold what belongs elsewhere, or to nobody.
+/// Returns pages with bytes from elsewhere, or with garbage.
 pub(crate) fn foreign(specimen: &Specimen) -> Vec<Damage> {
     let [account, document] = ["account", "document"].map(|name| specimen.table(name));
     let (_, object) = specimen.large_object();
     let page = page_of(account.middle().payload.start);
     let next = specimen.copy_of(&(page.start + PAGE..page.end + PAGE));
-    // Within a long row, a piece of another is as good as what was there.
+    // Within a long row, a piece of another row is valid.
     let row = inside_of(&document.middle().payload);
     let other = specimen.copy_of(&(row.start - row.len()..row.start));
     let mut damages = vec![
@@ -71,7 +71,7 @@ pub(crate) fn foreign(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Up to 512 bytes in the middle of a chunk.
+/// Returns up to 512 bytes in the middle of a chunk.
 fn inside_of(payload: &Range<usize>) -> Range<usize> {
     let length = (payload.len() / 3).min(512);
     let start = payload.start + payload.len() / 2;

@@ -1,4 +1,4 @@
-//! What pg_restore says of an archive: the measure of what a damage does.
+//! The results of pg_restore for an archive, which measure the effect of a damage.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use std::process::{Command, Output};
 use longshore_testkit::cluster::Installation;
 use sha2::{Digest, Sha256};
 
-/// How a program ended.
+/// The exit of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Well,
     WithAnError,
-    /// By a signal that it did not expect.
+    /// With a crash signal.
     WithACrash,
-    /// Not by itself, within all the time that it had.
+    /// Not within the time limit.
     Never,
 }
 
-/// What it made, and how it ended.
+/// The output of a restore, and the exit of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Restored {
     pub(crate) exit: Exit,
@@ -26,7 +26,8 @@ pub(crate) struct Restored {
     pub(crate) sql: [u8; 32],
 }
 
-/// The one of an installation. It gets little time and memory: there are archives on which it asks for no end of both.
+/// The pg_restore of an installation, with limits of time and memory, since some archives make it
+/// use unlimited amounts of both.
 #[derive(Debug, Clone)]
 pub(crate) struct PgRestore {
     program: PathBuf,
@@ -37,12 +38,12 @@ impl PgRestore {
         Self { program: installation.program("pg_restore") }
     }
 
-    /// Whether it lists what is in the archive.
+    /// Lists the contents of the archive.
     pub(crate) fn list(&self, archive: &Path) -> Exit {
         exit_of(&self.run(&["--list"], archive))
     }
 
-    /// Decodes all of the archive, as for a restore.
+    /// Decodes the whole archive, as for a restore.
     pub(crate) fn decode(&self, archive: &Path) -> Restored {
         let output = self.run(&["-f", "-"], archive);
         Restored { exit: exit_of(&output), sql: digest_of(&output.stdout) }
@@ -50,14 +51,16 @@ impl PgRestore {
 
     fn run(&self, arguments: &[&str], archive: &Path) -> Output {
         let mut command = Command::new("timeout");
-        // Processor seconds end a loop even on a machine that does much else, and spare one that is only slow.
+        // Limiting processor time ends a loop even on a busy machine, and does not end a process
+        // that is merely slow.
         command.args(["--signal=KILL", "20", "prlimit", "--cpu=1", "--as=1073741824", "--core=0", "--"]);
         command.arg(&self.program).args(arguments).arg(archive);
         command.output().unwrap()
     }
 }
 
-/// The digest of SQL, without the key of `\\restrict`, which is another one in every run, at its beginning and its end.
+/// Returns the digest of SQL without the key of `\\restrict`, at its beginning and end, which
+/// differs in every run.
 fn digest_of(sql: &[u8]) -> [u8; 32] {
     let (head, rest) = sql.split_at(sql.len().min(1000));
     let (middle, tail) = rest.split_at(rest.len().saturating_sub(200));
@@ -77,7 +80,8 @@ fn exit_of(output: &Output) -> Exit {
     const KILLED: i32 = 9;
     match (output.status.code(), output.status.signal()) {
         (Some(0), _) => Exit::Well,
-        // The limits end it with this signal; and timeout, which itself ends with the signal that its child ended with.
+        // The limits end the program with this signal. timeout ends with the same signal as its
+        // child.
         (Some(_), _) | (_, Some(KILLED)) if output.status.code() != Some(1) => Exit::Never,
         (Some(_), _) => Exit::WithAnError,
         (None, _) => Exit::WithACrash,

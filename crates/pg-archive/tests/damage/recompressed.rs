@@ -1,4 +1,4 @@
-//! Data that is compressed as it must be, and is not what it must be; and compression that goes on where it must end.
+//! Invalid data that is compressed correctly, and compressed data that continues after its end.
 
 use std::io::Write;
 
@@ -8,10 +8,10 @@ use crate::edit::Damage;
 use crate::layout::{Block, INT};
 use crate::specimen::{Specimen, chunk, int};
 
-/// The intact data of the table that is replaced here.
+/// The intact data of the replaced table.
 const TINY: &str = "1\tone\n2\t\\N\n3\tdrei\n\\.\n\n\n";
 
-/// Data of a table that nobody dumps.
+/// Returns replacements of a table's data that pg_dump never writes.
 pub(crate) fn data(specimen: &Specimen) -> Vec<Damage> {
     const PLACE: &str = "a tiny table's data, packed well";
     let wrong: [(_, &[u8]); 13] = [
@@ -26,13 +26,13 @@ pub(crate) fn data(specimen: &Specimen) -> Vec<Damage> {
         ("an empty row", b"1\tone\n\n3\tdrei\n\\.\n\n\n"),
         ("two rows in one", b"1\tone2\t\\N\n3\tdrei\n\\.\n\n\n"),
         ("a zero byte", b"1\tone\n2\t\\N\n3\t\0rei\n\\.\n\n\n"),
-        ("bytes that are no UTF-8", b"1\tone\n2\t\\N\n3\tdre\xec\n\\.\n\n\n"),
+        ("bytes that are not UTF-8", b"1\tone\n2\t\\N\n3\tdre\xec\n\\.\n\n\n"),
         ("a carriage return", b"1\tone\r\n2\t\\N\r\n3\tdrei\r\n\\.\r\n\r\n\r\n"),
     ];
     let table = specimen.table("tiny");
     let replaced = |(what, text)| Damage::new(what, PLACE).replace(table.content(), item(specimen, text));
     let mut damages: Vec<_> = wrong.into_iter().map(replaced).collect();
-    // The large objects behind it would have to move for the same length not to be.
+    // With another length, the following large objects would have to move.
     let moves = |text: &[u8]| item(specimen, text).len() != table.content().len() && !specimen.has_no_offsets();
     let plausible: [(_, &[u8]); 3] = [
         ("a row less", b"1\tone\n3\tdrei\n\\.\n\n\n"),
@@ -43,7 +43,7 @@ pub(crate) fn data(specimen: &Specimen) -> Vec<Damage> {
     damages
 }
 
-/// Streams and frames that end too early, too late or more than once.
+/// Returns streams and frames that end too early, too late or more than once.
 pub(crate) fn ends(specimen: &Specimen) -> Vec<Damage> {
     const PLACE: &str = "a tiny table's data";
     let table = specimen.table("tiny");
@@ -60,7 +60,7 @@ pub(crate) fn ends(specimen: &Specimen) -> Vec<Damage> {
     let (head, tail) = whole.split_at(whole.len() - 1);
     let mut damages = vec![
         replaced("its last byte is missing", &[head]),
-        // The last byte of what ends an LZ4 frame may say that an empty block comes.
+        // The last byte of an LZ4 frame's end mark may announce an empty block.
         replaced("its last byte is another's", &[head, &[tail[0] ^ 0x80]]).unless_harmless(),
         replaced("a byte after its end", &[&whole, b"x"]),
         replaced("another stream after it", &[&whole, &second]),
@@ -70,13 +70,14 @@ pub(crate) fn ends(specimen: &Specimen) -> Vec<Damage> {
     damages.extend(foreign(specimen, table));
     if specimen.archive.compression == "zstd" {
         let [one, two] = [&TINY.as_bytes()[..6], &TINY.as_bytes()[6..]].map(payload);
-        // Two frames are allowed, a chunk each; of two in one chunk, pg_restore drops the second.
+        // Two frames in two chunks are allowed. Of two frames in one chunk, pg_restore drops the
+        // second.
         damages.push(replaced("two frames in one chunk", &[&[one, two].concat()]));
     }
     damages
 }
 
-/// What another compression made.
+/// Returns data with other compressions.
 fn foreign(specimen: &Specimen, table: &Block) -> Vec<Damage> {
     let names = ["gzip", "lz4", "zstd"].into_iter().filter(|name| *name != specimen.archive.compression);
     let item = |name| [chunk(&compressed(name, TINY.as_bytes())), int(0).to_vec()].concat();
@@ -87,7 +88,7 @@ fn foreign(specimen: &Specimen, table: &Block) -> Vec<Damage> {
         .collect()
 }
 
-/// A text as one chunk, or as one for each row where nothing is compressed.
+/// Returns a text as one chunk, or as one chunk per row if uncompressed.
 fn item(specimen: &Specimen, text: &[u8]) -> Vec<u8> {
     let chunks: Vec<u8> = if specimen.is_plain() {
         text.split_inclusive(|byte| *byte == b'\n').flat_map(chunk).collect()

@@ -1,35 +1,35 @@
-//! The table of all damages, and what must hold in each of its rows.
+//! The table of all damages, and the condition for each of its rows.
 
 use std::fmt;
 
 use crate::pg_restore::{Exit, Restored};
 
-/// What must come of reading the damaged archive.
+/// The expected result of reading the damaged archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// The damage is found, whether a restore suffers from it or not.
+    /// The damage is detected, whether it affects a restore or not.
     Found,
-    /// The damage is found if a restore would make something else of it.
+    /// The damage is detected if it changes the result of a restore.
     FoundUnlessHarmless,
-    /// What is there could have been dumped like this: nothing but a digest of the intact archive tells.
+    /// The damaged content is valid: only a digest of the intact archive detects the damage.
     OnlyADigestTells,
 }
 
-/// What a restore makes of a damaged archive.
+/// The result of restoring a damaged archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restore {
     Fails,
     Crashes,
-    /// It does not end.
+    /// The restore does not end.
     Hangs,
-    /// It succeeds with something else than what was dumped.
+    /// The restore succeeds with content that differs from the dump.
     Differs,
-    /// It makes what was dumped.
+    /// The restore yields the dumped content.
     Same,
 }
 
 impl Restore {
-    /// What came of it, compared with what comes of the intact archive.
+    /// Returns the result, compared with a restore of the intact archive.
     pub(crate) fn of(restored: &Restored, intact: &Restored) -> Self {
         match restored.exit {
             Exit::WithAnError => Self::Fails,
@@ -48,23 +48,23 @@ pub(crate) struct Row {
     pub(crate) place: &'static str,
     pub(crate) expected: Expected,
     pub(crate) archive: String,
-    /// The damage is behind the TOC, of which it changes nothing.
+    /// True if the damage is after the TOC and does not change it.
     pub(crate) is_behind_toc: bool,
     pub(crate) list: Exit,
     pub(crate) restore: Restore,
-    /// Our error.
+    /// The error of this crate.
     pub(crate) found: Option<String>,
-    /// The digest of the archive changed.
+    /// True if the digest of the archive changed.
     pub(crate) digest_tells: bool,
 }
 
 impl Row {
-    /// Why this must not be, if it must not.
+    /// Returns the reason why the row is wrong, if it is.
     fn wrong(&self) -> Option<&'static str> {
         let found = self.found.is_some();
         match self.expected {
-            _ if !self.digest_tells => Some("is no damage"),
-            Expected::Found if !found => Some("is not found"),
+            _ if !self.digest_tells => Some("is not a damage"),
+            Expected::Found if !found => Some("is not detected"),
             Expected::FoundUnlessHarmless if !found && self.restore != Restore::Same => Some("is not harmless"),
             _ => None,
         }
@@ -88,7 +88,7 @@ impl fmt::Display for Row {
         };
         let ours = match (&self.found, self.expected) {
             (Some(error), _) => error,
-            (None, Expected::OnlyADigestTells) => "passed: only a digest tells",
+            (None, Expected::OnlyADigestTells) => "passed: only a digest detects it",
             (None, _) => "passed",
         };
         let Self { what, place, archive, .. } = self;
@@ -96,16 +96,16 @@ impl fmt::Display for Row {
     }
 }
 
-/// Prints the table with its sums, and checks every row.
+/// Prints the table with totals, and checks every row.
 pub(crate) fn conclude(rows: &[Row]) {
     for row in rows {
         println!("{row}");
     }
     print_counts(rows);
-    // The listing of an archive says nothing of its data.
+    // The listing of an archive does not depend on its data.
     let behind_toc: Vec<_> = rows.iter().filter(|row| row.is_behind_toc).collect();
     let listed = behind_toc.iter().filter(|row| row.list == Exit::Well).count();
-    assert_eq!(listed, behind_toc.len(), "pg_restore --list reads what is behind the TOC");
+    assert_eq!(listed, behind_toc.len(), "pg_restore --list reads data after the TOC");
     let wrong: Vec<_> = rows.iter().filter_map(|row| row.wrong().map(|why| format!("{why}: {row}"))).collect();
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
@@ -113,7 +113,7 @@ pub(crate) fn conclude(rows: &[Row]) {
 fn print_counts(rows: &[Row]) {
     let count = |is: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| is(row)).count();
     let digest = |row: &Row| row.expected == Expected::OnlyADigestTells;
-    println!("{} damages, {} of them behind the TOC", rows.len(), count(&|row| row.is_behind_toc));
+    println!("{} damages, {} of them after the TOC", rows.len(), count(&|row| row.is_behind_toc));
     println!("pg_restore --list: {} passed", count(&|row| row.list == Exit::Well));
     let of = |restore: Restore| count(&|row| row.restore == restore);
     println!(
@@ -125,7 +125,7 @@ fn print_counts(rows: &[Row]) {
         of(Restore::Same)
     );
     println!(
-        "ours: {} found; {} of the {} passed of which only a digest tells",
+        "this crate: {} detected; {} passed of the {} that only a digest detects",
         count(&|row| row.found.is_some()),
         count(&|row| row.found.is_none() && digest(row)),
         count(&digest)

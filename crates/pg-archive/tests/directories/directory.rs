@@ -7,7 +7,7 @@ use crate::pg_restore::{Exit, PgRestore};
 use crate::support::{self, Bank};
 use crate::table::{Expected, Restore, Row};
 
-/// The table of all damages of the directories that an installation makes in these compressions.
+/// Returns the rows for all damages of an installation's directories with these compressions.
 pub(crate) fn rows(bank: &Bank, compressions: &[&str]) -> Vec<Row> {
     let pg_restore = PgRestore::of(bank.installation());
     let mut rows = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn rows(bank: &Bank, compressions: &[&str]) -> Vec<Row> {
     rows
 }
 
-/// What may happen to a file, whatever it holds.
+/// A change of any file.
 type Change = (&'static str, fn(&[u8]) -> Option<Vec<u8>>);
 
 const CHANGES: [Change; 9] = [
@@ -50,7 +50,7 @@ const CHANGES: [Change; 9] = [
     ("truncated by the last byte", |bytes| Some(bytes[..bytes.len() - 1].to_vec())),
     ("truncated by ten bytes", |bytes| Some(bytes[..bytes.len() - 10].to_vec())),
     ("emptied", |_| Some(Vec::new())),
-    ("there twice in itself", |bytes| Some(bytes.repeat(2))),
+    ("doubled", |bytes| Some(bytes.repeat(2))),
     ("4 K of zeros", |bytes| Some(overwritten(bytes, &[0; 4096]))),
     ("512 bytes of garbage", |bytes| Some(overwritten(bytes, &[0xa5; 512]))),
     ("a bit in the middle", |bytes| Some(overwritten(bytes, &[bytes[bytes.len() / 2] ^ 1]))),
@@ -81,21 +81,21 @@ fn damages(files: &Files, compression: &str) -> Vec<Damage> {
     ] {
         for (what, change) in CHANGES {
             let expected = match (what, place) {
-                // One letter is as good as another, and zeros and garbage are what a large object may hold.
+                // Letters are interchangeable, and a large object may contain zeros and garbage.
                 ("a bit in the middle", "table") if !has_checksum => Expected::OnlyADigestTells,
                 ("a bit in the middle", "toc.dat") => Expected::OnlyADigestTells,
                 ("a bit in the middle" | "4 K of zeros" | "512 bytes of garbage", "large object") if !has_checksum => {
                     Expected::OnlyADigestTells
                 }
-                // Any bits are letters of a Huffman code.
+                // Any bits are valid codes of a Huffman code.
                 ("512 bytes of garbage", "table") if compression == "zstd" => Expected::OnlyADigestTells,
-                // It has no length, and no end.
+                // An uncompressed large object has no length and no end mark.
                 (what, "large object") if compression == "none" && what != "missing" => Expected::OnlyADigestTells,
-                // lz4 and zstd make nothing of nothing.
+                // lz4 and zstd compress empty content to an empty file.
                 ("emptied", "large object") if !has_checksum => Expected::OnlyADigestTells,
-                // A second stream, or file, is what goes on with the first.
-                ("there twice in itself", "large object") => Expected::OnlyADigestTells,
-                // A list of which the last line has no line feed is whole.
+                // A second stream, or file, continues the first.
+                ("doubled", "large object") => Expected::OnlyADigestTells,
+                // A list whose last line has no line feed is complete.
                 ("truncated by the last byte", "list of large objects") => Expected::FoundUnlessHarmless,
                 _ => Expected::Found,
             };
@@ -106,7 +106,7 @@ fn damages(files: &Files, compression: &str) -> Vec<Damage> {
     damages
 }
 
-/// Files that are not where, or not what, they must be.
+/// Returns directories with renamed or surplus files.
 fn strangers(files: &Files, table: &str) -> Vec<Damage> {
     let found = |what, place, files| Damage { what, place, expected: Expected::Found, files };
     let with = |name: &str, bytes: &[u8]| {
@@ -119,8 +119,8 @@ fn strangers(files: &Files, table: &str) -> Vec<Damage> {
     let (id, ending) = table.split_once(".dat").unwrap();
     renamed.insert(format!("{id}0.dat{ending}"), bytes.clone());
     vec![
-        found("renamed to an id of nobody", "table", renamed),
-        found("a file of nobody's id", "directory", with(&format!("99999.dat{ending}"), &bytes)),
+        found("renamed to an unused id", "table", renamed),
+        found("a file with an unused id", "directory", with(&format!("99999.dat{ending}"), &bytes)),
         found("a large object that is not listed", "directory", with(&format!("blob_99999.dat{ending}"), &bytes)),
         Damage {
             what: "a file that pg_dump does not write",
@@ -128,7 +128,7 @@ fn strangers(files: &Files, table: &str) -> Vec<Damage> {
             expected: Expected::FoundUnlessHarmless,
             files: with("lost+found", b"x"),
         },
-        found("a second file, compressed otherwise", "table", {
+        found("a second file with another compression", "table", {
             with(&format!("{id}.dat{}", if ending.is_empty() { ".gz" } else { "" }), &bytes)
         }),
     ]

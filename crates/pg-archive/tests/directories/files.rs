@@ -1,4 +1,4 @@
-//! The files of a directory, and what may happen to one of them.
+//! The files of a directory, and changes of one of them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::table::Expected;
 
-/// Files by their names.
+/// Files by name.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
 /// One damage of some files.
@@ -18,13 +18,13 @@ pub(crate) struct Damage {
     pub(crate) files: Files,
 }
 
-/// All files of a folder.
+/// Reads all files of a folder.
 pub(crate) fn read(folder: &Path) -> Files {
     let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
     files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
 }
 
-/// Makes a folder of files.
+/// Writes files into a new folder.
 pub(crate) fn write(files: &Files, folder: &Path) {
     fs::create_dir(folder).unwrap();
     for (name, bytes) in files {
@@ -32,7 +32,7 @@ pub(crate) fn write(files: &Files, folder: &Path) {
     }
 }
 
-/// The files of a folder as one stream: at its top, and `toc.dat` before all others.
+/// Returns the files of a folder as one tar stream at top level, with `toc.dat` first.
 pub(crate) fn packed(files: &Files, folder: &Path) -> Vec<u8> {
     let is_toc = |name: &&String| *name == "toc.dat";
     let (toc, others): (Vec<_>, Vec<_>) = files.keys().partition(is_toc);
@@ -48,7 +48,7 @@ pub(crate) fn packed(files: &Files, folder: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// Does to one file what is done to it: `None` removes it.
+/// Applies `change` to one file. `None` removes the file.
 pub(crate) fn damaged(files: &Files, name: &str, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Files {
     let mut files = files.clone();
     let bytes = files.remove(name).unwrap();

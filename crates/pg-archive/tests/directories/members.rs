@@ -1,4 +1,4 @@
-//! The tar format: what a directory has as files, as the members of one file.
+//! The tar format: the files of a directory as members of one file.
 
 use std::fs;
 
@@ -8,13 +8,13 @@ use crate::pg_restore::{Exit, PgRestore};
 use crate::support::{self, Bank};
 use crate::table::{Expected, Restore, Row};
 
-/// What a tar is made of.
+/// The size of a tar block.
 const BLOCK: usize = 512;
 
-/// A damage: what, where, what must come of it, and the archive.
+/// A damage: its kind, its place, the expected result, and the archive.
 type Damage = (&'static str, &'static str, Expected, Vec<u8>);
 
-/// The table of all damages of the tar that an installation makes.
+/// Returns the rows for all damages of an installation's tar.
 pub(crate) fn rows(bank: &Bank) -> Vec<Row> {
     let pg_restore = PgRestore::of(bank.installation());
     let folder = tempfile::tempdir().unwrap();
@@ -43,7 +43,7 @@ pub(crate) fn rows(bank: &Bank) -> Vec<Row> {
     damages(&intact).into_iter().map(row).collect()
 }
 
-/// Where a member is, from its header to the next.
+/// The offsets of a member, from its header to the next.
 struct Member {
     start: usize,
     length: usize,
@@ -90,13 +90,13 @@ fn damages(intact: &[u8]) -> Vec<Damage> {
         ("truncated to 90 %", "tar", Found, to(intact.len() / 10 * 9)),
         ("truncated to 99 %", "tar", Found, to(intact.len() / 100 * 99)),
         ("truncated before a member", "table", Found, to(table.start)),
-        ("truncated behind a header", "table", Found, to(table.content())),
+        ("truncated after a header", "table", Found, to(table.content())),
         ("truncated inside of a member", "table", Found, to(middle)),
         ("without the blocks that end it", "end", FoundUnlessHarmless, to(end)),
         ("without the last of these blocks", "end", FoundUnlessHarmless, to(end + BLOCK)),
-        ("garbage", "behind the end", FoundUnlessHarmless, [intact, &[0xa5; 4096]].concat()),
-        ("zeros", "behind the end", FoundUnlessHarmless, [intact, &[0; 4096]].concat()),
-        ("the archive again", "behind the end", FoundUnlessHarmless, intact.repeat(2)),
+        ("garbage", "after the end", FoundUnlessHarmless, [intact, &[0xa5; 4096]].concat()),
+        ("zeros", "after the end", FoundUnlessHarmless, [intact, &[0; 4096]].concat()),
+        ("the archive again", "after the end", FoundUnlessHarmless, intact.repeat(2)),
         ("a bit of the data", "table", OnlyADigestTells, flip(middle)),
         ("a bit of the data", "large object", OnlyADigestTells, flip(object.content() + 10)),
         ("4 K of zeros", "table", Found, with(middle / BLOCK * BLOCK, &[0; 4096])),
@@ -105,9 +105,9 @@ fn damages(intact: &[u8]) -> Vec<Damage> {
         ("a digit of the size", "table", Found, flip(table.start + 130)),
         ("a digit of the checksum", "table", Found, flip(table.start + 150)),
         ("missing", "table", Found, without(table)),
-        ("there twice", "table", Found, twice(table)),
+        ("duplicated", "table", Found, twice(table)),
         ("missing", "large object", Found, without(object)),
-        ("there twice", "large object", Found, twice(object)),
+        ("duplicated", "large object", Found, twice(object)),
         ("missing", "toc.dat", Found, without(&members[0])),
         ("512 bytes removed", "table", Found, [&intact[..middle], &intact[middle + BLOCK..]].concat()),
         ("1 byte removed", "table", Found, [&intact[..middle], &intact[middle + 1..]].concat()),

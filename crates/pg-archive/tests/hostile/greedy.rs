@@ -1,16 +1,16 @@
-//! Archives that ask for more memory and time than anybody has.
+//! Archives that request excessive memory and time.
 
 use std::io::{BufRead, Read, Write, repeat};
 
 use crate::forged::{beginning, chunk, data, end, entry, header, int, magic, null, one_table, rest, text};
 use crate::source::{made, repeated};
 
-/// A thing that is asked for, and an archive that asks for it.
+/// A name of the request, and an archive with the request.
 pub(crate) type Case = (&'static str, Box<dyn BufRead>);
 
-/// What a piece of a long text is.
+/// The size of a piece of a long text.
 const PIECE: usize = 64 * 1024;
-/// How many pieces of it come: 64 MB.
+/// The number of pieces: 64 MB.
 const PIECES: u32 = 1024;
 
 const NONE: u8 = 0;
@@ -26,7 +26,7 @@ fn letters() -> Vec<u8> {
     vec![b'a'; PIECE]
 }
 
-/// Lengths and counts that nothing stands behind, or very much.
+/// Returns lengths and counts without the content, or with very much of it.
 pub(crate) fn lengths() -> Vec<Case> {
     let bytes = |what, parts: &[Vec<u8>]| case(what, std::io::Cursor::new(parts.concat()));
     let from = beginning(1, false, "t", "TABLE");
@@ -72,7 +72,7 @@ pub(crate) fn lengths() -> Vec<Case> {
     ]
 }
 
-/// Data that is long, or becomes long.
+/// Returns data that is long, or decompresses to long data.
 pub(crate) fn payloads() -> Vec<Case> {
     let table = |compression| one_table(compression);
     let huge = int(i32::MAX);
@@ -97,7 +97,7 @@ pub(crate) fn payloads() -> Vec<Case> {
         case("a zlib bomb of zeros", cursor(packed(GZIP, zlib(&mut repeat(0).take(long))))),
         case("a zlib bomb of rows", cursor(packed(GZIP, zlib(&mut repeat(b'\n').take(long / 16))))),
         case("a zstd bomb", cursor(packed(ZSTD, zstd))),
-        // A frame header without a size, whose window is 2^41 bytes, and a block.
+        // A frame header without a size, with a window of 2^41 bytes, and a block.
         case("a zstd window of two TB", cursor(packed(ZSTD, vec![0x28, 0xb5, 0x2f, 0xfd, 0, 0xf8, 1, 0, 0]))),
         case("LZ4 frames without end", repeated([table(LZ4), huge.clone()].concat(), empty_frame.repeat(1000), 500)),
         case(
@@ -105,7 +105,7 @@ pub(crate) fn payloads() -> Vec<Case> {
             repeated(
                 [table(GZIP), vec![0, 0, 0, 0, 0x7f, 0x78, 0x9c]].concat(),
                 {
-                    // Stored blocks of nothing.
+                    // Empty stored blocks.
                     [0, 0, 0, 0xff, 0xff].repeat(PIECE / 5)
                 },
                 PIECES / 16,
@@ -114,7 +114,7 @@ pub(crate) fn payloads() -> Vec<Case> {
     ]
 }
 
-/// Many small things.
+/// Returns large numbers of small items.
 pub(crate) fn numbers() -> Vec<Case> {
     vec![
         case("a million large objects", {
@@ -132,14 +132,14 @@ pub(crate) fn numbers() -> Vec<Case> {
     ]
 }
 
-/// Names that together take more memory than any TOC's.
+/// Returns names that together exceed the memory of any TOC.
 pub(crate) fn names() -> Vec<Case> {
     let million = "a".repeat(1 << 20);
     let name = move |number: u32| entry(i32::try_from(number + 1).unwrap(), &million, "TABLE", b"");
     vec![case("names of a MB without end", made(header(NONE, i32::MAX), move |number| Some(name(number))))]
 }
 
-/// Entries that are so small that their names are not what takes memory.
+/// Returns entries so small that their names do not dominate the memory.
 pub(crate) fn entries() -> Vec<Case> {
     vec![case("small entries without end", made(header(NONE, i32::MAX), |number| Some(small(number))))]
 }

@@ -5,20 +5,20 @@ use std::process::Command;
 
 use crate::greedy::Case;
 
-/// Set in the process that has little.
+/// The variable that is set in the limited process.
 const INSIDE: &str = "LONGSHORE_TEST_LIMITED";
 
-/// Reads archives in a process of its own, which may take so much of memory: each must end with an error, told in few words. The
-/// process is this program again, told to run nothing but the test that asks.
+/// Reads archives in a separate process with `mebibytes` of memory. Each must fail with a short
+/// error. The process is this program again, which runs only the calling test.
 pub(crate) fn read_all(test: &str, mebibytes: u64, cases: impl FnOnce() -> Vec<Case>) {
     if env::var_os(INSIDE).is_some() {
         return read_here(cases());
     }
     let mut prlimit = Command::new("prlimit");
-    // Processor time, not time: the machine may do much else.
+    // Processor time rather than elapsed time, since the machine may be busy.
     prlimit.args([format!("--as={}", mebibytes << 20), "--cpu=120".to_owned(), "--core=0".to_owned()]);
     prlimit.arg("--").arg(env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
-    // Each thread would reserve addresses for a heap of its own.
+    // Each thread would reserve address space for its own heap.
     prlimit.env("MALLOC_ARENA_MAX", "1").env(INSIDE, "yes");
     let output = prlimit.output().unwrap();
     let told = [output.stdout, output.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
@@ -37,5 +37,5 @@ fn read_here(cases: Vec<Case>) {
             wordy.push(format!("{what}: {} bytes, {}...", error.len(), error.chars().take(100).collect::<String>()));
         }
     }
-    assert!(wordy.is_empty(), "errors nobody reads:\n{}", wordy.join("\n"));
+    assert!(wordy.is_empty(), "errors that are too long:\n{}", wordy.join("\n"));
 }

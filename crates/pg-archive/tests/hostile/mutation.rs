@@ -1,17 +1,17 @@
-//! What chance does to an archive, and what somebody does who knows where it hurts.
+//! Random changes of an archive, and targeted ones.
 
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 use proptest::prop_oneof;
 use proptest::sample::select;
 
-/// A change of bytes; places are fractions of the whole.
+/// A change of bytes. Places are fractions of the whole.
 #[derive(Debug, Clone)]
 pub(crate) enum Mutation {
     Overwrite(f64, Vec<u8>),
     Insert(f64, Vec<u8>),
     Remove(f64, usize),
-    /// Copies a range to another place, so many times.
+    /// Copies a range to another place, several times.
     Copy {
         from: f64,
         length: usize,
@@ -21,7 +21,7 @@ pub(crate) enum Mutation {
     Truncate(f64),
 }
 
-/// Numbers at which arithmetic goes wrong, as archives have them.
+/// Numbers at the limits of arithmetic, in the archive's format.
 const NUMBERS: [[u8; 5]; 8] = [
     [0, 0xff, 0xff, 0xff, 0x7f],
     [1, 0xff, 0xff, 0xff, 0x7f],
@@ -33,7 +33,7 @@ const NUMBERS: [[u8; 5]; 8] = [
     [0, 0, 0, 0x10, 0],
 ];
 
-/// Any of them; half of the places are in the header and the TOC.
+/// Returns a strategy for mutations. Half of the places are in the header and the TOC.
 pub(crate) fn any_mutation() -> impl Strategy<Value = Mutation> {
     let place = || prop_oneof![0.0..0.02, 0.0..1.0];
     let bytes = || prop_oneof![vec(any::<u8>(), 1..50), select(&NUMBERS[..]).prop_map(|number| number.to_vec())];
@@ -48,7 +48,7 @@ pub(crate) fn any_mutation() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    /// The bytes with this change.
+    /// Returns the bytes with this change.
     pub(crate) fn apply(&self, bytes: Vec<u8>) -> Vec<u8> {
         let place = |fraction: f64| (fraction * bytes.len() as f64) as usize;
         let replaced = |at: usize, length: usize, with: &[u8]| {

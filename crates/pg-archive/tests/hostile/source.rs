@@ -1,8 +1,8 @@
-//! Where bytes come from that would not fit into memory, or that come one by one.
+//! Sources of bytes that exceed memory, or that yield single bytes.
 
 use std::io::{self, BufRead, Read};
 
-/// Pieces that are made one after another, as long as there are more.
+/// A source of pieces that are made on demand.
 pub(crate) struct Made<F> {
     make: F,
     number: u32,
@@ -10,12 +10,13 @@ pub(crate) struct Made<F> {
     consumed: usize,
 }
 
-/// What `make` makes, beginning with `first`; it hears how many it made before.
+/// Returns a source of `first` and the pieces from `make`, which receives the number of pieces made
+/// before.
 pub(crate) fn made<F: FnMut(u32) -> Option<Vec<u8>>>(first: Vec<u8>, make: F) -> Made<F> {
     Made { make, number: 0, piece: first, consumed: 0 }
 }
 
-/// `first`, then `piece` again and again.
+/// Returns a source of `first`, then `piece` repeatedly.
 pub(crate) fn repeated(first: Vec<u8>, piece: Vec<u8>, times: u32) -> impl BufRead {
     made(first, move |number| (number < times).then(|| piece.clone()))
 }
@@ -43,7 +44,7 @@ impl<F: FnMut(u32) -> Option<Vec<u8>>> Read for Made<F> {
     }
 }
 
-/// Bytes one at a time; counts how often somebody asks for the next.
+/// A source of single bytes that counts the requests.
 pub(crate) struct Single<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) asked: &'a mut u64,

@@ -1,4 +1,4 @@
-//! Dumps that the programs of one release make.
+//! Dumps by the programs of one release.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,19 +7,20 @@ use std::process::{Child, Command, Stdio};
 use longshore_pg_archive::{Compression, Kind};
 use longshore_testkit::cluster::{Cluster, Installation};
 
-/// A dump, all of it.
+/// A complete dump.
 pub(crate) struct Dump {
-    /// How it was made.
+    /// The options of the dump.
     pub(crate) name: String,
-    /// What it must be taken for.
+    /// The expected kind.
     pub(crate) kind: Kind,
     pub(crate) compression: Compression,
-    /// A directory's files are in one tar.
+    /// The bytes of the dump. The files of a directory are in one tar.
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Dump {
-    /// A database in every form that pg_dump has: to a pipe, to a file that it opens, and to one that it is handed.
+    /// Dumps a database in every format of pg_dump: to a pipe, to a file that pg_dump opens, and to
+    /// an open file.
     pub(crate) fn in_every_form(cluster: &Cluster, installation: &Installation, database: &str) -> Vec<Self> {
         let mut all = Vec::new();
         for compression in compressions(installation) {
@@ -43,7 +44,8 @@ impl Dump {
         all
     }
 
-    /// A database in one format, into a file that pg_dump opens, with its default compression unless the options name one.
+    /// Dumps a database in one format to a file that pg_dump opens, with its default compression
+    /// unless the options set one.
     pub(crate) fn take(
         cluster: &Cluster,
         installation: &Installation,
@@ -67,7 +69,7 @@ impl Dump {
         Self { name, kind, compression: Compression::Gzip, bytes }
     }
 
-    /// A custom archive on pg_dump's stdout, which is a pipe or a file.
+    /// Dumps a custom archive to pg_dump's stdout, which is a pipe or a file.
     fn written_to(cluster: &Cluster, installation: &Installation, database: &str, target: &str, option: &str) -> Self {
         let mut command = pg_dump(cluster, installation, database);
         command.args(["--format=custom", option]);
@@ -85,13 +87,13 @@ impl Dump {
         Self { name, kind: Kind::Custom, compression: Compression::None, bytes }
     }
 
-    /// A pg_dump whose output is to be read while it runs.
+    /// Starts a pg_dump whose output is read while it runs.
     pub(crate) fn under_way(cluster: &Cluster, installation: &Installation, database: &str, options: &[&str]) -> Child {
         pg_dump(cluster, installation, database).args(options).stdout(Stdio::piped()).spawn().unwrap()
     }
 }
 
-/// Everything of a cluster as one script.
+/// Dumps a whole cluster as one script.
 pub(crate) fn pg_dumpall(cluster: &Cluster, installation: &Installation, options: &[&str]) -> Dump {
     let mut command = Command::new(installation.program("pg_dumpall"));
     command.env_clear().arg("-d").arg(cluster.connection()).args(options);
@@ -101,7 +103,7 @@ pub(crate) fn pg_dumpall(cluster: &Cluster, installation: &Installation, options
     Dump { name, kind: Kind::ClusterScript, compression: Compression::None, bytes: output.stdout }
 }
 
-/// What `pg_restore --list` says of an archive, in UTC.
+/// Returns the output of `pg_restore --list` for an archive, in UTC.
 pub(crate) fn list(installation: &Installation, dump: &Dump) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dump");
@@ -118,7 +120,7 @@ pub(crate) fn list(installation: &Installation, dump: &Dump) -> Vec<String> {
     let output = command.env_clear().env("TZ", "UTC").stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{}", dump.name);
     let lines = String::from_utf8(output.stdout).unwrap();
-    // A name may hold a carriage return, which `lines` would take for the end.
+    // A name may contain a carriage return, which `lines` would treat as part of the line end.
     lines.strip_suffix('\n').unwrap().split('\n').map(str::to_owned).collect()
 }
 
@@ -135,7 +137,7 @@ fn compressions(installation: &Installation) -> Vec<Compression> {
     }
 }
 
-/// pg_dump's word for it; before 16, there were levels alone.
+/// Returns pg_dump's option for the compression. Before 16, only levels existed.
 fn option(installation: &Installation, compression: Compression) -> String {
     match (installation.major < 16, compression) {
         (true, Compression::None) => "--compress=0".to_owned(),
@@ -144,7 +146,7 @@ fn option(installation: &Installation, compression: Compression) -> String {
     }
 }
 
-/// The files of a folder in one tar, as they come.
+/// Packs the files of a folder into one tar, in any order.
 fn packed(folder: &Path) -> Vec<u8> {
     let output = Command::new("tar").arg("-C").arg(folder).args(["-cf", "-", "."]).output().unwrap();
     assert!(output.status.success());

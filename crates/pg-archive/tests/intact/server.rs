@@ -1,13 +1,13 @@
-//! What the server itself counts.
+//! Facts from the server itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_testkit::cluster::Cluster;
 
-/// The rows of each table, by schema and name.
+/// The numbers of rows, by schema and table.
 pub(crate) type Rows = BTreeMap<(String, String), u64>;
 
-/// Counts the rows of every table that has any of its own.
+/// Counts the rows of every table that has rows of its own.
 pub(crate) fn rows_by_table(cluster: &Cluster, database: &str) -> Rows {
     let answer = cluster.psql(
         database,
@@ -25,7 +25,7 @@ pub(crate) fn rows_by_table(cluster: &Cluster, database: &str) -> Rows {
     .collect()
 }
 
-/// How many large objects there are, and how many bytes are in them.
+/// Returns the number and the total size of large objects.
 pub(crate) fn large_objects(cluster: &Cluster, database: &str) -> (u64, u64) {
     let answer = cluster.psql(
         database,
@@ -34,10 +34,10 @@ pub(crate) fn large_objects(cluster: &Cluster, database: &str) -> (u64, u64) {
     serde_json::from_str(answer.trim()).unwrap()
 }
 
-/// What each sequence is set to, by schema and name: its value, and whether that was given out.
+/// The values of sequences, by schema and name: `last_value` and `is_called`.
 pub(crate) type Sequences = BTreeMap<(String, String), (i64, bool)>;
 
-/// Asks every sequence.
+/// Queries every sequence.
 pub(crate) fn sequences(cluster: &Cluster, database: &str) -> Sequences {
     let answer = cluster.psql(
         database,
@@ -54,7 +54,7 @@ pub(crate) fn sequences(cluster: &Cluster, database: &str) -> Sequences {
         .collect()
 }
 
-/// The roles that anything in a database, or the database itself, depends on.
+/// Returns the roles that a database or its objects depend on.
 pub(crate) fn roles(cluster: &Cluster, database: &str) -> BTreeSet<String> {
     names(
         cluster,
@@ -67,7 +67,7 @@ pub(crate) fn roles(cluster: &Cluster, database: &str) -> BTreeSet<String> {
     )
 }
 
-/// The extensions that a dump makes.
+/// Returns the extensions that a dump creates.
 pub(crate) fn extensions(cluster: &Cluster, database: &str) -> BTreeSet<String> {
     names(cluster, database, "SELECT to_json(extname) FROM pg_extension WHERE extname <> 'plpgsql'")
 }

@@ -1,8 +1,8 @@
-//! Archives that bytes are written over.
+//! Archives with applied patches.
 
 use longshore_pg_archive::offsets::Patch;
 
-/// The bytes with these written over them.
+/// Applies patches to bytes.
 pub(crate) fn applied(mut bytes: Vec<u8>, patches: &[Patch]) -> Vec<u8> {
     for patch in patches {
         let at = usize::try_from(patch.at).unwrap();

@@ -1,5 +1,6 @@
--- A small database with what makes archives different from each other: many short rows, rows that are longer than a page,
--- tables that are empty, tiny or have no columns, two of one shape, large objects of several owners.
+-- A small database that covers the variants of archives: many short rows, rows longer than a page,
+-- empty and tiny tables, tables without columns, two tables of one shape, large objects of several
+-- owners.
 CREATE ROLE archivist;
 CREATE SCHEMA bank;
 CREATE TABLE bank.account (id integer PRIMARY KEY, holder text NOT NULL, balance numeric(12,2), note text);
@@ -23,7 +24,8 @@ CREATE TABLE bank.tiny (id integer, word text);
 INSERT INTO bank.tiny VALUES (1, 'one'), (2, NULL), (3, 'drei');
 CREATE VIEW bank.poor AS SELECT holder FROM bank.account WHERE balance < 100;
 
--- Large objects: one of many chunks, one empty, some in between; those of another owner are apart since PostgreSQL 17.
+-- Large objects: one of many chunks, one empty, some in between. Since PostgreSQL 17, those of
+-- another owner are stored separately.
 SELECT lo_from_bytea(50000 + i, (SELECT string_agg(sha512((i || '/' || j)::bytea), '') FROM generate_series(1, 3 * i * i) j))
   FROM generate_series(1, 10) i \g /dev/null
 SELECT lo_from_bytea(50100, '') \g /dev/null

@@ -1,5 +1,5 @@
-//! Archives that real servers made.
-#![allow(dead_code)] // each test uses what it needs of it
+//! Archives of real servers.
+#![allow(dead_code)] // each test uses a part
 
 use std::fs;
 use std::path::Path;
@@ -8,26 +8,26 @@ use std::process::{Command, Stdio};
 use longshore_pg_archive::{Error, Facts};
 use longshore_testkit::cluster::{Cluster, Installation};
 
-/// The database that is dumped.
+/// The dumped database.
 const DATABASE: &str = "bank";
 
-/// What pg_dump wrote to.
+/// The target of pg_dump's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A file: at the end it goes back, and notes in the TOC where each table's data is.
+    /// A file: pg_dump seeks back at the end and writes the offsets of the data into the TOC.
     File,
-    /// A pipe: there is no way back, so the TOC says nothing of it.
+    /// A pipe: pg_dump cannot seek back, so the TOC contains no offsets.
     Pipe,
 }
 
 /// An archive in the custom format.
 #[derive(Debug, Clone)]
 pub(crate) struct Archive {
-    /// The release that made it and what is particular, such as `15 gzip file`.
+    /// The release and the properties of the archive, such as `15 gzip file`.
     pub(crate) name: String,
-    /// What its data is compressed with.
+    /// The compression of the data.
     pub(crate) compression: &'static str,
-    /// What it was written to.
+    /// The target of the output.
     pub(crate) target: Target,
     pub(crate) bytes: Vec<u8>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Bank {
 }
 
 impl Bank {
-    /// Starts it.
+    /// Starts the server.
     pub(crate) fn open(installation: &Installation) -> Self {
         let cluster = Cluster::start(installation, &[]);
         cluster.create_database(DATABASE);
@@ -47,17 +47,17 @@ impl Bank {
         Self { cluster, installation: installation.clone() }
     }
 
-    /// What it runs on.
+    /// Returns the server's installation.
     pub(crate) fn installation(&self) -> &Installation {
         &self.installation
     }
 
-    /// The compressions that its pg_dump has.
+    /// Returns the compressions that the installation's pg_dump supports.
     pub(crate) fn compressions(&self) -> &'static [&'static str] {
         if self.installation.major < 16 { &["none", "gzip"] } else { &["none", "gzip", "lz4", "zstd"] }
     }
 
-    /// Dumps it, and returns what pg_dump wrote to a pipe.
+    /// Dumps the database, and returns pg_dump's output to a pipe.
     pub(crate) fn dump(&self, format: &str, compression: &str, file: Option<&Path>) -> Vec<u8> {
         let mut pg_dump = Command::new(self.installation.program("pg_dump"));
         pg_dump.env_clear().arg("-d").arg(format!("{} dbname={DATABASE}", self.cluster.connection()));
@@ -76,7 +76,7 @@ impl Bank {
     }
 }
 
-/// One archive in the custom format for each compression that an installation has, and each target.
+/// Returns an archive in the custom format for each compression and each target of an installation.
 pub(crate) fn archives(installation: &Installation) -> Vec<Archive> {
     let bank = Bank::open(installation);
     let mut archives = Vec::new();
@@ -93,7 +93,7 @@ pub(crate) fn archives(installation: &Installation) -> Vec<Archive> {
     archives
 }
 
-/// What the crate says of bytes that are all at hand.
+/// Reads an archive from memory.
 pub(crate) fn read(bytes: &[u8]) -> Result<Facts, Error> {
     longshore_pg_archive::read(bytes, &mut |_| {})
 }

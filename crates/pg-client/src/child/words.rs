@@ -1,4 +1,4 @@
-//! What a child writes to standard error: its last lines, and its warnings.
+//! A child's standard error: its last lines, and its warnings.
 
 use std::collections::VecDeque;
 
@@ -6,38 +6,38 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::report;
 
-/// How many of a child's last lines are kept as the cause of its failure.
+/// The number of a child's last lines that are kept as the cause of its failure.
 const LAST_LINES: usize = 20;
-/// How many of its warnings are kept for the report.
+/// The number of a child's warnings that are kept for the report.
 const MAX_WARNINGS: usize = 100;
-/// The most bytes of a warning to which more lines are added.
+/// The size of a warning, in bytes, from which on no more lines are added.
 const MAX_WARNING_BYTES: usize = 4000;
-/// The most bytes of one line that are kept.
+/// The number of bytes of a line that are kept.
 const MAX_LINE_BYTES: usize = 1000;
 
-/// What a child wrote to standard error.
+/// The text that a child wrote to standard error.
 #[derive(Debug, Clone, Default)]
 pub struct Words {
     last: VecDeque<String>,
     /// Warnings, each with its details and hints.
     pub warnings: Vec<String>,
-    /// Whether the line before was a part of the last warning.
+    /// True if the previous line was part of the last warning.
     warns: bool,
     reports: report::Reader,
 }
 
 impl Words {
-    /// Its last lines.
+    /// Returns the last lines.
     pub fn last_lines(&self) -> String {
         self.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether it said nothing.
+    /// Returns true if the child wrote nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.last.is_empty()
     }
 
-    /// The server's last error, where the child is a `psql` whose `VERBOSITY` is `verbose`.
+    /// Returns the server's last error, if the child is a `psql` whose `VERBOSITY` is `verbose`.
     pub fn report(&self) -> Option<&report::Report> {
         self.reports.last()
     }
@@ -55,7 +55,8 @@ impl Words {
         self.last.push_back(line);
     }
 
-    /// Keeps a line that is a warning, or that goes on with the one before it: `pg_dump: detail: …`, `pg_dump: hint: …`.
+    /// Keeps a line that is a warning, or that continues the previous one: `pg_dump: detail: …`,
+    /// `pg_dump: hint: …`.
     fn hear_warning(&mut self, line: &str) {
         let program = line.split(": ").next().unwrap_or_default();
         let rest = |label: &str| line.strip_prefix(program)?.strip_prefix(label);
@@ -79,7 +80,7 @@ impl Words {
     }
 }
 
-/// Listens to standard error until it is closed. However much is said, little is kept.
+/// Reads standard error until it is closed. The memory is bounded, however long the output.
 pub(super) async fn listen(mut stderr: impl AsyncRead + Unpin) -> Words {
     let mut words = Words::default();
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! `.pgpass`. Source: PostgreSQL's documentation of libpq, "The Password File".
+//! The password file `.pgpass`. Source: PostgreSQL's documentation of libpq, "The Password File".
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,7 +6,8 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-/// The password of the first line that fits a host, a port, a database and a user. A file that others may read is ignored, as libpq does.
+/// Returns the password of the first line that matches a host, a port, a database and a user.
+/// Ignores a file that others may read, as libpq does.
 pub(super) fn password(path: &Path, wanted: [&str; 4]) -> Option<SecretString> {
     if fs::metadata(path).ok()?.mode() & 0o077 != 0 {
         return None;
@@ -16,7 +17,7 @@ pub(super) fn password(path: &Path, wanted: [&str; 4]) -> Option<SecretString> {
     line.into_iter().nth(wanted.len()).filter(|password| !password.is_empty()).map(SecretString::from)
 }
 
-/// A line's fields; a backslash takes the next character as it is.
+/// Splits a line into fields. A backslash escapes the next character.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut chars = line.chars();

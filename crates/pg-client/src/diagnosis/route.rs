@@ -1,4 +1,5 @@
-//! The settings that libpq would use: those of the connection string, then the environment, then its defaults.
+//! The settings that libpq would use: those of the connection string, then the environment, then
+//! its defaults.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +12,8 @@ use super::passfile;
 use crate::conninfo::ConnInfo;
 use crate::server::SOCKET_DIRS;
 
-/// Settings, by keyword and variable, with which libpq does what the second connection cannot.
+/// Settings, by keyword and variable, whose behaviour in libpq the second connection cannot
+/// reproduce.
 const NOT_FOLLOWED: [(&str, &str); 4] = [
     ("service", "PGSERVICE"),
     ("sslcert", "PGSSLCERT"),
@@ -19,7 +21,7 @@ const NOT_FOLLOWED: [(&str, &str); 4] = [
     ("require_auth", "PGREQUIREAUTH"),
 ];
 
-/// How to reach a server.
+/// The settings for reaching a server.
 pub(super) struct Route {
     pub(super) hosts: Vec<Host>,
     pub(super) user: String,
@@ -32,15 +34,16 @@ pub(super) struct Route {
 
 /// One of the hosts that are tried in turn.
 pub(super) struct Host {
-    /// Its name, or the folder of a socket.
+    /// The host name, or the directory of a socket.
     pub(super) name: String,
-    /// Its address, where that is given.
+    /// The host address, if given.
     pub(super) address: Option<String>,
     pub(super) port: u16,
 }
 
 impl Route {
-    /// The route of a command that connects. Nothing where libpq does what cannot be done here.
+    /// Returns the route of a command that connects, or `None` if the second connection cannot
+    /// follow libpq.
     pub(super) fn of(command: &Command) -> Option<Self> {
         let string = command.get_args().find_map(|argument| argument.to_str()?.strip_prefix("--dbname="))?;
         let conninfo = ConnInfo::parse(&string.to_owned().into()).ok()?;
@@ -86,10 +89,10 @@ impl Route {
         })
     }
 
-    /// The password for one host.
+    /// Returns the password for one host.
     pub(super) fn password(&self, host: &Host) -> Option<SecretString> {
         self.password.clone().or_else(|| {
-            // By a socket in its usual folder, the file calls the host so.
+            // For a socket in its default directory, the password file names the host `localhost`.
             let name = if SOCKET_DIRS.contains(&host.name.as_str()) { "localhost" } else { &host.name };
             passfile::password(
                 Path::new(self.passfile.as_ref()?),
@@ -100,18 +103,18 @@ impl Route {
 }
 
 impl Host {
-    /// Whether it is a socket of this machine.
+    /// Returns true if the host is a socket of this machine.
     pub(super) fn is_local(&self) -> bool {
         self.address.is_none() && self.name.starts_with(['/', '@'])
     }
 
-    /// There is no TLS on a socket.
+    /// Returns the TLS mode for this host. A socket never uses TLS.
     pub(super) fn ssl_mode(&self, wanted: SslMode) -> SslMode {
         if self.is_local() { SslMode::Disable } else { wanted }
     }
 }
 
-/// A variable as a command gets it.
+/// Returns a variable as the command receives it.
 fn environment(command: &Command, name: &str) -> Option<String> {
     let own = command.get_envs().find(|(key, _)| *key == OsStr::new(name));
     let value = match own {
@@ -121,7 +124,8 @@ fn environment(command: &Command, name: &str) -> Option<String> {
     value.and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
 }
 
-/// The folder in which libpq looks for the socket: Debian's, if it has one of that number.
+/// Returns the directory in which libpq looks for the socket: Debian's, if it has a socket of that
+/// port.
 fn socket_folder(port: u16) -> String {
     let has = |folder: &&&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
     SOCKET_DIRS.iter().find(has).unwrap_or(&SOCKET_DIRS[0]).to_string()

@@ -1,4 +1,4 @@
-//! TLS as libpq uses it where no certificate of an authority is given: encrypted, and with any server.
+//! TLS as libpq uses it without a root certificate: encrypted, with any server.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What makes TLS connections; nothing where the cryptography at hand cannot.
+/// Returns the TLS connector, or `None` if the cryptographic provider does not support it.
 pub(super) fn connector() -> Option<MakeRustlsConnect> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config =
@@ -17,8 +17,9 @@ pub(super) fn connector() -> Option<MakeRustlsConnect> {
     Some(MakeRustlsConnect::new(config.with_no_client_auth()))
 }
 
-/// Takes every certificate, as libpq does with `sslmode=prefer` and `require`. The connection only hears a refusal that libpq got before,
-/// and passwords go where libpq sent them.
+/// A verifier that accepts every certificate, as libpq does with `sslmode=prefer` and `require`.
+/// The connection only repeats a refusal that libpq received before, and passwords are sent only
+/// where libpq sent them.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 

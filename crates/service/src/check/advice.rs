@@ -1,5 +1,5 @@
-//! What works tonight and is no help on the day of the loss: one destination, on the database's own disk, an identity on this
-//! host, no drill.
+//! Risks that do not fail tonight's run but prevent a restore: a single destination, a destination
+//! on the disk of the database, an identity on this host, no drill.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use longshore_core::{Kind, Result};
 use crate::config::{Config, Job};
 use crate::identity::beside;
 
-/// Looks at the jobs for what they have to survive.
+/// Returns warnings about losses that the jobs' backups would not survive.
 pub(super) async fn advise(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for job in jobs {
@@ -26,21 +26,21 @@ pub(super) async fn advise(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
     findings
 }
 
-/// Warns of a job that ships to one destination alone.
+/// Warns if a job ships to a single destination.
 fn of_number(job: &Job) -> Option<Finding> {
     let [only] = job.ship.as_slice() else { return None };
     Some(Finding::warning(
         format!("job {}", job.name),
-        format!("ships to \"{only}\" alone: its loss is the loss of all backups"),
+        format!("ships to \"{only}\" alone: if it is lost, all backups are lost"),
         "add a destination on another host, and name it in ship",
     ))
 }
 
-/// Warns of destinations on the file system that the databases are on.
+/// Warns of destinations on the file system of the databases.
 async fn of_data_directory(config: &Config, job: &Job) -> Vec<Finding> {
     let mut directories: BTreeSet<PathBuf> = BTreeSet::new();
     for dump in &job.dump {
-        // A dump that cannot be built, or a server that does not answer, is found elsewhere.
+        // Another finding reports a dump that cannot be built, or a server that does not answer.
         let Ok(dump) = dump(&job.site) else { continue };
         directories.extend(dump.data_directory().await);
     }
@@ -49,8 +49,8 @@ async fn of_data_directory(config: &Config, job: &Job) -> Vec<Finding> {
         let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
         let Some(folder) = store.folder() else { continue };
         if directories.iter().any(|directory| is_on_one_file_system(&folder, directory)) {
-            let message = "lies on the file system of the data directory: what destroys that destroys both";
-            let remedy = "mount another disk there, or ship to another host as well";
+            let message = "is on the file system of the data directory: one failure destroys both";
+            let remedy = "mount another disk there, or also ship to another host";
             findings.push(Finding::warning(format!("destination {name}"), message, remedy));
         }
     }
@@ -58,12 +58,13 @@ async fn of_data_directory(config: &Config, job: &Job) -> Vec<Finding> {
 }
 
 fn is_on_one_file_system(one: &Path, other: &Path) -> bool {
-    // A folder that does not exist yet will lie where the nearest one above it does.
+    // A folder that does not exist yet will be on the file system of its nearest existing parent.
     let device = |path: &Path| path.ancestors().find_map(|path| path.metadata().ok()).map(|found| found.dev());
     other.exists() && device(one).is_some_and(|found| Some(found) == device(other))
 }
 
-/// Warns of a cluster of which no destination knows a drill. Where none may be listed, another host sees to it.
+/// Warns if no destination has a mark of a drill of the cluster. If no destination may be listed,
+/// the drills are another host's task.
 async fn of_drills(config: &Config, job: &Job) -> Option<Finding> {
     let mut listed = false;
     for name in &job.ship {
@@ -72,14 +73,14 @@ async fn of_drills(config: &Config, job: &Job) -> Option<Finding> {
             Ok(true) => return None,
             Ok(false) => listed = true,
             Err(error) if error.kind() == Kind::Denied => {}
-            // That a destination cannot be listed is found elsewhere.
+            // Another finding reports a destination that cannot be listed.
             Err(_) => return None,
         }
     }
     listed.then(|| {
         Finding::warning(
             format!("job {}", job.name),
-            "was never drilled: nothing has shown yet that its backups can be restored",
+            "was never drilled: no drill has proved that its backups can be restored",
             format!("`longshore drill {}` restores the newest run into a scratch cluster", job.name),
         )
     })
@@ -107,9 +108,9 @@ fn of_identities(config: &Config, jobs: &[&Job]) -> Vec<Finding> {
     let files: BTreeSet<PathBuf> = named.map(Path::to_owned).chain(beside(config)).collect();
     let warn = |file: &PathBuf| {
         let message =
-            format!("{} lies on this host: whoever takes the host over can open every backup", file.display());
+            format!("{} is on this host: anyone who takes over the host can decrypt every backup", file.display());
         let remedy =
-            "keep it where it survives this host, and remove it from here: making backups needs recipients alone";
+            "keep it where it survives the loss of this host, and delete it here: making backups needs only recipients";
         Finding::warning("identity", message, remedy)
     };
     files.iter().filter(|file| sealing && file.is_file()).map(warn).collect()

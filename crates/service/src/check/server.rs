@@ -1,4 +1,5 @@
-//! The server that a job reads, surveyed as its run would, and the place of its drill, looked at for what the server has.
+//! Checks of the server that a job reads, surveyed as by a run, and of the scratch server
+//! of its drill.
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use crate::config::{Config, Job};
 use crate::pause;
 use crate::survey::{JobSurvey, Parallel, survey};
 
-/// Looks at the server as the job's run would, and at the place of its drill. Returns how much a run reads, too, in bytes,
-/// where that is known.
+/// Checks the server as a run of the job would, and the scratch server of the job's drill. Also
+/// returns the estimated number of bytes that a run reads, if known.
 pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Option<u64>) {
     let subject = format!("job {}", job.name);
     let mut findings = Vec::new();
@@ -31,12 +32,12 @@ pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Opti
     match surveyed {
         Ok(survey) => {
             let found = of_survey(job, &survey);
-            // What a stage finds in its own check, it may warn of in its survey, too.
+            // A stage may report the same in its check and in its survey.
             let is_new = |finding: &Finding| findings.iter().all(|known| known.message != finding.message);
             let found: Vec<_> = found.into_iter().filter(is_new).collect();
             findings.extend(found);
         }
-        // A stage that cannot be made, or reach its server, has said so.
+        // The checks already report a stage that cannot be built or cannot reach its server.
         Err(_) if findings.iter().any(|finding| finding.outcome == Outcome::Failed) => {}
         Err(error) => findings.push(Finding::failed(&subject, &error)),
     }
@@ -61,14 +62,18 @@ pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Opti
     (findings, bytes.filter(|_| is_whole))
 }
 
-/// The findings of a survey: what a run would not capture, and what would stand in its way.
+/// Returns the findings of a survey: databases that a run would not capture, and obstacles.
 fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
     let mut findings: Vec<_> = survey.missing.iter().map(|(_, error)| Finding::failed("databases", error)).collect();
     for left in &survey.not_captured {
         findings.push(Finding::warning("databases", left.to_string(), left.remedy.clone()));
     }
     for warning in &survey.warnings {
-        findings.push(Finding::warning("databases", warning.clone(), "look at databases and exclude of the job"));
+        findings.push(Finding::warning(
+            "databases",
+            warning.clone(),
+            "check the settings databases and exclude of the job",
+        ));
     }
     match survey.parallel(job.parallel) {
         Parallel::AsSet(_) => {}
@@ -79,14 +84,14 @@ fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
         Parallel::TooFew(connections) => findings.push(Finding {
             outcome: Outcome::Failed,
             subject: "connections".to_owned(),
-            message: format!("{}, and a run takes {}", connections.limit, connections.needed(1)),
+            message: format!("{}, but a run needs {}", connections.limit, connections.needed(1)),
             remedy: Some(connections.remedy),
         }),
     }
     findings
 }
 
-/// Looks at the place of the job's drill. A job that names none may be drilled elsewhere.
+/// Checks the scratch server of the job's drill. A job without one may be drilled on another host.
 async fn of_scratch(job: &Job, requirements: Option<&Requirements>) -> Vec<Finding> {
     let Some(scratch) = &job.drill.scratch else { return Vec::new() };
     let scratch = match scratch(&job.site) {

@@ -1,4 +1,4 @@
-//! `[adopt.NAME]`: which files that another program left are taken for backups, and how long they are kept.
+//! `[adopt.NAME]`: files of another program that count as backups, and their retention.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use toml::de::DeValue;
 use super::{Destination, Job, is_plain, lead, read, shown, written};
 use crate::fault::Fault;
 
-/// Files of another program that are taken for backups.
+/// A rule for adopting files of another program as backups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adoption {
-    /// How they are told from other files.
+    /// The pattern that recognizes the files.
     pub adopt: Adopt,
-    /// The destination where they lie.
+    /// The destination that contains the files.
     pub destination: String,
-    /// How many of them to keep.
+    /// The retention policy of the files.
     pub policy: Policy,
 }
 
@@ -35,13 +35,13 @@ pub(super) fn adoption(
     let policy = lead(policies, &retention, "retention").map_err(&wrong)?.clone();
     let cluster = cluster.unwrap_or_else(|| name.to_owned());
     if !is_plain(&cluster) {
-        return Err(wrong(format!("{} is no name of a cluster", shown(&cluster))));
+        return Err(wrong(format!("{} is not a valid cluster name", shown(&cluster))));
     }
     let pattern = Pattern::parse(&pattern).map_err(&wrong)?;
     Ok(Adoption { adopt: Adopt { name: name.to_owned(), cluster, pattern, timezone }, destination, policy })
 }
 
-/// Two that would claim the same files, or one that is called as a job is, are mistakes.
+/// Fails if two rules claim the same files, or if a rule has the name of a job.
 pub(super) fn check(
     adoptions: &BTreeMap<String, Adoption>,
     jobs: &BTreeMap<String, Job>,
@@ -49,7 +49,7 @@ pub(super) fn check(
 ) -> Result<(), Fault> {
     for (name, adoption) in adoptions {
         if jobs.contains_key(name) {
-            let message = format!("\"{name}\" is the name of a job and of an adopt: call the adopt something else");
+            let message = format!("\"{name}\" names both a job and an adopt: rename the adopt");
             return Err(Fault::at(whole, message));
         }
         let same = |other: &&Adoption| {

@@ -1,4 +1,4 @@
-//! How a job is drilled: `[job.NAME.drill]`.
+//! `[job.NAME.drill]`: the settings of a job's drills.
 
 use std::path::PathBuf;
 
@@ -12,42 +12,42 @@ use super::read;
 use crate::fault::Fault;
 use crate::registry::{Builder, Registry};
 
-/// How a job is drilled.
+/// The settings of a job's drills.
 #[derive(Default)]
 pub struct Drilling {
-    /// What makes the place to restore to; the default where the job names none.
+    /// The scratch server to restore to; `None` means the default.
     pub scratch: Option<Builder<dyn Scratch>>,
-    /// The identity file that opens the job's backups.
+    /// The identity file that decrypts the job's backups.
     pub identity: Option<PathBuf>,
-    /// The command whose output is such a file.
+    /// The command whose output is an identity file.
     pub identity_command: Option<String>,
-    /// The owner's own questions.
+    /// The operator's queries.
     pub questions: Vec<Question>,
 }
 
-/// A question to a restored database.
+/// A query on a restored database.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// The database, as it was backed up.
+    /// The name of the database in the backup.
     pub database: String,
-    /// The query.
+    /// The SQL text.
     pub sql: String,
-    /// What it must answer.
+    /// The expected result.
     pub expects: Expects,
 }
 
-/// What the first column of the first row must be.
+/// The expected value in the first column of the first row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expects {
-    /// This text.
+    /// Exactly this text.
     Answer(String),
-    /// A number that is no less.
+    /// A number of at least this value.
     AtLeast(f64),
-    /// A time that is no earlier than so long before the backup was begun.
+    /// A time at most this long before the start of the backup.
     NewerThan(Span),
 }
 
-/// The table as it is written, without its stage.
+/// The table as written, without its scratch stage.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -76,7 +76,7 @@ impl WrittenQuestion {
             (Some(answer), None, None) => Expects::Answer(answer),
             (None, Some(least), None) => Expects::AtLeast(least),
             (None, None, Some(span)) => Expects::NewerThan(span),
-            _ => return Err("a query has one of answer, at_least and newer_than".to_owned()),
+            _ => return Err("a query needs exactly one of answer, at_least and newer_than".to_owned()),
         };
         Ok(Question { database: self.database, sql: self.sql, expects })
     }
@@ -90,7 +90,7 @@ pub(super) fn drilling(name: &str, value: Spanned<DeValue<'_>>, registry: &Regis
     let scratch = table.remove("scratch").map(|scratch| registry.scratch.read(scratch)).transpose()?;
     let written: Written = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
     if written.identity.is_some() && written.identity_command.is_some() {
-        return Err(wrong("has both identity and identity_command: leave one out"));
+        return Err(wrong("has both identity and identity_command: remove one"));
     }
     let questions = written.query.into_iter().map(WrittenQuestion::resolve).collect::<Result<_, _>>();
     Ok(Drilling {

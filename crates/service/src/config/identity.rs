@@ -1,17 +1,17 @@
-//! What opens backups for every verb that reads them: `[identity]`.
+//! `[identity]`: the identities that decrypt backups, for every command that reads backups.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Where an identity comes from, if the command line names none.
+/// The source of identities, unless the command line names some.
 #[derive(Debug, Clone, Default)]
 pub struct IdentitySource {
     /// The identity files.
     pub file: Vec<PathBuf>,
-    /// The command whose output is such a file.
+    /// The command whose output is an identity file.
     pub command: Option<IdentityCommand>,
-    /// What errors call the command: the setting.
+    /// The setting that contains the command, for error messages.
     pub(crate) name: &'static str,
 }
 
@@ -19,20 +19,20 @@ pub struct IdentitySource {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "write a command for a shell, or a list of a program and its arguments")]
 pub enum IdentityCommand {
-    /// One that `sh` reads.
+    /// A command line for `sh`.
     Shell(String),
     /// A program and its arguments.
     Words(Vec<String>),
 }
 
 impl IdentitySource {
-    /// Whether nothing is named.
+    /// Returns true if neither a file nor a command is set.
     pub(crate) fn is_empty(&self) -> bool {
         self.file.is_empty() && self.command.is_none()
     }
 }
 
-/// The table as it is written.
+/// The table as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
@@ -48,7 +48,7 @@ enum Files {
 }
 
 impl Written {
-    /// What it comes to; what is wrong with it, if it cannot work.
+    /// Resolves the table, or returns the error message.
     pub(super) fn resolve(self) -> Result<IdentitySource, &'static str> {
         let file = match self.file {
             None => Vec::new(),
@@ -62,7 +62,7 @@ impl Written {
         };
         match (is_nothing, file.is_empty(), &self.command) {
             (true, ..) => Err("identity: name a file or a command"),
-            (false, false, Some(_)) => Err("identity: has both file and command: leave one out"),
+            (false, false, Some(_)) => Err("identity: has both file and command: remove one"),
             _ => Ok(IdentitySource { file, command: self.command, name: "[identity] command" }),
         }
     }

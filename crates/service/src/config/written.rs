@@ -1,4 +1,4 @@
-//! The configuration as it is written: every setting that is not a plugin's, unknown ones denied.
+//! The configuration as written: all settings except those of plugins. Unknown settings are errors.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,10 +19,11 @@ use serde::{Deserialize, Deserializer};
 use crate::fault::shown;
 use crate::schedule::Expression;
 
-/// How long what an interrupted run left is left alone: no run takes so long, and no clock is wrong by so much.
+/// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
 const ORPHAN_GRACE: TimeDelta = TimeDelta::hours(48);
 
-/// The top of the file. The sections are read one by one; they stand here so that an unknown one is told the known ones.
+/// The top of the file. The sections are read one by one; their names are fields so that the error
+/// about an unknown section lists them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Top {
@@ -53,7 +54,7 @@ pub(super) struct Cluster {
     pub(super) pause_replay: bool,
 }
 
-/// `[destination.NAME]`, as far as it is the same for all.
+/// `[destination.NAME]`: the settings that all destinations have in common.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Destination {
@@ -65,7 +66,7 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// The settings' names.
+    /// The names of the settings.
     pub(super) const SETTINGS: [&str; 4] = ["stall_timeout", "max_rate", "parallel", "orphan_grace"];
 
     pub(super) fn orphan_grace(&self) -> TimeDelta {
@@ -81,11 +82,11 @@ impl Destination {
     }
 }
 
-/// A length of time in which something can happen.
+/// Reads a duration longer than zero.
 fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     let span = Span::deserialize(deserializer)?;
     if span.duration().is_zero() {
-        return Err(D::Error::custom("must be longer than nothing, such as \"60s\""));
+        return Err(D::Error::custom("must be longer than zero, such as \"60s\""));
     }
     Ok(Some(span))
 }
@@ -145,11 +146,11 @@ fn utc() -> Tz {
     Tz::UTC
 }
 
-/// One policy for all destinations, or one for each.
+/// One policy for all destinations, or a policy for each.
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "write a policy's name, as in \"standard\", or one for each destination, as in { disk = \"standard\" }; the rules stand in [retention.standard]"
+    expecting = "write a policy's name, as in \"standard\", or one for each destination, as in { disk = \"standard\" }; the rules are in [retention.standard]"
 )]
 pub(super) enum Retention {
     Everywhere(String),
@@ -183,23 +184,23 @@ enum By {
     PgDump,
 }
 
-/// More threads than this compress faster than one connection can be read.
+/// The default maximum of compression threads: more compress faster than one connection delivers.
 const MAX_DEFAULT_THREADS: u32 = 4;
 
 impl Compressing {
     pub(super) fn resolve(self) -> Result<Packing, String> {
         if self.by == By::PgDump {
             if self.threads.is_some() {
-                return Err("threads is for compression by longshore".to_owned());
+                return Err("threads applies only to compression by longshore".to_owned());
             }
             let method = self.method.unwrap_or_else(|| "gzip".to_owned());
             if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
-                return Err(format!("method {} is none of pg_dump's: gzip, lz4, zstd", shown(&method)));
+                return Err(format!("unknown method {} for pg_dump: must be gzip, lz4 or zstd", shown(&method)));
             }
             return match self.level {
                 None => Ok(Packing::Tool { method, level: None }),
                 Some(Asked::Number(level)) => Ok(Packing::Tool { method, level: Some(level) }),
-                Some(Asked::Word(_)) => Err("level is a number where pg_dump compresses".to_owned()),
+                Some(Asked::Word(_)) => Err("level must be a number if pg_dump compresses".to_owned()),
             };
         }
         let level = match self.level {
@@ -214,13 +215,13 @@ impl Compressing {
                 Compression::Zstd { level, threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)) }
             }
             Some("none") => Compression::None,
-            Some(other) => return Err(format!("method {} is none of longshore's: zstd, none", shown(other))),
+            Some(other) => return Err(format!("unknown method {}: must be zstd or none", shown(other))),
         };
         match compression {
             Compression::Zstd { level: Level::Fixed(level), .. } if !(1..=19).contains(&level) => {
-                Err("level is from 1 to 19".to_owned())
+                Err("level must be from 1 to 19".to_owned())
             }
-            Compression::Zstd { threads, .. } if threads > 64 => Err("threads is at most 64".to_owned()),
+            Compression::Zstd { threads, .. } if threads > 64 => Err("threads must be at most 64".to_owned()),
             sound => Ok(Packing::Pipeline(sound)),
         }
     }

@@ -1,4 +1,4 @@
-//! The artifact under drill: fetched into a file beside the scratch cluster, and read from there.
+//! The artifact under drill, fetched into a file beside the scratch cluster.
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,18 +14,18 @@ use longshore_core::{Error, Result, Stage};
 pub(super) async fn save(store: &dyn Store, manifest: &Manifest, folder: &Path) -> Result<PathBuf> {
     let path = folder.join("artifact");
     let name = path.display().to_string();
-    // Of a backup before it that failed.
+    // Left by an earlier backup whose drill failed.
     std::fs::remove_file(&path).ok();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&path);
-    let mut file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot make the file", error))?;
+    let mut file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot create the file", error))?;
     let sealed = fetch(store, manifest).await?;
     let wrap = move |error| Error::io(Stage::Drill, name, "cannot write the file", error);
     drain(transform(sealed, wrap, move |reader, _| io::copy(reader, &mut file).map(drop))).await?;
     Ok(path)
 }
 
-/// The bytes of a file.
+/// Streams the bytes of a file.
 pub(super) fn read(path: PathBuf) -> ByteStream {
     let name = path.display().to_string();
     let wrap = move |error| Error::io(Stage::Drill, name, "cannot read the file", error);

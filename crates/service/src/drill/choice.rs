@@ -1,4 +1,5 @@
-//! Which backups to drill: the newest good run of a job, at the destination that was drilled the longest ago.
+//! The choice of backups to drill: the newest good run of a job, at the destination with the
+//! oldest drill.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +15,16 @@ use longshore_core::{Error, Kind, Result, Stage};
 use crate::catalogs::{Catalogued, readable};
 use crate::config::{Config, Job};
 
-/// What to drill.
+/// The selection of backups to drill.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
-    /// The job; it may be left out where there is only one.
+    /// The name of the job; optional if there is only one.
     pub job: Option<String>,
-    /// The destination to take it from, if not each in turn.
+    /// The destination to fetch from; by default, destinations take turns.
     pub from: Option<String>,
-    /// One backup by its name, with what it needs.
+    /// The name of a single backup, drilled with the backups that it needs.
     pub backup: Option<String>,
-    /// The newest time allowed.
+    /// The newest permitted time of a backup.
     pub at: Option<DateTime<Utc>>,
 }
 
@@ -32,15 +33,15 @@ pub(super) struct Choice {
     pub(super) destination: String,
     pub(super) store: Arc<dyn Store>,
     pub(super) backups: Vec<Backup>,
-    /// That there are fewer backups of the run than it was to make.
+    /// The warning that the run has fewer backups than planned.
     pub(super) missing: Option<String>,
-    /// What its owner should hear.
+    /// Warnings for the operator.
     pub(super) warnings: Vec<String>,
-    /// Backups of the run or of newer ones that are damaged, and so are not drilled.
+    /// Backups of this run or newer ones that are not drilled because they are damaged.
     pub(super) passed_over: Vec<String>,
 }
 
-/// Chooses what to drill.
+/// Chooses the backups to drill.
 pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Choice> {
     let (mut catalogs, errors) = readable(config, wish.from.as_deref()).await?;
     if wish.from.is_none() {
@@ -50,20 +51,20 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
         errors.iter().map(|error| format!("a destination could not be read: {}", error.chain())).collect();
     let mut found: Vec<(Option<Stamp>, &Catalogued, Vec<&Backup>)> =
         catalogs.iter().filter_map(|at| Some((last_drill(at, job), at, newest(at, job, wish)?))).collect();
-    // A sort that leaves equals as they are: those that were never drilled come in their order.
+    // The stable sort keeps the order of destinations that were never drilled.
     found.sort_by_key(|(last, ..)| *last);
     let Some((_, at, backups)) = found.into_iter().next() else {
         let message = match &wish.backup {
-            Some(name) => format!("there is no good backup called {name}"),
-            None => "there is no good backup of it".to_owned(),
+            Some(name) => format!("no good backup named {name}"),
+            None => "no good backup of the job".to_owned(),
         };
         return Err(Error::new(Stage::Catalog, Kind::NotFound, &job.name, message)
-            .hint("`longshore list` shows what there is; `longshore verify` tells which are good"));
+            .hint("`longshore list` shows all backups; `longshore verify` finds damaged ones"));
     };
     let partial = backups.first().filter(|backup| backups.len() < backup.manifest.run_backups as usize);
     let missing = partial.filter(|_| wish.backup.is_none()).map(|backup| {
         let planned = backup.manifest.run_backups;
-        format!("the run was to make {planned} backups, of which {} are there and good", backups.len())
+        format!("the run planned {planned} backups, of which {} exist and are good", backups.len())
     });
     warnings.extend(missing.clone());
     if let Some(warning) = backups.first().and_then(|oldest| newer(at, job, wish, oldest)) {
@@ -76,11 +77,11 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
     if let Some(all) = backups.iter().find(of_all).map(|backup| backup.name.to_string())
         && backups.iter().any(of_database)
     {
-        // Both make the same databases.
-        let message = format!("databases cannot be drilled beside {all}, a script of their whole cluster");
+        // Both would create the same databases.
+        let message = format!("databases cannot be drilled together with {all}, a script of their whole cluster");
         if wish.backup.is_some() {
             return Err(Error::new(Stage::Drill, Kind::Usage, &job.name, message)
-                .hint("dump databases and the script of the whole cluster by a job each"));
+                .hint("use one job for databases and another for the script of the whole cluster"));
         }
         warnings.push(message);
         backups.retain(|backup| !of_database(backup));
@@ -89,24 +90,26 @@ pub(super) async fn choose(config: &Config, job: &Job, wish: &Wish) -> Result<Ch
 }
 
 fn of_job<'a>(at: &'a Catalogued, job: &'a Job) -> impl Iterator<Item = &'a Backup> {
-    // Jobs of several clusters may bear one name.
+    // Jobs of several clusters may have the same name.
     let is_of = |series: &&Series| series.job == job.name && series.cluster == job.site.cluster.name;
     let of_job = at.catalog.series.iter().filter(move |(series, _)| is_of(series));
     of_job.flat_map(|(_, backups)| backups)
 }
 
-/// When a backup of the job was last drilled there.
+/// Returns the time of the job's last drill at the destination.
 fn last_drill(at: &Catalogued, job: &Job) -> Option<Stamp> {
     of_job(at, job).filter_map(|backup| backup.marks.last_drill()).max()
 }
 
-/// Whether its bytes are there, as far as is known. One that a drill could not restore is drilled again: nothing else can clear it, and to take
-/// an older one instead would keep that quiet.
+/// Returns true if the backup's bytes exist, as far as is known. A backup that a drill could not
+/// restore is drilled again: only a drill can clear it, and drilling an older one instead would
+/// hide the failure.
 fn is_drillable(backup: &Backup) -> bool {
     backup.artifact == Presence::Whole && !backup.marks.unreadable()
 }
 
-/// Which backups are newer than what is drilled, and why they are not, unless somebody chose.
+/// Returns the warning about backups newer than the chosen ones, with the reason, unless a backup
+/// was chosen by name.
 fn newer(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Option<String> {
     if wish.backup.is_some() {
         return None;
@@ -116,17 +119,17 @@ fn newer(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Option<Str
     let mut newer: Vec<&Backup> = newer.collect();
     newer.sort_by_key(|backup| Reverse((backup.manifest.time, backup.damage().is_some())));
     let newest = newer.first()?;
-    let why = newest.damage().map_or_else(|| "its run is not whole".to_owned(), |damage| format!("damaged: {damage}"));
+    let why = newest.damage().map_or_else(|| "its run is incomplete".to_owned(), |damage| format!("damaged: {damage}"));
     Some(format!(
-        "not the newest: {} backups there are newer than {}, {} among them ({why}); --backup NAME drills one by its name",
+        "not the newest: {} backups there are newer than {}, the newest of them {} ({why}); --backup NAME drills one by name",
         newer.len(),
         chosen.manifest.time,
         newest.name
     ))
 }
 
-/// The damaged backups of the run that is drilled and of newer ones, and the manifests among them that
-/// cannot be read, unless a backup was chosen by its name.
+/// Returns the damaged backups of the chosen run and of newer ones, including unreadable manifests,
+/// unless a backup was chosen by name.
 fn damaged(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Vec<String> {
     if wish.backup.is_some() {
         return Vec::new();
@@ -145,7 +148,8 @@ fn damaged(at: &Catalogued, job: &Job, wish: &Wish, chosen: &Backup) -> Vec<Stri
     found.chain(unreadable.map(|(key, error)| format!("{key}: {error}; it was not drilled"))).collect()
 }
 
-/// What to drill there, globals first: of the newest run that is whole and good, else of the newest of which anything is good.
+/// Returns the backups to drill at a destination, globals first: those of the newest complete and
+/// good run, else of the newest run with any good backup.
 fn newest<'a>(at: &'a Catalogued, job: &'a Job, wish: &Wish) -> Option<Vec<&'a Backup>> {
     let early = |backup: &&Backup| wish.at.is_none_or(|at| backup.manifest.time.time() <= at);
     let good: Vec<&Backup> = of_job(at, job).filter(|backup| is_drillable(backup)).filter(early).collect();
@@ -209,11 +213,11 @@ mod tests {
         let config = config(folder.path(), &store, None);
         let named = |name: &BackupName| Wish { backup: Some(name.to_string()), ..Wish::default() };
         let good = choose(&config, &job(None), &named(&newest[0])).await.unwrap();
-        assert!(good.passed_over.is_empty(), "it was chosen by its name");
+        assert!(good.passed_over.is_empty(), "it was chosen by name");
         let at = Some("2026-05-01T12:00:00Z".parse().unwrap());
         let older = choose(&config, &job(None), &Wish { at, ..Wish::default() }).await.unwrap();
-        assert!(older.passed_over.is_empty(), "it is not meant");
-        // The members of one run are drilled together, but for the damaged ones.
+        assert!(older.passed_over.is_empty(), "newer than the time given");
+        // The backups of one run are drilled together, except damaged ones.
         store.lose(&newest[0].manifest());
         store.put(&artifact, "abc");
         store.damage(&newest[1].manifest(), |bytes| bytes.truncate(9));
@@ -229,6 +233,6 @@ mod tests {
         put_run_but(&store, "2026-05-02_030000", &["app", "crm"], "crm");
         let choice = chosen(&store).await;
         assert_eq!(choice.backups[0].name, whole[0]);
-        assert!(choice.warnings[0].contains("not the newest: 2 backups") && choice.warnings[0].contains("not whole"));
+        assert!(choice.warnings[0].contains("not the newest: 2 backups") && choice.warnings[0].contains("incomplete"));
     }
 }

@@ -1,4 +1,4 @@
-//! What was restored beside what was recorded, and the record of a drill.
+//! The comparison of restored data with the record of the dump, and the record of a drill.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::hold::author;
 use crate::problem::Problem;
 
 impl Driller<'_> {
-    /// Holds what was restored against what was recorded, and makes the record.
+    /// Compares the restored data with the record of the dump, and creates the record of the drill.
     pub(super) async fn judge(
         &self,
         ground: &Ground<'_>,
@@ -51,7 +51,7 @@ impl Driller<'_> {
         if let Some(error) = error {
             let place = look().await;
             drill.verdict = judgement::verdict(error, &restored.failures, &place);
-            // What programs say names tables: in the open it stands only where the backup does.
+            // Program output names tables, so it is stored unencrypted only if the backup is.
             drill.why = if sealed { error.to_string() } else { error.chain() };
             drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));
             if drill.verdict == Verdict::NotDrilled {
@@ -86,7 +86,7 @@ impl Driller<'_> {
         Ok(drill)
     }
 
-    /// Compares and asks.
+    /// Compares the restored data and runs the operator's queries.
     async fn examine(
         &self,
         ground: &Ground<'_>,
@@ -119,7 +119,7 @@ impl Driller<'_> {
     }
 }
 
-/// All databases of a cluster that was restored from one script.
+/// Returns all databases of a cluster that was restored from one script.
 async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
     let query = "select datname from pg_catalog.pg_database where datallowconn and datname not in ('template0', 'template1') order by datname";
     let rows = examiner.ask("postgres", query).await?;
@@ -127,7 +127,7 @@ async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
     Ok(names.map(|name| (name.clone(), name)).collect())
 }
 
-/// A field in which details name another backup than their manifest, as a comparison.
+/// Converts a field in which the details name another backup than the manifest into a comparison.
 fn other_backup(subject: &Subject, mismatch: &Mismatch) -> Comparison {
     Comparison {
         subject: subject.to_string(),
@@ -138,7 +138,8 @@ fn other_backup(subject: &Subject, mismatch: &Mismatch) -> Comparison {
     }
 }
 
-/// That a backup could not be restored, as a comparison: in full, since comparisons are sealed where the backup is.
+/// Converts a failed restore into a comparison, with all causes, since comparisons are encrypted if
+/// the backup is.
 fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
     let outcome = match verdict {
         Verdict::Damaged => Compared::Different,
@@ -153,22 +154,23 @@ fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
     }
 }
 
-/// An entry that could not be made, as a comparison.
+/// Converts an entry that could not be created into a comparison.
 fn not_made(left_out: &LeftOut) -> Comparison {
     Comparison {
         subject: left_out.entry().to_owned(),
         aspect: "restore".to_owned(),
         expected: None,
         found: None,
-        outcome: Compared::Not(format!("it could not be made here: {}", left_out.why)),
+        outcome: Compared::Not(format!("it could not be created here: {}", left_out.why)),
     }
 }
 
-/// Why a backup that was restored is not proven: parts of its tables could not be made.
+/// Returns the error of a restored backup some of whose table entries could not be created: the
+/// drill proves nothing.
 fn not_whole(manifest: &Manifest, left_out: &[LeftOut]) -> Option<Error> {
     let structural: Vec<_> = left_out.iter().filter(|entry| entry.nature == Nature::Structural).collect();
     let first = structural.first()?;
-    let message = format!("{} entries that belong to its tables could not be made", structural.len());
+    let message = format!("{} entries that belong to its tables could not be created", structural.len());
     let cause = format!("{}: {}", first.entry(), first.why);
     let error = Error::new(Stage::Restore, Kind::Failed, manifest.subject.to_string(), message).because(cause);
     let sqlstate = first.sqlstate.as_deref().and_then(SqlState::parse);

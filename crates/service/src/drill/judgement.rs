@@ -1,7 +1,8 @@
-//! What a restore that failed says: that the backup is damaged, or only that it was not drilled.
+//! The verdict on a failed restore: the backup is damaged, or it was not drilled.
 //!
-//! A short list speaks against a backup: its bytes do not open or decode, its rows are not data, or a constraint that it was dumped with does
-//! not hold, each where nothing else than the backup can be the reason. All other failures are of the place, or may be.
+//! Few failures prove damage: the bytes cannot be decrypted or decoded, the rows are not valid
+//! data, or a constraint of the dump does not hold, each only if no other cause than the backup is
+//! possible. All other failures have, or may have, their cause in the scratch server.
 
 use longshore_core::drill::{Compared, Comparison, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
@@ -11,34 +12,35 @@ use longshore_core::{Error, Kind, SqlState, Stage};
 
 use super::place::Place;
 
-/// The way out for a role that may not do what the backup holds.
+/// The remedy for a role without the privileges that the restore needs.
 const PRIVILEGES: &str = "drill as a superuser of the server, or with scratch = { type = \"initdb\" }";
-const ROOM: &str = "name a folder with more room: --scratch-dir DIR";
-const MEMORY: &str = "give the server more: scratch = { type = \"initdb\", settings = { max_locks_per_transaction = \"…\" } }, or drill on \
+const ROOM: &str = "use a folder with more space: --scratch-dir DIR";
+const MEMORY: &str = "raise the limits of the server: scratch = { type = \"initdb\", settings = { max_locks_per_transaction = \"…\" } }, or drill on \
                       a host with more memory";
-const EXTENSION: &str = "install what the extension needs where the drill restores, and give the server its settings: \
+const EXTENSION: &str = "install the requirements of the extension on the scratch server, and set its parameters: \
                          scratch = { type = \"initdb\", settings = { shared_preload_libraries = \"…\" } }";
-const ROLES: &str = "make the roles in the server first: `longshore restore globals --to …`";
-const FOREIGN_KEY: &str = "rows of the source break it: mend them there, or declare the key NOT VALID; a restore brings the rows all the \
-                           same, and names the key";
-const LOG: &str = "look at the server's log, and for room and memory there";
+const ROLES: &str = "create the roles on the server first: `longshore restore globals --to …`";
+const FOREIGN_KEY: &str = "rows of the source violate the foreign key: fix them there, or declare the key NOT VALID; a restore restores the rows \
+                           and reports the key";
+const LOG: &str = "check the server's log, disk space and memory";
 
-/// What follows from an error of a restore, and from the commands that failed meanwhile.
+/// Returns the verdict for an error of a restore and the commands that failed during it.
 pub(super) fn verdict(error: &Error, failures: &[Failure], place: &Place) -> Verdict {
     let mut telling = failures.iter().filter(|failure| !is_aftermath(failure)).peekable();
     let data_failed = telling.peek().is_some() && telling.all(|failure| speaks_against(failure, place));
     if is_damage(error) || data_failed { Verdict::Damaged } else { Verdict::NotDrilled }
 }
 
-/// The failures that entries were left out for. Where the restored rows are those that were dumped, a foreign key that they break
-/// was broken in the source, whose triggers may be disabled: it says nothing about the backup.
+/// Returns the failures of entries that were left out. If the restored rows equal the dumped rows,
+/// a violated foreign key was already violated in the source, whose triggers may be disabled: it
+/// does not count against the backup.
 pub(super) fn failures(left_out: &[LeftOut], comparisons: &[Comparison]) -> Vec<Failure> {
     let is_of_source =
         |failure: &Failure| failure.sqlstate == SqlState::FOREIGN_KEY_VIOLATION && are_as_dumped(comparisons);
     left_out.iter().filter_map(failure).filter(|failure| !is_of_source(failure)).collect()
 }
 
-/// Returns whether the rows of all tables were compared, and are the same.
+/// Returns true if the rows of all tables were compared and are equal.
 fn are_as_dumped(comparisons: &[Comparison]) -> bool {
     let mut of_rows = comparisons
         .iter()
@@ -47,7 +49,8 @@ fn are_as_dumped(comparisons: &[Comparison]) -> bool {
     of_rows.peek().is_some() && of_rows.all(|comparison| comparison.outcome == Compared::Same)
 }
 
-/// The failure of an entry that was left out, where it belongs to a table and the server gave a code.
+/// Returns the failure of an entry that was left out, if the entry belongs to a table and the
+/// server reported a code.
 fn failure(left_out: &LeftOut) -> Option<Failure> {
     let sqlstate = SqlState::parse(left_out.sqlstate.as_deref()?)?;
     let command = match left_out.entry().split(' ').next() {
@@ -59,20 +62,21 @@ fn failure(left_out: &LeftOut) -> Option<Failure> {
     Some(Failure { sqlstate, command: command.to_owned() })
 }
 
-/// Whether a failure only follows from another: sessions that were ended, commands in a transaction that had failed.
+/// Returns true if a failure follows from another: terminated sessions, and commands in a
+/// failed transaction.
 fn is_aftermath(failure: &Failure) -> bool {
     matches!(failure.sqlstate.class(), "08" | "57") || failure.sqlstate.as_str() == "25P02"
 }
 
-/// Whether nothing but the backup can be the reason of a failure.
+/// Returns true if only damage of the backup can explain a failure.
 fn speaks_against(failure: &Failure, place: &Place) -> bool {
     let loads = matches!(failure.command.as_str(), "COPY" | "INSERT");
     let constrains = matches!(failure.command.as_str(), "ALTER TABLE" | "CREATE INDEX");
     match (failure.sqlstate.as_str(), failure.sqlstate.class()) {
-        // Lines that are no rows, wherever they are read.
+        // Malformed lines of COPY are damage on any server.
         ("22P04", _) => loads,
         _ if !place.is_like_source() => false,
-        // Rows of another table may be missing for a good reason: they were not asked for.
+        // Rows of another table may be missing because the settings exclude the table.
         ("23503", _) => (loads || constrains) && place.is_complete,
         (_, "22") => loads,
         (_, "23") => loads || constrains,
@@ -80,14 +84,14 @@ fn speaks_against(failure: &Failure, place: &Place) -> bool {
     }
 }
 
-/// The error as one of the place, with the way out.
+/// Wraps an error as a failure of the scratch server, with the remedy.
 pub(super) fn not_drilled(error: &Error, failures: &[Failure], place: &Place) -> Error {
     let kind = match error.kind() {
-        // What the owner must decide, and what may work later.
+        // Errors that the operator must fix, and errors that may be temporary.
         kind @ (Kind::Usage | Kind::Denied | Kind::Unavailable) if error.stage() != Stage::Restore => kind,
         _ => Kind::Failed,
     };
-    let message = "could not be drilled here, which says nothing about the backup";
+    let message = "could not be drilled here, which does not mean that the backup is damaged";
     let not_drilled = Error::new(error.stage(), kind, error.subject(), message).because(error.chain());
     let hint = remedy(error, failures, place).or_else(|| error.remedy().map(str::to_owned));
     match hint.or_else(|| place.remedy()) {
@@ -96,7 +100,7 @@ pub(super) fn not_drilled(error: &Error, failures: &[Failure], place: &Place) ->
     }
 }
 
-/// The way out, where the reason is known.
+/// Returns the remedy, if the cause is known.
 fn remedy(error: &Error, failures: &[Failure], place: &Place) -> Option<String> {
     let codes = || failures.iter().map(|failure| failure.sqlstate).chain(error.sqlstate());
     let any = |wanted: SqlState| codes().any(|code| code == wanted);
@@ -172,9 +176,9 @@ mod tests {
                 "{command} {code}"
             );
         }
-        assert_eq!(judged(&Place::like_source(), &[]), Verdict::NotDrilled, "a failure whose reason is not known");
+        assert_eq!(judged(&Place::like_source(), &[]), Verdict::NotDrilled, "a failure of unknown cause");
         let two = [failed("COPY", "22P02"), failed("CREATE INDEX", "53100")];
-        assert_eq!(judged(&Place::like_source(), &two), Verdict::NotDrilled, "one of two reasons is the place's");
+        assert_eq!(judged(&Place::like_source(), &two), Verdict::NotDrilled, "one of two failures is the server's");
     }
 
     #[test]
@@ -214,7 +218,7 @@ mod tests {
         let unknown = Place { is_self_contained: false, ..Place::like_source() };
         for place in [elsewhere, unknown] {
             assert_eq!(judged(&place, &[failed("COPY", "22P02")]), Verdict::NotDrilled);
-            assert_eq!(judged(&place, &[failed("COPY", "22P04")]), Verdict::Damaged, "no release reads that");
+            assert_eq!(judged(&place, &[failed("COPY", "22P04")]), Verdict::Damaged, "no release accepts this");
         }
         let partial = Place { is_complete: false, ..Place::like_source() };
         assert_eq!(judged(&partial, &[failed("ALTER TABLE", "23503")]), Verdict::NotDrilled);

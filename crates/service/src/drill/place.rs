@@ -1,4 +1,5 @@
-//! What the place of a drill has in common with the database that was dumped, as far as a failure may come from that.
+//! The differences between a drill's scratch server and the source database that may
+//! explain a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,25 +8,27 @@ use longshore_core::source::Source;
 use longshore_core::stage::{Examine, ScratchCluster};
 use serde_json::{Map, Value};
 
-/// A place, seen from one backup.
+/// A scratch server, compared with the source of one backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// What is other here than where the backup comes from: a release, the version of an extension.
+    /// The differences from the source: another release, other versions of extensions.
     pub(super) differences: Vec<String>,
-    /// Whether rows and constraints mean the same wherever the releases are the same, as far as was recorded.
+    /// True if rows and constraints, as far as recorded, depend on nothing but the
+    /// server's release.
     pub(super) is_self_contained: bool,
-    /// Whether the backup was to hold all rows.
+    /// True if the backup captured everything that it was to contain.
     pub(super) is_complete: bool,
-    /// Roles that the backup needs and that are not here.
+    /// Roles that the backup needs and the scratch server lacks.
     pub(super) missing_roles: Vec<String>,
-    /// Whether the drill's role may do everything here; nothing where the server does not answer any more.
+    /// True if the drill's role is a superuser; `None` if the server no longer answers.
     pub(super) is_superuser: Option<bool>,
-    /// The major version that the backup comes from, where it is another here.
+    /// The major version of the source, if the scratch server has another.
     pub(super) source_release: Option<String>,
 }
 
 impl Place {
-    /// Looks at a place for one backup. What cannot be told counts in favour of the backup.
+    /// Compares the scratch server with the source of one backup. An unknown fact counts in favour
+    /// of the backup.
     pub(super) async fn look(
         scratch: &dyn ScratchCluster,
         examiner: &dyn Examine,
@@ -41,7 +44,7 @@ impl Place {
         let (release, here_release) = (major(&manifest.cluster.server.server_version), major(&version));
         let mut differences = Vec::new();
         if release != here_release {
-            differences.push(format!("PostgreSQL is {release} where the backup comes from, and {here_release} here"));
+            differences.push(format!("PostgreSQL is {release} at the source, but {here_release} here"));
         }
         differences.extend(versions(&source, &here));
         let needed = details.map(|details| examiner.roles(details)).unwrap_or_default();
@@ -56,20 +59,21 @@ impl Place {
         }
     }
 
-    /// Whether data must be taken here as it was where it comes from.
+    /// Returns true if the scratch server must accept all data that the source accepted.
     pub(super) fn is_like_source(&self) -> bool {
         self.differences.is_empty() && self.is_self_contained
     }
 
-    /// The way out where nothing is known but what is other here.
+    /// Returns the remedy, if the only known reason is a difference from the source.
     pub(super) fn remedy(&self) -> Option<String> {
         if let Some(release) = &self.source_release {
-            return Some(format!("install PostgreSQL {release}, from which the backup comes"));
+            return Some(format!("install PostgreSQL {release}, the release of the source"));
         }
-        (!self.differences.is_empty()).then(|| format!("drill where that is not so: {}", self.differences.join("; ")))
+        (!self.differences.is_empty())
+            .then(|| format!("drill on a server without these differences: {}", self.differences.join("; ")))
     }
 
-    /// A place like the source, where all was recorded.
+    /// Returns a scratch server without any difference from the source.
     #[cfg(test)]
     pub(super) fn like_source() -> Self {
         Self {
@@ -83,17 +87,15 @@ impl Place {
     }
 }
 
-/// The extensions whose version is another here, in words.
+/// Describes the extensions that have another version on the scratch server.
 fn versions(source: &Source, here: &BTreeMap<String, String>) -> Vec<String> {
     let other = source.other_versions(here);
     other
-        .map(|(name, recorded, here)| {
-            format!("extension {name} is {recorded} where the backup comes from, and {here} here")
-        })
+        .map(|(name, recorded, here)| format!("extension {name} is {recorded} at the source, but {here} here"))
         .collect()
 }
 
-/// Names and what belongs to each; none where the place does not answer.
+/// Queries pairs of a name and a value; returns none if the server does not answer.
 async fn ask(examiner: &dyn Examine, query: &str) -> BTreeMap<String, String> {
     let rows = examiner.ask("postgres", query).await.unwrap_or_default();
     let pair = |row: Vec<Option<String>>| {
@@ -103,7 +105,7 @@ async fn ask(examiner: &dyn Examine, query: &str) -> BTreeMap<String, String> {
     rows.into_iter().filter_map(pair).collect()
 }
 
-/// The major version at the beginning of a version.
+/// Returns the major version of a version string.
 fn major(version: &str) -> &str {
     version.split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default()
 }

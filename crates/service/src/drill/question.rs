@@ -1,4 +1,4 @@
-//! The owner's own questions, and whether the answers are good.
+//! The operator's queries, and the comparison of their results.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use longshore_core::drill::Answer;
@@ -7,11 +7,13 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::{Expects, Question};
 
-/// The classes of codes by which a server answers that rows are not as a question takes them to be: data that cannot be computed with,
-/// a constraint, and what SQL of the owner's own raises. Any other code is about the question or the place.
+/// The classes of SQLSTATE codes that mean that the rows are not as the query expects: invalid
+/// data, a violated constraint, and errors that the operator's own SQL raises. Any other code
+/// concerns the query or the server.
 const AGAINST: [&str; 3] = ["22", "23", "P0"];
 
-/// Asks a question of a restored database, which is called `database` now. `begun` is when the backup was begun.
+/// Runs a query on a restored database, now called `database`. `begun` is the start time
+/// of the backup.
 pub(super) async fn ask(
     examiner: &dyn Examine,
     question: &Question,
@@ -27,9 +29,9 @@ pub(super) async fn ask(
         Err(error) => {
             let said = error.chain();
             if !error.sqlstate().is_some_and(|sqlstate| AGAINST.contains(&sqlstate.class())) {
-                return Err(Error::new(Stage::Drill, Kind::Usage, &question.database, "a query cannot be asked")
+                return Err(Error::new(Stage::Drill, Kind::Usage, &question.database, "the query failed")
                     .because(said)
-                    .hint("look at [[job.NAME.drill.query]]: nothing was found against the backup"));
+                    .hint("check [[job.NAME.drill.query]]; this failure does not mean that the backup is damaged"));
             }
             (said, false)
         }
@@ -43,12 +45,12 @@ pub(super) async fn ask(
     })
 }
 
-/// What must be answered, in words.
+/// Describes the expected result.
 pub(super) fn expected(expects: &Expects) -> String {
     match expects {
         Expects::Answer(answer) => answer.clone(),
         Expects::AtLeast(least) => format!("at least {least}"),
-        Expects::NewerThan(span) => format!("no more than {} h before the backup", span.duration().as_secs() / 3600),
+        Expects::NewerThan(span) => format!("at most {} h before the backup", span.duration().as_secs() / 3600),
     }
 }
 
@@ -63,7 +65,8 @@ fn is_good(expects: &Expects, value: &str, begun: DateTime<Utc>) -> bool {
     }
 }
 
-/// A time as PostgreSQL prints it: `2026-06-07 09:15:00.123+00`, without a zone in UTC, or a date.
+/// Parses a time as PostgreSQL prints it: `2026-06-07 09:15:00.123+00`, in UTC if it has no
+/// zone, or a date.
 fn time(text: &str) -> Option<DateTime<Utc>> {
     let zoned = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
     if let Some(time) = zoned.iter().find_map(|format| DateTime::parse_from_str(text, format).ok()) {

@@ -1,4 +1,4 @@
-//! The clock on the wall here, for a time that another host's showed.
+//! Conversion of another host's local time to the local time of this host.
 
 use chrono::{DateTime, NaiveDateTime};
 use tz::{LocalTimeType, TimeZone};
@@ -7,8 +7,9 @@ const FORM: &str = "%Y-%m-%d %H:%M:%S";
 const HOUR_SECONDS: i64 = 60 * 60;
 const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
 
-/// A time such as `2026-06-07 09:15:00`, of which only `summer_time` says in what zone it was, with the name of the zone here: as
-/// pg_restore has it from C's mktime.
+/// Converts a time such as `2026-06-07 09:15:00`, whose time zone is unknown except for
+/// `summer_time`, and appends the name of this host's zone. Works like C's mktime, as used
+/// by pg_restore.
 pub fn here(time: &str, summer_time: Option<bool>) -> String {
     let zone = match std::env::var("TZ") {
         Ok(zone) => TimeZone::from_posix_tz(&zone),
@@ -24,7 +25,8 @@ fn in_zone(zone: &TimeZone, time: &str, summer_time: Option<bool>) -> Option<Str
         [0, -1, 1, -91, 91, -182, 182].iter().filter_map(|days| kind_at(shown + days * DAY_SECONDS)).collect();
     let is_shown = |kind: &&LocalTimeType| kind_at(shown - i64::from(kind.ut_offset())).as_ref() == Some(*kind);
     let is_meant = |kind: &&LocalTimeType| summer_time.is_none_or(|summer_time| summer_time == kind.is_dst());
-    // Where no clock here showed this in summer, say, it is reckoned from the summer; where there is none, summer is an hour ahead.
+    // A local time that does not exist with the requested summer time uses the nearest offset of
+    // that kind; a zone without summer time counts it as an hour ahead.
     let meant = near.iter().filter(is_meant).find(is_shown).or_else(|| near.iter().find(is_meant));
     let (kind, ahead) = match meant {
         Some(kind) => (kind, 0),
@@ -48,10 +50,10 @@ mod tests {
             ("2026-06-07 09:15:00", Some(true), "2026-06-07 09:15:00 CEST"),
             ("2026-01-07 09:15:00", Some(false), "2026-01-07 09:15:00 CET"),
             ("2026-06-07 09:15:00", None, "2026-06-07 09:15:00 CEST"),
-            // The hour that comes twice.
+            // The hour that occurs twice.
             ("2026-10-25 02:30:00", Some(true), "2026-10-25 02:30:00 CEST"),
             ("2026-10-25 02:30:00", Some(false), "2026-10-25 02:30:00 CET"),
-            // From a host without summer time, or on the other half of the earth.
+            // From a host without summer time, or in the other hemisphere.
             ("2026-06-07 09:15:00", Some(false), "2026-06-07 10:15:00 CEST"),
             ("2026-10-01 09:15:00", Some(false), "2026-10-01 10:15:00 CEST"),
             ("2026-01-07 09:15:00", Some(true), "2026-01-07 08:15:00 CET"),

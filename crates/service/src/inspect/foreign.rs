@@ -1,31 +1,31 @@
-//! What is no dump as it is, known by its first bytes: what it is instead, and which command makes one of it.
+//! Recognition of files that are not dumps by their first bytes, with a command that unpacks them.
 
 use longshore_core::{Error, Kind, Stage};
 
-/// The error of a file that begins with `head`, where that is of somebody else's making.
+/// Returns the error for a file that begins with `head`, if another program packed it.
 pub(super) fn foreign(head: &[u8], name: &str) -> Option<Error> {
     let refused =
         |message: String, hint: String| Some(Error::new(Stage::Verify, Kind::Usage, name, message).hint(hint));
     if let [b'P', b'G', b'D', b'M', b'P', _, _, _, _, _, 3, ..] = head {
-        let message = "a toc.dat: the list of what is in a directory dump, without the files that hold it";
-        return refused(message.to_owned(), "give the folder that it is in".to_owned());
+        let message = "a toc.dat: the table of contents of a directory dump, without the data files";
+        return refused(message.to_owned(), "give the folder that contains it".to_owned());
     }
     let Some((what, command)) = maker(head) else {
         let bytes = preceding(head)?;
-        let message = format!("{bytes} bytes precede the dump, as a warning does that was written into it");
-        return refused(message, format!("take them off: tail -c +{} FILE | longshore inspect -", bytes + 1));
+        let message = format!("{bytes} bytes precede the dump, such as a warning written into the file");
+        return refused(message, format!("remove them: tail -c +{} FILE | longshore inspect -", bytes + 1));
     };
     refused(
-        format!("{what}, which is not undone here"),
-        format!("unpack it on the way: {command} | longshore inspect -"),
+        format!("{what}, which inspect does not unpack"),
+        format!("unpack it first: {command} | longshore inspect -"),
     )
 }
 
-/// How many bytes precede an archive or a script, if any do.
+/// Returns the number of bytes that precede an archive or a script, if any.
 fn preceding(head: &[u8]) -> Option<usize> {
     const BEGINNINGS: [&[u8]; 3] =
         [b"PGDMP\x01", b"--\n-- PostgreSQL database dump\n", b"--\n-- PostgreSQL database cluster dump\n"];
-    // A byte order mark has a way out of its own.
+    // Another error reports a byte order mark.
     if head.starts_with(&[0xef, 0xbb, 0xbf]) {
         return None;
     }
@@ -33,18 +33,18 @@ fn preceding(head: &[u8]) -> Option<usize> {
     BEGINNINGS.into_iter().filter_map(find).min().filter(|bytes| *bytes > 0)
 }
 
-/// Whether the first bytes of an archive are as a terminal leaves them, with a carriage return before each line feed.
+/// Returns true if a terminal changed the archive: every line feed follows a carriage return.
 pub(super) fn passed_a_terminal(head: &[u8]) -> bool {
     let is_changed = |at: usize| at > 0 && head[at - 1] == b'\r';
     let mut feeds = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).peekable();
     head.starts_with(b"PGDMP") && feeds.peek().is_some() && feeds.all(is_changed)
 }
 
-/// The way out for an archive that a terminal changed.
-pub(super) const TERMINAL: &str = "each line feed in it follows a carriage return, as a terminal writes them, which no archive survives: \
-                                   dump again without one (`docker exec` without -t), or with `pg_dump --file`";
+/// The remedy for an archive that a terminal changed.
+pub(super) const TERMINAL: &str = "a terminal inserted a carriage return before each line feed, which destroys an archive: \
+                                   dump again without a terminal (`docker exec` without -t), or with `pg_dump --file`";
 
-/// What the bytes were made by, and the command that undoes it.
+/// Returns the format of a foreign file, and the command that unpacks it.
 fn maker(head: &[u8]) -> Option<(&'static str, &'static str)> {
     Some(match head {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("compressed with xz", "xz -dc FILE"),
@@ -53,13 +53,13 @@ fn maker(head: &[u8]) -> Option<(&'static str, &'static str)> {
         [0x02, 0x21, 0x4c, 0x18, ..] => ("compressed with LZ4, in its old format", "lz4 -dc FILE"),
         [b'P', b'K', 3, 4, ..] => ("a zip archive", "unzip -p FILE"),
         [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => ("a 7z archive", "7z x -so FILE"),
-        _ if is_pgp(head) => ("sealed with OpenPGP", "gpg --decrypt FILE"),
+        _ if is_pgp(head) => ("encrypted with OpenPGP", "gpg --decrypt FILE"),
         _ => return None,
     })
 }
 
-/// Whether a message of OpenPGP begins, in letters or with the packet of a key: one for a recipient, of version 3, or one for a
-/// passphrase, of version 4 or later.
+/// Returns true if an OpenPGP message begins, in ASCII armor or with a session key packet: for a
+/// recipient, of version 3, or for a passphrase, of version 4 or later.
 fn is_pgp(head: &[u8]) -> bool {
     head.starts_with(b"-----BEGIN PGP MESSAGE-----")
         || matches!(head, [0x84 | 0xc1, _, 3, ..] | [0x85, _, _, 3, ..] | [0xc1, 0xc0..=0xdf, _, 3, ..])

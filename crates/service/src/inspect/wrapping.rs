@@ -1,4 +1,4 @@
-//! What a file is wrapped in, told by its first bytes and taken off.
+//! Detection and removal of a file's wrappings, by its first bytes.
 
 use futures_util::{StreamExt, stream};
 use longshore_core::compress::{decompress, gunzip, unlz4};
@@ -8,22 +8,22 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::registry::Registry;
 
-/// How many bytes tell what follows.
+/// The number of bytes from which a wrapping is detected.
 const HEAD_BYTES: usize = 512;
-/// How many wrappings there may be, one in another: nobody uses more, and a file that unwraps to itself must end.
+/// The maximum depth of nested wrappings. The limit stops a file that unwraps to itself.
 const MAX_WRAPPINGS: usize = 4;
 
 /// A file without its wrappings.
 pub(super) struct Unwrapped {
-    /// The names of what was taken off, the outermost first.
+    /// The names of the removed wrappings, the outermost first.
     pub(super) wrappings: Vec<String>,
-    /// The first bytes of what is in them.
+    /// The first bytes of the contents.
     pub(super) head: Vec<u8>,
-    /// All of it, its head included.
+    /// The contents, including the head.
     pub(super) stream: ByteStream,
 }
 
-/// Takes all wrappings off.
+/// Removes all wrappings.
 pub(super) async fn unwrap(
     mut stream: ByteStream,
     name: &str,
@@ -47,7 +47,7 @@ pub(super) async fn unwrap(
             "gzip" => gunzip(stream, name),
             "lz4" => unlz4(stream, name),
             sealing if identities.is_empty() => {
-                let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("sealed with {sealing}"));
+                let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("encrypted with {sealing}"));
                 return Err(error.hint(GIVE_IDENTITY));
             }
             sealing => registry.decrypt.build(sealing, identities)?.decrypt(stream, name).await?,
@@ -55,12 +55,12 @@ pub(super) async fn unwrap(
     }
 }
 
-/// What the bytes that begin with `head` are wrapped in.
+/// Returns the name of the wrapping of bytes that begin with `head`.
 fn wrapping(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(b"age-encryption.org/v1\n") || head.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
         Some("age")
     } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) {
-        // The second is a frame to be skipped, as pzstd writes it first.
+        // The second is a skippable frame, with which pzstd output begins.
         Some("zstd")
     } else if head.starts_with(&[0x1f, 0x8b]) {
         Some("gzip")
@@ -71,7 +71,7 @@ fn wrapping(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The first bytes of a stream, and all of it.
+/// Returns the first bytes of a stream, and the whole stream.
 async fn peek(stream: ByteStream) -> Result<(Vec<u8>, ByteStream)> {
     let (mut head, mut chunks) = (Vec::new(), Vec::new());
     let mut stream = stream.fuse();
@@ -84,7 +84,7 @@ async fn peek(stream: ByteStream) -> Result<(Vec<u8>, ByteStream)> {
     Ok((head, stream::iter(chunks).chain(stream).boxed()))
 }
 
-/// Whether `words` stand in `head`.
+/// Returns true if `head` contains `words`.
 pub(super) fn contains(head: &[u8], words: &[u8]) -> bool {
     head.windows(words.len()).any(|window| window == words)
 }

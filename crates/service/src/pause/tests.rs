@@ -78,7 +78,7 @@ impl Dump for FakeStandby {
     }
 }
 
-/// A configuration with a state folder of its own, and a job that pauses replay or does not.
+/// Returns a configuration with its own state folder, and a job with this setting.
 fn configured(pause_replay: bool) -> (Config, Job, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let config = Config { state_dir: Some(folder.path().to_owned()), ..Config::default() };
@@ -89,7 +89,7 @@ async fn begun(config: &Config, job: &Job, standby: &FakeStandby) -> (Option<Pau
     begin(config, job, &standby.dump()).await.unwrap()
 }
 
-/// A pause whose run is killed: its lock ends, its record stays.
+/// Simulates a pause whose run was killed: its lock ends, its record stays.
 async fn killed(config: &Config, job: &Job, standby: &FakeStandby) {
     let mut pause = begun(config, job, standby).await.0.unwrap();
     drop(pause.0.take());
@@ -102,7 +102,7 @@ async fn replay_is_paused_while_the_last_of_several_runs_uses_it() {
     let second = begun(&config, &job, &standby).await.0.unwrap();
     assert!(standby.is_paused());
     first.finish().await.unwrap();
-    assert!(standby.is_paused(), "another run uses it");
+    assert!(standby.is_paused(), "another run uses the pause");
     second.finish().await.unwrap();
     assert!(!standby.is_paused());
     assert!(!is_any_recorded(&config));
@@ -153,7 +153,7 @@ async fn a_pause_of_a_killed_run_is_resumed_by_the_next() {
 async fn a_pause_that_ended_with_its_server_is_not_taken_for_another() {
     let ((config, job, _folder), standby) = (configured(true), FakeStandby::new());
     killed(&config, &job, &standby).await;
-    // It was started anew, and paused by hand.
+    // The server was restarted, and paused by hand.
     standby.set(|replay| replay.server = "1797.5".into());
     let (pause, _) = begun(&config, &job, &standby).await;
     assert!(pause.is_none() && standby.is_paused());

@@ -1,4 +1,4 @@
-//! From catalogs to plans: the histories of a job at a destination, and what else bears on them.
+//! Plans from catalogs: the histories of a job at a destination, and the facts that affect them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,39 +16,40 @@ use crate::catalogs::Catalogued;
 use crate::config::Job;
 use crate::run_report::Known;
 
-/// How many backups a store is asked about at once.
+/// The number of concurrent lock queries to a store.
 const QUESTIONS: usize = 16;
 
-/// What is decided for one job, or one adoption, at one destination.
+/// The decisions for one job, or one adoption, at one destination.
 pub(super) struct Decided<'a> {
-    /// Whose series they are.
+    /// The owner of the series.
     pub(super) owner: Owner<'a>,
-    /// Its series there, and what was to be done with each.
+    /// The owner's series at the destination, each with its regime.
     pub(super) series: Vec<(&'a Series, Regime)>,
-    /// For each, when its last backup was made, if the job went on without it.
+    /// For each series, the time of its last backup, if the series has ended.
     pub(super) ended: Vec<Option<DateTime<Utc>>>,
-    /// The plan, whose histories are these series.
+    /// The plan, with one history for each series.
     pub(super) plan: Plan,
 }
 
-/// Until when a store keeps backups from removal, for those that it was asked about.
+/// The time until which the store locks each queried backup.
 type Locks = BTreeMap<BackupName, Option<DateTime<Utc>>>;
 
-/// What is needed, each with those that need it.
+/// The needed backups, each with the backups that need it.
 pub(super) type Needed = BTreeMap<BackupName, BTreeSet<BackupName>>;
 
-/// The knowledge of this host about the backups at a destination.
+/// The facts that this host knows about the backups at a destination.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// The time by its clock.
+    /// The time by this host's clock.
     pub(super) now: DateTime<Utc>,
-    /// True if a person has said that the clock is right.
+    /// True if the operator has confirmed the clock.
     pub(super) trust_clock: bool,
-    /// Holds that were deleted there.
+    /// Holds that were deleted at the destination.
     pub(super) lost_holds: BTreeMap<BackupName, Hold>,
 }
 
-/// Decides for the series of a job. What the plan would remove, the store is asked about: what it has locked stays.
+/// Decides for the series of an owner. Queries the store's locks of all backups to remove, since
+/// locked backups are kept.
 pub(super) async fn decide<'a>(
     at: &'a Catalogued,
     owner: Owner<'a>,
@@ -81,7 +82,7 @@ pub(super) async fn decide<'a>(
     }
 }
 
-/// Decides for the series of a job or an adoption, by what is known of locks.
+/// Decides for the series of an owner with the known locks.
 fn by_plan<'a>(
     catalog: &'a Catalog,
     owner: Owner<'a>,
@@ -113,7 +114,8 @@ fn by_plan<'a>(
     Ok(Decided { owner, series, ended, plan })
 }
 
-/// The backups of a job that its policy would not keep at a destination, were these there as well.
+/// Returns the backups of a job that its policy would delete at a destination if `arriving` were
+/// stored there, too.
 pub(crate) fn would_go<'a>(
     job: &Job,
     known: Option<&Known>,
@@ -125,7 +127,7 @@ pub(crate) fn would_go<'a>(
     for backup in arriving {
         let series = catalog.series.entry(Series::of(&backup.manifest)).or_default();
         series.retain(|there| there.name != backup.name);
-        // What is known of it elsewhere is not known of it there, but that somebody holds it goes with it.
+        // A copy does not carry the marks of its source, except for a hold.
         let marks = Marks::holding(backup.marks.held.clone());
         series.push(Backup { marks, ..backup.clone() });
     }
@@ -136,21 +138,22 @@ pub(crate) fn would_go<'a>(
     Ok(decided.plan.removed().map(|decision| decision.name.clone()).collect())
 }
 
-/// What any backup at a destination needs, and what those may need whose manifests cannot be read.
+/// Returns the backups that any backup at a destination needs, including possible needs of
+/// unreadable manifests.
 pub(super) fn needed(catalog: &Catalog) -> Needed {
     let mut needed = needed_by_unreadable(catalog);
     catalog.backups().for_each(|backup| note_needs(&mut needed, backup));
     needed
 }
 
-/// Adds what a backup needs.
+/// Adds the needs of a backup.
 fn note_needs(needed: &mut Needed, backup: &Backup) {
     for need in &backup.manifest.needs {
         needed.entry(need.clone()).or_default().insert(backup.name.clone());
     }
 }
 
-/// What lies beside a manifest that cannot be read, of the same cluster and time: nobody knows what that one needs.
+/// Returns the backups of the same cluster and time as an unreadable manifest, which may need them.
 fn needed_by_unreadable(catalog: &Catalog) -> Needed {
     let unreadable = catalog.unreadable.iter().filter_map(|(key, _)| BackupName::of_manifest(key));
     let beside = |name: BackupName| {

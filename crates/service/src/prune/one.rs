@@ -1,4 +1,5 @@
-//! Removing one backup by hand, within the floors, holds, locks and needs that bind a prune.
+//! Removal of a single backup by hand, subject to the floors, holds, locks and needs that
+//! limit a prune.
 
 use std::collections::BTreeMap;
 
@@ -18,20 +19,20 @@ use crate::memory::Memory;
 use crate::problem::Problem;
 use crate::run_report::Known;
 
-/// One backup that a person wants removed.
+/// A request to remove one backup.
 #[derive(Debug, Clone, Copy)]
 pub struct One<'a> {
-    /// Its name, in full or without the folders.
+    /// The name of the backup, in full or without the folders.
     pub name: &'a str,
-    /// The only destination to remove it from; all without.
+    /// The only destination to remove the backup from; `None` means all.
     pub destination: Option<&'a str>,
     /// The reason, for the report.
     pub why: &'a str,
-    /// Whether to remove it or to show what would become of it.
+    /// The mode.
     pub mode: Mode,
 }
 
-/// Removes a backup from every destination that has it, or from one.
+/// Removes a backup from every destination that has it, or from the one named.
 ///
 /// # Errors
 ///
@@ -39,7 +40,7 @@ pub struct One<'a> {
 pub async fn remove_one(config: &Config, one: &One<'_>) -> Result<Vec<Pruned>> {
     let read = catalogs(config, one.destination).await?;
     let name = named(&read, one.name)?;
-    // A job that is not configured here has no terms but those that hold for all.
+    // A job that is not configured on this host is limited only by the rules for all jobs.
     let floors = Policy::default();
     let mut all = Vec::new();
     for (destination, at) in read {
@@ -57,7 +58,8 @@ pub async fn remove_one(config: &Config, one: &One<'_>) -> Result<Vec<Pruned>> {
     Ok(all)
 }
 
-/// The one name that words mean: nothing but a name, since "the newest of a series" is another backup after each run.
+/// Returns the one backup with this name. Only names match, since the newest backup of a series
+/// changes with each run.
 fn named(read: &[(String, Result<Catalogued>)], words: &str) -> Result<BackupName> {
     let readable: Vec<&Catalogued> = read.iter().filter_map(|(_, at)| at.as_ref().ok()).collect();
     let all = || readable.iter().flat_map(|at| at.catalog.backups());
@@ -70,20 +72,20 @@ fn named(read: &[(String, Result<Catalogued>)], words: &str) -> Result<BackupNam
     match names[..] {
         [name] => Ok(name.clone()),
         [] if all().any(|backup| crate::catalogs::means(words, backup)) => {
-            Err(Error::new(Stage::Config, Kind::Usage, words, "a series, and not the name of one backup")
-                .hint(format!("name one of those that `longshore list {words} --all` shows")))
+            Err(Error::new(Stage::Config, Kind::Usage, words, "a series, not the name of a backup")
+                .hint(format!("write one of the names that `longshore list {words} --all` shows")))
         }
         [] => Err(adopted(readable.iter().copied(), words).unwrap_or_else(|| {
             match read.iter().find_map(|(_, at)| at.as_ref().err()) {
-                // The backup may be at the destination that did not answer.
+                // The backup may be at the destination that could not be read.
                 Some(error) => error.clone(),
                 None => unknown(readable.iter().copied(), words),
             }
         })),
         _ => {
             let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
-            Err(Error::new(Stage::Config, Kind::Usage, words, "the name of more than one backup")
-                .hint(format!("write the whole name: {}", names.join(", "))))
+            Err(Error::new(Stage::Config, Kind::Usage, words, "the name matches more than one backup")
+                .hint(format!("write the full name: {}", names.join(", "))))
         }
     }
 }
@@ -96,7 +98,7 @@ async fn at_destination(
     one: &One<'_>,
 ) -> Result<Pruned> {
     let mut memory = Memory::of(config, &at.name)?;
-    // In a listing that is too short, what needs the backup may be missing.
+    // An incomplete listing may lack the backups that need this one.
     memory.compare(&at.name, at.catalog.backups().count() + at.catalog.unreadable.len())?;
     let decided = decide(config, floors, at, backup, &memory).await?;
     let mut pruned = Pruned::of(&at.name);
@@ -120,7 +122,7 @@ async fn at_destination(
     Ok(pruned)
 }
 
-/// Decides for one backup; what its store has locked is known here.
+/// Decides for one backup, with the store's locks.
 async fn decide<'a>(
     config: &'a Config,
     floors: &'a Policy,
@@ -131,7 +133,12 @@ async fn decide<'a>(
     let now = Utc::now();
     let own = Series::of(&backup.manifest);
     let (series, backups) = at.catalog.series.get_key_value(&own).ok_or_else(|| {
-        Error::new(Stage::Catalog, Kind::NotFound, backup.name.as_str(), "its series is not in the catalog")
+        Error::new(
+            Stage::Catalog,
+            Kind::NotFound,
+            backup.name.as_str(),
+            "the series of the backup is not in the catalog",
+        )
     })?;
     let job = config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster);
     let policy = job.and_then(|job| job.retention.get(&at.name)).unwrap_or(floors);
@@ -160,7 +167,7 @@ async fn decide<'a>(
     Ok(Decided { owner, series: vec![(series, Regime::LeaveAlone)], ended: vec![None], plan })
 }
 
-/// Why a backup is not removed, and what would have to be done first.
+/// Returns the error of a backup that must be kept, with the action that would permit its removal.
 fn refusal(backup: &Backup, reasons: &[Reason]) -> Error {
     let hint = match reasons.first() {
         Some(Reason::Held { .. }) => format!("`longshore unhold {}` ends the hold", backup.name),
@@ -168,10 +175,10 @@ fn refusal(backup: &Backup, reasons: &[Reason]) -> Error {
         Some(Reason::NewestVerified) => "verify another backup of the series first".to_owned(),
         Some(Reason::NewestDrilled) => "drill another backup of the series first".to_owned(),
         Some(Reason::NeededBy(_)) => "remove the backups that need it first".to_owned(),
-        Some(Reason::Restoring { .. }) => "wait until it is restored".to_owned(),
+        Some(Reason::Restoring { .. }) => "wait until the restore ends".to_owned(),
         Some(Reason::Young { .. }) => "wait, or lower min_age in the policy".to_owned(),
-        _ => "wait until then".to_owned(),
+        _ => "wait until the time shown".to_owned(),
     };
-    let message = format!("must stay: {}", in_words(reasons));
+    let message = format!("must be kept: {}", in_words(reasons));
     Error::new(Stage::Retention, Kind::Refused, backup.name.as_str(), message).hint(hint)
 }

@@ -1,4 +1,4 @@
-//! Whose series a policy decides for.
+//! The owner of the series that a policy applies to.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::catalog::{Catalog, Series};
@@ -8,20 +8,21 @@ use super::removable::Removable;
 use crate::config::{Adoption, Job};
 use crate::series;
 
-/// An adopted series of which nothing came for so long has ended: nothing tells when another program is at work.
+/// The time without a new file after which an adopted series counts as ended: Longshore cannot know
+/// when another program runs.
 const REST: TimeDelta = TimeDelta::days(35);
 
-/// Who makes the series of a policy: a job, or another program whose files were adopted.
+/// The owner of a policy's series: a job, or another program whose files were adopted.
 #[derive(Clone, Copy)]
 pub(super) enum Owner<'a> {
     Job(&'a Job, &'a Policy),
     Adoption(&'a Adoption),
-    /// A person, who removes one backup of this job.
+    /// An operator who removes one backup of this job.
     Person(&'a str, &'a Policy),
 }
 
 impl<'a> Owner<'a> {
-    /// The job's name, or the adopt's.
+    /// Returns the name of the job or adopt.
     pub(super) fn name(self) -> &'a str {
         match self {
             Self::Job(job, _) => &job.name,
@@ -30,7 +31,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// The job, if it is one.
+    /// Returns the job, unless the owner is an adoption or a person.
     pub(super) fn job(self) -> Option<&'a Job> {
         match self {
             Self::Job(job, _) => Some(job),
@@ -38,7 +39,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub(super) fn policy(self) -> &'a Policy {
         match self {
             Self::Job(_, policy) | Self::Person(_, policy) => policy,
@@ -46,7 +47,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// Whether it makes the backups of a series that have manifests.
+    /// Returns true if the owner makes the backups of a series of backups with manifests.
     pub(super) fn makes(self, series: &Series) -> bool {
         match self {
             Self::Job(job, _) => series.job == job.name && series.cluster == job.site.cluster.name,
@@ -54,7 +55,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// Its series at a destination, and what they hold.
+    /// Returns the owner's series at a destination, with their backups.
     pub(super) fn series<'c>(self, catalog: &'c Catalog) -> Vec<(&'c Series, Vec<Removable<'c>>)> {
         match self {
             Self::Job(..) => {
@@ -69,7 +70,8 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// When the last was made of each history that does not go on, though the others at the destination do.
+    /// Returns, for each history that has ended while others at the destination continue, the time
+    /// of its last backup.
     pub(super) fn ended(
         self,
         catalog: &Catalog,

@@ -1,4 +1,4 @@
-//! What retention may let go of at a destination, whoever made it: a backup of ours, or a file that was adopted.
+//! The backups and adopted files that retention may delete.
 
 use longshore_core::Result;
 use longshore_core::adopt::Adopted;
@@ -7,28 +7,28 @@ use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
 use longshore_core::retention::Candidate;
 
-/// A backup of ours, or a file that was adopted.
+/// A backup, or an adopted file.
 #[derive(Clone, Copy)]
 pub(super) enum Removable<'a> {
     Backup(&'a Backup),
     Adopted(&'a Adopted),
 }
 
-/// The backups of one series, told from files that were adopted into one that is called the same.
+/// A series of backups, distinct from a series of adopted files with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Line {
     Ours(Series),
     Adopted(Series),
 }
 
-/// All there is at a destination that retention may let go of.
+/// Returns everything at a destination that retention may delete.
 pub(super) fn removables(catalog: &Catalog) -> impl Iterator<Item = Removable<'_>> {
     let adopted = catalog.adopted.values().flatten().map(Removable::Adopted);
     catalog.backups().map(Removable::Backup).chain(adopted)
 }
 
 impl<'a> Removable<'a> {
-    /// Its name.
+    /// Returns the name.
     pub(super) fn name(self) -> &'a BackupName {
         match self {
             Self::Backup(backup) => &backup.name,
@@ -36,7 +36,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// What it belongs to.
+    /// Returns the series.
     pub(super) fn line(self) -> Line {
         match self {
             Self::Backup(backup) => Line::Ours(Series::of(&backup.manifest)),
@@ -44,7 +44,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// What retention must know of it.
+    /// Returns the facts on which retention decides.
     pub(super) fn candidate(self) -> Candidate {
         match self {
             Self::Backup(backup) => backup.candidate(),
@@ -52,7 +52,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// Whether nothing speaks against it.
+    /// Returns true if nothing is known against the backup or file.
     pub(super) fn is_good(self) -> bool {
         match self {
             Self::Backup(backup) => backup.is_good(),
@@ -60,7 +60,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// What it cannot be restored without.
+    /// Returns the backups that a restore needs.
     pub(super) fn needs(self) -> &'a [BackupName] {
         match self {
             Self::Backup(backup) => &backup.manifest.needs,
@@ -68,7 +68,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// The marks beside it.
+    /// Returns the marks beside the backup.
     pub(super) fn marks(self) -> &'a [MarkName] {
         match self {
             Self::Backup(backup) => &backup.marks.names,
@@ -76,7 +76,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// Every key to remove with it, in that order.
+    /// Returns every key to delete, in the order of deletion.
     pub(super) fn keys(self) -> Result<Vec<Key>> {
         match self {
             Self::Backup(backup) => backup.keys(),
@@ -84,7 +84,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// The keys of what was made with it, which a store may have locked.
+    /// Returns the keys that the store may have locked: all except marks.
     pub(super) fn made(self) -> Result<Vec<Key>> {
         match self {
             Self::Backup(backup) => backup.manifest.keys(),
@@ -92,7 +92,8 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// The key of an adopted file, and its size when it was listed: whoever made it may write to it still.
+    /// Returns the key of an adopted file, and its size when it was listed: its program may still
+    /// write to the file.
     pub(super) fn size_of_adopted(&self) -> Option<(&'a Key, u64)> {
         match self {
             Self::Backup(_) => None,
@@ -100,7 +101,7 @@ impl<'a> Removable<'a> {
         }
     }
 
-    /// The keys without which it is no good backup.
+    /// Returns the keys without which the backup is not good.
     pub(super) fn essence(self) -> Vec<Key> {
         match self {
             Self::Backup(backup) => vec![backup.name.manifest(), backup.manifest.artifact.key.clone()],

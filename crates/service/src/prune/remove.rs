@@ -1,4 +1,4 @@
-//! Removing what a plan lets go, after another look at what lies there.
+//! Deletion of the backups that a plan removes, after the destination was listed again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,13 @@ use super::removable::{Line, Removable, removables};
 use crate::catalogs::Catalogued;
 use crate::problem::Problem;
 
-/// How many backups go between two looks at what lies there.
+/// The number of backups deleted between two listings.
 const BATCH: usize = 500;
-/// How many backups go at once.
+/// The number of backups deleted concurrently.
 const AT_ONCE: usize = 16;
 
-/// Removes what was decided, in the plans' order. Returns what is still there, and why: one that cannot be removed stops no other but
-/// those that it needs.
+/// Deletes backups in the plan's order. Returns the backups that are still stored, with the errors.
+/// A backup that cannot be deleted blocks only the backups that it needs.
 pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap<BackupName, Problem> {
     let all: BTreeMap<&BackupName, Removable<'_>> =
         removables(&at.catalog).map(|backup| (backup.name(), backup)).collect();
@@ -39,7 +39,7 @@ pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap
             let removals = wave.iter().map(async |backup| {
                 let allowed = match &look {
                     Ok(_) if needed.contains(backup.name()) => {
-                        Err(kept_back(*backup, "what needs it could not be removed"))
+                        Err(kept_back(*backup, "a backup that needs it could not be removed"))
                     }
                     Ok(look) => look.allows(*backup),
                     Err(error) => Err(error.clone()),
@@ -60,7 +60,7 @@ pub(super) async fn remove(at: &Catalogued, decided: &[Decided<'_>]) -> BTreeMap
     failures
 }
 
-/// Cuts a batch into runs of backups that may go at once: none of them needs another.
+/// Splits a batch into groups of backups that do not need each other.
 fn waves<'a, 'b>(batch: &'b [Removable<'a>]) -> Vec<&'b [Removable<'a>]> {
     let mut waves = Vec::new();
     let (mut begin, mut needed) = (0, BTreeSet::new());
@@ -75,7 +75,7 @@ fn waves<'a, 'b>(batch: &'b [Removable<'a>]) -> Vec<&'b [Removable<'a>]> {
     waves
 }
 
-/// Removes a backup: the manifest first, and the rest only once that is gone.
+/// Deletes a backup: the manifest first, and the rest only after the manifest is deleted.
 async fn withdraw(store: &dyn Store, backup: Removable<'_>) -> Result<()> {
     for key in backup.keys()? {
         store.remove(&key).await?;
@@ -83,7 +83,8 @@ async fn withdraw(store: &dyn Store, backup: Removable<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of each series of which something goes and something good stays, the newest of that: it must be there while the others go.
+/// Returns, for each pruned series, the newest good backup to keep, which every later listing
+/// must contain.
 fn witnesses<'a>(decided: &[Decided<'_>], all: &BTreeMap<&BackupName, Removable<'a>>) -> BTreeMap<Line, Removable<'a>> {
     let mut witnesses = BTreeMap::new();
     for decided in decided {
@@ -96,18 +97,18 @@ fn witnesses<'a>(decided: &[Decided<'_>], all: &BTreeMap<&BackupName, Removable<
     witnesses
 }
 
-/// Another look at what lies in a destination.
+/// A new listing of a destination, compared with the plan.
 struct Look {
-    /// The series whose newest good backup has gone meanwhile, or was found damaged.
+    /// The series whose newest good backup has disappeared or was marked damaged.
     bereft: BTreeSet<Line>,
-    /// Backups that were marked meanwhile.
+    /// Backups marked since the plan was made.
     marked: BTreeSet<BackupName>,
-    /// Adopted files that somebody writes to.
+    /// Adopted files whose size has changed.
     changed: BTreeSet<Key>,
 }
 
 impl Look {
-    /// Looks again, before a batch goes.
+    /// Lists the destination again, before a batch is deleted.
     async fn again(
         store: &dyn Store,
         batch: &[Removable<'_>],
@@ -130,7 +131,7 @@ impl Look {
         let (mut bereft, mut marked, mut changed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut entries = store.list().await?;
         while let Some(entry) = entries.try_next().await? {
-            // An empty file is no good one: nobody may have emptied it meanwhile.
+            // An empty file is not a good backup: another program may have emptied it.
             if entry.bytes > 0 {
                 awaited.remove(&entry.key);
             }
@@ -153,19 +154,22 @@ impl Look {
         Ok(Self { bereft, marked, changed })
     }
 
-    /// Whether a backup may still go.
+    /// Fails if a backup may no longer be deleted.
     fn allows(&self, backup: Removable<'_>) -> Result<()> {
         if self.bereft.contains(&backup.line()) {
             return Err(kept_back(
                 backup,
-                "the newest good backup of its series has gone, or was found damaged, since the plan was made",
+                "the newest good backup of its series has disappeared, or was found damaged, since the plan was made",
             ));
         }
         if backup.size_of_adopted().is_some_and(|(key, _)| self.changed.contains(key)) {
-            return Err(kept_back(backup, "it has another size than when the plan was made: somebody writes to it"));
+            return Err(kept_back(
+                backup,
+                "its size has changed since the plan was made: another program writes to it",
+            ));
         }
         if self.marked.contains(backup.name()) {
-            return Err(kept_back(backup, "it was held, or its restore began, since the plan was made"));
+            return Err(kept_back(backup, "a hold or a restore began since the plan was made"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What retention decided and did: for people by way of the command line, for programs as JSON.
+//! The decisions and results of retention, for the command line and as JSON.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -9,113 +9,114 @@ use serde::{Serialize, Serializer};
 use crate::problem::Problem;
 use crate::sweep::Swept;
 
-/// What retention decided and did at one destination.
+/// The decisions and results of retention at one destination.
 #[derive(Debug, Serialize)]
 pub struct Pruned {
     /// The destination's name.
     pub destination: String,
-    /// What stays, with the reasons, and what goes, by series.
+    /// The kept and the deleted backups, by series.
     pub series: Vec<SeriesPruned>,
-    /// Files of no backup that no adopt claims, and why: they are left alone. Nothing where nothing is adopted.
+    /// Files that are not backups and that no adopt claims, each with the reason; empty unless
+    /// files are adopted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_adopted: Vec<NotAdopted>,
-    /// What interrupted writers had left there long ago, and that went or would go.
+    /// The old leftovers of interrupted writers that were or would be removed.
     pub swept: Vec<Swept>,
-    /// What went wrong besides, or should be looked at.
+    /// Further errors, and problems that need attention.
     pub problems: Vec<Problem>,
-    /// Warnings that fail nothing.
+    /// Warnings that do not fail the prune.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Problem>,
-    /// Why nothing could be decided, if so.
+    /// The error if the plan failed.
     pub error: Option<Problem>,
-    /// Whether that was for a safety rule.
+    /// True if a safety rule forbade the plan.
     pub refused: bool,
 }
 
-/// A file that is left alone where others are adopted.
+/// A file that is not adopted at a destination where others are.
 #[derive(Debug, Serialize)]
 pub struct NotAdopted {
-    /// Its key.
+    /// The key of the file.
     pub key: Key,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// What retention decided and did for one series.
+/// The decisions and results of retention for one series.
 #[derive(Debug, Serialize)]
 pub struct SeriesPruned {
     /// The cluster's name.
     pub cluster: String,
-    /// What the backups are copies of.
+    /// The subject of the backups.
     pub subject: String,
-    /// The job that makes them, or the name of the adopt.
+    /// The job that makes the backups, or the name of the adopt.
     pub job: String,
-    /// Whether they are files of another program, which were adopted.
+    /// True if the series consists of adopted files of another program.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
-    /// The policy in force.
+    /// The policy of the series.
     pub policy: String,
-    /// The time zone by whose calendar it counts.
+    /// The time zone of the policy's calendar.
     #[serde(serialize_with = "by_name")]
     pub timezone: Tz,
-    /// What stays, newest first, with every reason.
+    /// The kept backups, newest first, each with all reasons.
     pub keep: Vec<Kept>,
-    /// What goes, oldest first, and why.
+    /// The deleted backups, oldest first, each with the cause.
     pub remove: Vec<Removed>,
-    /// What should have gone and is still there, and why.
+    /// The backups that could not be deleted, each with the error.
     pub failed: Vec<(BackupName, Problem)>,
-    /// Why nothing was decided for it, if so: a safety rule.
+    /// The safety rule that refused to decide for the series, if one did.
     pub refused: Option<Problem>,
-    /// Backups dated in the future by a clock that is not this host's: they stay, and count for nothing.
+    /// Backups dated in the future by another host's clock. They are kept, and do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<BackupName>,
-    /// When its last backup was made, if the job went on without it: a database that is gone, or that fails.
+    /// The time of the last backup, if the job has run since without a backup of the series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<DateTime<Utc>>,
 }
 
-/// A backup that stays.
+/// A backup that is kept.
 #[derive(Debug, Serialize)]
 pub struct Kept {
-    /// The backup.
+    /// The name of the backup.
     pub name: BackupName,
-    /// What it takes, in bytes.
+    /// The size of the backup in bytes.
     pub bytes: u64,
-    /// The one time of its run.
+    /// The time of the backup's run.
     pub time: DateTime<Utc>,
-    /// Every reason to keep it.
+    /// All reasons for keeping the backup.
     #[serde(serialize_with = "in_words")]
     pub reasons: Vec<Reason>,
 }
 
-/// A backup that goes.
+/// A backup that is deleted.
 #[derive(Debug, Serialize)]
 pub struct Removed {
-    /// The backup.
+    /// The name of the backup.
     pub name: BackupName,
-    /// What it takes, in bytes.
+    /// The size of the backup in bytes.
     pub bytes: u64,
-    /// The one time of its run.
+    /// The time of the backup's run.
     pub time: DateTime<Utc>,
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// What a person gave as the reason, who removed it by hand.
+    /// The operator's reason, for a removal by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// A time zone by its name in the IANA's database.
+/// Serializes a time zone as its name in the IANA database.
 pub(crate) fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.name())
 }
 
-/// Reasons as a list of words, the same that people read.
+/// Serializes reasons as texts, as shown to the operator.
 pub(crate) fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(reasons.iter().map(ToString::to_string))
 }
 
 impl Pruned {
-    /// A destination where nothing was done yet.
+    /// Creates an empty report of a destination.
     pub(super) fn of(destination: &str) -> Self {
         Self {
             destination: destination.to_owned(),
@@ -129,7 +130,7 @@ impl Pruned {
         }
     }
 
-    /// Whether all that was decided was done.
+    /// Returns true if all decisions were carried out.
     pub fn succeeded(&self) -> bool {
         self.error.is_none()
             && self.problems.is_empty()
@@ -140,7 +141,7 @@ impl Pruned {
             && self.swept.iter().all(|swept| swept.error.is_none())
     }
 
-    /// Whether safety rules forbade all of it.
+    /// Returns true if safety rules forbade everything.
     pub fn was_refused(&self) -> bool {
         self.refused || !self.series.is_empty() && self.series.iter().all(|series| series.refused.is_some())
     }

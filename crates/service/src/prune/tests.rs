@@ -1,4 +1,4 @@
-//! What prune promises, against a destination in memory that fails on purpose.
+//! Guarantees of prune, tested with a destination in memory that fails on purpose.
 
 mod adopted;
 mod hostile;
@@ -40,7 +40,7 @@ impl Prune {
         Self { store, config, _folder: folder }
     }
 
-    /// With runs of two databases at three in the morning of these days of May 2026.
+    /// Adds runs of two databases at 03:00 on these days of May 2026.
     fn with_days(policy: Policy, days: impl IntoIterator<Item = u32>) -> Self {
         let prune = Self::new(policy);
         for day in days {
@@ -53,7 +53,7 @@ impl Prune {
         prune(&self.config, request).await.unwrap().remove(0)
     }
 
-    /// What there is of a subject, oldest first: the days.
+    /// Returns the days of a subject's backups, oldest first.
     async fn days(&self, subject: &str) -> Vec<String> {
         let catalog = Catalog::read(&self.store).await.unwrap();
         let of_subject = catalog.backups().filter(|backup| backup.manifest.subject.segment() == subject);
@@ -73,7 +73,7 @@ fn name(subject: &str, day: u32) -> BackupName {
     BackupName::new("main", subject, Stamp::parse(&time(day)).unwrap()).unwrap()
 }
 
-/// What is told to have failed, by name.
+/// Returns the names of the backups reported as failed.
 fn failed(pruned: &Pruned) -> BTreeSet<&str> {
     pruned.series.iter().flat_map(|series| &series.failed).map(|(name, _)| name.file_name()).collect()
 }
@@ -86,7 +86,7 @@ async fn what_no_rule_keeps_goes_and_a_second_time_nothing() {
     for subject in ["app", "app-prod", "globals"] {
         assert_eq!(prune.days(subject).await, ["04", "05"], "{subject}");
     }
-    assert_eq!(prune.store.keys().len(), 3 * 2 * 2, "a manifest and an artifact of each");
+    assert_eq!(prune.store.keys().len(), 3 * 2 * 2, "a manifest and an artifact for each");
     let removed = prune.store.removed().len();
     assert!(prune.prune(&ACT).await.succeeded());
     assert_eq!(prune.store.removed().len(), removed);
@@ -108,9 +108,9 @@ async fn one_object_that_cannot_be_removed_stops_no_other_but_what_it_needs() {
     let pruned = prune.prune(&ACT).await;
     assert!(!pruned.succeeded());
     assert_eq!(failed(&pruned), BTreeSet::from(["app-2026-05-01_030000", "globals-2026-05-01_030000"]));
-    assert_eq!(prune.days("app").await, ["01", "03"], "it stays in the catalog");
+    assert_eq!(prune.days("app").await, ["01", "03"], "the backup stays in the catalog");
     assert_eq!(prune.days("app-prod").await, ["03"]);
-    assert_eq!(prune.days("globals").await, ["01", "03"], "what it needs stays with it");
+    assert_eq!(prune.days("globals").await, ["01", "03"], "the globals that it needs stay with it");
     prune.store.heal();
     assert!(prune.prune(&ACT).await.succeeded());
     assert_eq!(prune.days("globals").await, ["03"]);
@@ -133,7 +133,7 @@ async fn killed_between_any_two_steps_it_leaves_whole_backups_and_orphans_and_th
     let mut steps = 0;
     loop {
         let mut prune = Prune::with_days(last(1), 1..=3);
-        // Everything from the n-th removal on fails, as if the process were no more.
+        // Every deletion from the n-th on fails, as after a kill.
         let going: Vec<Key> = {
             let whole = Prune::with_days(last(1), 1..=3);
             whole.prune(&ACT).await;
@@ -155,7 +155,7 @@ async fn killed_between_any_two_steps_it_leaves_whole_backups_and_orphans_and_th
             );
         }
         assert!(catalog.orphans.len() <= going.len());
-        // Orphans wait for their time, which is none here.
+        // Orphans wait for their grace period, which is zero here.
         prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = -TimeDelta::seconds(1);
         assert!(prune.prune(&ACT).await.succeeded());
         assert_eq!(prune.store.keys().len(), 3 * 2, "after {steps} steps");
@@ -186,7 +186,7 @@ async fn far_fewer_backups_than_last_time_are_refused_until_a_person_says_so() {
         let pruned = prune.prune(&ACT).await;
         assert!(pruned.refused && pruned.was_refused());
         let error = pruned.error.unwrap();
-        assert!(error.message.contains("6 backups, where the last prune left 12"), "{}", error.message);
+        assert!(error.message.contains("found 6 backups, but the last prune left 12"), "{}", error.message);
         assert!(error.hint.unwrap().contains("--despite listing"));
     }
     let despite = Despite { listing: true, clock: false };
@@ -207,7 +207,7 @@ async fn a_clock_behind_the_newest_backup_refuses_its_series_alone() {
     assert_eq!((prune.days("app").await.len(), prune.days("app-prod").await.len()), (4, 1));
     let despite = Despite { clock: true, listing: false };
     assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
-    assert_eq!(prune.days("app").await.len(), 2, "the newest of today and the one from the future");
+    assert_eq!(prune.days("app").await.len(), 2, "the newest of today and the future backup");
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_series_that_no_longer_grows_is_told_and_stays_until_a_person_retires_
     assert_eq!((ended("app"), ended("globals")), (None, None));
     assert_eq!(ended("app-prod").unwrap().to_rfc3339(), "2026-05-03T03:00:00+00:00");
     assert_eq!(prune.days("app-prod").await, ["03"]);
-    // One that grows, and one that is not there.
+    // A series that grows, and a missing one.
     let growing = super::prune(&prune.config, &Request { retire: Some("main/app"), ..ACT }).await.unwrap().remove(0);
     assert!(growing.was_refused(), "{growing:?}");
     for unknown in ["main/other", "app-prod", "other/app-prod", "main/app*"] {
@@ -243,7 +243,7 @@ async fn a_series_that_no_longer_grows_is_told_and_stays_until_a_person_retires_
     assert_eq!(prune.days("app-prod").await, Vec::<String>::new());
     assert_eq!((prune.days("app").await, prune.days("globals").await.len()), (vec!["04".to_owned()], 2));
     prune.prune(&ACT).await;
-    assert_eq!(prune.days("globals").await, ["04"], "what only the retired one needed");
+    assert_eq!(prune.days("globals").await, ["04"], "the globals that only the retired series needed");
 }
 
 #[tokio::test]
@@ -263,9 +263,9 @@ async fn what_is_held_stays_with_what_it_needs_until_it_is_released() {
     assert!(released[0].error.is_none());
     assert!(prune.prune(&ACT).await.succeeded());
     assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
-    assert_eq!(prune.store.keys().len(), 3 * 2, "its marks went with it");
+    assert_eq!(prune.store.keys().len(), 3 * 2, "its marks were deleted");
     let error = hold(&prune.config, "app", None, &Wish::Release).await.unwrap_err();
-    assert!(error.to_string().contains("nobody holds it"), "{error}");
+    assert!(error.to_string().contains("is not held"), "{error}");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn what_was_held_after_the_plan_was_made_stays() {
 
 #[tokio::test]
 async fn when_the_last_good_backup_was_found_damaged_meanwhile_the_others_stay() {
-    // A drill by 0.1.0 that failed says nothing against a backup.
+    // A failed drill by 0.1.0 does not count against a backup.
     for (says, goes_on) in [(Says::Damaged, false), (Says::Unrestorable, true)] {
         let prune = Prune::with_days(last(1), 1..=3);
         let at = catalogued(&prune.store).await;
@@ -312,7 +312,7 @@ async fn when_the_last_good_backup_has_gone_meanwhile_the_others_stay() {
     let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
     assert!(!pruned.succeeded());
     assert_eq!(prune.days("app").await, ["01", "02", "03"]);
-    assert_eq!(prune.days("app-prod").await, ["03"], "another series is not concerned");
+    assert_eq!(prune.days("app-prod").await, ["03"], "another series is not affected");
     assert_eq!(prune.days("globals").await, ["01", "02", "03"]);
 }
 
@@ -323,21 +323,21 @@ async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_gr
     let notes = Key::parse("main/app/app-2026-05-09_030000.txt").unwrap();
     prune.store.put(&orphan, "half");
     prune.store.put(&notes, "a person's");
-    // Scripts give such names, too; and a manifest may be there that no listing shows.
+    // Scripts use such names, too, and a manifest may exist that no listing shows.
     let strangers = [name("app", 8).artifact(".dump").unwrap(), name("old", 8).artifact(".dump").unwrap()];
     strangers.iter().for_each(|stranger| prune.store.put(stranger, "a script's"));
     let hidden = name("app", 7);
     prune.store.put(&hidden.artifact(".dump.zst.age").unwrap(), "whole");
     prune.store.fault_at(Operation::Fetch, hidden.manifest().as_str(), Fault::Deny);
     let first = prune.prune(&ACT).await;
-    assert!(first.swept.is_empty(), "the time in its name is not how old it is");
+    assert!(first.swept.is_empty(), "the age is counted from the first sighting");
     prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = TimeDelta::zero();
     let shown = prune.prune(&Request { mode: Mode::DryRun, ..ACT }).await;
     assert!(shown.swept.len() == 1 && shown.swept[0].orphan && shown.swept[0].bytes == Some(4));
     assert!(prune.store.get(&orphan).is_some());
     assert_eq!(prune.prune(&ACT).await.swept.len(), 1);
     assert!(prune.store.get(&orphan).is_none());
-    assert!(prune.store.get(&notes).is_some(), "what is not ours is left alone");
+    assert!(prune.store.get(&notes).is_some(), "foreign files are kept");
     assert!(strangers.iter().all(|stranger| prune.store.get(stranger).is_some()));
     assert!(prune.store.get(&hidden.artifact(".dump.zst.age").unwrap()).is_some());
 }
@@ -351,7 +351,7 @@ async fn sweep_removes_unsealed_artifacts_beside_details() {
         prune.store.put(key, "half");
     }
     prune.config.destinations.get_mut(DESTINATION).unwrap().orphan_grace = -TimeDelta::seconds(1);
-    // The artifact goes first: without its details it would be left for ever.
+    // The artifact is deleted first: without its details it would never be removed.
     prune.store.fault_at(Operation::Remove, ours.as_str(), Fault::Deny);
     prune.store.fault_at(Operation::Remove, details.as_str(), Fault::Deny);
     prune.prune(&ACT).await;
@@ -368,7 +368,7 @@ async fn what_must_stay_and_takes_too_much_is_told() {
     let policy = Policy { max_total_size: Some(longshore_core::quantity::Size::new(5)), ..last(3) };
     let prune = Prune::with_days(policy, 1..=3);
     let pruned = prune.prune(&ACT).await;
-    // Three newest of three bytes each, and nothing else.
+    // The three newest of three bytes each, and nothing else.
     assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
     assert!(!pruned.succeeded());
     assert!(pruned.problems[0].message.contains("4 bytes more than max_total_size"), "{:?}", pruned.problems);

@@ -9,21 +9,21 @@ use super::owner::Owner;
 use super::report::SeriesPruned;
 use crate::problem::Problem;
 
-/// The number of backups that are named.
+/// The maximum number of backups that a warning names.
 const NAMED: usize = 3;
 
 /// Returns the warning that this host knows no runs of a job.
 pub(super) fn unknown_runs(job: &str) -> Problem {
     Problem {
         message: format!(
-            "this host has no report of a run of job \"{job}\": every backup of the job counts, whichever host made it"
+            "this host has no report of a run of job \"{job}\": every backup of the job counts, even those of other hosts"
         ),
-        hint: Some("keep state_dir from one run to the next: retention then counts this host's own backups".to_owned()),
+        hint: Some("keep state_dir between runs: retention then counts only this host's own backups".to_owned()),
     }
 }
 
-/// Returns a problem for each manifest of the owners' clusters that the destination did not hand out:
-/// its backup, and what that needs, stay.
+/// Returns a problem for each manifest of the owners' clusters that the destination refused to
+/// return. Its backup, and the backups that it needs, are kept.
 pub(super) fn denied(catalog: &Catalog, owners: &[Owner<'_>]) -> Vec<Problem> {
     let clusters: Vec<_> =
         owners.iter().filter_map(|owner| owner.job()).map(|job| job.site.cluster.name.as_str()).collect();
@@ -31,47 +31,47 @@ pub(super) fn denied(catalog: &Catalog, owners: &[Owner<'_>]) -> Vec<Problem> {
     let denied = catalog.denied().filter(|(key, _)| is_of_owner(key));
     denied
         .map(|(key, error)| Problem {
-            message: format!("{key}: cannot be read, so its backup was not pruned: {}", error.chain()),
+            message: format!("{key}: cannot be read, so its backup was kept: {}", error.chain()),
             hint: error.remedy().map(str::to_owned),
         })
         .collect()
 }
 
-/// Returns the warning of backups that no run of this host made, if a series has any.
+/// Returns the warning about a series' backups that no known run made, if any.
 pub(super) fn unproven(series: &SeriesPruned) -> Option<Problem> {
     let unproven = series.keep.iter().filter(|kept| kept.reasons.contains(&Reason::Unproven));
     let names: Vec<&str> = unproven.map(|kept| kept.name.as_str()).collect();
     let first = names.first()?;
     let message = match names.len() {
-        1 => format!("{first} was made by no run that this host knows: it does not count, and stays"),
+        1 => format!("{first} was not made by a run that this host knows: it is kept, but does not count"),
         count => format!(
-            "{count} backups of {}/{} were made by no run that this host knows: they do not count, and stay ({})",
+            "{count} backups of {}/{} were not made by a run that this host knows: they are kept, but do not count ({})",
             series.cluster,
             series.subject,
             few(&names)
         ),
     };
     let hint = format!(
-        "`longshore verify {first} --identity FILE` decodes it, from then on it counts; `longshore remove {first}` removes it"
+        "`longshore verify {first} --identity FILE` decodes it, after which it counts; `longshore remove {first} --why REASON` removes it"
     );
     Some(Problem { message, hint: Some(hint) })
 }
 
-/// Returns the warning that a hold was deleted, or that its backup was.
+/// Returns the warning that a hold, or its backup, was deleted.
 pub(super) fn lost_hold(name: &BackupName, is_there: bool) -> Problem {
     match is_there {
         true => Problem {
             message: format!("the hold of {name} was deleted or shortened: the backup is still held"),
-            hint: Some(format!("hold it again with `longshore hold`, or end the hold with `longshore unhold {name}`")),
+            hint: Some(format!("hold the backup again with `longshore hold`, or release it with `longshore unhold {name}`")),
         },
         false => Problem {
-            message: format!("{name} was held, and is gone: no prune of this host removed it"),
+            message: format!("{name} was held, but is missing: no prune of this host removed it"),
             hint: Some("`longshore sync` copies it back from another destination; `longshore prune --despite listing` accepts the loss".to_owned()),
         },
     }
 }
 
-/// Returns the hold as retention counts it after its mark was deleted.
+/// Returns the hold that retention applies although its mark was deleted.
 pub(super) fn still_held(hold: &RememberedHold) -> Hold {
     let Hold { until, why } = hold.hold();
     Hold { until, why: format!("{why} (its mark was deleted or shortened)") }

@@ -1,4 +1,5 @@
-//! Which backups to bring home: never a later one than asked for, never a part of a run for the whole.
+//! The choice of backups to restore: never a newer one than requested, and never a part of a run in
+//! place of the whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,39 +18,39 @@ use crate::config::Config;
 use crate::suggestion;
 use crate::unsealed::Sealing;
 
-/// Which backups to bring home.
+/// The selection of backups to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The newest good backup of what the words mean, no newer than `at`.
+    /// The newest good backup that matches the words, no newer than `at`.
     Subject {
         /// A database, `globals`, `cluster/subject`, or a backup's name.
         words: String,
-        /// The job that made it, where several did.
+        /// The job that made the backup, needed if several jobs have backups of the subject.
         job: Option<String>,
-        /// The newest time allowed.
+        /// The newest permitted time of a backup.
         at: Option<DateTime<Utc>>,
-        /// Whether the globals that it needs come first.
+        /// The treatment of the globals that the backup needs.
         globals: Globals,
     },
-    /// All that one run made.
+    /// Everything that one run made.
     Run(String),
-    /// All that the newest run made, if it is whole.
+    /// Everything that the newest run made, if the run is complete.
     LatestRun {
-        /// The job whose run is meant, where there are several.
+        /// The job whose run is restored, needed if there are several jobs.
         job: Option<String>,
     },
 }
 
-/// Whether a database's restore begins with the globals of its run.
+/// The treatment of a run's globals when a database of the run is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Globals {
-    /// They come first.
+    /// Restore the globals first.
     First,
-    /// They stay as they are.
+    /// Leave the globals unchanged.
     Leave,
 }
 
-/// A backup that was chosen, and the destination it comes from.
+/// A chosen backup, and the destination to read it from.
 pub struct Chosen {
     /// The backup.
     pub backup: Backup,
@@ -58,32 +59,33 @@ pub struct Chosen {
     pub(crate) store: Arc<dyn Store>,
     /// All destinations that have it, this one first.
     pub(crate) sources: Vec<Source>,
-    /// The record of the last drill of its series, and the size of what was restored in it.
+    /// The record of the series' last drill, and the size of the drilled backup.
     pub(crate) drilled: Option<Drilled>,
 }
 
-/// Where to read how long a restore takes.
+/// The record of a drill, from which the duration of a restore is estimated.
 pub(crate) struct Drilled {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Key,
     pub(crate) plaintext_bytes: u64,
 }
 
-/// What was chosen.
+/// The chosen backups.
 pub struct Choice {
     /// The backups, in the order in which to restore them.
     pub backups: Vec<Chosen>,
-    /// What of it there is no good copy of, in words, if anything.
+    /// A message about backups of the run without a good copy, if any.
     pub missing: Option<String>,
-    /// What its owner should hear: destinations that could not be read, newer backups that were passed over.
+    /// Warnings for the operator: unreadable destinations, and newer backups that were skipped.
     pub warnings: Vec<String>,
 }
 
-/// Chooses what to bring home.
+/// Chooses the backups to restore.
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Refused`] if a chosen backup is unsealed where `sealing` expects a sealed one.
+/// Fails with [`Kind::Refused`] if a chosen backup is unencrypted although `sealing` expects an
+/// encrypted one.
 pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &Sealing<'_>) -> Result<Choice> {
     let (catalogs, errors) = fastest(config, from).await?;
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
@@ -97,7 +99,7 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &
             let id = latest(&catalogs, job.as_deref())?;
             if let Some(missing) = missing(&catalogs, &id) {
                 return Err(Error::new(Stage::Restore, Kind::Refused, id.as_str(), missing).hint(format!(
-                    "restore what there is of it with --run {id}, or an older run by its id (`longshore list --json`)"
+                    "restore the good backups of the run with --run {id}, or an older run by its id (`longshore list --json`)"
                 )));
             }
             of_run(&catalogs, &id)?
@@ -105,7 +107,7 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &
         What::Subject { words, job, at, globals } => {
             let chosen = of_subject(&catalogs, words, job.as_deref(), *at)?;
             choice.warnings.extend(chosen.backup.damage().map(|damage| {
-                format!("{} is damaged ({damage}), and was asked for by its whole name", chosen.backup.name)
+                format!("{} is damaged ({damage}), but was requested by its full name", chosen.backup.name)
             }));
             choice.warnings.extend(passed_over(&catalogs, &chosen.backup, *at));
             let mut all = Vec::new();
@@ -127,7 +129,8 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &
     Ok(choice)
 }
 
-/// Takes the copy of another destination where the chosen one is unsealed and should not be.
+/// Switches to an encrypted copy at another destination if the chosen copy is unencrypted but
+/// should not be.
 fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, sealing: &Sealing<'_>) {
     let is_better = |backup: &Backup| backup.name == chosen.backup.name && sealing.breach(&backup.manifest).is_none();
     if sealing.breach(&chosen.backup.manifest).is_some()
@@ -137,12 +140,12 @@ fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, sealing: &Sealing
     }
 }
 
-/// All destinations that have the same bytes, that which was chosen first.
+/// Returns all destinations that have the same bytes, the chosen one first.
 fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
     let same = |backup: &Backup| {
         backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
     };
-    // Of one that was asked for although it is damaged, what there is.
+    // A damaged backup was requested by name: damaged copies are read, too.
     let despite = !chosen.backup.is_good();
     let mut sources: Vec<_> = all(catalogs)
         .filter(|(_, backup)| same(backup) && (backup.is_good() || despite && backup.artifact == Presence::Whole))
@@ -152,7 +155,7 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
     sources
 }
 
-/// The last drill of a backup of the same series, wherever it is recorded.
+/// Returns the last drill of a backup of the same series, at any destination.
 fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<Drilled> {
     let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
     let drills = all(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
@@ -172,7 +175,7 @@ fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Back
     all(catalogs).filter(|(_, backup)| backup.is_good())
 }
 
-/// Whether a backup is dated in the future.
+/// Returns true if a backup is dated in the future.
 fn is_ahead(backup: &Backup) -> bool {
     backup.manifest.time.time() > Utc::now() + CLOCK_TOLERANCE
 }
@@ -183,64 +186,64 @@ fn chosen_from((at, backup): (&Catalogued, &Backup)) -> Chosen {
 }
 
 fn not_found(subject: &str, message: &str) -> Error {
-    Error::new(Stage::Catalog, Kind::NotFound, subject, message).hint("`longshore list` shows what there is")
+    Error::new(Stage::Catalog, Kind::NotFound, subject, message).hint("`longshore list` shows all backups")
 }
 
-/// An error that no backup is of this job, with the name that is nearest.
+/// Returns the error for an unknown job, with the nearest known name.
 fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
     let jobs: BTreeSet<&str> = all(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
-    Error::new(Stage::Config, Kind::NotFound, job, "there is no backup of a job of that name").hint(suggestion::hint(
+    Error::new(Stage::Config, Kind::NotFound, job, "no backup of a job of that name").hint(suggestion::hint(
         job,
         jobs,
-        "`longshore list` shows what there is",
+        "`longshore list` shows all backups",
     ))
 }
 
-/// An error that words mean more than one thing, unless they do not.
+/// Fails if words have more than one meaning.
 fn unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
     if meanings.len() < 2 {
         return Ok(());
     }
     let meanings = meanings.into_iter().collect::<Vec<_>>().join(", ");
-    Err(Error::new(Stage::Catalog, Kind::Usage, words, "means more than one thing").hint(format!("{hint}{meanings}")))
+    Err(Error::new(Stage::Catalog, Kind::Usage, words, "is ambiguous").hint(format!("{hint}{meanings}")))
 }
 
-/// The newest good backup no newer than `at`: never a later one.
+/// Returns the newest good backup no newer than `at`, never a newer one.
 fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Option<DateTime<Utc>>) -> Result<Chosen> {
     let candidates: Vec<_> = all_good(catalogs)
         .filter(|(_, backup)| means(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
         .collect();
-    // Whoever names one damaged backup in full wants what there is of it.
+    // The full name of a damaged backup requests its damaged bytes.
     let by_name = |(_, backup): &(_, &Backup)| words == backup.name.as_str() && backup.artifact == Presence::Whole;
     let candidates = if candidates.is_empty() { all(catalogs).filter(by_name).collect() } else { candidates };
     let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
     let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
-    unambiguous(words, meanings(&subject), "say which: ")?;
-    // Two jobs may dump one database, but not the same of it.
-    unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "say which job made it, with --job: ")?;
+    unambiguous(words, meanings(&subject), "write one of: ")?;
+    // Two jobs may dump different parts of one database.
+    unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
     if candidates.is_empty() {
         let none = || match all(catalogs).any(|(_, backup)| means(words, backup)) {
             true if job.is_some_and(|job| !all(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
                 unknown_job(catalogs, job.unwrap_or_default())
             }
-            true => not_found(words, "there is no good backup of it"),
+            true => not_found(words, "no good backup"),
             false => unknown(catalogs, words),
         };
         return Err(adopted(catalogs, words).unwrap_or_else(none));
     }
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
-    // What a wrong clock dated in the future may be the oldest of all. Of copies at several destinations the first is taken, so the
-    // comparison must find later ones no better.
+    // A backup that a wrong clock dated in the future may be the oldest of all. The first of
+    // several copies is chosen, so equal ones must not replace it.
     let worth = |backup: &Backup| (at.is_some() || !is_ahead(backup), backup.manifest.time);
     let newest = early_enough.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best });
     newest.map(chosen_from).ok_or_else(|| {
-        Error::new(Stage::Restore, Kind::Refused, words, "there is no good backup as old as that")
-            .hint("`longshore list` shows what there is; a later backup is never taken instead")
+        Error::new(Stage::Restore, Kind::Refused, words, "no good backup is that old")
+            .hint("`longshore list` shows all backups; a newer backup is never restored instead")
     })
 }
 
-/// Newer backups of the same that are damaged everywhere, a line each.
+/// Returns a warning for each newer backup of the series without a good copy.
 fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
     let newer = |backup: &Backup| {
         backup.manifest.subject == chosen.manifest.subject
@@ -252,48 +255,48 @@ fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc
     let damaged = all(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
     let ahead = |backup: &Backup| newer(backup) && is_ahead(backup);
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
-    let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was passed over"));
+    let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
     let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
     let mine = chosen.name.manifest();
     let newer = unreadable.into_iter().filter(|key| key.folder() == mine.folder() && **key > mine);
     let ahead: BTreeSet<_> =
         all_good(catalogs).filter(|(_, backup)| ahead(backup)).map(|(_, backup)| &backup.name).collect();
     let ahead = ahead.into_iter().map(|name| {
-        format!(
-            "{name} is dated in the future by this host's clock, and was passed over; --at 9999-01-01 would take it"
-        )
+        format!("{name} is dated in the future by this host's clock, and was skipped; --at 9999-01-01 selects it")
     });
-    damaged.chain(ahead).chain(newer.map(|key| format!("{key} cannot be read, and may be of a newer backup"))).collect()
+    damaged
+        .chain(ahead)
+        .chain(newer.map(|key| format!("{key} cannot be read, and may belong to a newer backup")))
+        .collect()
 }
 
-/// The backups that another one needs.
+/// Returns the backups that a backup needs.
 fn needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
     let needs = &backup.manifest.needs;
     if needs.is_empty() {
-        return Err(not_found(backup.name.as_str(), "no globals were backed up with it"));
+        return Err(not_found(backup.name.as_str(), "the backup was made without globals"));
     }
     let find = |need: &BackupName| {
         let found = all_good(catalogs).find(|(_, backup)| backup.name == *need);
-        found
-            .map(chosen_from)
-            .ok_or_else(|| not_found(need.as_str(), "the backup needs it, and there is no good copy of it"))
+        found.map(chosen_from).ok_or_else(|| not_found(need.as_str(), "the backup needs it, but there is no good copy"))
     };
     needs.iter().map(find).collect()
 }
 
-/// The id of the newest run, of the one job and cluster that there are or that are meant.
+/// Returns the id of the newest run of the job. Without a job, all backups must be of one
+/// job and cluster.
 fn latest(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
     let candidates = || {
         let of_job = |backup: &&Backup| job.is_none_or(|job| job == backup.manifest.job);
         all(catalogs).map(|(_, backup)| backup).filter(of_job)
     };
     let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
-    unambiguous("latest", candidates().map(origin).collect(), "say whose, with --job, or name a run: ")?;
+    unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
     let newest = candidates().max_by_key(|backup| backup.manifest.time);
-    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "there are no backups"))
+    newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "no backups"))
 }
 
-/// What of a run has no good copy anywhere, in words.
+/// Returns a message about the backups of a run that have no good copy, if any.
 fn missing(catalogs: &[Catalogued], run: &str) -> Option<String> {
     let mut good: BTreeMap<&BackupName, bool> = BTreeMap::new();
     let mut planned = 0;
@@ -305,11 +308,11 @@ fn missing(catalogs: &[Catalogued], run: &str) -> Option<String> {
     let whole = good.len() - damaged.len();
     (whole < planned as usize).then(|| {
         let named = if damaged.is_empty() { String::new() } else { format!(" (damaged: {})", damaged.join(", ")) };
-        format!("the run was to make {planned} backups, of which {whole} are there and good{named}")
+        format!("the run planned {planned} backups, of which {whole} exist and are good{named}")
     })
 }
 
-/// All that a run made, globals first.
+/// Returns all good backups of a run, globals first.
 fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
     let mut chosen: Vec<Chosen> = Vec::new();
     for (at, backup) in all_good(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
@@ -318,7 +321,7 @@ fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
         }
     }
     if chosen.is_empty() {
-        return Err(not_found(run, "there is no good backup of a run of that id")
+        return Err(not_found(run, "no good backup of a run with this id")
             .hint("`longshore list --json` shows the ids of runs"));
     }
     chosen.sort_by_key(|chosen| chosen.backup.manifest.subject.is_database());

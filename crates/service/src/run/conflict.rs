@@ -1,17 +1,19 @@
-//! A dump that the replay of a standby cancelled is tried once more.
+//! The second attempt at a dump that a standby's replay cancelled.
 
 use std::time::Duration;
 
 use longshore_core::standby::Standby;
 use longshore_core::{Error, Kind, Result};
 
-/// How many times to look for a conflict after a dump that failed: a session reports it as it ends.
+/// The number of checks for a conflict after a failed dump: a session reports its
+/// conflicts as it ends.
 const LOOKS: u32 = 10;
-/// How long to wait between two looks.
+/// The interval between two checks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Makes a copy of `database`, and makes it anew if it failed while replay cancelled a query of that database. A copy that
-/// failed is at no destination. A server that does not count conflicts takes the second attempt away, and nothing else.
+/// Copies `database`, and tries once more if the copy failed while replay cancelled a query in that
+/// database. A failed copy leaves nothing at any destination. If the server cannot count conflicts,
+/// a failed copy is not repeated.
 pub(super) async fn retried<T>(
     standby: &dyn Standby,
     database: &str,
@@ -35,7 +37,7 @@ async fn more_than(before: u64, standby: &dyn Standby, database: &str) -> Option
         if look > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        // A server that cannot be asked any more has other troubles, and the dump's own error names them.
+        // If the server no longer answers, the dump's own error names the cause.
         let now = standby.conflicts(database).await.ok()?;
         if now > before {
             return Some(now);
@@ -94,7 +96,8 @@ mod tests {
         Err(Error::new(Stage::Dump, kind, "app", "pg_dump ended with exit status 1"))
     }
 
-    /// The result of attempts that end so, each with so many conflicts, and how many there were.
+    /// Returns the result of attempts with these outcomes, each with its number of conflicts, and
+    /// the number of attempts made.
     async fn attempts(each: &[(Result<u32>, u64)]) -> (Result<u32>, usize) {
         let standby = Counts::default();
         let mut made = 0;

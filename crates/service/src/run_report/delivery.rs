@@ -1,5 +1,5 @@
-//! Shipping run reports to the destinations of a job: created, never overwritten, with no more than
-//! the right to write.
+//! Uploading run reports to the destinations of a job: never overwriting, and with write
+//! permission only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,30 +20,32 @@ use crate::memory::Memory;
 use crate::mount;
 use crate::registry::Builder;
 
-/// The destinations that take the reports of a job.
+/// The destinations of a job's reports.
 pub(super) struct Delivery {
     cluster: String,
     job: String,
-    /// With each destination, the policy there: where it locks what it takes, it locks reports, too,
-    /// and where backups are pruned, so are reports. The last is where its file system was mounted.
+    /// The name of each destination, with its retention policy and the remembered mount point.
+    /// If the policy locks backups, reports are locked, too. If backups are pruned by the
+    /// policy, so are reports.
     destinations: Vec<(String, Destination, Option<Policy>, Option<PathBuf>)>,
     encrypt: Option<Builder<dyn Encrypt>>,
 }
 
-/// A report that is to be shipped.
+/// A report to upload.
 pub(super) struct Letter {
     pub(super) report: RunReport,
-    /// The report as it is stored here.
+    /// The bytes of the report, as stored on this host.
     pub(super) bytes: Vec<u8>,
     pub(super) details: Details,
 }
 
 impl Delivery {
-    /// The destinations of a job.
+    /// Returns the destinations of a job.
     pub(super) fn of(config: &Config, job: &Job) -> Self {
         let destination = |name: &String| {
             let destination = config.destinations.get(name)?.clone();
-            // An unreadable destination is not compared: the run itself reports it.
+            // Without a readable state, the mount point is not compared: the run itself
+            // reports that.
             let mount_point = Memory::look(config, name).ok().and_then(|memory| memory.mount_point);
             Some((name.clone(), destination, job.retention.get(name).cloned(), mount_point))
         };
@@ -55,8 +57,8 @@ impl Delivery {
         }
     }
 
-    /// Ships reports to every destination, and removes what is too much there where nothing else
-    /// does. Returns what failed, by destination.
+    /// Uploads reports to every destination, and removes surplus reports from destinations that are
+    /// not pruned otherwise. Returns the errors by destination.
     pub(super) async fn deliver(&self, letters: &[Letter], prunes: bool) -> Vec<(String, longshore_core::Error)> {
         let deliveries = self.destinations.iter().map(async |(name, destination, policy, mount_point)| {
             let delivered = async {
@@ -98,8 +100,8 @@ impl Delivery {
         Ok((extension, sealed.to_vec()))
     }
 
-    /// A destination without a retention policy grows by its backups alone. One that cannot be
-    /// listed, or permits no removal, keeps all.
+    /// Removes surplus reports from a destination without a retention policy, whose reports would
+    /// otherwise accumulate. A destination that cannot be listed, or permits no removal, keeps all.
     async fn prune(&self, store: &Arc<dyn Store>) {
         let listed = async { store.list().await?.map_ok(|entry| entry.key).try_collect::<Vec<Key>>().await };
         if let Ok(keys) = listed.await {
@@ -108,7 +110,7 @@ impl Delivery {
     }
 }
 
-/// Ships what may have been shipped before.
+/// Uploads an object. An existing object counts as success.
 async fn once(store: &dyn Store, key: &Key, bytes: Vec<u8>) -> Result<()> {
     match store.ship(key, from_bytes(bytes)).await {
         Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),

@@ -1,13 +1,13 @@
-//! The run reports of this host: `state_dir/runs/`, one file a run, and a mark for each run under
-//! way.
+//! The run reports of this host: `state_dir/runs/`, with one file for each run, and a mark for each
+//! run in progress.
 //!
 //! ```text
-//! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.begun         under way, locked by its process
+//! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.begun         in progress, locked by its process
 //! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.json          the report
 //! nightly-1f0c9a7e.2026-06-07_091500-run-0a1b2c3d.details.json  messages of its errors
 //! ```
-//! Names begin with the job, or `_` where a verb is about none, and with what tells one
-//! configuration from others of this host.
+//! Names begin with the job, or `_` for a command without a job, and a digest that identifies the
+//! configuration.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write as _;
@@ -26,29 +26,28 @@ use crate::config::{Config, Job};
 use crate::memory::state_dir;
 use crate::place;
 
-/// The end of the name of a mark.
+/// The suffix of a mark.
 const MARK: &str = ".begun";
-/// The end of the name of a report.
+/// The suffix of a report.
 const REPORT: &str = ".json";
-/// The end of the name of a report's details.
+/// The suffix of a report's details.
 const DETAILS: &str = ".details.json";
 /// The file that is locked while a report is added.
 const LOCK: &str = ".lock";
 const CANNOT_LIST: &str = "cannot list the run reports";
-/// How old a file that an ended process left half-written must be to be removed.
+/// The minimum age before an incomplete file of an ended process is removed.
 const HALF_WRITTEN: Duration = Duration::from_secs(24 * 3600);
 
-/// The reports of one job, or of the verbs that are about none.
+/// The reports of one job, or of the commands without a job.
 pub(super) struct Folder {
     path: PathBuf,
-    /// What names begin with.
+    /// The prefix of all file names.
     prefix: String,
-    /// The names of all files, in their order, where they were listed before: many jobs share the
-    /// folder.
+    /// The sorted names of all files, if listed before: many jobs share the folder.
     names: Option<Arc<[String]>>,
 }
 
-/// The mark of a run under way. Its lock ends with its process.
+/// The mark of a run in progress. Its lock ends with the process.
 pub(super) struct Mark {
     path: PathBuf,
     _locked: File,
@@ -57,16 +56,16 @@ pub(super) struct Mark {
 /// The marks of a job.
 #[derive(Default)]
 pub(super) struct Marks {
-    /// Those of ended processes, locked now, and what they hold.
+    /// The marks of ended processes, locked now, with their reports.
     pub(super) ended: Vec<(Mark, RunReport)>,
-    /// The reports of runs under way.
+    /// The reports of runs in progress.
     pub(super) running: Vec<RunReport>,
 }
 
 impl Mark {
-    /// Removes it: the report is where it is to be.
+    /// Removes the mark, after the report was stored.
     pub(super) fn remove(self) {
-        // One that stays is looked at again by the next run, which finds the report.
+        // On failure, the next run examines the mark again, and finds the report.
         fs::remove_file(&self.path).ok();
     }
 }
@@ -76,15 +75,15 @@ fn prefix(config: &Config, job: Option<&str>) -> String {
 }
 
 impl Folder {
-    /// Opens the folder, made if it is missing.
+    /// Opens the folder, and creates it if it is missing.
     pub(super) fn open(config: &Config, job: Option<&str>) -> Result<Self> {
         let path = state_dir(config)?.join("runs");
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|error| failed(&path, "cannot make the folder for run reports", error))?;
+        made.map_err(|error| failed(&path, "cannot create the folder for run reports", error))?;
         Ok(Self { path, prefix: prefix(config, job), names: None })
     }
 
-    /// The folders of these jobs as they are now, for reading alone; none where there is no folder.
+    /// Lists the folders of these jobs for reading; none if there is no folder.
     pub(super) fn look<'a>(config: &Config, jobs: impl Iterator<Item = &'a Job>) -> Result<Vec<(&'a Job, Self)>> {
         let Some(path) = place::state_dir(config).map(|state| state.join("runs")) else { return Ok(Vec::new()) };
         let mut names = match list(&path) {
@@ -104,28 +103,28 @@ impl Folder {
         self.path.join(format!("{}{id}{end}", self.prefix))
     }
 
-    /// Marks a run as under way. The mark is the report that the next run finds if this one ends
-    /// without its own.
+    /// Marks a run as in progress. The mark contains the report that the next run finds if this run
+    /// ends without its own.
     pub(super) fn begin(&self, report: &RunReport) -> Result<Mark> {
         let path = self.file(&report.id, MARK);
         let marked = || -> std::io::Result<File> {
             let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            // Locked before it has its name, so that no other process finds it unlocked.
+            // Locked before it is renamed, so that no other process finds it unlocked.
             file.as_file().try_lock()?;
             file.write_all(&report.to_bytes()?)?;
             file.as_file().sync_all()?;
             Ok(file.persist_noclobber(&path)?)
         };
-        let file = marked().map_err(|error| failed(&path, "cannot mark the run as under way", error))?;
+        let file = marked().map_err(|error| failed(&path, "cannot mark the run as in progress", error))?;
         Ok(Mark { path, _locked: file })
     }
 
-    /// The marks of this job.
+    /// Reads the marks of this job.
     pub(super) fn marks(&self) -> Result<Marks> {
         let mut marks = Marks::default();
         for id in self.ids(MARK)? {
             let path = self.file(&id, MARK);
-            // One that its own process removed meanwhile, or that cannot be read, tells nothing.
+            // Skip a mark that its process removed meanwhile, or that cannot be read.
             let Ok(file) = regular_file::open(&path, OpenOptions::new().read(true)) else { continue };
             let Ok(bytes) = regular_file::read(&path) else { continue };
             let Ok(report) = RunReport::from_bytes(&path.display().to_string(), &bytes) else { continue };
@@ -138,8 +137,8 @@ impl Folder {
         Ok(marks)
     }
 
-    /// Adds a report, with the digest of the one before it, and returns its bytes as they are
-    /// stored. A report that is there already stays.
+    /// Adds a report with the digest of the previous one, and returns its bytes as stored. An
+    /// existing report is not replaced.
     pub(super) fn add(&self, report: &mut RunReport, details: &Details) -> Result<Vec<u8>> {
         let path = self.file(&report.id, REPORT);
         let mut added = || -> std::io::Result<Vec<u8>> {
@@ -170,7 +169,7 @@ impl Folder {
         Ok(())
     }
 
-    /// The report that was added last: the time in a name is that of the begin.
+    /// Returns the report that was added last. The name of a report contains the start time only.
     fn newest(&self) -> std::io::Result<Option<PathBuf>> {
         let mut newest: Option<(SystemTime, PathBuf)> = None;
         for id in self.ids_in(REPORT)? {
@@ -181,7 +180,7 @@ impl Folder {
         Ok(newest.map(|(_, path)| path))
     }
 
-    /// The ids of all reports, the oldest first.
+    /// Returns the ids of all reports, the oldest first.
     pub(super) fn reports(&self) -> Result<Vec<Id>> {
         self.ids(REPORT)
     }
@@ -193,7 +192,7 @@ impl Folder {
         RunReport::from_bytes(&path.display().to_string(), &bytes)
     }
 
-    /// Reads a report, and the details that lie beside it.
+    /// Reads a report and its details.
     pub(super) fn read(&self, id: &Id) -> Result<(RunReport, Details)> {
         let report = self.read_alone(id)?;
         let details = regular_file::read(&self.file(id, DETAILS)).ok();
@@ -201,7 +200,7 @@ impl Folder {
         Ok((report, details.unwrap_or_default()))
     }
 
-    /// Removes reports that are too old or too many, and what ended processes left half-written.
+    /// Removes surplus reports, and incomplete files of ended processes.
     pub(super) fn prune(&self) -> Result<()> {
         let ids = self.ids(REPORT)?;
         for id in surplus(&ids, Utc::now()) {
@@ -224,7 +223,7 @@ impl Folder {
     }
 
     fn ids_in(&self, end: &str) -> std::io::Result<Vec<Id>> {
-        // The end of details leaves a dot, which no id has.
+        // The suffix of details leaves a dot, which no id contains.
         let id = |name: &String| Id::parse(name.strip_prefix(&self.prefix)?.strip_suffix(end)?);
         let mut ids: Vec<Id> = match &self.names {
             Some(names) => {
@@ -239,7 +238,7 @@ impl Folder {
     }
 }
 
-/// The names of all files in a folder. One whose name is no text is none of ours.
+/// Returns the names of all files in a folder, except names that are not UTF-8.
 fn list(path: &Path) -> std::io::Result<Vec<String>> {
     let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     Ok(names.collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())

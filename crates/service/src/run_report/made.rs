@@ -1,4 +1,4 @@
-//! What a verb did, as its report tells it: outcomes, classes of errors and counts in the open,
+//! The result of a command in its report: outcomes, classes of errors and counts unencrypted,
 //! messages apart.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::restore::{Chosen, Restored};
 use crate::sync::Synced;
 use crate::verify::ReadBack;
 
-/// What a verb did.
+/// The result of a command.
 #[derive(Debug, Default)]
 pub struct Made {
     pub(super) run: Option<String>,
@@ -24,7 +24,7 @@ pub struct Made {
     pub(super) left_out: Vec<DestinationOutcome>,
     pub(super) removed: BTreeMap<String, Vec<BackupName>>,
     pub(super) counts: BTreeMap<String, u64>,
-    /// Messages of errors, by subject or destination.
+    /// The messages of errors, by subject or destination.
     pub(super) messages: Vec<(String, String)>,
 }
 
@@ -35,7 +35,7 @@ impl Made {
         }
     }
 
-    /// What was restored.
+    /// Returns the result of a restore.
     pub fn restored(chosen: &[Chosen], restored: &[Restored]) -> Self {
         let mut made = Self::default();
         for (chosen, restored) in chosen.iter().zip(restored) {
@@ -51,7 +51,7 @@ impl Made {
     }
 }
 
-/// A subject of which no more than its outcome is known.
+/// Returns a subject with nothing but its outcome.
 fn plain(subject: &str, outcome: Outcome) -> SubjectOutcome {
     SubjectOutcome {
         subject: subject.to_owned(),
@@ -66,7 +66,7 @@ fn plain(subject: &str, outcome: Outcome) -> SubjectOutcome {
     }
 }
 
-/// How something ended that an error may have ended.
+/// Returns the outcome of an operation with this error.
 fn outcome(error: Option<&Error>) -> Outcome {
     match error.map(Error::kind) {
         None => Outcome::Done,

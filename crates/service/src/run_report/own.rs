@@ -1,5 +1,5 @@
-//! The runs of a job that this host knows by its reports, for retention: no destination can forge
-//! them.
+//! The runs of a job that this host knows by its own reports, for retention: no destination can
+//! forge these reports.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,20 @@ use super::under_way::RUN;
 use crate::config::{Config, Job};
 use crate::opened::{Opened, opened};
 
-/// The knowledge of this host about the backups of a job.
+/// The facts that this host knows about the backups of a job.
 pub(crate) struct Known {
     runs: OwnRuns,
     opened: Vec<Opened>,
 }
 
 impl Known {
-    /// Reads the reports of a job's runs, and the backups that are known besides. Returns `None` if
-    /// this host has no report: a run under way shows nothing of its own clock.
+    /// Reads the reports of a job's runs, and the record of backups decrypted here. Returns `None`
+    /// if this host has no report: the mark of a run in progress is not enough.
     pub(crate) fn of(config: &Config, job: &Job) -> Result<Option<Self>> {
         let (mut reports, mut running) = (Vec::new(), Vec::new());
         for (_, folder) in Folder::look(config, std::iter::once(job))? {
             for id in folder.reports()?.iter().filter(|id| id.verb == RUN) {
-                // A report that is damaged shows when a run was, and no more.
+                // A damaged report still shows the time of its run.
                 reports.push((id.clone(), folder.read_alone(id).ok()));
             }
             let marks = folder.marks()?;
@@ -43,7 +43,8 @@ impl Known {
         Ok(Some(Self { runs, opened }))
     }
 
-    /// The runs, with the backups at a destination that were opened here and have not changed since.
+    /// Returns the runs, with the backups at a destination that were decrypted here and have not
+    /// changed since.
     pub(crate) fn at(&self, catalog: &Catalog) -> OwnRuns {
         let mut runs = self.runs.clone();
         let is_unknown = |backup: &&Backup| !self.runs.vouch_for(&backup.name, backup.manifest.time.time());
@@ -55,22 +56,23 @@ impl Known {
         runs
     }
 
-    /// Adds backups that the run under way has made.
+    /// Adds the backups of the run in progress.
     pub(crate) fn add<'a>(&mut self, made: impl IntoIterator<Item = &'a BackupName>) {
         self.runs.made.extend(made.into_iter().cloned());
     }
 
-    /// Returns true if a run of this host, or a look at the backup, tells where it came from.
+    /// Returns true if this host knows the origin of a backup: a run of this host made the backup,
+    /// or the backup is older than this host's reports.
     pub(crate) fn vouch_for(&self, name: &BackupName, time: DateTime<Utc>) -> bool {
         self.runs.vouch_for(name, time)
     }
 }
 
-/// Reduces reports to what retention must know of them.
+/// Reduces reports to the facts that retention needs.
 fn own_runs(reports: &[(Id, Option<RunReport>)]) -> Option<OwnRuns> {
     let times = || reports.iter().map(|(id, _)| id.time.time());
     let is_cut_off = |report: &Option<RunReport>| {
-        // Of a damaged report, nothing is known either.
+        // A damaged report does not show what its run made.
         report.as_ref().is_none_or(|report| matches!(report.outcome, Outcome::Lost | Outcome::Interrupted))
     };
     let made = reports.iter().filter_map(|(_, report)| report.as_ref()).flat_map(|report| &report.subjects);
@@ -102,14 +104,14 @@ mod tests {
         let job = config.jobs.values().next().unwrap();
         let under_way = UnderWay::begin(&config, RUN, Some(job));
         assert!(Known::of(&config, job).unwrap().is_none());
-        // A run that was cut off long ago is a run, whose backups no report names.
+        // A run that was interrupted long ago is known, but no report names its backups.
         let now = Utc::now();
         put_report(&config, &Stamp::new(now - TimeDelta::days(9)).to_string(), &[]);
         let known = Known::of(&config, job).unwrap().unwrap();
         let runs = known.at(&catalogued(&store).await.catalog);
         assert!(runs.newest < now - TimeDelta::days(8));
         let name = |time| BackupName::new("main", "app", Stamp::new(time)).unwrap();
-        assert!(runs.vouch_for(&name(now), now), "the run under way is known");
+        assert!(runs.vouch_for(&name(now), now), "the run in progress is known");
         let before = now - TimeDelta::days(1);
         assert!(!runs.vouch_for(&name(before), before));
         drop(under_way);

@@ -1,5 +1,5 @@
-//! The last runs of each job: read from this host and from destinations, newest first, and no more
-//! of them than are needed.
+//! The last runs of each job, read from this host and from destinations, newest first, and only as
+//! many as needed.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,32 +19,32 @@ use crate::catalogs::Catalogued;
 use crate::config::Config;
 use crate::registry::Registry;
 
-/// How many reports of a verb are read to find one that did not only meet a lock.
+/// The number of a command's reports to read in search of one that did not just meet a lock.
 const TRIES: usize = 8;
-/// How many verbs are looked at at once.
+/// The number of commands processed concurrently.
 const AT_ONCE: usize = 16;
 
-/// A report that was found.
+/// A report that was read.
 pub(crate) struct Found {
     /// The report.
     pub(crate) report: RunReport,
-    /// The messages of its errors, as far as they can be read.
+    /// The messages of its errors, as far as they can be decrypted.
     pub(crate) details: Details,
-    /// The destination where it was read; nothing where that was this host.
+    /// The destination that the report was read from; `None` if it was read on this host.
     pub(crate) destination: Option<String>,
 }
 
 /// The last runs of one job.
 #[derive(Default)]
 pub(crate) struct LastRuns {
-    /// The last run of each verb.
+    /// The last run of each command.
     pub(crate) verbs: BTreeMap<String, Found>,
-    /// Runs under way on this host.
+    /// The runs in progress on this host.
     pub(crate) running: Vec<RunReport>,
 }
 
 impl LastRuns {
-    /// The job's terms, as its last run states them, or else the last of any verb.
+    /// Returns the job's terms as stated by its last run, or else by its last report.
     pub(crate) fn terms(&self) -> Option<&Terms> {
         let newest = self.verbs.values().max_by_key(|found| found.report.begun);
         let run = self.verbs.get(RUN).or(newest)?;
@@ -55,23 +55,23 @@ impl LastRuns {
 /// The cluster and the name of a job.
 pub(crate) type JobKey = (String, String);
 
-/// Where a report lies.
+/// The location of a report.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Here(&'a Folder),
     At(&'a Catalogued),
 }
 
-/// What is known of the reports of one verb of a job, by listings alone.
+/// The listed reports of one command of a job.
 #[derive(Default)]
 struct Listed<'a> {
     places: BTreeMap<Reverse<Id>, Vec<Place<'a>>>,
-    /// Marks of runs whose process ended without a report.
+    /// The marks of runs whose process ended without a report.
     lost: BTreeMap<Id, RunReport>,
 }
 
-/// Reads the last runs of all jobs, or of one. A report that cannot be read is returned as an
-/// error, with its destination's name.
+/// Reads the last runs of all jobs, or of one. Also returns the errors of unreadable reports, with
+/// the names of their destinations.
 pub(crate) async fn last_runs(
     config: &Config,
     registry: &Registry,
@@ -105,7 +105,7 @@ pub(crate) async fn last_runs(
                 }
                 for (_, report) in marks.ended {
                     let of_verb = listed.entry(verb(&report.id)).or_default();
-                    // One that was killed while its report was shipped has a report.
+                    // A run that was killed while its report was uploaded has a report.
                     if !of_verb.places.contains_key(&Reverse(report.id.clone())) {
                         of_verb.places.entry(Reverse(report.id.clone())).or_default();
                         of_verb.lost.insert(report.id.clone(), report);
@@ -136,7 +136,7 @@ pub(crate) async fn last_runs(
     (all, errors)
 }
 
-/// The newest report of a verb that did not only meet another run's lock.
+/// Returns a command's newest report that did not just meet the lock of another run.
 async fn newest(
     cluster: String,
     job: String,
@@ -157,7 +157,7 @@ async fn newest(
                     break;
                 }
                 Ok(found) => return (Some(found), errors),
-                // Removed since it was listed.
+                // Removed since the listing.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => errors.push((place.destination(), error)),
             }
@@ -180,8 +180,8 @@ impl Place<'_> {
             Self::At(at) => {
                 let key = name.key()?;
                 let report = RunReport::from_bytes(key.as_str(), &fetch(&*at.store, &key).await?)?;
-                // Messages are wanted where something went wrong, and the class tells it without
-                // them.
+                // Only failures have messages that matter, and their classes are known
+                // without them.
                 let details = match report.outcome {
                     Outcome::Done => None,
                     _ => read_details(at, name, openers).await.ok().flatten(),
@@ -194,7 +194,7 @@ impl Place<'_> {
             _ => false,
         };
         if !as_named {
-            let message = "not the run report that belongs here";
+            let message = "the report belongs to another run";
             return Err(Error::new(Stage::Catalog, Kind::Corrupt, name.to_string(), message));
         }
         Ok(Found { report, details, destination: self.destination() })
@@ -206,7 +206,8 @@ async fn fetch(store: &dyn Store, key: &Key) -> Result<Vec<u8>> {
     Ok(bytes.to_vec())
 }
 
-/// The messages of a report at a destination, if there are any and they can be opened here.
+/// Reads the messages of a report at a destination, if there are any and they can be
+/// decrypted here.
 async fn read_details(
     at: &Catalogued,
     name: &ReportName,

@@ -1,4 +1,4 @@
-//! Which run reports are too old or too many.
+//! Selection of run reports that are too old or too many.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use longshore_core::key::Key;
 use longshore_core::run_report::{Id, ReportName};
 use longshore_core::stage::Store;
 
-/// How many reports of a job are kept.
+/// The maximum number of reports of a job.
 const MAX_COUNT: usize = 400;
-/// How old a report may be.
+/// The maximum age of a report.
 const MAX_AGE: TimeDelta = TimeDelta::days(400);
 
-/// The reports to remove among those of one job. The newest of each verb stays, however old it is:
-/// it tells how that ended last.
+/// Returns the reports of a job to remove. The newest of each command is kept at any age, since it
+/// shows the outcome of the command's last run.
 pub(super) fn surplus<'a>(ids: impl IntoIterator<Item = &'a Id>, now: DateTime<Utc>) -> BTreeSet<&'a Id> {
     let newest_first: BTreeSet<_> = ids.into_iter().map(std::cmp::Reverse).collect();
     let (mut verbs, mut surplus) = (BTreeSet::new(), BTreeSet::new());
@@ -27,7 +27,7 @@ pub(super) fn surplus<'a>(ids: impl IntoIterator<Item = &'a Id>, now: DateTime<U
 }
 
 /// Removes the surplus reports of a job among these keys of a destination. A destination that
-/// refuses keeps them: a lock or a missing permission is no failure.
+/// refuses keeps them: a lock or a missing permission is not an error.
 pub(crate) async fn prune(store: &dyn Store, keys: &[Key], cluster: &str, job: &str) {
     let named: Vec<(ReportName, &Key)> = keys.iter().filter_map(|key| Some((ReportName::of(key)?, key))).collect();
     let of_job = || named.iter().filter(|(name, _)| name.is_of(cluster, job));

@@ -1,4 +1,4 @@
-//! Reports from a run's begin to a destination in memory, which can refuse them.
+//! Reports from the start of a run to a destination in memory, which can refuse them.
 
 use longshore_core::key::Key;
 use longshore_core::plugin::{Identities, Passphrase};
@@ -31,7 +31,7 @@ impl Case {
         UnderWay::begin(&self.config, verb, self.config.jobs.values().next())
     }
 
-    /// Runs a verb to its end, and returns the warnings.
+    /// Runs a command to its end, and returns the warnings.
     async fn run(&self, verb: &str, outcome: Outcome) -> Vec<String> {
         let mut under_way = self.begin(verb);
         if outcome != Outcome::Done {
@@ -41,14 +41,14 @@ impl Case {
         under_way.ship().await
     }
 
-    /// The reports at the destination, the first that arrived first.
+    /// Returns the reports at the destination, in order of arrival.
     fn shipped(&self) -> Vec<RunReport> {
         let keys = self.store.shipped().into_iter().filter(|key| !ReportName::is_details(key));
         let read = |key: Key| RunReport::from_bytes(key.as_str(), &self.store.get(&key)?).ok();
         keys.filter_map(read).collect()
     }
 
-    /// How the last run ended, as it is read on this host.
+    /// Returns the outcome of the last run, as read on this host.
     async fn last(&self) -> Option<(Outcome, Option<String>)> {
         let identities = Identities {
             files: Vec::new(),
@@ -64,7 +64,7 @@ impl Case {
     }
 }
 
-/// Answers nothing.
+/// Provides no passphrase.
 struct Silent;
 
 impl longshore_core::plugin::Ask for Silent {
@@ -80,7 +80,7 @@ async fn a_run_that_ended_without_a_report_is_lost() {
     drop(case.begin("run"));
     assert_eq!(case.last().await, Some((Outcome::Lost, None)));
     let under_way = case.begin("drill");
-    assert_eq!(case.last().await, Some((Outcome::Lost, None)), "and its report is here");
+    assert_eq!(case.last().await, Some((Outcome::Lost, None)), "and its report is on this host");
     under_way.ship().await;
     assert_eq!(case.shipped()[0].outcome, Outcome::Lost);
     assert_eq!(case.run("run", Outcome::Done).await, [""; 0]);
@@ -119,7 +119,7 @@ async fn a_store_that_refuses_reports_is_a_warning() {
     case.store.fault(Operation::Ship, Fault::Deny);
     let warnings = case.run("run", Outcome::Done).await;
     assert!(warnings.len() == 1 && warnings[0].contains("is not at destination \"memory\""), "{warnings:?}");
-    // A destination that is away was told by the run, if that failed.
+    // A failed run has already reported an unreachable destination.
     case.store.heal();
     case.store.fault(Operation::Ship, Fault::FailAfter(0));
     assert_eq!(case.run("run", Outcome::Failed).await, [""; 0]);

@@ -1,4 +1,4 @@
-//! A run from its begin to its report.
+//! A run in progress, from its start to its report.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use longshore_core::meter::Digest;
@@ -11,25 +11,25 @@ use super::folder::{Folder, Mark};
 use super::made::Made;
 use crate::config::{Config, Job};
 
-/// The verb that backs up.
+/// The command that makes backups.
 pub(crate) const RUN: &str = "run";
 
-/// A run of a verb that acts: marked as under way, and reported at its end. None of this fails the
-/// run; what goes wrong is a warning.
+/// A run of a command in progress: marked at its start, and reported at its end. A failure to do so
+/// is a warning, and does not fail the run.
 pub struct UnderWay {
     report: RunReport,
     details: Details,
     folder: Option<Folder>,
     mark: Option<Mark>,
     delivery: Option<Delivery>,
-    /// Reports of earlier runs that ended without one, with their marks.
+    /// The reports of earlier runs that ended without one, with their marks.
     lost: Vec<(Letter, Mark)>,
     letter: Option<Letter>,
     warnings: Vec<String>,
 }
 
 impl UnderWay {
-    /// Marks a run as under way, and reports those before it that were killed.
+    /// Marks a run as in progress, and reports earlier runs that were killed.
     pub fn begin(config: &Config, verb: &str, job: Option<&Job>) -> Self {
         let begun = to_millis(Utc::now());
         let mut under_way = Self {
@@ -73,7 +73,7 @@ impl UnderWay {
         self.warnings.push(format!("the run report: {}", error.chain()));
     }
 
-    /// Records what the verb did.
+    /// Records the result of the command.
     pub fn made(&mut self, made: Made) {
         let Made { run, subjects, left_out, removed, counts, messages } = made;
         self.report.run = run.or(self.report.run.take());
@@ -88,7 +88,7 @@ impl UnderWay {
         }
     }
 
-    /// Records the error that ended it.
+    /// Records the error that ended the command.
     pub fn failed(&mut self, error: &Error) {
         self.report.error = Some(Class::from(error));
         self.details.error = Some(error.chain());
@@ -114,13 +114,12 @@ impl UnderWay {
         }
     }
 
-    /// Ships the report to the job's destinations, and removes reports that are too old or too
-    /// many. Returns warnings.
+    /// Uploads the report to the job's destinations, and removes surplus reports. Returns warnings.
     pub async fn ship(mut self) -> Vec<String> {
         let (mut letters, mut marks): (Vec<_>, Vec<_>) = std::mem::take(&mut self.lost).into_iter().unzip();
         letters.extend(self.letter.take());
         if let Some(delivery) = self.delivery.take() {
-            // What is wrong with a destination was told by the run itself, if it met it.
+            // A failed run has already reported the problems of its destinations.
             let is_told = |error: &Error| {
                 self.report.outcome != Outcome::Done
                     && matches!(error.kind(), Kind::Unavailable | Kind::NotFound | Kind::Usage)
@@ -140,7 +139,7 @@ impl UnderWay {
     }
 }
 
-/// The report of a run that has begun: what is true of it if no other is ever written.
+/// Creates the report of a run that has begun, which is final if the run never writes another.
 fn report(verb: &str, job: Option<&Job>, begun: DateTime<Utc>) -> RunReport {
     let job_name = job.map(|job| job.name.clone());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -168,7 +167,7 @@ fn report(verb: &str, job: Option<&Job>, begun: DateTime<Utc>) -> RunReport {
     }
 }
 
-/// A job's terms, as its configuration states them.
+/// Returns the terms of a job, as configured.
 fn terms(job: &Job) -> Terms {
     Terms {
         max_age: job.max_age,

@@ -1,4 +1,4 @@
-//! What drills recorded of the time that restores take.
+//! The durations of restores, as recorded by drills.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,18 @@ use longshore_core::{Error, Kind, Result, Stage};
 use super::report::DrillTime;
 use crate::catalogs::Catalogued;
 
-/// How many drills of a series are looked at: the last ones.
+/// The number of drills of a series that are read: the last ones.
 const DRILLS: usize = 8;
-/// How many records are fetched at once.
+/// The number of records fetched concurrently.
 const FETCHES: usize = 16;
-/// The most bytes the record of a drill may have, with all comparisons where nothing is sealed.
+/// The maximum size of a drill's record in bytes: an unencrypted record contains all comparisons.
 const MAX_DRILL_BYTES: usize = 64 << 20;
 
 /// The last drills of each series.
 pub(super) type Drills = BTreeMap<Series, Vec<DrillTime>>;
 
-/// Reads the records of the last drills of every series that is wanted. One that cannot be read is told and hides no other.
+/// Reads the records of the last drills of every requested series. Also returns the errors of
+/// unreadable records.
 pub(super) async fn drills(
     catalogs: &[Catalogued],
     wanted: impl Fn(&Series) -> bool,
@@ -53,7 +54,7 @@ pub(super) async fn drills(
                 finished: drill.finished,
                 seconds: drill.restore_seconds(),
             }),
-            // Withdrawn since it was listed, with its backup.
+            // Deleted with its backup since it was listed.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => errors.push((at.name.clone(), error)),
         }

@@ -1,17 +1,18 @@
-//! How the backups of a series grow: in bytes, in tables, and in the time that a restore takes.
+//! The growth of a series' backups: in bytes, in tables, and in the duration of a restore.
 
 use longshore_core::catalog::Backup;
 
 use super::report::{DrillTime, RestoreTime, Size, Tables};
 
-/// How many backups before the newest it is held against.
+/// The number of previous backups that the newest is compared with.
 const BEFORE: usize = 7;
 
-/// How large the newest is beside those before it. All are good, the oldest first, each once.
+/// Compares the size of the newest backup with the previous ones. `backups` are good ones, the
+/// oldest first, without duplicates.
 pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     let (newest, before) = backups.split_last()?;
     let form = |backup: &Backup| (backup.manifest.artifact.format, backup.manifest.artifact.compression.clone());
-    // Of another form, the same data has another size.
+    // The same data has another size in another format.
     let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(BEFORE);
     let before: Vec<_> = before.map(|backup| &backup.manifest.artifact).collect();
     let plaintext_bytes = newest.manifest.artifact.plaintext.bytes;
@@ -25,19 +26,19 @@ pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     })
 }
 
-/// How many tables there are in the newest, and how many were in the one before it.
+/// Returns the numbers of tables in the newest and in the previous backup.
 pub(super) fn tables(backups: &[&Backup]) -> Option<Tables> {
     let (newest, before) = backups.split_last()?;
     let before = before.last().and_then(|backup| counted(backup));
     Some(Tables { now: counted(newest)?, before, vanished: None })
 }
 
-/// How many tables were counted while a backup was dumped.
+/// Returns the number of tables that was counted during the dump.
 fn counted(backup: &Backup) -> Option<u64> {
     backup.manifest.verified.iter().filter_map(|judge| judge.totals.get("tables")).max().copied()
 }
 
-/// How long a restore takes by these drills, in any order.
+/// Computes the duration of a restore from drills in any order.
 pub(super) fn restore(mut drills: Vec<DrillTime>) -> Option<RestoreTime> {
     drills.sort_by_key(|drill| drill.finished);
     let (last, before) = drills.split_last()?;
@@ -47,7 +48,7 @@ pub(super) fn restore(mut drills: Vec<DrillTime>) -> Option<RestoreTime> {
     Some(RestoreTime { seconds: last.seconds, median_seconds, drills })
 }
 
-/// The one in the middle; of an even number, the larger of the two.
+/// Returns the median; of an even number, the larger of the middle two.
 fn median(mut all: Vec<u64>) -> Option<u64> {
     all.sort_unstable();
     all.get(all.len() / 2).copied()

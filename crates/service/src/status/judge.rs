@@ -1,4 +1,4 @@
-//! The judgement: a pure function of catalogs, configuration and a clock reading.
+//! The evaluation of series: a pure function of catalogs, configuration and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,30 +19,31 @@ use crate::run_report::{JobKey, LastRuns};
 use crate::schedule::{Expression, Schedule};
 use crate::series::{ended, newest_whole_run};
 
-/// A run is late, and a copy is missing, once they are not there for so long. A run has twice the time besides that its newest backup took.
+/// The time after which a run counts as late, or a copy as missing. A run also has twice the
+/// duration of its newest backup.
 const GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// The remedy for a series without terms.
+/// The message about a series without an age limit.
 const UNJUDGED: &str =
-    "nothing limits its age: set max_age or schedule in the job (max_age = \"none\" for no limit), or give --max-age";
+    "no age limit is set: set max_age or schedule in the job (max_age = \"none\" for no limit), or use --max-age";
 
 /// A destination that could be read.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
-    /// Its name.
+    /// The name of the destination.
     pub(super) name: &'a str,
-    /// What lies there.
+    /// The contents of the destination.
     pub(super) catalog: &'a Catalog,
 }
 
-/// What series are held against.
+/// The terms that series are evaluated by.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
-    /// The jobs and destinations that are known here.
+    /// The configuration, with the jobs and destinations known on this host.
     pub(super) config: &'a Config,
-    /// Only this job.
+    /// The only job to evaluate.
     pub(super) job: Option<&'a str>,
-    /// How old the newest backup may be, where its job does not say.
+    /// The maximum age of the newest backup, for jobs that state none.
     pub(super) max_age: Option<MaxAge>,
     /// The last runs of jobs, whose reports state terms.
     pub(super) reported: &'a BTreeMap<JobKey, LastRuns>,
@@ -51,22 +52,23 @@ pub(super) struct Terms<'a> {
 }
 
 impl<'a> Terms<'a> {
-    /// Whether a series is asked about.
+    /// Returns true if a series is requested.
     pub(super) fn want(&self, series: &Series) -> bool {
         self.job.is_none_or(|job| job == series.job)
     }
 
-    /// The job that makes a series, if it is known here.
+    /// Returns the job that makes a series, if it is configured on this host.
     fn job_of(&self, series: &Series) -> Option<&'a Job> {
         self.config.jobs.get(&series.job).filter(|job| job.site.cluster.name == series.cluster)
     }
 
-    /// Whether a backup's date can be right.
+    /// Returns true if a backup is not dated in the future.
     fn is_past(&self, backup: &Backup) -> bool {
         backup.manifest.time.time() <= self.now + CLOCK_TOLERANCE
     }
 
-    /// The terms of a series: as its job is configured here, or else as its last run reported them.
+    /// Returns the terms of a series: those of its job's configuration on this host, or those that
+    /// its last run reported.
     fn stated(&self, series: &Series) -> Stated {
         let job = self.job_of(series).map(|job| Stated { max_age: job.max_age, schedule: job.schedule.clone() });
         job.filter(|stated| stated.max_age.is_some() || stated.schedule.is_some()).unwrap_or_else(|| {
@@ -97,7 +99,7 @@ impl From<&terms::Terms> for Stated {
     }
 }
 
-/// Judges every series that is asked about, and every job that should have one.
+/// Evaluates every requested series, and every job that should have one.
 pub(super) fn judge(seen: &[Seen<'_>], mut drills: Drills, terms: &Terms<'_>) -> (Vec<SeriesStatus>, Vec<Attention>) {
     let mut places: BTreeMap<&Series, BTreeMap<&str, &[Backup]>> = BTreeMap::new();
     for at in seen {
@@ -138,7 +140,7 @@ pub(super) fn judge(seen: &[Seen<'_>], mut drills: Drills, terms: &Terms<'_>) ->
     (all, attention)
 }
 
-/// The good backups of a series, each once, the oldest first.
+/// Returns the good backups of a series without duplicates, the oldest first.
 pub(super) fn good_once<'a>(places: impl IntoIterator<Item = &'a [Backup]>, now: DateTime<Utc>) -> Vec<&'a Backup> {
     let good = places.into_iter().flatten().filter(|backup| backup.is_good());
     let past = good.filter(|backup| backup.manifest.time.time() <= now + CLOCK_TOLERANCE);
@@ -146,30 +148,30 @@ pub(super) fn good_once<'a>(places: impl IntoIterator<Item = &'a [Backup]>, now:
     once.into_values().collect()
 }
 
-/// The oldest that a newest backup may be, and why.
+/// The limit for the age of a newest backup.
 enum Allowed {
-    /// As old as it is: no limit is wanted.
+    /// Any age: no limit is wanted.
     Any,
-    /// No older than this.
+    /// At most this age.
     Age(TimeDelta),
     /// Made since this run was due.
     Since(DateTime<Utc>),
 }
 
-/// One series under judgement.
+/// One series under evaluation.
 struct Case<'a> {
     series: &'a Series,
-    /// Its backups at each destination that has some.
+    /// The backups at each destination that has any.
     places: BTreeMap<&'a str, &'a [Backup]>,
     terms: &'a Terms<'a>,
     stated: Stated,
-    /// The good ones, each once, the oldest first.
+    /// The good backups without duplicates, the oldest first.
     good: Vec<&'a Backup>,
     ended: Option<DateTime<Utc>>,
     copies: Copies,
-    /// The destinations that can be read and should have the newest.
+    /// The readable destinations that should have the newest backup.
     judged: BTreeSet<&'a str>,
-    /// Nothing where no term limits its age.
+    /// The age limit; `None` if no term states one.
     allowed: Option<Allowed>,
 }
 
@@ -204,7 +206,7 @@ impl<'a> Case<'a> {
             present: owned(&mut present.iter()),
             unseen: owned(&mut unseen.iter()),
         };
-        // Whoever ships may call destinations by other names than this configuration does.
+        // The host that ships may use other names for destinations than this configuration.
         let judged = readable.iter().copied().filter(|name| match here.is_empty() {
             true => present.contains(name),
             false => here.contains(name),
@@ -243,7 +245,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// How it is at one destination.
+    /// Returns the state at one destination.
     fn at(&self, name: &str) -> AtDestination {
         let backups = self.places.get(name).copied().unwrap_or_default();
         let past = || backups.iter().rev().filter(|backup| self.terms.is_past(backup));
@@ -259,7 +261,7 @@ impl<'a> Case<'a> {
             bytes: backups.iter().fold(0, |sum: u64, backup| sum.saturating_add(bytes(backup))),
             newest: newest.map(|backup| self.terms.newest(backup)),
             stale: self.allowed.as_ref().filter(|_| is_judged).map(|allowed| match (allowed, newest) {
-                // No age is too much, and a copy that is missing is reported as such.
+                // Any age is permitted, and a missing copy is reported as such.
                 (Allowed::Any, _) => false,
                 (_, None) => true,
                 (Allowed::Age(age), Some(newest)) => self.terms.now - newest.manifest.time.time() > *age,
@@ -271,7 +273,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// What of it needs attention.
+    /// Returns the problems of the series.
     fn findings(&self, status: &SeriesStatus) -> Vec<Attention> {
         let mut all = self.damages();
         all.extend(self.stale(status));
@@ -290,7 +292,7 @@ impl<'a> Case<'a> {
         all
     }
 
-    /// The newest where it is damaged, and what is dated in the future.
+    /// Reports a damaged newest backup, and backups dated in the future.
     fn damages(&self) -> Vec<Attention> {
         let mut all = Vec::new();
         for (name, backups) in &self.places {
@@ -298,8 +300,7 @@ impl<'a> Case<'a> {
             if let Some((newest, damage)) = newest.and_then(|newest| Some((newest, newest.damage()?))) {
                 let mut message = format!("the newest backup, of {}, is damaged: {damage}", time(newest));
                 if newest.marks.damaged() {
-                    message +=
-                        &format!("; a mark that is wrong is withdrawn by `longshore mark {} --withdraw`", newest.name);
+                    message += &format!("; `longshore mark {} --withdraw` withdraws a wrong mark", newest.name);
                 }
                 all.push(self.finding(Matter::Damaged, Some(name), message));
             } else if let Some((newest, advice)) = newest.and_then(|newest| Some((newest, newest.advice()?))) {
@@ -307,15 +308,15 @@ impl<'a> Case<'a> {
                 all.push(self.finding(Matter::DrillAgain, Some(name), message));
             }
             if let Some(ahead) = backups.iter().rev().find(|backup| !self.terms.is_past(backup)) {
-                let message =
-                    format!("a backup is dated {}, which is in the future, and counts for nothing", time(ahead));
+                let message = format!("a backup is dated {}, which is in the future, and does not count", time(ahead));
                 all.push(self.finding(Matter::FutureDated, Some(name), message));
             }
         }
         all
     }
 
-    /// Where it is older than it may be: said once, where that is so everywhere.
+    /// Reports destinations whose newest backup is too old, as one problem if all destinations
+    /// are concerned.
     fn stale(&self, status: &SeriesStatus) -> Vec<Attention> {
         let Some(newest) = &status.newest else {
             return vec![self.finding(Matter::Stale, None, "there is no good backup".to_owned())];
@@ -332,11 +333,11 @@ impl<'a> Case<'a> {
     }
 
     fn how_stale(&self, newest: Option<&Newest>) -> String {
-        let Some(newest) = newest else { return "there is no good backup there".to_owned() };
+        let Some(newest) = newest else { return "there is no good backup at the destination".to_owned() };
         let old = age(TimeDelta::seconds(newest.age_seconds));
         match &self.allowed {
             Some(Allowed::Since(due)) => format!(
-                "the run that was due at {} has left no good backup: the newest is {old} old, of {}",
+                "the run due at {} made no good backup: the newest is {old} old, of {}",
                 shown(*due),
                 shown(newest.time)
             ),
@@ -349,11 +350,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Where the newest is missing, and nothing worse is said.
+    /// Reports destinations that lack the newest backup, unless a worse problem is reported there.
     fn missing(&self, status: &SeriesStatus) -> Vec<Attention> {
         let Some(newest) = self.good.last() else { return Vec::new() };
         if newest.manifest.finished + GRACE > self.terms.now {
-            // Whoever ships may be at it.
+            // The run that ships the backup may still be in progress.
             return Vec::new();
         }
         let quiet = |name: &&String| {
@@ -361,7 +362,7 @@ impl<'a> Case<'a> {
             at.is_none_or(|at| at.stale != Some(true) && at.damaged.is_none())
         };
         let missing = self.copies.missing.iter().filter(quiet);
-        let message = || format!("the newest backup, of {}, is not there", time(newest));
+        let message = || format!("the newest backup, of {}, is missing", time(newest));
         missing.map(|name| self.finding(Matter::Missing, Some(name), message())).collect()
     }
 
@@ -377,7 +378,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// How old the newest may be: as its job says, or as is asked for; or else it must be of the last run that was due.
+/// Returns the age limit: the job's, or the requested one, or else the time of the last run
+/// that was due.
 fn allowed(stated: &Stated, newest: Option<&Backup>, terms: &Terms<'_>) -> Option<Allowed> {
     if let Some(age) = stated.max_age.or(terms.max_age) {
         return Some(age.limit().map_or(Allowed::Any, Allowed::Age));
@@ -388,7 +390,7 @@ fn allowed(stated: &Stated, newest: Option<&Backup>, terms: &Terms<'_>) -> Optio
     stated.schedule.as_ref()?.last(until).map(Allowed::Since)
 }
 
-/// What a backup takes, in bytes.
+/// Returns the size of a backup in bytes.
 pub(super) fn bytes(backup: &Backup) -> u64 {
     let details = backup.manifest.details.as_ref().map_or(0, |details| details.sealed.bytes);
     backup.manifest.artifact.sealed.bytes.saturating_add(details)
@@ -402,12 +404,12 @@ fn shrunk(size: &Size) -> String {
     let usual = size.median_plaintext_bytes.unwrap_or_default();
     let percent = 100 - u128::from(size.plaintext_bytes) * 100 / u128::from(usual.max(1));
     format!(
-        "the newest dump is {percent} % smaller than those before it: {} bytes, where their median is {usual}",
+        "the newest dump is {percent} % smaller than the previous ones: {} bytes, but their median is {usual}",
         size.plaintext_bytes
     )
 }
 
-/// What is said of tables that are no longer there.
+/// Describes the tables that vanished.
 pub(super) fn vanished(tables: &Tables) -> Option<String> {
     let before = tables.before.filter(|before| *before > tables.now)?;
     let names = tables.vanished.as_ref().filter(|names| !names.is_empty());

@@ -1,4 +1,4 @@
-//! Backups and holds that a destination lost since this host looked last.
+//! Backups and holds that a destination lost since the last prune of this host.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use crate::catalogs::Catalogued;
 use crate::config::Config;
 use crate::memory::Memory;
 
-/// Returns what is missing at a destination by the word of the last prune of this host.
+/// Returns the backups and holds that the state of this host contains and the destination lacks.
 pub(crate) fn lost(config: &Config, at: &Catalogued, now: DateTime<Utc>) -> Vec<Attention> {
     let memory = match Memory::look(config, &at.name) {
         Ok(memory) => memory,
@@ -16,12 +16,12 @@ pub(crate) fn lost(config: &Config, at: &Catalogued, now: DateTime<Utc>) -> Vec<
     let there = at.catalog.backups().count() + at.catalog.unreadable.len();
     let backups = memory.compare(&at.name, there).err().map(|error| {
         let message = format!(
-            "backups are gone, and nothing is pruned: {error}; `longshore prune --despite listing` accepts the loss"
+            "backups are missing, so nothing is pruned: {error}; `longshore prune --despite listing` accepts the loss"
         );
         of_destination(Matter::BackupsLost, &at.name, message)
     });
     let holds = memory.lost_holds(&at.catalog, now).into_keys().map(|name| {
-        let message = format!("the hold of {name} was deleted or shortened there");
+        let message = format!("the hold of {name} was deleted or shortened at the destination");
         of_destination(Matter::HoldLost, &at.name, message)
     });
     backups.into_iter().chain(holds).collect()

@@ -1,4 +1,4 @@
-//! What the newest run of each job left out, by the manifests of its backups.
+//! The parts of servers that the newest run of each job left out, by the manifests of its backups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,17 +8,18 @@ use serde::Serialize;
 /// Parts that the newest run of a job did not capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotCaptured {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The job.
+    /// The name of the job.
     pub job: String,
-    /// The subject whose backup lacks them; nothing where no backup of the run could have them.
+    /// The subject whose backup lacks the parts; `None` if no backup of the run could contain them.
     pub subject: Option<String>,
     /// The parts.
     pub parts: Vec<String>,
 }
 
-/// Returns what the newest run of each cluster and job left out, from these series at all destinations.
+/// Returns the parts that the newest run of each cluster and job left out, given these series at
+/// all destinations.
 pub(super) fn not_captured<'a>(all: impl Iterator<Item = (&'a Series, &'a [Backup])>) -> Vec<NotCaptured> {
     let mut newest: BTreeMap<(&str, &str), Vec<&Backup>> = BTreeMap::new();
     for (series, backups) in all {

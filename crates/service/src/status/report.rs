@@ -1,4 +1,4 @@
-//! What is told of series and destinations.
+//! The report of series and destinations.
 
 use chrono::{DateTime, Utc};
 use longshore_core::key::BackupName;
@@ -8,73 +8,73 @@ use super::not_captured::NotCaptured;
 use super::runs::JobStatus;
 use crate::problem::Problem;
 
-/// What there is, and what needs attention.
+/// The state of all backups, and problems that need attention.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// When it was looked at.
+    /// The time of the report.
     pub time: DateTime<Utc>,
-    /// What needs attention, the worst first.
+    /// The problems that need attention, the worst first.
     pub attention: Vec<Attention>,
-    /// Every job, with how its last runs ended, in the order of clusters and names.
+    /// Every job with the outcome of its last runs, ordered by cluster and name.
     pub jobs: Vec<JobStatus>,
-    /// What the newest run of each job left out.
+    /// The parts of servers that the newest run of each job left out.
     pub not_captured: Vec<NotCaptured>,
-    /// Every series, in the order of clusters, subjects and jobs.
+    /// Every series, ordered by cluster, subject and job.
     pub series: Vec<SeriesStatus>,
-    /// Every destination, in the order of names.
+    /// Every destination, ordered by name.
     pub destinations: Vec<DestinationStatus>,
 }
 
 impl Status {
-    /// How bad the worst is that needs attention.
+    /// Returns the level of the worst problem.
     pub fn level(&self) -> Level {
         self.attention.iter().map(|attention| attention.level).max().unwrap_or(Level::Good)
     }
 }
 
-/// How bad something is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// It is as it should be.
+    /// No problem.
     Good,
-    /// Nothing states how it should be.
+    /// No setting states a limit.
     Unknown,
-    /// A person should look at it.
+    /// An operator should examine the problem.
     Warning,
-    /// What is promised does not hold now.
+    /// A promise of the configuration is broken.
     Critical,
 }
 
-/// What it is that needs attention, the worst last.
+/// The kind of a problem, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Matter {
-    /// No term limits the age of a series: neither its job nor the caller states one.
+    /// No limit for the age of a series: neither its job nor the caller states one.
     Unjudged,
-    /// Something that could not be found out, and that nothing else depends on.
+    /// A fact that could not be determined, and that nothing else depends on.
     Unknown,
     /// A destination lacks the newest backup.
     Missing,
-    /// A backup is dated in the future, and counts for nothing.
+    /// A backup is dated in the future, and does not count.
     FutureDated,
-    /// A hold was deleted at a destination, or shortened.
+    /// A hold was deleted or shortened at a destination.
     HoldLost,
-    /// A destination has far fewer backups than the last prune left there, and nothing is pruned.
+    /// A destination has far fewer backups than the last prune left there, so nothing is pruned.
     BackupsLost,
-    /// Tables that were in the backup before are not in the newest.
+    /// The newest backup lacks tables of the previous one.
     TablesVanished,
-    /// A drill of the newest backup failed, and did not tell whether the backup was to blame.
+    /// A drill of the newest backup failed without showing whether the backup is damaged.
     DrillAgain,
-    /// The newest backup is smaller than those before it, by more than a third.
+    /// The newest backup is more than a third smaller than the previous ones.
     Shrunk,
     /// The last run of a job was ended by a signal.
     RunInterrupted,
     /// The last run of a job succeeded in part.
     RunPartial,
-    /// A destination, or a record in it, cannot be read.
+    /// A destination, or a manifest there, cannot be read.
     Unreadable,
-    /// The newest good backup is older than it may be, or there is none.
+    /// The newest good backup is older than permitted, or there is none.
     Stale,
     /// The last run of a job ended without a report.
     RunLost,
@@ -85,18 +85,18 @@ pub enum Matter {
 }
 
 impl Matter {
-    /// Whether it is about the last run of a job.
+    /// Returns true if the problem concerns the last run of a job.
     pub fn is_of_run(self) -> bool {
         matches!(self, Self::RunInterrupted | Self::RunPartial | Self::RunLost | Self::RunFailed)
     }
 
-    /// Whether it is an alarm: the promise does not hold, or nothing tells that it does.
+    /// Returns true if the problem raises an alarm: a promise is broken, or not stated.
     pub fn alarms(self) -> bool {
         matches!(self, Self::RunInterrupted | Self::RunPartial)
             || matches!(self.level(), Level::Critical | Level::Unknown)
     }
 
-    /// How bad it is.
+    /// Returns the level of the problem.
     pub fn level(self) -> Level {
         match self {
             Self::Unjudged => Level::Unknown,
@@ -108,176 +108,178 @@ impl Matter {
     }
 }
 
-/// Something that needs attention.
+/// A problem that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Attention {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What it is.
+    /// The kind of the problem.
     pub matter: Matter,
-    /// The series, as `CLUSTER/SUBJECT`, where it is about one.
+    /// The series, as `CLUSTER/SUBJECT`, if the problem concerns one.
     pub series: Option<String>,
-    /// The job, where it is about one.
+    /// The job, if the problem concerns one.
     pub job: Option<String>,
-    /// The destination, where it is about one.
+    /// The destination, if the problem concerns one.
     pub destination: Option<String>,
-    /// What is the matter, in words.
+    /// The description of the problem.
     pub message: String,
 }
 
-/// One series, wherever it lies.
+/// One series, at all destinations.
 #[derive(Debug, Serialize)]
 pub struct SeriesStatus {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The subject, as it stands in names.
+    /// The subject, as written in the names of backups.
     pub subject: String,
-    /// The job that makes it.
+    /// The job that makes the backups.
     pub job: String,
-    /// How bad the worst is that needs attention.
+    /// The level of the worst problem of the series.
     pub level: Level,
-    /// How old the newest backup may be, in seconds.
+    /// The maximum age of the newest backup, in seconds.
     pub max_age_seconds: Option<i64>,
-    /// The newest good backup, wherever it lies.
+    /// The newest good backup at any destination.
     pub newest: Option<Newest>,
-    /// When the last was made, if its job goes on without it.
+    /// The time of the last backup, if the series has ended while its job continues.
     pub ended: Option<DateTime<Utc>>,
-    /// When the next run is due.
+    /// The time at which the next run is due.
     pub next_run: Option<DateTime<Utc>>,
-    /// Where the newest backup is, and where it should be.
+    /// The destinations of the newest backup.
     pub copies: Copies,
-    /// How its backups grow.
+    /// The growth of the backups.
     pub size: Option<Size>,
-    /// How many tables there are in them.
+    /// The number of tables in the backups.
     pub tables: Option<Tables>,
-    /// How long a restore takes.
+    /// The duration of a restore.
     pub restore: Option<RestoreTime>,
-    /// What it takes in all destinations, in bytes.
+    /// The size of all backups at all destinations, in bytes.
     pub bytes: u64,
-    /// How it is at each destination.
+    /// The series at each destination.
     pub destinations: Vec<AtDestination>,
 }
 
-/// A backup, and how old it is.
+/// A backup, with its age.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Newest {
-    /// Its name.
+    /// The name of the backup.
     pub backup: BackupName,
-    /// The time of its run.
+    /// The time of the backup's run.
     pub time: DateTime<Utc>,
-    /// Since then, in seconds.
+    /// The age in seconds.
     pub age_seconds: i64,
 }
 
-/// A backup, and when it was proved.
+/// A backup, with the time of its last proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proved {
     /// The backup.
     #[serde(flatten)]
     pub newest: Newest,
-    /// When it was proved last.
+    /// The time of the last successful verification or drill.
     pub proved: DateTime<Utc>,
 }
 
 /// A series at one destination.
 #[derive(Debug, Serialize)]
 pub struct AtDestination {
-    /// The destination.
+    /// The name of the destination.
     pub destination: String,
-    /// How many backups there are.
+    /// The number of backups.
     pub backups: usize,
-    /// What they take, in bytes.
+    /// The size of the backups in bytes.
     pub bytes: u64,
-    /// The newest good one.
+    /// The newest good backup.
     pub newest: Option<Newest>,
-    /// Whether that is older than it may be; nothing where nobody says how old it may be.
+    /// True if the newest good backup is older than permitted; `None` without a limit.
     pub stale: Option<bool>,
-    /// The newest one, if it is damaged.
+    /// The newest backup, if it is damaged.
     pub damaged: Option<Newest>,
-    /// The newest that was read back whole from there.
+    /// The newest backup that was verified at this destination.
     pub verified: Option<Proved>,
-    /// The newest that was restored in a drill from there.
+    /// The newest backup that was restored in a drill from this destination.
     pub drilled: Option<Proved>,
 }
 
-/// Where the newest backup is, and where it should be.
+/// The destinations of the newest backup, and those that lack it.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Copies {
-    /// How many there should be.
+    /// The number of destinations that should have the backup.
     pub wanted: usize,
-    /// The destinations where it is good.
+    /// The destinations with a good copy.
     pub present: Vec<String>,
-    /// The destinations that should have it, can be read, and lack it.
+    /// The readable destinations that should have the backup, but lack it.
     pub missing: Vec<String>,
-    /// The destinations that should have it, of which nothing is known: they cannot be read, or are not in this configuration.
+    /// The destinations that should have the backup, but are unreadable or not in this
+    /// configuration.
     pub unseen: Vec<String>,
 }
 
-/// How the backups of a series grow.
+/// The growth of a series' backups.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Size {
-    /// What the newest good backup's dump has, in bytes.
+    /// The number of bytes of the newest good backup's dump.
     pub plaintext_bytes: u64,
-    /// What it takes in a destination, in bytes.
+    /// The number of bytes that the backup takes at a destination.
     pub sealed_bytes: u64,
-    /// The median of up to seven dumps before it of the same form, in bytes.
+    /// The median size of up to seven previous dumps in the same format, in bytes.
     pub median_plaintext_bytes: Option<u64>,
-    /// What the median of those takes in a destination, in bytes.
+    /// The median size of these backups at a destination, in bytes.
     pub median_sealed_bytes: Option<u64>,
-    /// Whether it is smaller than two thirds of them.
+    /// True if the newest dump is smaller than two thirds of the median.
     pub shrunk: bool,
 }
 
-/// How many tables the backups of a series hold.
+/// The number of tables in a series' backups.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Tables {
-    /// In the newest good backup.
+    /// The number in the newest good backup.
     pub now: u64,
-    /// In the one before it.
+    /// The number in the previous one.
     pub before: Option<u64>,
-    /// The names of those that were in the one before and are not in the newest, where both records can be opened.
+    /// The names of the tables that only the previous backup contains, if both records can
+    /// be decrypted.
     pub vanished: Option<Vec<String>>,
 }
 
-/// How long a restore takes, by drills.
+/// The duration of a restore, as measured by drills.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct RestoreTime {
-    /// By the last drill, in seconds.
+    /// The duration in the last drill, in seconds.
     pub seconds: f64,
-    /// The median of the drills before it, in seconds.
+    /// The median of the previous drills, in seconds.
     pub median_seconds: Option<f64>,
     /// The drills, the oldest first.
     pub drills: Vec<DrillTime>,
 }
 
-/// How long a restore took in one drill.
+/// The duration of a restore in one drill.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DrillTime {
-    /// The backup.
+    /// The name of the backup.
     pub backup: BackupName,
-    /// The destination that it was taken from.
+    /// The destination that the backup was fetched from.
     pub destination: String,
-    /// When the drill ended.
+    /// The time at which the drill ended.
     pub finished: DateTime<Utc>,
-    /// What a restore in earnest would have taken, in seconds.
+    /// The duration that a real restore would have had, in seconds.
     pub seconds: f64,
 }
 
 /// One destination.
 #[derive(Debug, Serialize)]
 pub struct DestinationStatus {
-    /// Its name.
+    /// The name of the destination.
     pub name: String,
-    /// How many series there are.
+    /// The number of series.
     pub series: usize,
-    /// How many backups.
+    /// The number of backups.
     pub backups: usize,
-    /// How many records of backups cannot be read.
+    /// The number of unreadable manifests.
     pub unreadable: usize,
-    /// What the backups take, in bytes.
+    /// The size of the backups in bytes.
     pub bytes: u64,
-    /// What can still be written, in bytes, where that is told.
+    /// The free space in bytes, if known.
     pub free_bytes: Option<u64>,
-    /// Why it cannot be read.
+    /// The error, if the destination cannot be read.
     pub error: Option<Problem>,
 }

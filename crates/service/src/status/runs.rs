@@ -1,4 +1,4 @@
-//! The last runs of each job, as status shows them, and what of them needs attention.
+//! The last runs of each job, and those of them that need attention.
 
 use std::collections::BTreeMap;
 
@@ -11,49 +11,49 @@ use super::judge::{Seen, Terms};
 use super::report::{Attention, Matter};
 use crate::run_report::{Found, JobKey, LastRuns, RUN};
 
-/// A backup that is newer than the last report by more than this is of a run that left no report
-/// here.
+/// The maximum lead of a backup over the last report. A newer backup is of a run that left
+/// no report here.
 const SLACK: TimeDelta = TimeDelta::minutes(2);
-/// How many subjects that failed are named.
+/// The maximum number of failed subjects that are named.
 const NAMED: usize = 3;
 
-/// A job, and how its last runs ended.
+/// A job, with the outcome of its last runs.
 #[derive(Debug, Serialize)]
 pub struct JobStatus {
-    /// The cluster.
+    /// The name of the cluster.
     pub cluster: String,
-    /// The job.
+    /// The name of the job.
     pub job: String,
-    /// The last run; nothing where none is reported.
+    /// The last run; `None` if no run is reported.
     pub last_run: Option<RunStatus>,
-    /// When the run began that is under way on this host.
+    /// The start time of the run in progress on this host.
     pub running_since: Option<DateTime<Utc>>,
-    /// The last run of each other verb.
+    /// The last run of each other command.
     pub others: Vec<RunStatus>,
 }
 
-/// How a run of a verb ended.
+/// The outcome of one run of a command.
 #[derive(Debug, Serialize)]
 pub struct RunStatus {
-    /// The report's id.
+    /// The id of the report.
     pub id: String,
-    /// The verb.
+    /// The command.
     pub verb: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// The host.
+    /// The name of the host.
     pub host: String,
-    /// When it began.
+    /// The start time.
     pub begun: DateTime<Utc>,
-    /// When it ended.
+    /// The end time.
     pub ended: Option<DateTime<Utc>>,
-    /// Since then, or since it began, in seconds.
+    /// The seconds since the end, or since the start.
     pub age_seconds: i64,
     /// The exit code.
     pub exit_code: Option<u8>,
-    /// Why it did not succeed, as far as that can be read here.
+    /// The reason for a failure, as far as it can be read here.
     pub reason: Option<String>,
-    /// The destination where its report was read; nothing where that was this host.
+    /// The destination that the report was read from; `None` if it was read on this host.
     pub destination: Option<String>,
 }
 
@@ -74,12 +74,12 @@ impl RunStatus {
         }
     }
 
-    /// How long ago it ended, or began.
+    /// Formats the time since the end, or since the start.
     pub fn age(&self) -> String {
         age(TimeDelta::seconds(self.age_seconds.max(0)))
     }
 
-    /// What is the matter with it, if anything is, in words.
+    /// Returns the problem of the run, if it has one.
     fn matter(&self) -> Option<(Matter, String)> {
         let (ago, reason) = (self.age(), self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default());
         match self.outcome {
@@ -92,13 +92,13 @@ impl RunStatus {
             Outcome::Refused => Some((Matter::RunFailed, format!("last run failed {ago} ago, refused{reason}"))),
             Outcome::Lost => Some((
                 Matter::RunLost,
-                format!("last run was lost: begun {ago} ago, it was killed, or its host went down"),
+                format!("last run was lost: begun {ago} ago, it was killed, or its host stopped"),
             )),
         }
     }
 }
 
-/// Why a run did not succeed: the message of its error where that can be read, or else its class.
+/// Returns the reason for a failure: the message of the error if it can be read, or else its class.
 fn reason(found: &Found) -> Option<String> {
     let Found { report, details, .. } = found;
     if matches!(report.outcome, Outcome::Done | Outcome::Lost) {
@@ -108,7 +108,7 @@ fn reason(found: &Found) -> Option<String> {
     details.first().or_else(class).or_else(|| failures(report))
 }
 
-/// The subjects and destinations that failed, with the classes of their errors.
+/// Lists the subjects and destinations that failed, with the classes of their errors.
 fn failures(report: &RunReport) -> Option<String> {
     let class = |at: &DestinationOutcome| at.error.as_ref().map(|class| format!(" ({class})")).unwrap_or_default();
     let subjects = report.subjects.iter().filter_map(|subject| match (&subject.error, subject.outcome) {
@@ -133,7 +133,7 @@ fn failures(report: &RunReport) -> Option<String> {
     }
 }
 
-/// The jobs that are asked about, and what of their last runs needs attention.
+/// Returns the requested jobs, and the problems of their last runs.
 pub(super) fn jobs(
     found: &BTreeMap<JobKey, LastRuns>,
     seen: &[Seen<'_>],
@@ -174,7 +174,7 @@ pub(super) fn jobs(
     (jobs, attention)
 }
 
-/// When the newest backup of a job was made.
+/// Returns the time of a job's newest backup.
 fn newest_backup(seen: &[Seen<'_>], cluster: &str, job: &str) -> Option<DateTime<Utc>> {
     let series = seen.iter().flat_map(|at| &at.catalog.series);
     let of_job = series.filter(|(series, _)| series.cluster == cluster && series.job == job);

@@ -1,4 +1,4 @@
-//! How series are judged, by catalogs, a configuration and a clock reading alone.
+//! Tests of the evaluation of series from catalogs, a configuration and a time.
 
 use longshore_core::mark::Says;
 use longshore_core::quantity::Span;
@@ -44,7 +44,7 @@ impl Case {
         judge(&[Seen { name: DESTINATION, catalog: &at.catalog }], drills::Drills::new(), &terms)
     }
 
-    /// What is the matter, and with which series.
+    /// Returns the problems, with their series.
     async fn matters(&self, now: &str) -> Vec<(Matter, String)> {
         let (_, attention) = self.judged(now).await;
         attention.into_iter().map(|it| (it.matter, it.series.unwrap_or_default())).collect()
@@ -65,7 +65,7 @@ async fn an_age_is_too_much_once_it_is_more_than_may_be() {
     assert_eq!(stale.len(), 4);
     assert!(stale.contains(&(Matter::Stale, "main/app".to_owned())));
     case.job().max_age = Some(MaxAge::Unlimited);
-    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "none is wanted");
+    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "no limit is wanted");
 }
 
 #[tokio::test]
@@ -76,14 +76,15 @@ async fn a_series_without_terms_is_unknown_and_never_good() {
     assert!(series.iter().all(|series| series.level == Level::Unknown), "{series:?}");
     assert!(attention.iter().all(|it| it.matter == Matter::Unjudged), "{attention:?}");
     put_run(&case.store, "2026-05-02_030000", &["app", "crm"]);
-    assert_eq!(case.matters("2026-05-02T04:00:00Z").await.len(), 3, "one has ended");
+    assert_eq!(case.matters("2026-05-02T04:00:00Z").await.len(), 3, "one series has ended");
     case.job().max_age = Some(MaxAge::Unlimited);
     assert_eq!(case.matters("2026-05-02T04:00:00Z").await, []);
 }
 
 #[tokio::test]
 async fn a_run_has_an_hour_of_grace_and_twice_the_time_that_it_took() {
-    // All manifests say that they were finished on 7 June at 09:16:40.5: before the one run, and 400.5 seconds after the other.
+    // All manifests state that they were finished on 7 June at 09:16:40.5: before the one run, and
+    // 400.5 seconds after the other.
     for (time, grace, none_left) in [
         ("2026-06-08_030000", "2026-06-09T03:59:59Z", "2026-06-09T04:00:00Z"),
         ("2026-06-07_091000", "2026-06-08T10:13:20Z", "2026-06-08T10:13:21Z"),
@@ -152,7 +153,7 @@ async fn the_newest_run_tells_what_is_not_captured() {
     });
     let at = catalogued(&store).await;
     let all = at.catalog.series.iter().map(|(series, backups)| (series, backups.as_slice()));
-    // Two destinations have the same.
+    // Two destinations have the same series.
     let found = not_captured::not_captured(all.clone().chain(all));
     let found: Vec<_> = found.into_iter().map(|left| (left.subject, left.parts)).collect();
     let of_run = vec!["database \"y\": allows no connections".to_owned()];

@@ -1,4 +1,4 @@
-//! What a sync copies, mends and reports.
+//! The copies, repairs and reports of a sync.
 
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 

@@ -1,5 +1,5 @@
-//! Findings of a read-back beside the bytes of backups: marks that cannot be read, holds that were
-//! deleted, and locked versions that a deletion hides.
+//! Findings of a verification apart from the bytes of backups: unreadable marks, deleted holds, and
+//! locked versions hidden by a deletion.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ use crate::opened;
 use crate::problem::Problem;
 use crate::run_report::Known;
 
-/// The most bytes that a mark may have which is the record of a drill.
+/// The maximum size of a mark in bytes: a mark may contain the record of a drill.
 const MAX_MARK_BYTES: usize = 64 << 20;
 
-/// The knowledge of this host about the backups of its jobs.
+/// The facts that this host knows about the backups of its jobs.
 pub(super) struct Origins<'a> {
     config: &'a Config,
     known: BTreeMap<&'a str, Option<Known>>,
 }
 
 impl<'a> Origins<'a> {
-    /// Reads the run reports of every job. Of a job whose reports cannot be read, nothing is known.
+    /// Reads the run reports of every job. Unreadable reports count as none.
     pub(super) fn of(config: &'a Config) -> Self {
         let known = config.jobs.values().map(|job| (job.name.as_str(), Known::of(config, job).ok().flatten()));
         Self { config, known: known.collect() }
@@ -41,7 +41,7 @@ impl<'a> Origins<'a> {
         Some((job, self.known.get(job.name.as_str())?.as_ref()?)).filter(|_| is_its)
     }
 
-    /// Notes a backup of other origin that was decoded here: retention counts it from then on.
+    /// Records that a backup from another host was decoded here: retention then counts the backup.
     pub(super) fn note(&self, backup: &Backup, read: &mut ReadBack) {
         let Some((job, known)) = self.job(backup).filter(|_| read.error.is_none()) else { return };
         let is_of_others = !known.vouch_for(&backup.name, backup.manifest.time.time());
@@ -51,7 +51,7 @@ impl<'a> Origins<'a> {
     }
 }
 
-/// Returns the findings about a destination besides the backups that were read.
+/// Returns the findings about a destination apart from the verified backups.
 pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> Vec<ReadBack> {
     let mut all = Vec::new();
     let told = |name: &str, error: &Error| ReadBack { damaged: false, ..unread(&at.name, name, error) };
@@ -67,7 +67,7 @@ pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> 
     }
     let lost = Memory::look(config, &at.name).map(|memory| {
         let lost = memory.lost_holds(&at.catalog, Utc::now());
-        // A backup that is gone has nothing to verify: prune and status report it.
+        // Prune and status report a missing backup; only existing ones are verified.
         let is_there = |name: &BackupName| at.catalog.backups().any(|backup| backup.name == *name);
         lost.into_keys().filter(|name| is_meant(which, name) && is_there(name)).cloned().collect::<Vec<_>>()
     });
@@ -81,7 +81,7 @@ pub(super) async fn remarks(config: &Config, at: &Catalogued, which: &Which) -> 
                 let hidden = keys.iter().filter(|key| BackupName::of_file(key).is_some());
                 all.extend(hidden.map(|key| told(key.as_str(), &hidden_version(key.as_str()))));
             }
-            // Credentials that may not list versions see what is there.
+            // Credentials that may not list versions find no hidden ones.
             Err(error) if error.kind() == Kind::Denied => {}
             Err(error) => all.push(told("", &error)),
         }
@@ -105,20 +105,20 @@ fn is_meant(which: &Which, name: &BackupName) -> bool {
 }
 
 fn damaged_mark(mark: &MarkName, error: Error) -> Error {
-    let message = format!("its mark \"{}\" cannot be read", mark.label());
+    let message = format!("mark \"{}\" cannot be read", mark.label());
     Error::new(Stage::Verify, Kind::Failed, mark.backup.as_str(), message)
         .because(error)
-        .hint("the mark counts by its name; `longshore list` shows what is known of the backup")
+        .hint("the mark counts by its name; `longshore list` shows the marks of the backup")
 }
 
 fn lost_hold(name: &BackupName) -> Error {
-    let message = "it was held, and its hold was deleted or shortened at the destination";
+    let message = "the hold of the backup was deleted or shortened at the destination";
     Error::new(Stage::Verify, Kind::Failed, name.as_str(), message)
-        .hint(format!("hold it again with `longshore hold`, or end the hold with `longshore unhold {name}`"))
+        .hint(format!("hold the backup again with `longshore hold`, or release it with `longshore unhold {name}`"))
 }
 
 fn hidden_version(key: &str) -> Error {
-    let message = "a deletion hides it, and the store still keeps a locked version";
+    let message = "a deletion hides the file, but the store still has a locked version";
     Error::new(Stage::Verify, Kind::Failed, key, message)
-        .hint("remove its delete marker to see it again, and find out which credentials deleted it")
+        .hint("remove the delete marker to restore access, and find out which credentials deleted the file")
 }

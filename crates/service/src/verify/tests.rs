@@ -1,4 +1,4 @@
-//! What a read-back reports, and notes beside a backup.
+//! The results of a verification, and the marks that it stores.
 
 use longshore_core::plugin::{Ask, Passphrase, Plugin};
 use longshore_testkit::memory::{Fault, Operation};
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use super::*;
 use crate::sample::{job, with_backup};
 
-/// Rejects whatever it can open.
+/// A verifier that rejects every dump.
 #[derive(Clone, serde::Deserialize)]
 struct Rejects {}
 

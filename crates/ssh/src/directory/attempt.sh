@@ -1,4 +1,4 @@
-# Does all that a draft needs of the directory, and takes it away again. Told: two drafts.
+# Tests all operations that a temporary file needs, and cleans up. Arguments: two temporary files.
 trap 'rm -f "$1" "$2"' EXIT
 set -C
 exec 3>"$1"
@@ -6,5 +6,5 @@ sum <"$1" >/dev/null
 sync "$1" || exit 1
 link "$1" "$2" || exit 89
 settle . || exit 1
-# The folders in it that everybody may write to. One that cannot be read is found by a list.
+# Lists world-writable folders. Listings report unreadable ones.
 find . -type d -perm -0002 2>/dev/null || :

@@ -1,7 +1,8 @@
-//! A file on its way: hidden while it is written, judged on the other side, and published whole, once, over nothing.
+//! A temporary file on the host: hidden while it is written, verified there, and published whole
+//! without overwriting.
 //!
-//! The end of a stream is all that a far `cat` sees, whether its sender has finished or died. So the draft gets its name by a second
-//! command, which is told what was sent and judges what has arrived.
+//! A remote `cat` sees only the end of a stream, whether its sender finished or died. So a second
+//! command, with the size and digest of the body, verifies the file and gives it its name.
 
 use std::io;
 use std::time::Duration;
@@ -19,51 +20,53 @@ use super::errand::Script;
 use super::{Directory, failure};
 use crate::running::Running;
 
-/// How long a host may take until it is ready to receive: it has folders to make, no more.
+/// The time limit for a host to become ready to receive. It only has to create folders.
 const READY: Duration = Duration::from_secs(120);
-/// After what silence it is asked whether anybody is there who understands.
+/// The time without an answer after which a second command checks whether the account has a shell.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long a writer that was told to stop may take: less than a program that was told to end waits for what it has left.
+/// The time limit for a writer to stop: less than the time that an interrupted program waits for
+/// its cleanup.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The word that a host says once it is ready to receive.
+/// The line that a host sends when it is ready to receive.
 const READY_WORD: &[u8] = b"ready\n";
 
-/// Where a key lies in a directory: its folder, its name, and a draft beside it.
+/// The location of a key in a directory: its folder, its name, and its temporary file.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The folder, `.` at the top.
     pub folder: String,
-    /// A hidden name in the folder that nobody else has.
+    /// The unique hidden name of the temporary file in the folder.
     pub draft: String,
     /// The key.
     pub name: String,
 }
 
 impl Place {
-    /// The place of a key, with a draft of a new name.
+    /// Returns the location of a key, with a new name for its temporary file.
     pub fn of(key: &Key) -> Self {
-        // What begins with a dash would be an option.
+        // A leading dash would be read as an option.
         let dot = if key.as_str().starts_with('-') { "./" } else { "" };
         let folder = if key.folder().is_empty() { ".".to_owned() } else { format!("{dot}{}", key.folder()) };
         Self { draft: draft::name(if folder == "." { "" } else { &folder }), folder, name: format!("{dot}{key}") }
     }
 }
 
-/// A file that is being written. Unless it was filled, dropping it removes it.
+/// A temporary file that is being written. Dropping it deletes the file, unless the body was
+/// written completely.
 pub(super) struct Draft {
     directory: Directory,
     place: Place,
-    /// The writer, until its end is waited for.
+    /// The writing command, until its end is awaited.
     running: Option<Running>,
-    /// Whether the writer has said that the file is there.
+    /// True if the command has reported that the file exists.
     begun: bool,
-    /// Whether somebody else sees to the file.
+    /// True if other code is responsible for deleting the file.
     settled: bool,
 }
 
 impl Draft {
-    /// Begins a draft of what is to be at `place`, if nothing is there.
+    /// Creates the temporary file for `place`. Fails if a file exists at `place`.
     pub(super) async fn begin(directory: Directory, place: Place) -> Result<Self> {
         let running = directory.stream(Script::Receive, &[&place.folder, &place.draft, &place.name]).await?;
         let mut draft = Self { directory, place, running: Some(running), begun: false, settled: false };
@@ -76,7 +79,8 @@ impl Draft {
                 None => Err(io::ErrorKind::UnexpectedEof.into()),
             }
         };
-        // Who is no shell but an SFTP server says nothing, and waits. A shell that is asked while it makes folders says that it is one.
+        // An SFTP server without a shell sends nothing and waits. A shell that is still creating
+        // folders answers the second command.
         let asked = async {
             tokio::time::sleep(SILENCE).await;
             match asker.run(Script::Stand, &[]).await {
@@ -95,16 +99,18 @@ impl Draft {
             }
             Ok(Err(_)) => {
                 let error = draft.failed().await;
-                // Who ended without the word has made nothing; of who was cut off nobody knows.
+                // A command that ended before it was ready has not created the file. After a lost
+                // connection the file may exist.
                 draft.settled = error.kind() != Kind::Unavailable;
                 Err(error)
             }
-            // Whoever speaks otherwise, or says nothing, is no shell.
+            // Other output, or none, means that the account has no shell.
             Ok(Ok(_)) | Err(_) => Err(draft.directory.no_shell("")),
         }
     }
 
-    /// Writes all of `body`, for [`Published::make`] to see to. When that fails, the draft is gone before the error is told.
+    /// Writes all of `body`; [`Published::make`] then verifies it. If writing fails, the file is
+    /// deleted before the error is returned.
     pub(super) async fn fill(mut self, mut body: ByteStream) -> Result<()> {
         let filled = match self.write(&mut body).await {
             Ok(()) => self.close().await,
@@ -132,7 +138,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Waits until the other side has written it all. Whether it has is for the publisher to judge.
+    /// Waits until the command has ended. The publishing script verifies the file.
     async fn close(&mut self) -> Result<()> {
         let Some(running) = self.running.take() else {
             return Err(failure::lost(self.directory.host.name()));
@@ -144,7 +150,7 @@ impl Draft {
         }
     }
 
-    /// Why the writer reads no further.
+    /// Returns the reason why the command stopped reading.
     async fn failed(&mut self) -> longshore_core::Error {
         match tokio::time::timeout(GRACE, self.close()).await {
             Ok(Err(error)) => error,
@@ -153,10 +159,11 @@ impl Draft {
         }
     }
 
-    /// What removes it, by a command of its own.
+    /// Returns the cleanup, which runs a command of its own.
     fn removal(&mut self) -> impl Future<Output = Result<()>> + Send + 'static {
         let (directory, place, running) = (self.directory.clone(), self.place.clone(), self.running.take());
-        // A file that is there can go at once, whatever is still on its way to it. One that is not may yet be made.
+        // An existing file can be deleted at once, even if bytes are still on their way. Otherwise
+        // the command that may still create it has to end first.
         let (begun, maker) = (self.begun, running.filter(|_| !self.begun));
         async move {
             let lost = failure::lost(directory.host.name());
@@ -165,9 +172,9 @@ impl Draft {
                 None => Ok(()),
             };
             match withdraw(directory, place, false).await {
-                // Whom the host lets do nothing, such as an account without a shell, it has let make nothing.
+                // An account that may not run commands has not created a file.
                 Err(error) if !begun && error.kind() == Kind::Denied => Ok(()),
-                // While nobody knows whether it will still be made, its removal proves nothing.
+                // If the first command may still create the file, its deletion proves nothing.
                 withdrawn => withdrawn.and(ended),
             }
         }
@@ -182,19 +189,21 @@ impl Drop for Draft {
     }
 }
 
-/// Takes back a draft, and the file that it became, if it did. What cannot be taken back now is found by a sweep.
+/// Deletes a temporary file, and the file published from it if there is one. A later sweep deletes
+/// files that remain.
 pub(super) async fn withdraw(directory: Directory, place: Place, published: bool) -> Result<()> {
     let what = if published { "published" } else { "draft" };
     directory.run(Script::Withdraw, &[&place.folder, &place.draft, &place.name, what]).await.map(drop)
 }
 
-/// A file that is visible, whose shipper may still be gone: unless it is kept, dropping it takes it back.
+/// A visible file whose upload can still be cancelled. Dropping it deletes the file unless it is
+/// kept.
 #[derive(Debug)]
 pub struct Published(Option<(Directory, Place)>);
 
 impl Published {
-    /// Gives a draft its name, if it is what `digest` says and the name is free. A connection that is lost over it is made anew: what
-    /// happened is seen there, and not guessed.
+    /// Publishes a temporary file under its name, if its content matches `digest` and the name is
+    /// free. After a lost connection, a second attempt finds out whether the first one succeeded.
     pub(super) async fn make(directory: Directory, place: Place, digest: Digest) -> Result<Self> {
         let bytes = digest.bytes.to_string();
         let publish = async |attempt: &str| {
@@ -214,7 +223,7 @@ impl Published {
         }
     }
 
-    /// The shipper is there to hear it: the file stays.
+    /// Keeps the file: the caller learns of the upload.
     pub(super) fn keep(mut self) {
         self.0 = None;
     }

@@ -1,4 +1,4 @@
-//! The scripts, what they answer, and what their exit statuses mean.
+//! The scripts, their output, and their exit statuses.
 
 use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result};
@@ -8,7 +8,7 @@ use crate::host::Place;
 use crate::running::{Ended, Running};
 use crate::words::script;
 
-/// A script, named by its file.
+/// A script, named after its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
     Attempt,
@@ -23,9 +23,9 @@ pub(super) enum Script {
     Withdraw,
 }
 
-/// What a script that was done says last: only this makes an answer whole.
+/// The last line of a script that succeeded. Output without this line is incomplete.
 const DONE: &[u8] = b"longshore: done\n";
-/// The most bytes of an answer: that of a list of a million files.
+/// The maximum size of a script's output, in bytes: enough for a list of a million files.
 const ANSWER_BYTES: u64 = 256 << 20;
 
 impl Script {
@@ -48,7 +48,7 @@ impl Script {
         format!("{}{text}{end}", include_str!("stand.sh"))
     }
 
-    /// Which of its arguments names the file that it is about.
+    /// Returns the argument that names the script's file.
     fn about<'a>(self, arguments: &'a [&'a str]) -> Option<&'a &'a str> {
         match self {
             Self::Attempt | Self::Free | Self::List | Self::Stand => None,
@@ -60,15 +60,15 @@ impl Script {
 }
 
 impl Directory {
-    /// Starts a script that bytes pass through.
+    /// Starts a script that sends or receives a body.
     pub(super) async fn stream(&self, of: Script, arguments: &[&str]) -> Result<Running> {
         self.host.start(&self.line(of, arguments), Place::Stream).await
     }
 
-    /// Runs a script to its end, and returns what it answers.
+    /// Runs a script to its end and returns its output.
     pub(super) async fn run(&self, of: Script, arguments: &[&str]) -> Result<Vec<u8>> {
         let mut running = self.host.start(&self.line(of, arguments), Place::Errand).await?;
-        // Who is no shell but an SFTP server would wait for what comes there.
+        // An SFTP server without a shell would wait for input.
         running.stdin = None;
         let (mut answer, ended) = running.output(ANSWER_BYTES).await?;
         if ended.code != 0 {
@@ -86,12 +86,12 @@ impl Directory {
         script(&of.text(), &arguments)
     }
 
-    /// That whoever answers is no shell.
+    /// Returns the error for an account without a shell.
     pub(super) fn no_shell(&self, said: &str) -> Error {
         failure::no_shell(&self.name(), said)
     }
 
-    /// What the end of a script means; `about` is the file that it was about, where it was about one.
+    /// Returns the error for a script's exit status. `about` is the script's file, if it has one.
     pub(super) fn failure(&self, ended: &Ended, about: Option<&&str>) -> Error {
         let subject = about.map_or_else(|| self.name(), |name| self.subject(name));
         let of_file = |kind, message: &str, hint: &str| self.error(kind, message).about(&subject).hint(hint);
@@ -102,38 +102,37 @@ impl Directory {
             83 => of_file(
                 Kind::AlreadyExists,
                 "already exists, and nothing is ever overwritten",
-                "another run used the same time, or another host ships to the same directory: give each a path of its own",
+                "another run used the same time, or another host writes to the same directory: give each host its own path",
             ),
-            84 => of_file(Kind::NotFound, "nothing there", "`longshore list` shows what is there"),
+            84 => of_file(Kind::NotFound, "not found", "run `longshore list` to see the backups"),
             85 => {
                 let folder = self.subject(ended.said.trim());
                 Unfit::Exposed.error(&folder, &folder)
             }
             86 => of_file(
                 Kind::Refused,
-                "in the way: what leads to it is not a directory",
-                "move it away; links are not followed below the destination's directory",
+                "a parent of the path is not a directory",
+                "move it away; symbolic links below the destination's directory are not followed",
             ),
             87 => of_file(
                 Kind::Corrupt,
-                "did not arrive as it was sent, so it was not published",
-                "ship it again; if that happens twice, look at that host's disk and memory",
+                "the received file differs from the sent one, so it was not published",
+                "run the backup again; if the error repeats, check that host's disk and memory",
             ),
             88 => self
-                .error(
-                    Kind::Usage,
-                    "the host has none of sha256sum, shasum and openssl, so nobody there can judge what arrives",
-                )
-                .hint("install one of them there, or use type \"sftp\""),
+                .error(Kind::Usage, "the host has none of sha256sum, shasum and openssl to verify uploads")
+                .hint("install one of them there, or use type = \"sftp\""),
             89 => failure::there(
                 &subject,
-                "the file system there has no hard links, without which nothing can be published safely",
+                "the file system there has no hard links, which are required to publish files safely",
                 &ended.said,
             ),
-            // What fails in a script says why.
+            // A failed script writes a message, so silence means that the script did not run.
             1 | 127 if ended.said.is_empty() => self.no_shell(""),
             _ if failure::is_no_shell(&ended.said) => self.no_shell(&ended.said),
-            code => failure::there(&subject, &format!("the host could not do it: exit status {code}"), &ended.said),
+            code => {
+                failure::there(&subject, &format!("a command on the host failed with exit status {code}"), &ended.said)
+            }
         }
     }
 }

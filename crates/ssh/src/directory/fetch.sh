@@ -1,4 +1,4 @@
-# The size of a file on a line, then its bytes, or $2 bytes of them from the $3rd on.
+# Prints the size of a file on a line, then its bytes, or $2 bytes from the $3rd byte on.
 if [ -L "$1" ] || [ ! -f "$1" ]; then exit 84; fi
 size=$(wc -c <"$1") || exit 1
 echo $size

@@ -1,2 +1,2 @@
-# How much space there is.
+# Prints the free space.
 df -Pk . || exit 1

@@ -1,4 +1,4 @@
-//! The keys and the drafts in a directory.
+//! The keys and the temporary files in a directory.
 
 use chrono::DateTime;
 use longshore_core::Result;
@@ -9,28 +9,28 @@ use longshore_core::stage::{Entry, Leftover};
 use super::errand::Script;
 use super::{Directory, Kind};
 
-/// A file that a host tells of.
+/// A file in a host's list.
 pub(super) struct Found {
     bytes: u64,
-    /// When it was last written to, in seconds.
+    /// The modification time, in seconds.
     time: f64,
     name: String,
 }
 
 impl Found {
-    /// As an entry, if its name is a key's.
+    /// Returns the file as an entry, if its name is a key.
     pub(super) fn entry(self) -> Option<Entry> {
         Some(Entry { key: Key::parse(&self.name).ok()?, bytes: self.bytes })
     }
 
-    /// As a leftover, if its name is a draft's.
+    /// Returns the file as a leftover, if its name is that of a temporary file.
     pub(super) fn leftover(self) -> Option<Leftover> {
         let since = DateTime::from_timestamp(self.time as i64, 0)?;
         is_draft(&self.name).then_some(Leftover { name: self.name, bytes: Some(self.bytes), since })
     }
 }
 
-/// Has the host tell of its files: `what` is `keys` or `drafts`.
+/// Reads the host's list of files. `what` is `keys` or `drafts`.
 pub(super) async fn read(directory: &Directory, what: &str) -> Result<Vec<Found>> {
     let told = directory.run(Script::List, &[what]).await?;
     let mut all = Vec::new();
@@ -41,7 +41,7 @@ pub(super) async fn read(directory: &Directory, what: &str) -> Result<Vec<Found>
             let (bytes, time, name) = (fields.next()?, fields.next()?, fields.next()?);
             Some(Found { bytes: bytes.parse().ok()?, time: time.parse().ok()?, name: name.to_owned() })
         })();
-        let odd = || directory.error(Kind::Failed, &format!("the host's list has a line that is none: {record:?}"));
+        let odd = || directory.error(Kind::Failed, &format!("cannot parse a line of the host's list: {record:?}"));
         all.push(found.ok_or_else(odd)?);
     }
     Ok(all)

@@ -1,5 +1,6 @@
-# Every file whose name may be a key's, or every draft: size, time, name, each ended by NUL. Told: which of both. No action stands in parentheses: BusyBox
-# would forget about it.
+# Lists all files whose names may be keys, or all temporary files: size, time, name, each record
+# ended by NUL. Argument: keys or drafts. No action is in parentheses, because BusyBox would ignore
+# it.
 odd='*[!A-Za-z0-9._%-]*'
 if [ "$1" = drafts ]; then
     set -- -name . -o -type d \( -name '.*' -o -name "$odd" \) -prune -o -type f -name '.longshore-*.partial'

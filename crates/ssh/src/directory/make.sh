@@ -1,4 +1,5 @@
-# Makes the folders that lead to $1. None of them may be a link: what is behind it is not listed.
+# Creates the folders that lead to $1. None of them may be a link: files behind a link are not
+# listed.
 make() {
     at=.
     IFS=/

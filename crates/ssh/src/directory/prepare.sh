@@ -1,3 +1,3 @@
-# Makes way for a file. Told: the folder, the draft in it, and what it is to be once it is whole.
+# Prepares the location of a file. Arguments: the folder, the temporary file, the final name.
 if is_there "$3"; then exit 83; fi
 make "$1"

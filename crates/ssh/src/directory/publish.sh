@@ -1,5 +1,6 @@
-# Gives a draft its name if it is what was sent, over nothing. Told: the folder, the draft, the name, the number of bytes, the SHA-256, and
-# whether an earlier try may have come through.
+# Publishes a temporary file under its name if its content is right, without overwriting. Arguments:
+# the folder, the temporary file, the name, the number of bytes, the SHA-256, and "again" if an
+# earlier attempt may have succeeded.
 judge() {
     found=$(wc -c <"$1") || exit 1
     [ $found -eq "$bytes" ] || exit 87
@@ -10,7 +11,8 @@ folder=$1 draft=$2 name=$3 bytes=$4 sha256=$5 try=$6
 if [ -e "$draft" ]; then
     judge "$draft"
     sync "$draft" || exit 1
-    # link(2) alone is atomic and fails if the name is taken; ln would put it into a folder of that name.
+    # link(2) is atomic and fails if the name is taken; ln would create a link in a folder of that
+    # name.
     if ! told=$(link "$draft" "$name" 2>&1); then
         if ! is_there "$name"; then
             echo "$told" >&2

@@ -1,4 +1,4 @@
-//! The bytes of a file, or of a range of it.
+//! Reads of a file, or of a range of it.
 
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ use super::errand::Script;
 use super::{Directory, Place, failure};
 use crate::running::Running;
 
-/// The most bytes of the line that tells a size.
+/// The maximum length of the line with the size, in bytes.
 const SIZE_BYTES: usize = 24;
 
-/// Opens a file. It has to have every byte that is asked for.
+/// Opens a file. Fails if the file does not contain the whole range.
 pub(super) async fn begin(directory: &Directory, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
     let Place { name, .. } = Place::of(key);
     let asked =
         range.as_ref().map(|range| (range.end.saturating_sub(range.start).to_string(), (range.start + 1).to_string()));
     let (length, from) = asked.unwrap_or_default();
     let mut running = directory.stream(Script::Fetch, &[&name, &length, &from]).await?;
-    // Who is no shell but an SFTP server would wait for what comes there.
+    // An SFTP server without a shell would wait for input.
     running.stdin = None;
     let Some(mut stdout) = running.stdout.take() else {
         return Err(failure::lost(directory.host.name()));
@@ -38,14 +38,15 @@ pub(super) async fn begin(directory: &Directory, key: &Key, range: Option<Range<
     };
     let Range { start, end } = range.unwrap_or(0..size);
     if start > end || end > size {
-        let error = directory.error(Kind::Corrupt, &format!("has {size} bytes, but {start} to {end} were asked for"));
-        let hint = "the file was cut: `longshore verify` tells which backups are whole";
+        let error =
+            directory.error(Kind::Corrupt, &format!("has {size} bytes, but bytes {start} to {end} were requested"));
+        let hint = "the file was truncated: run `longshore verify` to find damaged backups";
         return Err(error.about(directory.subject(&name)).hint(hint));
     }
     Ok(stream(directory.clone(), name, running, stdout, end - start))
 }
 
-/// The number on the first line, if that is what comes.
+/// Parses the number on the first line.
 async fn first_line(stdout: &mut ChildStdout) -> Option<u64> {
     let mut line = String::new();
     while line.len() < SIZE_BYTES {
@@ -57,7 +58,7 @@ async fn first_line(stdout: &mut ChildStdout) -> Option<u64> {
     None
 }
 
-/// As many bytes as were promised, and an error if there are fewer.
+/// Returns a stream of `left` bytes, which fails if the file ends early.
 fn stream(directory: Directory, name: String, running: Running, mut stdout: ChildStdout, mut left: u64) -> ByteStream {
     let bytes = async_stream::try_stream! {
         while left > 0 {
@@ -80,7 +81,7 @@ fn stream(directory: Directory, name: String, running: Running, mut stdout: Chil
     bytes.boxed()
 }
 
-/// The next chunk, full unless the bytes end.
+/// Returns the next chunk, which is full unless the file ends.
 async fn chunk(stdout: &mut ChildStdout, left: u64) -> std::io::Result<Bytes> {
     let length = left.min(CHUNK_BYTES as u64) as usize;
     let mut chunk = BytesMut::with_capacity(length);

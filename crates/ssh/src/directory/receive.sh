@@ -1,4 +1,4 @@
-# Then writes standard input to the draft, which nobody else may have begun.
+# Writes standard input to the temporary file, which must be new.
 set -C
 exec 3>"$2"
 echo ready

@@ -1,4 +1,5 @@
-# What every command begins with. $1: the directory, which is stood in from then on, or what is wrong with it is told by an exit status.
+# The start of every script. $1: the directory, which becomes the working directory. The exit status
+# reports a problem of the directory.
 LC_ALL=C
 export LC_ALL
 unset CDPATH
@@ -13,7 +14,8 @@ shift
 
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 
-# Makes what happened in a folder last, and the folders that lead to it. Some network file systems have no such call.
+# Makes the changes in a folder and its parents durable. Some network file systems do not support
+# this.
 settle() {
     above=$1
     set -- "$1"
@@ -28,7 +30,7 @@ settle() {
     esac
 }
 
-# The SHA-256 of standard input, by whichever program is there.
+# Prints the SHA-256 of standard input.
 sum() {
     if command -v sha256sum >/dev/null; then sha256sum
     elif command -v shasum >/dev/null; then shasum -a 256

@@ -1,4 +1,4 @@
-//! Connections that break, and files that are not what was sent.
+//! Connections that break, and files that differ from the sent ones.
 
 use std::fs;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub async fn a_connection_that_is_cut_while_a_body_passes_is_an_error_and_leaves
     let error = result.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
     assert!(error.remedy().is_some());
-    assert!(files(&sshd.backups()).is_empty(), "removed by the time the error is told");
+    assert!(files(&sshd.backups()).is_empty(), "the file is removed before the error is returned");
     let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
     assert_eq!(listed, []);
 }
@@ -71,7 +71,7 @@ pub async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error(reach: &Reach)
 pub async fn a_writer_that_goes_while_its_last_bytes_are_on_their_way_leaves_nothing(reach: &Reach) {
     let sshd = Sshd::start();
     let network = Proxy::start(([127, 0, 0, 1], sshd.port()).into()).await;
-    // Three seconds for a body that is out of its writer's hands at once.
+    // At this rate, the body takes three seconds after its writer has sent the last byte.
     network.fault(Way::Up, Fault::Throttle(200_000));
     let [there, near] = [sshd.port(), network.address().port()].map(|port| port.to_string());
     let known = sshd.known_hosts().with_file_name("known_network");

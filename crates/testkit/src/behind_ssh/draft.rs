@@ -1,4 +1,4 @@
-//! Files on their way: hidden, private, and found by a sweep if their writer has died.
+//! Temporary files: hidden, private, and found by a sweep if their writer has died.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ pub async fn what_is_there_is_refused_before_a_byte_is_read(reach: &Reach) {
 pub async fn what_a_person_put_there_is_not_overwritten_either(reach: &Reach) {
     let (sshd, store) = reach.temporary();
     let path = sshd.backups().join("main/appdb.dump");
-    // A folder of that name must not take the file in.
+    // The file must not be moved into a folder of its name.
     for (name, by_folder) in [("main/appdb.dump", false), ("main/folder.dump", true)] {
         let (feeder, body) = channel();
         let key = key(name);

@@ -1,4 +1,4 @@
-//! Hosts that are reached through another.
+//! Hosts that are reached through a jump host.
 
 use std::fs;
 
@@ -11,13 +11,13 @@ use tempfile::NamedTempFile;
 use super::{Reach, key};
 use crate::sshd::{Account, Sshd};
 
-/// How the hosts on the way are written, with the configuration that knows them: as a setting, and as ssh's own.
+/// Returns two ways to configure a jump host: the setting `jump`, and ssh's own configuration.
 fn ways(bastion: &Sshd, account: Account) -> [(NamedTempFile, Value); 2] {
     let known = bastion.known_as("bastion", account);
     [(String::new(), json!(["bastion"])), ("Host 127.0.0.1\n ProxyJump bastion\n".to_owned(), json!([]))].map(
         |(way, jump)| {
             let configuration = NamedTempFile::new().unwrap();
-            // Whoever stands in between is not jumped to by himself.
+            // The jump host itself must be reached directly.
             fs::write(configuration.path(), format!("{known} ProxyJump none\n{way}")).unwrap();
             let settings = json!({ "config_file": configuration.path(), "jump": jump });
             (configuration, settings)

@@ -1,4 +1,5 @@
-//! What is listed and read: this destination's files, and no other's, as of [any folder](crate::folder).
+//! Listing and reading: a destination lists and reads its own files only, like [any
+//! folder](crate::folder).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,13 +28,14 @@ pub async fn a_key_at_the_top_is_as_good_as_any(reach: &Reach) {
 pub async fn what_cannot_be_read_fails_the_list_and_never_shortens_it(reach: &Reach) {
     let (sshd, store) = reach.temporary();
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
-    // A folder that is a mount point of a disk that fails; for root, whom no mode stops, a path that is too long for the walk.
+    // A folder that cannot be read, like the mount point of a failing disk. For root, which ignores
+    // permissions, the path is too long for the walk.
     let locked = sshd.backups().join("locked");
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let readable = fs::read_dir(&locked).is_ok();
     match store.list().await {
-        Ok(_) => assert!(readable, "a list without a folder that could not be read"),
+        Ok(_) => assert!(readable, "the list omits an unreadable folder"),
         Err(error) => assert_eq!(error.kind(), Kind::Denied, "{}", error.chain()),
     }
 }

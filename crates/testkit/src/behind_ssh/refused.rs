@@ -1,4 +1,4 @@
-//! Hosts, keys and directories that no backup goes to.
+//! Hosts, keys and directories that a destination must refuse.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +12,14 @@ use serde_json::json;
 
 use super::{Reach, files, key};
 
-/// What every operation says, which is the same error for all; a check says it, too.
+/// Returns the error of every operation. All operations and the check must report the same error.
 pub async fn refused(store: &dyn Store) -> Error {
     let key = key("main/x.dump");
     let errors = [
         store.ship(&key, from_bytes("x")).await.unwrap_err(),
         store.list().await.map(drop).unwrap_err(),
         store.fetch(&key, None).await.map(drop).unwrap_err(),
-        // Neither may an unmounted disk be taken for one from which everything was removed.
+        // A missing directory must fail a removal: an unmounted disk is not an empty one.
         store.remove(&key).await.unwrap_err(),
         store.room().unwrap().free_bytes().await.unwrap_err(),
         store.sweep().unwrap().leftovers().await.unwrap_err(),
@@ -83,7 +83,7 @@ pub async fn a_directory_that_everybody_may_write_to_is_refused(reach: &Reach) {
         fs::set_permissions(sshd.backups(), fs::Permissions::from_mode(mode)).unwrap();
         let error = refused(&*store).await;
         assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
-        assert!(error.to_string().contains("everybody may write"), "{error}");
+        assert!(error.to_string().contains("world-writable"), "{error}");
     }
     assert!(files(&sshd.backups()).is_empty());
 }

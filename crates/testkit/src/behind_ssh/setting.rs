@@ -1,4 +1,4 @@
-//! The settings as they are written: read, or refused with what is wrong with them.
+//! The settings: parsed, or rejected with the problem.
 
 use longshore_core::Kind;
 use serde_json::json;

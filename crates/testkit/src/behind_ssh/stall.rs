@@ -1,4 +1,4 @@
-//! Hosts that fall silent.
+//! Hosts that become silent.
 
 use std::time::{Duration, Instant};
 
@@ -12,29 +12,29 @@ use super::{Reach, files, key, soon};
 use crate::sshd::Sshd;
 use crate::stream::{random, random_bytes};
 
-/// The time that a host may be silent.
+/// The stall timeout of the destination.
 const STALL_TIMEOUT: Duration = Duration::from_secs(4);
-/// The limit of a test: the connection that ends, and one more in its place.
+/// The time limit of a test: enough for the connection that ends and one more.
 const LIMIT: Duration = Duration::from_secs(16);
 
 pub async fn a_host_that_stalls_is_given_up_in_time(reach: &Reach) {
     tokio::join!(connecting(reach), answering(reach), sending(reach), taking(reach));
 }
 
-/// A server, and a destination on it under a stall timeout.
+/// Returns a server, and a destination on it with a stall timeout.
 fn stalling(reach: &Reach) -> (Sshd, std::sync::Arc<dyn longshore_core::stage::Store>) {
     let sshd = Sshd::start();
     let store = reach.store(&sshd, json!({ "connect_timeout": "60s" })).stalling_at_most(STALL_TIMEOUT);
     (sshd, store.expect("a destination behind SSH has a stall timeout"))
 }
 
-/// Demands an error of a host that is silent since now.
+/// Verifies that an operation on a host that is silent from now on fails in time.
 async fn gives_up<T>(wait: &str, work: impl Future<Output = longshore_core::Result<T>>) {
     let begun = Instant::now();
     let given_up = tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| panic!("{wait}: still waiting"));
-    let error = given_up.err().unwrap_or_else(|| panic!("{wait}: a host that is silent has answered"));
+    let error = given_up.err().unwrap_or_else(|| panic!("{wait}: a silent host has answered"));
     assert_eq!(error.kind(), Kind::Unavailable, "{wait}: {}", error.chain());
-    assert!(begun.elapsed() >= STALL_TIMEOUT / 2, "{wait}: given up after {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= STALL_TIMEOUT / 2, "{wait}: failed after {:?}", begun.elapsed());
 }
 
 async fn connecting(reach: &Reach) {
@@ -87,5 +87,5 @@ async fn taking(reach: &Reach) {
         }
     };
     gives_up("closing", shipped).await;
-    tokio::time::timeout(LIMIT, aftercare::done()).await.expect("the removal of a draft is given up, too");
+    tokio::time::timeout(LIMIT, aftercare::done()).await.expect("the deletion of the temporary file times out as well");
 }

@@ -1,13 +1,13 @@
-//! How the daemons are to be: alone, quick, in memory, and with nothing outside their folder.
+//! The configuration of the daemons: one of each, fast, in memory, with all files in one folder.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The most bytes that the store holds. It takes memory only for what it holds.
+/// The capacity of the store, in bytes. Unused capacity takes no memory.
 const BYTES: u64 = 1 << 30;
 
-/// The configuration of all of them.
+/// Returns the configuration of all daemons.
 pub(super) fn text(folder: &Path, cluster: &str, monitor: &str, gateway: SocketAddr) -> String {
     let place = folder.display();
     format!(
@@ -53,7 +53,7 @@ pub(super) fn text(folder: &Path, cluster: &str, monitor: &str, gateway: SocketA
     )
 }
 
-/// A random name as Ceph takes it.
+/// Returns a random UUID in Ceph's format.
 pub(super) fn uuid() -> String {
     let word = |number: u8| RandomState::new().hash_one(number);
     let (high, low) = (word(0), word(1));

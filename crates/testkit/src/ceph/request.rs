@@ -1,4 +1,4 @@
-//! One request over a connection of its own, signed as S3 wants it.
+//! A request on a new connection, signed for S3.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Answer, KEY, REGION, SECRET};
 
-/// The size of a block of SHA-256.
+/// The block size of SHA-256, in bytes.
 const BLOCK: usize = 64;
 
-/// Sends it, and reads the answer.
+/// Sends a request and returns the answer.
 pub(super) fn send(
     address: SocketAddr,
     method: &str,

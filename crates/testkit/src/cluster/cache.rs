@@ -1,5 +1,5 @@
-//! Where things lie that are made once and used again, outside any checkout: other versions of PostgreSQL, templates of
-//! clusters.
+//! The folder for files that are made once and reused, outside any checkout: other versions of
+//! PostgreSQL, templates of clusters.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::process::is_root;
 
-/// The cache's folder: `$LONGSHORE_CACHE`, else `$XDG_CACHE_HOME/longshore`, else `~/.cache/longshore`.
+/// Returns the cache's folder: `$LONGSHORE_CACHE`, else `$XDG_CACHE_HOME/longshore`, else
+/// `~/.cache/longshore`.
 ///
-/// Servers run as user postgres when tests run as root, and root's home is usually closed to other users;
-/// then it is `/var/cache/longshore`. The folder may not exist yet.
+/// If tests run as root, servers run as user postgres, who usually cannot enter root's home; the
+/// folder is then `/var/cache/longshore`. It may not exist yet.
 pub fn folder() -> PathBuf {
     let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = named("LONGSHORE_CACHE") {
@@ -27,7 +28,8 @@ pub fn folder() -> PathBuf {
     }
 }
 
-/// Makes the cache's folder if it is missing, open to the servers' user whatever this process's umask.
+/// Creates the cache's folder if it is missing. The servers' user can enter it, regardless of this
+/// process's umask.
 pub fn make() -> io::Result<PathBuf> {
     let folder = folder();
     if !folder.exists() {
@@ -37,7 +39,7 @@ pub fn make() -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Whether every folder on the way to `path`, as far as they exist, lets other users pass.
+/// Returns true if other users can enter every existing folder in `path`.
 fn others_may_enter(path: &Path) -> bool {
     path.ancestors()
         .filter_map(|folder| folder.metadata().ok())

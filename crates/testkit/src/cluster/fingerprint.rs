@@ -1,11 +1,12 @@
-//! What tests compare between a database and its restored copy.
+//! The comparison of a database and its restored copy.
 
 use std::process::Command;
 
 use super::{Cluster, process};
 
-/// All of a database as text: equal for a database and its faithful copy, whatever either is called. Between major versions
-/// only [`contents`] compares, since each pg_dump words a schema in its own way.
+/// Returns a text that is equal for a database and its faithful copy, regardless of their names.
+/// Between major versions, only [`contents`] can be compared, because each pg_dump writes a schema
+/// differently.
 ///
 /// # Panics
 /// If the database cannot be read.
@@ -13,7 +14,7 @@ pub fn fingerprint(cluster: &Cluster, database: &str) -> String {
     format!("{}\n{}", schema(cluster, database), contents(cluster, database))
 }
 
-/// What pg_dump tells of a database's schema.
+/// Returns a database's schema, as written by pg_dump.
 ///
 /// # Panics
 /// If the database cannot be dumped.
@@ -23,8 +24,8 @@ pub fn schema(cluster: &Cluster, database: &str) -> String {
     steady_lines(pg_dump)
 }
 
-/// A database's own properties, a count and a digest of each table's rows in any order, the state of each sequence, and each
-/// large object.
+/// Returns a database's own properties, a count and a digest of each table's rows in any order, the
+/// state of each sequence, and each large object.
 ///
 /// # Panics
 /// If the database cannot be read.
@@ -32,7 +33,7 @@ pub fn contents(cluster: &Cluster, database: &str) -> String {
     cluster.psql(database, include_str!("fingerprint.sql"))
 }
 
-/// What pg_dumpall tells of a cluster's roles, memberships and tablespaces.
+/// Returns a cluster's roles, memberships and tablespaces, as written by pg_dumpall.
 ///
 /// # Panics
 /// If the cluster cannot be dumped.
@@ -42,11 +43,12 @@ pub fn globals(cluster: &Cluster) -> String {
     steady_lines(pg_dumpall)
 }
 
-/// What a dump program writes, without the lines that differ between two dumps of the same.
+/// Returns the output of a dump program, without the lines that differ between two dumps of the
+/// same database.
 fn steady_lines(mut dump: Command) -> String {
     let output = dump.output().expect("the dump program can be started");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{dump:?}: {told}");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{dump:?}: {messages}");
     let script = String::from_utf8(output.stdout).expect("the dump program writes UTF-8");
     let changing = [r"\restrict ", r"\unrestrict ", "-- Dumped from ", "-- Dumped by "];
     let steady = script.lines().filter(|line| !changing.iter().any(|start| line.starts_with(start)));

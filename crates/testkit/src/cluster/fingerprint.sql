@@ -1,4 +1,5 @@
--- A line per thing that a copy must have. Whatever a database's own settings do to the text of a value is set aside first.
+-- Prints a line for each property that a copy must have. Settings of the database that affect the
+-- text of values are reset first.
 SET search_path = pg_catalog;
 SET timezone = 'UTC';
 SET datestyle = 'ISO, MDY';
@@ -22,7 +23,7 @@ SELECT 'database grant', coalesce(nullif(grantee, 0)::regrole::text, 'everybody'
  WHERE datname = current_database()
  ORDER BY 2, 3, 4;
 
--- The whole row of an alias that no column is called by: `t::text` is a column where there is one called t.
+-- The alias must not be a column name: `t::text` is a column if the table has a column t.
 SELECT format($$SELECT 'rows', %L, count(*), md5(coalesce(string_agg(md5((whole_row.*)::text), '' ORDER BY md5((whole_row.*)::text)), ''))
                   FROM ONLY %s AS whole_row$$, c.oid::regclass, c.oid::regclass)
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace

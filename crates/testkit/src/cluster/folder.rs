@@ -1,4 +1,5 @@
-//! The folder of one cluster: gone with it, or swept by the next when a test was killed.
+//! The folder of a cluster, removed with the cluster, or swept by a later test if its own test was
+//! killed.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -12,16 +13,17 @@ use super::process::is_root;
 const PREFIX: &str = "longshore-pg-";
 const OWNER: &str = "owner";
 
-/// A folder that the server's user owns; removed when dropped.
+/// A folder owned by the server's user, removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
     directory: TempDir,
-    /// Locked as long as the test's process lives, and not inherited by the server.
+    /// A file that is locked while the test's process lives. The server does not inherit the lock.
     _owner: File,
 }
 
 impl Folder {
-    /// Makes a folder in the system's temporary one, and removes those there whose owners were killed.
+    /// Creates a folder in the system's temporary folder, and removes folders there whose owners
+    /// were killed.
     pub(crate) fn new() -> Self {
         let base = std::env::temp_dir();
         sweep(&base);
@@ -32,28 +34,29 @@ impl Folder {
         Self { _owner: own(directory.path()), directory }
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The data directory.
+    /// Returns the path of the data directory.
     pub(super) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    /// What the server writes to its log.
+    /// Returns the path of the server's log.
     pub(super) fn log(&self) -> PathBuf {
         self.directory.path().join("log")
     }
 
-    /// Where the Unix socket lies. The path stays short: a socket's may have 107 bytes.
+    /// Returns the folder of the Unix socket. Its path is short, because a socket's path is limited
+    /// to 107 bytes.
     pub(super) fn socket(&self) -> &Path {
         self.directory.path()
     }
 }
 
-/// Makes user postgres the owner of a folder, if this process is root.
+/// Changes the owner of a folder to user postgres, if this process is root.
 pub(super) fn give_to_server_user(folder: &Path) {
     if !is_root() {
         return;
@@ -61,10 +64,11 @@ pub(super) fn give_to_server_user(folder: &Path) {
     let user = User::from_name("postgres").expect("the list of users can be read");
     let user =
         user.expect("there is no user `postgres`, and PostgreSQL refuses to run as root: run `cargo xtask test`");
-    chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can give a folder away");
+    chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root can change the owner of a folder");
 }
 
-/// Marks a folder as owned. It gets its mark's name only once it is locked, so that nobody sweeps it in between.
+/// Marks a folder as owned. The mark is locked before it gets its name, so that no other process
+/// sweeps the folder meanwhile.
 fn own(folder: &Path) -> File {
     let unlocked = folder.join("owner.new");
     let owner = File::create(&unlocked).expect("a file can be made");
@@ -73,8 +77,8 @@ fn own(folder: &Path) -> File {
     owner
 }
 
-/// Removes the folders whose owners ended without doing so. What cannot be removed (another user's, one that another
-/// process is removing) is left for a later sweep.
+/// Removes the folders whose owners died. Folders that cannot be removed (another user's, or
+/// removed by another process at the same time) are left for a later sweep.
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -84,7 +88,7 @@ fn sweep(base: &Path) {
             continue;
         };
         if owner.try_lock().is_ok() {
-            // Another test may be sweeping the same folder: whichever comes second finds less of it, or nothing.
+            // Another test may be sweeping the same folder, so parts of it may be missing already.
             fs::remove_dir_all(entry.path()).ok();
         }
     }
@@ -101,7 +105,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         let owner = own(&folder);
         sweep(base.path());
-        assert!(folder.exists(), "its owner is still there");
+        assert!(folder.exists(), "its owner still lives");
         drop(owner);
         sweep(base.path());
         assert!(!folder.exists());

@@ -1,4 +1,4 @@
-//! The PostgreSQL installations that a machine has.
+//! The PostgreSQL installations on a machine.
 
 use std::env;
 use std::fs;
@@ -7,29 +7,29 @@ use std::process::Command;
 
 use super::cache;
 
-/// Where Debian keeps servers, a folder for each major version.
+/// The folder of Debian's servers, with a folder for each major version.
 const SYSTEM: &str = "/usr/lib/postgresql";
 
-/// The variable that names the programs of a newer PostgreSQL than the system's.
+/// The variable with the programs of a PostgreSQL that is newer than the system's.
 pub const NEWER: &str = "LONGSHORE_TEST_PG_NEWER";
 
-/// The major versions that `cargo xtask test` installs where the system has none of them; an older one is there only if
-/// it is the system's.
+/// The major versions that `cargo xtask test` installs if the system does not have them. Older
+/// versions are available only as the system's.
 pub const INSTALLED: [u32; 3] = [16, 17, 18];
 
 /// The programs of one PostgreSQL release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
-    /// Where `initdb`, `postgres` and the client programs are.
+    /// The folder of `initdb`, `postgres` and the client programs.
     pub bin_dir: PathBuf,
     /// The major version, such as 15.
     pub major: u32,
-    /// The whole version, such as `15.18`.
+    /// The full version, such as `15.18`.
     pub version: String,
 }
 
 impl Installation {
-    /// The newest of the system's packages.
+    /// Returns the newest of the system's packages.
     ///
     /// # Panics
     /// If there is none.
@@ -38,7 +38,8 @@ impl Installation {
             .expect("no PostgreSQL server in /usr/lib/postgresql: run `cargo xtask test`, which installs it")
     }
 
-    /// One that is newer than the system's, for what happens between versions; it has lz4 and zstd.
+    /// Returns a version that is newer than the system's, with lz4 and zstd, for tests between
+    /// versions.
     ///
     /// # Panics
     /// If there is none.
@@ -47,7 +48,7 @@ impl Installation {
         Self::find_newer().unwrap_or_else(|| absent("newer PostgreSQL with lz4 and zstd"))
     }
 
-    /// The one of a major version, such as 16. It may have been built without lz4, zstd and TLS.
+    /// Returns a major version, such as 16. It may have been built without lz4, zstd and TLS.
     ///
     /// # Panics
     /// If there is none.
@@ -56,7 +57,8 @@ impl Installation {
         Self::find_of_major(major).unwrap_or_else(|| absent(&format!("PostgreSQL {major}")))
     }
 
-    /// One of each major version: the system's and [`INSTALLED`], oldest first.
+    /// Returns one installation of each major version: the system's and [`INSTALLED`], oldest
+    /// first.
     ///
     /// # Panics
     /// If one of them is missing.
@@ -70,14 +72,15 @@ impl Installation {
         }
     }
 
-    /// The newest of the system's packages, if there is one.
+    /// Returns the newest of the system's packages, if there is one.
     pub fn find_system() -> Option<Self> {
         let installations = bin_dirs_in(Path::new(SYSTEM)).into_iter().filter_map(|bin_dir| Self::at(&bin_dir));
         installations.max_by_key(|installation| installation.major)
     }
 
-    /// The one that the environment names, or else the next after the system's that has lz4 and zstd, if there is one:
-    /// installing yet another major version does not change what it is.
+    /// Returns the version that the environment names, or else the next version after the system's
+    /// with lz4 and zstd, if there is one. Installing another major version does not change the
+    /// result.
     pub fn find_newer() -> Option<Self> {
         if let Some(bin_dir) = named() {
             return Self::at(&bin_dir);
@@ -86,13 +89,13 @@ impl Installation {
         Self::find_all().into_iter().find(|installation| installation.major > system && installation.compresses())
     }
 
-    /// The one of a major version, if there is one.
+    /// Returns a major version, if it is installed.
     pub fn find_of_major(major: u32) -> Option<Self> {
         Self::find_all().into_iter().find(|installation| installation.major == major)
     }
 
-    /// One of each major version that is there, oldest first. The system's comes before the one that the environment
-    /// names, and that before the cache's.
+    /// Returns one installation of each available major version, oldest first. The system's is
+    /// preferred to the environment's, and that to the cache's.
     pub fn find_all() -> Vec<Self> {
         let unpacked = fs::read_dir(cache::folder()).into_iter().flatten().flatten();
         let unpacked = unpacked
@@ -105,7 +108,7 @@ impl Installation {
         all
     }
 
-    /// The one whose programs are in `bin_dir`, if a server that runs is among them.
+    /// Returns the installation with its programs in `bin_dir`, if its server runs.
     pub fn at(bin_dir: &Path) -> Option<Self> {
         let told = Command::new(bin_dir.join("postgres")).arg("--version").output().ok()?;
         let version = version_in(std::str::from_utf8(&told.stdout).ok()?)?;
@@ -117,12 +120,12 @@ impl Installation {
         })
     }
 
-    /// The path of one of its programs.
+    /// Returns the path of a program.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)
     }
 
-    /// Whether it was built with lz4 and zstd.
+    /// Returns true if the version was built with lz4 and zstd.
     pub fn compresses(&self) -> bool {
         let told = Command::new(self.program("pg_config")).arg("--configure").output();
         let configured = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
@@ -130,7 +133,7 @@ impl Installation {
     }
 }
 
-/// The programs that the environment names.
+/// Returns the folder of programs that the environment names.
 fn named() -> Option<PathBuf> {
     env::var_os(NEWER).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
@@ -141,7 +144,7 @@ fn absent(what: &str) -> ! {
     panic!("no {what} in {SYSTEM}, ${NEWER} or {}: run `cargo xtask test`, which installs it", cache.display())
 }
 
-/// `15.18` of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+/// Parses `15.18` from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 fn version_in(told: &str) -> Option<&str> {
     told.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()
 }

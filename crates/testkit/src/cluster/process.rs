@@ -1,4 +1,4 @@
-//! Child processes of a cluster: as a user that PostgreSQL accepts, and gone when the test is.
+//! Child processes of a cluster. They run as a user that PostgreSQL accepts, and end with the test.
 
 use std::io;
 use std::path::Path;
@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-/// Whether this process is root, whom a PostgreSQL server refuses to serve.
+/// Returns true if this process is root. PostgreSQL servers refuse to run as root.
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// A command with nothing of the caller's environment: no `PG*` variable, `.pgpass` or locale reaches a test.
+/// Returns a command without the caller's environment: `PG*` variables, `.pgpass` and the locale do
+/// not affect tests.
 pub(crate) fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
@@ -25,15 +26,15 @@ pub(crate) fn clean(program: &Path) -> Command {
     command
 }
 
-/// A command that is told to end (SIGTERM) when this process does, in whatever way.
+/// Returns a command that gets SIGTERM when this process ends for any reason.
 pub(crate) fn bound(program: &Path) -> Command {
     let mut command = clean(Path::new("setpriv"));
     command.arg("--pdeathsig=TERM").arg("--").arg(program);
     command
 }
 
-/// A command that runs as user postgres if this process is root, and that is told to stop (SIGINT) when this process
-/// ends, in whatever way.
+/// Returns a command that runs as user postgres if this process is root, and that gets SIGINT when
+/// this process ends for any reason.
 pub(crate) fn as_server_user(program: &Path) -> Command {
     let mut command = clean(Path::new("setpriv"));
     command.arg("--pdeathsig=INT");
@@ -44,15 +45,16 @@ pub(crate) fn as_server_user(program: &Path) -> Command {
     command
 }
 
-/// Starts a child that lives as long as this process, not as the calling thread: the kernel sends the parent-death
-/// signal when the thread that started a child ends, so one thread that never ends starts them all.
+/// Starts a child process that lives as long as this process, not as long as the calling thread.
+/// The kernel sends the parent-death signal when the thread that started a child ends, so one
+/// thread that never ends starts all children.
 pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Request = (Command, Sender<io::Result<Child>>);
     static SPAWNER: LazyLock<Sender<Request>> = LazyLock::new(|| {
         let (requests, queue) = channel::<Request>();
         thread::spawn(move || {
             for (mut command, reply) in queue {
-                // A caller that panicked meanwhile needs no answer.
+                // The caller may have panicked meanwhile.
                 drop(reply.send(command.spawn()));
             }
         });
@@ -66,20 +68,22 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
 /// Runs a command to its end.
 ///
 /// # Panics
-/// With what it told, if it fails.
+/// With the command's output, if it fails.
 pub(crate) fn run(mut command: Command) {
     let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{told}", output.status);
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{messages}", output.status);
 }
 
-/// Stops a server: politely with SIGINT (fast shutdown), then with SIGQUIT (immediate, no checkpoint), then with SIGKILL.
+/// Stops a server with SIGINT (fast shutdown), then SIGQUIT (immediate shutdown without a
+/// checkpoint), then SIGKILL.
 pub(crate) fn stop(server: &mut Child) {
     let pid = Pid::from_child(server);
     let steps = [(Signal::INT, 5), (Signal::QUIT, 5), (Signal::KILL, 60)];
     for (signal, seconds) in steps {
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        // Until it is waited for, the pid is its own, so this cannot hit another process; failing means it ended.
+        // The pid cannot be reused before the process is waited for. An error means that the
+        // process has ended.
         kill_process(pid, signal).ok();
         while Instant::now() < deadline {
             if !matches!(server.try_wait(), Ok(None)) {

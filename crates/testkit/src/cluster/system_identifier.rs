@@ -1,7 +1,9 @@
-//! Gives a copied data directory a system identifier of its own, so that a test that mixes up two clusters fails.
+//! Unique system identifiers for copied data directories, so that a test that confuses two clusters
+//! fails.
 //!
-//! The identifier is the first field of `global/pg_control` and is repeated in the header of each WAL segment. The control
-//! file ends with a CRC-32C of its fields; where that lies differs between versions, so it is looked for.
+//! The identifier is the first field of `global/pg_control` and is repeated in the header of each
+//! WAL segment. The control file ends with a CRC-32C of its fields, at a position that differs
+//! between versions and has to be searched.
 
 use std::fs::{self, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
@@ -10,12 +12,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The identifier's place in the control file.
+/// The position of the identifier in the control file.
 const IN_CONTROL: std::ops::Range<usize> = 0..8;
-/// The identifier's place in a WAL segment: after the 24 bytes that every page's header begins with.
+/// The position of the identifier in a WAL segment, after the 24 bytes of the page header.
 const IN_WAL: u64 = 24;
 
-/// Renews the identifier of a data directory whose server does not run.
+/// Changes the identifier of a data directory whose server does not run.
 pub(super) fn renew(data: &Path) -> io::Result<()> {
     let identifier = new_identifier().to_ne_bytes();
     let path = data.join("global/pg_control");
@@ -35,7 +37,8 @@ pub(super) fn renew(data: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// As PostgreSQL makes them: the time in the upper half, chance in the lower.
+/// Returns an identifier in PostgreSQL's format: the time in the upper half, random bits in the
+/// lower.
 fn new_identifier() -> u64 {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     seconds << 32 | RandomState::new().hash_one(std::process::id()) >> 32

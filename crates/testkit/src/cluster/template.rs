@@ -1,5 +1,5 @@
-//! An initialised data directory per PostgreSQL version, made once and copied for each cluster: a copy takes a tenth of
-//! what initdb takes.
+//! An initialised data directory for each PostgreSQL version, made once and copied for each
+//! cluster. A copy takes a tenth of initdb's time.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::installation::Installation;
 use super::process::{as_server_user, run};
 use super::{cache, system_identifier};
 
-/// Makes the data directory `data`, which nothing else shares a system identifier with.
+/// Creates the data directory `data` with a unique system identifier.
 pub(super) fn copy(installation: &Installation, data: &Path) {
     let mut copy = as_server_user(Path::new("cp"));
     copy.args(["-a", "--reflink=auto"]).arg(template(installation)).arg(data);
@@ -17,7 +17,7 @@ pub(super) fn copy(installation: &Installation, data: &Path) {
     system_identifier::renew(data).expect("the control file and the first WAL segment can be rewritten");
 }
 
-/// The template of a version; the first process to need it makes it while the others wait.
+/// Returns the template of a version. The first process that needs it creates it while others wait.
 fn template(installation: &Installation) -> PathBuf {
     let folder = cache::folder().join("template");
     let template = folder.join(&installation.version);
@@ -33,7 +33,7 @@ fn template(installation: &Installation) -> PathBuf {
     if !template.exists() {
         let unfinished = folder.join(format!("{}.new", installation.version));
         if unfinished.exists() {
-            fs::remove_dir_all(&unfinished).expect("what a killed process left can be removed");
+            fs::remove_dir_all(&unfinished).expect("the folder of a killed process can be removed");
         }
         run(initdb(installation, &unfinished));
         fs::rename(&unfinished, &template).expect("a finished template can be renamed");

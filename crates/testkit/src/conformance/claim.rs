@@ -1,4 +1,4 @@
-//! What only some destinations offer, and what looking ahead must not do.
+//! Optional capabilities of destinations, and the absence of side effects in checks.
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -8,18 +8,18 @@ use longshore_core::lock::Holder;
 
 use super::Fixture;
 
-/// A check looks, tries, and takes everything away again.
+/// A check cleans up everything that it creates.
 pub async fn a_check_of_what_works_finds_nothing_amiss_and_leaves_nothing(fixture: &Fixture) {
     let before: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
     let findings = fixture.ship.check().await;
-    assert!(!findings.is_empty(), "a check that says nothing has looked at nothing");
+    assert!(!findings.is_empty(), "a check without findings has checked nothing");
     let amiss: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
     assert!(amiss.is_empty(), "{amiss:?}");
     let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
     assert_eq!(before, after);
 }
 
-/// The second to come is told who holds it. A destination that offers no claims has nothing to prove.
+/// The error of a second claim names the holder of the first. Destinations without claims pass.
 pub async fn a_claim_is_held_until_it_is_dropped(fixture: &Fixture) {
     let Some(exclusive) = fixture.ship.exclusive() else {
         return;
@@ -33,7 +33,8 @@ pub async fn a_claim_is_held_until_it_is_dropped(fixture: &Fixture) {
     assert!(second.previous.unwrap().contains("run of job nightly"));
 }
 
-/// Also where they look alike once they are names of files. A destination that offers no claims has nothing to prove.
+/// Claims with similar names do not conflict, even if the names are encoded as file names.
+/// Destinations without claims pass.
 pub async fn claims_of_other_names_do_not_meet(fixture: &Fixture) {
     let Some(exclusive) = fixture.ship.exclusive() else {
         return;
@@ -44,10 +45,10 @@ pub async fn claims_of_other_names_do_not_meet(fixture: &Fixture) {
         held.push(exclusive.claim(name, &holder(name)).await.unwrap());
     }
     let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
-    assert_eq!(before, after, "a claim is not something in the destination");
+    assert_eq!(before, after, "a claim is not listed in the destination");
 }
 
-/// A destination that cannot tell has nothing to prove.
+/// Destinations that cannot report their free space pass.
 pub async fn free_space_can_be_told_where_it_is_offered(fixture: &Fixture) {
     if let Some(room) = fixture.ship.room() {
         assert!(room.free_bytes().await.unwrap() > 0);

@@ -1,4 +1,5 @@
-//! What every [`Ship`](longshore_core::stage::Ship) must prove: all or nothing, and never over anything.
+//! The requirements of every [`Ship`](longshore_core::stage::Ship): all or nothing, and no
+//! overwriting.
 
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use longshore_core::stream::{ByteStream, CHUNK_BYTES, channel, from_bytes};
 use super::{Fixture, Race, key};
 use crate::stream::{abandoned_after, digest, fails_after, is_failure, random, random_bytes, stalls_after};
 
-/// Lengths at which something may happen: nothing yet, a first byte, within a chunk, many chunks.
+/// Lengths with different behaviour: empty, one byte, within a chunk, many chunks.
 const LENGTHS: [u64; 4] = [0, 1, 1000, 3 * CHUNK_BYTES as u64 + 17];
 
 impl Fixture {
-    /// Ships what is to succeed, and says what it was.
+    /// Uploads a body that must succeed, and verifies the result.
     async fn shipped(&self, key: &Key, body: ByteStream) {
         self.ship.ship(key, body).await.unwrap();
     }
@@ -27,7 +28,7 @@ impl Fixture {
     }
 }
 
-/// What was shipped is there, with its size and every byte, whatever chunks it came in.
+/// An uploaded body is listed with its size and read back unchanged, regardless of its chunks.
 pub async fn a_body_arrives_whole(fixture: &Fixture) {
     for length in LENGTHS {
         let key = key(&format!("whole/appdb/appdb-{length}.dump"));
@@ -41,14 +42,14 @@ pub async fn a_body_arrives_whole(fixture: &Fixture) {
     fixture.assert_whole(&key, &Digest::of(&crumbs)).await;
 }
 
-/// Nothing is something, too: a dump with `--section` may be empty.
+/// An empty body is valid: a dump with `--section` may be empty.
 pub async fn an_empty_body_arrives_as_an_empty_file(fixture: &Fixture) {
     let key = key("empty/appdb.dump");
     fixture.shipped(&key, from_bytes("")).await;
     fixture.assert_whole(&key, &Digest::of(b"")).await;
 }
 
-/// Larger than any buffer on the way.
+/// The body is larger than any buffer.
 pub async fn a_large_body_arrives_whole(fixture: &Fixture) {
     let key = key("large/appdb.dump");
     let length = fixture.scale.large_bytes;
@@ -56,7 +57,7 @@ pub async fn a_large_body_arrives_whole(fixture: &Fixture) {
     fixture.assert_whole(&key, &digest(random(2, length)).await.unwrap()).await;
 }
 
-/// Every byte that a database's name may have, as it is encoded in a key.
+/// Tests every byte that a database's name may contain, encoded in a key.
 pub async fn a_key_with_encoded_characters_keeps_them(fixture: &Fixture) {
     let ascii = (1..=127).map(|byte| format!("a{}z", char::from(byte)));
     let names =
@@ -72,7 +73,7 @@ pub async fn a_key_with_encoded_characters_keeps_them(fixture: &Fixture) {
     assert_eq!(fixture.listed("odd").await, expected);
 }
 
-/// The longest key that a backup can have: a cluster and a database whose names are all encoded.
+/// Tests the longest possible key: a cluster and a database with names that are fully encoded.
 pub async fn a_long_key_is_kept_whole(fixture: &Fixture) {
     let name = encode_name(&"\u{1}".repeat(63));
     let key = key(&format!("{name}/{name}/{name}-2026-06-07_091500.details.json.age"));
@@ -80,7 +81,8 @@ pub async fn a_long_key_is_kept_whole(fixture: &Fixture) {
     fixture.assert_whole(&key, &Digest::of(b"long")).await;
 }
 
-/// `app` and `app-prod` are two; so are an artifact and its manifest.
+/// Keys with a common prefix are different, such as `app` and `app-prod`, or an artifact and its
+/// manifest.
 pub async fn keys_that_begin_alike_do_not_meet(fixture: &Fixture) {
     let keys = ["alike/app/x.dump", "alike/app/x.dump.age", "alike/app-prod/x.dump", "alike/app.dump"].map(key);
     for key in &keys {
@@ -91,7 +93,7 @@ pub async fn keys_that_begin_alike_do_not_meet(fixture: &Fixture) {
     }
 }
 
-/// Databases are dumped side by side, into folders that nobody has made yet.
+/// Databases are dumped concurrently, into folders that do not exist yet.
 pub async fn many_at_once_do_not_hinder_each_other(fixture: &Fixture) {
     let keys: Vec<_> = (0..16).map(|n| key(&format!("crowd/{}/{n}.dump", n % 4))).collect();
     let ships = keys.iter().zip(0..).map(|(key, n)| fixture.shipped(key, random(n, 100_000)));
@@ -101,7 +103,7 @@ pub async fn many_at_once_do_not_hinder_each_other(fixture: &Fixture) {
     }
 }
 
-/// Neither by other bytes, nor by the same, nor by none.
+/// Overwriting fails with other bytes, with the same bytes, and with an empty body.
 pub async fn what_is_there_is_never_overwritten(fixture: &Fixture) {
     let key = key("there/appdb.dump");
     let first = random_bytes(1, 100_000);
@@ -111,18 +113,19 @@ pub async fn what_is_there_is_never_overwritten(fixture: &Fixture) {
         assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
         assert_eq!(fixture.fetched(&key).await.unwrap(), Digest::of(&first));
     }
-    assert_eq!(fixture.listed("there").await.len(), 1, "a second writer left something");
+    assert_eq!(fixture.listed("there").await.len(), 1, "the second writer left a file");
 }
 
-/// All have begun before any ends. The others hear [`Kind::AlreadyExists`], and what is there is the winner's, whole. Where the latest wins
-/// ([`Race::Latest`]), it may be that more are told so; what is there is one of theirs, whole.
+/// All writers start before any of them ends. The losers get [`Kind::AlreadyExists`], and the
+/// stored content is the winner's and complete. If the last writer wins ([`Race::Latest`]), more
+/// than one may succeed; the stored content is that of one of them and complete.
 pub async fn of_writers_that_race_exactly_one_wins(fixture: &Fixture) {
     for round in 0..8 {
         let key = key(&format!("race/{round}/appdb.dump"));
         let bodies: Vec<_> = (0..4).map(|n| random_bytes(n, 50_000 + n as usize)).collect();
         let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
         let feeding = feeders.into_iter().zip(&bodies).map(async |(feeder, body)| {
-            // A writer that has been told already reads no further.
+            // A writer that has failed already reads no further.
             if feeder.feed(body.slice(..40_000)).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 if feeder.feed(body.slice(40_000..)).await.is_ok() {
@@ -141,12 +144,12 @@ pub async fn of_writers_that_race_exactly_one_wins(fixture: &Fixture) {
             assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
         }
         let fetched = fixture.fetched(&key).await.unwrap();
-        assert!(winners.iter().any(|(_, body)| fetched == Digest::of(body)), "what is there is no winner's");
-        assert_eq!(fixture.listed(key.folder()).await.len(), 1, "a loser left something");
+        assert!(winners.iter().any(|(_, body)| fetched == Digest::of(body)), "the stored content is not a winner's");
+        assert_eq!(fixture.listed(key.folder()).await.len(), 1, "a losing writer left a file");
     }
 }
 
-/// Whenever it fails: before the first byte, or after many.
+/// The body fails before the first byte, or after many bytes.
 pub async fn a_body_that_fails_leaves_nothing_and_its_own_error_is_returned(fixture: &Fixture) {
     for length in LENGTHS {
         let key = key(&format!("failed/{length}/appdb.dump"));
@@ -156,7 +159,7 @@ pub async fn a_body_that_fails_leaves_nothing_and_its_own_error_is_returned(fixt
     }
 }
 
-/// A task that was cancelled is not a clean end.
+/// A cancelled producer is not a clean end.
 pub async fn a_body_whose_producer_went_away_leaves_nothing(fixture: &Fixture) {
     for length in LENGTHS {
         let key = key(&format!("abandoned/{length}/appdb.dump"));
@@ -165,7 +168,7 @@ pub async fn a_body_whose_producer_went_away_leaves_nothing(fixture: &Fixture) {
     }
 }
 
-/// A run that is interrupted drops what it was at.
+/// An interrupted run drops its uploads.
 pub async fn a_future_that_is_dropped_leaves_nothing(fixture: &Fixture) {
     for length in LENGTHS {
         for wait in [0, 1, 100] {
@@ -177,7 +180,7 @@ pub async fn a_future_that_is_dropped_leaves_nothing(fixture: &Fixture) {
     }
 }
 
-/// What a failure left behind, out of sight, does not stand in the way.
+/// Hidden files of a failed upload do not prevent another upload.
 pub async fn what_has_failed_can_be_shipped_again(fixture: &Fixture) {
     let key = key("again/appdb.dump");
     fixture.ship.ship(&key, fails_after(100_000)).await.unwrap_err();

@@ -1,4 +1,5 @@
-//! What every [`Store`](longshore_core::stage::Store) must prove beyond writing: a list that is whole, and bytes that are those.
+//! The requirements of every [`Store`](longshore_core::stage::Store) beyond uploads: complete
+//! listings and correct reads.
 
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use longshore_core::stream::{CHUNK_BYTES, from_bytes};
 use super::{Fixture, key};
 use crate::stream::{digest, random_bytes, stalls_after};
 
-/// How many keys are shipped at once where many are.
+/// The number of concurrent uploads in tests with many keys.
 const SHIPS: usize = 32;
-/// How many of them are shipped where the others can be put there without the destination: to list them is what is to be proven.
+/// The number of uploaded keys if the test can create the other files directly. The test is about
+/// listings.
 const SHIPPED: usize = 40;
 
-/// More than one page of a listing, and names whose order a walk by folder gets wrong: `a-b/x` is before `a/x`.
+/// Tests more keys than one page of a listing has, and names that a walk by folder lists in the
+/// wrong order: `a-b/x` is before `a/x`.
 pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
     let folders = ["a", "a-b", "a.b", "a0", "a%2Fb", "A", "b/a", "b-a/a"];
     let odd = ["many/a.dump", "many/a-", "many/a0b", "many/b/a0", "many/b/a.json", "many/b-"];
@@ -39,7 +42,7 @@ pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
     assert_eq!(listed, expected);
 }
 
-/// Half a backup is no backup.
+/// An unfinished upload is invisible.
 pub async fn what_is_in_progress_is_not_listed_and_not_there(fixture: &Fixture) {
     let key = key("progress/appdb.dump");
     let shipping = fixture.ship.ship(&key, stalls_after(3 * CHUNK_BYTES as u64));
@@ -50,7 +53,7 @@ pub async fn what_is_in_progress_is_not_listed_and_not_there(fixture: &Fixture) 
     }
 }
 
-/// Within a chunk, across chunks, the first byte, the last.
+/// Tests ranges within a chunk, across chunks, and at the first and the last byte.
 pub async fn a_fetch_of_a_range_gives_those_bytes(fixture: &Fixture) {
     let key = key("range/appdb.dump");
     let length = 2 * CHUNK_BYTES + 1000;
@@ -64,7 +67,7 @@ pub async fn a_fetch_of_a_range_gives_those_bytes(fixture: &Fixture) {
     }
 }
 
-/// A clean end says that everything asked for was read.
+/// A clean end means that the whole range was read.
 pub async fn a_range_past_the_end_is_an_error_and_never_short(fixture: &Fixture) {
     let key = key("short/appdb.dump");
     fixture.ship.ship(&key, from_bytes("0123456789")).await.unwrap();
@@ -75,7 +78,7 @@ pub async fn a_range_past_the_end_is_an_error_and_never_short(fixture: &Fixture)
     }
 }
 
-/// Neither a key without a folder, nor a folder, nor what only begins so.
+/// Tests a key without a folder, a folder, and a prefix of a key.
 pub async fn what_is_not_there_is_not_found(fixture: &Fixture) {
     fixture.ship.ship(&key("found/a/x.dump"), from_bytes("x")).await.unwrap();
     for text in ["found/none/x.dump", "found/a/x", "found/a", "found/a/x.dump.age", "found/a/x.dump/y"] {
@@ -86,7 +89,7 @@ pub async fn what_is_not_there_is_not_found(fixture: &Fixture) {
     }
 }
 
-/// For every way of looking.
+/// A deleted key is missing for every operation.
 pub async fn what_was_removed_is_gone(fixture: &Fixture) {
     let key = key("gone/appdb.dump");
     fixture.ship.ship(&key, from_bytes("x")).await.unwrap();
@@ -94,7 +97,7 @@ pub async fn what_was_removed_is_gone(fixture: &Fixture) {
     fixture.assert_nothing(&key).await;
 }
 
-/// Retention that was interrupted does it again.
+/// Interrupted retention repeats deletions.
 pub async fn removing_what_is_not_there_is_no_error(fixture: &Fixture) {
     let key = key("twice/a/appdb.dump");
     fixture.store.remove(&key).await.unwrap();
@@ -105,7 +108,7 @@ pub async fn removing_what_is_not_there_is_no_error(fixture: &Fixture) {
     fixture.store.remove(&super::key("twice/a")).await.unwrap();
 }
 
-/// Pruning `app` must not touch `app-prod`, nor a manifest its artifact.
+/// Pruning `app` must not affect `app-prod`, and deleting a manifest must not affect its artifact.
 pub async fn removing_one_leaves_what_begins_alike(fixture: &Fixture) {
     let keys = ["removed/app/x", "removed/app/x.json", "removed/app-prod/x", "removed/app.x"];
     for text in keys {

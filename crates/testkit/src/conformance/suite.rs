@@ -1,25 +1,26 @@
-//! The behaviours, listed once: for tests of their own, and for one call.
+//! The list of behaviours, for separate tests and for a single call.
 
 use super::Fixture;
 
-/// Proves everything about writing, behaviour after behaviour.
+/// Tests all behaviours of uploads, one after the other.
 ///
 /// # Panics
-/// At the first that is not so.
+/// At the first behaviour that fails.
 pub async fn ship(fixture: &Fixture) {
     crate::ship_behaviours!(conformance_in_turn, fixture);
 }
 
-/// Proves everything about writing, reading, listing and removing, behaviour after behaviour.
+/// Tests all behaviours of uploads, reads, listings and deletions, one after the other.
 ///
 /// # Panics
-/// At the first that is not so.
+/// At the first behaviour that fails.
 pub async fn store(fixture: &Fixture) {
     ship(fixture).await;
     crate::store_behaviours!(conformance_in_turn, fixture);
 }
 
-/// One test per behaviour of a [`Ship`](longshore_core::stage::Ship), each with a [`Fixture`] of its own.
+/// Defines one test per behaviour of a [`Ship`](longshore_core::stage::Ship), each with its own
+/// [`Fixture`].
 #[macro_export]
 macro_rules! ship_conformance {
     ($make:path) => {
@@ -27,7 +28,8 @@ macro_rules! ship_conformance {
     };
 }
 
-/// One test per behaviour of a [`Store`](longshore_core::stage::Store), writing included, each with a [`Fixture`] of its own.
+/// Defines one test per behaviour of a [`Store`](longshore_core::stage::Store), including uploads,
+/// each with its own [`Fixture`].
 #[macro_export]
 macro_rules! store_conformance {
     ($make:path) => {
@@ -36,8 +38,9 @@ macro_rules! store_conformance {
     };
 }
 
-/// The tests of a body that is larger than the memory it may take. One is quick. The other is in the second tier: it takes minutes and
-/// gigabytes of disk, and runners run one at a time of those that have its name.
+/// Defines the tests of a body that is larger than the memory limit. The quick test is always run.
+/// The slow test is in the second tier: it takes minutes and gigabytes of disk, and test runners
+/// run one test of this name at a time.
 #[macro_export]
 macro_rules! huge_conformance {
     ($make:ident) => {
@@ -49,7 +52,8 @@ macro_rules! huge_conformance {
     };
 }
 
-/// The test of many keys, for what serves the other behaviours in turn: where all are in one place, each list would be as long.
+/// Defines the test of many keys, for destinations that run the other behaviours on one fixture:
+/// with many keys in one place, every listing would be long.
 #[macro_export]
 macro_rules! many_conformance {
     ($make:path) => {
@@ -120,7 +124,7 @@ macro_rules! conformance_tests {
                 let fixture: $crate::conformance::Fixture = $make().await;
                 let patience = fixture.scale.patience;
                 let proven = $crate::conformance::$behaviour(&fixture);
-                tokio::time::timeout(patience, proven).await.expect("it is proven in time");
+                tokio::time::timeout(patience, proven).await.expect("the behaviour is proven within the time limit");
             }
         )+
     };

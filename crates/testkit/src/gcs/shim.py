@@ -1,9 +1,9 @@
-"""Speaks the part of Google's XML language that destinations use, in front of fake-gcs-server, which speaks JSON.
+"""Translates the part of Google's XML protocol that destinations use to the JSON of fake-gcs-server.
 
 usage: shim.py LISTEN_PORT UPSTREAM_PORT
 
-It knows create-only puts, uploads in parts with their list and their end, ranges, lists and removal. Real GCS refuses conditions on uploads in
-parts; so they are ignored here.
+It supports create-only uploads, multipart uploads with listing and completion, ranges, listings and deletion.
+Real GCS rejects conditions on multipart uploads, so the shim ignores them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-//! A destination whose calls go through an [`Injector`].
+//! A destination whose calls pass through an [`Injector`].
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -17,11 +17,11 @@ use longshore_core::stream::ByteStream;
 use super::Injector;
 use crate::memory::MemoryStore;
 
-/// How many bytes a chunk of what is fetched has: small files come in several.
+/// The chunk size of reads, in bytes. Small files have several chunks.
 const CHUNK_BYTES: usize = 64;
 
-/// A store in memory, each of whose calls may go wrong. What a cut upload leaves lies in it as a
-/// leftover, out of sight. Clones share what is in it.
+/// A store in memory with injected faults. A cut upload leaves a hidden leftover. Clones share the
+/// content.
 #[derive(Debug, Clone)]
 pub struct Injected {
     name: String,
@@ -31,17 +31,17 @@ pub struct Injected {
 }
 
 impl Injected {
-    /// The store `name`, which holds what `store` holds.
+    /// Returns the store `name` with the content of `store`.
     pub fn new(name: &str, store: MemoryStore, injector: Injector) -> Self {
         Self { name: name.to_owned(), store, injector, leftovers: Arc::default() }
     }
 
-    /// Returns what lies in it, without an injected fault.
+    /// Returns the content, without injected faults.
     pub fn inner(&self) -> &MemoryStore {
         &self.store
     }
 
-    /// Returns the names of what cut uploads left.
+    /// Returns the names of the leftovers of cut uploads.
     pub fn left(&self) -> Vec<String> {
         self.leftovers.lock().unwrap().iter().map(|leftover| leftover.name.clone()).collect()
     }
@@ -54,7 +54,7 @@ impl Injected {
 #[async_trait]
 impl Check for Injected {
     async fn check(&self) -> Vec<Finding> {
-        vec![Finding::good(&self.name, "is there")]
+        vec![Finding::good(&self.name, "exists")]
     }
 }
 
@@ -63,7 +63,7 @@ impl Ship for Injected {
     async fn ship(&self, key: &Key, mut body: ByteStream) -> Result<()> {
         let turn = self.injector.begin(self.call("ship", key.as_str())).await?;
         if turn.is_half() {
-            // One chunk is taken, and lies there out of sight.
+            // The store takes one chunk, as a hidden leftover.
             let chunk = body.next().await.transpose()?.unwrap_or_default();
             let leftover =
                 Leftover { name: format!("{key}.partial"), bytes: Some(chunk.len() as u64), since: Utc::now() };
@@ -103,7 +103,7 @@ impl Store for Injected {
 
     async fn remove(&self, key: &Key) -> Result<()> {
         let turn = self.injector.begin(self.call("remove", key.as_str())).await?;
-        // A removal has no half.
+        // A removal cannot be half done.
         self.store.remove(key).await?;
         turn.end().await
     }

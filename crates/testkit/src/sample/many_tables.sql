@@ -1,4 +1,5 @@
--- :count tables, a transaction for each 500: one for all would need a lock for each table at once.
+-- Creates :count tables in transactions of 500: a single transaction would need a lock for each
+-- table at once.
 SELECT set_config('sample.count', :'count', false) \g /dev/null
 DO $do$
 DECLARE

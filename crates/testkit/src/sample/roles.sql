@@ -1,4 +1,4 @@
--- Who owns the sample databases and who may do what in them.
+-- The owners and users of the sample databases.
 CREATE ROLE shop_owner NOLOGIN;
 CREATE ROLE shop_reader NOLOGIN;
 CREATE ROLE shop_writer NOLOGIN;

@@ -1,4 +1,4 @@
--- A web shop: what most databases are made of, in :rows orders. Nothing here is left to chance.
+-- A web shop with typical objects and :rows orders. The content is not random.
 ALTER DATABASE :"DBNAME" OWNER TO shop_owner;
 ALTER DATABASE :"DBNAME" SET timezone TO 'Europe/Berlin';
 COMMENT ON DATABASE :"DBNAME" IS 'customers, orders and what is in stock';
@@ -30,7 +30,7 @@ CREATE TABLE customer (
     birthday   date,
     wishes     text[] NOT NULL DEFAULT '{}',
     profile    jsonb,
-    -- A column that was dropped leaves a hole that a dump must step over.
+    -- A dropped column, which a dump must skip.
     obsolete   integer,
     joined     timestamptz NOT NULL
 );
@@ -135,7 +135,7 @@ GRANT SELECT (name, mail) ON customer TO reporting;
 GRANT EXECUTE ON FUNCTION full_price(product) TO shop_reader WITH GRANT OPTION;
 GRANT USAGE ON SEQUENCE invoice_number TO shop_writer;
 
--- Names that nobody should choose and somebody does.
+-- Unusual names that real databases have.
 CREATE TABLE "Back Office"."Select ""from""; --" (t text, "T" text, "from" integer, "ünï cödé" text DEFAULT E'line\nbreak');
 INSERT INTO "Back Office"."Select ""from""; --" VALUES ('\.', NULL, 1), ('', '\N', 2), (E'\t\\', E'\r\n', NULL);
 CREATE TABLE "Back Office".no_columns ();

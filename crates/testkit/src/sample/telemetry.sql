@@ -1,4 +1,4 @@
--- Measurements: many narrow rows, partitions of partitions, numbers at their limits. :rows of them.
+-- Measurements: :rows narrow rows, nested partitions, numbers at their limits.
 ALTER DATABASE :"DBNAME" OWNER TO telemetry_owner;
 SET ROLE telemetry_owner;
 CREATE SCHEMA raw;

@@ -1,4 +1,4 @@
-//! Two commands or more that do the same, in turns.
+//! A comparison of commands that do the same and take turns.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::database::shell;
 use crate::Result;
 
-/// What came of commands that took turns. The first is what a user would run instead.
+/// The results of a comparison. The first command is the alternative of a user.
 pub(crate) struct Contest {
     name: String,
     contestants: Vec<Contestant>,
@@ -20,25 +20,26 @@ struct Contestant {
     cost: Cost,
 }
 
-/// What a command costs.
+/// The cost of a command.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
     wall_seconds: f64,
-    /// On all processors, of all its processes.
+    /// The CPU time of all processes.
     cpu_seconds: f64,
-    /// The most memory that one of its processes had.
+    /// The peak memory of the largest process.
     peak_bytes: f64,
-    /// What its processes wrote to files.
+    /// The bytes that all processes wrote to files.
     written_bytes: f64,
 }
 
-/// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is what each works on: none, where bytes
-/// are not what it takes its time for.
+/// Runs shell commands in turns, prints their medians as a table, and returns them. `bytes` is the
+/// amount of data of each command, or 0 if the time does not depend on it.
 pub(crate) fn contest(name: &str, rounds: usize, bytes: u64, commands: &[(&str, String)]) -> Result<Contest> {
     contest_from("true", name, rounds, bytes, commands)
 }
 
-/// As [`contest`], where each begins from what the shell command `start` makes, which is not counted.
+/// Compares commands as [`contest`] does. The shell command `start` runs before each of them and is
+/// not measured.
 pub(crate) fn contest_from(
     start: &str,
     name: &str,
@@ -48,7 +49,7 @@ pub(crate) fn contest_from(
 ) -> Result<Contest> {
     let before = ProcessorTime::now()?;
     let mut costs = vec![Vec::new(); commands.len()];
-    // One round for nothing, so that everybody finds the same in memory.
+    // The first round is not measured: it fills the caches for all commands.
     for round in 0..=rounds {
         for ((_, command), costs) in commands.iter().zip(&mut costs) {
             shell(start)?;
@@ -73,17 +74,18 @@ pub(crate) fn contest_from(
     let stolen = ProcessorTime::now()?.stolen_since(&before);
     if stolen > MUCH_STOLEN {
         println!(
-            "      others on this host took {:.0} % of the processors: measure again when it is quiet",
+            "      other guests took {:.0} % of the processors: measure again when the host is idle",
             stolen * 100.0
         );
     }
     Ok(contest)
 }
 
-/// How much of the processors others may take from this machine, where it is a guest, before ratios say little.
+/// The share of CPU time taken by other guests of the host above which the ratios are unreliable.
 const MUCH_STOLEN: f64 = 0.03;
 
-/// What the processors did since they were started, in ticks ([proc_stat(5)](https://man7.org/linux/man-pages/man5/proc_stat.5.html)).
+/// The CPU time since the start of the system, in ticks
+/// ([proc_stat(5)](https://man7.org/linux/man-pages/man5/proc_stat.5.html)).
 struct ProcessorTime {
     all: f64,
     stolen: f64,
@@ -92,13 +94,14 @@ struct ProcessorTime {
 impl ProcessorTime {
     fn now() -> Result<Self> {
         let told = std::fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
-        // user, nice, system, idle, iowait, irq, softirq, steal; a guest's time is in the user's.
+        // The fields are user, nice, system, idle, iowait, irq, softirq, steal; user includes a
+        // guest's time.
         let fields = told.split_whitespace().skip(1).take(8).map(|ticks| ticks.parse().unwrap_or(0.0));
         let fields: Vec<f64> = fields.collect();
         Ok(Self { all: fields.iter().sum(), stolen: fields.last().copied().unwrap_or(0.0) })
     }
 
-    /// Which part of it was taken.
+    /// Returns the share of CPU time that was stolen since `before`.
     fn stolen_since(&self, before: &Self) -> f64 {
         (self.stolen - before.stolen) / (self.all - before.all).max(1.0)
     }
@@ -125,7 +128,7 @@ impl Contest {
     }
 }
 
-/// All contests, for programs.
+/// Returns all comparisons as JSON.
 pub(crate) fn to_json(contests: &[Contest]) -> String {
     let of = |Contestant { name, cost }: &Contestant| {
         let mut told = cost.to_json();
@@ -160,16 +163,17 @@ impl Cost {
     }
 }
 
-/// What a shell command costs: it is run by a process of its own, since a process knows only what all of its children took.
+/// Measures a shell command in a process of its own, because a process knows only the total cost of
+/// all its children.
 fn cost(command: &str) -> Result<Cost> {
-    let own = std::env::current_exe().map_err(|error| format!("this program does not know where it is: {error}"))?;
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let run = Command::new(own).args(["measure", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let run = run.map_err(|error| format!("cannot run this program again: {error}"))?;
     let told = serde_json::from_slice(&run.stdout).unwrap_or(Value::Null);
     Cost::from_json(&told).ok_or_else(|| format!("{command}: failed"))
 }
 
-/// Runs a shell command, and tells as JSON what it cost.
+/// Runs a shell command and prints its cost as JSON.
 pub(crate) fn measure(command: &str) -> Result<()> {
     let start = Instant::now();
     let status = Command::new("bash").args(["-o", "pipefail", "-c", command]).stdin(Stdio::null()).status();
@@ -191,12 +195,12 @@ pub(crate) fn measure(command: &str) -> Result<()> {
     Ok(())
 }
 
-/// The number that a shell command prints.
+/// Returns the number that a shell command prints.
 pub(super) fn bytes_of(command: &str) -> Result<u64> {
     let output = Command::new("bash").args(["-o", "pipefail", "-c", command]).output();
     let output = output.map_err(|error| format!("cannot run bash: {error}"))?;
     let number = String::from_utf8_lossy(&output.stdout).trim().parse();
-    number.map_err(|error| format!("{command} printed no number: {error}"))
+    number.map_err(|error| format!("{command} did not print a number: {error}"))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -1,4 +1,4 @@
-//! A database to measure on, the same in every run, and shell commands that work on it.
+//! A database for benchmarks, equal in every run, and shell commands for it.
 
 use std::process::Command;
 
@@ -7,26 +7,27 @@ use longshore_testkit::cluster::{Cluster, Installation};
 use super::contest::bytes_of;
 use crate::{Result, setup};
 
-/// What it is called.
+/// The name of the database.
 pub(super) const NAME: &str = "bench";
 
-/// A cluster with a database in it.
+/// A cluster with a database.
 pub(super) struct Database {
     installation: Installation,
     cluster: Cluster,
-    /// Its size in COPY's text.
+    /// The size of the database in COPY's text format.
     pub(super) bytes: u64,
 }
 
 impl Database {
-    /// A cluster without one.
+    /// Starts a cluster without a database.
     pub(super) fn none() -> Result<Self> {
         let installation = setup::for_bench()?;
         let cluster = Cluster::start(&installation, &["shared_buffers=1GB", "fsync=off"]);
         Ok(Self { installation, cluster, bytes: 0 })
     }
 
-    /// Makes one: pgbench's tables, and text, jsonb, bytea and large objects in proportion.
+    /// Creates a database with pgbench's tables, and text, jsonb, bytea and large objects in
+    /// proportion.
     pub(super) fn make(scale: u32) -> Result<Self> {
         let mut database = Self::none()?;
         database.cluster.create_database(NAME);
@@ -35,35 +36,35 @@ impl Database {
         database.cluster.psql(NAME, &format!("\\set scale {scale}\n{}", include_str!("verify.sql")));
         database.bytes = bytes_of(&format!("{} --compress=none | wc -c", database.dump()))?;
         println!(
-            "    PostgreSQL {}, a database of {} MB in COPY's text",
+            "    PostgreSQL {}, a database of {} MB in COPY's text format",
             database.installation.version,
             database.bytes / 1_000_000
         );
         Ok(database)
     }
 
-    /// How to reach its cluster, in libpq's keywords.
+    /// Returns the connection string of the cluster, in libpq's keyword format.
     pub(super) fn connection(&self) -> String {
         self.cluster.connection()
     }
 
-    /// Where its cluster's programs are.
+    /// Returns the folder of the cluster's programs.
     pub(super) fn bin_dir(&self) -> String {
         self.cluster.bin_dir().display().to_string()
     }
 
-    /// A program of its version.
+    /// Returns the path of a program of the cluster's version.
     pub(super) fn program(&self, name: &str) -> String {
         self.installation.program(name).display().to_string()
     }
 
-    /// The command that dumps it in the custom format.
+    /// Returns the command that dumps the database in the custom format.
     pub(super) fn dump(&self) -> String {
         format!("{} -d '{} dbname={NAME}' --format=custom", self.program("pg_dump"), self.connection())
     }
 }
 
-/// Runs a command that is not measured.
+/// Runs a command without measuring it.
 pub(super) fn shell(command: &str) -> Result<()> {
     match Command::new("bash").args(["-c", command]).status() {
         Ok(status) if status.success() => Ok(()),

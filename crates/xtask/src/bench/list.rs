@@ -1,4 +1,4 @@
-//! What it costs to look at a destination of many backups.
+//! The cost of listing a destination with many backups.
 
 use longshore_testkit::runs;
 
@@ -8,7 +8,7 @@ use super::database::Database;
 use super::site::{Site, local};
 use crate::{Result, setup};
 
-/// How many series there are, and how many backups of each.
+/// The number of series, and the number of backups in each.
 const SERIES: (usize, usize) = (20, 500);
 
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {

@@ -1,4 +1,4 @@
-//! What it costs to have a database back: against the pipe of somebody who does it by hand.
+//! The cost of a restore, compared with a pipe of standard tools.
 
 use super::Bench;
 use super::contest::{Contest, bytes_of, contest_from};
@@ -6,7 +6,7 @@ use super::database::{Database, NAME, shell};
 use super::site::{Site, local};
 use crate::Result;
 
-/// The database that is made anew in every round.
+/// The database that is created in every round.
 const AGAIN: &str = "again";
 
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
@@ -21,7 +21,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 
     let (psql, pg_restore) = (database.program("psql"), database.program("pg_restore"));
     let (to, identity) = (database.connection(), site.path("identity.txt").display().to_string());
-    // Whoever comes next is not to write what came before: neither the server, nor the kernel for it.
+    // Pending writes of the server and the kernel must not be charged to the next command.
     let start =
         format!("{psql} -qXd '{to} dbname=postgres' -c 'drop database if exists {AGAIN}' -c checkpoint && sync");
     let made = format!("{psql} -qXd '{to} dbname=postgres' -c 'create database {AGAIN} template template0'");
@@ -29,7 +29,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let into = format!("-d '{to} dbname={AGAIN}'");
     let scratch = site.folder("scratch")?;
     let scratch = scratch.display();
-    // Of the target's version: who restores elsewhere has no bin_dir of its cluster.
+    // The programs of the target's version: a restore to another server does not use the cluster's
+    // bin_dir.
     let bin_dir = database.bin_dir();
     let restore = |more: &str| {
         format!(
@@ -39,7 +40,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let alike = "--no-analyze --no-compare";
     let by_stream = contest_from(
         &start,
-        "a database is brought back by one connection",
+        "restore of a database with one connection",
         bench.rounds,
         database.bytes,
         &[
@@ -50,7 +51,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     )?;
     let by_file = contest_from(
         &start,
-        "a database is brought back by two connections",
+        "restore of a database with two connections",
         bench.rounds,
         database.bytes,
         &[

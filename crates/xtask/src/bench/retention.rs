@@ -1,4 +1,5 @@
-//! What it costs to decide which backups stay: against restic's `forget` on as many snapshots, and for a million.
+//! The cost of retention decisions, compared with restic's `forget` on the same number of
+//! snapshots, and for a million backups.
 
 use longshore_testkit::restic::Repository;
 use longshore_testkit::runs::{BACKUPS_OF_A_SERIES, every_six_hours};
@@ -7,10 +8,10 @@ use super::contest::{Contest, contest};
 use super::{Bench, built};
 use crate::{Result, setup};
 
-/// The policy of the example, as restic is told it.
+/// The example policy, as options of restic.
 const POLICY: &str = "--keep-hourly 24 --keep-daily 30 --keep-weekly 8 --keep-monthly 24 --keep-yearly 10";
 
-/// How many series have a million backups.
+/// The number of series that have a million backups in total.
 const MANY: usize = 1_000_000 / BACKUPS_OF_A_SERIES;
 
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
@@ -37,15 +38,15 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         0,
         &[
             ("restic forget --dry-run", restic(&format!("forget --dry-run --group-by host --json {POLICY}"))),
-            ("restic snapshots (which decides nothing)", restic("snapshots --json")),
-            ("longshore's plan (which reads nothing)", plan(series)),
+            ("restic snapshots (without decisions)", restic("snapshots --json")),
+            ("longshore's plan (without reading)", plan(series)),
         ],
     )?;
     let many = contest(
         &format!("a million backups in {MANY} series"),
         bench.rounds,
         0,
-        &[("longshore's plan (which reads nothing)", plan(MANY))],
+        &[("longshore's plan (without reading)", plan(MANY))],
     )?;
     Ok(vec![beside, many])
 }

@@ -1,4 +1,5 @@
-//! What a backup costs beside what the server takes to be read: dumped, judged, compressed, sealed, on a disk.
+//! The cost of a backup to a disk: dump, verification, compression and encryption, in addition to
+//! the server's work.
 
 use super::Bench;
 use super::contest::{Contest, contest};
@@ -17,7 +18,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let unjudged = site.configure("unjudged.toml", &database, &destinations, &format!("{dump}verify = []\n"))?;
     let longshore = bench.longshore()?;
     let run = |config: &str| {
-        // Backups of one second bear one name, and nothing is overwritten.
+        // Two backups of the same second have the same name, and existing ones are never
+        // overwritten.
         format!(
             "rm -rf {near}/main; {} --quiet --config {config} run > /dev/null",
             longshore.display(),
@@ -29,7 +31,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let mut contestants = vec![
         ("pg_dump -Fc -Z0 > /dev/null", format!("{pg_dump} --compress=none > /dev/null")),
         ("longshore run", run(&judged)),
-        ("longshore run, judged by nobody", run(&unjudged)),
+        ("longshore run, without verification", run(&unjudged)),
         (
             "pg_dump -Fc -Z0 | zstd -T2 -3 | age > file",
             format!("{pg_dump} --compress=none | zstd -q -T2 -3 | {sealed}"),
@@ -46,7 +48,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     Ok(vec![contest("one dump to a disk", bench.rounds, database.bytes, &contestants)?])
 }
 
-/// A backup by restic into a repository that is fresh each time, since it would store nothing twice.
+/// Returns the command for a backup by restic. Each run uses a new repository, because restic
+/// stores nothing twice.
 fn with_restic(site: &Site, pg_dump: &str) -> Result<String> {
     let (empty, repository) = (site.path("restic-empty"), site.path("restic"));
     let (empty, repository) = (empty.display(), repository.display());

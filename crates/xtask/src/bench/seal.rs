@@ -1,4 +1,4 @@
-//! What it costs to seal and to open, without a dump before it or a disk behind it.
+//! The cost of encryption and decryption alone, without a dump or a disk.
 
 use super::contest::{Contest, contest};
 use super::database::shell;
@@ -11,10 +11,10 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let ours = built(&["--package", "longshore-encrypt-age", "--example", "age_stage"], "examples/age_stage")?;
     let ours = ours.display();
     let site = Site::make()?;
-    // 4 GiB at the usual scale.
+    // 4 GiB at the default scale.
     let bytes = u64::from(bench.scale) * 214_748_365;
     let (recipient, identity) = (&site.recipient, site.path("identity.txt").display().to_string());
-    // One file in memory at a time: a disk, or whoever feeds a pipe, would be all that is measured.
+    // The input is one file in memory: a disk or a pipe would limit the speed.
     let file = format!("/dev/shm/longshore-bench-{}", std::process::id());
     let content = format!("head -c {bytes} /dev/zero");
     shell(&format!("{content} > {file}"))?;
@@ -28,10 +28,10 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     if bench.asks("gpg") {
         sealers.push(("gpg --encrypt", format!("{} < {file} > /dev/null", site.gpg()?)));
     }
-    let sealing = contest("sealing", bench.rounds, bytes, &sealers);
+    let sealing = contest("encryption", bench.rounds, bytes, &sealers);
     shell(&format!("{content} | age -r {recipient} > {file}"))?;
     let opening = contest(
-        "opening",
+        "decryption",
         bench.rounds,
         bytes,
         &[

@@ -1,4 +1,4 @@
-//! What it costs to bring one dump to a disk, a bucket and a host: against the scripts that people have for that.
+//! The cost of a dump to a disk, a bucket and a host, compared with common scripts.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +39,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         ],
     )?;
     let for_more = contest(
-        "what a bucket and a host add to a disk",
+        "a bucket and a host in addition to a disk",
         bench.rounds,
         database.bytes,
         &[("longshore run: disk", run(&near_alone)), ("longshore run: disk, s3, sftp", run(&everywhere))],
@@ -47,7 +47,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     Ok(vec![by_scripts, for_more])
 }
 
-/// Where things are.
+/// The destinations.
 struct Place<'a> {
     site: &'a Site,
     near: PathBuf,
@@ -57,11 +57,12 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Writes a configuration for the disk alone and one for all destinations, and says where.
+    /// Writes a configuration with the disk only and one with all destinations, and returns their
+    /// paths.
     fn configure(&self, database: &Database) -> Result<[String; 2]> {
         let secret = self.site.write("secret", &self.key.secret)?;
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
-            .map_err(|error| format!("cannot make {} private: {error}", secret.display()))?;
+            .map_err(|error| format!("cannot set the mode of {}: {error}", secret.display()))?;
         let bucket = format!(
             "type = 's3'\nbucket = '{BUCKET}'\nregion = '{REGION}'\nendpoint = 'http://{}'\nallow_http = true\n\
              access_key_id = '{}'\nsecret_access_key_file = '{}'",
@@ -78,7 +79,7 @@ impl Place<'_> {
         Ok([configure("near.toml", &destinations[..1])?, configure("everywhere.toml", &destinations[..])?])
     }
 
-    /// The script of somebody who reads the database once.
+    /// Returns a script that reads the database once.
     fn script_at_once(&self, dump: &str, recipient: &str) -> String {
         let (folder, backups) = (self.site.path(""), self.sshd.backups().display().to_string());
         let folder = folder.display();
@@ -92,7 +93,7 @@ impl Place<'_> {
         )
     }
 
-    /// The script of somebody who keeps a file and copies it.
+    /// Returns a script that writes a file and copies it.
     fn script_in_turn(&self, dump: &str, recipient: &str) -> String {
         let (near, backups) = (self.near.display(), self.sshd.backups().display().to_string());
         format!(
@@ -103,7 +104,8 @@ impl Place<'_> {
         )
     }
 
-    /// What makes the bucket known to rclone, which takes it from the environment; certificates of others would be in its way.
+    /// Returns the environment variables with which rclone finds the bucket. A custom list of
+    /// certificates would interfere.
     fn rclone(&self) -> String {
         format!(
             "unset AWS_CA_BUNDLE; export RCLONE_CONFIG_S_TYPE=s3 RCLONE_CONFIG_S_PROVIDER=Other RCLONE_CONFIG_S_ENDPOINT=http://{} \
@@ -115,7 +117,7 @@ impl Place<'_> {
         )
     }
 
-    /// A program of OpenSSH's, with what it needs to reach the host.
+    /// Returns a command for a program of OpenSSH, with the options to reach the host.
     fn ssh(&self, program: &str) -> String {
         let settings = self.sshd.settings(Account::Shell);
         let text = |name: &str| settings[name].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! A folder to work in: keys, destinations and configurations.
+//! A temporary folder with keys, destinations and configurations.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::database::{Database, shell};
 use crate::Result;
 
-/// A folder, and a key pair in it. It goes when it is dropped.
+/// A temporary folder with a key pair. Dropping it removes the folder.
 pub(super) struct Site {
     folder: TempDir,
     pub(super) recipient: String,
@@ -18,19 +18,19 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn make() -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+        let folder = tempfile::tempdir().map_err(|error| format!("cannot create a folder: {error}"))?;
         let made = Command::new("age-keygen").arg("-o").arg(folder.path().join("identity.txt")).output();
         let made = made.map_err(|error| format!("cannot run age-keygen: {error}"))?;
-        let told = String::from_utf8_lossy(&made.stderr).trim().to_owned();
-        let recipient = told.strip_prefix("Public key: ").map(str::to_owned);
-        Ok(Self { folder, recipient: recipient.ok_or_else(|| format!("age-keygen says: {told}"))? })
+        let output = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+        let recipient = output.strip_prefix("Public key: ").map(str::to_owned);
+        Ok(Self { folder, recipient: recipient.ok_or_else(|| format!("unexpected output of age-keygen: {output}"))? })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A new folder in it.
+    /// Creates a subfolder.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.path(name);
         fs::create_dir(&path).map_err(|error| failed(&path, error))?;
@@ -44,13 +44,14 @@ impl Site {
         Ok(path)
     }
 
-    /// A command that seals what it reads with gpg, as it comes: for a key without a passphrase, which is made here.
+    /// Creates a key without a passphrase, and returns the command that encrypts its input with gpg
+    /// without compression.
     pub(super) fn gpg(&self) -> Result<String> {
         let home = self.path("gnupg");
         fs::create_dir_all(&home).map_err(|error| failed(&home, error))?;
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).map_err(|error| failed(&home, error))?;
         let gpg = format!("gpg --homedir {} --quiet --batch --yes", home.display());
-        // Its agent stays otherwise, and keeps the folder.
+        // The agent would otherwise keep running and use the folder.
         shell(&format!(
             "{gpg} --passphrase '' --quick-generate-key bench@example.org default default never 2> /dev/null; s=$?; \
              gpgconf --homedir {} --kill all; exit $s",
@@ -59,7 +60,8 @@ impl Site {
         Ok(format!("{gpg} --trust-model always --compress-algo none --encrypt --recipient bench@example.org"))
     }
 
-    /// Writes a configuration of the job `bench`, sealed, to these destinations, and says where it is.
+    /// Writes a configuration of an encrypted job `bench` with these destinations, and returns its
+    /// path.
     pub(super) fn configure(
         &self,
         name: &str,
@@ -84,7 +86,7 @@ impl Site {
     }
 }
 
-/// The lines of a destination that is a folder.
+/// Returns the settings of a destination in a folder.
 pub(super) fn local(path: &Path) -> String {
     format!("type = 'local'\npath = '{}'", path.display())
 }

@@ -1,4 +1,4 @@
-//! What it costs to back up many small databases, where what is done once for each outweighs what is read.
+//! The cost of backing up many small databases, where the fixed cost of each database dominates.
 
 use super::Bench;
 use super::contest::{Contest, contest};
@@ -6,14 +6,14 @@ use super::database::{Database, shell};
 use super::site::{Site, local};
 use crate::{Result, setup};
 
-/// How many there are.
+/// The number of databases.
 const DATABASES: usize = 200;
 
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     setup::for_demo()?;
     let cluster = Database::none()?;
     let (psql, connection) = (cluster.program("psql"), cluster.connection());
-    // About a megabyte each.
+    // Each database has about a megabyte.
     shell(&format!(
         "for n in $(seq {DATABASES}); do echo \"create database small$n;\"; done | {psql} -Xq -d '{connection} dbname=postgres' && \
          for n in $(seq {DATABASES}); do {psql} -Xq -d \"{connection} dbname=small$n\" -c \
@@ -36,7 +36,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         &[
             ("for each: pg_dump -Fc | age > file", format!("for n in $(seq {DATABASES}); do {one}; done")),
             (
-                "longshore run, two at once",
+                "longshore run, parallel = 2",
                 format!(
                     "rm -rf {}/main; {} --quiet --config {config} run > /dev/null",
                     near.display(),

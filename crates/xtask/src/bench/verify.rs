@@ -1,4 +1,5 @@
-//! What it costs to judge every byte: against a dump that nobody judges, and against `pg_restore` on a file.
+//! The cost of decoding every byte, compared with a dump without verification, and with
+//! `pg_restore` on a file.
 
 use std::path::Path;
 
@@ -7,18 +8,18 @@ use super::contest::{Contest, contest};
 use super::database::{Database, shell};
 use crate::Result;
 
-/// How pg_dump compresses, and by which word.
+/// The compression methods of pg_dump.
 const COMPRESSIONS: [&str; 4] = ["none", "gzip", "lz4", "zstd"];
 
 pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
     let database = Database::make(bench.scale)?;
-    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+    let folder = tempfile::tempdir().map_err(|error| format!("cannot create a folder: {error}"))?;
     let (dump, pg_restore) = (database.dump(), database.program("pg_restore"));
     let longshore = bench.longshore()?;
     let longshore = longshore.display();
     let plain = format!("{dump} --compress=none");
     let mut all = vec![contest(
-        "while it is dumped",
+        "during a dump",
         bench.rounds,
         database.bytes,
         &[

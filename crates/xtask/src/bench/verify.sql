@@ -1,4 +1,4 @@
--- Rows of many widths and types, in proportion to :scale, the same in every run.
+-- Rows of many widths and types, in proportion to :scale, equal in every run.
 SELECT setseed(0.5) \g /dev/null
 CREATE TABLE docs AS
     SELECT id, repeat(md5(id::text), 25) AS body FROM generate_series(1, :scale * 17500) AS id;

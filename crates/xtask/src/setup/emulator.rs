@@ -1,4 +1,4 @@
-//! The emulators of GCS and Azure that destinations are tested on, in the cache.
+//! The emulators of GCS and Azure for tests of destinations, in the cache.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::debian;
 use crate::Result;
 use crate::step::step;
 
-/// Installs each that is not there.
+/// Installs the missing emulators.
 pub(super) fn ensure() -> Result<()> {
     ensure_one(&gcs::installation(), &|target| {
         debian::ensure(&debian::PYTHON)?;
@@ -27,19 +27,19 @@ pub(super) fn ensure() -> Result<()> {
     })
 }
 
-/// Installs something beside its place, and moves it there once it is whole.
+/// Installs a program into a temporary folder, and renames the folder when it is complete.
 fn ensure_one(target: &Path, install: &dyn Fn(&Path) -> Result<()>) -> Result<()> {
     if target.exists() {
         return Ok(());
     }
     let failed = |error| format!("cannot use the cache {}: {error}", cache::folder().display());
-    // Two runs at once: the second waits, then finds what the first made.
+    // If two runs start at once, the second waits and finds the result of the first.
     let lock = File::create(cache::make().map_err(failed)?.join("emulator.lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     if target.exists() {
         return Ok(());
     }
-    // A run that was killed leaves this folder; the next one begins anew.
+    // A killed run leaves this folder, and the next run starts again.
     let work = target.with_extension("new");
     if work.exists() {
         fs::remove_dir_all(&work).map_err(failed)?;

@@ -1,4 +1,4 @@
-# Installs the Debian packages that are named as arguments.
+# Installs the Debian packages in the arguments.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt() { apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
@@ -7,7 +7,7 @@ trap 'exit 1' INT TERM
 undo=
 trap 'eval "$undo"' EXIT
 
-# Packages of servers start them unless this program forbids it. Where there is one already, it decides.
+# Packages of servers start them unless this program forbids it. An existing program decides.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     undo="rm -f $policy; $undo"
@@ -18,7 +18,8 @@ fi
 apt update
 case " $* " in
 *" postgresql "*)
-    # Package postgresql makes and starts a cluster unless this file forbids it. It is put back afterwards.
+    # Package postgresql creates and starts a cluster unless this file forbids it. The file is
+    # restored afterwards.
     apt install postgresql-common
     settings=/etc/postgresql-common/createcluster.conf
     cp -p "$settings" "$settings.before"

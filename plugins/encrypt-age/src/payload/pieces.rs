@@ -1,4 +1,4 @@
-//! A payload cut into pieces of several chunks, of which the last is known to be the last.
+//! Splits a payload into pieces of several chunks, and marks the last piece.
 
 use std::io::{self, BufRead};
 
@@ -6,12 +6,13 @@ use age::armor::ArmoredReader;
 use bytes::Bytes;
 use longshore_core::stream::{StreamReader, take_bytes};
 
-/// How many chunks make a piece: enough that handing it to a thread costs nothing beside sealing it.
+/// The number of chunks per piece: enough that handing a piece to a thread costs nothing compared
+/// to encrypting it.
 pub(super) const PIECE_CHUNKS: usize = 4;
 
-/// What a payload is read from.
+/// The source of a payload.
 pub(crate) trait Source: BufRead {
-    /// Its next bytes in a row: as many as are wanted, or all that are left.
+    /// Returns the next `wanted` contiguous bytes, or all remaining bytes.
     fn take_bytes(&mut self, wanted: usize) -> io::Result<Bytes> {
         take_bytes(self, wanted)
     }
@@ -28,17 +29,17 @@ impl<R: BufRead> Source for ArmoredReader<R> {}
 #[cfg(test)]
 impl Source for &[u8] {}
 
-/// Some chunks of a payload, one after the other.
+/// Consecutive chunks of a payload.
 pub(super) struct Piece {
     pub(super) first_chunk: u64,
-    /// At least one, were it empty.
+    /// The chunks: at least one, possibly empty.
     pub(super) chunks: Vec<Bytes>,
-    /// Whether nothing comes after it.
+    /// True if the piece is the last.
     pub(super) last: bool,
 }
 
 impl Piece {
-    /// Its chunks, each with its number and whether it is the last of all.
+    /// Returns the chunks, each with its number and whether it is the last of the payload.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, bool, &Bytes)> {
         let last = self.chunks.len() - 1;
         self.chunks
@@ -47,13 +48,13 @@ impl Piece {
             .map(move |(place, chunk)| (self.first_chunk + place as u64, self.last && place == last, chunk))
     }
 
-    /// The bytes of all its chunks.
+    /// Returns the total size of the chunks in bytes.
     pub(super) fn len(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
 }
 
-/// Reads pieces. There is always one.
+/// Reads pieces. A payload has at least one.
 pub(super) struct Pieces<'a> {
     source: &'a mut (dyn Source + Send),
     chunk_bytes: usize,
@@ -62,17 +63,17 @@ pub(super) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    /// Cuts what `source` gives into chunks of as many bytes, but for the last one.
+    /// Splits `source` into chunks of `chunk_bytes`; the last one may be shorter.
     pub(super) fn new(source: &'a mut (dyn Source + Send), chunk_bytes: usize) -> Self {
         Self { source, chunk_bytes, next_chunk: 0, ended: false }
     }
 
-    /// The next piece, or nothing after the last.
+    /// Returns the next piece, or nothing after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
         if self.ended {
             return Ok(None);
         }
-        // Whatever fails is the end, too.
+        // A failure ends the pieces as well.
         self.ended = true;
         let mut chunks = Vec::with_capacity(PIECE_CHUNKS);
         let mut last = false;

@@ -1,4 +1,4 @@
-//! Damage is always an error, whatever it hits, and never a clean end.
+//! Damage anywhere is always an error, and never a clean end.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -8,10 +8,10 @@ use longshore_core::{Error, Kind, Stage};
 
 use crate::support::{CHUNK, Folder, noise, open, opener, seal, sealer_for};
 
-/// What a chunk of plaintext grows by.
+/// The size that encryption adds to a chunk.
 const TAG: usize = 16;
 
-/// Where the payload begins: after the line of the header's MAC and the nonce.
+/// Returns the offset of the payload: after the line of the header's MAC and the nonce.
 fn payload_start(sealed: &[u8]) -> usize {
     let mac = sealed.windows(5).position(|window| window == b"\n--- ").unwrap() + 1;
     let line = sealed[mac..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -34,8 +34,8 @@ async fn a_file_cut_anywhere_is_corrupt_and_never_a_clean_end() {
         cuts.retain(|cut| *cut < sealed.len());
         for cut in cuts {
             match open(&*opener, &sealed[..cut]).await {
-                Ok(_) => panic!("{length} bytes cut at {cut} of {} came to a clean end", sealed.len()),
-                Err(error) => assert_eq!(error.kind(), Kind::Corrupt, "cut at {cut}: {}", error.chain()),
+                Ok(_) => panic!("{length} bytes truncated at {cut} of {} ended cleanly", sealed.len()),
+                Err(error) => assert_eq!(error.kind(), Kind::Corrupt, "truncated at {cut}: {}", error.chain()),
             }
         }
     }
@@ -48,13 +48,13 @@ async fn an_armored_file_cut_anywhere_is_corrupt() {
     let opener = opener(&[&identity]);
     for length in [0, CHUNK, CHUNK + 5] {
         let sealed = folder.age_seals(&["-a", "-r", &recipient], &noise(length));
-        // The last byte is a line feed that nobody needs.
+        // The last byte is an optional line feed.
         let needed = sealed.len() - 1;
         for cut in (0..400.min(needed)).chain(needed - 120..needed) {
             let Err(error) = open(&*opener, &sealed[..cut]).await else {
-                panic!("{length} bytes cut at {cut} of {} came to a clean end", sealed.len());
+                panic!("{length} bytes truncated at {cut} of {} ended cleanly", sealed.len());
             };
-            assert_eq!(error.kind(), Kind::Corrupt, "cut at {cut}: {}", error.chain());
+            assert_eq!(error.kind(), Kind::Corrupt, "truncated at {cut}: {}", error.chain());
         }
     }
 }
@@ -93,7 +93,7 @@ async fn a_flipped_bit_in_the_header_never_opens() {
     for place in 0..payload_start(&sealed) {
         let mut changed = sealed.clone();
         changed[place] ^= 0x01;
-        // A recipient's line that was changed cannot be told from one that is somebody else's.
+        // A modified recipient stanza is indistinguishable from another recipient's.
         let error = open(&*opener, &changed).await.unwrap_err();
         let is_known = matches!(error.kind(), Kind::Corrupt | Kind::Denied);
         assert!(is_known, "at {place}: {}", error.chain());
@@ -116,8 +116,8 @@ async fn bytes_added_removed_or_swapped_are_corrupt() {
         ("a chunk removed", [head, chunk(0), chunk(2)].concat()),
         ("chunks swapped", [head, chunk(1), chunk(0), chunk(2)].concat()),
         ("another kind of file", noise(1000)),
-        ("the name of age alone", b"age-encryption.org/v1\n".to_vec()),
-        ("a version to come", b"age-encryption.org/v9\n-> X25519 a\n--- b\n".to_vec()),
+        ("only the first line of the header", b"age-encryption.org/v1\n".to_vec()),
+        ("a future version", b"age-encryption.org/v9\n-> X25519 a\n--- b\n".to_vec()),
     ] {
         let error = open(&*opener, &changed).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "{damage}: {}", error.chain());
@@ -159,19 +159,19 @@ fn broken_off(begin: Vec<u8>) -> ByteStream {
     stream::iter([Ok(Bytes::from(begin)), Err(lost)]).boxed()
 }
 
-/// All that comes before the error, and the error.
+/// Returns the bytes before the error, and the error.
 async fn until_error(mut stream: ByteStream) -> (Vec<u8>, Error) {
     let mut bytes = Vec::new();
     while let Some(item) = stream.next().await {
         match item {
             Ok(chunk) => bytes.extend_from_slice(&chunk),
             Err(error) => {
-                assert!(stream.next().await.is_none(), "something followed an error");
+                assert!(stream.next().await.is_none(), "the stream continued after an error");
                 return (bytes, error);
             }
         }
     }
-    panic!("a stream that broke off came to a clean end");
+    panic!("an interrupted stream ended cleanly");
 }
 
 #[tokio::test]

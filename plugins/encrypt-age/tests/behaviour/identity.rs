@@ -1,4 +1,4 @@
-//! Identity files: what they may be, and how the others are refused before anything is fetched.
+//! Identity files: the accepted kinds, and the errors for all others before anything is fetched.
 
 use std::io::Write;
 use std::iter;
@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::support::{Answers, Folder, open, opener_asking, seal, sealer_for};
 
-/// As `age -p` does to an identity file, with less work.
+/// Protects an identity file as `age -p` does, with less work.
 fn protect(content: &str, passphrase: &str, format: Format) -> Vec<u8> {
     let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase));
     recipient.set_work_factor(10);
@@ -24,7 +24,7 @@ fn protect(content: &str, passphrase: &str, format: Format) -> Vec<u8> {
 
 fn refusal(file: &Path, ask: &Arc<Answers>) -> Error {
     let error = match opener_asking(&[file], ask) {
-        Ok(_) => panic!("{} was taken for an identity file", file.display()),
+        Ok(_) => panic!("{} was accepted as an identity file", file.display()),
         Err(error) => error,
     };
     assert_eq!(error.stage(), Stage::Decrypt);
@@ -80,11 +80,8 @@ fn a_bad_identity_file_is_named_and_not_quoted() {
         (format!("x{secret}"), "line 1 is not an identity"),
         ("# nothing\n".to_owned(), "no identity in this file"),
         (String::new(), "no identity in this file"),
-        (
-            "-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n".to_owned(),
-            "not a private key that can be read",
-        ),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnN".to_owned(), "not a private key that can be read"),
+        ("-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n".to_owned(), "unreadable private key"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnN".to_owned(), "unreadable private key"),
     ] {
         let error = refusal(&folder.write("key.txt", content), &nobody);
         assert_eq!(error.kind(), Kind::Usage);

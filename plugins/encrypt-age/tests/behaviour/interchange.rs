@@ -1,4 +1,4 @@
-//! What we seal, age opens, and the other way round.
+//! Compatibility with age in both directions.
 
 use std::fs;
 use std::io::Write;
@@ -36,7 +36,7 @@ async fn what_age_seals_we_open() {
     }
 }
 
-/// Bytes come as they please: in chunks that end elsewhere than age's, and in empty ones.
+/// Covers input in chunks that do not match age's chunks, and in empty chunks.
 #[tokio::test]
 async fn what_comes_in_any_chunks_is_sealed_and_opened() {
     let folder = Folder::new();
@@ -45,9 +45,9 @@ async fn what_comes_in_any_chunks_is_sealed_and_opened() {
     let plaintext = noise(900_001);
     for length in [1000, CHUNK - 1, CHUNK + 1, CHUNK + 16, 4 * CHUNK + 7] {
         let sealed = collected(sealer.encrypt(in_chunks(&plaintext, length), "here")).await;
-        assert!(folder.age_opens(&identity, &sealed) == Ok(plaintext.clone()), "sealed in chunks of {length}");
+        assert!(folder.age_opens(&identity, &sealed) == Ok(plaintext.clone()), "encrypted in chunks of {length}");
         let opened = opener.decrypt(in_chunks(&sealed, length), "here").await.unwrap();
-        assert!(collected(opened).await == plaintext, "opened in chunks of {length}");
+        assert!(collected(opened).await == plaintext, "decrypted in chunks of {length}");
     }
 }
 
@@ -173,7 +173,7 @@ async fn a_passphrase_seals_and_opens_and_is_asked_for_once() {
     let sealed = seal(&*sealer, b"cargo").await;
     assert!(sealed.starts_with(b"age-encryption.org/v1\n-> scrypt "));
 
-    // Beside an identity that has nothing to do with it.
+    // The opener also has an unrelated identity.
     let (identity, _) = folder.identity("key.txt");
     let answers = Answers::always("correct horse");
     let opener = opener_asking(&[&identity], &answers).unwrap();
@@ -210,7 +210,7 @@ async fn age_and_we_share_passphrases() {
     assert_eq!(opened, b"freight");
 }
 
-/// Runs a command that asks for a passphrase, and gives it as often as that.
+/// Runs a command that asks for a passphrase, and answers it `times` times.
 fn on_a_terminal(command: &str, times: usize) {
     let mut script = Command::new("script")
         .args(["-qec", command, "/dev/null"])

@@ -1,4 +1,4 @@
-//! What the plugin promises, against the real `age` and `ssh-keygen`.
+//! Tests the plugin against the real `age` and `ssh-keygen`.
 #![allow(clippy::unwrap_used)]
 
 mod damage;

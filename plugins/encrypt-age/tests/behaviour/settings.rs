@@ -1,4 +1,4 @@
-//! What the settings allow, and how they are refused.
+//! Settings: accepted values, and errors for all others.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn refusal(settings: &str) -> Error {
     error
 }
 
-/// All that a person would see of an error.
+/// Returns all parts of an error that a user would see.
 fn shown(error: &Error) -> String {
     format!("{}\n{}\n{error:?}", error.chain(), error.remedy().unwrap_or_default())
 }
@@ -31,7 +31,7 @@ fn shown(error: &Error) -> String {
 #[test]
 fn no_recipient_at_all_is_refused() {
     let folder = Folder::new();
-    let empty = folder.write("empty.txt", "# nobody yet\n\n");
+    let empty = folder.write("empty.txt", "# none yet\n\n");
     for settings in ["", "recipients = []", "recipients_file = []"] {
         assert!(refusal(settings).to_string().contains("no recipient"));
     }
@@ -86,9 +86,9 @@ fn a_passphrase_goes_with_nothing_else() {
     let file = folder.write("passphrase", "correct horse\n");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let settings = format!("passphrase_file = '{}'\nrecipients = ['{recipient}']", file.display());
-    assert!(refusal(&settings).to_string().contains("cannot be mixed"));
+    assert!(refusal(&settings).to_string().contains("cannot be combined"));
     let settings = format!("passphrase_file = '{0}'\nrecipients_file = '{0}'", file.display());
-    assert!(refusal(&settings).to_string().contains("cannot be mixed"));
+    assert!(refusal(&settings).to_string().contains("cannot be combined"));
 }
 
 #[test]
@@ -162,10 +162,10 @@ async fn a_check_counts_the_recipients() {
     let findings = sealer.check().await;
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].outcome, Outcome::Good);
-    assert_eq!(findings[0].message, "seals for 3 recipients: 2 X25519, 1 ssh-ed25519");
+    assert_eq!(findings[0].message, "encrypts for 3 recipients: 2 X25519, 1 ssh-ed25519");
 
     let findings = sealer_for(TAGPQ.trim()).check().await;
-    assert_eq!(findings[0].message, "seals for 1 recipient: 1 tagpq");
+    assert_eq!(findings[0].message, "encrypts for 1 recipient: 1 tagpq");
 }
 
 #[tokio::test]

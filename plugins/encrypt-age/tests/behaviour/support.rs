@@ -16,25 +16,25 @@ use longshore_encrypt_age::{Age, Opener};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
-/// The size, in bytes, of the chunks that age seals one by one.
+/// The size in bytes of the chunks that age encrypts separately.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// Builds what seals from its settings.
+/// Builds an encrypter from its settings.
 pub(crate) fn sealer(settings: &str) -> Result<Box<dyn Encrypt>> {
     toml::from_str::<Age>(settings).unwrap().build(&())
 }
 
-/// Builds what seals for one recipient.
+/// Builds an encrypter for one recipient.
 pub(crate) fn sealer_for(recipient: &str) -> Box<dyn Encrypt> {
     sealer(&format!("recipients = [\"{recipient}\"]")).unwrap()
 }
 
-/// Builds what opens with identity files, with nobody to ask.
+/// Builds a decrypter with identity files, without a prompt.
 pub(crate) fn opener(files: &[&Path]) -> Box<dyn Decrypt> {
     opener_asking(files, &Arc::new(Answers::none())).unwrap()
 }
 
-/// Builds what opens with identity files and somebody to ask.
+/// Builds a decrypter with identity files and a prompt.
 pub(crate) fn opener_asking(files: &[&Path], ask: &Arc<Answers>) -> Result<Box<dyn Decrypt>> {
     let context = Identities {
         texts: Vec::new(),
@@ -45,7 +45,7 @@ pub(crate) fn opener_asking(files: &[&Path], ask: &Arc<Answers>) -> Result<Box<d
     toml::from_str::<Opener>("").unwrap().build(&context)
 }
 
-/// Somebody who gives one answer to all questions, and counts them.
+/// A prompt that gives the same answer to all questions, and counts them.
 pub(crate) struct Answers {
     answer: Option<&'static str>,
     asked: AtomicUsize,
@@ -72,29 +72,29 @@ impl Ask for Answers {
     }
 }
 
-/// Seals bytes.
+/// Encrypts bytes.
 pub(crate) async fn seal(sealer: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
     collected(sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb")).await
 }
 
-/// Bytes on their way in chunks of one length, with an empty one after each.
+/// Returns a stream of chunks of one length, each followed by an empty one.
 pub(crate) fn in_chunks(bytes: &[u8], length: usize) -> ByteStream {
     let chunks: Vec<_> = bytes.chunks(length).flat_map(|chunk| [chunk.to_vec().into(), Bytes::new()]).collect();
     stream::iter(chunks).map(Ok).boxed()
 }
 
-/// All that comes.
+/// Collects a stream.
 pub(crate) async fn collected(stream: ByteStream) -> Vec<u8> {
     collect(stream, 1 << 30, Stage::Ship, "").await.unwrap().to_vec()
 }
 
-/// Opens bytes.
+/// Decrypts bytes.
 pub(crate) async fn open(opener: &dyn Decrypt, ciphertext: &[u8]) -> Result<Vec<u8>> {
     let stream = opener.decrypt(from_bytes(ciphertext.to_vec()), "appdb").await?;
     Ok(collect(stream, 1 << 30, Stage::Decrypt, "").await?.to_vec())
 }
 
-/// Bytes without a pattern that chunks could share.
+/// Returns bytes without a pattern that chunks could share.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
@@ -104,7 +104,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-/// A folder for keys and files that is gone after the test.
+/// A directory for keys and files that is deleted after the test.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -122,13 +122,14 @@ impl Folder {
         path
     }
 
-    /// Makes an identity file of our own; its path and its recipient.
+    /// Generates an identity file with our own code; returns its path and its recipient.
     pub(crate) fn identity(&self, name: &str) -> (PathBuf, String) {
         let made = longshore_encrypt_age::generate();
         (self.write(name, made.file.expose_secret()), made.recipient)
     }
 
-    /// Has ssh-keygen make a key; the path of the private one and the public one's text.
+    /// Generates a key with ssh-keygen; returns the path of the private key and the text of the
+    /// public one.
     pub(crate) fn ssh_key(&self, name: &str, options: &[&str]) -> (PathBuf, String) {
         let path = self.path(name);
         let mut arguments = vec!["-q", "-C", "alice@example.net", "-f", path.to_str().unwrap()];
@@ -138,13 +139,13 @@ impl Folder {
         (path, public.trim().to_owned())
     }
 
-    /// Has age open bytes; its standard output, or what it complained of.
+    /// Decrypts bytes with age; returns its standard output, or its error message.
     pub(crate) fn age_opens(&self, identity: &Path, ciphertext: &[u8]) -> Result<Vec<u8>, String> {
         let file = self.write("sealed.age", ciphertext);
         run("age", &["-d", "-i", identity.to_str().unwrap(), file.to_str().unwrap()])
     }
 
-    /// Has age seal bytes.
+    /// Encrypts bytes with age.
     pub(crate) fn age_seals(&self, options: &[&str], plaintext: &[u8]) -> Vec<u8> {
         let file = self.write("plain", plaintext);
         let mut arguments = options.to_vec();
@@ -153,7 +154,7 @@ impl Folder {
     }
 }
 
-/// Runs a program; its standard output, or what it complained of.
+/// Runs a program; returns its standard output, or its error message.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let output = Command::new(program)
         .args(arguments)

@@ -1,6 +1,6 @@
-//! What a container of Azure promises as a destination.
+//! Tests a container of Azure as a destination.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -22,7 +22,7 @@ use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use serde_json::{Value, json};
 
-/// The tests of one process share a store; each has a container of its own.
+/// The store that all tests of one process share; each test has its own container.
 static STORE: LazyLock<Azurite> = LazyLock::new(Azurite::start);
 
 fn azure(container: &str, secret: &str, more: Value) -> Box<dyn Store> {
@@ -41,7 +41,7 @@ fn azure(container: &str, secret: &str, more: Value) -> Box<dyn Store> {
     serde_json::from_value::<Azure>(settings).unwrap().build(&()).unwrap()
 }
 
-/// A destination in a container that no other test has.
+/// Returns a destination in a new container.
 async fn fresh(more: Value) -> Box<dyn Store> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let container = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -49,7 +49,7 @@ async fn fresh(more: Value) -> Box<dyn Store> {
     azure(&container, KEY, more)
 }
 
-/// Makes a container, which Longshore never does.
+/// Creates a container, which Longshore never does.
 async fn make(container: &str) {
     let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
     let mut request = HttpRequest::new(HttpRequestBody::empty());
@@ -87,7 +87,7 @@ async fn of_two_large_bodies_that_race_one_wins() {
     let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
     let name = key("main/x.dump");
     let feeding = async {
-        // Both have begun before either ends.
+        // Both uploads start before either ends.
         for (feeder, body) in feeders.iter().zip(&bodies) {
             feeder.feed(body.slice(..18 << 20)).await.unwrap();
         }
@@ -108,7 +108,7 @@ async fn what_works_and_what_does_not_is_said() {
     let name = key("main/x.dump");
     let store = fresh(json!({})).await;
     assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
-    assert!(store.sweep().is_none(), "nobody lists blocks that were not put together");
+    assert!(store.sweep().is_none(), "unfinished blocks cannot be listed");
 
     let error = azure("nowhere", KEY, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());

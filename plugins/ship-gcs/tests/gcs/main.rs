@@ -1,8 +1,8 @@
-//! What a bucket of GCS promises as a destination.
+//! Tests a bucket of GCS as a destination.
 //!
-//! The emulator checks no credentials, so what GCS says of wrong ones is not seen here.
+//! The emulator checks no credentials, so wrong ones are not covered.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -22,7 +22,7 @@ use longshore_testkit::gcs::FakeGcs;
 use longshore_testkit::stream::{fails_after, is_failure, random, stalls_after};
 use serde_json::{Value, json};
 
-/// The tests of one process share a store; each has a bucket of its own.
+/// The store that all tests of one process share; each test has its own bucket.
 static STORE: LazyLock<FakeGcs> = LazyLock::new(FakeGcs::start);
 
 fn gcs(bucket: &str, more: Value) -> Box<dyn Store> {
@@ -40,7 +40,7 @@ fn gcs(bucket: &str, more: Value) -> Box<dyn Store> {
     serde_json::from_value::<Gcs>(settings).unwrap().build(&()).unwrap()
 }
 
-/// A destination in a bucket that no other test has.
+/// Returns a destination in a new bucket.
 fn fresh(more: Value) -> Box<dyn Store> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let bucket = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
@@ -59,13 +59,14 @@ async fn a_bucket_does_what_every_destination_must() {
     conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
 }
 
-/// The emulator holds six times in memory what a body is long, on a disk, too: this much is what an ordinary machine has room for.
+/// The emulator needs six times the size of a body in memory, even with a disk: this size fits an
+/// ordinary machine.
 async fn huge() -> Fixture {
     let scale = Scale { huge_bytes: 512 << 20, patience: HUGE_PATIENCE, ..Scale::default() };
     Fixture::new(fresh(json!({})), ()).scaled(scale)
 }
 
-/// More than two pages. The emulator takes minutes for more.
+/// More than two pages; more keys would take the emulator minutes.
 async fn many() -> Fixture {
     Fixture::new(fresh(json!({})), ()).scaled(Scale { many_keys: 2500, ..Scale::default() })
 }
@@ -103,7 +104,7 @@ async fn an_upload_that_fails_is_gone_and_one_that_nobody_ended_is_found_and_swe
     let name = key("main/a%2Fb.dump");
     let ship = store.ship(&name, stalls_after(20 << 20));
     tokio::pin!(ship);
-    // It is still being written: only its age tells that from one that nobody ends.
+    // The upload is still in progress: only its age distinguishes it from an abandoned one.
     let (mut found, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
     while found.is_empty() {
         assert!(Instant::now() < deadline, "the upload is not listed");

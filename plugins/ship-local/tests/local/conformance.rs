@@ -1,4 +1,4 @@
-//! What every destination must prove.
+//! The conformance tests of every destination.
 
 use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
 

@@ -1,4 +1,4 @@
-//! Files on their way: hidden, private, and swept once nobody writes them any more.
+//! Temporary files: hidden, private, and removed after their writers have died.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -27,10 +27,10 @@ async fn what_is_there_is_refused_before_a_byte_is_read() {
     assert!(error.remedy().is_some());
 }
 
-/// Memory is for the database, and not for a backup that nobody reads again.
+/// Written backups are not read again, so they must not occupy memory that the database needs.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_does_not_stay_in_memory() {
-    // On a disk, which the folder of temporary files may not be.
+    // The directory of temporary files may not be on a disk.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let store = local(folder.path(), json!({}));
     store.ship(&key("main/appdb.dump"), random(1, 96 << 20)).await.unwrap();
@@ -96,14 +96,14 @@ async fn what_a_dead_writer_left_is_swept_and_what_a_living_one_writes_is_not() 
     for path in [&dead, &living, &other] {
         fs::write(path, "half").unwrap();
     }
-    // A writer's process that has died holds no lock any more.
+    // A dead process holds no lock.
     let writer = File::open(&living).unwrap();
     writer.lock().unwrap();
 
     store.ship(&key("main/appdb.dump"), from_bytes("x")).await.unwrap();
-    assert!(!dead.exists(), "a dead writer's file was left");
-    assert!(living.exists(), "a living writer's file was taken from it");
-    assert!(other.exists(), "somebody else's file was taken");
+    assert!(!dead.exists(), "the draft of a dead writer was kept");
+    assert!(living.exists(), "the draft of a living writer was removed");
+    assert!(other.exists(), "a foreign file was removed");
 
     drop(writer);
     store.ship(&key("main/second.dump"), from_bytes("x")).await.unwrap();
@@ -150,12 +150,12 @@ async fn a_future_dropped_at_any_moment_leaves_nothing() {
         } else {
             dropped += 1;
         }
-        // The thread that was at work when its shipper went away tidies up after itself.
+        // After its shipper is dropped, the working thread cleans up.
         assert_soon(|| files(folder.path()).is_empty());
     }
     assert!(dropped > 3, "{dropped}");
     std::thread::sleep(Duration::from_millis(200));
-    assert!(files(folder.path()).is_empty(), "something came after all");
+    assert!(files(folder.path()).is_empty(), "a file appeared after the drop");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,13 +177,13 @@ async fn two_hosts_that_share_a_directory_hear_of_each_other() {
 }
 
 async fn without_waiting<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("it does not wait for the body")
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("fails without waiting for the body")
 }
 
 fn assert_soon(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {
-        assert!(Instant::now() < deadline, "still not so");
+        assert!(Instant::now() < deadline, "the condition was not met in time");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

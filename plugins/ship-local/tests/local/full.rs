@@ -1,5 +1,5 @@
-//! Disks that are full: nothing half is left, and whoever reads the error knows what to do. These tests mount small disks, so
-//! they need root, and fail saying so where they cannot.
+//! Full disks: no partial file remains, and the error has a helpful hint. These tests mount small
+//! disks, so they require root and fail without it.
 
 use std::path::Path;
 use std::process::Command;
@@ -42,7 +42,7 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(self.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "the disk stays mounted");
+        assert!(unmounted.is_ok_and(|status| status.success()), "the disk could not be unmounted");
     }
 }
 
@@ -60,7 +60,7 @@ async fn a_full_disk_is_told_and_nothing_is_left_on_it() {
     assert!(error.subject().starts_with(disk.path().to_str().unwrap()), "{error}");
     assert!(error.remedy().is_some());
     assert_eq!(files(disk.path()), [disk.path().join(first.as_str())]);
-    assert_eq!(disk.free_bytes(), free_before, "something invisible was left");
+    assert_eq!(disk.free_bytes(), free_before, "invisible data was left");
 
     store.ship(&second, random(2, 1 << 20)).await.unwrap();
     let fetched = digest(store.fetch(&second, None).await.unwrap()).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_disk_below_its_reserve_is_told_before_a_byte_is_read_and_by_a_check()
     let key = key("main/appdb.dump");
     let ship = store.ship(&key, stalls_after(0));
     let told = tokio::time::timeout(Duration::from_secs(10), ship).await;
-    let error = told.expect("it does not wait for the body").unwrap_err();
+    let error = told.expect("fails without waiting for the body").unwrap_err();
     assert!(error.to_string().contains("min_free"), "{error}");
     assert_eq!(store.room().unwrap().free_bytes().await.unwrap(), 0);
     let findings = store.check().await;
@@ -119,7 +119,7 @@ async fn a_disk_that_is_unmounted_is_refused_from_then_on() {
     let error = store.ship(&key("main/second.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused);
     assert_eq!(files(folder.path()), [] as [&Path; 0], "a backup onto the system disk");
-    // What drops the disk expects it to be there.
+    // Dropping the disk unmounts it, so it must be mounted.
     assert!(
         Command::new("mount").args(["-t", "tmpfs", "longshore-test"]).arg(folder.path()).status().unwrap().success()
     );

@@ -1,4 +1,4 @@
-//! What is listed and read: this destination's files, and no other's.
+//! Listing and reading: only files of this destination.
 
 use std::fs::{self, File};
 
@@ -31,7 +31,8 @@ async fn a_key_at_the_top_is_as_good_as_any() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
     let (folder, store) = temporary();
-    // More than may wait for the reader, so the walk has not come to the second folder when that goes.
+    // More entries than fit into the channel, so the walk has not reached the second folder when it
+    // is removed.
     fs::create_dir(folder.path().join("first")).unwrap();
     for n in 0..1000 {
         File::create(folder.path().join(format!("first/{n}"))).unwrap();
@@ -43,7 +44,7 @@ async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
     let rest: Vec<_> = list.collect().await;
     assert_eq!(rest.len(), 1000);
     let error = rest.last().unwrap().as_ref().unwrap_err();
-    assert_eq!(error.kind(), Kind::Failed, "a list that fails is not proof of absence");
+    assert_eq!(error.kind(), Kind::Failed, "a failed list does not prove absence");
     assert!(error.subject().ends_with("second/"), "{error}");
 }
 
@@ -54,7 +55,7 @@ async fn a_list_that_nobody_reads_on_ends_its_walk() {
         File::create(folder.path().join(n.to_string())).unwrap();
     }
     for _ in 0..600 {
-        // More walks than there may be threads for: any that went on would keep the next from starting.
+        // More walks than blocking threads: an unfinished one would prevent the next from starting.
         let first = store.list().await.unwrap().next().await;
         first.unwrap().unwrap();
     }
@@ -80,7 +81,7 @@ async fn what_is_read_together_is_as_it_is_one_by_one() {
     }
     fs::remove_dir_all(folder.path()).unwrap();
     let error = store.gather().unwrap().fetch_all(vec![key("a/small")], 1).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Refused, "its disk may not be mounted");
+    assert_eq!(error.kind(), Kind::Refused, "the disk may not be mounted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
-//! What a directory promises as a destination: what every destination does, and what is a file system's own.
+//! Tests a directory as a destination: the conformance tests, and the behaviour of a file system.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
@@ -20,14 +20,14 @@ use longshore_ship_local::Local;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A destination in `path`, with more settings.
+/// Returns a destination in `path`, with additional settings.
 fn local(path: &Path, more: Value) -> Box<dyn Store> {
     let mut settings = json!({ "path": path, "min_free": "0" });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::from_value::<Local>(settings).unwrap().build(&()).unwrap()
 }
 
-/// A destination in a directory that is gone after the test.
+/// Returns a destination in a directory that is deleted after the test.
 fn temporary() -> (TempDir, Box<dyn Store>) {
     let folder = tempfile::tempdir().unwrap();
     let store = local(folder.path(), json!({}));
@@ -38,7 +38,7 @@ fn key(text: &str) -> Key {
     Key::parse(text).unwrap()
 }
 
-/// Every file below `folder`, hidden ones too.
+/// Returns every file below `folder`, including hidden ones.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,4 +1,4 @@
-//! Who may read what was shipped.
+//! Permissions of shipped files.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -26,7 +26,7 @@ async fn files_and_directories_are_private() {
 async fn modes_are_as_configured_whatever_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let store = local(folder.path(), json!({ "mode": "0664", "dir_mode": "0775" }));
-    // Directories that are there already keep what somebody gave them.
+    // Existing directories keep their mode.
     fs::create_dir(folder.path().join("main")).unwrap();
     fs::set_permissions(folder.path().join("main"), fs::Permissions::from_mode(0o711)).unwrap();
     store.ship(&key("main/appdb/x.dump"), from_bytes("x")).await.unwrap();
@@ -39,7 +39,7 @@ async fn modes_are_as_configured_whatever_the_umask() {
 async fn what_is_made_belongs_to_whom_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().metadata().unwrap();
-    // Only root may give files away; anybody may give them to themselves.
+    // Only root may change the owner of a file to another user.
     let (uid, gid) = if own.uid() == 0 { (4321, 1234) } else { (own.uid(), own.gid()) };
     let store = local(folder.path(), json!({ "owner": uid.to_string(), "group": gid.to_string() }));
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();

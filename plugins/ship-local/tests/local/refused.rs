@@ -1,4 +1,4 @@
-//! Directories that no backup goes to.
+//! Directories that a destination refuses.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::{files, key, local};
 
-/// That every operation refuses `path`, says which it is, what is wrong with it and what to do, and leaves nothing.
+/// Asserts that every operation refuses `path`, with its name, the reason and a hint, and leaves
+/// nothing.
 async fn assert_refused(path: &Path, wrong: &str) {
     let store = local(path, json!({}));
     let key = key("main/x.dump");
@@ -22,7 +23,7 @@ async fn assert_refused(path: &Path, wrong: &str) {
         store.ship(&key, from_bytes("x")).await.unwrap_err(),
         store.list().await.map(drop).unwrap_err(),
         store.fetch(&key, None).await.map(drop).unwrap_err(),
-        // Neither may an unmounted disk be taken for one from which everything was removed.
+        // An unmounted disk must not count as a disk from which everything was removed.
         store.remove(&key).await.unwrap_err(),
         store.exclusive().unwrap().claim("nightly", &holder).await.unwrap_err(),
         store.room().unwrap().free_bytes().await.unwrap_err(),
@@ -51,10 +52,10 @@ async fn a_directory_that_does_not_exist_is_refused_and_never_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_everybody_may_write_to_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    // The sticky bit keeps people from removing, but not from putting things there.
+    // The sticky bit prevents users from removing files of others, but not from creating files.
     for mode in [0o777, 0o702, 0o1777] {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-        assert_refused(folder.path(), "everybody may write").await;
+        assert_refused(folder.path(), "world-writable").await;
     }
     assert_eq!(files(folder.path()), [] as [&Path; 0]);
 }

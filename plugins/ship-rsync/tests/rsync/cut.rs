@@ -1,4 +1,4 @@
-//! Transfers that are cut: they go on where they were.
+//! Interrupted transfers, which resume.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,7 @@ async fn a_transfer_that_is_cut_goes_on_where_it_was() {
         soon(|| length() > BYTES / 4).await;
         let before = drafts()[0].metadata().unwrap();
         assert!(sshd.cut() > 0);
-        // What had come over stays: the same file, never shorter, until it has its name.
+        // The received bytes are kept: the same file, never shorter, until it is published.
         let name = sshd.backups().join(key.as_str());
         while !name.exists() {
             if let Some(now) = drafts().first().and_then(|draft| draft.metadata().ok()) {
@@ -51,7 +51,7 @@ async fn a_host_that_stays_away_is_an_error_and_leaves_nothing_here() {
     let shipping = store.ship(&key, body);
     let going = async {
         soon(|| !files(&sshd.backups()).is_empty()).await;
-        // Nobody can log in any more.
+        // Further logins are impossible.
         fs::remove_file(sshd.backups().with_file_name("authorized_keys")).unwrap();
         sshd.cut();
     };

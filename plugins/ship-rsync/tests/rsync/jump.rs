@@ -1,4 +1,4 @@
-//! Hosts that are reached through another: rsync's own ssh goes the same way.
+//! Hosts behind a jump host: rsync's own ssh uses the jump host as well.
 
 use std::path::Path;
 

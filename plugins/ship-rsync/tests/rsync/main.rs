@@ -1,6 +1,6 @@
-//! What rsync promises as a destination: what every destination does, and what is rsync's own.
+//! Tests rsync as a destination: the conformance tests, and the behaviour of rsync.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
@@ -18,7 +18,7 @@ use longshore_testkit::behind_ssh::{files, key, soon};
 use longshore_testkit::sshd::{Account, Sshd};
 use serde_json::{Value, json};
 
-/// A destination on a server, with more settings, or other ones.
+/// Returns a destination on a server, with additional or overridden settings.
 fn rsync(sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
     let mut settings = sshd.settings(account);
     let all = settings.as_object_mut().unwrap();
@@ -28,7 +28,7 @@ fn rsync(sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
     serde_json::from_value::<Rsync>(settings).unwrap().build(&()).unwrap()
 }
 
-/// A destination on a server that is gone after the test.
+/// Returns a destination on a server that is stopped after the test.
 fn temporary() -> (Sshd, Box<dyn Store>) {
     let sshd = Sshd::start();
     let store = rsync(&sshd, Account::Shell, json!({}));

@@ -1,4 +1,4 @@
-//! Hosts, keys and directories that no backup goes to.
+//! Hosts, keys and directories that are refused.
 
 use longshore_core::Kind;
 use longshore_core::check::Outcome;

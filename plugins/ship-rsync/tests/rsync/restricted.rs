@@ -1,4 +1,4 @@
-//! Accounts that rrsync limits to rsync: a run works, and what is not permitted is told.
+//! Accounts restricted by rrsync: a run works, and forbidden operations are reported.
 
 use std::fs;
 
@@ -84,7 +84,7 @@ async fn an_account_that_may_read_lists_fetches_and_removes() {
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
 }
 
-/// rrsync lets in one call at a time, so those of one run wait for their turn.
+/// rrsync permits one call at a time, so the calls of one run are serialized.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_read_does_what_every_destination_must_where_that_is_not_a_matter_of_publishing() {
     let sshd = Sshd::start();
@@ -102,7 +102,7 @@ async fn an_account_that_may_read_does_what_every_destination_must_where_that_is
     conformance::a_list_is_whole_and_in_the_order_of_keys(&fixture).await;
 }
 
-/// Nobody there can be asked for free space, nor for what writers left in hidden folders; the spool, which is here, can be.
+/// The host cannot report free space or drafts in hidden folders; the local spool can.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_check_says_an_account_may_not_tell_it_does_not_tell() {
     let sshd = Sshd::start();

@@ -1,4 +1,4 @@
-//! Hosts that fall silent, and folders that everybody may write to.
+//! Hosts that stop responding, and world-writable folders.
 
 use longshore_testkit::behind_ssh;
 

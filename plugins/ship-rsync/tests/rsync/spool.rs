@@ -1,4 +1,4 @@
-//! Ciphertext that waits on a local disk: private, and gone when it is not needed.
+//! The spool of ciphertext on a local disk: private, and deleted after use.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

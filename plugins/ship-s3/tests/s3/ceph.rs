@@ -1,4 +1,5 @@
-//! On a second real store, which honours create-only requests of one body, keeps versions, and enforces Object Lock.
+//! Tests with Ceph, which supports create-only requests in one part, keeps versions, and enforces
+//! Object Lock.
 
 use std::time::Duration;
 
@@ -18,13 +19,13 @@ use serde_json::{Value, json};
 use crate::client::s3;
 use crate::key;
 
-/// The MD5 of the body that sets a hold on, which the store wants.
+/// The MD5 of the body that sets a hold, which the store requires.
 const ON: &str = "oK1+ndJbG6HuGA87LDxznw==";
 
-/// The MD5 of the body that sets a hold off, which the store wants.
+/// The MD5 of the body that lifts a hold, which the store requires.
 const OFF: &str = "An8G3mv4SfhAibzslQjGDw==";
 
-/// A store of its own, with bucket `acme`.
+/// Starts a store with bucket `acme`.
 async fn ceph(keeps: Keeps) -> Ceph {
     let start = move || {
         let ceph = Ceph::start();
@@ -34,14 +35,14 @@ async fn ceph(keeps: Keeps) -> Ceph {
     tokio::task::spawn_blocking(start).await.unwrap()
 }
 
-/// The destination in its bucket.
+/// Returns the destination in the bucket.
 fn store(ceph: &Ceph, more: Value) -> Box<dyn Store> {
     let mut settings = json!({ "region": REGION });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     s3(ceph.address(), KEY, SECRET, settings)
 }
 
-/// What every destination must do.
+/// Runs the conformance tests of every destination.
 async fn conforms(keeps: Keeps, race: Race) {
     let ceph = ceph(keeps).await;
     let store = store(&ceph, json!({ "prefix": "postgresql" }));
@@ -75,14 +76,14 @@ async fn what_is_locked_is_kept_until_the_lock_is_over_and_is_then_gone_with_eve
             assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
             assert!(error.to_string().contains("locked until 20"), "{error}");
         }
-        assert_eq!(ceph.versions("acme"), (2, 0), "something was hidden or removed");
+        assert_eq!(ceph.versions("acme"), (2, 0), "an object was hidden or removed");
         tokio::time::sleep(Duration::from_secs(8)).await;
         for key in [&small, &large] {
             assert_eq!(store.locks().unwrap().locked_until(key).await.unwrap(), None);
             store.remove(key).await.unwrap();
             store.remove(key).await.unwrap();
         }
-        assert_eq!(ceph.versions("acme"), (0, 0), "something goes on costing");
+        assert_eq!(ceph.versions("acme"), (0, 0), "versions still take space");
     }
 }
 
@@ -107,7 +108,7 @@ async fn what_others_hid_or_wrote_over_goes_with_the_rest_and_nothing_else_does(
 async fn a_store_that_forgets_create_only_where_it_keeps_versions_is_looked_at_instead() {
     let ceph = ceph(Keeps::Locks).await;
     let store = store(&ceph, json!({}));
-    // What the store itself lets through.
+    // The store itself permits overwriting.
     for _ in 0..2 {
         assert_eq!(ceph.ask("PUT", "acme/theirs", "", "x", &[("if-none-match", "*")]).status, 200);
     }
@@ -116,13 +117,13 @@ async fn a_store_that_forgets_create_only_where_it_keeps_versions_is_looked_at_i
         let error = store.ship(&key(name), random(2, length)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
     }
-    assert_eq!(ceph.versions("acme"), (4, 0), "a second version was made");
+    assert_eq!(ceph.versions("acme"), (4, 0), "a second version was created");
     let findings = store.check().await;
     assert!(
         findings.iter().any(|finding| finding.outcome == Outcome::Warning && finding.message.contains("overwrite"))
     );
     assert!(findings.iter().any(|finding| finding.message.contains("keeps versions")), "{findings:?}");
-    assert_eq!(ceph.versions("acme"), (4, 0), "trials are left");
+    assert_eq!(ceph.versions("acme"), (4, 0), "test objects were left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +134,7 @@ async fn a_lock_that_holds_is_found_to_and_its_trial_is_gone() {
         let lock = findings.iter().find(|finding| finding.message.contains("Object Lock")).unwrap();
         assert_eq!(lock.outcome, Outcome::Good, "{lock:?}");
         assert!(lock.message.contains("governance") && lock.message.contains(told), "{lock:?}");
-        assert_eq!(ceph.versions("acme"), (0, 0), "a trial is left");
+        assert_eq!(ceph.versions("acme"), (0, 0), "a test object was left");
     }
 }
 
@@ -176,7 +177,7 @@ async fn a_hold_lasts_until_it_is_lifted() {
     assert_eq!(hold("ON").status, 200);
     assert_eq!(store.locks().unwrap().locked_until(&name).await.unwrap(), Some(chrono::DateTime::<Utc>::MAX_UTC));
     let error = store.remove(&name).await.unwrap_err();
-    assert!(error.to_string().contains("until somebody lifts that"), "{error}");
+    assert!(error.to_string().contains("until its hold is lifted"), "{error}");
     assert_eq!(hold("OFF").status, 200);
     store.remove(&name).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Destinations as a configuration would make them.
+//! Destinations built from settings.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use longshore_core::stage::Store;
 use longshore_ship_s3::S3;
 use serde_json::{Value, json};
 
-/// A destination in bucket `acme` of the store at `address`, for who has this key, with more settings.
+/// Builds a destination in bucket `acme` of the store at `address`, with this key and additional
+/// settings.
 pub(crate) fn try_s3(address: SocketAddr, id: &str, secret: &str, more: Value) -> Result<Box<dyn Store>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{secret}\n")).unwrap();

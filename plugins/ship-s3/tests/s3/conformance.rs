@@ -1,4 +1,4 @@
-//! What every destination must prove, on the light server.
+//! The conformance tests of every destination, with the in-process server.
 
 use longshore_testkit::conformance::Fixture;
 use serde_json::json;

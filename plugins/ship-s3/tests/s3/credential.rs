@@ -1,4 +1,4 @@
-//! Whose credentials are used, and what is said when they do not suffice.
+//! The search for credentials, and errors for insufficient ones.
 
 use std::fs;
 
@@ -58,7 +58,7 @@ async fn credentials_that_may_only_write_ship_and_are_refused_the_rest() {
     let [small, large] = ["main/small.dump", "main/large.dump"].map(key);
     store.ship(&small, from_bytes("x")).await.unwrap();
     store.ship(&large, random(1, 20 << 20)).await.unwrap();
-    // Not even they can overwrite.
+    // Existing objects are protected even with write-only credentials.
     for key in [&small, &large] {
         let error = store.ship(key, random(2, 20 << 20)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());

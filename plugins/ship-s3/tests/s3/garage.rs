@@ -1,4 +1,5 @@
-//! On a real store of three nodes, which ignores create-only requests and Object Lock, and lists uploads under way.
+//! Tests with Garage on three nodes, which ignores create-only requests and Object Lock, and lists
+//! uploads in progress.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,14 +18,15 @@ use serde_json::{Value, json};
 use crate::client::s3;
 use crate::key;
 
-/// The tests of one process share a cluster; each has a bucket of its own.
+/// The cluster that all tests of one process share; each test has its own bucket.
 static GARAGE: LazyLock<Garage> = LazyLock::new(Garage::start);
 
-/// How far one of its nodes may be behind. A removal is done when two of the three have it; a list asks two, leaves out what each knows to
-/// be removed, and only then puts together what is left: one that is behind brings the name back. (A fetch compares first: it is right.)
+/// The maximum delay of one node. A removal completes on two of the three nodes. A list queries two
+/// nodes, and filters the names removed on each before it merges them: a delayed node makes the
+/// name reappear. (A fetch compares first, and is correct.)
 const LAG: Duration = Duration::from_secs(60);
 
-/// A bucket that no other test has.
+/// Returns the name of a new bucket.
 fn bucket() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst))
@@ -52,7 +54,7 @@ async fn huge() -> Fixture {
     Fixture::new(store, ()).scaled(scale).forgetting_within(LAG)
 }
 
-// Garage compresses what it keeps, so three copies of this body take next to no disk.
+// Garage compresses its data, so three copies of this body take almost no disk space.
 longshore_testkit::huge_conformance!(huge);
 longshore_testkit::many_conformance!(huge);
 
@@ -71,11 +73,12 @@ async fn a_store_that_lets_everything_overwrite_is_found_out() {
 async fn a_lock_that_would_be_ignored_is_found_out() {
     let store =
         store(&GARAGE, Permission::Everything, json!({ "object_lock": { "mode": "governance", "retain": "1d" } }));
-    // It takes the headers, and forgets them: nothing is left that is not as it was asked for.
+    // The store accepts the headers and ignores them: objects without the requested lock must be
+    // removed.
     for length in [1, 9 << 20] {
         let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
-        assert!(error.to_string().contains("did not lock it"), "{error}");
+        assert!(error.to_string().contains("did not lock the object"), "{error}");
         assert_eq!(store.fetch(&key("main/x.dump"), None).await.map(drop).unwrap_err().kind(), Kind::NotFound);
     }
     let findings = store.check().await;
@@ -100,14 +103,15 @@ async fn uploads_that_nobody_ended_are_found_and_swept() {
         sweep.discard(&found[0]).await.unwrap();
     }
     assert_eq!(sweep.leftovers().await.unwrap(), []);
-    assert_eq!(others.sweep().unwrap().leftovers().await.unwrap().len(), 1, "another's upload was swept");
+    assert_eq!(others.sweep().unwrap().leftovers().await.unwrap().len(), 1, "a foreign upload was removed");
 }
 
 fn open(bucket: &str, owner: &Key, prefix: &str) -> Box<dyn Store> {
     s3(GARAGE.address(0), &owner.id, &owner.secret, json!({ "bucket": bucket, "prefix": prefix }))
 }
 
-/// Leaves an upload as a process that is killed does: its runtime goes, and with it whoever would take the upload back.
+/// Leaves an upload as a killed process does: its runtime ends, and with it the cleanup of the
+/// upload.
 fn abandon(bucket: &str, owner: &Key, prefix: &str) {
     let store = open(bucket, owner, prefix);
     let runtime = tokio::runtime::Runtime::new().unwrap();

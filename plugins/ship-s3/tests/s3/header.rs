@@ -1,4 +1,4 @@
-//! What requests say, as a server sees it that checks their signatures.
+//! Headers of requests, received by a server that checks signatures.
 
 use longshore_core::check::Outcome;
 use longshore_core::stream::from_bytes;
@@ -15,7 +15,7 @@ const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 async fn a_lock_is_asked_for_with_each_object_and_nothing_else() {
     let server = Server::start().await;
     let store = server.s3(json!({ "object_lock": { "mode": "compliance", "retain": "30d" } }));
-    // This one forgets it, which is told.
+    // This server ignores the lock, so uploads fail.
     store.ship(&key("main/small.dump"), from_bytes("x")).await.unwrap_err();
     store.ship(&key("main/large.dump"), random(1, 20 << 20)).await.unwrap_err();
     let objects = |operation: &str, name: &str| {
@@ -29,7 +29,7 @@ async fn a_lock_is_asked_for_with_each_object_and_nothing_else() {
     }
     let parts = server.requests("UploadPart");
     assert!(parts.len() >= 3 && parts.iter().all(|request| request.header(MODE).is_none()));
-    // The store accepted it all, and knows nothing of it.
+    // The store accepted the requests, but did not lock the objects.
     let findings = store.check().await;
     let lock = findings.iter().find(|finding| finding.message.contains("object_lock")).unwrap();
     assert_eq!(lock.outcome, Outcome::Failed, "{findings:?}");

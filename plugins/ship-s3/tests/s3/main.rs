@@ -1,6 +1,6 @@
-//! What a bucket promises as a destination: what every destination does, and what is S3's own.
+//! Tests a bucket as a destination: the conformance tests, and the behaviour of S3.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod ceph;

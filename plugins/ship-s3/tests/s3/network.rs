@@ -1,4 +1,4 @@
-//! A network that is not as it should be.
+//! Faulty networks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use crate::client::s3;
 use crate::key;
 use crate::server::{OWNER, Server};
 
-/// A server, what is between, and a destination that goes through it.
+/// Starts a server, a proxy, and a destination through the proxy.
 async fn through_proxy(more: Value) -> (Server, Proxy, Box<dyn Store>) {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address).await;
@@ -87,7 +87,7 @@ async fn an_upload_that_stalls_ends_and_leaves_nothing() {
 async fn a_slow_upload_is_not_a_stalled_one() {
     let (_server, proxy, store) = through_proxy(json!({ "timeout": "1s", "min_rate": "100kB" })).await;
     proxy.fault(Way::Up, Fault::Throttle(300_000));
-    // It takes three times as long as nothing may come.
+    // The upload takes three times as long as the timeout.
     store.ship(&key("main/x.dump"), random(1, 900_000)).await.unwrap();
 }
 
@@ -110,7 +110,7 @@ async fn a_fetch_through_cut_connections_is_whole() {
     let whole = random_bytes(1, 3 << 20);
     let fetched = digest(store.fetch(&key, None).await.unwrap()).await.unwrap();
     assert_eq!(fetched, Digest::of(&whole));
-    assert!(proxy.connections() > 10, "it was cut more often than one request is sent again");
+    assert!(proxy.connections() > 10, "more interruptions than the retries of one request");
     let range = 1_000_000..2_000_000;
     let fetched = digest(store.fetch(&key, Some(range)).await.unwrap()).await.unwrap();
     assert_eq!(fetched, Digest::of(&whole[1_000_000..2_000_000]));
@@ -142,7 +142,7 @@ async fn a_bit_that_was_turned_on_the_way_is_found_and_nothing_is_left() {
     }
 }
 
-/// Turns a bit of each of two connections, and sees that what was shipped arrives whole all the same.
+/// Corrupts a bit in each of two connections, and checks that the upload arrives intact.
 pub(crate) async fn a_turned_bit_is_sent_again(proxy: &Proxy, store: &dyn Store) {
     for length in [1 << 20, 20 << 20] {
         store.ship(&key(&format!("main/first-{length}.dump")), random(1, 9 << 20)).await.unwrap();
@@ -150,7 +150,7 @@ pub(crate) async fn a_turned_bit_is_sent_again(proxy: &Proxy, store: &dyn Store)
         proxy.fault_times(Way::Up, Fault::Corrupt(500_000), 2);
         let (name, before) = (key(&format!("main/{length}.dump")), proxy.up_bytes());
         store.ship(&name, random(1, length)).await.unwrap();
-        assert!(proxy.up_bytes() - before > length + 900_000, "it was not sent again: no bit was turned");
+        assert!(proxy.up_bytes() - before > length + 900_000, "nothing was sent again: no bit was corrupted");
         let fetched = digest(store.fetch(&name, None).await.unwrap()).await.unwrap();
         assert_eq!(fetched, digest(random(1, length)).await.unwrap());
     }
@@ -167,7 +167,7 @@ async fn an_upload_whose_answer_is_lost_is_known_again() {
     let (_server, proxy, store) = through_proxy(json!({})).await;
     store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
     proxy.cut();
-    // The store has it, and nobody says so; the second attempt is told that the name is taken.
+    // The store has the object, but the response is lost; the second attempt finds the name taken.
     proxy.fault_times(Way::Down, Fault::Cut(0), 1);
     let key = key("main/x.dump");
     store.ship(&key, from_bytes("mine")).await.unwrap();
@@ -182,7 +182,7 @@ async fn an_upload_whose_body_fails_is_gone_when_its_error_is_told() {
     let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));
     assert_eq!(server.parts(), 0);
-    assert_eq!(server.requests("AbortMultipartUpload").len(), 2, "of the trial and of the body");
+    assert_eq!(server.requests("AbortMultipartUpload").len(), 2, "one of the test upload, one of the body");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +194,7 @@ async fn an_upload_that_is_dropped_is_taken_back() {
     tokio::time::timeout(Duration::from_millis(1500), ship).await.unwrap_err();
     let deadline = Instant::now() + Duration::from_secs(10);
     while server.parts() > 0 || server.requests("AbortMultipartUpload").len() < 2 {
-        assert!(Instant::now() < deadline, "parts are left");
+        assert!(Instant::now() < deadline, "parts were left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(is_nothing(&*store, "main/x.dump").await);
@@ -215,6 +215,6 @@ async fn memory_is_bounded_however_slow_the_store() {
     let ship = store.ship(&name, body.boxed());
     tokio::time::timeout(Duration::from_secs(5), ship).await.unwrap_err();
     let read = read.load(Ordering::SeqCst);
-    // Four parts on their way, and one that is gathered.
-    assert!((30 << 20..=41 << 20).contains(&read), "{read} bytes were taken");
+    // Four parts are being sent, and one is being buffered.
+    assert!((30 << 20..=41 << 20).contains(&read), "{read} bytes were read");
 }

@@ -1,4 +1,4 @@
-//! An S3 server in process: the light one. It checks signatures, tells which requests came, and has no Object Lock.
+//! An in-process S3 server. It checks signatures, records requests, and has no Object Lock.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use crate::client::s3;
 use crate::shelf::Shelf;
 
-/// Who may do everything.
+/// The credentials with all permissions.
 pub(crate) const OWNER: (&str, &str) = ("AKOWNER", "owner-secret");
-/// Who may write, and nothing else.
+/// The write-only credentials.
 pub(crate) const WRITER: (&str, &str) = ("AKWRITER", "writer-secret");
 
-/// A server with bucket `acme`. Dropping it ends it.
+/// A server with bucket `acme`. Dropping it stops it.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     shelf: Shelf,
@@ -30,7 +30,7 @@ pub(crate) struct Server {
     _serving: JoinSet<()>,
 }
 
-/// A request that came, with a signature that holds.
+/// A request with a valid signature.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) operation: String,
@@ -44,10 +44,10 @@ impl Request {
     }
 }
 
-/// Notes each request, and lets the writer only write.
+/// Records each request, and restricts the writer to writing.
 struct Gate(Arc<Mutex<Vec<Request>>>);
 
-/// What it takes to write.
+/// The operations needed to write.
 const WRITING: [&str; 5] =
     ["PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload"];
 
@@ -87,7 +87,7 @@ impl Server {
                 let service = service.clone();
                 connections.spawn(async move {
                     let http = Builder::new(TokioExecutor::new());
-                    // A client that goes away is its own affair.
+                    // A client may disconnect at any time.
                     http.serve_connection(TokioIo::new(connection), service).await.ok();
                 });
             }
@@ -95,22 +95,22 @@ impl Server {
         Self { address, shelf, seen, _serving: serving }
     }
 
-    /// The destination of its owner.
+    /// Returns a destination with the owner's credentials.
     pub(crate) fn s3(&self, more: Value) -> Box<dyn Store> {
         s3(self.address, OWNER.0, OWNER.1, more)
     }
 
-    /// The requests that came for an operation.
+    /// Returns the requests for an operation.
     pub(crate) fn requests(&self, operation: &str) -> Vec<Request> {
         self.seen.lock().unwrap().iter().filter(|request| request.operation == operation).cloned().collect()
     }
 
-    /// Puts an object there that no client of ours would.
+    /// Stores an object under a name that no client of ours would use.
     pub(crate) fn put_foreign(&self, name: &str) {
         self.shelf.put_foreign(name);
     }
 
-    /// Parts of uploads that were neither completed nor aborted.
+    /// Returns the number of parts of uploads that were neither completed nor aborted.
     pub(crate) fn parts(&self) -> usize {
         self.shelf.parts()
     }

@@ -1,4 +1,5 @@
-//! What the light server serves: a bucket in memory that does what Amazon's documentation says, in one piece.
+//! The storage of the in-process server: a bucket in memory that follows Amazon's documentation,
+//! with atomic operations.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +12,7 @@ use s3s::checksum::ChecksumHasher;
 use s3s::dto::*;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 
-/// How many entries a page of a list has.
+/// The number of entries per page of a list.
 const PAGE: usize = 1000;
 
 /// Bucket `acme`, in memory. Clones share it.
@@ -49,12 +50,12 @@ impl Object {
 }
 
 impl Shelf {
-    /// Puts an object there that no client of ours would.
+    /// Stores an object under a name that no client of ours would use.
     pub(crate) fn put_foreign(&self, name: &str) {
         self.inner().objects.insert(name.to_owned(), Object::new(Bytes::from_static(b"x"), None));
     }
 
-    /// How many parts there are of uploads that were neither completed nor aborted.
+    /// Returns the number of parts of uploads that were neither completed nor aborted.
     pub(crate) fn parts(&self) -> usize {
         self.inner().uploads.values().map(|upload| upload.parts.len()).sum()
     }
@@ -70,7 +71,7 @@ impl Shelf {
 }
 
 impl Inner {
-    /// Puts an object there, in one step with the look whether it may.
+    /// Stores an object; the check whether it may be created is atomic.
     fn put(&mut self, key: String, object: Object, only_new: bool) -> S3Result<ETag> {
         if only_new && self.objects.contains_key(&key) {
             return Err(s3_error!(PreconditionFailed));
@@ -218,7 +219,7 @@ impl S3 for Shelf {
         let (prefix, inner) = (input.prefix.unwrap_or_default(), self.inner());
         let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
         let mut found = inner.uploads.iter().filter(|(place, _)| place.0.starts_with(&prefix) && **place > after);
-        // Pages of two, so that there are several.
+        // Pages of two, to test several pages.
         let page: Vec<_> = found.by_ref().take(2).collect();
         let uploads = page.iter().map(|((key, id), upload)| MultipartUpload {
             key: Some(key.clone()),
@@ -252,7 +253,7 @@ fn expect_bucket(name: &str) -> S3Result<()> {
     if name == "acme" { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
 }
 
-/// All of a body, if it is what its signature and its checksum say.
+/// Collects a body, if it matches its signature and its checksum.
 async fn whole(body: Option<StreamingBlob>, signed: Option<&http::HeaderValue>, crc: Option<&str>) -> S3Result<Bytes> {
     let body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
     let bytes = body.try_fold(BytesMut::new(), async |mut all, chunk| {

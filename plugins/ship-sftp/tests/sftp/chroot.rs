@@ -1,4 +1,5 @@
-//! An account that is locked into a folder, which is all it sees. Only root can set one up: where that is missing, these tests fail saying so.
+//! An account restricted to a directory by chroot. Setting up a chroot requires root: without it,
+//! these tests fail.
 
 use std::fs;
 

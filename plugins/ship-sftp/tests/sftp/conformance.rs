@@ -1,4 +1,4 @@
-//! What every destination must prove, and every one behind an SSH server.
+//! The conformance tests of every destination, and of every destination behind an SSH server.
 
 use longshore_testkit::conformance::{Fixture, HUGE_PATIENCE, Scale};
 

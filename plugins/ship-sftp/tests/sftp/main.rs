@@ -1,6 +1,7 @@
-//! What an account without a shell promises as a destination: what every destination does, and what is SFTP's own.
+//! Tests an account without a shell as a destination: the conformance tests, and the behaviour of
+//! SFTP.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod chroot;
@@ -11,5 +12,5 @@ use longshore_ship_sftp::Sftp;
 use longshore_testkit::behind_ssh::{Reach, built};
 use longshore_testkit::sshd::Account;
 
-/// How it gets to a server.
+/// The way to build a destination on a server.
 const SFTP: Reach = Reach { build: built::<Sftp>, account: Account::Sftp };

@@ -1,4 +1,4 @@
-//! What is this plugin's own: an account that may use SFTP, and need not be able to do anything else.
+//! Behaviour of this plugin only: an account restricted to SFTP.
 
 use std::fs;
 
@@ -38,7 +38,8 @@ async fn what_arrives_shorter_than_it_was_sent_is_not_published() {
     assert!(files(&sshd.backups()).is_empty());
 }
 
-/// Before it is published, so that no name leads to bytes that a power cut takes; and after, which has a journal keep the name.
+/// The first flush prevents a name for bytes that a power failure loses; the second makes a journal
+/// persist the name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_made_durable_before_it_gets_its_name_and_after() {
     let sshd = Sshd::start();
@@ -59,7 +60,7 @@ async fn a_server_that_cannot_make_files_durable_serves_and_check_says_so() {
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
     let findings = store.check().await;
     let warning = findings.iter().find(|finding| finding.outcome == Outcome::Warning).unwrap();
-    assert!(warning.message.contains("cannot make files durable"), "{warning:?}");
+    assert!(warning.message.contains("cannot flush files to disk"), "{warning:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

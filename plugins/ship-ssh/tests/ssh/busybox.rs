@@ -1,4 +1,5 @@
-//! A host that has no GNU programs, but BusyBox's: its find tells neither sizes nor times, its sync may know no folders.
+//! A host with BusyBox instead of GNU programs: its find prints neither sizes nor times, and its
+//! sync may not support directories.
 
 use longshore_testkit::behind_ssh::{Reach, built};
 use longshore_testkit::conformance::{self, Fixture, Scale};
@@ -12,7 +13,8 @@ const BUSYBOX: Reach = Reach { build: built::<Ssh>, account: Account::BusyBox };
 async fn it_does_what_every_destination_must() {
     let (sshd, store) = BUSYBOX.temporary();
     let folder = sshd.backups();
-    // A list takes a process for each file there, and each behaviour lists what those before it left.
+    // A list starts a process for each file there, and each test lists the files of the tests
+    // before it.
     let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, sshd).in_folder(folder).scaled(scale)).await;
 }

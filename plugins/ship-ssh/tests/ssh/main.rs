@@ -1,6 +1,6 @@
-//! What an account with a shell promises as a destination: what every destination does, and what is SSH's own.
+//! Tests an account with a shell as a destination: the conformance tests, and the behaviour of SSH.
 
-// What fails here fails a test, in helpers, too.
+// Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod busybox;
@@ -11,5 +11,5 @@ use longshore_ship_ssh::Ssh;
 use longshore_testkit::behind_ssh::{Reach, built};
 use longshore_testkit::sshd::Account;
 
-/// How it gets to a server.
+/// The way to build a destination on a server.
 const SSH: Reach = Reach { build: built::<Ssh>, account: Account::Shell };

@@ -1,4 +1,4 @@
-//! What is this plugin's own: it has commands run, and has what arrived judged there.
+//! Behaviour of this plugin only: remote commands, and verification of received files on the host.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::SSH;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_a_shell_says_so() {
     let sshd = Sshd::start();
-    // An SFTP server waits for what it understands, and says nothing: no reason to wait with it.
+    // An SFTP server waits for input and prints nothing: the plugin must not wait for it.
     for account in [Account::Sftp, Account::RsyncWriteOnly, Account::Rsync] {
         let store = SSH.store_as(&sshd, account, json!({}));
         let error = tokio::time::timeout(Duration::from_secs(20), refused(&*store)).await.unwrap();
@@ -26,7 +26,10 @@ async fn an_account_without_a_shell_says_so() {
     }
     aftercare::done().await;
     let left = aftercare::failures();
-    assert!(!left.iter().any(|error| error.to_string().contains("no POSIX shell")), "nothing was made: {left:?}");
+    assert!(
+        !left.iter().any(|error| error.to_string().contains("no POSIX shell")),
+        "a cleanup failed although nothing was created: {left:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +70,7 @@ async fn more_bodies_than_a_connection_carries_wait_for_their_turn_and_do_not_ho
     let keys: Vec<_> = (0..10).map(|n| key(&format!("main/{n}.dump"))).collect();
     let stalled = futures_util::future::join_all(keys.iter().map(|key| store.ship(key, stalls_after(1000))));
     tokio::select! {
-        _ = stalled => panic!("they never end"),
+        _ = stalled => panic!("the uploads ended"),
         listed = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             store.list().await.unwrap().try_collect::<Vec<_>>().await.unwrap()

@@ -1,4 +1,4 @@
-//! A page about a drill that an auditor can file: one file, without scripts, that prints well.
+//! The HTML report of a drill: one printable file without scripts.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ code { font-family: monospace; white-space: pre-wrap; }
 @media print { body { margin: 0; max-width: none; } tr { break-inside: avoid; } thead { display: table-header-group; } }
 ";
 
-/// The whole page.
+/// Renders the report as HTML.
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let job = escaped(&report.job);
@@ -30,20 +30,20 @@ pub(super) fn page(report: &Report) -> String {
     page += &format!("<p class=\"{class}\">{}</p>\n", escaped(all));
     let mut facts = vec![
         ("run", report.run.clone()),
-        ("taken from", report.destination.clone()),
-        ("scratch cluster made in", format!("{:.1} s", report.scratch_seconds)),
+        ("destination", report.destination.clone()),
+        ("scratch cluster created in", format!("{:.1} s", report.scratch_seconds)),
     ];
     if let (Some(first), Some(last)) = (report.drills.first(), report.drills.last()) {
         facts.push(("restored into", first.scratch.clone()));
         facts.push(("by", format!("{}, Longshore {}", first.by, first.longshore)));
-        facts.push(("began", first.started.format("%Y-%m-%d %H:%M:%S UTC").to_string()));
+        facts.push(("started", first.started.format("%Y-%m-%d %H:%M:%S UTC").to_string()));
         facts.push(("ended", last.finished.format("%Y-%m-%d %H:%M:%S UTC").to_string()));
     }
     page += &pairs(&facts);
-    list(&mut page, "Damaged, and not drilled", &report.passed_over);
+    list(&mut page, "Damaged and not drilled", &report.passed_over);
     list(&mut page, "Notes", &report.notes);
     let problems: Vec<_> = report.unfit.iter().map(|problem| problem.message.clone()).collect();
-    list(&mut page, "What could not be drilled", &problems);
+    list(&mut page, "Not drilled", &problems);
     for drill in &report.drills {
         one(&mut page, drill);
     }
@@ -51,7 +51,7 @@ pub(super) fn page(report: &Report) -> String {
     page
 }
 
-/// One backup.
+/// Adds the section of one backup.
 fn one(page: &mut String, drill: &Drill) {
     let class = if drill.verdict == Verdict::Good { "good" } else { "bad" };
     *page += &format!(
@@ -82,7 +82,7 @@ fn one(page: &mut String, drill: &Drill) {
         ]
     });
     table(page, &["database", "query", "expected", "found", "result"], answers);
-    table(page, &["what", "aspect", "recorded", "restored", "result"], drill.comparisons.iter().map(compared));
+    table(page, &["object", "aspect", "recorded", "restored", "result"], drill.comparisons.iter().map(compared));
 }
 
 fn compared(comparison: &Comparison) -> Vec<String> {
@@ -111,7 +111,7 @@ fn table(page: &mut String, headings: &[&str], rows: impl Iterator<Item = Vec<St
     let mut body = String::new();
     for row in rows {
         let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         writeln!(body, "<tr>{cells}</tr>").ok();
     }
     if !body.is_empty() {
@@ -127,7 +127,7 @@ fn list(page: &mut String, heading: &str, lines: &[String]) {
     }
 }
 
-/// A text as HTML shows it, whatever is in it.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     printable(text)
         .replace('&', "&amp;")

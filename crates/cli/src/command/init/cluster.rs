@@ -1,4 +1,4 @@
-//! The cluster to back up: the one that is named, or the one that there is.
+//! Finds the cluster to back up: by connection string, environment or local socket.
 
 use std::io::IsTerminal;
 
@@ -8,13 +8,13 @@ use crate::ask;
 use crate::output::Output;
 use crate::plugins::{Found, connection_of_environment, local_sockets, look};
 
-/// A server that was seen on this host, and how it was reached or why not.
+/// A server of this host, and the result of a connection attempt.
 struct Seen {
     place: String,
     found: Result<Found>,
 }
 
-/// Finds the cluster at `connection`, or else where the environment says, or else on a local socket.
+/// Finds the cluster of `connection`, else of the environment, else of a local socket.
 pub(super) async fn find(connection: Option<&str>, output: Output) -> Result<Found> {
     if let Some(connection) = connection {
         return look(connection).await;
@@ -45,7 +45,7 @@ pub(super) async fn find(connection: Option<&str>, output: Output) -> Result<Fou
     Ok(taken)
 }
 
-/// Looks at every socket. A server that listens on two is one server.
+/// Connects to every local socket. Counts a server with two sockets once.
 async fn see() -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     for (place, ways) in local_sockets() {
@@ -69,27 +69,28 @@ async fn see() -> Vec<Seen> {
     all
 }
 
-/// The error of a socket that was not looked at yet.
+/// Returns the initial error of a socket, before any connection attempt.
 fn nothing() -> Error {
-    Error::new(Stage::Config, Kind::NotFound, "", "no PostgreSQL server answers here")
+    Error::new(Stage::Config, Kind::NotFound, "", "no PostgreSQL server answers on this host")
 }
 
-/// Where no socket answers: what libpq would say by itself, which may know of a host, or why the first socket refused.
+/// Tries libpq's default connection if no socket answers. Otherwise returns the error of the first
+/// socket.
 async fn none(others: Vec<Seen>) -> Result<Found> {
     let by_default = look("").await;
     match (by_default, others.into_iter().next().map(|seen| (seen.place, seen.found))) {
         (Ok(found), _) => Ok(found),
         (Err(_), Some((place, Err(error)))) => Err(match error.remedy() {
             Some(_) => error,
-            None => error.hint(format!("say how to reach it: longshore init --connection \"{place} user=…\"")),
+            None => error.hint(format!("pass the connection: longshore init --connection \"{place} user=…\"")),
         }),
         (Err(error), _) if error.kind() == Kind::Usage => Err(error),
-        _ => Err(Error::new(Stage::Config, Kind::NotFound, "cluster", "no PostgreSQL server answers here")
-            .hint("say how to reach it: longshore init --connection \"host=db1 user=backup\"")),
+        _ => Err(Error::new(Stage::Config, Kind::NotFound, "cluster", "no PostgreSQL server answers on this host")
+            .hint("pass the connection: longshore init --connection \"host=db1 user=backup\"")),
     }
 }
 
-/// Which of several a person means: asked for on a terminal, else an error that names them.
+/// Prompts for one of several servers. Without a terminal, fails with their names.
 fn choose(output: Output, answering: &[Found]) -> Result<usize> {
     let lines: Vec<_> = answering
         .iter()
@@ -99,23 +100,23 @@ fn choose(output: Output, answering: &[Found]) -> Result<usize> {
         for (number, line) in (1..).zip(&lines) {
             output.line(format_args!("{number}  {line}"));
         }
-        if let Some(number) = ask::number("which of these is to be backed up", answering.len()) {
+        if let Some(number) = ask::number("server to back up", answering.len()) {
             return Ok(number - 1);
         }
     }
-    let message = format!("{} PostgreSQL servers answer here: {}", answering.len(), lines.join("; "));
+    let message = format!("{} PostgreSQL servers answer on this host: {}", answering.len(), lines.join("; "));
     Err(Error::new(Stage::Config, Kind::Usage, "cluster", message)
-        .hint(format!("say which: longshore init --connection \"{}\"", answering[0].connection)))
+        .hint(format!("choose one: longshore init --connection \"{}\"", answering[0].connection)))
 }
 
-/// Names what was seen, what is taken, and why others are not.
+/// Prints the chosen server, and the other servers with the reason.
 fn tell(output: Output, others: &[Seen], taken: &Found) {
-    let connection = if taken.connection.is_empty() { "where libpq looks first" } else { &taken.connection };
-    output.note(format_args!("taken: {connection}; --connection names another"));
+    let connection = if taken.connection.is_empty() { "the default of libpq" } else { &taken.connection };
+    output.note(format_args!("using {connection}; choose another with --connection"));
     for Seen { place, found } in others {
         match found {
-            Ok(found) => output.note(format_args!("not taken: {place} ({}), which was not chosen", found.server)),
-            Err(error) => output.note(format_args!("not taken: {place}: {}", error.chain().replace('\n', " "))),
+            Ok(found) => output.note(format_args!("skipped {place} ({}): not chosen", found.server)),
+            Err(error) => output.note(format_args!("skipped {place}: {}", error.chain().replace('\n', " "))),
         }
     }
 }

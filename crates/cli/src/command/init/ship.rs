@@ -1,71 +1,71 @@
-//! Destinations as they are written on a command line: a folder, or an address such as `ssh://backup@host/srv/backups`.
+//! Destinations of the command line: a directory, or an address such as
+//! `ssh://backup@host/srv/backups`.
 
 use std::path::{Path, PathBuf};
 
 use longshore_core::{Error, Kind, Result, Stage};
 
-/// A destination to write into the configuration.
+/// A destination for the configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ship {
-    /// Its name there, which is that of its type until another has it.
+    /// The name: that of its type, with a number if another destination has that name.
     pub(super) name: String,
-    /// The settings, by name and value.
+    /// The settings, as names and values.
     settings: Vec<(&'static str, String)>,
-    /// What a person should know, and settings to fill in.
+    /// Comments: advice, and optional settings.
     comments: &'static str,
-    /// The folder of this host that it is, if it is one.
+    /// The directory, if the destination is local.
     pub(super) folder: Option<PathBuf>,
 }
 
-const LOCAL: &str = "A folder of this host. A backup beside its database dies with it: ship to another host, too.";
-const SSH: &str = "The folder must be there. ssh decides which key to use, unless one is named here:
+const LOCAL: &str = "A local directory. Backups here are lost with the host: add a remote destination.";
+const SSH: &str = "The directory must exist. ssh chooses the key, unless one is set here:
 identity_file = \"/etc/longshore/id_ed25519\"";
-const RSYNC: &str = "The folder must be there. Ciphertext waits in spool_dir until it arrived whole.
+const RSYNC: &str = "The directory must exist. spool_dir holds encrypted files until their upload ends.
 identity_file = \"/etc/longshore/id_ed25519\"
 spool_dir = \"/var/spool/longshore\"";
-const S3: &str = "The bucket must be there. Credentials: AWS_* variables, ~/.aws/credentials, the host's own, or these two, where the
-secret stands in a file of its own, mode 600 (\"credential:s3\" takes it from systemd's LoadCredential=s3:…):
+const S3: &str = "The bucket must exist. Credentials: AWS_* variables, ~/.aws/credentials, the instance role, or
+these settings. The secret is in a file of mode 600, or in LoadCredential=s3:… of systemd (\"credential:s3\"):
 access_key_id = \"…\"
 secret_access_key_file = \"/etc/longshore/s3-secret\"
 region = \"eu-central-1\"
-A store other than Amazon's:
+An S3-compatible store:
 endpoint = \"https://s3.example.net\"";
-const GCS: &str = "The bucket must be there. Credentials: GOOGLE_APPLICATION_CREDENTIALS, the instance's own, or a key of a service account:
+const GCS: &str = "The bucket must exist. Credentials: GOOGLE_APPLICATION_CREDENTIALS, the instance, or a key file:
 service_account_file = \"/etc/longshore/google.json\"";
-const AZURE: &str =
-    "The container must be there. Credentials: AZURE_* variables, the host's managed identity, or a file with a key:
+const AZURE: &str = "The container must exist. Credentials: AZURE_* variables, the managed identity, or a key file:
 access_key_file = \"/etc/longshore/azure-key\"";
 
-/// The addresses that are understood, for hints.
-const KNOWN: &str = "write a folder of this host, ssh://USER@HOST/FOLDER, sftp://…, rsync://…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, \
+/// The hint with the supported addresses.
+const KNOWN: &str = "use a local directory, ssh://USER@HOST/DIR, sftp://…, rsync://…, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, \
                      or az://ACCOUNT/CONTAINER/PREFIX";
 
 impl Ship {
-    /// Reads a folder or an address. An error never quotes an address that may hold a password.
+    /// Parses a directory or an address. Errors omit the address, which may contain a password.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let Some((scheme, rest)) = text.split_once("://") else { return Self::local(Path::new(text)) };
         let wrong = |message: &str| Error::new(Stage::Config, Kind::Usage, format!("--ship {scheme}://…"), message);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
-            return Err(wrong("there is a password in the address, which would be written into the configuration")
-                .hint("leave it out: the configuration names files and variables for secrets"));
+            return Err(wrong("the address contains a password, which would be written to the configuration")
+                .hint("remove the password; the configuration reads secrets from files and environment variables"));
         }
         if rest.contains(['?', '#']) || rest.contains(char::is_whitespace) {
-            return Err(wrong("an address without parameters is wanted")
-                .hint("leave out what follows \"?\" or \"#\", and add settings to the configuration that is written"));
+            return Err(wrong("the address has parameters")
+                .hint("remove \"?\" or \"#\" and all after it, and add the settings to the configuration"));
         }
-        let needs = |what: &str| wrong(&format!("there is no {what} in the address")).hint(KNOWN);
+        let needs = |what: &str| wrong(&format!("the address has no {what}")).hint(KNOWN);
         let prefix = |path: &str| path.trim_matches('/').to_owned();
         let mut settings = Vec::new();
         let comments = match scheme {
             "file" => return Self::local(Path::new(rest)),
             "ssh" | "sftp" | "rsync" => {
-                let (host, port) = host(authority).ok_or_else(|| wrong("the port is no number").hint(KNOWN))?;
+                let (host, port) = host(authority).ok_or_else(|| wrong("the port is not a number").hint(KNOWN))?;
                 if host.rsplit('@').next().is_none_or(str::is_empty) {
                     return Err(needs("host"));
                 }
                 if prefix(path).is_empty() {
-                    return Err(needs("folder"));
+                    return Err(needs("directory"));
                 }
                 settings
                     .extend([("host", quoted(host)), ("path", quoted(&format!("/{}", path.trim_end_matches('/'))))]);
@@ -91,7 +91,7 @@ impl Ship {
                 settings.extend(Some(below).filter(|below| !below.is_empty()).map(|below| ("prefix", quoted(below))));
                 AZURE
             }
-            _ => return Err(wrong("no destination is addressed so").hint(KNOWN)),
+            _ => return Err(wrong("unknown scheme").hint(KNOWN)),
         };
         let name = match scheme {
             "gs" => "gcs",
@@ -102,16 +102,16 @@ impl Ship {
         Ok(Self { name: name.to_owned(), settings, comments, folder: None })
     }
 
-    /// A folder of this host.
+    /// Creates a local destination.
     pub(super) fn local(folder: &Path) -> Result<Self> {
         let subject = || folder.display().to_string();
-        let folder = std::path::absolute(folder)
-            .map_err(|error| Error::io(Stage::Config, subject(), "not a path that can be used", error))?;
+        let folder =
+            std::path::absolute(folder).map_err(|error| Error::io(Stage::Config, subject(), "invalid path", error))?;
         let settings = vec![("type", quoted("local")), ("path", quoted(&folder.display().to_string()))];
         Ok(Self { name: "local".to_owned(), settings, comments: LOCAL, folder: Some(folder) })
     }
 
-    /// Gives every destination a name of its own.
+    /// Makes the names of the destinations unique.
     pub(super) fn name_apart(all: &mut [Self]) {
         for place in 1..all.len() {
             let (before, rest) = all.split_at_mut(place);
@@ -125,7 +125,7 @@ impl Ship {
         }
     }
 
-    /// The table of the configuration.
+    /// Renders the table of the configuration.
     pub(super) fn table(&self) -> String {
         let mut table = format!("[destination.{}]\n", self.name);
         for (setting, value) in &self.settings {
@@ -137,7 +137,7 @@ impl Ship {
         table
     }
 
-    /// Where it is, for a person.
+    /// Returns the address for people.
     pub(super) fn place(&self) -> String {
         let value = |wanted: &str| {
             let found = self.settings.iter().find(|(setting, _)| *setting == wanted)?;
@@ -149,16 +149,16 @@ impl Ship {
     }
 }
 
-/// The host, with its user, and the port.
+/// Splits the host with its user from the port.
 fn host(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority.rsplit_once(':') {
-        // An IPv6 address in brackets has colons of its own.
+        // An IPv6 address in brackets contains colons.
         Some((host, port)) if !port.ends_with(']') => Some((host, Some(port.parse().ok()?))),
         _ => Some((authority, None)),
     }
 }
 
-/// Text as a TOML string.
+/// Quotes text as a TOML string.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }

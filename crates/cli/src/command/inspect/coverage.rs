@@ -1,25 +1,25 @@
-//! The bytes of a dump that no checksum covers, in words.
+//! Describes the bytes of a dump that no checksum covers.
 
 use super::counted;
 use crate::plugins::{Compression, Facts};
 use indicatif::HumanBytes;
 
-/// Names the parts of a file that no checksum covers. Its wrappings may cover all of them.
+/// Describes the parts of a file that no checksum covers. Wrappings may cover all parts.
 pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
     if let Some(wrapping) = wrappings.iter().find(|wrapping| matches!(wrapping.as_str(), "age" | "gzip")) {
         return format!(
-            "the {wrapping} around it covers every byte as it was then; what came before only a digest tells"
+            "the {wrapping} wrapping covers every byte; only a digest of the original detects an earlier change"
         );
     }
     let within = match wrappings {
         [] => String::new(),
-        _ => format!("apart from the {} around it, ", wrappings.join(" and ")),
+        _ => format!("apart from the {} wrapping, ", wrappings.join(" and ")),
     };
     if !facts.kind.is_archive() {
         let bytes = HumanBytes(facts.bytes);
         return format!(
-            "{within}no checksum covers any of its {bytes}, and a script has no list of what it holds: rows or statements that are missing \
-             whole, twice or changed only a digest tells"
+            "{within}no checksum covers any of its {bytes}, and a script has no list of its contents: only a digest detects missing, \
+             repeated or changed rows and statements"
         );
     }
     let entries = counted(facts.toc_entries, "entry", "entries");
@@ -27,18 +27,21 @@ pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
     let data = data(facts);
     let uncovered = match facts.compression {
         Compression::None => format!(
-            "no checksum covers any of its {}: {contents}, nor {data}, which is not compressed",
+            "no checksum covers any of its {}: neither {contents}, nor {data}, which is not compressed",
             HumanBytes(facts.bytes)
         ),
-        Compression::Gzip => format!("no checksum covers {contents}; gzip's cover {data}"),
+        Compression::Gzip => format!("no checksum covers {contents}; gzip checksums cover {data}"),
         Compression::Lz4 | Compression::Zstd => {
-            format!("no checksum covers {contents}, nor {data}: pg_dump writes none into {} frames", facts.compression)
+            format!(
+                "no checksum covers {contents} or {data}: pg_dump writes {} frames without checksums",
+                facts.compression
+            )
         }
     };
-    format!("{within}{uncovered}; only a digest tells what is changed there")
+    format!("{within}{uncovered}; only a digest detects changes there")
 }
 
-/// The data of an archive with its size.
+/// Describes the data of an archive with its size.
 fn data(facts: &Facts) -> String {
     let tables = counted(facts.tables.len() as u64, "table", "tables");
     let bytes = HumanBytes(facts.tables.iter().map(|table| table.bytes).sum());
@@ -72,15 +75,15 @@ mod tests {
             (
                 Compression::Gzip,
                 "no checksum covers the table of contents (3 entries",
-                "gzip's cover the data of 1 table",
+                "gzip checksums cover the data of 1 table",
             ),
-            (Compression::Zstd, "nor the data of 1 table (2 B)", "pg_dump writes none into zstd frames"),
+            (Compression::Zstd, "or the data of 1 table (2 B)", "pg_dump writes zstd frames without checksums"),
         ] {
             let told = coverage(&[], &facts(compression));
-            assert!(told.contains(words) && told.contains(others) && told.contains("only a digest tells"), "{told}");
+            assert!(told.contains(words) && told.contains(others) && told.contains("only a digest detects"), "{told}");
         }
         let script = read(SCRIPT, &mut |_| {}).unwrap();
-        assert!(coverage(&[], &script).contains("a script has no list of what it holds"));
+        assert!(coverage(&[], &script).contains("a script has no list of its contents"));
     }
 
     #[test]
@@ -88,8 +91,8 @@ mod tests {
         let facts = facts(Compression::None);
         for wrapping in ["age", "gzip"] {
             let told = coverage(&[wrapping.to_owned()], &facts);
-            assert!(told.starts_with(&format!("the {wrapping} around it covers every byte")), "{told}");
+            assert!(told.starts_with(&format!("the {wrapping} wrapping covers every byte")), "{told}");
         }
-        assert!(coverage(&["zstd".to_owned()], &facts).starts_with("apart from the zstd around it, no checksum"));
+        assert!(coverage(&["zstd".to_owned()], &facts).starts_with("apart from the zstd wrapping, no checksum"));
     }
 }

@@ -1,4 +1,4 @@
-//! One backup of a listing, wherever it lies.
+//! One backup of a list, with its copies in all destinations.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
@@ -17,34 +17,34 @@ use crate::args::State;
 use crate::output::Output;
 use crate::zone::Zone;
 
-/// What a destination has that holds a backup whole.
+/// The state of a complete copy.
 const WHOLE: &str = "whole";
 
-/// The state of a backup that is unsealed where a sealed one is expected.
+/// The state of an unencrypted backup where an encrypted one is expected.
 const UNSEALED: &str = "unsealed";
 
-/// A backup, wherever it lies.
+/// A backup, with its copies in all destinations.
 #[derive(Serialize)]
 pub(super) struct Line {
     pub(super) name: BackupName,
     age_seconds: i64,
-    /// What each destination that has it holds: `whole`, or what is wrong.
+    /// The state of each copy by destination: `whole`, or a problem.
     #[serde(serialize_with = "as_map")]
     destinations: Vec<(String, String)>,
-    /// True if any destination has it damaged.
+    /// True if a copy is damaged.
     #[serde(skip)]
     damaged: bool,
-    /// The hold that exempts it from retention, if one is in force at any destination.
+    /// The hold in force at any destination.
     held: Option<Held>,
-    /// The destinations from which it was read back whole.
+    /// The destinations at which the backup was verified.
     verified_at: Vec<String>,
-    /// The destinations from which it was restored in a drill.
+    /// The destinations from which a drill restored the backup.
     drilled_at: Vec<String>,
     #[serde(flatten)]
     what: What,
 }
 
-/// A hold that is in force.
+/// A hold in force.
 #[derive(Serialize)]
 struct Held {
     why: String,
@@ -52,18 +52,18 @@ struct Held {
     destinations: Vec<String>,
 }
 
-/// The states of the copies, by the names of their destinations.
+/// Serializes the states of the copies as a map by destination.
 fn as_map<S: Serializer>(destinations: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(destinations.iter().map(|(name, state)| (name, state)))
 }
 
-/// What is known of it.
+/// The description of a backup.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum What {
-    /// What its manifest says.
+    /// The manifest of a backup.
     Backup(Box<Manifest>),
-    /// What the name of another program's file says, which was adopted.
+    /// An adopted file of another program, described by its name.
     Adopted {
         adopted: bool,
         job: String,
@@ -72,24 +72,24 @@ enum What {
         time: DateTime<Utc>,
         key: Key,
         bytes: u64,
-        /// By nobody.
+        /// Empty: no verifier reads adopted files.
         verified: [(); 0],
     },
 }
 
-/// A cluster, of which no more than its name is known.
+/// A cluster of which only the name is known.
 #[derive(Serialize)]
 struct ClusterName {
     name: String,
 }
 
 impl Line {
-    /// The line of a backup, before any destination is known to have it.
+    /// Creates the line of a backup, without copies.
     pub(super) fn of(backup: &Backup) -> Self {
         Self::new(&backup.name, backup.manifest.time.time(), What::Backup(backup.manifest.clone()))
     }
 
-    /// The line of an adopted file.
+    /// Creates the line of an adopted file.
     pub(super) fn of_adopted(file: &Adopted) -> Self {
         let Series { cluster, subject, job } = file.series.clone();
         let what = What::Adopted {
@@ -118,7 +118,7 @@ impl Line {
         }
     }
 
-    /// Adds what a destination holds of it, and what its marks there say.
+    /// Adds the copy at a destination with its marks.
     pub(super) fn seen(&mut self, destination: &str, backup: &Backup, sealing: &Sealing<'_>) {
         let damage = backup.damage().map(|damage| format!("damaged: {damage}"));
         self.damaged |= damage.is_some();
@@ -139,7 +139,7 @@ impl Line {
         }
     }
 
-    /// Adds what a destination holds of an adopted file.
+    /// Adds the copy of an adopted file at a destination.
     pub(super) fn seen_adopted(&mut self, destination: &str, file: &Adopted) {
         let state = if file.is_good() { WHOLE } else { "damaged: empty" };
         self.damaged |= !file.is_good();
@@ -175,22 +175,22 @@ impl Line {
         }
     }
 
-    /// How long ago its run was.
+    /// Returns the age of the backup.
     pub(super) fn age(&self) -> String {
         age(TimeDelta::seconds(self.age_seconds))
     }
 
-    /// The names of the destinations that have it.
+    /// Returns the names of the destinations that have the backup.
     pub(super) fn at(&self) -> impl Iterator<Item = &str> {
         self.destinations.iter().map(|(name, _)| name.as_str())
     }
 
-    /// True if any destination has it damaged.
+    /// Returns true if a copy is damaged.
     pub(super) fn is_damaged(&self) -> bool {
         self.damaged
     }
 
-    /// True if any destination has it damaged, or unproven by a drill that failed.
+    /// Returns true if a copy has any state but `whole`.
     pub(super) fn needs_attention(&self) -> bool {
         self.destinations.iter().any(|(_, state)| state != WHOLE)
     }
@@ -206,7 +206,7 @@ impl Line {
         }
     }
 
-    /// The destinations that have it, each with its state unless it is whole.
+    /// Returns the destinations that have the backup, each with its state unless complete.
     pub(super) fn places(&self) -> String {
         let places = self.destinations.iter().map(|(name, state)| match state.as_str() {
             WHOLE => name.clone(),
@@ -222,11 +222,11 @@ impl Line {
                 let methods = manifest.verified.iter().map(|verified| verified.method.clone());
                 methods.collect::<Vec<_>>().join(", ")
             }
-            What::Adopted { .. } => "adopted, unverified".to_owned(),
+            What::Adopted { .. } => "adopted, not verified".to_owned(),
         }
     }
 
-    /// What was done to it since: read back, restored in a drill.
+    /// Returns the later checks: verified, drilled.
     fn proved(&self) -> String {
         let words = [(!self.verified_at.is_empty(), "verified"), (!self.drilled_at.is_empty(), "drilled")];
         let words: Vec<_> = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
@@ -234,18 +234,19 @@ impl Line {
     }
 }
 
-/// Shows a line for each backup; whose they are, too, where several jobs made them, and what is held, where anything is.
+/// Prints one line per backup. Adds a column of jobs if several jobs made the backups, and a column
+/// of holds if any is in force.
 pub(super) fn table(output: Output, lines: &[Line], zone: Zone) {
     let time = format!("?TIME ({})", zone.name());
     let of_jobs = lines.iter().any(|line| line.job() != lines[0].job());
     let (held, proved) =
         (lines.iter().any(|line| line.held.is_some()), lines.iter().any(|line| !line.proved().is_empty()));
-    let mut headings = vec!["BACKUP", &time, "?>AGE", ">SIZE", "?JUDGED"];
+    let mut headings = vec!["BACKUP", &time, "?>AGE", ">SIZE", "?DUMP VERIFIED"];
     if of_jobs {
         headings.insert(1, "JOB");
     }
     if proved {
-        headings.push("?PROVED");
+        headings.push("?CHECKS");
     }
     if held {
         headings.push("HELD");

@@ -1,4 +1,4 @@
-//! A line for each series, however many backups it has.
+//! A list with one line per series.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,8 @@ use crate::args::State;
 use crate::output::Output;
 use crate::zone::Zone;
 
-/// Shows a line for each series; whose they are, too, where several jobs made them, and what is held, where anything is.
+/// Prints one line per series. Adds a column of jobs if several jobs made the backups, and columns
+/// of held and damaged backups if any exist.
 pub(super) fn table(output: Output, lines: &[Line], zone: Zone) {
     let mut all: BTreeMap<Series, Vec<&Line>> = BTreeMap::new();
     for line in lines {
@@ -34,7 +35,7 @@ pub(super) fn table(output: Output, lines: &[Line], zone: Zone) {
         "?DESTINATIONS",
     ];
     let mut rows: Vec<Vec<String>> = all.iter().map(|(series, backups)| row(series, backups, zone)).collect();
-    // A column in which nothing stands is left out.
+    // Omit empty columns.
     let is_empty = |place: usize| match headings[place] {
         "JOB" => !of_jobs,
         ">HELD" | ">DAMAGED" => rows.iter().all(|row| row[place] == "-"),
@@ -49,7 +50,7 @@ pub(super) fn table(output: Output, lines: &[Line], zone: Zone) {
     output.table(&headings, &rows);
 }
 
-/// The line of a series, whose backups are given oldest first.
+/// Returns the line of a series. `backups` is ordered oldest first.
 fn row(series: &Series, backups: &[&Line], zone: Zone) -> Vec<String> {
     let (oldest, newest) = (backups.first(), backups.last());
     let count = |state: State| match backups.iter().filter(|line| line.is(state)).count() {

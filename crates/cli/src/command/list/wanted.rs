@@ -1,4 +1,4 @@
-//! Which backups are listed, and whether each has a line.
+//! The filters of a list.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use longshore_service::config::Config;
 use super::line::Line;
 use crate::args::{List, State};
 
-/// What a person wants to see.
+/// The filters of a list, and its level of detail.
 pub(super) struct Wanted<'a> {
     subject: Option<&'a str>,
     job: Option<&'a str>,
     since: Option<DateTime<Utc>>,
     states: &'a [State],
     latest: Option<usize>,
-    /// Whether each backup has a line, rather than each series.
+    /// True if each backup has a line, false if each series has one.
     pub(super) each: bool,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Wanted<'a> {
         self.subject.is_none_or(|words| means_adopted(words, file)) && self.job.is_none_or(|job| job == file.series.job)
     }
 
-    /// Fails if no backup has the subject or the job that is asked for. Where there is none at all, nothing tells which there are.
+    /// Fails if no backup has the requested subject or job, unless the destinations are empty.
     pub(super) fn expect_known(&self, config: &Config, read: &[Catalogued]) -> Result<()> {
         let backups = || read.iter().flat_map(|at| at.catalog.backups());
         let files = || read.iter().flat_map(|at| at.catalog.adopted.values().flatten());
@@ -70,7 +70,7 @@ impl<'a> Wanted<'a> {
         Ok(())
     }
 
-    /// Those that are wanted: of each series the oldest first.
+    /// Returns the matching lines by series, oldest first.
     pub(super) fn chosen(&self, lines: Vec<Line>) -> Vec<Line> {
         let mut series: BTreeMap<Series, Vec<Line>> = BTreeMap::new();
         for line in lines {
@@ -90,13 +90,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A moment, or as long ago as a length of time says.
+/// Parses a time, or a period before now.
 fn since(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(span) = Span::try_from(text.to_owned()) {
         let ago = chrono::TimeDelta::from_std(span.duration()).ok();
         return Ok(ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).unwrap_or(DateTime::<Utc>::MIN_UTC));
     }
     let is_day = text.trim().len() == "2026-06-07".len();
-    // A day begins with its first second, and as an end it would be its last.
+    // Start at the first second of a day; `moment` returns its last second.
     moment(&if is_day { format!("{} 00:00", text.trim()) } else { text.to_owned() }).or_else(|_| moment(text))
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike, Months, NaiveDate};
 
-/// What a day shows. Of several on one day, the greatest is shown.
+/// The sign of a day. A day with several backups shows the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Day {
     /// No backup.
     Empty,
-    /// Every backup of it goes.
+    /// All backups of the day are removed.
     Goes,
-    /// A backup of it stays.
+    /// A backup of the day is kept.
     Kept,
-    /// A backup of it is to be looked at.
+    /// A backup of the day needs attention.
     Alarming,
 }
 
@@ -28,10 +28,11 @@ impl Day {
     }
 }
 
-/// What the signs mean.
-pub(super) const LEGEND: &str = "● kept  ○ goes  ! damaged or refused  · none";
+/// The legend of the signs.
+pub(super) const LEGEND: &str = "● kept  ○ removed  ! damaged or refused  · none";
 
-/// The months from the first day to the last, oldest first, beneath a ruler of days. Months in a row without a backup are one line.
+/// Draws the months from the first day to the last, oldest first, below a ruler of days.
+/// Consecutive months without a backup are one line.
 pub(super) fn draw(days: &BTreeMap<NaiveDate, Day>) -> Vec<String> {
     let (Some((first, _)), Some((last, _))) = (days.first_key_value(), days.last_key_value()) else {
         return Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn draw(days: &BTreeMap<NaiveDate, Day>) -> Vec<String> {
     rows
 }
 
-/// The numbers of days, each above the day it names.
+/// Returns the numbers of days, each above its column.
 fn ruler() -> String {
     format!("{:9}1   5    10   15   20   25   30", "")
 }

@@ -1,4 +1,5 @@
-//! `longshore prune --explain`: for each series its calendar, every backup with why it stays or goes, and what that comes to.
+//! `longshore prune --explain`: the calendar of each series, each backup with the reason to keep or
+//! remove it, and totals.
 
 use std::collections::BTreeMap;
 
@@ -25,16 +26,16 @@ pub(super) fn explain(output: Output, all: &[Pruned]) {
             explain_series(output, &pruned.destination, series);
         }
         if !pruned.swept.is_empty() {
-            output.line(format_args!("{}: left by writers that were interrupted\n", pruned.destination));
-            let row = |swept: &Swept| vec![swept.name.clone(), "goes".to_owned(), why_swept(swept)];
-            output.table(&["FILE", "DECISION", "WHY"], &pruned.swept.iter().map(row).collect::<Vec<_>>());
+            output.line(format_args!("{}: files of interrupted uploads\n", pruned.destination));
+            let row = |swept: &Swept| vec![swept.name.clone(), "would remove".to_owned(), why_swept(swept)];
+            output.table(&["FILE", "DECISION", "REASON"], &pruned.swept.iter().map(row).collect::<Vec<_>>());
             output.line("");
         }
     }
     afterwards(output, all);
 }
 
-/// One backup of a series, and what is decided.
+/// One backup of a series, with its decision.
 struct Row<'a> {
     name: &'a BackupName,
     time: DateTime<Utc>,
@@ -68,16 +69,16 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
             row.name.file_name().to_owned(),
             local(row).format("%a %Y-%m-%d %H:%M").to_string(),
             HumanBytes(row.bytes).to_string(),
-            if row.shows == Day::Goes { "goes" } else { "stays" }.to_owned(),
+            if row.shows == Day::Goes { "would remove" } else { "kept" }.to_owned(),
             row.why.clone(),
         ]
     };
     let time = format!("TIME ({})", series.timezone.name());
-    output.table(&["BACKUP", &time, ">SIZE", "DECISION", "WHY"], &rows.iter().map(cells).collect::<Vec<_>>());
+    output.table(&["BACKUP", &time, ">SIZE", "DECISION", "REASON"], &rows.iter().map(cells).collect::<Vec<_>>());
     output.line(format_args!("\n{}\n", totals(&rows)));
 }
 
-/// Every backup of a series, oldest first, as in every list.
+/// Returns the backups of a series, oldest first, as in every list.
 fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
     let keep = series.keep.iter().map(|kept| Row {
         name: &kept.name,
@@ -105,14 +106,14 @@ fn is_alarming(reason: &Reason) -> bool {
     matches!(reason, Reason::NotGood | Reason::FutureDated | Reason::Unproven)
 }
 
-/// How many stay and go, and what they take.
+/// Returns the numbers and sizes of kept and removed backups.
 fn totals(rows: &[Row<'_>]) -> String {
     let total = |goes: bool| {
         let those = || rows.iter().filter(|row| (row.shows == Day::Goes) == goes);
         (those().count(), HumanBytes(those().map(|row| row.bytes).sum()))
     };
-    let ((stay, kept), (go, freed)) = (total(false), total(true));
-    format!("{stay} stay ({kept}), {go} go ({freed})")
+    let ((stay, kept), (removed, freed)) = (total(false), total(true));
+    format!("{stay} kept ({kept}), {removed} to remove ({freed})")
 }
 
 #[cfg(test)]
@@ -154,11 +155,11 @@ mod tests {
         assert_eq!(
             shown,
             [
-                (time(first), Day::Alarming, "damaged: look at it with `longshore verify`"),
+                (time(first), Day::Alarming, "damaged: run `longshore verify`"),
                 (time(second), Day::Goes, "no rule keeps it"),
                 (time(third), Day::Kept, "newest, last"),
             ]
         );
-        assert_eq!(totals(&rows), "2 stay (2.00 KiB), 1 go (512 B)");
+        assert_eq!(totals(&rows), "2 kept (2.00 KiB), 1 to remove (512 B)");
     }
 }

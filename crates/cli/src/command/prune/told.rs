@@ -1,4 +1,4 @@
-//! What a prune has to tell: every decision in one table, and whatever went wrong.
+//! The report of a prune: a table of decisions, and problems.
 
 use longshore_core::error::printable;
 use longshore_service::prune::{Mode, Pruned, SeriesPruned, shown};
@@ -6,7 +6,7 @@ use longshore_service::sweep::Swept;
 
 use crate::output::Output;
 
-/// Every backup, oldest first, with why it is kept or goes.
+/// Prints all backups, oldest first, with decisions and reasons.
 pub(in crate::command) fn show(output: Output, all: &[Pruned], mode: Mode) {
     let mut rows = Vec::new();
     for pruned in all {
@@ -26,12 +26,12 @@ pub(in crate::command) fn show(output: Output, all: &[Pruned], mode: Mode) {
     } else if rows.is_empty() {
         output.note("no backups");
     } else {
-        output.table(&["DESTINATION", "BACKUP", "DECISION", "REASONS"], &rows);
+        output.table(&["DESTINATION", "BACKUP", "DECISION", "REASON"], &rows);
     }
     afterwards(output, all);
 }
 
-/// What is to be known beside the decisions: what went wrong, and which series have ended.
+/// Prints problems, files that were not adopted, and series that have ended.
 pub(super) fn afterwards(output: Output, all: &[Pruned]) {
     for pruned in all {
         problems(output, pruned);
@@ -39,7 +39,7 @@ pub(super) fn afterwards(output: Output, all: &[Pruned]) {
         for series in &pruned.series {
             if let Some(ended) = series.ended.filter(|_| !series.keep.is_empty()) {
                 output.note(format_args!(
-                    "{}/{} at \"{}\" no longer grows since {}: its last backups stay until `longshore prune --retired {}/{}`",
+                    "{}/{} at \"{}\" has had no new backup since {}: its last backups are kept until `longshore prune --retired {}/{}`",
                     series.cluster, series.subject, pruned.destination, shown(ended), series.cluster, series.subject
                 ));
             }
@@ -47,13 +47,13 @@ pub(super) fn afterwards(output: Output, all: &[Pruned]) {
     }
 }
 
-/// How many files of no backup no adopt claims, and examples.
+/// Prints the number of files that match neither a backup nor an adopt, with examples.
 fn left_alone(output: Output, pruned: &Pruned) {
     let number = pruned.not_adopted.len();
     let examples = pruned.not_adopted.iter().take(3).map(|file| format!("{} ({})", file.key, file.why));
     if number > 0 {
         output.note(format_args!(
-            "not adopted and left alone at \"{}\": {number} {}, such as {}",
+            "skipped at \"{}\", not adopted: {number} {}, such as {}",
             pruned.destination,
             if number == 1 { "file" } else { "files" },
             examples.collect::<Vec<_>>().join(", ")
@@ -61,19 +61,19 @@ fn left_alone(output: Output, pruned: &Pruned) {
     }
 }
 
-/// Why what an interrupted writer left goes.
+/// Returns the reason for removing a file of an interrupted upload.
 pub(super) fn why_swept(swept: &Swept) -> String {
     match swept.orphan {
-        true => format!("no manifest came for it since {}", swept.since.date_naive()),
-        false => format!("left by an interrupted writer on {}", swept.since.date_naive()),
+        true => format!("no manifest since {}", swept.since.date_naive()),
+        false => format!("interrupted upload of {}", swept.since.date_naive()),
     }
 }
 
-/// What is decided for each backup of a series, oldest first: its name, the decision, and why.
+/// Returns the rows of a series, oldest first: name, decision, reason.
 fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
     let keep = series.keep.iter().map(|kept| {
         let reasons = super::why(series, &kept.reasons);
-        (kept.time, vec![kept.name.to_string(), "keep".to_owned(), reasons])
+        (kept.time, vec![kept.name.to_string(), "kept".to_owned(), reasons])
     });
     let remove = series.remove.iter().map(|removed| {
         let failed = series.failed.iter().any(|(failed, _)| *failed == removed.name);
@@ -85,7 +85,7 @@ fn decisions(series: &SeriesPruned, mode: Mode) -> Vec<Vec<String>> {
     all.into_iter().map(|(_, row)| row).collect()
 }
 
-/// What became of something that was to go.
+/// Returns the result of a removal.
 fn done(failed: bool, mode: Mode) -> String {
     match (failed, mode) {
         (true, _) => "REMOVAL FAILED",
@@ -95,13 +95,13 @@ fn done(failed: bool, mode: Mode) -> String {
     .to_owned()
 }
 
-/// What retention did at the end of a run.
+/// Prints the removals of retention at the end of a run.
 pub(in crate::command) fn tell(output: Output, pruned: &Pruned) {
     let removed: usize = pruned.series.iter().map(|series| series.remove.len() - series.failed.len()).sum();
     if removed > 0 {
-        output.note(format_args!("removed {removed} older backups at \"{}\"", pruned.destination));
+        output.note(format_args!("removed {removed} old backups at \"{}\"", pruned.destination));
     }
-    // Each by its name: it bore that of a backup's file.
+    // Name each file: its name is that of a backup file.
     for swept in pruned.swept.iter().filter(|swept| swept.orphan && swept.error.is_none()) {
         output.note(format_args!("removed {} at \"{}\": {}", swept.name, pruned.destination, why_swept(swept)));
     }
@@ -145,10 +145,10 @@ fn problems(output: Output, pruned: &Pruned) {
         for name in &series.ahead {
             output.problem(
                 &format!(
-                    "{name} at \"{}\" is dated in the future, and this host's clock is right by its own runs: it does not count",
+                    "{name} at \"{}\" is dated in the future, by the clock and the runs of this host, and does not count",
                     pruned.destination
                 ),
-                Some(&format!("find out which host dated it; `longshore remove {name}` removes it")),
+                Some(&format!("check the clock of the host that made it; remove it with `longshore remove {name} --why REASON`")),
             );
         }
         for (name, error) in &series.failed {

@@ -1,4 +1,4 @@
-//! What a restore found, made and left out: for people, and as JSON for programs.
+//! The report of a restore: restored, different and skipped objects, as text and JSON.
 
 use longshore_core::check::{Finding, Outcome as Found};
 use longshore_core::drill::{Compared, Comparison, Phase};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::exit_code::Exit;
 use crate::output::Output;
 
-/// Prints what stands in the way of a restore, and what would become active.
+/// Prints the problems of a planned restore, and the objects that it would activate.
 pub(super) fn plan(output: Output, findings: &[Finding], as_json: bool) -> Exit {
     let fails = findings.iter().any(|finding| finding.outcome == Found::Failed);
     let exit = if fails { Exit::Refused } else { Exit::Done };
@@ -31,11 +31,11 @@ pub(super) fn plan(output: Output, findings: &[Finding], as_json: bool) -> Exit 
             output.line(format_args!("{:8} hint: {}", "", printable(remedy)));
         }
     }
-    output.line("nothing was restored: --plan only looks");
+    output.line("nothing was restored: --plan only checks");
     exit
 }
 
-/// A restored backup, as programs read it.
+/// A restored backup, for JSON.
 #[derive(Serialize)]
 struct Restoration<'a> {
     name: &'a str,
@@ -47,15 +47,15 @@ struct Restoration<'a> {
     notes: &'a [String],
     phases: &'a [Phase],
     left_out: &'a [LeftOut],
-    /// How many things were compared with the record of the dump.
+    /// The number of objects compared with the record of the dump.
     compared: usize,
     different: Vec<&'a Comparison>,
-    /// The reason for which nothing was compared, although the backup has a record of its dump.
+    /// The reason that nothing was compared, although the backup has a record of its dump.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_compared: Option<&'a str>,
 }
 
-/// Reports what became of each backup, and of all.
+/// Prints the result of each backup, and a summary.
 pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[Restored], as_json: bool) -> Exit {
     let exit = exit(restored);
     if as_json {
@@ -78,16 +78,15 @@ pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[Restored],
     let backups = if whole == 1 { "backup" } else { "backups" };
     match (whole == wanted, left_out) {
         (true, 0) => output.line(format_args!("restored {whole} {backups}")),
-        (true, 1) => output.line(format_args!("restored {whole} {backups}, without the entry named above")),
-        (true, _) => {
-            output.line(format_args!("restored {whole} {backups}, without the {left_out} entries named above"))
-        }
+        (true, 1) => output.line(format_args!("restored {whole} {backups}, except the entry above")),
+        (true, _) => output.line(format_args!("restored {whole} {backups}, except the {left_out} entries above")),
         (false, _) => output.line(format_args!("restored {whole} of {wanted} backups")),
     }
     exit
 }
 
-/// The exit code of a restore: a difference weighs most, then a failure, then what was left out.
+/// Returns the exit code of a restore. Differences outweigh failures, failures outweigh skipped
+/// entries.
 fn exit(restored: &[Restored]) -> Exit {
     let whole = restored.iter().flatten();
     if whole.clone().any(|outcome| different(outcome).next().is_some()) {
@@ -102,7 +101,7 @@ fn exit(restored: &[Restored]) -> Exit {
     }
 }
 
-/// Returns true if entries were left out, or nothing was compared that should have been.
+/// Returns true if entries were skipped, or if a required comparison was not made.
 fn is_partial(outcome: &Outcome) -> bool {
     !outcome.left_out.is_empty() || outcome.not_compared.is_some()
 }
@@ -124,7 +123,7 @@ fn restoration<'a>(chosen: &'a Chosen, restored: &'a Restored) -> Restoration<'a
     }
 }
 
-/// Reports an entry that could not be made, with the command that makes it later.
+/// Prints an entry that could not be restored, with the command that creates it later.
 fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
     let (entry, why) = (printable(left_out.entry()), printable(&left_out.why));
     output.problem(&format!("{subject}: not restored: {entry}: {why}"), Some(&printable(&left_out.command)));
@@ -138,14 +137,14 @@ fn same(outcome: &Outcome) -> usize {
     outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Same).count()
 }
 
-/// Reports how what was restored differs from the record of its dump.
+/// Prints the differences between the restored database and the record of the dump.
 fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) {
     let subject = &chosen.backup.manifest.subject;
     let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), printable);
     for difference in different(outcome) {
         output.problem(
             &format!(
-                "{subject}: {} DIFFERS: {} was {} when it was dumped, and is {}",
+                "{subject}: {} DIFFERS: {} was {} in the dump, and is {}",
                 printable(&difference.subject),
                 difference.aspect,
                 shown(&difference.expected),
@@ -155,12 +154,12 @@ fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) {
         );
     }
     if outcome.not_compared.is_some() {
-        // A warning said why before anything was restored.
-        let message = format!("{subject}: restored, but not compared with the record of its dump");
-        output.problem(&message, Some("dump again: a backup without its details counts as damaged"));
+        // A warning before the restore named the cause.
+        let message = format!("{subject}: restored, but not compared with the record of the dump");
+        output.problem(&message, Some("run the job again: a backup without its details is damaged"));
     }
     let (same, different) = (same(outcome), different(outcome).count());
     if same + different > 0 {
-        output.note(format_args!("{subject}: {same} things are as recorded when it was dumped, {different} differ"));
+        output.note(format_args!("{subject}: restored and compared: {same} objects equal, {different} differ"));
     }
 }

@@ -1,4 +1,5 @@
-//! A simulation as one picture that needs nothing else: how many backups there are over time, and those that are left, by age and rule.
+//! A simulation as a self-contained SVG chart: the number of backups over time, and the remaining
+//! backups by age and rule.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,24 +11,24 @@ use longshore_service::simulate::{Simulation, Survivor};
 
 use super::scale::{Axis, ages, counts};
 
-/// The picture's width, and where what is drawn begins and ends in it.
+/// The width of the chart, and the left and right ends of the plots.
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 130.0;
 const RIGHT: f64 = 870.0;
-/// How high the line of counts is, and a row of backups that one rule keeps.
+/// The height of the plot of counts, and of a row of backups of one rule.
 const LINE_HEIGHT: f64 = 200.0;
 const ROW_HEIGHT: f64 = 24.0;
-/// How many letters of the rules stand in a line.
+/// The maximum length of a line of rules, in characters.
 const LETTERS: usize = 120;
 
-/// Colours that can be read, and the others that a dark viewer asks for.
+/// The style, with colours for light and dark viewers.
 const STYLE: &str = "<style>\
 text{font-family:system-ui,sans-serif;font-size:12px;fill:#333}.title{font-size:16px;font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}\
 .ground{fill:#fff}.grid{stroke:#ddd}.line{fill:none;stroke:#1f6fb2;stroke-width:1.5}.mark{fill:#1f6fb2}\
 @media(prefers-color-scheme:dark){text{fill:#ddd}.ground{fill:#16181d}.grid{stroke:#3a3f47}.line{stroke:#6cb6f5}.mark{fill:#6cb6f5}}\
 </style>";
 
-/// The picture, as SVG.
+/// Renders the chart as SVG.
 pub(super) fn draw(title: &str, rules: &str, simulation: &Simulation) -> String {
     let mut body = String::new();
     text(&mut body, "title", (24.0, 32.0), title);
@@ -47,7 +48,7 @@ pub(super) fn draw(title: &str, rules: &str, simulation: &Simulation) -> String 
     )
 }
 
-/// How many backups there are at the end of each day, and what they take.
+/// Plots the number of backups at the end of each day, and their size.
 fn counts_over_time(body: &mut String, top: f64, simulation: &Simulation) {
     let ticks = counts(simulation.days.iter().map(|day| day.backups).max().unwrap_or(0));
     let highest = ticks.last().copied().unwrap_or(1);
@@ -74,14 +75,15 @@ fn counts_over_time(body: &mut String, top: f64, simulation: &Simulation) {
     let mut path = String::new();
     for (place, day) in simulation.days.iter().enumerate() {
         let (x, y) = (across.place(seconds(day.time)), up.place(number(day.backups)));
-        // What there is changes with a run, and not between runs.
+        // The number changes with a run, not between runs, so draw steps.
         let step = if place == 0 { format!("M{x:.1} {y:.1}") } else { format!("H{x:.1}V{y:.1}") };
         path += &step;
     }
     append(body, format_args!("<path class=\"line\" d=\"{path}\"/>\n"));
 }
 
-/// What is left at the end: a row for each rule, and in it a mark for each backup that it keeps. Returns where it ends.
+/// Plots the remaining backups: a row per rule, with a mark per backup that the rule keeps. Returns
+/// the lower end of the plot.
 fn ages_by_rule(body: &mut String, top: f64, simulation: &Simulation) -> f64 {
     let mut rows: BTreeMap<String, (&Reason, Vec<&Survivor>)> = BTreeMap::new();
     for survivor in &simulation.survivors {
@@ -99,7 +101,7 @@ fn ages_by_rule(body: &mut String, top: f64, simulation: &Simulation) -> f64 {
     let hours = |age: TimeDelta| age.num_seconds() as f64 / 3600.0;
     let oldest = simulation.survivors.last().map_or(TimeDelta::zero(), |oldest| simulation.end - oldest.time);
     let most = hours(oldest).max(24.0);
-    // A scale of ratios has no place for the newest, which has no age yet: this one begins an hour early.
+    // The newest backup has age 0, which a logarithmic scale cannot show: add an hour to all ages.
     let across = Axis { from: LEFT + 10.0, to: RIGHT - 10.0, least: 0.0, most: most.ln_1p() };
     for (hours, name) in [(0.0, "0")].into_iter().chain(ages(1.0, most)) {
         let x = across.place(hours.ln_1p());
@@ -119,7 +121,7 @@ fn ages_by_rule(body: &mut String, top: f64, simulation: &Simulation) -> f64 {
     bottom + 24.0
 }
 
-/// What a row is called. Of some reasons each backup has its own.
+/// Returns the name of a row. Some reasons differ between backups, so the rule is named instead.
 fn name(reason: &Reason) -> String {
     match reason {
         Reason::Young { .. } => "min_age".to_owned(),
@@ -128,7 +130,7 @@ fn name(reason: &Reason) -> String {
     }
 }
 
-/// A text in lines that fit, broken between settings.
+/// Wraps text between settings.
 fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in text.split(", ") {
@@ -160,7 +162,7 @@ fn line(body: &mut String, (x, y): (f64, f64), (to_x, to_y): (f64, f64)) {
 }
 
 fn append(body: &mut String, words: std::fmt::Arguments<'_>) {
-    // Nothing can fail where there is memory.
+    // Writing to a `String` cannot fail.
     body.write_fmt(words).unwrap_or_default();
 }
 
@@ -189,7 +191,7 @@ mod tests {
     #[test]
     fn every_backup_has_a_mark_in_the_row_of_each_rule_that_keeps_it() {
         let picture = picture("6h", "30d");
-        // The newest, the newest two, and five of days.
+        // One newest, two by keep_last, five by keep_daily.
         assert_eq!(picture.matches("<circle").count(), 1 + 2 + 5);
         for words in [">newest<", ">last<", ">daily<", ">2026-01-01<", ">6.00 GiB<", ">1 day<", "the 6 backups"] {
             assert!(picture.contains(words), "{words} is not in {picture}");

@@ -1,6 +1,6 @@
-//! Where numbers, moments and ages lie on an axis, and which of them are named there.
+//! The axes of a chart: positions of numbers, times and ages, and tick marks.
 
-/// A stretch of an axis, in the picture's units, and the values at its ends.
+/// The ends of an axis, in units of the chart, and the values there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axis {
     pub(super) from: f64,
@@ -10,7 +10,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Where a value lies.
+    /// Returns the position of a value.
     pub(super) fn place(self, value: f64) -> f64 {
         let range = self.most - self.least;
         let part = if range > 0.0 { (value - self.least) / range } else { 0.0 };
@@ -18,14 +18,14 @@ impl Axis {
     }
 }
 
-/// Round numbers from 0 to the first that is no less than `most`, six at the most.
+/// Returns up to six round numbers from 0 to at least `most`.
 pub(super) fn counts(most: usize) -> Vec<usize> {
     let steps = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.pow(power)));
     let step = steps.take(30).find(|step| most.div_ceil(*step) <= 5).unwrap_or(most.max(1));
     (0..=most.div_ceil(step).max(1)).map(|count| count * step).collect()
 }
 
-/// The ages that are named, in hours.
+/// The tick marks of an axis of ages, in hours.
 const AGES: [(f64, &str); 12] = [
     (1.0, "1 h"),
     (6.0, "6 h"),
@@ -41,7 +41,7 @@ const AGES: [(f64, &str); 12] = [
     (876_600.0, "100 years"),
 ];
 
-/// Those of the ages that are named that lie between two, in hours.
+/// Returns the tick marks between two ages in hours.
 pub(super) fn ages(least: f64, most: f64) -> impl Iterator<Item = (f64, &'static str)> {
     AGES.into_iter().filter(move |(hours, _)| (least..=most).contains(hours))
 }
@@ -70,7 +70,7 @@ mod tests {
         assert!((axis.place(1.0) - 125.0).abs() < 1e-9);
         let upward = Axis { from: 200.0, to: 100.0, ..axis };
         assert!((upward.place(1.0) - 175.0).abs() < 1e-9);
-        assert!((Axis { most: 0.0, ..axis }.place(9.0) - 100.0).abs() < 1e-9, "one value alone is at the beginning");
+        assert!((Axis { most: 0.0, ..axis }.place(9.0) - 100.0).abs() < 1e-9, "a single value is at the start");
         assert_eq!(
             ages(5.0, 800.0).map(|(_, name)| name).collect::<Vec<_>>(),
             ["6 h", "1 day", "3 days", "1 week", "1 month"]

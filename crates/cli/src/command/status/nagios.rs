@@ -1,4 +1,4 @@
-//! One line for monitoring, by the conventions of its plugins: `STATE - text | label=value …`.
+//! The output of a monitoring plugin: `STATE - text | label=value …`.
 
 use longshore_core::{Error, Result};
 use longshore_service::status::{Attention, Level, Status};
@@ -7,7 +7,7 @@ use crate::command::status::table::about;
 use crate::exit_code::Plugin;
 use crate::output::Output;
 
-/// How many things that need attention are told: it is one line.
+/// The number of problems to print, since the output is one line.
 const TOLD: usize = 3;
 
 /// Prints the line.
@@ -36,7 +36,7 @@ fn error_text(error: &Error) -> String {
     plain(&error.chain())
 }
 
-/// What needs attention, the worst first; or that nothing does.
+/// Describes the problems, the worst first, or the good state.
 fn text(status: &Status) -> String {
     let told: Vec<String> = status.attention.iter().take(TOLD).map(one).collect();
     let more = status.attention.len().saturating_sub(TOLD);
@@ -59,7 +59,7 @@ fn one(attention: &Attention) -> String {
     }
 }
 
-/// What monitoring draws.
+/// Returns the performance data.
 fn figures(status: &Status) -> String {
     let of = |level| status.attention.iter().filter(|attention| attention.level == level).count();
     let growing = || status.series.iter().filter(|series| series.ended.is_none());
@@ -80,7 +80,7 @@ fn figures(status: &Status) -> String {
     figures.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// Text that neither ends the line nor begins the figures.
+/// Removes line breaks and `|`, which starts the performance data.
 fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "/")
 }

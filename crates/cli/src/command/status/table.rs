@@ -1,4 +1,4 @@
-//! What people read: first what needs attention, then a line for each series, then the destinations.
+//! The status as text: problems, then a line per series, then jobs and destinations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,17 @@ use longshore_service::status::{
 use crate::output::Output;
 use crate::zone::Zone;
 
-/// Restores that are quicker, and dumps that are smaller, vary by themselves.
+/// Shorter restores and smaller dumps vary too much for a trend.
 const NOISE_SECONDS: f64 = 5.0;
 const NOISE_BYTES: f64 = 1_048_576.0;
-/// As many destinations have a column each; more would not fit, and what is wrong at one is said above.
+/// The maximum number of destinations with a column each. Problems are printed above in any case.
 const COLUMNS: usize = 6;
-/// So many of a kind are said one by one.
+/// The maximum number of problems of a kind that have a line each.
 const SAID: usize = 10;
-/// How many of more than that are named.
+/// The number of series to name in a line for more problems.
 const NAMED: usize = 3;
 
-/// Shows it all.
+/// Prints the status.
 pub(super) fn show(output: Output, status: &Status, zone: Zone) {
     attention(output, status);
     if status.series.is_empty() {
@@ -43,7 +43,7 @@ pub(super) fn show(output: Output, status: &Status, zone: Zone) {
     }
 }
 
-/// What something is about, in words.
+/// Returns the subject of a problem.
 pub(super) fn about(attention: &Attention) -> String {
     match (&attention.series, &attention.destination) {
         (Some(series), Some(destination)) => format!("{series} at {destination}"),
@@ -54,7 +54,7 @@ pub(super) fn about(attention: &Attention) -> String {
     }
 }
 
-/// What needs attention, the worst first. Where it is the same of many series, it is said once.
+/// Prints the problems, the worst first. Groups the same problem of many series.
 fn attention(output: Output, status: &Status) {
     if status.attention.is_empty() {
         return;
@@ -75,15 +75,11 @@ fn attention(output: Output, status: &Status) {
             continue;
         }
         let names: Vec<_> = group.iter().take(NAMED).filter_map(|one| one.series.clone()).collect();
-        let message = format!(
-            "{}, and the like of the others: {} and {} more",
-            group[0].message,
-            names.join(", "),
-            group.len() - names.len()
-        );
+        let message =
+            format!("{}; same for {} and {} more", group[0].message, names.join(", "), group.len() - names.len());
         rows.push(vec![word(group[0].level).to_owned(), format!("{} series", group.len()), destination, message]);
     }
-    output.table(&["STATE", "SERIES", "DESTINATION", "WHAT"], &rows);
+    output.table(&["STATE", "SERIES", "DESTINATION", "PROBLEM"], &rows);
     output.line("");
 }
 
@@ -96,7 +92,7 @@ fn word(level: Level) -> &'static str {
     }
 }
 
-/// A line for each series; columns in which nothing stands are left out.
+/// Prints a line per series. Omits empty columns.
 fn series(output: Output, all: &[SeriesStatus], zone: Zone) {
     let names: BTreeSet<&str> =
         all.iter().flat_map(|series| &series.destinations).map(|at| at.destination.as_str()).collect();
@@ -151,7 +147,7 @@ fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: Zone) -> Vec<Strin
     row
 }
 
-/// The newest at one destination.
+/// Returns the age and state of the newest backup at one destination.
 fn cell(at: &AtDestination) -> String {
     let newest = at.newest.as_ref().map_or_else(|| "none".to_owned(), old);
     match (&at.damaged, at.stale) {
@@ -165,7 +161,7 @@ fn old(newest: &Newest) -> String {
     age(TimeDelta::seconds(newest.age_seconds.max(0)))
 }
 
-/// How old the newest is that was proved anywhere.
+/// Returns the age of the newest backup that was verified or drilled at any destination.
 fn proved(series: &SeriesStatus, of: impl Fn(&AtDestination) -> Option<&Proved>) -> String {
     let newest = series.destinations.iter().filter_map(of).max_by_key(|proved| proved.newest.time);
     newest.map_or_else(|| "never".to_owned(), |proved| old(&proved.newest))
@@ -175,12 +171,12 @@ fn lasting(seconds: f64) -> String {
     age(TimeDelta::seconds(seconds.round() as i64))
 }
 
-/// How much more it is than usual, in percent; nothing where both are less than what varies by itself.
+/// Returns the change from the usual value in percent, or `None` if both values are below `noise`.
 fn trend(now: f64, usual: f64, noise: f64) -> Option<String> {
     (usual > 0.0 && now.max(usual) >= noise).then(|| format!("{:+.0} %", (now / usual - 1.0) * 100.0))
 }
 
-/// A line for each job: how its last run ended.
+/// Prints a line per job with the outcome of its last run.
 fn jobs(output: Output, jobs: &[JobStatus]) {
     let shown = jobs.iter().filter(|job| job.last_run.is_some() || job.running_since.is_some());
     let rows: Vec<_> = shown.map(job).collect();
@@ -220,7 +216,7 @@ fn destinations(output: Output, status: &Status) {
         })
         .collect();
     output.table(&["DESTINATION", ">SERIES", ">BACKUPS", ">USED", ">FREE"], &rows);
-    // Why one cannot be read is among what needs attention.
+    // The problems above contain the errors; print only their hints.
     let failed = status.destinations.iter().filter_map(|at| Some((&at.name, at.error.as_ref()?.hint.as_ref()?)));
     for (destination, hint) in failed {
         output.hint(format_args!("{destination}: {hint}"));

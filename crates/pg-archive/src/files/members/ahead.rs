@@ -1,4 +1,4 @@
-//! What a tar says of a member before the member's own header: GNU tar's long names, and pax headers.
+//! Extended headers before a member's own header: GNU tar's long names, and pax headers.
 
 use std::io::{BufRead, Read};
 
@@ -7,17 +7,17 @@ use tar::{Header, PaxExtensions};
 use crate::error::Result;
 use crate::files::members::{Members, PACK_ANEW};
 
-/// The longest of them that is read: they say names, times and owners, which are short.
+/// The maximum size of an extended header. It contains names, times and owners, which are short.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// What was said of the next member.
+/// The fields of the next member from extended headers.
 #[derive(Default)]
 pub(super) struct Ahead {
     path: Option<Vec<u8>>,
     size: Option<u64>,
 }
 
-/// Whom a pax header is about.
+/// The members that a pax header applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum About {
     Next,
@@ -33,17 +33,17 @@ impl<R: BufRead> Members<R> {
         Ok(())
     }
 
-    /// Reads a pax header. Times, owners and comments change nothing here.
+    /// Reads a pax header. Times, owners and comments are ignored.
     pub(super) fn pax(&mut self, about: About) -> Result<()> {
         let content = self.short("pax header")?;
         for extension in PaxExtensions::new(&content) {
-            let Ok(extension) = extension else { return Err(self.damaged("is no pax header")) };
+            let Ok(extension) = extension else { return Err(self.damaged("is not a pax header")) };
             let (key, value) = (extension.key_bytes(), extension.value_bytes());
             match key {
                 b"path" if about == About::Next => self.ahead.path = Some(value.to_vec()),
                 b"size" if about == About::Next => match std::str::from_utf8(value).map(str::parse) {
                     Ok(Ok(size)) => self.ahead.size = Some(size),
-                    _ => return Err(self.damaged("says a size that is no number")),
+                    _ => return Err(self.damaged("contains a size that is not a number")),
                 },
                 b"path" | b"size" => return Err(self.not_known(key)),
                 _ if key.starts_with(b"GNU.sparse.") => return Err(self.not_known(key)),
@@ -54,10 +54,10 @@ impl<R: BufRead> Members<R> {
     }
 
     fn not_known(&self, key: &[u8]) -> crate::Error {
-        self.unsupported(format!("says {}, which is not known here; {PACK_ANEW}", key.escape_ascii()))
+        self.unsupported(format!("contains {}, which is not supported; {PACK_ANEW}", key.escape_ascii()))
     }
 
-    /// All of the content.
+    /// Reads all of the content.
     fn short(&mut self, what: &str) -> Result<Vec<u8>> {
         if self.left > MAX_BYTES {
             return Err(self.unsupported(format!("{} bytes, more than any {what} has", self.left)));
@@ -67,7 +67,8 @@ impl<R: BufRead> Members<R> {
         Ok(content)
     }
 
-    /// The path of the member that begins with `header`, of which all was said now.
+    /// Returns the path of the member that begins with `header`, after all extended headers were
+    /// read.
     pub(super) fn path(&mut self, header: &Header) -> Vec<u8> {
         let Ahead { path, size } = std::mem::take(&mut self.ahead);
         if let Some(size) = size {

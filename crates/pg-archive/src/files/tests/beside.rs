@@ -1,4 +1,4 @@
-//! What is in a tar beside a dump, or instead of one.
+//! Other members beside a dump, or in place of one.
 
 use super::kinds::pax;
 use super::*;
@@ -47,7 +47,7 @@ fn what_is_left_aside_is_cut_and_padded_as_all_else() {
     damaged(&tar[..1000], "it is cut");
     let mut padding = tar;
     padding[512 + 700] = b'x';
-    damaged(&padding, "behind its end");
+    damaged(&padding, "its end is followed by data");
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn a_tar_of_something_else_is_no_dump() {
         let content = if kind == EntryType::Directory { "" } else { &content };
         append(&mut tar, kind, name.as_bytes(), content.as_bytes());
     }
-    unsupported(&tar.into_inner().unwrap(), "this tar is no dump");
+    unsupported(&tar.into_inner().unwrap(), "this tar is not a dump");
     let mut members = directory();
     members.remove(0);
-    damaged(&pack(&members), "no toc.dat");
+    damaged(&pack(&members), "toc.dat is missing");
 }

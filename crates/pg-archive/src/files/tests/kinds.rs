@@ -1,4 +1,4 @@
-//! Members that are no files, and what is said of a file ahead of it.
+//! Members that are not files, and extended headers.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn members_that_hold_no_file_are_refused() {
     }
 }
 
-/// Changes a header, checksum and all.
+/// Changes a header and its checksum.
 fn patch(bytes: &mut [u8], change: fn(&mut Header)) {
     let mut header = Header::from_byte_slice(bytes).clone();
     change(&mut header);
@@ -65,7 +65,7 @@ fn what_is_said_ahead_of_a_member_is_heard() {
     for (number, (said, belied)) in cases.into_iter().enumerate() {
         let mut tar = tar::Builder::new(Vec::new());
         append(&mut tar, EntryType::new(b'V'), b"a label", b"");
-        // As GNU tar writes it.
+        // GNU tar's form.
         patch(tar.get_mut(), |header| header.as_gnu_mut().unwrap().size.fill(0));
         for (name, content) in directory() {
             let (kind, said) = said(&name, &content);

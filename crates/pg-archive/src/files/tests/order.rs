@@ -1,8 +1,9 @@
-//! Tars of pg_dump's that were packed anew: what pg_restore makes of each order was tried with PostgreSQL 15 to 18.
+//! Repacked tars of pg_dump. The results of pg_restore for each order were tested with PostgreSQL
+//! 15 to 18.
 
 use super::*;
 
-/// The members of a tar of pg_dump's, in this order.
+/// Returns the members of a tar of pg_dump in this order.
 fn in_order(names: &[&str]) -> Members {
     let members = tar_format();
     let find = |name: &&str| members.iter().find(|(known, _)| known == name).unwrap().clone();
@@ -13,7 +14,7 @@ fn in_order(names: &[&str]) -> Members {
 fn an_order_that_pg_restore_reads_is_sound() {
     for names in [
         ["toc.dat", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "restore.sql"],
-        // As an alphabet has it.
+        // Alphabetical order.
         ["toc.dat", "2.dat", "3.dat", "blobs_5.toc", "blob_7.dat", "blob_8.dat", "restore.sql"],
         ["toc.dat", "2.dat", "3.dat", "restore.sql", "blob_8.dat", "blob_7.dat", "blobs_5.toc"],
         ["toc.dat", "restore.sql", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc"],
@@ -38,7 +39,7 @@ fn an_order_that_pg_restore_fails_on_is_not_sound() {
             ["restore.sql", "toc.dat", "2.dat", "3.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc"],
             "toc.dat is not the first member",
         ),
-        // pg_restore ends well on these, without large objects.
+        // pg_restore succeeds with these, but without restoring large objects.
         (
             ["toc.dat", "blob_7.dat", "blob_8.dat", "blobs_5.toc", "2.dat", "3.dat", "restore.sql"],
             "large objects precede 2.dat",
@@ -69,7 +70,8 @@ fn a_tar_whose_files_are_in_a_folder_is_not_sound() {
     }
 }
 
-/// pg_restore takes them for members that end the large objects, and ends well with the first of these alone.
+/// pg_restore takes pax headers for members that end the large objects, and succeeds after
+/// restoring only the first large object.
 #[test]
 fn a_tar_with_pax_headers_among_large_objects_is_not_sound() {
     let mut tar = tar::Builder::new(Vec::new());

@@ -1,14 +1,15 @@
-//! What a statement is made of, and what in it hides semicolons.
+//! The inside of a statement, and its parts that may contain semicolons.
 
 use crate::script::body::Body;
 use crate::script::lexer::word::{self, is_in_word};
 use crate::script::lexer::{Lexer, Snag, State, Token, mark};
 
-/// The longest tag of a dollar quote; pg_dump makes one longer only for a body that holds all the shorter ones.
+/// The maximum length of a dollar quote's tag. pg_dump uses a longer tag only for a body that
+/// contains all shorter ones.
 const MAX_TAG_BYTES: usize = 1024;
 
 impl Lexer {
-    /// Goes on in a statement until something hides what follows, or to its end.
+    /// Processes a statement up to a quote or comment, or to its end.
     pub(super) fn statement(
         &mut self,
         piece: &[u8],
@@ -46,7 +47,9 @@ impl Lexer {
                     self.state = State::Between;
                     return Ok((at + 1, Some(Token::Statement)));
                 }
-                b'\\' => return Err(Snag { at, flaw: "a statement holds a backslash outside of quotes".to_owned() }),
+                b'\\' => {
+                    return Err(Snag { at, flaw: "a statement contains a backslash outside of quotes".to_owned() });
+                }
                 _ => {
                     match byte {
                         b'(' => self.depth += 1,
@@ -63,7 +66,7 @@ impl Lexer {
         Ok((at, None))
     }
 
-    /// Shows whole words to the body, as long as there may be one.
+    /// Passes complete words to the body parser, as long as a body is possible.
     fn words(&mut self, mut text: &[u8]) {
         while !text.is_empty() && self.body != Body::Other {
             let length = word::length(text);
@@ -84,22 +87,23 @@ impl Lexer {
         }
     }
 
-    /// Whether the string that begins here has backslashes that hide the next byte: after an `E` that is a word.
+    /// Returns true if backslashes escape the next byte in the string that begins here: after an
+    /// `E` that is a separate word.
     fn is_escaped(&self, piece: &[u8], at: usize) -> bool {
         let is_e = || matches!(self.before(piece, at, 1), b'E' | b'e') && !is_in_word(self.before(piece, at, 2));
         self.all_strings_escape || is_e()
     }
 
-    /// One of the two bytes before this place.
+    /// Returns one of the two bytes before this place.
     fn before(&self, piece: &[u8], at: usize, distance: usize) -> u8 {
         if at >= distance { piece[at - distance] } else { self.last[self.last.len() + at - distance] }
     }
 
-    /// Goes on where semicolons end nothing, and returns how far.
+    /// Processes bytes in which semicolons end no statement, and returns the offset reached.
     pub(super) fn hidden(&mut self, piece: &[u8], at: usize) -> Result<usize, Snag> {
         let rest = &piece[at..];
         let byte = piece[at];
-        // Whether nothing came before it, so that it stands between statements.
+        // True if the token begins here, between statements.
         let is_first = self.hidden_since == self.began;
         let (length, state) = match self.state {
             State::Dash if byte == b'-' && is_first => (1, State::Comment),
@@ -140,7 +144,8 @@ impl Lexer {
                 all if all == self.tag.len() => (1, State::Statement),
                 matched => (1, State::Dollar { matched }),
             },
-            // Only its first and last byte is a dollar, so that no other byte of it can begin another.
+            // Only the first and last byte of a tag is a dollar, so no other byte of the tag can
+            // begin another tag.
             State::Dollar { .. } => match memchr::memchr(b'$', rest) {
                 Some(length) => (length + 1, State::Dollar { matched: 1 }),
                 None => (rest.len(), State::Dollar { matched: 0 }),
@@ -151,7 +156,7 @@ impl Lexer {
         Ok(at + length)
     }
 
-    /// Takes a byte of what may be the tag of a dollar quote.
+    /// Processes a byte of a possible tag of a dollar quote.
     fn tag(&mut self, byte: u8, at: usize) -> Result<usize, Snag> {
         let may_begin = self.tag.len() > 1 || !byte.is_ascii_digit();
         if !is_in_word(byte) || !may_begin {

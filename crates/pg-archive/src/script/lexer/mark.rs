@@ -1,6 +1,6 @@
-//! The bytes of a statement that mean something to a lexer wherever they stand outside of quotes and comments.
+//! The bytes that are significant to the lexer anywhere outside of quotes and comments.
 
-/// Where the next mark is, or the end.
+/// Returns the offset of the next significant byte, or the end.
 pub(crate) fn position(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| IS_MARK[usize::from(*byte)]).unwrap_or(bytes.len())
 }

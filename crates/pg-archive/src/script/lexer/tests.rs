@@ -1,6 +1,6 @@
 use super::*;
 
-/// What ends where, and its text, however the SQL is cut in two.
+/// Returns the tokens with their offsets and texts, which must not depend on a cut of the SQL.
 fn tokens(sql: &str) -> Vec<(Token, String)> {
     let sql = sql.as_bytes();
     let whole = tokens_of(&[sql]);
@@ -29,7 +29,7 @@ fn tokens_of(pieces: &[&[u8]]) -> Vec<(Token, String)> {
     tokens
 }
 
-/// The statements that this is taken apart into.
+/// Returns the statements of a script.
 fn statements(sql: &str) -> Vec<String> {
     let of_statement = |(token, text)| (token == Token::Statement).then_some(text);
     tokens(sql).into_iter().filter_map(of_statement).collect()

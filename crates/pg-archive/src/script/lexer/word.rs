@@ -1,9 +1,9 @@
-//! Words: keywords, names without quotes, numbers.
+//! Words: keywords, unquoted names, numbers.
 
-/// The longest word that matters.
+/// The length of the longest relevant word.
 const LONGEST: usize = "procedure".len();
 
-/// A word that may go on in the next piece.
+/// A word that may continue in the next piece.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
     bytes: usize,
@@ -27,18 +27,18 @@ impl Word {
         self.bytes += piece.len();
     }
 
-    /// The word, or nothing if it is longer than any that matters.
+    /// Returns the word, or nothing if the word is longer than any relevant one.
     pub(crate) fn text(&self) -> &[u8] {
         self.head.get(..self.bytes).unwrap_or_default()
     }
 }
 
-/// Whether a word may hold this byte; not whether it may begin with it.
+/// Returns true if a word may contain this byte, though not necessarily begin with it.
 pub(crate) fn is_in_word(byte: u8) -> bool {
     IN_WORD[usize::from(byte)]
 }
 
-/// How much of this is a word.
+/// Returns the length of the word at the beginning of `bytes`.
 pub(crate) fn length(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !is_in_word(*byte)).unwrap_or(bytes.len())
 }

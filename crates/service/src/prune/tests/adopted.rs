@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::super::*;
 use crate::config::Destination;
 
-/// A destination in memory with an adoption of it, and a place to remember.
+/// A destination in memory with an adoption, and a state folder.
 struct Harbour {
     store: MemoryStore,
     config: Config,
@@ -41,7 +41,7 @@ impl Harbour {
         self
     }
 
-    /// Puts a file there of each of so many days back.
+    /// Stores one file for each of these days before now.
     fn put(&self, database: &str, days: std::ops::Range<i64>) {
         for day in days {
             self.store.put(&key(database, day), "a dump");
@@ -69,8 +69,8 @@ const ACT: Request<'static> = Request {
     retire: None,
 };
 
-/// The key of the file that was made so many days ago, to the second the first key of this test was asked for: at no
-/// hour of the day is one of them yet to come, and midnight may pass in between.
+/// Returns the key of the file made this many days before the first call of this function, to the
+/// second. No file is in the future at any time of day, and midnight may pass during the test.
 fn key(database: &str, days: i64) -> Key {
     static NOW: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
     let time = *NOW - TimeDelta::days(days);
@@ -159,13 +159,13 @@ async fn what_changed_since_the_plan_stays() {
     let mut catalog = Catalog::read(&harbour.store).await.unwrap();
     catalog.adopt(harbour.config.adoptions.values().map(|adoption| &adoption.adopt));
     let at = Catalogued { name: "nas".to_owned(), store: Arc::new(harbour.store.clone()), catalog };
-    // Somebody writes to one that is to go.
+    // Another program writes to a file that is to be deleted.
     harbour.store.put(&key("app", 2), "another dump, and longer");
     let owners = [Owner::Adoption(&harbour.config.adoptions["old"])];
     let pruned = of_owners(&harbour.config, &at, &owners, &ACT, |_| Regime::Policy).await.unwrap();
-    assert!(pruned.series[0].failed[0].1.message.contains("another size"));
+    assert!(pruned.series[0].failed[0].1.message.contains("its size has changed"));
     assert_eq!(harbour.store.removed(), [key("app", 1)]);
-    // The newest goes away, which was to stay.
+    // The newest file, which was to be kept, disappears.
     harbour.put("app", 1..2);
     harbour.store.lose(&key("app", 0));
     let pruned = of_owners(&harbour.config, &at, &owners, &ACT, |_| Regime::Policy).await.unwrap();
@@ -180,7 +180,7 @@ async fn what_two_adopts_claim_is_a_problem_and_stays() {
     harbour.put("prod-app", 0..3);
     let pruned = harbour.act().await;
     assert_eq!((pruned.problems.len(), harbour.store.removed().len()), (3, 0));
-    assert!(pruned.problems[0].message.contains("those of old, prod"), "{}", pruned.problems[0].message);
+    assert!(pruned.problems[0].message.contains("several patterns: old, prod"), "{}", pruned.problems[0].message);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn one_adopt_is_pruned_by_its_name() {
     let pruned = harbour.prune(Request { job: Some("dir"), ..ACT }).await.unwrap();
     assert_eq!((pruned[0].series.len(), harbour.keys().len()), (1, 4));
     assert!(harbour.prune(Request { job: Some("none"), ..ACT }).await.is_err());
-    // What the one prune remembers, the other does not miss.
+    // The state of one adopt's prune does not affect the other's.
     assert!(harbour.act().await.succeeded());
 }
 
@@ -213,6 +213,9 @@ async fn what_was_adopted_says_how_to_undo_it_by_hand() {
     harbour.put("app", 0..1);
     let (catalogs, _) = crate::catalogs::readable(&harbour.config, None).await.unwrap();
     let error = crate::catalogs::named(&catalogs, "app").unwrap_err();
-    assert!(error.to_string().contains("was adopted") && error.remedy().unwrap().contains("pg_restore"), "{error}");
+    assert!(
+        error.to_string().contains("is an adopted file") && error.remedy().unwrap().contains("pg_restore"),
+        "{error}"
+    );
     assert_eq!(crate::catalogs::named(&catalogs, "other").unwrap_err().kind(), Kind::NotFound);
 }

@@ -1,4 +1,4 @@
-//! A destination that others write to, and one that lost something.
+//! A destination that other programs write to, and a destination that lost backups.
 
 use longshore_core::catalog::Backup;
 use longshore_core::mark::MarkName;
@@ -9,7 +9,7 @@ use crate::sample::put_report;
 use crate::status;
 
 impl Prune {
-    /// With runs of these days, of which this host has reports.
+    /// Adds runs of these days, with reports on this host.
     fn with_reports(policy: Policy, days: impl IntoIterator<Item = u32>) -> Self {
         let prune = Self::new(policy);
         for day in days {
@@ -19,7 +19,7 @@ impl Prune {
         prune
     }
 
-    /// Ends a run as the one that made these backups.
+    /// Ends a run that made these backups.
     async fn after_run(&self, made: &[BackupName]) -> Result<Pruned> {
         let at = catalogued(&self.store).await;
         let job = self.config.jobs.values().next().unwrap();
@@ -44,7 +44,7 @@ async fn junk_takes_no_place_until_it_was_opened_here() {
     let warning = pruned.warnings.iter().find(|warning| warning.message.contains("main/app")).unwrap();
     assert!(warning.message.starts_with("3 backups of main/app"), "{}", warning.message);
     assert!(warning.hint.as_ref().unwrap().contains("longshore verify main/app/app-2026-05-05_"));
-    // Opened here, one counts; changed since, it does not.
+    // A backup decrypted here counts; a changed one does not.
     let at = catalogued(&prune.store).await;
     let newest = |backup: &&Backup| backup.name.as_str() == "main/app/app-2026-05-05_060000";
     let backup = at.catalog.backups().find(newest).unwrap();
@@ -117,11 +117,11 @@ async fn a_loss_fails_one_run_and_status_keeps_it() {
         assert!(later.warnings[0].message.starts_with("nothing was pruned"), "{later:?}");
         assert_eq!(prune.attention().await, [status::Matter::BackupsLost]);
     }
-    // More are gone: that is another loss.
+    // More backups are missing: this is a new loss.
     ["app", "app-prod"].iter().for_each(|subject| prune.store.lose(&name(subject, 5).manifest()));
     assert!(prune.after_run(&made).await.is_err());
     assert!(prune.after_run(&made).await.is_ok());
-    assert!(prune.prune(&ACT).await.refused, "by hand it is refused until a person accepts it");
+    assert!(prune.prune(&ACT).await.refused, "a manual prune is refused until the operator accepts the loss");
     let despite = Despite { listing: true, clock: false };
     assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
     assert!(prune.after_run(&made).await.unwrap().warnings.iter().all(|it| !it.message.starts_with("nothing")));
@@ -161,6 +161,6 @@ async fn one_unreadable_manifest_stops_no_other_series() {
     assert!(pruned.error.is_none(), "{pruned:?}");
     assert_eq!(prune.days("app").await, ["03"]);
     prune.store.heal();
-    assert_eq!(prune.days("app-prod").await, ["02", "03"], "the newest that was read stays with what was not");
+    assert_eq!(prune.days("app-prod").await, ["02", "03"], "the newest readable and the unreadable backup are kept");
     assert_eq!(prune.days("globals").await, ["02", "03"]);
 }

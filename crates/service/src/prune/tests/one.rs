@@ -1,4 +1,4 @@
-//! What `remove` promises: one backup goes by hand, within what binds a prune.
+//! Guarantees of `remove`: it removes one backup by hand, within the limits of a prune.
 
 use super::*;
 use crate::prune::{One, remove_one};
@@ -20,7 +20,7 @@ impl Prune {
     }
 }
 
-/// With three days of backups, of a policy whose rules would keep all.
+/// Three days of backups, with a policy that would keep all.
 fn three() -> Prune {
     Prune::with_days(Policy { keep_last: Count::All, ..Policy::default() }, 1..=3)
 }
@@ -39,7 +39,7 @@ async fn remove_takes_one_backup_with_its_manifest_first() {
     assert_eq!(report["series"][0]["remove"][0]["why"], "a test");
     assert_eq!(report["series"][0]["remove"][0]["cause"], "by_hand");
     assert_eq!(serde_json::to_value(&shown.unwrap()[0].series).unwrap(), report["series"]);
-    // A prune that follows finds no listing that is too short.
+    // The next prune does not find the listing too short.
     prune.remove("app-2026-05-01_030000").await;
     assert!(prune.prune(&ACT).await.succeeded());
 }
@@ -124,5 +124,5 @@ async fn remove_takes_no_name_but_a_backups() {
     assert!(unknown.remedy().unwrap().contains("did you mean \"app-2026-05-02_030000\"?"), "{unknown:?}");
     assert!(error("nosuch").await.to_string().contains("no backup of that name"));
     prune.store.fault(Operation::List, Fault::Deny);
-    assert_eq!(error("nosuch").await.kind(), Kind::Denied, "the backup may be there");
+    assert_eq!(error("nosuch").await.kind(), Kind::Denied, "the backup may be at this destination");
 }

@@ -1,5 +1,7 @@
--- Who owns what, and what other files of the zoo build on.
--- Made in the order of their names, as a restore makes them: a policy lists its roles by age.
+-- Owners and privileges, and objects that other files of the zoo use.
+--
+-- Roles are created in the order of their names, like in a restore: a policy lists its roles by
+-- age.
 CREATE ROLE zoo_guide NOLOGIN;
 CREATE ROLE zoo_keeper NOLOGIN;
 CREATE ROLE zoo_visitor LOGIN PASSWORD 'one ticket' VALID UNTIL '2038-01-19 03:14:07+00';

@@ -1,4 +1,4 @@
--- What runs in the database: functions, operators, triggers, rules, views.
+-- Code in the database: functions, operators, triggers, rules, views.
 CREATE FUNCTION overloaded() RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'none'$$;
 CREATE FUNCTION overloaded(integer) RETURNS text LANGUAGE sql AS 'SELECT ''one''';
 CREATE FUNCTION overloaded(integer, text DEFAULT 'a''b' COLLATE "C", VARIADIC integer[] DEFAULT '{1,2}') RETURNS text
@@ -46,7 +46,8 @@ CREATE CAST (place AS text) WITH FUNCTION label_of(place) AS ASSIGNMENT;
 CREATE CAST (tag AS text) WITHOUT FUNCTION;
 COMMENT ON CAST (place AS text) IS 'a cast';
 
--- With functions of its own: pg_dump takes a language whose functions are the system's for an extension.
+-- The language has its own functions: pg_dump considers a language with the system's functions part
+-- of an extension.
 CREATE FUNCTION plzoo_call() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
 CREATE FUNCTION plzoo_inline(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
 CREATE FUNCTION plzoo_check(oid) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_validator';
@@ -81,7 +82,8 @@ COMMENT ON EVENT TRIGGER on_drop IS 'an event trigger';
 
 CREATE VIEW keeper_view (number, "the name") WITH (security_barrier, check_option = cascaded) AS SELECT id, name FROM keeper WHERE id > 0;
 ALTER VIEW keeper_view ALTER number SET DEFAULT 3;
--- Valid only once the primary key is there, so a dump must make it late; and another view stands on it.
+-- The view is valid only with the primary key, so a dump must create it late. Another view depends
+-- on it.
 CREATE VIEW by_key AS SELECT hen.id, hen.egg, count(egg.id) AS eggs FROM hen LEFT JOIN egg ON egg.hen = hen.id GROUP BY hen.id;
 CREATE VIEW on_by_key AS SELECT * FROM by_key WHERE eggs > 0;
 CREATE RECURSIVE VIEW one_to_ten (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM one_to_ten WHERE n < 10;

@@ -1,4 +1,4 @@
--- Names that nobody should choose and somebody does: of a role, a schema, a table in it and one beside it, columns, a function.
+-- Unusual names that real databases have: of roles, schemas, tables, columns and functions.
 DO $do$
 DECLARE
     names text[] := ARRAY[

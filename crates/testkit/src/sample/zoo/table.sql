@@ -1,4 +1,4 @@
--- Tables of every kind, and what hangs on them.
+-- Tables of every kind, and their dependent objects.
 CREATE TABLE by_range (id bigint, at date NOT NULL, note text, gone integer, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 ALTER TABLE by_range DROP COLUMN gone;
 CREATE TABLE by_range_first PARTITION OF by_range FOR VALUES FROM (MINVALUE) TO ('2020-01-01');
@@ -7,7 +7,7 @@ CREATE TABLE by_range_2020 PARTITION OF by_range (note DEFAULT 'from 2020', CHEC
 CREATE TABLE by_range_2020_low PARTITION OF by_range_2020 FOR VALUES FROM (MINVALUE) TO (50);
 CREATE TABLE by_range_2020_high PARTITION OF by_range_2020 FOR VALUES FROM (50) TO (MAXVALUE) PARTITION BY HASH (id);
 CREATE TABLE by_range_2020_high_all PARTITION OF by_range_2020_high FOR VALUES WITH (MODULUS 1, REMAINDER 0);
--- Attached with its columns in another order.
+-- Attached with columns in another order.
 CREATE TABLE annex.by_range_2021 (note text, extra integer, at date NOT NULL, id bigint NOT NULL);
 ALTER TABLE annex.by_range_2021 DROP COLUMN extra;
 ALTER TABLE by_range ATTACH PARTITION annex.by_range_2021 FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
@@ -23,7 +23,8 @@ CREATE TABLE by_hash (id integer, mood mood) PARTITION BY HASH (id);
 SELECT format('CREATE TABLE by_hash_%s PARTITION OF by_hash FOR VALUES WITH (MODULUS 3, REMAINDER %s)', i, i)
   FROM generate_series(0, 2) i \gexec
 INSERT INTO by_hash SELECT i, (enum_range(NULL::mood))[1 + i % 6] FROM generate_series(1, 60) i;
--- An enum's hash differs in each database, so a copy's rows go through the parent; a single partition gets them all.
+-- An enum's hash differs in each database, so a copy's rows are inserted through the parent. A
+-- single partition gets all rows.
 CREATE TABLE by_enum (mood mood) PARTITION BY HASH (mood);
 CREATE TABLE by_enum_all PARTITION OF by_enum FOR VALUES WITH (MODULUS 1, REMAINDER 0);
 INSERT INTO by_enum SELECT mood FROM by_hash;

@@ -1,4 +1,4 @@
--- Types, and a table with a column of each.
+-- Types, and a table with a column of each type.
 CREATE TYPE mood AS ENUM ('', 'it''s fine', 'back\slash', E'new\nline', '"quoted"', '\.');
 ALTER TYPE mood ADD VALUE 'between' BEFORE 'back\slash';
 CREATE TYPE place AS (label text, at point, tags text[]);
@@ -23,7 +23,7 @@ CREATE TYPE word_span AS RANGE (SUBTYPE = text, COLLATION = "C");
 REVOKE USAGE ON TYPE float_span FROM PUBLIC;
 GRANT USAGE ON TYPE float_span TO zoo_visitor;
 
--- A type from the bottom up: a shell, its functions, then the type itself.
+-- A type defined in steps: a shell type, its functions, then the type itself.
 CREATE TYPE tag;
 CREATE FUNCTION tag_in(cstring) RETURNS tag LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION tag_out(tag) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';

@@ -1,4 +1,4 @@
--- Values at the edges of their types. What psql must not read as its own stands in dollar quotes.
+-- Values at the limits of their types. Dollar quotes keep psql from interpreting the content.
 INSERT INTO value (id, a_small) VALUES (0, 1);
 INSERT INTO value VALUES (
     1, true, -32768, -9223372036854775808, 'NaN', '-Infinity', 'NaN', 0.1, 12345, '-92233720368547758.08',

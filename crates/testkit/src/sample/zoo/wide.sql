@@ -1,4 +1,4 @@
--- Rows that are as wide as rows get: 1600 columns, a value of some megabytes.
+-- Rows of maximum width: 1600 columns, a value of some megabytes.
 SELECT format('CREATE TABLE widest (%s)', string_agg(format('c%s %s', i, CASE i % 3 WHEN 0 THEN 'boolean' ELSE 'smallint' END), ', ' ORDER BY i))
   FROM generate_series(1, 1600) i \gexec
 SELECT format('INSERT INTO widest VALUES (%s)', string_agg(format('%s', CASE i % 3 WHEN 0 THEN 'true' ELSE i::text END), ', ' ORDER BY i))

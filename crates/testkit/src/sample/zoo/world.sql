@@ -1,4 +1,5 @@
--- What the database has to do with the world outside: foreign data, publications, text search, statistics, large objects.
+-- Objects that connect the database to the outside: foreign data, publications, text search,
+-- statistics, large objects.
 CREATE FOREIGN DATA WRAPPER nobody OPTIONS (mode 'it''s a secret', "odd name" '\.');
 CREATE SERVER nowhere TYPE 'none' VERSION '1;2' FOREIGN DATA WRAPPER nobody OPTIONS (host 'a b');
 CREATE USER MAPPING FOR zoo_keeper SERVER nowhere OPTIONS (password 'secret''s');
@@ -11,7 +12,7 @@ COMMENT ON FOREIGN DATA WRAPPER nobody IS 'a foreign data wrapper';
 COMMENT ON SERVER nowhere IS 'a server';
 COMMENT ON FOREIGN TABLE far_away IS 'a foreign table';
 
--- Making one warns where wal_level is below logical, which is as good.
+-- Creating a publication warns if wal_level is below logical, which does not matter here.
 SET client_min_messages = error;
 CREATE PUBLICATION everything FOR ALL TABLES WITH (publish = 'insert, truncate');
 CREATE PUBLICATION some_tables FOR TABLE keeper (id, name), TABLE hen WHERE (id > 1);
@@ -37,7 +38,7 @@ ALTER STATISTICS many SET STATISTICS 50;
 COMMENT ON STATISTICS many IS 'statistics';
 
 SELECT lo_from_bytea(1, '\x00'), lo_from_bytea(2, ''), lo_create(3), lo_from_bytea(4294967295, 'the last one') \g /dev/null
--- Some megabytes that compress badly; and one of nothing but a hole.
+-- Some megabytes that compress badly, and a large object that consists of a hole.
 SELECT lo_from_bytea(900001, decode((SELECT string_agg(md5(i::text), '') FROM generate_series(1, 200000) i), 'hex')) \g /dev/null
 SELECT lo_from_bytea(900002, ''), lo_put(900002, 3000000, '\xff') \g /dev/null
 SELECT count(lo_from_bytea(910000 + i, decode(md5(i::text), 'hex'))) FROM generate_series(1, 50) i \g /dev/null
