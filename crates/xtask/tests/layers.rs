@@ -1,5 +1,5 @@
-//! Who may import whom, held by a machine instead of a reviewer's memory.
-#![allow(clippy::unwrap_used)] // a test that cannot go on has failed
+//! The rules for imports between crates, and for the layout of the repository.
+#![allow(clippy::unwrap_used)] // a panic fails the test
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Crates without a stage of their own that plugins share.
+/// The crates that plugins share. They implement no stage themselves.
 const HELPERS: [&str; 4] = ["longshore-pg-client", "longshore-pg-archive", "longshore-ssh", "longshore-objects"];
 const CORE: &str = "longshore-core";
 const SERVICE: &str = "longshore-service";
@@ -16,10 +16,10 @@ const CLI: &str = "longshore";
 const TESTKIT: &str = "longshore-testkit";
 const XTASK: &str = "xtask";
 
-/// One of our crates.
+/// A crate of the workspace.
 struct Package {
     name: String,
-    /// Its folder, such as `plugins/ship-local`.
+    /// The crate's folder, such as `plugins/ship-local`.
     folder: PathBuf,
     dependencies: Vec<Dependency>,
 }
@@ -35,7 +35,7 @@ impl Package {
         self.folder.starts_with("plugins")
     }
 
-    /// Those of its dependencies that are ours, without what only its tests need.
+    /// Returns the dependencies in the workspace, except those for tests only.
     fn imports(&self) -> BTreeSet<&str> {
         let ours = self.dependencies.iter().filter(|dependency| dependency.is_ours);
         ours.filter(|dependency| !dependency.is_for_tests).map(|dependency| dependency.name.as_str()).collect()
@@ -154,9 +154,9 @@ fn the_top_of_the_repository_is_its_map() {
     let map = ["Cargo.toml", "Cargo.lock", "README.md", "config.example.toml", "crates", "plugins", "tests"];
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        // Cargo's default target folder is no part of the repository.
+        // Cargo's default target folder is not part of the repository.
         let is_known = name.starts_with('.') || name == "target" || map.contains(&name.as_str());
-        assert!(is_known, "{name} has no place at the top");
+        assert!(is_known, "{name} is not allowed at the top");
     }
 }
 
