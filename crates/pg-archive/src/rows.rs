@@ -333,7 +333,7 @@ mod tests {
             (b"1\t2\n\\.\n1\t2\n\\.\n\n\n", "more after the mark"),
             (b"1\t\0\n\\.\n\n\n", "zero byte"),
             (b"1\t\xff\n\\.\n\n\n", "UTF-8"),
-            (b"1\t2\n3\ta\rb\n\\.\n\n\n", "row 2 holds a carriage return"),
+            (b"1\t2\n3\ta\rb\n\\.\n\n\n", "row 2 contains a carriage return"),
             (b"1\t2\n3\ta\r\n\\.\n\n\n", "row 2 ends with a carriage return and a line feed"),
             (b"1\t2\n\\.\r\n\n\n", "row 2 ends with a carriage return and a line feed"),
         ] {

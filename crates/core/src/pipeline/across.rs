@@ -28,11 +28,24 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
     let written = collect(from.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await?;
     let manifest = Manifest::from_bytes(&key, &written)?;
     // Details first: they identify an artifact as Longshore's if its copy is interrupted.
+    let mut copied = Vec::new();
     for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
-        let body = heard(sealed(from, &file).await?, Arc::clone(progress));
-        match to.ship(&file.key, body).await {
+        let shipped = async {
+            let body = heard(sealed(from, &file).await?, Arc::clone(progress));
+            to.ship(&file.key, body).await
+        };
+        match shipped.await {
+            Ok(()) => copied.push(file.key),
             Err(error) if error.kind() == Kind::AlreadyExists && is_there(to, &file).await => {}
-            shipped => shipped?,
+            Err(error) => {
+                if is_missing(to, &file.key).await {
+                    for key in copied {
+                        // A later prune removes details that stay.
+                        to.remove(&key).await.ok();
+                    }
+                }
+                return Err(error);
+            }
         }
     }
     keep_held(from, to, backup).await?;
@@ -90,6 +103,11 @@ pub(super) async fn put(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<()
             shipped => return shipped,
         }
     }
+}
+
+/// Returns true if the destination certainly has no file of this key.
+async fn is_missing(store: &dyn Store, key: &Key) -> bool {
+    store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
 /// Returns true if a file exists with the expected bytes.
