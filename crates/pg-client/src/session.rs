@@ -12,8 +12,8 @@
 //!
 //! Some settings are not sent:
 //! - `synchronous_commit`, `session_replication_role`, tablespaces, table access methods and
-//!   preloaded libraries: the owner of a target chooses how it stores data, and pg_dump's scripts set
-//!   those that the content depends on.
+//!   preloaded libraries: the owner of a target chooses how it stores data, and pg_dump's scripts
+//!   set those that the content depends on.
 //! - `client_encoding` and `TimeZone`: libpq sends them from `PGCLIENTENCODING` and `PGTZ`.
 
 use std::collections::BTreeSet;

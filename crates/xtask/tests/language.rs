@@ -121,14 +121,19 @@ fn texts(source: &str) -> Vec<Text<'_>> {
 
 /// Returns the private words in a text, without its code and without the names in its placeholders.
 fn private(text: &str) -> Vec<String> {
-    let prose: Vec<&str> = text.split('`').step_by(2).collect();
+    let prose = text.split('`').step_by(2);
+    // The target of a link.
+    let prose: Vec<&str> = prose
+        .map(|part| part.strip_prefix("](").and_then(|link| link.split_once(')')).map_or(part, |(_, after)| after))
+        .collect();
     let prose = prose.join("``").to_lowercase();
     let prose: String = prose
         .split('{')
         .map(|part| part.split_once('}').map_or(part, |(_, after)| after))
         .collect::<Vec<_>>()
         .join(" ");
-    let words: Vec<&str> = prose.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        prose.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
     let pairs = words.windows(2).filter(|pair| PRIVATE_PAIRS.iter().any(|private| pair == private));
     let found = words.iter().filter(|word| PRIVATE.contains(word)).map(|word| (*word).to_owned());
     found.chain(pairs.map(|pair| pair.join(" "))).collect()
