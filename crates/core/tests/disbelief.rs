@@ -1,5 +1,5 @@
 //! Limits of trust in a destination: marks dated in the future, sizes, unreadable files.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use longshore_core::Kind;

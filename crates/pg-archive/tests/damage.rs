@@ -1,7 +1,7 @@
 //! A matrix of damage, place and archive: the results of `pg_restore --list`, of a restore, and of
 //! this crate.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
-#![allow(clippy::print_stdout)] // the table is the result of the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
+#![allow(clippy::print_stdout, reason = "the table is the result of the test")]
 
 #[path = "damage/bits.rs"]
 mod bits;

@@ -1,7 +1,7 @@
 //! A matrix of damage, file and archive for archives of many files: the directory format, packed by
 //! tar, and the tar format.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
-#![allow(clippy::print_stdout)] // the table is the result of the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
+#![allow(clippy::print_stdout, reason = "the table is the result of the test")]
 
 #[path = "directories/directory.rs"]
 mod directory;

@@ -1,6 +1,6 @@
 //! Malicious and random archives: no panics, and bounded memory and time.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
-#![allow(clippy::print_stdout)] // the output identifies the archive that killed the process
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
+#![allow(clippy::print_stdout, reason = "the output identifies the archive that killed the process")]
 
 #[path = "hostile/forged.rs"]
 mod forged;

@@ -1,5 +1,5 @@
 //! Every intact dump passes, and its facts equal those of the server and of `pg_restore --list`.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 #[path = "intact/dump.rs"]
 mod dump;

@@ -1,5 +1,5 @@
 //! The offsets of data, for archives that were written to a pipe.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 #[path = "support/applied.rs"]
 mod applied;

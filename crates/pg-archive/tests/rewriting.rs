@@ -1,5 +1,5 @@
 //! Archives with renamed roles, restored where the old roles do not exist.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 #[path = "support/applied.rs"]
 mod applied;

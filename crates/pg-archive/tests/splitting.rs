@@ -1,5 +1,5 @@
 //! The result of reading an archive does not depend on the sizes of the pieces.
-#![allow(clippy::unwrap_used)] // a failing unwrap fails the test
+#![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The guarantees of the test kit for every major version of PostgreSQL.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::collections::HashSet;
 use std::path::PathBuf;

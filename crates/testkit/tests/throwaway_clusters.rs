@@ -1,5 +1,5 @@
 //! The guarantees of temporary clusters for tests.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
 //! Guards the language of comments, messages and documentation, as far as a machine sees it.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

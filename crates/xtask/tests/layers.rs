@@ -1,5 +1,5 @@
 //! The rules for imports between crates, and for the layout of the repository.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Encrypts or decrypts stdin through the stages alone, for measurements: `age_stage seal
 //! RECIPIENT`, `age_stage open FILE`.
-#![allow(clippy::unwrap_used)] // a failure fails the measurement
+#![allow(clippy::unwrap_used, reason = "a failure fails the measurement")]
 
 use std::fs::File;
 use std::io::{self, Write};

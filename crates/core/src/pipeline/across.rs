@@ -1,12 +1,14 @@
 //! fetch → digest → Ship: a backup is copied from one destination to another without decryption,
 //! with its manifest last.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use crate::aftercare::see_out;
 use crate::catalog::Backup;
 use crate::error::{Kind, Result, Stage};
 use crate::key::Key;
@@ -40,8 +42,9 @@ pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &
             Err(error) => {
                 if is_missing(to, &file.key).await {
                     for key in copied {
-                        // A later prune removes details that stay.
-                        to.remove(&key).await.ok();
+                        // Details that stay are reported at the end, and removed by a later prune.
+                        let removed = to.remove(&key).await;
+                        see_out(ready(removed)).await;
                     }
                 }
                 return Err(error);

@@ -1,6 +1,6 @@
 //! Retention must not lose a good backup. These tests compare the engine with a model, with
 //! invariants, with the known faults of other tools, and with restic.
-#![allow(clippy::unwrap_used)] // a panic fails the test
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod almanac;
 mod chance;
