@@ -65,7 +65,7 @@ impl Fleet {
 
     /// Creates a backup, and returns its name.
     pub(crate) fn make(&self, made: &Made<'_>) -> BackupName {
-        let text = include_str!("../../crates/core/testdata/manifest-1.json");
+        let text = include_str!("../../crates/model/testdata/manifest-1.json");
         let mut manifest: Manifest = serde_json::from_str(text).unwrap();
         let time = self.now - TimeDelta::hours(made.hours);
         manifest.time = Stamp::new(time);

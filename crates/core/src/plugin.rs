@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 
+pub use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::error::Result;
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
@@ -61,19 +62,6 @@ pub trait Plugin<S: Joint + ?Sized>: DeserializeOwned + Clone + Send + Sync + 's
 
     /// Builds the stage.
     fn build(self, context: &S::Context) -> Result<Box<S>>;
-}
-
-/// A cluster and its connection.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    /// The cluster's name in the configuration.
-    pub name: String,
-    /// The libpq connection string: keywords, a URI or a service. It may contain a password.
-    pub connection: SecretString,
-    /// A password from another source, such as a terminal.
-    pub password: Option<SecretString>,
-    /// The folder of PostgreSQL's client programs; searched for if absent.
-    pub bin_dir: Option<PathBuf>,
 }
 
 /// The context of a job.

@@ -21,6 +21,7 @@ use futures_util::stream::BoxStream;
 use serde_json::{Map, Value};
 
 use crate::check::{Check, Finding};
+use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::drill::{Comparison, Phase};
 use crate::error::Result;
@@ -28,7 +29,6 @@ use crate::key::Key;
 use crate::left_out::LeftOut;
 use crate::lock::{Holder, Lock};
 use crate::manifest::{DatabaseFacts, Format, Manifest, Tool, Verification};
-use crate::plugin::Cluster;
 use crate::progress::Progress;
 use crate::provenance::Origin;
 use crate::quantity::Span;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore_core::catalog::Catalog;
+use longshore_catalog::catalog::Catalog;
 use longshore_core::compress::{Compression, Level};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures_util::future::join_all;
-use longshore_core::adopt::Adopted;
-use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_catalog::adopt::Adopted;
+use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
 use longshore_core::stage::Store;
 use longshore_core::subject::Subject;

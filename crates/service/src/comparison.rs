@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use longshore_catalog::catalog::Backup;
 use longshore_core::Result;
-use longshore_core::catalog::Backup;
 use longshore_core::drill::differs;
 use longshore_core::manifest::Manifest;
 use longshore_core::stage::{Findings, Verify};

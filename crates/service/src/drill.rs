@@ -22,12 +22,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
+use longshore_catalog::copy::is_damage;
 use longshore_core::check::Outcome;
 use longshore_core::drill::{Drill, Phase, Verdict};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::Manifest;
-use longshore_core::pipeline::{is_damage, undo};
+use longshore_core::pipeline::undo;
 use longshore_core::plugin::{Cleanup, GIVE_IDENTITY, Identities, Scripts, Target, TargetDatabase};
 use longshore_core::progress::Progress;
 use longshore_core::provenance::Mismatch;
@@ -406,10 +407,10 @@ async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()>
         (None, _) => None,
         (Some(_), None) => {
             // The job no longer encrypts: omit the comparisons, which name tables.
-            return drill.clone().parted().0.put(ground.store, None, time).await.map(drop);
+            return longshore_catalog::drill::put(&drill.clone().parted().0, ground.store, None, time).await.map(drop);
         }
     };
-    drill.put(ground.store, encrypt.as_deref(), time).await.map(drop)
+    longshore_catalog::drill::put(drill, ground.store, encrypt.as_deref(), time).await.map(drop)
 }
 
 fn seconds(since: Instant) -> f64 {

@@ -1,7 +1,7 @@
 //! Holds: marks that exempt backups from retention, and marks that release them.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::key::BackupName;
 use longshore_core::mark::{Mark, MarkName, RememberedHold, Says};
 use longshore_core::{Error, Kind, Result, Stage};
@@ -70,7 +70,7 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
             let memory = Memory::look(config, &at.name).ok();
             let is_remembered = memory.is_some_and(|memory| memory.holds.contains_key(&name));
             let Some((says, time, mark)) = what(backup, wish, is_remembered) else { continue };
-            let put = mark.put(&*at.store, &backup.name, says, time).await;
+            let put = longshore_catalog::mark::put(&mark, &*at.store, &backup.name, says, time).await;
             if let Ok(put) = &put {
                 // On failure, the next prune reads the mark from the destination.
                 remember(config, &at.name, wish, put).ok();

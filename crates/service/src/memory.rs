@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::Catalog;
+use longshore_catalog::catalog::Catalog;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::RememberedHold;
 use longshore_core::{Error, Kind, Result, Stage, regular_file};

@@ -13,7 +13,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::meter::Digest;
 use longshore_core::{Error, Result, Stage, regular_file};

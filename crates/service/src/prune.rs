@@ -14,11 +14,11 @@ mod warning;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use longshore_core::adopt::Refusal;
-use longshore_core::catalog::Series;
+use longshore_catalog::adopt::Refusal;
+use longshore_catalog::catalog::Series;
 use longshore_core::key::BackupName;
-use longshore_core::retention::{Fate, Policy, Regime};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::{Fate, Policy, Regime};
 
 pub(crate) use self::decide::would_go;
 use self::decide::{Decided, Facts, decide};

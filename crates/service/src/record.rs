@@ -1,6 +1,6 @@
 //! The record of a dump: a backup's details, fetched and decrypted.
 
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::manifest::{Manifest, Verification};
 use longshore_core::meter::expect;
 use longshore_core::plugin::{GIVE_IDENTITY, Identities};

@@ -383,7 +383,8 @@ const LEASE: TimeDelta = TimeDelta::hours(48);
 /// write, the restore continues without a mark.
 pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key> {
     let now = Utc::now();
-    let name = mark(Some(now + LEASE), "").put(store, backup, Says::Restoring, now).await.ok()?;
+    let mark = mark(Some(now + LEASE), "");
+    let name = longshore_catalog::mark::put(&mark, store, backup, Says::Restoring, now).await.ok()?;
     name.key().ok()
 }
 

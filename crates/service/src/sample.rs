@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use longshore_core::catalog::Catalog;
+use longshore_catalog::catalog::Catalog;
 use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
-use longshore_core::retention::Policy;
 use longshore_core::run_report::{Id, Outcome, RunReport};
 use longshore_core::subject::Subject;
+use longshore_retention::Policy;
 use longshore_testkit::memory::MemoryStore;
 
 use crate::catalogs::Catalogued;
@@ -24,7 +24,7 @@ pub(crate) const DESTINATION: &str = "memory";
 /// Returns a manifest whose artifact, and details if it has any, are the three bytes `abc`.
 pub(crate) fn manifest() -> Manifest {
     let key = Key::parse("main/appdb/appdb-2026-06-07_091500.json").unwrap();
-    let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../core/testdata/manifest-1.json")).unwrap();
+    let mut manifest = Manifest::from_bytes(&key, include_bytes!("../../model/testdata/manifest-1.json")).unwrap();
     manifest.artifact.sealed = Digest::of(b"abc");
     if let Some(details) = &mut manifest.details {
         details.sealed = Digest::of(b"abc");
@@ -129,7 +129,7 @@ pub(crate) async fn with_backup() -> (MemoryStore, Catalogued) {
 /// Stores a report of a run that made these backups among this host's reports.
 pub(crate) fn put_report(config: &Config, time: &str, made: &[BackupName]) {
     let job = config.jobs.values().next().unwrap();
-    let text = include_bytes!("../../core/testdata/run-report-1.json");
+    let text = include_bytes!("../../model/testdata/run-report-1.json");
     let mut report = RunReport::from_bytes("x", text).unwrap();
     report.begun = Stamp::parse(time).unwrap().time();
     report.id = Id::new(report.begun, "run", "0");

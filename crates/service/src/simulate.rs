@@ -7,10 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::quantity::{Size, Span};
-use longshore_core::retention::{
-    Candidate, Circumstances, Decision, Every, Fate, History, Policy, Reason, Regime, plan,
-};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::{Candidate, Circumstances, Decision, Every, Fate, History, Policy, Reason, Regime, plan};
 use serde::Serialize;
 
 use crate::prune::{by_name, in_words};
@@ -198,7 +196,7 @@ fn candidate(time: DateTime<Utc>, bytes: u64) -> Result<Candidate> {
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::retention::Count;
+    use longshore_retention::Count;
 
     use super::*;
 

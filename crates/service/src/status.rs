@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 use futures_util::future::join_all;
-use longshore_core::catalog::{Backup, Series};
+use longshore_catalog::catalog::{Backup, Series};
 use longshore_core::plugin::Identities;
 use longshore_core::terms::MaxAge;
 use longshore_core::{Error, Kind, Result, Stage};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
 use longshore_core::stage::{Entry, Store};

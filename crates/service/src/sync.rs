@@ -12,10 +12,11 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use longshore_core::catalog::{Backup, Catalog, Presence, Series};
+use longshore_catalog::catalog::{Backup, Catalog, Presence, Series};
+use longshore_catalog::copy::{copy, is_damage, prove, replace};
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::mark::Says;
-use longshore_core::pipeline::{Depth, copy, is_damage, prove, replace};
+use longshore_core::pipeline::Depth;
 use longshore_core::progress::{Progress, unwatched};
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -404,7 +405,8 @@ async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progr
     let last = own.and_then(|own| own.marks.latest(Says::Damaged)).map_or(DateTime::<Utc>::MIN_UTC, Stamp::time);
     // Later than any mark of the damage that was just stored.
     let time = Utc::now().max(last + TimeDelta::seconds(1)) + TimeDelta::seconds(1);
-    mark(None, "replaced by a good copy").put(&*planned.to.store, name, Says::Verified, time).await.map(drop)
+    let mark = mark(None, "replaced by a good copy");
+    longshore_catalog::mark::put(&mark, &*planned.to.store, name, Says::Verified, time).await.map(drop)
 }
 
 /// Copies one backup, from the next source if one fails. Also returns sources found damaged.

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
+use longshore_catalog::copy::{is_damage, prove};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Verification;
 use longshore_core::mark::{Mark, Says};
 use longshore_core::meter::Digest;
-use longshore_core::pipeline::{Depth, is_damage, prove, read_back};
+use longshore_core::pipeline::{Depth, read_back};
 use longshore_core::plugin::{Cluster, Identities, Packing, Site};
 use longshore_core::progress::{Place, Progress, unwatched};
 use longshore_core::stage::{Decrypt, Store, Verify};
@@ -270,7 +271,7 @@ pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, erro
     let now = Utc::now();
     let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
     let mark = Mark { decoded: says == Says::Damaged && found_by == Depth::Decoded, ..mark(None, &why) };
-    mark.put(&*at.store, &backup.name, says, time).await.map(drop)
+    longshore_catalog::mark::put(&mark, &*at.store, &backup.name, says, time).await.map(drop)
 }
 
 /// Counts the bytes read of one backup, and passes them on to the observer of all.

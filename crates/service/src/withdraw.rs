@@ -1,7 +1,7 @@
 //! Withdrawing wrong marks, by a mark that lists the marks that no longer count.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::mark::{Mark, MarkName, Says};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -32,7 +32,9 @@ pub async fn withdraw(
                 continue;
             }
             let withdrawal = Mark { withdraws: wrong.iter().map(|mark| mark.label()).collect(), ..mark(None, why) };
-            let put = withdrawal.put(&*at.store, &backup.name, Says::Withdrawn, after_all(backup)).await;
+            let put =
+                longshore_catalog::mark::put(&withdrawal, &*at.store, &backup.name, Says::Withdrawn, after_all(backup))
+                    .await;
             all.push(Marked {
                 destination: at.name.clone(),
                 name: backup.name.clone(),

@@ -26,7 +26,7 @@ pub const CONTENT: &str = "abc";
 /// `main`, each with `each` backups an hour apart, the newest of 7 June 2026. Each backup has three
 /// files with correct sizes and digests, but cannot be restored.
 pub fn lay(folder: &Path, series: usize, each: usize) {
-    let of_all: Manifest = serde_json::from_str(include_str!("../../core/testdata/manifest-1.json")).unwrap();
+    let of_all: Manifest = serde_json::from_str(include_str!("../../model/testdata/manifest-1.json")).unwrap();
     let sealed = Digest::of(CONTENT.as_bytes());
     for database in (0..series).map(|number| format!("app{number:02}")) {
         let folder = folder.join("main").join(&database);

@@ -10,7 +10,10 @@ use serde_json::Value;
 
 /// The crates that plugins share. They implement no stage themselves.
 const HELPERS: [&str; 4] = ["longshore-pg-client", "longshore-pg-archive", "longshore-ssh", "longshore-objects"];
+const MODEL: &str = "longshore-model";
+const RETENTION: &str = "longshore-retention";
 const CORE: &str = "longshore-core";
+const CATALOG: &str = "longshore-catalog";
 const SERVICE: &str = "longshore-service";
 const CLI: &str = "longshore";
 const TESTKIT: &str = "longshore-testkit";
@@ -75,21 +78,37 @@ fn named<'a>(packages: &'a [Package], name: &str) -> &'a Package {
     packages.iter().find(|package| package.name == name).unwrap()
 }
 
+/// The layers below the commands, each with its imports.
+const LAYERS: [(&str, &[&str]); 6] = [
+    (MODEL, &[]),
+    (RETENTION, &[MODEL]),
+    (CORE, &[MODEL]),
+    (CATALOG, &[CORE, MODEL, RETENTION]),
+    (SERVICE, &[CATALOG, CORE, RETENTION]),
+    (TESTKIT, &[CORE]),
+];
+
 #[test]
-fn core_imports_nothing_of_ours_and_knows_neither_configuration_nor_command_line() {
+fn layers_import_only_lower_layers() {
     let packages = packages();
-    let core = named(&packages, CORE);
-    assert_eq!(core.imports(), BTreeSet::new());
-    for dependency in &core.dependencies {
-        assert!(!["toml", "clap"].contains(&dependency.name.as_str()), "core depends on {}", dependency.name);
+    for (name, imports) in LAYERS {
+        assert_eq!(named(&packages, name).imports(), BTreeSet::from_iter(imports.iter().copied()), "{name}");
     }
 }
 
 #[test]
-fn service_and_testkit_import_core_alone() {
+fn layers_know_no_configuration_format_or_command_line() {
     let packages = packages();
-    for name in [SERVICE, TESTKIT] {
-        assert_eq!(named(&packages, name).imports(), BTreeSet::from([CORE]), "{name}");
+    for name in [MODEL, RETENTION, CORE, CATALOG] {
+        for dependency in &named(&packages, name).dependencies {
+            assert!(!["toml", "clap"].contains(&dependency.name.as_str()), "{name} depends on {}", dependency.name);
+        }
+    }
+    for runtime in ["tokio", "futures-util", "async-trait"] {
+        for name in [MODEL, RETENTION] {
+            let is_known = named(&packages, name).dependencies.iter().any(|dependency| dependency.name == runtime);
+            assert!(!is_known, "{name} depends on {runtime}");
+        }
     }
 }
 
@@ -125,7 +144,7 @@ fn only_the_command_line_imports_plugins() {
         assert!(imported.is_empty(), "{} depends on {imported:?}", package.name);
     }
     let beside_plugins = &named(&packages, CLI).imports() - &plugins;
-    let allowed = &BTreeSet::from([CORE, SERVICE]) | &BTreeSet::from(HELPERS);
+    let allowed = &BTreeSet::from([CORE, CATALOG, RETENTION, SERVICE]) | &BTreeSet::from(HELPERS);
     assert!(beside_plugins.is_subset(&allowed), "{CLI} depends on {beside_plugins:?}");
 }
 

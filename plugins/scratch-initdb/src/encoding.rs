@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     fn manifest(name: &str, encoding: &str) -> Manifest {
-        let text = include_str!("../../../crates/core/testdata/manifest-1.json");
+        let text = include_str!("../../../crates/model/testdata/manifest-1.json");
         let mut manifest: Manifest = serde_json::from_str(text).unwrap();
         manifest.subject = Subject::database(name);
         manifest.database = Some(DatabaseFacts {

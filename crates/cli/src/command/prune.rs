@@ -5,7 +5,7 @@ mod explain;
 mod told;
 
 use longshore_core::Result;
-use longshore_core::retention::{Reason, in_words};
+use longshore_retention::{Reason, in_words};
 use longshore_service::prune::{Despite, Mode, Pruned, Request, SeriesPruned};
 
 pub(super) use self::told::{show, tell};

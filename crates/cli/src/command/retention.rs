@@ -10,8 +10,8 @@ use std::path::Path;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
 use longshore_core::quantity::age;
-use longshore_core::retention::{Every, Policy};
 use longshore_core::{Error, Result, Stage};
+use longshore_retention::{Every, Policy};
 use longshore_service::simulate::{Simulation, Trial, simulate as run};
 use serde::Serialize;
 

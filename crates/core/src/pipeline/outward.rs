@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
+use super::record::ship_record;
 use crate::compress::{Compression, Effort};
 use crate::error::{Error, Kind, Result, Stage};
 use crate::fan_out::fan_out;
 use crate::key::{BackupName, Stamp};
 use crate::manifest::{self, Artifact, Cluster, FORMAT, Manifest, SealedFile, Shipment};
 use crate::meter::{Algorithm, Digest, meter};
-use crate::pipeline::across::put;
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::stage::{Dumped, Encrypt, Findings, Remarks, Store, Verify};
@@ -295,9 +295,9 @@ async fn record(
     details: Option<&(SealedFile, bytes::Bytes)>,
 ) -> Result<()> {
     if let Some((SealedFile { key, .. }, bytes)) = details {
-        put(store, key, bytes.clone()).await?;
+        ship_record(store, key, bytes.clone()).await?;
     }
-    put(store, &name.manifest(), manifest.to_bytes()?.into()).await
+    ship_record(store, &name.manifest(), manifest.to_bytes()?.into()).await
 }
 
 /// Truncates a time to the precision of manifests.

@@ -139,7 +139,7 @@ mod tests {
         let found = advised().await;
         assert!(found.contains("ships to \"memory\" alone") && found.contains("never drilled"), "{found}");
         let app = BackupName::new("main", "app", Stamp::parse("2026-05-01_030000").unwrap()).unwrap();
-        Mark::default().put(&store, &app, Says::Drilled, Utc::now()).await.unwrap();
+        longshore_catalog::mark::put(&Mark::default(), &store, &app, Says::Drilled, Utc::now()).await.unwrap();
         assert!(!advised().await.contains("never drilled"));
         store.fault(Operation::List, Fault::Deny);
         assert!(!advised().await.contains("never drilled"), "a host that may only write cannot know");

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::adopt::{Adopt, Pattern};
-use longshore_core::retention::Policy;
+use longshore_catalog::adopt::{Adopt, Pattern};
+use longshore_retention::Policy;
 use toml::Spanned;
 use toml::de::DeValue;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::{Backup, Presence, Series};
+use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_core::key::{BackupName, Stamp};
 use longshore_core::stage::Store;
 use longshore_core::subject::Subject;

@@ -4,9 +4,9 @@
 //! data, or a constraint of the dump does not hold, each only if no other cause than the backup is
 //! possible. All other failures have, or may have, their cause in the scratch server.
 
+use longshore_catalog::copy::is_damage;
 use longshore_core::drill::{Compared, Comparison, Verdict};
 use longshore_core::left_out::{LeftOut, Nature};
-use longshore_core::pipeline::is_damage;
 use longshore_core::sqlstate::Failure;
 use longshore_core::{Error, Kind, SqlState, Stage};
 

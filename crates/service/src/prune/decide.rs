@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_core::key::BackupName;
 use longshore_core::mark::Marks;
-use longshore_core::retention::{Circumstances, History, Hold, OwnRuns, Plan, Regime, plan};
 use longshore_core::{Error, Result};
+use longshore_retention::{Circumstances, History, Hold, OwnRuns, Plan, Regime, plan};
 
 use super::owner::Owner;
 use super::removable::removables;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use longshore_core::catalog::{Backup, Series};
+use longshore_catalog::catalog::{Backup, Series};
 use longshore_core::key::BackupName;
-use longshore_core::retention::{Circumstances, Fate, Policy, Reason, Regime, in_words, plan_one};
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::{Circumstances, Fate, Policy, Reason, Regime, in_words, plan_one};
 
 use super::decide::{Decided, needed};
 use super::owner::Owner;

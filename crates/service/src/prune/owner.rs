@@ -1,8 +1,8 @@
 //! The owner of the series that a policy applies to.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use longshore_core::catalog::{Catalog, Series};
-use longshore_core::retention::{History, Policy};
+use longshore_catalog::catalog::{Catalog, Series};
+use longshore_retention::{History, Policy};
 
 use super::removable::Removable;
 use crate::config::{Adoption, Job};

@@ -1,11 +1,11 @@
 //! The backups and adopted files that retention may delete.
 
+use longshore_catalog::adopt::Adopted;
+use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_core::Result;
-use longshore_core::adopt::Adopted;
-use longshore_core::catalog::{Backup, Catalog, Series};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::MarkName;
-use longshore_core::retention::Candidate;
+use longshore_retention::Candidate;
 
 /// A backup, or an adopted file.
 #[derive(Clone, Copy)]

@@ -6,9 +6,9 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::{MarkName, Says};
-use longshore_core::retention::Fate;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::Fate;
 
 use super::decide::Decided;
 use super::removable::{Line, Removable, removables};

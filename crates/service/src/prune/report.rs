@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use longshore_core::key::{BackupName, Key};
-use longshore_core::retention::{Cause, Reason};
+use longshore_retention::{Cause, Reason};
 use serde::{Serialize, Serializer};
 
 use crate::problem::Problem;

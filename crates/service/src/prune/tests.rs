@@ -7,10 +7,10 @@ mod one;
 use std::collections::BTreeSet;
 
 use chrono::{TimeDelta, Utc};
-use longshore_core::catalog::Catalog;
+use longshore_catalog::catalog::Catalog;
 use longshore_core::key::{BackupName, Key, Stamp};
 use longshore_core::mark::{Mark, Says};
-use longshore_core::retention::{Cause, Count, Policy, Reason};
+use longshore_retention::{Cause, Count, Policy, Reason};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
@@ -275,7 +275,7 @@ async fn what_was_held_after_the_plan_was_made_stays() {
     for (says, subject) in [(Says::Hold, "app"), (Says::Restoring, "app-prod")] {
         let until = Some(Utc::now() + TimeDelta::hours(1));
         let mark = Mark { until, ..Mark::default() };
-        mark.put(&prune.store, &name(subject, 1), says, Utc::now()).await.unwrap();
+        longshore_catalog::mark::put(&mark, &prune.store, &name(subject, 1), says, Utc::now()).await.unwrap();
     }
     let job = prune.config.jobs.values().next().unwrap();
     let policies = [(job, &job.retention[DESTINATION])];
@@ -292,7 +292,7 @@ async fn when_the_last_good_backup_was_found_damaged_meanwhile_the_others_stay()
     for (says, goes_on) in [(Says::Damaged, false), (Says::Unrestorable, true)] {
         let prune = Prune::with_days(last(1), 1..=3);
         let at = catalogued(&prune.store).await;
-        Mark::default().put(&prune.store, &name("app", 3), says, Utc::now()).await.unwrap();
+        longshore_catalog::mark::put(&Mark::default(), &prune.store, &name("app", 3), says, Utc::now()).await.unwrap();
         let job = prune.config.jobs.values().next().unwrap();
         let policies = [(job, &job.retention[DESTINATION])];
         let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();

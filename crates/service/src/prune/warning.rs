@@ -1,9 +1,9 @@
 //! Warnings of a prune: manifests that cannot be read, backups of unknown origin, deleted holds.
 
-use longshore_core::catalog::Catalog;
+use longshore_catalog::catalog::Catalog;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::RememberedHold;
-use longshore_core::retention::{Hold, Reason};
+use longshore_retention::{Hold, Reason};
 
 use super::owner::Owner;
 use super::report::SeriesPruned;

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use longshore_core::catalog::{Backup, Presence, Series};
+use longshore_catalog::catalog::{Backup, Presence, Series};
 use longshore_core::key::{BackupName, Key};
 use longshore_core::mark::Says;
 use longshore_core::pipeline::Source;
-use longshore_core::retention::CLOCK_TOLERANCE;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
+use longshore_retention::CLOCK_TOLERANCE;
 
 use crate::catalogs::{Catalogued, adopted, fastest, means, unknown};
 use crate::config::Config;

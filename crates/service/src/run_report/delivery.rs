@@ -8,11 +8,11 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use longshore_core::key::Key;
 use longshore_core::pipeline::seal_json;
-use longshore_core::retention::Policy;
 use longshore_core::run_report::{Details, Id, ReportName, RunReport};
 use longshore_core::stage::{Encrypt, Store};
 use longshore_core::stream::from_bytes;
 use longshore_core::{Kind, Result};
+use longshore_retention::Policy;
 
 use super::surplus::prune;
 use crate::config::{Config, Destination, Job};

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use longshore_catalog::catalog::{Backup, Catalog};
 use longshore_core::Result;
-use longshore_core::catalog::{Backup, Catalog};
 use longshore_core::key::BackupName;
-use longshore_core::retention::OwnRuns;
 use longshore_core::run_report::{Id, Outcome, RunReport};
+use longshore_retention::OwnRuns;
 
 use super::folder::Folder;
 use super::under_way::RUN;

@@ -2,9 +2,9 @@
 
 use longshore_core::key::Key;
 use longshore_core::plugin::{Identities, Passphrase};
-use longshore_core::retention::Policy;
 use longshore_core::run_report::{Outcome, ReportName, RunReport};
 use longshore_core::{Error, Kind, Stage};
+use longshore_retention::Policy;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 

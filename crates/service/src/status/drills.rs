@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
-use longshore_core::catalog::Series;
+use longshore_catalog::catalog::Series;
 use longshore_core::drill::Drill;
 use longshore_core::mark::{MarkName, Says};
 use longshore_core::stage::Store;

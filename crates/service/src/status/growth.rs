@@ -1,6 +1,6 @@
 //! The growth of a series' backups: in bytes, in tables, and in the duration of a restore.
 
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 
 use super::report::{DrillTime, RestoreTime, Size, Tables};
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use longshore_core::catalog::{Backup, Catalog, Series};
+use longshore_catalog::catalog::{Backup, Catalog, Series};
 use longshore_core::mark::Says;
 use longshore_core::quantity::{Span, age};
-use longshore_core::retention::CLOCK_TOLERANCE;
 use longshore_core::terms::{self, MaxAge};
+use longshore_retention::CLOCK_TOLERANCE;
 
 use super::drills::Drills;
 use super::growth;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_core::catalog::{Backup, Series};
+use longshore_catalog::catalog::{Backup, Series};
 use serde::Serialize;
 
 /// Parts that the newest run of a job did not capture.

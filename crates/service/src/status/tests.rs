@@ -2,7 +2,7 @@
 
 use longshore_core::mark::Says;
 use longshore_core::quantity::Span;
-use longshore_core::retention::Policy;
+use longshore_retention::Policy;
 use longshore_testkit::memory::MemoryStore;
 use tempfile::TempDir;
 

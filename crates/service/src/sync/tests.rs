@@ -21,7 +21,8 @@ async fn what_cannot_be_read_is_neither_damaged_nor_passed_over() {
 async fn what_was_noted_as_damaged_is_told_until_it_is_read_again_and_found_sound() {
     let (store, _) = with_backup().await;
     let name = crate::sample::manifest().name().unwrap();
-    mark(None, "a bit flipped").put(&store, &name, Says::Damaged, Utc::now()).await.unwrap();
+    let mark = mark(None, "a bit flipped");
+    longshore_catalog::mark::put(&mark, &store, &name, Says::Damaged, Utc::now()).await.unwrap();
     let at = [catalogued(&store).await];
     let planned = plan(&job(None), None, &at, &BTreeMap::new(), Repair::No).unwrap();
     assert!(planned.hopeless.len() == 1 && planned.hopeless[0].damaged);

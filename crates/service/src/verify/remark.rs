@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::key::BackupName;
 use longshore_core::mark::{Mark, MarkName};
 use longshore_core::pipeline::Depth;

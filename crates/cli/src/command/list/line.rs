@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
+use longshore_catalog::adopt::Adopted;
+use longshore_catalog::catalog::{Backup, Series};
 use longshore_core::Result;
-use longshore_core::adopt::Adopted;
-use longshore_core::catalog::{Backup, Series};
 use longshore_core::error::printable;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;

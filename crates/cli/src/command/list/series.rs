@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indicatif::HumanBytes;
-use longshore_core::catalog::Series;
+use longshore_catalog::catalog::Series;
 use longshore_core::error::printable;
 
 use super::line::Line;

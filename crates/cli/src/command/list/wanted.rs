@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use longshore_catalog::adopt::Adopted;
+use longshore_catalog::catalog::{Backup, Series};
 use longshore_core::Result;
-use longshore_core::adopt::Adopted;
-use longshore_core::catalog::{Backup, Series};
 use longshore_core::quantity::Span;
 use longshore_service::catalogs::{Catalogued, means, means_adopted, moment, unknown};
 use longshore_service::config::Config;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use indicatif::HumanBytes;
 use longshore_core::key::BackupName;
-use longshore_core::retention::Reason;
+use longshore_retention::Reason;
 use longshore_service::prune::{Pruned, SeriesPruned};
 use longshore_service::sweep::Swept;
 
@@ -119,7 +119,7 @@ fn totals(rows: &[Row<'_>]) -> String {
 #[cfg(test)]
 mod tests {
     use longshore_core::key::Stamp;
-    use longshore_core::retention::{Cause, Policy};
+    use longshore_retention::{Cause, Policy};
     use longshore_service::prune::{Kept, Removed};
 
     use super::*;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::HumanBytes;
-use longshore_core::retention::Reason;
+use longshore_retention::Reason;
 use longshore_service::simulate::{Simulation, Survivor};
 
 use super::scale::{Axis, ages, counts};
@@ -173,7 +173,7 @@ fn escaped(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use longshore_core::quantity::{Size, Span};
-    use longshore_core::retention::{Count, Policy};
+    use longshore_retention::{Count, Policy};
     use longshore_service::simulate::{Trial, simulate};
 
     use super::*;

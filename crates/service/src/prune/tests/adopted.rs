@@ -4,10 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use longshore_core::adopt::{Adopt, Pattern};
-use longshore_core::catalog::Catalog;
+use longshore_catalog::adopt::{Adopt, Pattern};
+use longshore_catalog::catalog::Catalog;
 use longshore_core::key::Key;
-use longshore_core::retention::Count;
+use longshore_retention::Count;
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 

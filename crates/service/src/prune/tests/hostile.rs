@@ -1,6 +1,6 @@
 //! A destination that other programs write to, and a destination that lost backups.
 
-use longshore_core::catalog::Backup;
+use longshore_catalog::catalog::Backup;
 use longshore_core::mark::MarkName;
 
 use super::*;

@@ -102,7 +102,7 @@ async fn remove_counts_what_is_needed_by_other_jobs() {
 async fn remove_leaves_the_only_verified_and_drilled_backup() {
     let prune = three();
     for says in [Says::Verified, Says::Drilled] {
-        Mark::default().put(&prune.store, &name("app", 2), says, Utc::now()).await.unwrap();
+        longshore_catalog::mark::put(&Mark::default(), &prune.store, &name("app", 2), says, Utc::now()).await.unwrap();
     }
     let refusal = prune.refusal("app-2026-05-02_030000").await;
     assert!(refusal.contains("newest verified, newest drilled"), "{refusal}");

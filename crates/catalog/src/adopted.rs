@@ -1,0 +1,75 @@
+//! Files of other programs, adopted as backups.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use longshore_model::key::{BackupName, Key};
+use longshore_model::series::Series;
+use longshore_retention::Candidate;
+
+/// The reason why a file is not adopted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// The name does not match the pattern.
+    Unlike,
+    /// The name contains an invalid date, or two different dates.
+    NoDate,
+    /// The time does not exist in the time zone: the zone or the name is wrong.
+    NeverShown,
+    /// The name is reserved for files of Longshore's own backups.
+    Ours,
+    /// The name matches several patterns.
+    ClaimedByAll(Vec<String>),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unlike => f.write_str("the name matches no pattern"),
+            Self::NoDate => f.write_str("the name contains an invalid date, or two different dates"),
+            Self::NeverShown => f.write_str("the time does not exist in the time zone"),
+            Self::Ours => f.write_str("the name is reserved for files of Longshore's own backups"),
+            Self::ClaimedByAll(names) => {
+                write!(f, "the name matches several patterns: {}", names.join(", "))
+            }
+        }
+    }
+}
+
+/// A file adopted as a backup. It is unverified, and only its name describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// The backup's name: the whole key.
+    pub name: BackupName,
+    /// The series: all files of a database that match one pattern.
+    pub series: Series,
+    /// The time in the name: the earlier one if clocks were set back and the time occurred twice.
+    pub time: DateTime<Utc>,
+    /// The file's key.
+    pub key: Key,
+    /// The file's size in bytes.
+    pub bytes: u64,
+}
+
+impl Adopted {
+    /// Returns true if the file is not empty: a listing shows no other damage.
+    pub fn is_good(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Returns the properties of the file for retention.
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            name: self.name.clone(),
+            time: self.time,
+            bytes: self.bytes,
+            good: self.is_good(),
+            verified: false,
+            drilled: false,
+            held: None,
+            locked_until: None,
+            restoring_until: None,
+            needs: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The backups of a destination, as listed by their manifests.
+
+mod lost;
+mod manifests;
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use longshore_core::stage::{Entry, Store};
+use longshore_model::error::{Error, Kind, Result};
+use longshore_model::key::{BackupName, Key, PAGE};
+use longshore_model::manifest::Manifest;
+use longshore_model::mark::{MarkName, Marks};
+use longshore_model::run_report::ReportName;
+use longshore_retention::Candidate;
+
+use self::lost::Lost;
+use crate::adopted::{Adopted, Refusal};
+use crate::mark;
+
+pub use longshore_model::series::Series;
+
+/// The number of concurrent fetches of manifests or marks.
+const FETCHES: usize = 16;
+
+/// The contents of a destination.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The backups, by series, oldest first.
+    pub series: BTreeMap<Series, Vec<Backup>>,
+    /// Unreadable manifests, each with its error. They are reported and never deleted.
+    pub unreadable: Vec<(Key, Error)>,
+    /// Objects that no manifest names and that cannot belong to an unreadable manifest: artifacts
+    /// of interrupted runs, or foreign files.
+    pub orphans: Vec<Entry>,
+    /// The run reports and the files of their details.
+    pub reports: Vec<Key>,
+    /// Files of other programs, adopted as backups, by series, oldest first. Empty before
+    /// [`Catalog::adopt`].
+    pub adopted: BTreeMap<Series, Vec<Adopted>>,
+    /// The orphans that were not adopted, each with the reason.
+    pub not_adopted: Vec<(Key, Refusal)>,
+}
+
+/// One backup at one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backup {
+    /// The backup's name.
+    pub name: BackupName,
+    /// The manifest, boxed because it is large and a catalog contains thousands.
+    pub manifest: Box<Manifest>,
+    /// The state of the artifact, according to the listing.
+    pub artifact: Presence,
+    /// The stored size in bytes, according to the listing and not to the manifest.
+    pub bytes: u64,
+    /// The marks of the backup.
+    pub marks: Marks,
+}
+
+/// The state of an artifact, according to a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The artifact exists with the recorded size.
+    Whole,
+    /// The artifact exists with another size, in bytes.
+    OtherSize(u64),
+    /// The artifact does not exist.
+    Missing,
+}
+
+impl Backup {
+    /// Returns true if no damage is known.
+    pub fn is_good(&self) -> bool {
+        self.artifact == Presence::Whole && !self.marks.damaged()
+    }
+
+    /// Returns a description of the known damage, if any.
+    pub fn damage(&self) -> Option<String> {
+        match self.artifact {
+            Presence::Whole if self.marks.unreadable() => Some("found by a read-back".to_owned()),
+            Presence::Whole => self.marks.failed_drill().then(|| "found by a drill".to_owned()),
+            Presence::OtherSize(bytes) => Some(format!("{bytes} bytes")),
+            Presence::Missing => Some("no artifact".to_owned()),
+        }
+    }
+
+    /// Returns advice for the operator about a backup without known damage, if any.
+    pub fn advice(&self) -> Option<&'static str> {
+        let ahead = || self.marks.are_ahead().then_some("marks dated in the future: verify again");
+        self.marks.to_be_drilled_again().then_some("a drill by 0.1.0 failed: drill again").or_else(ahead)
+    }
+
+    /// Returns the properties of the backup for retention.
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            name: self.name.clone(),
+            time: self.manifest.time.time(),
+            bytes: self.bytes,
+            good: self.is_good() && !self.marks.doubted,
+            verified: self.marks.verified(),
+            drilled: self.marks.drilled(),
+            held: self.marks.held.clone(),
+            locked_until: None,
+            restoring_until: self.marks.restoring_until,
+            needs: self.manifest.needs.clone(),
+        }
+    }
+
+    /// Returns the keys of the backup in the order of deletion: the manifest first.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let marks = self.marks.names.iter().map(MarkName::key);
+        let details = self.marks.details.iter().cloned().map(Ok);
+        self.manifest.keys()?.into_iter().map(Ok).chain(details).chain(marks).collect()
+    }
+}
+
+impl Catalog {
+    /// Returns the manifests that the destination failed to return. Unlike a damaged manifest or
+    /// one of a later version, each may belong to a good backup.
+    pub fn denied(&self) -> impl Iterator<Item = &(Key, Error)> {
+        self.unreadable.iter().filter(|(_, error)| !matches!(error.kind(), Kind::Corrupt | Kind::Refused))
+    }
+
+    /// Reads the catalog of a destination. Fails if a listing or a connection fails: a catalog is
+    /// never partial. Reports a few damaged or unreadable manifests beside the others.
+    pub async fn read(store: &dyn Store) -> Result<Self> {
+        let sizes: BTreeMap<Key, u64> =
+            store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
+        let lost = Lost::default();
+        let read = manifests::read(store, sizes.keys(), &lost).await?;
+
+        let mut catalog = Self::default();
+        let mut marks = Self::read_marks(store, sizes.keys(), &lost).await?;
+        let mut unclaimed = sizes;
+        unclaimed.retain(|key, _| key.as_str() != PAGE);
+        catalog.reports =
+            unclaimed.extract_if(.., |key, _| ReportName::of(key).is_some()).map(|(key, _)| key).collect();
+        for manifests::Read { name, key, manifest } in read.into_iter().flatten() {
+            unclaimed.remove(&key);
+            match manifest {
+                Err(error) => {
+                    // An object that may belong to the backup is not an orphan: it is needed once
+                    // the manifest is readable again.
+                    let own = format!("{name}.");
+                    unclaimed.retain(|key, _| !key.as_str().starts_with(&own));
+                    catalog.unreadable.push((key, error));
+                }
+                Ok(manifest) => {
+                    let expected = manifest.artifact.sealed.bytes;
+                    let artifact = match unclaimed.remove(&manifest.artifact.key) {
+                        None => Presence::Missing,
+                        Some(bytes) if bytes == expected => Presence::Whole,
+                        Some(bytes) => Presence::OtherSize(bytes),
+                    };
+                    let details = manifest.details.as_ref().and_then(|details| unclaimed.remove(&details.key));
+                    let bytes = match artifact {
+                        Presence::Whole => expected,
+                        Presence::OtherSize(bytes) => bytes,
+                        Presence::Missing => 0,
+                    };
+                    let bytes = bytes.saturating_add(details.unwrap_or(0));
+                    let marks = marks.remove(&name).unwrap_or_default();
+                    for mark in &marks.names {
+                        unclaimed.remove(&mark.key()?);
+                    }
+                    for details in &marks.details {
+                        unclaimed.remove(details);
+                    }
+                    let backup = Backup { name, manifest, artifact, bytes, marks };
+                    catalog.series.entry(Series::of(&backup.manifest)).or_default().push(backup);
+                }
+            }
+        }
+        // A destination without any readable manifest is unavailable as a whole.
+        if let Some((_, error)) = catalog.unreadable.iter().find(|(_, error)| Lost::is_of_destination(error))
+            && catalog.series.is_empty()
+        {
+            return Err(error.clone());
+        }
+        for backups in catalog.series.values_mut() {
+            backups.sort_by_key(|backup| backup.manifest.time);
+        }
+        catalog.orphans = unclaimed.into_iter().map(|(key, bytes)| Entry { key, bytes }).collect();
+        Ok(catalog)
+    }
+
+    /// Reads the marks among these keys, by backup.
+    async fn read_marks(
+        store: &dyn Store,
+        keys: impl Iterator<Item = &Key>,
+        lost: &Lost,
+    ) -> Result<BTreeMap<BackupName, Marks>> {
+        let now = Utc::now();
+        let mut names: BTreeMap<BackupName, (Vec<MarkName>, Vec<Key>)> = BTreeMap::new();
+        for key in keys {
+            if let Some(name) = MarkName::of(key) {
+                names.entry(name.backup.clone()).or_default().0.push(name);
+            } else if let Some(of) = MarkName::of_details(key) {
+                names.entry(of.backup).or_default().1.push(key.clone());
+            }
+        }
+        stream::iter(names)
+            .map(|(backup, (names, details))| async move {
+                let mut marks = mark::read(store, names, now, |error| lost.count(error)).await?;
+                marks.details = details;
+                Ok((backup, marks))
+            })
+            .buffered(FETCHES)
+            .try_collect()
+            .await
+    }
+
+    /// Returns all backups.
+    pub fn backups(&self) -> impl Iterator<Item = &Backup> {
+        self.series.values().flatten()
+    }
+}

@@ -1,0 +1,100 @@
+//! fetch → digest → Ship: a backup is copied from one destination to another without decryption,
+//! with its manifest last.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use longshore_core::aftercare::see_out;
+use longshore_core::pipeline::{has_file, ship_record, stored_bytes};
+use longshore_core::progress::Progress;
+use longshore_core::stage::Store;
+use longshore_core::stream::{ByteStream, collect, drain};
+use longshore_model::error::{Kind, Result, Stage};
+use longshore_model::key::Key;
+use longshore_model::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use longshore_model::mark::MAX_MARK_BYTES;
+
+use crate::catalog::Backup;
+
+/// Copies a backup and its holds from one destination to another, and compares the bytes with the
+/// digests of the manifest in transit. Files from an interrupted copy are not uploaded again.
+pub async fn copy(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+    let key = backup.name.manifest();
+    // The original bytes: the manifest may have been written by a newer version of this program.
+    let written = collect(from.fetch(&key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key.as_str()).await?;
+    let manifest = Manifest::from_bytes(&key, &written)?;
+    // Details first: they identify an artifact as Longshore's if its copy is interrupted.
+    let mut copied = Vec::new();
+    for file in manifest.files().collect::<Vec<_>>().into_iter().rev() {
+        let shipped = async {
+            let body = heard(stored_bytes(from, &file).await?, Arc::clone(progress));
+            to.ship(&file.key, body).await
+        };
+        match shipped.await {
+            Ok(()) => copied.push(file.key),
+            Err(error) if error.kind() == Kind::AlreadyExists && has_file(to, &file).await => {}
+            Err(error) => {
+                if is_missing(to, &file.key).await {
+                    for key in copied {
+                        // Details that stay are reported at the end, and removed by a later prune.
+                        let removed = to.remove(&key).await;
+                        see_out(ready(removed)).await;
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+    keep_held(from, to, backup).await?;
+    ship_record(to, &key, written).await
+}
+
+/// Copies the holds of a backup, so that they apply at every destination.
+async fn keep_held(from: &dyn Store, to: &dyn Store, backup: &Backup) -> Result<()> {
+    for name in backup.marks.holds() {
+        let key = name.key()?;
+        let fetched =
+            async { collect(from.fetch(&key, None).await?, MAX_MARK_BYTES, Stage::Catalog, key.as_str()).await };
+        match fetched.await {
+            Ok(mark) => ship_record(to, &key, mark).await?,
+            // The backup was pruned in the meantime, or the mark was deleted: no hold is left.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a damaged backup by a good copy. Verifies the good copy first, since the damaged backup
+/// is deleted before the upload.
+pub async fn replace(from: &dyn Store, to: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+    prove(from, backup, progress).await?;
+    for key in backup.manifest.keys()? {
+        to.remove(&key).await?;
+    }
+    copy(from, to, backup, progress).await
+}
+
+/// Reads the stored bytes of a backup to their end, and compares them with its manifest.
+pub async fn prove(store: &dyn Store, backup: &Backup, progress: &Arc<dyn Progress>) -> Result<()> {
+    for file in backup.manifest.files() {
+        drain(heard(stored_bytes(store, &file).await?, Arc::clone(progress))).await?;
+    }
+    Ok(())
+}
+
+/// Returns true if the destination certainly has no file of this key.
+async fn is_missing(store: &dyn Store, key: &Key) -> bool {
+    store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
+}
+
+fn heard(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
+    stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
+}
+
+/// Returns true if an error means that the backup is damaged, and not that a destination is
+/// unreadable.
+pub fn is_damage(error: &longshore_model::Error) -> bool {
+    error.kind() == Kind::Corrupt || (error.kind() == Kind::NotFound && error.stage() == Stage::Ship)
+}

@@ -1,0 +1,49 @@
+//! Small files that record a backup, and the stored files that a manifest names.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::digest::Digest;
+use crate::error::{Kind, Result};
+use crate::key::Key;
+use crate::manifest::SealedFile;
+use crate::meter::expect;
+use crate::stage::Store;
+use crate::stream::{self, ByteStream, drain};
+
+/// The pauses before successive attempts at an unavailable destination.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+/// Uploads a small file, and retries while the destination is unavailable. Succeeds if the file
+/// already exists with the same bytes: an earlier attempt may have arrived without an answer.
+pub async fn ship_record(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<()> {
+    let mut pauses = PAUSES.iter();
+    loop {
+        match store.ship(key, stream::from_bytes(bytes.clone())).await {
+            Err(error) if error.kind() == Kind::Unavailable => match pauses.next() {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return Err(error),
+            },
+            Err(error) if error.kind() == Kind::AlreadyExists => {
+                let file = SealedFile { key: key.clone(), sealed: Digest::of(&bytes) };
+                return if has_file(store, &file).await { Ok(()) } else { Err(error) };
+            }
+            shipped => return shipped,
+        }
+    }
+}
+
+/// Returns true if a file exists with the expected bytes.
+pub async fn has_file(store: &dyn Store, file: &SealedFile) -> bool {
+    match stored_bytes(store, file).await {
+        Ok(bytes) => drain(bytes).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Fetches a file, and compares its bytes with its digest.
+pub async fn stored_bytes(store: &dyn Store, file: &SealedFile) -> Result<ByteStream> {
+    let bytes = store.fetch(&file.key, None).await?;
+    Ok(expect(bytes, file.sealed.clone(), file.key.to_string()))
+}

@@ -1,0 +1,316 @@
+//! Names in a destination: dated, in UTC, and confined to the destination.
+//!
+//! ```text
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.dump.zst.age    the artifact
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.details.json.age  encrypted details
+//! <cluster>/<subject>/<subject>-2026-06-07_091500.json            its manifest
+//! RESTORE.md                                                      how to restore by hand
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Timelike, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, Stage};
+
+/// The maximum length of a key in bytes; object stores allow 1,024.
+const MAX_KEY_BYTES: usize = 900;
+
+/// The key of the page that describes a restore by hand. Every destination contains it, and it
+/// belongs to no backup.
+pub const PAGE: &str = "RESTORE.md";
+
+/// The name of an object in a destination: segments of `A-Za-z0-9._%-` that do not begin with a
+/// dot, joined by slashes.
+///
+/// A key is neither absolute nor empty and cannot refer to a parent, so it cannot leave its
+/// destination. Names that begin with a dot are reserved for the destination's own files.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Key(String);
+
+impl Key {
+    /// Parses a key.
+    pub fn parse(text: &str) -> Result<Self> {
+        let sound = |segment: &[u8]| {
+            !matches!(segment, [] | [b'.', ..]) && segment.iter().all(|&byte| plain(byte) || byte == b'%')
+        };
+        if text.len() > MAX_KEY_BYTES || !text.as_bytes().split(|&byte| byte == b'/').all(sound) {
+            let message = "invalid key: expected segments of A-Z a-z 0-9 . _ % - that do not begin with a dot";
+            return Err(Error::new(Stage::Ship, Kind::Usage, text, message));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Returns the key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the last segment.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// Returns all but the last segment, or `""` at the top.
+    pub fn folder(&self) -> &str {
+        self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0
+    }
+}
+
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash. Different names
+/// remain different, and the result is a segment of a [`Key`].
+pub fn encode_name(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for (place, byte) in name.bytes().enumerate() {
+        let leads = place == 0 && matches!(byte, b'.' | b'-');
+        if plain(byte) && !leads { text.push(byte.into()) } else { text += &encode_byte(byte) }
+    }
+    text
+}
+
+/// Encodes a name as [`encode_name`] does, and its first byte in any case, for a name that is also
+/// a reserved word.
+pub fn encode_name_apart(name: &str) -> String {
+    match name.as_bytes() {
+        [first, ..] if first.is_ascii() => encode_byte(*first) + &encode_name(&name[1..]),
+        _ => encode_name(name),
+    }
+}
+
+fn encode_byte(byte: u8) -> String {
+    format!("%{byte:02X}")
+}
+
+/// The time that all artifacts of a run share, in UTC, to the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Stamp(DateTime<Utc>);
+
+/// The form of a stamp in a name, with a zero for each digit.
+const STAMP_FORM: &str = "0000-00-00_000000";
+
+impl Stamp {
+    /// Creates the stamp of a time, truncated to the second.
+    pub fn new(time: DateTime<Utc>) -> Self {
+        Self(time.trunc_subsecs(0))
+    }
+
+    /// Parses a stamp in the form used in names, such as `2026-06-07_091500`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let in_form = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+        // A lenient parser would accept two names for one time.
+        if text.len() != STAMP_FORM.len() || !text.bytes().zip(STAMP_FORM.bytes()).all(in_form) {
+            return None;
+        }
+        let digits = |place: Range<usize>| text[place].bytes().map(|digit| u32::from(digit - b'0'));
+        let number = |place| digits(place).fold(0, |number, digit| 10 * number + digit);
+        let date = NaiveDate::from_ymd_opt(number(0..4).cast_signed(), number(5..7), number(8..10))?;
+        let time = date.and_hms_opt(number(11..13), number(13..15), number(15..17))?;
+        Some(Self(time.and_utc()))
+    }
+
+    /// Returns the time.
+    pub fn time(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, time) = (self.0.date_naive(), self.0.time());
+        write!(f, "{:04}-{:02}-{:02}_", date.year(), date.month(), date.day())?;
+        write!(f, "{:02}{:02}{:02}", time.hour(), time.minute(), time.second())
+    }
+}
+
+/// The common prefix of the keys of one backup: `<cluster>/<subject>/<subject>-<stamp>`. Also the
+/// backup's name for users.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BackupName(Key);
+
+/// The suffix of a manifest's key.
+const MANIFEST: &str = ".json";
+/// The suffix of the key of details, before the suffix of the encryption.
+pub(crate) const DETAILS: &str = ".details.json";
+
+impl BackupName {
+    /// Creates the name of the backup of `subject` (a segment: see [`encode_name`]) in `cluster` at
+    /// `stamp`.
+    pub fn new(cluster: &str, subject: &str, stamp: Stamp) -> Result<Self> {
+        Ok(Self(Key::parse(&format!("{}/{subject}/{subject}-{stamp}", encode_name(cluster)))?))
+    }
+
+    /// Returns the name of the backup whose manifest has this key. Returns `None` for other files
+    /// with the same suffix, such as a user's notes.
+    pub fn of_manifest(key: &Key) -> Option<Self> {
+        let name = key.as_str().strip_suffix(MANIFEST)?;
+        let [_, subject, file] = <[&str; 3]>::try_from(name.split('/').collect::<Vec<_>>()).ok()?;
+        Stamp::parse(file.strip_prefix(subject)?.strip_prefix('-')?)?;
+        Some(Self(Key::parse(name).ok()?))
+    }
+
+    /// Returns the name of an adopted file, made by another program: its whole key. No other keys
+    /// are derived from such a name.
+    pub fn of_adopted(key: &Key) -> Self {
+        Self(key.clone())
+    }
+
+    /// Returns the key of the artifact, given its suffix, such as `.dump.zst.age`.
+    pub fn artifact(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{}{extension}", self.0))
+    }
+
+    /// Returns the key of the manifest.
+    pub fn manifest(&self) -> Key {
+        Key(format!("{}{MANIFEST}", self.0))
+    }
+
+    /// Returns the key of the details, given the suffix of the encryption.
+    pub fn details(&self, extension: &str) -> Result<Key> {
+        Key::parse(&format!("{}{DETAILS}{extension}", self.0))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Returns the name without its folder.
+    pub fn file_name(&self) -> &str {
+        self.0.file_name()
+    }
+
+    /// Returns the folder of all backups of the same subject.
+    pub fn folder(&self) -> &str {
+        self.0.folder()
+    }
+
+    /// Returns the time of the run, or `None` for an adopted file.
+    pub fn time(&self) -> Option<Stamp> {
+        let name = self.file_name();
+        Stamp::parse(name.get(name.len().checked_sub(STAMP_FORM.len())?..)?)
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_bears_its_time() {
+        let time = Stamp::parse("2026-06-07_091500").unwrap();
+        assert_eq!(BackupName::new("main", "my%20db", time).unwrap().time(), Some(time));
+        for adopted in ["app.dump", "old/app-2026-06-07.dump"] {
+            assert_eq!(BackupName::of_adopted(&Key::parse(adopted).unwrap()).time(), None);
+        }
+    }
+
+    #[test]
+    fn a_key_cannot_climb_out_of_its_destination() {
+        for bad in ["", "/etc/passwd", "a//b", "a/../b", "..", ".", "a/.", "a/", "a\0b", "a\\b", ".hidden", "a b", "é"]
+        {
+            assert!(Key::parse(bad).is_err(), "{bad:?}");
+            assert!(serde_json::from_value::<Key>(bad.into()).is_err(), "{bad:?}");
+        }
+        assert!(Key::parse("main/appdb/appdb-2026-06-07_091500.dump.zst.age").is_ok());
+    }
+
+    #[test]
+    fn names_that_differ_never_meet() {
+        let names =
+            ["a/b", "a_b", "a%2Fb", "a b", "a.b", ".", "..", "-x", "é", "A/b", "a\nb", "\u{1F418}", "quo\"te", "a'b"];
+        let encoded: std::collections::BTreeSet<_> = names.iter().map(|name| encode_name(name)).collect();
+        assert_eq!(encoded.len(), names.len());
+        for name in &encoded {
+            assert!(Key::parse(name).is_ok(), "{name}");
+        }
+        assert_eq!(encode_name("my app/ä"), "my%20app%2F%C3%A4");
+    }
+
+    #[test]
+    fn a_stamp_reads_back_as_it_is_written_and_no_other_way() {
+        let stamp = Stamp::parse("2026-06-07_091500").unwrap();
+        assert_eq!(stamp.to_string(), "2026-06-07_091500");
+        for bad in [
+            "2026-6-7_091500",
+            "2026-06-07_0915",
+            "2026-02-30_000000",
+            "2026-06-07_091500x",
+            "+2026-06-07_091500",
+            "2026-06-07_246000",
+            "2026-06-07_09150",
+            "2026-06-07_+91500",
+            "2026_06-07_091500",
+            "2026-06-07_09150é",
+        ] {
+            assert_eq!(Stamp::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_backup_stand_beside_each_other() {
+        let name = BackupName::new("main", "appdb", Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
+        assert_eq!(name.artifact(".dump.zst.age").unwrap().as_str(), "main/appdb/appdb-2026-06-07_091500.dump.zst.age");
+        assert_eq!(BackupName::of_manifest(&name.manifest()).as_ref(), Some(&name));
+        assert_eq!(BackupName::of_manifest(&name.details("").unwrap()), None);
+    }
+
+    #[test]
+    fn only_what_is_named_as_a_manifest_is_one() {
+        for stranger in [
+            "notes.json",
+            "main/notes.json",
+            "main/appdb/notes.json",
+            "main/appdb/appdb.json",
+            "main/appdb/appdb-.json",
+            "main/appdb/appdb-2026-06-07.json",
+            "main/appdb/appdb-2026-02-30_000000.json",
+            "main/appdb/other-2026-06-07_091500.json",
+            "appdb/appdb-2026-06-07_091500.json",
+            "old/main/appdb/appdb-2026-06-07_091500.json",
+            "main/appdb/appdb-2026-06-07_091500",
+        ] {
+            assert_eq!(BackupName::of_manifest(&Key::parse(stranger).unwrap()), None, "{stranger}");
+        }
+        for subject in ["globals", "my%20app", "a-2026-06-07_091500"] {
+            let name = BackupName::new("main", subject, Stamp::parse("2026-06-07_091500").unwrap()).unwrap();
+            assert_eq!(BackupName::of_manifest(&name.manifest()), Some(name));
+        }
+    }
+}

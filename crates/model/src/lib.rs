@@ -1,0 +1,43 @@
+//! The records of backups as pure data: no input or output, no tasks, no plugins.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`subject`], [`series`] | the subject of a backup, and all backups of one subject by one job |
+//! | [`key`], `layout` | names in a destination, and the backup that a file belongs to |
+//! | [`manifest`] | the record of one backup |
+//! | [`format`](mod@format), [`digest`] | the format of a dump, and the digest of a file |
+//! | [`source`], [`provenance`] | the properties of a dumped database, and the backup that details name |
+//! | [`mark`] | later events of a backup: held, verified, damaged |
+//! | [`drill`], [`comparison`], [`phase`] | the result of a restore drill |
+//! | [`left_out`] | entries of an archive that a restore could not make |
+//! | [`run_report`] | the record that each run of a verb leaves |
+//! | [`terms`] | the maximum age of a job's backups, and the schedule of its runs |
+//! | [`quantity`], [`clock`] | sizes and durations in text form, and the accuracy of clocks |
+//! | [`error`], [`sqlstate`] | errors, and the error codes of a server |
+//!
+//! [`FORMAT.md`](https://docs.rs/crate/longshore-model/latest/source/FORMAT.md) describes the
+//! contents of a destination.
+
+pub mod clock;
+pub mod comparison;
+pub mod digest;
+pub mod drill;
+pub mod error;
+pub mod format;
+pub mod key;
+mod layout;
+pub mod left_out;
+pub mod manifest;
+pub mod mark;
+pub mod phase;
+pub mod provenance;
+pub mod quantity;
+pub mod run_report;
+pub mod series;
+pub mod source;
+pub mod sqlstate;
+pub mod subject;
+pub mod terms;
+
+pub use error::{Error, Kind, Result, Stage};
+pub use sqlstate::SqlState;

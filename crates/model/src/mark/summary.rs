@@ -1,0 +1,204 @@
+//! The combined meaning of the marks of one backup.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Hold, Mark, MarkName, Says};
+use crate::clock::CLOCK_TOLERANCE;
+use crate::error::Result;
+use crate::key::{Key, Stamp};
+
+/// The longest time for which a `restoring` mark protects its backup.
+const LONGEST_RESTORE: TimeDelta = TimeDelta::days(7);
+/// The largest plausible error of another host's clock.
+const PLAUSIBLE: TimeDelta = TimeDelta::days(7);
+
+/// The combined meaning of the marks of one backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// All marks, in the order of their keys.
+    pub names: Vec<MarkName>,
+    /// The files of their details.
+    pub details: Vec<Key>,
+    /// The hold, even if it has expired.
+    pub held: Option<Hold>,
+    /// The time until which a restore protects the backup, even if that time is past.
+    pub restoring_until: Option<DateTime<Utc>>,
+    /// Damage found by drills.
+    by_drill: BTreeSet<MarkName>,
+    /// Damage found by decoding.
+    by_decoding: BTreeSet<MarkName>,
+    /// Withdrawn marks.
+    withdrawn: BTreeSet<MarkName>,
+    /// Marks dated in the future, which are ignored. Holds apply regardless of their date.
+    ahead: BTreeSet<MarkName>,
+    /// Unreadable marks, each with the error.
+    pub unread: Vec<(MarkName, String)>,
+    /// True if a mark of damage is dated slightly in the future, which another host's clock may
+    /// explain.
+    pub doubted: bool,
+}
+
+impl Marks {
+    /// Returns the marks of a backup with at most a hold.
+    pub fn holding(held: Option<Hold>) -> Self {
+        Self { held, ..Self::default() }
+    }
+
+    /// Returns the marks whose contents matter at `now`, besides their names.
+    pub fn to_read(names: &[MarkName], now: DateTime<Utc>) -> Vec<MarkName> {
+        let others = names.iter().filter(|name| {
+            matches!(name.says, Says::Restoring | Says::Damaged | Says::Withdrawn) && !is_ahead(name, now)
+        });
+        current_holds(names).chain(others).cloned().collect()
+    }
+
+    /// Combines the marks of a backup at `now`. `contents` are the contents of [`Marks::to_read`],
+    /// without marks that no longer exist, or the errors of unreadable ones. An unreadable mark
+    /// protects its backup.
+    pub fn combine(names: Vec<MarkName>, now: DateTime<Utc>, contents: Vec<(MarkName, Result<Mark>)>) -> Self {
+        let ahead: BTreeSet<MarkName> = names.iter().filter(|name| is_ahead(name, now)).cloned().collect();
+        let doubted = ahead.iter().any(|name| name.says == Says::Damaged && name.time.time() <= now + PLAUSIBLE);
+        let mut marks = Self { names, ahead, doubted, ..Self::default() };
+        for (name, content) in contents {
+            let readable = content.is_ok();
+            let mark = content.unwrap_or_else(|error| {
+                marks.unread.push((name.clone(), error.chain()));
+                Mark { why: format!("unreadable mark: {error}"), ..Mark::default() }
+            });
+            marks.add(name, mark, readable);
+        }
+        marks
+    }
+
+    /// Adds the content of a mark.
+    fn add(&mut self, name: MarkName, mark: Mark, readable: bool) {
+        match name.says {
+            Says::Restoring => {
+                // A longer restore marks its backup again.
+                let longest = name.time.time() + LONGEST_RESTORE;
+                let until = if readable { mark.until.map(|until| until.min(longest)) } else { Some(longest) };
+                self.restoring_until = self.restoring_until.max(until);
+            }
+            // An unreadable mark may record a drill.
+            Says::Damaged if !readable || mark.verdict.is_some() => {
+                self.by_drill.insert(name);
+            }
+            Says::Damaged if mark.decoded => {
+                self.by_decoding.insert(name);
+            }
+            Says::Damaged => {}
+            Says::Withdrawn => {
+                let of = |label: &String| self.names.iter().find(|name| name.label() == *label);
+                // A withdrawal does not apply to later marks.
+                let withdrawn = mark.withdraws.iter().filter_map(of).filter(|wrong| wrong.time <= name.time);
+                self.withdrawn.extend(withdrawn.cloned());
+            }
+            _ => {
+                let hold = Hold { until: mark.until, why: mark.why };
+                self.held = Some(match self.held.take() {
+                    Some(other) if outlasts(&other, &hold) => other,
+                    _ => hold,
+                });
+            }
+        }
+    }
+
+    /// Returns the marks of the current hold: those made since the last release.
+    pub fn holds(&self) -> impl Iterator<Item = &MarkName> {
+        current_holds(&self.names)
+    }
+
+    /// Returns the time of the latest mark of a kind, except withdrawn and future ones.
+    pub fn latest(&self, says: Says) -> Option<Stamp> {
+        self.counting(says).map(|name| name.time).max()
+    }
+
+    /// Returns the marks of a kind, except withdrawn and future ones.
+    pub fn counting(&self, says: Says) -> impl Iterator<Item = &MarkName> {
+        let counts = move |name: &MarkName| !self.withdrawn.contains(name) && !self.ahead.contains(name);
+        self.names.iter().filter(move |name| name.says == says && counts(name))
+    }
+
+    /// Returns the time of the last mark that is not dated in the future.
+    pub fn last(&self) -> Option<Stamp> {
+        self.names.iter().filter(|name| !self.ahead.contains(name)).map(|name| name.time).max()
+    }
+
+    /// Returns true if some marks are dated in the future.
+    pub fn are_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Returns true if a read-back succeeded and no damage was found since.
+    pub fn verified(&self) -> bool {
+        self.latest(Says::Verified) > self.latest(Says::Damaged)
+    }
+
+    /// Returns true if damage was found, and no later mark cancels it.
+    pub fn damaged(&self) -> bool {
+        self.unreadable() || self.failed_drill()
+    }
+
+    /// Returns true if a read-back found damage, and no later read-back or drill succeeded.
+    pub fn unreadable(&self) -> bool {
+        let found = self.damage(|by_drill| !by_drill);
+        found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
+    }
+
+    /// Returns true if decoding found content that differs from its record, and no later read-back
+    /// or drill succeeded.
+    pub fn differs(&self) -> bool {
+        let found = self.counting(Says::Damaged).filter(|name| self.by_decoding.contains(name));
+        let found = found.map(|name| name.time).max();
+        found.is_some_and(|found| Some(found) >= self.latest(Says::Verified).max(self.latest(Says::Drilled)))
+    }
+
+    /// Returns true if a drill found damage, and no later drill succeeded. A successful read-back
+    /// does not cancel this damage.
+    pub fn failed_drill(&self) -> bool {
+        let found = self.damage(|by_drill| by_drill);
+        found.is_some_and(|found| Some(found) >= self.latest(Says::Drilled))
+    }
+
+    /// Returns true if a drill by 0.1.0 failed, and no later drill had a result. Such a failure is
+    /// not evidence of damage: 0.1.0 did not distinguish the backup from the drill's cluster.
+    pub fn to_be_drilled_again(&self) -> bool {
+        let told = self.latest(Says::Drilled).max(self.latest(Says::Damaged));
+        self.latest(Says::Unrestorable).is_some_and(|failed| Some(failed) >= told)
+    }
+
+    /// Returns the time of the latest damage found by drills or by read-backs.
+    fn damage(&self, wanted: impl Fn(bool) -> bool) -> Option<Stamp> {
+        let found = self.counting(Says::Damaged).filter(|name| wanted(self.by_drill.contains(name)));
+        found.map(|name| name.time).max()
+    }
+
+    /// Returns the time of the latest drill with a result, good or bad.
+    pub fn last_drill(&self) -> Option<Stamp> {
+        self.latest(Says::Drilled).max(self.latest(Says::Unrestorable)).max(self.latest(Says::Damaged))
+    }
+
+    /// Returns true if a drill succeeded and no damage was found since.
+    pub fn drilled(&self) -> bool {
+        self.latest(Says::Drilled) > self.latest(Says::Damaged)
+    }
+}
+
+/// Returns true if one hold lasts at least as long as another.
+pub(super) fn outlasts(one: &Hold, other: &Hold) -> bool {
+    one.until.is_none() || other.until.is_some_and(|other| one.until.is_some_and(|one| one >= other))
+}
+
+/// Returns the marks of the current hold: those made since the last release.
+fn current_holds(names: &[MarkName]) -> impl Iterator<Item = &MarkName> {
+    let released = names.iter().filter(|name| name.says == Says::Released).map(|name| name.time).max();
+    // A hold in the same second as a release may be a new one.
+    names.iter().filter(move |name| name.says == Says::Hold && released.is_none_or(|released| name.time >= released))
+}
+
+/// Returns true if a mark is dated in the future. Holds apply regardless of their date.
+fn is_ahead(name: &MarkName, now: DateTime<Utc>) -> bool {
+    name.time.time() > now + CLOCK_TOLERANCE && name.says != Says::Hold
+}
