@@ -1,22 +1,22 @@
 //! Memory use is independent of the size of the dump.
 
-use longshore_testkit::runs::lay;
+use longshore_testkit::sample_backups::fill;
 
-use crate::support::{Ended, Job, Workshop, files};
+use crate::support::{CommandOutput, Job, TestEnv, files};
 
 /// The limit of a process's resident memory, in KiB.
 const LIMIT_KIB: u64 = 100 * 1024;
 
 #[test]
 fn memory_stays_under_100_mb_for_a_2_gb_dump() {
-    let workshop = Workshop::new();
-    workshop.cluster.create_database("bulk");
-    workshop.cluster.psql(
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("bulk");
+    test_env.cluster.psql(
         "bulk",
         "create unlogged table bulk as select i, repeat(md5(i::text), 60) as text from generate_series(1, 1150000) i;",
     );
-    workshop.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['bulk'] }]", ..Job::default() });
-    let (report, peak) = run(&workshop);
+    test_env.configure(&Job { dump: "[{ type = 'pg_dump', databases = ['bulk'] }]", ..Job::default() });
+    let (report, peak) = run(&test_env);
     assert!(report["artifacts"][0]["plaintext_bytes"].as_u64().unwrap() > 2 << 30);
     assert!(peak > 0 && peak < LIMIT_KIB, "{peak} KiB");
 }
@@ -24,16 +24,16 @@ fn memory_stays_under_100_mb_for_a_2_gb_dump() {
 /// The quick test of destinations of different speeds: the dump is larger than the memory limit,
 /// and the slowest destination limits the run.
 #[test]
-fn memory_does_not_hold_what_a_slow_destination_has_yet_to_take() {
-    let workshop = Workshop::new();
-    make_compressible(&workshop, 4_000);
-    let locals = ["fast", "slow", "slower"].map(|name| (name, workshop.make_folder(name)));
+fn slow_destination_does_not_fill_memory() {
+    let test_env = TestEnv::new();
+    make_compressible(&test_env, 4_000);
+    let locals = ["fast", "slow", "slower"].map(|name| (name, test_env.make_folder(name)));
     let ship: Vec<_> = locals.iter().map(|(name, folder)| (*name, folder.as_path())).collect();
-    let terms = [("slow", "max_rate = '100MiB'"), ("slower", "max_rate = '60MiB'")];
+    let settings = [("slow", "max_rate = '100MiB'"), ("slower", "max_rate = '60MiB'")];
     let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
     let more = "compression = { method = 'none' }";
-    workshop.configure(&Job { dump, ship: &ship, terms: &terms, more, ..Job::default() });
-    let (report, peak) = run(&workshop);
+    test_env.configure(&Job { dump, ship: &ship, settings: &settings, more, ..Job::default() });
+    let (report, peak) = run(&test_env);
     let artifact = &report["artifacts"][0];
     let sealed = artifact["sealed_bytes"].as_u64().unwrap();
     assert!(sealed > 360 << 20, "{sealed}");
@@ -48,7 +48,7 @@ mod slow {
     use longshore_testkit::sshd::Sshd;
 
     use super::{make_compressible, run};
-    use crate::support::{Forgetful, Job, Workshop};
+    use crate::support::{DiscardingDirs, Job, TestEnv};
 
     /// A destination runs ahead of the others by at most the size of its buffers, which does not
     /// depend on the size of the dump.
@@ -59,26 +59,26 @@ mod slow {
     /// destinations discard their content: this process has sent all of it, and only its memory is
     /// measured.
     #[test]
-    fn memory_stays_under_256_mb_for_a_4_gb_artifact_with_eight_destinations_of_different_speeds() {
-        let workshop = Workshop::new();
-        make_compressible(&workshop, 46_000);
-        let locals = ["kept", "fast", "slow", "slower"].map(|name| (name, workshop.make_folder(name)));
+    fn memory_stays_under_256_mb_with_eight_destinations() {
+        let test_env = TestEnv::new();
+        make_compressible(&test_env, 46_000);
+        let locals = ["kept", "fast", "slow", "slower"].map(|name| (name, test_env.make_folder(name)));
         let ship: Vec<_> = locals.iter().map(|(name, folder)| (*name, folder.as_path())).collect();
         let (judge, hosts, garage) = (Sshd::start(), [Sshd::start(), Sshd::start()], Garage::start());
-        let elsewhere = [
-            ("judged", workshop.on_host("ssh", &judge, "")),
-            ("host", workshop.on_host("sftp", &hosts[0], "")),
-            ("throttled", workshop.on_host("sftp", &hosts[1], "max_rate = '80MiB'")),
-            ("bucket", workshop.in_bucket(&garage, "acme", Permission::Everything, "")),
+        let remote = [
+            ("judged", test_env.on_host("ssh", &judge, "")),
+            ("host", test_env.on_host("sftp", &hosts[0], "")),
+            ("throttled", test_env.on_host("sftp", &hosts[1], "max_rate = '80MiB'")),
+            ("bucket", test_env.in_bucket(&garage, "acme", Permission::Everything, "")),
         ];
-        let terms = [("slow", "max_rate = '100MiB'"), ("slower", "max_rate = '60MiB'")];
+        let settings = [("slow", "max_rate = '100MiB'"), ("slower", "max_rate = '60MiB'")];
         let dump = "[{ type = 'pg_dump', databases = ['bulk'] }]";
         let more = "compression = { method = 'none' }";
-        workshop.configure(&Job { dump, ship: &ship, elsewhere: &elsewhere, terms: &terms, more, ..Job::default() });
-        let forgetting = locals[1..].iter().map(|(_, folder)| folder.clone()).chain(hosts.iter().map(Sshd::backups));
-        let _forgetful = Forgetful::folders(forgetting.chain(garage.blocks()).collect());
+        test_env.configure(&Job { dump, ship: &ship, remote: &remote, settings: &settings, more, ..Job::default() });
+        let discarding = locals[1..].iter().map(|(_, folder)| folder.clone()).chain(hosts.iter().map(Sshd::backups));
+        let _discarding_dirs = DiscardingDirs::new(discarding.chain(garage.blocks()).collect());
 
-        let (report, peak) = run(&workshop);
+        let (report, peak) = run(&test_env);
         let artifact = &report["artifacts"][0];
         let sealed = artifact["sealed_bytes"].as_u64().unwrap();
         assert!(sealed > 4 << 30, "{sealed}");
@@ -90,53 +90,53 @@ mod slow {
             assert!(destination["seconds"].as_f64().unwrap() > 60.0, "{destination}");
         }
         assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
-        workshop.longshore(&["verify", "--destination", "kept"]).expect(0);
+        test_env.longshore(&["verify", "--destination", "kept"]).expect(0);
     }
 }
 
 /// Creates a database `bulk` with a table of `rows` rows of 94 KiB. The server stores each row
 /// compressed in 1 KiB; a dump contains the rows uncompressed.
-fn make_compressible(workshop: &Workshop, rows: u32) {
-    workshop.cluster.create_database("bulk");
+fn make_compressible(test_env: &TestEnv, rows: u32) {
+    test_env.cluster.create_database("bulk");
     for step in [
         "create unlogged table one as select repeat(md5('x'), 3000) as text",
         &format!("create unlogged table bulk as select i, text from one, generate_series(1, {rows}) i"),
     ] {
-        workshop.cluster.psql("bulk", step);
+        test_env.cluster.psql("bulk", step);
     }
 }
 
 #[test]
-fn memory_stays_under_256_mb_for_a_look_at_100_000_objects_and_a_prune_among_them() {
-    let workshop = Workshop::new();
+fn memory_stays_under_256_mb_for_100_000_objects() {
+    let test_env = TestEnv::new();
     let policy =
         "max_age = 'none'\nretention = 'standard'\n[retention.standard]\nkeep_last = 'all'\nmax_total_size = '196kB'";
-    workshop.configure(&Job { more: policy, ..Job::default() });
-    lay(&workshop.local(), 20, 1_667);
-    let (status, peak) = watched(&workshop, &["status", "--json"]);
+    test_env.configure(&Job { more: policy, ..Job::default() });
+    fill(&test_env.local(), 20, 1_667);
+    let (status, peak) = watched(&test_env, &["status", "--json"]);
     assert_eq!(
         (&status["destinations"][0]["backups"], &status["series"].as_array().unwrap().len()),
         (&33_340.into(), &20)
     );
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
     // At six bytes a backup, the limit keeps 32,666 backups.
-    let (pruned, peak) = watched(&workshop, &["prune", "--json"]);
+    let (pruned, peak) = watched(&test_env, &["prune", "--json"]);
     let series = pruned[0]["series"].as_array().unwrap();
     let count = |what: &str| series.iter().map(|series| series[what].as_array().unwrap().len()).sum::<usize>();
     assert_eq!((count("keep"), count("remove"), count("failed")), (32_666, 674, 0));
-    assert_eq!(files(&workshop.local()).len(), 32_666 * 3);
+    assert_eq!(files(&test_env.local()).len(), 32_666 * 3);
     assert!(peak > 0 && peak < 256 * 1024, "{peak} KiB");
 }
 
 /// Runs the job, and returns its report and its peak memory in KiB.
-fn run(workshop: &Workshop) -> (serde_json::Value, u64) {
-    watched(workshop, &["run", "--json"])
+fn run(test_env: &TestEnv) -> (serde_json::Value, u64) {
+    watched(test_env, &["run", "--json"])
 }
 
 /// Runs a command, and returns its JSON output and its peak memory in KiB.
 #[allow(clippy::print_stdout)] // shown by `--nocapture`
-fn watched(workshop: &Workshop, words: &[&str]) -> (serde_json::Value, u64) {
-    let run = workshop.start(words);
+fn watched(test_env: &TestEnv, words: &[&str]) -> (serde_json::Value, u64) {
+    let run = test_env.start(words);
     let status = format!("/proc/{}/status", run.id());
     // The output may exceed a pipe's buffer, so another thread reads it meanwhile.
     let answer = std::thread::spawn(|| run.wait_with_output().unwrap());
@@ -148,6 +148,6 @@ fn watched(workshop: &Workshop, words: &[&str]) -> (serde_json::Value, u64) {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     println!("{peak} KiB of memory at most");
-    let ended = Ended::of(answer.join().unwrap()).expect(0);
-    (serde_json::from_str(&ended.stdout).unwrap(), peak)
+    let result = CommandOutput::of(answer.join().unwrap()).expect(0);
+    (serde_json::from_str(&result.stdout).unwrap(), peak)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Ended, Job, Workshop};
+use crate::support::{CommandOutput, Job, TestEnv};
 
 const SECRET: &str = "hunter2-geheim";
 
@@ -24,43 +24,43 @@ fn watch(stop: &AtomicBool) -> (usize, Vec<String>) {
 }
 
 #[test]
-fn the_secret_in_a_connection_string_is_in_no_log_argv_or_error() {
-    let workshop = Workshop::new();
-    workshop.make_bulk("bulk", 16);
+fn password_is_in_no_log_argv_or_error() {
+    let test_env = TestEnv::new();
+    test_env.make_bulk("bulk", 16);
     let (keywords, uri) = (
-        format!("{} password={SECRET}", workshop.cluster.connection()),
-        format!("postgresql://postgres:{SECRET}@127.0.0.1:{}/postgres", workshop.cluster.port()),
+        format!("{} password={SECRET}", test_env.cluster.connection()),
+        format!("postgresql://postgres:{SECRET}@127.0.0.1:{}/postgres", test_env.cluster.port()),
     );
     let stop = AtomicBool::new(false);
-    let ended: Vec<Ended> = std::thread::scope(|scope| {
+    let result: Vec<CommandOutput> = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(&stop));
-        let mut ended = Vec::new();
+        let mut result = Vec::new();
         for connection in [&keywords, &uri] {
-            workshop.configure_with_connection(&Job::default(), connection);
+            test_env.configure_with_connection(&Job::default(), connection);
             for verb in ["check", "run"] {
-                ended.push(workshop.longshore(&[verb]).expect(0));
+                result.push(test_env.longshore(&[verb]).expect(0));
             }
         }
         stop.store(true, Ordering::Relaxed);
         let (looked, found) = watcher.join().unwrap();
         assert!(looked > 0, "the watcher saw our children");
         assert_eq!(found, [""; 0]);
-        ended
+        result
     });
-    for ended in ended {
-        ended.keeps_quiet_about(SECRET);
+    for result in result {
+        result.omits(SECRET);
     }
-    let files = crate::support::files(&workshop.local());
+    let files = crate::support::files(&test_env.local());
     for file in files {
-        let content = std::fs::read(workshop.local().join(&file)).unwrap();
+        let content = std::fs::read(test_env.local().join(&file)).unwrap();
         assert!(!String::from_utf8_lossy(&content).contains(SECRET), "{file}");
     }
-    assert!(!workshop.cluster.log().contains(SECRET));
+    assert!(!test_env.cluster.log().contains(SECRET));
 }
 
 #[test]
-fn no_error_shows_the_secret() {
-    let workshop = Workshop::new();
+fn no_error_shows_the_password() {
+    let test_env = TestEnv::new();
     for connection in [
         format!("host=127.0.0.1 port=1 password={SECRET}"),
         format!("postgresql://u:{SECRET}@127.0.0.1:1/x"),
@@ -68,11 +68,11 @@ fn no_error_shows_the_secret() {
         format!("host='x password={SECRET}"),
         format!("postgresql://u:{SECRET}%zz@h"),
     ] {
-        workshop.configure_with_connection(&Job::default(), &connection);
+        test_env.configure_with_connection(&Job::default(), &connection);
         for verb in ["check", "run"] {
-            let ended = workshop.longshore(&[verb]);
-            assert_ne!(ended.code, Some(0));
-            ended.keeps_quiet_about(SECRET);
+            let result = test_env.longshore(&[verb]);
+            assert_ne!(result.code, Some(0));
+            result.omits(SECRET);
         }
     }
     // Mistakes in the line that contains the secret.
@@ -81,19 +81,19 @@ fn no_error_shows_the_secret() {
         format!("connection = 'postgresql://u:{SECRET}@h' x"),
         format!("connection = ['password={SECRET}']"),
     ] {
-        let text = std::fs::read_to_string(workshop.config_path()).unwrap();
+        let text = std::fs::read_to_string(test_env.config_path()).unwrap();
         let text: Vec<_> = text.lines().map(|old| if old.starts_with("con") { line.as_str() } else { old }).collect();
-        let broken = workshop.path("broken.toml");
+        let broken = test_env.path("broken.toml");
         std::fs::write(&broken, text.join("\n")).unwrap();
-        let ended = crate::support::finish(workshop.command().arg("run").arg("--config").arg(&broken)).expect(1);
-        ended.says("broken.toml:").keeps_quiet_about(SECRET);
+        let result = crate::support::finish(test_env.command().arg("run").arg("--config").arg(&broken)).expect(1);
+        result.shows("broken.toml:").omits(SECRET);
     }
 }
 
 #[test]
-fn a_connection_string_in_the_wrong_place_is_not_quoted() {
-    let workshop = Workshop::new();
-    let whole = std::fs::read_to_string(workshop.config_path()).unwrap();
+fn misplaced_connection_string_is_not_quoted() {
+    let test_env = TestEnv::new();
+    let whole = std::fs::read_to_string(test_env.config_path()).unwrap();
     let keywords = format!("host=db password={SECRET}");
     let uri = format!("postgresql://u:{SECRET}@h/x?sslmode=require");
     for (from, to) in [
@@ -116,24 +116,24 @@ fn a_connection_string_in_the_wrong_place_is_not_quoted() {
     ] {
         let text = whole.replacen(from, &to, 1);
         assert_ne!(text, whole, "{from}");
-        std::fs::write(workshop.config_path(), text).unwrap();
+        std::fs::write(test_env.config_path(), text).unwrap();
         for verb in ["check", "list"] {
-            workshop.longshore(&[verb]).expect(1).says("config.toml:").keeps_quiet_about(SECRET);
+            test_env.longshore(&[verb]).expect(1).shows("config.toml:").omits(SECRET);
         }
     }
 }
 
 #[test]
-fn one_password_is_never_given_to_two_clusters() {
-    let workshop = Workshop::new();
+fn password_is_never_sent_to_two_clusters() {
+    let test_env = TestEnv::new();
     let more = "[cluster.other]\n[job.elsewhere]\ncluster = 'other'\ndump = [{ type = 'pg_dump' }]\n\
                 encrypt = { type = 'none' }\nship = ['local']";
-    workshop.configure(&Job { more, ..Job::default() });
-    let ended = workshop.longshore(&["check", "--ask-password"]).expect(1);
-    ended.says("the jobs use several clusters").says("name a job: the jobs are \"elsewhere\", \"nightly\"");
+    test_env.configure(&Job { more, ..Job::default() });
+    let result = test_env.longshore(&["check", "--ask-password"]).expect(1);
+    result.shows("the jobs use several clusters").shows("name a job: the jobs are \"elsewhere\", \"nightly\"");
     // With a named job, or with one cluster, Longshore asks for the password.
-    let one = workshop.longshore(&["check", "nightly", "--ask-password"]);
-    one.keeps_quiet_about("several clusters");
-    workshop.configure(&Job { more: &more.replace("'other'", "'main'"), ..Job::default() });
-    workshop.longshore(&["check", "--ask-password"]).keeps_quiet_about("several clusters");
+    let one = test_env.longshore(&["check", "nightly", "--ask-password"]);
+    one.omits("several clusters");
+    test_env.configure(&Job { more: &more.replace("'other'", "'main'"), ..Job::default() });
+    test_env.longshore(&["check", "--ask-password"]).omits("several clusters");
 }

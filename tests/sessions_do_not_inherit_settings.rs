@@ -3,8 +3,8 @@
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
-use crate::drills_prove_that_backups_restore::place;
-use crate::support::{Job, Workshop};
+use crate::drills_restore_and_compare::scratch_dir;
+use crate::support::{Job, TestEnv};
 
 /// Values whose output or input format depends on settings.
 const KINDS: &str =
@@ -84,9 +84,9 @@ fn connection(cluster: &Cluster, user: &str) -> String {
 }
 
 #[test]
-fn a_dump_a_restore_and_a_drill_set_their_own() {
-    let workshop = Workshop::new();
-    let cluster = &workshop.cluster;
+fn dump_restore_and_drill_set_their_own() {
+    let test_env = TestEnv::new();
+    let cluster = &test_env.cluster;
     with_roles(cluster);
     cluster.create_database("shop");
     cluster.psql("shop", KINDS);
@@ -108,64 +108,61 @@ fn a_dump_a_restore_and_a_drill_set_their_own() {
     cluster.psql("postgres", &set("role bk", &named(&of_both)));
     let drill = "[job.nightly.drill]\nscratch = { type = 'initdb' }\n[[job.nightly.drill.query]]\ndatabase = 'shop'\n\
                  sql = 'select count(*) from public.kinds, pg_sleep(0.1)'\nanswer = '20000'\n";
-    workshop.configure_with_connection(&Job { more: drill, ..Job::default() }, &connection(cluster, "bk"));
-    workshop.longshore(&["check"]).keeps_quiet_about("pooler");
-    workshop.longshore(&["run"]).expect(0);
+    test_env.configure_with_connection(&Job { more: drill, ..Job::default() }, &connection(cluster, "bk"));
+    test_env.longshore(&["check"]).omits("pooler");
+    test_env.longshore(&["run"]).expect(0);
 
     let target = Cluster::start(&Installation::system(), &[]);
     with_roles(&target);
     target.psql("postgres", &set("role bk", &named(&[&of_role[..], &of_both].concat())));
     let to = format!("{} dbname=shop", connection(&target, "bk"));
-    workshop
-        .opening(&["restore", "shop", "--create", "--to", &to])
-        .expect(0)
-        .keeps_quiet_about("could not be analyzed");
+    test_env.run_with_identity(&["restore", "shop", "--create", "--to", &to]).expect(0).omits("could not be analyzed");
     assert_eq!(target.psql("shop", DIGEST), digest);
     assert_eq!(target.psql("shop", "show default_transaction_read_only"), "on");
     assert_eq!(target.psql("shop", "select relrowsecurity from pg_class where relname = 'kinds'"), "t");
 
-    let scratch = place();
+    let scratch = scratch_dir();
     let folder = scratch.path().to_str().unwrap();
-    workshop.opening(&["drill", "--scratch-dir", folder]).expect(0);
+    test_env.run_with_identity(&["drill", "--scratch-dir", folder]).expect(0);
 }
 
 #[test]
-fn money_is_restored_in_the_locale_that_it_was_dumped_in() {
-    let workshop = Workshop::with_cluster(Cluster::start(&Installation::system(), &["lc_monetary=de_DE.UTF-8"]));
-    workshop.cluster.create_database("shop");
-    workshop.cluster.psql("shop", "create table price as select '1234,56'::money as amount;");
-    assert_eq!(workshop.cluster.psql("shop", "select amount from price"), "1.234,56 €");
-    workshop.configure(&Job::default());
-    workshop.longshore(&["run"]).expect(0);
+fn money_is_restored_in_its_locale() {
+    let test_env = TestEnv::with_cluster(Cluster::start(&Installation::system(), &["lc_monetary=de_DE.UTF-8"]));
+    test_env.cluster.create_database("shop");
+    test_env.cluster.psql("shop", "create table price as select '1234,56'::money as amount;");
+    assert_eq!(test_env.cluster.psql("shop", "select amount from price"), "1.234,56 €");
+    test_env.configure(&Job::default());
+    test_env.longshore(&["run"]).expect(0);
     let target = Cluster::start(&Installation::system(), &["lc_monetary=C"]);
-    workshop.opening(&["restore", "shop", "--create", "--to", &target.connection()]).expect(0);
+    test_env.run_with_identity(&["restore", "shop", "--create", "--to", &target.connection()]).expect(0);
     assert_eq!(target.psql("shop", "select amount from price"), "$1,234.56");
-    let scratch = place();
-    workshop.opening(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
+    let scratch = scratch_dir();
+    test_env.run_with_identity(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
 }
 
 #[test]
-fn rows_of_damaged_pages_are_not_left_out_silently() {
-    let workshop = Workshop::new();
-    let cluster = &workshop.cluster;
+fn zero_damaged_pages_fails_the_dump() {
+    let test_env = TestEnv::new();
+    let cluster = &test_env.cluster;
     cluster.create_database("shop");
     cluster.psql("shop", "create table t as select 1 as n;");
     cluster.psql("postgres", "create role plain login; grant pg_read_all_data to plain;");
     cluster.psql("postgres", "alter database shop set zero_damaged_pages = on;");
     let job = Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() };
     // A superuser's session can turn the setting off.
-    workshop.configure(&job);
-    workshop.longshore(&["run"]).expect(0);
-    workshop.configure_with_connection(&job, &connection(cluster, "plain"));
-    let ended = workshop.longshore(&["run"]);
-    assert_ne!(ended.code, Some(0), "{ended:?}");
-    ended.says("zero_damaged_pages is on");
+    test_env.configure(&job);
+    test_env.longshore(&["run"]).expect(0);
+    test_env.configure_with_connection(&job, &connection(cluster, "plain"));
+    let result = test_env.longshore(&["run"]);
+    assert_ne!(result.code, Some(0), "{result:?}");
+    result.shows("zero_damaged_pages is on");
 }
 
 #[test]
-fn options_of_a_service_join_those_of_a_dump() {
-    let workshop = Workshop::new();
-    let cluster = &workshop.cluster;
+fn service_options_are_combined_with_dump_options() {
+    let test_env = TestEnv::new();
+    let cluster = &test_env.cluster;
     cluster.create_database("shop");
     cluster.psql(
         "postgres",
@@ -173,54 +170,54 @@ fn options_of_a_service_join_those_of_a_dump() {
     );
     cluster.psql("postgres", "alter role bk noinherit; alter role bk set statement_timeout = '1ms';");
     cluster.psql("shop", "create table t as select n from generate_series(1, 10000) n;");
-    let service = workshop.path("services.conf");
+    let service = test_env.path("services.conf");
     let text =
         format!("[site]\n{}\ndbname=postgres\noptions=-c role=owner\n", connection(cluster, "bk").replace(' ', "\n"));
     std::fs::write(&service, text).unwrap();
     let job = Job { dump: "[{ type = 'pg_dump', databases = ['shop'] }]", ..Job::default() };
-    workshop.configure_with_connection(&job, "service=site");
-    crate::support::finish(workshop.command().arg("run").env("PGSERVICEFILE", &service)).expect(0);
+    test_env.configure_with_connection(&job, "service=site");
+    crate::support::finish(test_env.command().arg("run").env("PGSERVICEFILE", &service)).expect(0);
 }
 
 mod slow {
     use super::*;
 
-    /// Returns a workshop with a database for each setting, each with the table `kinds`.
-    fn with_databases() -> Workshop {
-        let workshop = Workshop::new();
-        with_roles(&workshop.cluster);
-        workshop.cluster.create_database("kinds");
-        workshop.cluster.psql("kinds", KINDS);
+    /// Returns an environment with a database for each setting, each with the table `kinds`.
+    fn with_databases() -> TestEnv {
+        let test_env = TestEnv::new();
+        with_roles(&test_env.cluster);
+        test_env.cluster.create_database("kinds");
+        test_env.cluster.psql("kinds", KINDS);
         for (name, _) in SETTINGS {
-            workshop.cluster.psql("postgres", &format!("create database \"of_{name}\" template kinds"));
+            test_env.cluster.psql("postgres", &format!("create database \"of_{name}\" template kinds"));
         }
-        workshop
+        test_env
     }
 
     #[test]
-    fn databases_under_each_setting_are_dumped_and_drilled() {
-        let workshop = with_databases();
+    fn dumps_and_drills_under_each_database_setting() {
+        let test_env = with_databases();
         for (name, value) in SETTINGS {
-            workshop.cluster.psql("postgres", &set(&format!("database \"of_{name}\""), &[(name, value)]));
+            test_env.cluster.psql("postgres", &set(&format!("database \"of_{name}\""), &[(name, value)]));
         }
-        workshop.configure(&Job::default());
-        workshop.longshore(&["run"]).expect(0);
-        let scratch = place();
-        workshop.opening(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
+        test_env.configure(&Job::default());
+        test_env.longshore(&["run"]).expect(0);
+        let scratch = scratch_dir();
+        test_env.run_with_identity(&["drill", "--scratch-dir", scratch.path().to_str().unwrap()]).expect(0);
     }
 
     #[test]
-    fn roles_under_each_setting_dump_restore_and_drill() {
-        let workshop = Workshop::new();
+    fn dumps_restores_and_drills_under_each_role_setting() {
+        let test_env = TestEnv::new();
         let target = Cluster::start(&Installation::system(), &[]);
-        with_roles(&workshop.cluster);
+        with_roles(&test_env.cluster);
         with_roles(&target);
-        workshop.cluster.create_database("kinds");
-        workshop.cluster.psql("kinds", KINDS);
-        let digest = workshop.cluster.psql("kinds", DIGEST);
+        test_env.cluster.create_database("kinds");
+        test_env.cluster.psql("kinds", KINDS);
+        let digest = test_env.cluster.psql("kinds", DIGEST);
         for (number, (name, value)) in SETTINGS.iter().enumerate() {
             let role = format!("of_{name}");
-            for cluster in [&workshop.cluster, &target] {
+            for cluster in [&test_env.cluster, &target] {
                 cluster.psql(
                     "postgres",
                     &format!("create role {role} login superuser; {}", set(&format!("role {role}"), &[(name, value)])),
@@ -231,37 +228,37 @@ mod slow {
                 connection(&target, &role)
             );
             let job = Job { dump: "[{ type = 'pg_dump', databases = ['kinds'] }]", more: &scratch, ..Job::default() };
-            workshop.configure_with_connection(&job, &connection(&workshop.cluster, &role));
+            test_env.configure_with_connection(&job, &connection(&test_env.cluster, &role));
             std::thread::sleep(std::time::Duration::from_secs(1));
-            workshop.longshore(&["run"]).expect(0);
+            test_env.longshore(&["run"]).expect(0);
             let to = format!("{} dbname=again_{number}", connection(&target, &role));
-            workshop
-                .opening(&["restore", "kinds", "--create", "--to", &to])
+            test_env
+                .run_with_identity(&["restore", "kinds", "--create", "--to", &to])
                 .expect(0)
-                .keeps_quiet_about("could not be analyzed");
+                .omits("could not be analyzed");
             assert_eq!(target.psql(&format!("again_{number}"), DIGEST), digest, "{name}");
-            workshop.opening(&["drill"]).expect(0);
+            test_env.run_with_identity(&["drill"]).expect(0);
         }
     }
 
     #[test]
-    fn roles_in_databases_under_each_setting_dump_and_restore() {
-        let workshop = with_databases();
+    fn dumps_and_restores_under_each_role_in_database_setting() {
+        let test_env = with_databases();
         let target = Cluster::start(&Installation::system(), &[]);
         with_roles(&target);
-        let digest = workshop.cluster.psql("kinds", DIGEST);
+        let digest = test_env.cluster.psql("kinds", DIGEST);
         for (name, value) in SETTINGS {
             target.create_database(&format!("of_{name}"));
-            for cluster in [&workshop.cluster, &target] {
+            for cluster in [&test_env.cluster, &target] {
                 cluster.psql("postgres", &set(&format!("role bk in database \"of_{name}\""), &[(name, value)]));
             }
         }
-        workshop.configure_with_connection(&Job::default(), &connection(&workshop.cluster, "bk"));
-        workshop.longshore(&["run"]).expect(0);
+        test_env.configure_with_connection(&Job::default(), &connection(&test_env.cluster, "bk"));
+        test_env.longshore(&["run"]).expect(0);
         for (name, _) in SETTINGS {
             let database = format!("of_{name}");
             let to = format!("{} dbname={database}", connection(&target, "bk"));
-            workshop.opening(&["restore", &database, "--to", &to]).expect(0).keeps_quiet_about("could not be analyzed");
+            test_env.run_with_identity(&["restore", &database, "--to", &to]).expect(0).omits("could not be analyzed");
             assert_eq!(target.psql(&database, DIGEST), digest, "{name}");
         }
     }

@@ -1,12 +1,12 @@
-//! A workshop for a test: a cluster, a key pair, destinations and a configuration, with the binary
-//! to test.
+//! An environment for a test: a cluster, a key pair, destinations and a configuration, with the
+//! binary to test.
 
-mod elsewhere;
-pub(crate) mod fleet;
-mod forgetful;
-mod held;
-mod mount;
-pub(crate) mod toolbox;
+mod discarding_dir;
+pub(crate) mod faulty_programs;
+pub(crate) mod offline_env;
+mod remote;
+mod table_lock;
+mod tmpfs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use longshore_testkit::cluster::{Cluster, Installation};
 use tempfile::TempDir;
 
-pub(crate) use forgetful::Forgetful;
-pub(crate) use mount::Tmpfs;
+pub(crate) use discarding_dir::DiscardingDirs;
+pub(crate) use tmpfs::Tmpfs;
 
 /// The environment of a test, removed on drop.
-pub(crate) struct Workshop {
+pub(crate) struct TestEnv {
     pub(crate) cluster: Cluster,
     folder: TempDir,
     recipient: String,
@@ -35,9 +35,9 @@ pub(crate) struct Job<'a> {
     /// The destinations, by name and path.
     pub(crate) ship: &'a [(&'a str, &'a Path)],
     /// More destinations, by name and the lines of their tables.
-    pub(crate) elsewhere: &'a [(&'a str, String)],
+    pub(crate) remote: &'a [(&'a str, String)],
     /// More lines of a destination's table, by its name.
-    pub(crate) terms: &'a [(&'a str, &'a str)],
+    pub(crate) settings: &'a [(&'a str, &'a str)],
     /// More lines of the cluster's table.
     pub(crate) cluster: &'a str,
     /// More lines of the job's table, and further tables.
@@ -49,21 +49,21 @@ pub(crate) const EVERYTHING: &str = "[{ type = 'pg_dumpall' }, { type = 'pg_dump
 
 impl Default for Job<'_> {
     fn default() -> Self {
-        Self { dump: EVERYTHING, encrypt: None, ship: &[], elsewhere: &[], terms: &[], cluster: "", more: "" }
+        Self { dump: EVERYTHING, encrypt: None, ship: &[], remote: &[], settings: &[], cluster: "", more: "" }
     }
 }
 
 /// The exit code and the output of a program.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Workshop {
-    /// Creates a workshop with a cluster of the system's PostgreSQL, and the usual configuration:
-    /// everything, encrypted, to `local`.
+impl TestEnv {
+    /// Creates an environment with a cluster of the system's PostgreSQL, and the usual
+    /// configuration: everything, encrypted, to `local`.
     pub(crate) fn new() -> Self {
         Self::with_cluster(Cluster::start(&Installation::system(), &[]))
     }
@@ -74,19 +74,19 @@ impl Workshop {
         let keygen = Command::new("age-keygen").arg("-o").arg(folder.path().join("identity.txt")).output();
         let keygen = keygen.expect("age-keygen is missing: run `cargo xtask test`, which installs it");
         assert!(keygen.status.success());
-        let told = String::from_utf8(keygen.stderr).unwrap();
-        let recipient = told.trim().strip_prefix("Public key: ").unwrap().to_owned();
-        let workshop = Self { cluster, folder, recipient };
-        workshop.configure(&Job::default());
-        workshop
+        let output = String::from_utf8(keygen.stderr).unwrap();
+        let recipient = output.trim().strip_prefix("Public key: ").unwrap().to_owned();
+        let test_env = Self { cluster, folder, recipient };
+        test_env.configure(&Job::default());
+        test_env
     }
 
-    /// Returns a path in the workshop.
+    /// Returns a path in the environment.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Creates a folder in the workshop.
+    /// Creates a folder in the environment.
     pub(crate) fn make_folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).unwrap();
@@ -123,21 +123,22 @@ impl Workshop {
         let destinations: String = ship
             .iter()
             .map(|(name, path)| {
-                let terms = job.terms.iter().filter(|(whose, _)| whose == name).map(|(_, terms)| *terms);
+                let settings =
+                    job.settings.iter().filter(|(destination, _)| destination == name).map(|(_, settings)| *settings);
                 format!(
                     "[destination.{name}]\ntype = 'local'\npath = '{}'\nmin_free = '64KiB'\n{}\n\n",
                     path.display(),
-                    terms.collect::<String>()
+                    settings.collect::<String>()
                 )
             })
             .collect();
-        let elsewhere: String =
-            job.elsewhere.iter().map(|(name, lines)| format!("[destination.{name}]\n{lines}\n")).collect();
-        let names = ship.iter().map(|(name, _)| *name).chain(job.elsewhere.iter().map(|(name, _)| *name));
+        let remote: String =
+            job.remote.iter().map(|(name, lines)| format!("[destination.{name}]\n{lines}\n")).collect();
+        let names = ship.iter().map(|(name, _)| *name).chain(job.remote.iter().map(|(name, _)| *name));
         let names: Vec<_> = names.map(|name| format!("'{name}'")).collect();
         let usual = format!("{{ type = 'age', recipients = ['{}'] }}", self.recipient);
         let text = format!(
-            "lock_dir = '{locks}'\nstate_dir = '{state}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}{elsewhere}[job.nightly]\n\
+            "lock_dir = '{locks}'\nstate_dir = '{state}'\n\n[cluster.main]\nconnection = \"{connection}\"\n{cluster}\n{destinations}{remote}[job.nightly]\n\
              cluster = 'main'\ndump = {dump}\nencrypt = {encrypt}\nship = [{names}]\n{more}\n",
             locks = self.path("locks").display(),
             state = self.path("state").display(),
@@ -166,12 +167,12 @@ impl Workshop {
     }
 
     /// Runs the binary to its end.
-    pub(crate) fn longshore(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn longshore(&self, arguments: &[&str]) -> CommandOutput {
         finish(self.command().args(arguments))
     }
 
     /// Runs the binary with the identity.
-    pub(crate) fn opening(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run_with_identity(&self, arguments: &[&str]) -> CommandOutput {
         finish(self.command().args(arguments).arg("--identity").arg(self.identity()))
     }
 
@@ -182,8 +183,8 @@ impl Workshop {
 
     /// Returns the JSON output of a command.
     pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        let ended = self.longshore(arguments);
-        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+        let result = self.longshore(arguments);
+        serde_json::from_str(&result.stdout).unwrap_or_else(|error| panic!("{error}: {result:?}"))
     }
 
     /// Creates the database `name` with a table of about this size, which is hardly compressible.
@@ -202,27 +203,27 @@ impl Workshop {
     /// Waits until a server process runs one of our queries that matches `like`, and returns the
     /// pid.
     pub(crate) fn wait_for_backend(&self, like: &str) -> String {
-        let asked = format!(
+        let query = format!(
             "select pid from pg_stat_activity where application_name = 'longshore' and state = 'active' and query ilike '{like}' limit 1"
         );
         wait_for(&format!("a backend at {like}"), || {
-            Some(self.cluster.psql("postgres", &asked)).filter(|pid| !pid.is_empty())
+            Some(self.cluster.psql("postgres", &query)).filter(|pid| !pid.is_empty())
         })
     }
 
     /// Waits until the server has no connection of ours.
-    pub(crate) fn wait_for_silence(&self) {
-        let asked = "select count(*) from pg_stat_activity where application_name = 'longshore'";
-        wait_for("the connections to close", || (self.cluster.psql("postgres", asked) == "0").then_some(()));
+    pub(crate) fn wait_for_disconnect(&self) {
+        let query = "select count(*) from pg_stat_activity where application_name = 'longshore'";
+        wait_for("the connections to close", || (self.cluster.psql("postgres", query) == "0").then_some(()));
     }
 }
 
 /// Runs a command to its end.
-pub(crate) fn finish(command: &mut Command) -> Ended {
-    Ended::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
+pub(crate) fn finish(command: &mut Command) -> CommandOutput {
+    CommandOutput::of(command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")))
 }
 
-impl Ended {
+impl CommandOutput {
     pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -240,7 +241,7 @@ impl Ended {
 
     /// Expects that the output contains `words`.
     #[track_caller]
-    pub(crate) fn says(self, words: &str) -> Self {
+    pub(crate) fn shows(self, words: &str) -> Self {
         assert!(
             self.stdout.contains(words) || self.stderr.contains(words),
             "{words:?} not in\n{}\n{}",
@@ -252,7 +253,7 @@ impl Ended {
 
     /// Expects that the output does not contain `words`.
     #[track_caller]
-    pub(crate) fn keeps_quiet_about(self, words: &str) -> Self {
+    pub(crate) fn omits(self, words: &str) -> Self {
         assert!(
             !self.stdout.contains(words) && !self.stderr.contains(words),
             "{words:?} in\n{}\n{}",
@@ -264,13 +265,13 @@ impl Ended {
 }
 
 /// Waits for an event that should occur soon.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(event: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
-        assert!(Instant::now() < deadline, "timed out waiting for {what}");
+        assert!(Instant::now() < deadline, "timed out waiting for {event}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -11,8 +11,8 @@ use longshore_core::progress::unwatched;
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
 use longshore_retention::{Cause, Circumstances, Count, Decision, Fate, History, Policy, Reason, Regime, plan};
+use longshore_testkit::fake_stage::{FakeVerify, dumped, order, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-use longshore_testkit::stage::{Judge, dumped, order, pipeline};
 use longshore_testkit::stream::random;
 
 const TIMES: [&str; 3] = ["2026-06-05_030000", "2026-06-06_030000", "2026-06-07_030000"];
@@ -178,7 +178,7 @@ async fn the_details_that_a_manifest_names_are_no_orphan() {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
     let details = serde_json::Map::from_iter([("tables".to_owned(), 17.into())]);
-    pipeline.verify.push(Arc::new(Judge::Finds(details)));
+    pipeline.verify.push(Arc::new(FakeVerify::Finds(details)));
     let order = order("nightly", &Subject::database("app"), TIMES[0]);
     pipeline.back_up(&order, dumped(random(1, 10)), &unwatched()).await.unwrap();
     assert_eq!(store.keys().len(), 3);

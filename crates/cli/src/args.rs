@@ -104,47 +104,51 @@ pub(crate) enum Verb {
 
 /// A verb that changes something and writes a run report.
 #[derive(Debug)]
-pub(crate) struct Acting {
+pub(crate) struct ReportedVerb {
     /// The verb.
     pub(crate) verb: &'static str,
     /// The job of the verb.
-    pub(crate) job: OfJob,
+    pub(crate) job: ReportedJob,
 }
 
 /// The job of a verb.
 #[derive(Debug)]
-pub(crate) enum OfJob {
+pub(crate) enum ReportedJob {
     /// The job of this name, or the only job of the configuration.
-    Needed(Option<String>),
+    Required(Option<String>),
     /// The job of this name, if the configuration has it; without a name, no job.
-    Named(Option<String>),
+    Optional(Option<String>),
 }
 
 impl Verb {
     /// Returns the subject of the run report, or `None` if the verb changes nothing.
-    pub(crate) fn acting(&self) -> Option<Acting> {
+    pub(crate) fn reported(&self) -> Option<ReportedVerb> {
         let (verb, job) = match self {
-            Self::Run(run) => ("run", OfJob::Needed(run.job.clone())),
-            Self::Drill(drill) => ("drill", OfJob::Needed(drill.job.clone())),
-            Self::Sync(sync) if !sync.dry_run => ("sync", OfJob::Needed(sync.job.clone())),
-            Self::Prune(prune) if !prune.dry_run && !prune.explain => ("prune", OfJob::Named(prune.job.clone())),
-            Self::Restore(restore) if !restore.list && !restore.plan => ("restore", OfJob::Named(restore.job.clone())),
-            Self::Verify(_) => ("verify", OfJob::Named(None)),
-            Self::Hold(_) => ("hold", OfJob::Named(None)),
-            Self::Unhold(_) => ("unhold", OfJob::Named(None)),
-            Self::Mark(_) => ("mark", OfJob::Named(None)),
-            Self::Remove(remove) if !remove.dry_run => ("remove", OfJob::Named(None)),
+            Self::Run(run) => ("run", ReportedJob::Required(run.job.clone())),
+            Self::Drill(drill) => ("drill", ReportedJob::Required(drill.job.clone())),
+            Self::Sync(sync) if !sync.dry_run => ("sync", ReportedJob::Required(sync.job.clone())),
+            Self::Prune(prune) if !prune.dry_run && !prune.explain => {
+                ("prune", ReportedJob::Optional(prune.job.clone()))
+            }
+            Self::Restore(restore) if !restore.list && !restore.plan => {
+                ("restore", ReportedJob::Optional(restore.job.clone()))
+            }
+            Self::Verify(_) => ("verify", ReportedJob::Optional(None)),
+            Self::Hold(_) => ("hold", ReportedJob::Optional(None)),
+            Self::Unhold(_) => ("unhold", ReportedJob::Optional(None)),
+            Self::Mark(_) => ("mark", ReportedJob::Optional(None)),
+            Self::Remove(remove) if !remove.dry_run => ("remove", ReportedJob::Optional(None)),
             Self::Sync(_) | Self::Prune(_) | Self::Restore(_) | Self::Remove(_) => return None,
             Self::Init(_) | Self::Check(_) | Self::List(_) | Self::Status(_) | Self::Inspect(_) => return None,
             Self::Retention(_) | Self::Completions { .. } | Self::Man { .. } => return None,
         };
-        Some(Acting { verb, job })
+        Some(ReportedVerb { verb, job })
     }
 
     /// Returns a function that describes the state after an interruption.
-    pub(crate) fn leaves_when_interrupted(&self) -> fn() -> String {
+    pub(crate) fn state_after_interrupt(&self) -> fn() -> String {
         match self {
-            Self::Restore(_) => crate::progress::restore_stands,
+            Self::Restore(_) => crate::progress::restore_state,
             Self::Drill(_) => || "everything created for the drill was removed, and no result was recorded".to_owned(),
             Self::Inspect(_) | Self::List(_) | Self::Status(_) => || "nothing was changed".to_owned(),
             _ => || "incomplete files do not count as backups".to_owned(),
@@ -337,7 +341,7 @@ fn quantity<T: TryFrom<String, Error = String>>(text: &str) -> Result<T, String>
 }
 
 /// Parses two roles, written as `old=new`.
-fn renamed(text: &str) -> Result<(String, String), String> {
+fn role_mapping(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err("expected OLD=NEW: a role of the backup and a role of the target".to_owned()),

@@ -6,7 +6,7 @@ mod hold;
 mod init;
 mod inspect;
 mod list;
-mod manual;
+mod man;
 mod prune;
 mod remove;
 mod restore;
@@ -26,10 +26,10 @@ use longshore_service::registry::Registry;
 use secrecy::SecretString;
 
 use crate::args::{Args, Identity, Password, Verb};
-use crate::ask::{self, Person};
 use crate::exit_code::Exit;
 use crate::output::{self, Output};
 use crate::plugins;
+use crate::prompt::{self, TerminalPrompt};
 use crate::recorder::Recorder;
 
 /// The context of a verb.
@@ -42,22 +42,23 @@ struct Context {
 
 /// Executes the verb of the command line.
 pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) -> Exit {
-    let path = args.config.unwrap_or_else(usual_config);
-    let is_usual = path == usual_config() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
-    let acting = args.verb.acting();
+    let path = args.config.unwrap_or_else(default_config_path);
+    let is_default =
+        path == default_config_path() || std::env::var_os("LONGSHORE_CONFIG").is_some_and(|named| path == named);
+    let reported = args.verb.reported();
     let context = || {
         let context = Context::new(&path, *output, recorder.clone())?;
         // From here on, every outcome of an acting verb is reported.
-        acting.iter().for_each(|acting| recorder.begin(&context.config, acting));
+        reported.iter().for_each(|reported| recorder.begin(&context.config, reported));
         Ok(context)
     };
-    let asking = |password: &Password, job: Option<&str>| context()?.with_password(password, job);
+    let with_prompt = |password: &Password, job: Option<&str>| context()?.with_password(password, job);
     let done = match args.verb {
-        Verb::Init(init) => init::init(&path, is_usual, init, *output).await,
+        Verb::Init(init) => init::init(&path, is_default, init, *output).await,
         Verb::Check(check) => {
-            async { check::check(&asking(&check.password, check.job.as_deref())?, &check).await }.await
+            async { check::check(&with_prompt(&check.password, check.job.as_deref())?, &check).await }.await
         }
-        Verb::Run(run) => async { run::run(&asking(&run.password, run.job.as_deref())?, &run).await }.await,
+        Verb::Run(run) => async { run::run(&with_prompt(&run.password, run.job.as_deref())?, &run).await }.await,
         Verb::List(list) => async { list::list(&context()?, &list).await }.await,
         Verb::Status(status) => status::status(context, &status, *output).await,
         Verb::Verify(verify) => async { verify::verify(&context()?, &verify).await }.await,
@@ -71,11 +72,11 @@ pub(crate) async fn execute(args: Args, output: &Output, recorder: &Recorder) ->
         Verb::Unhold(unhold) => async { hold::unhold(&context()?, &unhold).await }.await,
         Verb::Mark(mark) => async { hold::mark(&context()?, &mark).await }.await,
         Verb::Sync(sync) => async { sync::sync(&context()?, &sync).await }.await,
-        Verb::Completions { shell } => manual::completions(shell, *output),
-        Verb::Man { folder } => manual::man(&folder, *output),
+        Verb::Completions { shell } => man::completions(shell, *output),
+        Verb::Man { folder } => man::man(&folder, *output),
     };
     done.unwrap_or_else(|error| {
-        recorder.failed(&error);
+        recorder.record_error(&error);
         output.error(&error)
     })
 }
@@ -84,7 +85,7 @@ impl Context {
     fn new(path: &std::path::Path, output: Output, recorder: Recorder) -> Result<Self> {
         let registry = plugins::registry();
         let config = Config::load(path, &registry)?;
-        output::suggest_identity(longshore_service::identity::beside(&config));
+        output::suggest_identity(longshore_service::identity::default_file(&config));
         Ok(Self { config, registry, output, recorder })
     }
 
@@ -105,7 +106,7 @@ impl Context {
             return Err(Error::new(Stage::Config, Kind::Usage, "--ask-password", message)
                 .hint(format!("name a job: the jobs are {names}")));
         }
-        let answer = ask::password()?;
+        let answer = prompt::password()?;
         for job in self.config.jobs.values_mut().filter(|job| job.site.cluster.name == cluster) {
             job.site.cluster.password = Some(answer.clone());
         }
@@ -114,18 +115,18 @@ impl Context {
 }
 
 /// Prompts for the password of the server, if requested.
-fn asked(password: Option<&Password>) -> Result<Option<SecretString>> {
-    password.filter(|password| password.ask_password).map(|_| ask::password()).transpose()
+fn prompt_password(password: Option<&Password>) -> Result<Option<SecretString>> {
+    password.filter(|password| password.ask_password).map(|_| prompt::password()).transpose()
 }
 
 /// Returns the identities of the command line, else of the configuration.
 async fn identities(identity: &Identity, config: &Config) -> Result<Identities> {
-    readable(identity)?;
-    longshore_service::identity::identities(&given(identity), config).await
+    expect_readable(identity)?;
+    longshore_service::identity::identities(&given_identities(identity), config).await
 }
 
 /// Fails if an identity file cannot be read: one error instead of one per backup.
-fn readable(identity: &Identity) -> Result<()> {
+fn expect_readable(identity: &Identity) -> Result<()> {
     for file in &identity.files {
         // Do not open the file: a pipe can be read only once.
         rustix::fs::access(longshore_core::credential::file(file)?, rustix::fs::Access::READ_OK).map_err(|error| {
@@ -137,13 +138,13 @@ fn readable(identity: &Identity) -> Result<()> {
 }
 
 /// Returns the identities of the command line, with a prompt for their passphrases.
-fn given(identity: &Identity) -> Identities {
+fn given_identities(identity: &Identity) -> Identities {
     let passphrase = if identity.ask_passphrase { Passphrase::AskFor } else { Passphrase::Unused };
-    Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(Person) }
+    Identities { files: identity.files.clone(), texts: Vec::new(), passphrase, ask: Arc::new(TerminalPrompt) }
 }
 
 /// Returns the default path of the configuration.
-fn usual_config() -> PathBuf {
+fn default_config_path() -> PathBuf {
     let folder = if rustix::process::geteuid().is_root() {
         PathBuf::from("/etc")
     } else if let Some(config) = std::env::var_os("XDG_CONFIG_HOME") {

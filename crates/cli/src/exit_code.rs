@@ -36,7 +36,7 @@ pub(crate) enum Exit {
 
 /// The states of a monitoring plugin. Their numbers overlap with other exit codes by convention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plugin {
+pub(crate) enum NagiosState {
     /// 0
     Ok,
     /// 1
@@ -47,18 +47,18 @@ pub(crate) enum Plugin {
     Unknown,
 }
 
-impl From<Plugin> for Exit {
-    fn from(plugin: Plugin) -> Self {
-        match plugin {
-            Plugin::Ok => Self::Done,
-            Plugin::Warning => Self::Usage,
-            Plugin::Critical => Self::Failed,
-            Plugin::Unknown => Self::Partial,
+impl From<NagiosState> for Exit {
+    fn from(state: NagiosState) -> Self {
+        match state {
+            NagiosState::Ok => Self::Done,
+            NagiosState::Warning => Self::Usage,
+            NagiosState::Critical => Self::Failed,
+            NagiosState::Unknown => Self::Partial,
         }
     }
 }
 
-impl fmt::Display for Plugin {
+impl fmt::Display for NagiosState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ok => "OK",

@@ -8,21 +8,21 @@
 //! | `output.rs` | all printing |
 //! | `progress.rs` | progress bars on a terminal, lines elsewhere |
 //! | `recorder.rs` | the run report of the current verb |
-//! | `ask.rs` | secrets from a terminal or the environment |
+//! | `prompt.rs` | secrets from a terminal or the environment |
 //! | `signals.rs` | signals, and cleanup before exit |
-//! | `zone.rs` | the time zone of printed times |
+//! | `time_zone.rs` | the time zone of printed times |
 //! | `exit_code.rs` | exit codes |
 
 mod args;
-mod ask;
 mod command;
 mod exit_code;
 mod output;
 mod plugins;
 mod progress;
+mod prompt;
 mod recorder;
 mod signals;
-mod zone;
+mod time_zone;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -55,7 +55,7 @@ fn work(args: Args, output: &Output) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return output.failure(&format!("cannot start the async runtime: {error}")),
     };
-    let leaves = args.verb.leaves_when_interrupted();
+    let interrupted_state = args.verb.state_after_interrupt();
     let recorder = Recorder::default();
     let (exit, left, mut signals) = runtime.block_on(async {
         let mut signals = Signals::listen();
@@ -63,7 +63,7 @@ fn work(args: Args, output: &Output) -> Exit {
         let executed = AssertUnwindSafe(command::execute(args, output, &recorder)).catch_unwind();
         let exit = tokio::select! {
             exit = executed => exit.unwrap_or(Exit::Bug),
-            exit = signals.first() => output.interrupted(&leaves(), exit),
+            exit = signals.first() => output.interrupted(&interrupted_state(), exit),
         };
         recorder.end(exit, &mut signals, output).await;
         (exit, signals::clean_up(&mut signals, output).await, signals)

@@ -14,11 +14,11 @@ use longshore_core::plugin::GIVE_IDENTITY;
 use serde::Serialize;
 
 pub(crate) use self::colour::Colour;
-use self::colour::{BAD, DOUBTFUL, HINT};
+use self::colour::{BAD, HINT, WARNING};
 use crate::exit_code::Exit;
 
 /// The minimum width of a terminal, in columns.
-const NARROW: usize = 40;
+const MIN_WIDTH: usize = 40;
 
 /// The output of a verb.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ impl Output {
 
     /// Prints a line of the result.
     pub(crate) fn line(self, line: impl Display) {
-        print(format_args!("{line}\n"));
+        print_stdout(format_args!("{line}\n"));
     }
 
     /// Prints the result as JSON.
@@ -65,7 +65,7 @@ impl Output {
 
     /// Prints a line that begins with a coloured state.
     pub(crate) fn state(self, state: &str, rest: impl Display) {
-        match colour::of_state("STATE", state) {
+        match colour::state_style("STATE", state) {
             Some(style) => self.line(format_args!("{style}{state}{style:#}{rest}")),
             None => self.line(format_args!("{state}{rest}")),
         }
@@ -74,18 +74,18 @@ impl Output {
     /// Prints a note, unless notes are disabled.
     pub(crate) fn note(self, note: impl Display) {
         if !self.quiet {
-            say(format_args!("{note}\n"));
+            print_stderr(format_args!("{note}\n"));
         }
     }
 
     /// Prints a warning.
     pub(crate) fn warning(self, warning: impl Display) {
-        say(format_args!("{DOUBTFUL}warning:{DOUBTFUL:#} {warning}\n"));
+        print_stderr(format_args!("{WARNING}warning:{WARNING:#} {warning}\n"));
     }
 
     /// Prints the hint of a warning.
     pub(crate) fn hint(self, hint: impl Display) {
-        say(format_args!("hint: {hint}\n"));
+        print_stderr(format_args!("hint: {hint}\n"));
     }
 
     /// Prints an error with its causes and hint. Returns its exit code.
@@ -102,15 +102,15 @@ impl Output {
         if let Some(hint) = error.remedy().map(remedy) {
             text += &format!("{HINT}hint:{HINT:#} {hint}\n");
         }
-        say(format_args!("{text}"));
+        print_stderr(format_args!("{text}"));
         Exit::from(error)
     }
 
     /// Prints an error message with its hint.
     pub(crate) fn problem(self, message: &str, hint: Option<&str>) {
-        say(format_args!("{BAD}error:{BAD:#} {message}\n"));
+        print_stderr(format_args!("{BAD}error:{BAD:#} {message}\n"));
         if let Some(hint) = hint.map(remedy) {
-            say(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
+            print_stderr(format_args!("{HINT}hint:{HINT:#} {hint}\n"));
         }
     }
 
@@ -121,8 +121,8 @@ impl Output {
     }
 
     /// Prints that a signal ended the verb, and the state that it leaves.
-    pub(crate) fn interrupted(self, leaves: &str, exit: Exit) -> Exit {
-        say(format_args!("interrupted: {leaves}\n"));
+    pub(crate) fn interrupted(self, interrupted_state: &str, exit: Exit) -> Exit {
+        print_stderr(format_args!("interrupted: {interrupted_state}\n"));
         exit
     }
 }
@@ -143,7 +143,7 @@ fn remedy(hint: &str) -> &str {
 }
 
 /// Prints a prompt. Returns true if it was written.
-pub(crate) fn ask(question: &str) -> bool {
+pub(crate) fn prompt(question: &str) -> bool {
     let mut stderr = io::stderr();
     stderr.write_fmt(format_args!("{question}: ")).and_then(|()| stderr.flush()).is_ok()
 }
@@ -159,14 +159,14 @@ fn width() -> Option<usize> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0).max(NARROW))
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0).max(MIN_WIDTH))
 }
 
-fn print(text: std::fmt::Arguments<'_>) {
+fn print_stdout(text: std::fmt::Arguments<'_>) {
     finish(anstream::stdout().write_fmt(text));
 }
 
-fn say(text: std::fmt::Arguments<'_>) {
+fn print_stderr(text: std::fmt::Arguments<'_>) {
     finish(anstream::stderr().write_fmt(text));
 }
 

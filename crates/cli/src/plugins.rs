@@ -7,7 +7,7 @@ use longshore_core::plugin::{Cluster, Plugin};
 use longshore_core::stream::ByteStream;
 pub(crate) use longshore_pg_archive::{Compression, Facts, Table};
 #[cfg(test)]
-pub(crate) use longshore_pg_archive::{Kind, read};
+pub(crate) use longshore_pg_archive::{Format, read};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::conninfo::ConnInfo;
 use longshore_pg_client::server::{Server, databases};
@@ -29,7 +29,7 @@ pub(crate) fn registry() -> Registry {
     registry.verify.add::<longshore_verify_pg_archive::PgArchive>();
     registry.verify.add::<longshore_verify_pg_restore::PgRestore>();
     registry.encrypt.add::<longshore_encrypt_age::Age>();
-    registry.decrypt.add::<longshore_encrypt_age::Opener>();
+    registry.decrypt.add::<longshore_encrypt_age::AgeDecrypt>();
     registry.store.add::<longshore_ship_azure::Azure>();
     registry.store.add::<longshore_ship_gcs::Gcs>();
     registry.store.add::<longshore_ship_local::Local>();
@@ -58,13 +58,13 @@ pub(crate) fn database_of(connection: &str) -> Result<Option<String>> {
 /// Returns true if a connection string or the environment names a server, instead of the default of
 /// libpq.
 pub(crate) fn names_server(connection: &str) -> Result<bool> {
-    let said = ConnInfo::parse(&connection.to_owned().into())?;
+    let conn_info = ConnInfo::parse(&connection.to_owned().into())?;
     let by_environment = ["PGHOST", "PGHOSTADDR", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some());
-    Ok(by_environment || ["host", "hostaddr", "service", "port"].iter().any(|keyword| said.get(keyword).is_some()))
+    Ok(by_environment || ["host", "hostaddr", "service", "port"].iter().any(|keyword| conn_info.get(keyword).is_some()))
 }
 
 /// Returns the connection with this database and without its password, and the password.
-pub(crate) fn naming_database(connection: &str, database: &str) -> Result<(SecretString, Option<SecretString>)> {
+pub(crate) fn with_database(connection: &str, database: &str) -> Result<(SecretString, Option<SecretString>)> {
     let mut all = ConnInfo::parse(&connection.to_owned().into())?;
     all.set("dbname", database);
     Ok((all.to_string().into(), all.password().cloned()))
@@ -92,7 +92,7 @@ pub(crate) fn expect_recipients(recipients: &[String]) -> Result<()> {
 }
 
 /// A running cluster.
-pub(crate) struct Found {
+pub(crate) struct ServerInfo {
     /// The connection string.
     pub(crate) connection: String,
     /// The name and version of the server.
@@ -114,17 +114,19 @@ pub(crate) fn local_sockets() -> Vec<(String, Vec<String>)> {
 }
 
 /// Connects to a server and returns its version and databases.
-pub(crate) async fn look(connection: &str) -> Result<Found> {
+pub(crate) async fn query_server(connection: &str) -> Result<ServerInfo> {
     let cluster =
         Cluster { name: "main".to_owned(), connection: connection.to_owned().into(), password: None, bin_dir: None };
     let client = Client::new(&cluster)?;
-    let server = Server::look(&client).await?;
+    let server = Server::query(&client).await?;
     let databases = databases(&client).await?.into_iter().filter(|database| !database.template);
-    Ok(Found {
+    Ok(ServerInfo {
         connection: connection.to_owned(),
         server: format!("PostgreSQL {}", server.version()?),
         databases: databases.map(|database| database.name).collect(),
-        start: client.ask("select to_json(pg_postmaster_start_time()::text || ' ' || current_setting('port'))").await?,
+        start: client
+            .query("select to_json(pg_postmaster_start_time()::text || ' ' || current_setting('port'))")
+            .await?,
     })
 }
 
@@ -135,14 +137,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_configuration_is_read_as_it_stands() {
+    fn loads_example_configuration() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.example.toml");
         let config = Config::load(&path, &registry()).unwrap();
         assert_eq!(config.jobs.len(), 2);
     }
 
     #[test]
-    fn the_readmes_configuration_is_read_as_it_stands() {
+    fn loads_configuration_of_readme() {
         let readme = include_str!("../../../README.md");
         let (_, config) = readme.split_once("```toml\n").unwrap();
         let folder = tempfile::tempdir().unwrap();

@@ -12,17 +12,17 @@ use longshore_core::Error;
 use longshore_core::progress::{Place, Progress};
 use longshore_core::stage::Surveyed;
 use longshore_core::subject::Subject;
+use longshore_service::progress::{NoProgress, RunProgress};
 use longshore_service::report::{ArtifactReport, Outcome};
-use longshore_service::watch::{Nobody, Watch};
 
 use crate::output::Output;
 
-pub(crate) use restore::{restore_stands, restore_watcher};
+pub(crate) use restore::{restore_progress, restore_state};
 
 /// Returns the progress display of a run.
-pub(crate) fn watcher(output: Output) -> Arc<dyn Watch> {
+pub(crate) fn run_progress(output: Output) -> Arc<dyn RunProgress> {
     if output.is_quiet() {
-        Arc::new(Nobody)
+        Arc::new(NoProgress)
     } else if std::io::stderr().is_terminal() {
         Arc::new(Bars::default())
     } else {
@@ -71,12 +71,12 @@ impl Progress for Counter {
     }
 
     fn at(&self, place: &Place) {
-        self.0.set_message(part(place));
+        self.0.set_message(place_text(place));
     }
 }
 
 /// Returns the current part and the number of finished parts: `public.orders, 3 of 12 done`.
-fn part(place: &Place) -> String {
+fn place_text(place: &Place) -> String {
     let of = place.of.map_or_else(String::new, |of| format!(" of {of}"));
     format!("{}, {}{of} done", longshore_core::error::printable(&place.name), place.done)
 }
@@ -84,7 +84,7 @@ fn part(place: &Place) -> String {
 const TICK: Duration = Duration::from_millis(200);
 
 /// Returns the result of an artifact as one line.
-pub(crate) fn summary(artifact: &ArtifactReport) -> String {
+pub(crate) fn artifact_line(artifact: &ArtifactReport) -> String {
     let subject = &artifact.subject;
     if let Some(error) = &artifact.error {
         return format!("{subject}: failed: {}", error.message);
@@ -103,14 +103,14 @@ pub(crate) fn summary(artifact: &ArtifactReport) -> String {
 }
 
 /// Returns a line about a failed destination. The cause is printed once, at the end.
-fn loss(subject: &Subject, destination: &str) -> String {
+fn failure_line(subject: &Subject, destination: &str) -> String {
     format!("{subject}: \"{destination}\" failed; continuing with the others")
 }
 
 /// Progress as lines, at the start and end of each artifact.
 struct Lines(Output);
 
-impl Watch for Lines {
+impl RunProgress for Lines {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
         self.0.note(format_args!("{} to dump, {} on disk", subjects.len(), HumanBytes(bytes)));
@@ -122,12 +122,12 @@ impl Watch for Lines {
 
     fn read(&self, _: &Subject, _: u64) {}
 
-    fn gave_up(&self, subject: &Subject, destination: &str, _: &Error) {
-        self.0.note(loss(subject, destination));
+    fn upload_failed(&self, subject: &Subject, destination: &str, _: &Error) {
+        self.0.note(failure_line(subject, destination));
     }
 
     fn ended(&self, artifact: &ArtifactReport) {
-        self.0.note(summary(artifact));
+        self.0.note(artifact_line(artifact));
     }
 }
 
@@ -136,103 +136,103 @@ impl Watch for Lines {
 #[derive(Default)]
 struct Bars {
     all: MultiProgress,
-    known: Mutex<Known>,
+    state: Mutex<State>,
     /// The current parts, until the bars show them.
-    parts: Mutex<HashMap<Subject, String>>,
+    place_texts: Mutex<HashMap<Subject, String>>,
 }
 
 #[derive(Default)]
-struct Known {
+struct State {
     total: Option<ProgressBar>,
     estimates: HashMap<Subject, Option<u64>>,
-    under_way: HashMap<Subject, ProgressBar>,
+    active: HashMap<Subject, ProgressBar>,
     destinations: HashMap<String, ProgressBar>,
 }
 
 impl Bars {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parts(&self) -> MutexGuard<'_, HashMap<Subject, String>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place_texts(&self) -> MutexGuard<'_, HashMap<Subject, String>> {
+        self.place_texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watch for Bars {
+impl RunProgress for Bars {
     fn planned(&self, subjects: &[Surveyed]) {
         let bytes = subjects.iter().filter_map(|surveyed| surveyed.estimated_bytes).sum();
         let total = self.all.add(ProgressBar::new(bytes).with_prefix("total").with_style(bar_style()));
         total.enable_steady_tick(TICK);
-        let mut known = self.known();
-        known.total = Some(total);
-        known.estimates =
+        let mut state = self.state();
+        state.total = Some(total);
+        state.estimates =
             subjects.iter().map(|surveyed| (surveyed.subject.clone(), surveyed.estimated_bytes)).collect();
     }
 
     fn began(&self, subject: &Subject) {
-        let mut known = self.known();
-        let bar = match known.estimates.get(subject).copied().flatten() {
+        let mut state = self.state();
+        let bar = match state.estimates.get(subject).copied().flatten() {
             Some(bytes) => ProgressBar::new(bytes).with_style(bar_style()),
             None => ProgressBar::new_spinner()
                 .with_style(style("{spinner} {prefix:16!} {bytes}, {bytes_per_sec} {wide_msg}")),
         };
         let bar = self.all.insert(0, bar.with_prefix(subject.to_string()));
-        known.under_way.insert(subject.clone(), bar);
+        state.active.insert(subject.clone(), bar);
     }
 
     fn read(&self, subject: &Subject, bytes: u64) {
         // Do not wait: the thread that reports parts runs at idle priority and may hold the lock.
-        let part = self.parts.try_lock().ok().and_then(|mut parts| parts.remove(subject));
-        let known = self.known();
-        if let Some(bar) = known.under_way.get(subject) {
-            if let Some(part) = part {
-                bar.set_message(part);
+        let place_text = self.place_texts.try_lock().ok().and_then(|mut place_texts| place_texts.remove(subject));
+        let state = self.state();
+        if let Some(bar) = state.active.get(subject) {
+            if let Some(place_text) = place_text {
+                bar.set_message(place_text);
             }
             bar.inc(bytes);
         }
-        if let Some(total) = &known.total {
+        if let Some(total) = &state.total {
             total.inc(bytes);
         }
     }
 
     fn shipped(&self, _: &Subject, destination: &str, bytes: u64) {
-        let mut known = self.known();
-        let bar = known.destinations.entry(destination.to_owned()).or_insert_with(|| {
+        let mut state = self.state();
+        let bar = state.destinations.entry(destination.to_owned()).or_insert_with(|| {
             let bar = ProgressBar::new_spinner().with_style(style("  → {prefix:14!} {bytes}, {bytes_per_sec}"));
             self.all.add(bar.with_prefix(destination.to_owned()))
         });
         bar.inc(bytes);
     }
 
-    fn gave_up(&self, subject: &Subject, destination: &str, _: &Error) {
+    fn upload_failed(&self, subject: &Subject, destination: &str, _: &Error) {
         // A failed write to a terminal is ignored: the terminal is closed.
-        self.all.println(loss(subject, destination)).ok();
+        self.all.println(failure_line(subject, destination)).ok();
     }
 
     fn at(&self, subject: &Subject, place: &Place) {
         // Called from a thread at idle priority. Drawing here would block the reader.
-        let (subject, part) = (subject.clone(), part(place));
-        self.parts().insert(subject, part);
+        let (subject, place_text) = (subject.clone(), place_text(place));
+        self.place_texts().insert(subject, place_text);
     }
 
     fn ended(&self, artifact: &ArtifactReport) {
-        self.parts().remove(&artifact.subject);
-        let mut known = self.known();
-        if let Some(bar) = known.under_way.remove(&artifact.subject) {
+        self.place_texts().remove(&artifact.subject);
+        let mut state = self.state();
+        if let Some(bar) = state.active.remove(&artifact.subject) {
             bar.finish_and_clear();
             // The size on disk was an estimate, so complete the total for this artifact.
-            if let Some(total) = known.total.as_ref().filter(|_| artifact.outcome() != Outcome::Failed) {
+            if let Some(total) = state.total.as_ref().filter(|_| artifact.outcome() != Outcome::Failed) {
                 total.inc(bar.length().unwrap_or(0).saturating_sub(bar.position()));
             }
         }
-        let last = known.under_way.is_empty()
-            && known.estimates.remove(&artifact.subject).is_some()
-            && known.estimates.is_empty();
-        known.estimates.remove(&artifact.subject);
-        if let Some(total) = known.total.take_if(|_| last) {
+        let last = state.active.is_empty()
+            && state.estimates.remove(&artifact.subject).is_some()
+            && state.estimates.is_empty();
+        state.estimates.remove(&artifact.subject);
+        if let Some(total) = state.total.take_if(|_| last) {
             total.finish_and_clear();
-            known.destinations.drain().for_each(|(_, bar)| bar.finish_and_clear());
+            state.destinations.drain().for_each(|(_, bar)| bar.finish_and_clear());
         }
     }
 }

@@ -6,59 +6,59 @@ use std::time::Duration;
 use longshore_core::Error;
 use longshore_core::run_report::Outcome;
 use longshore_service::config::Config;
-use longshore_service::run_report::{Made, UnderWay};
+use longshore_service::run_report::{CommandResult, RunRecorder};
 use tokio::time::timeout;
 
-use crate::args::{Acting, OfJob};
+use crate::args::{ReportedJob, ReportedVerb};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::signals::Signals;
 
 /// The time limit for uploading a report.
-const SHIPPING: Duration = Duration::from_secs(20);
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit after a signal.
-const SHIPPING_INTERRUPTED: Duration = Duration::from_secs(3);
+const UPLOAD_TIMEOUT_AFTER_SIGNAL: Duration = Duration::from_secs(3);
 
 /// The report of the current verb, if the verb acts.
 #[derive(Clone, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Option<UnderWay>>>);
+pub(crate) struct Recorder(Arc<Mutex<Option<RunRecorder>>>);
 
 impl Recorder {
-    fn with<T>(&self, work: impl FnOnce(&mut Option<UnderWay>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Option<RunRecorder>) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Starts the report of a verb. An unknown job has no report: the verb itself fails.
-    pub(crate) fn begin(&self, config: &Config, acting: &Acting) {
-        let job = match &acting.job {
-            OfJob::Needed(name) => match config.job(name.as_deref()) {
+    pub(crate) fn begin(&self, config: &Config, reported: &ReportedVerb) {
+        let job = match &reported.job {
+            ReportedJob::Required(name) => match config.job(name.as_deref()) {
                 Ok(job) => Some(job),
                 Err(_) => return,
             },
-            OfJob::Named(name) => name.as_ref().and_then(|name| config.jobs.get(name)),
+            ReportedJob::Optional(name) => name.as_ref().and_then(|name| config.jobs.get(name)),
         };
-        let begun = UnderWay::begin(config, acting.verb, job);
-        self.with(|under_way| *under_way = Some(begun));
+        let begun = RunRecorder::begin(config, reported.verb, job);
+        self.with(|recorder| *recorder = Some(begun));
     }
 
     /// Records the results of the verb.
-    pub(crate) fn made(&self, made: impl Into<Made>) {
-        self.with(|under_way| under_way.as_mut().map_or((), |under_way| under_way.made(made.into())));
+    pub(crate) fn record(&self, result: impl Into<CommandResult>) {
+        self.with(|recorder| recorder.as_mut().map_or((), |recorder| recorder.record(result.into())));
     }
 
     /// Records the error that ended the verb.
-    pub(crate) fn failed(&self, error: &Error) {
-        self.with(|under_way| under_way.as_mut().map_or((), |under_way| under_way.failed(error)));
+    pub(crate) fn record_error(&self, error: &Error) {
+        self.with(|recorder| recorder.as_mut().map_or((), |recorder| recorder.record_error(error)));
     }
 
     /// Ends the report and uploads it.
     pub(crate) async fn end(&self, exit: Exit, signals: &mut Signals, output: &Output) {
-        let Some(mut under_way) = self.with(Option::take) else { return };
+        let Some(mut recorder) = self.with(Option::take) else { return };
         let outcome = outcome(exit);
-        under_way.end(outcome, exit as u8);
-        let limit = if outcome == Outcome::Interrupted { SHIPPING_INTERRUPTED } else { SHIPPING };
+        recorder.end(outcome, exit as u8);
+        let limit = if outcome == Outcome::Interrupted { UPLOAD_TIMEOUT_AFTER_SIGNAL } else { UPLOAD_TIMEOUT };
         let warnings = tokio::select! {
-            shipped = timeout(limit, under_way.ship()) => shipped.unwrap_or_else(|_| {
+            shipped = timeout(limit, recorder.ship()) => shipped.unwrap_or_else(|_| {
                 vec!["the run report was not uploaded to every destination: a destination timed out".to_owned()]
             }),
             _ = signals.first() => Vec::new(),

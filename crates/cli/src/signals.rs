@@ -16,11 +16,11 @@ use crate::exit_code::Exit;
 use crate::output::Output;
 
 /// The time limit for cleanup: first at servers and destinations, then on this host.
-const CLEAN_UP: Duration = Duration::from_secs(15);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// The hint for files that remain at a destination.
-const SWEPT: &str = "`longshore prune` and later runs remove files of incomplete backups after orphan_grace";
+const LEFTOVERS_HINT: &str = "`longshore prune` and later runs remove files of incomplete backups after orphan_grace";
 /// The time after which a note about the wait is printed.
-const UNNOTICED: Duration = Duration::from_secs(1);
+const NOTE_DELAY: Duration = Duration::from_secs(1);
 
 /// The signals that end the process. Listens from the start, since earlier signals are lost.
 pub(crate) struct Signals {
@@ -60,7 +60,7 @@ impl Signals {
 
     /// Waits for a second signal, which ends the wait for cleanup. SIGHUP does not count: a closed
     /// terminal causes two, from its shell and from the kernel.
-    async fn another(&mut self) {
+    async fn second(&mut self) {
         tokio::select! {
             () = next(&mut self.interrupt) => {}
             () = next(&mut self.terminate) => {}
@@ -86,17 +86,17 @@ async fn next(signal: &mut Option<Signal>) {
 
 /// Waits for cleanup at servers and destinations. Returns the time that is left for local cleanup.
 pub(crate) async fn clean_up(signals: &mut Signals, output: &Output) -> Duration {
-    let deadline = Instant::now() + CLEAN_UP;
+    let deadline = Instant::now() + CLEANUP_TIMEOUT;
     let ended = wait(aftercare::done(), deadline, signals, output).await;
     for error in aftercare::failures() {
-        let remedy = error.remedy().filter(|_| error.stage() == Stage::Restore).unwrap_or(SWEPT);
+        let remedy = error.remedy().filter(|_| error.stage() == Stage::Restore).unwrap_or(LEFTOVERS_HINT);
         output.warning(format_args!("not cleaned up: {}; {remedy}", error.chain()));
     }
     if ended {
         return deadline.saturating_duration_since(Instant::now());
     }
     output.warning(format_args!(
-        "cleanup did not finish: `longshore check` names databases that a restore left; at destinations, {SWEPT}"
+        "cleanup did not finish: `longshore check` names databases that a restore left; at destinations, {LEFTOVERS_HINT}"
     ));
     Duration::ZERO
 }
@@ -126,7 +126,7 @@ pub(crate) fn shut_down(runtime: Runtime, limit: Duration, signals: &mut Signals
 async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut Signals, output: &Output) -> bool {
     let mut work = pin!(work);
     let done = async {
-        if timeout(UNNOTICED, &mut work).await.is_ok() {
+        if timeout(NOTE_DELAY, &mut work).await.is_ok() {
             return true;
         }
         output.note("waiting for cleanup; press Ctrl-C to stop waiting");
@@ -134,6 +134,6 @@ async fn wait(work: impl Future<Output = ()>, deadline: Instant, signals: &mut S
     };
     tokio::select! {
         done = done => done,
-        () = signals.another() => false,
+        () = signals.second() => false,
     }
 }

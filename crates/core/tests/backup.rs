@@ -19,8 +19,8 @@ use longshore_core::stage::Dumped;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Stage};
+use longshore_testkit::fake_stage::{FakeVerify, Xor, dumped, order, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
 use longshore_testkit::stream::{abandoned_after, fails_after, is_failure, random, random_bytes, stalls_after};
 use serde_json::{Map, Value, json};
 
@@ -91,7 +91,7 @@ async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
         for compression in [Compression::None, Compression::Zstd { level: Level::Fixed(3), threads: 2 }] {
             let (near, far, mut pipeline) = two();
             pipeline.encrypt = Some(Arc::new(Xor));
-            pipeline.verify.push(Arc::new(Judge::Finds(details())));
+            pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
             let dump = Dumped { compression, ..dumped(fails_after(length)) };
             let error = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap_err();
             assert!(is_failure(&error), "unexpected error: {}", error.chain());
@@ -113,8 +113,11 @@ async fn a_dump_whose_producer_went_away_leaves_nothing_anywhere() {
 #[tokio::test]
 async fn a_check_that_fails_leaves_nothing_anywhere() {
     let (near, far, mut pipeline) = two();
-    pipeline.verify =
-        vec![Arc::new(Judge::Finds(details())), Arc::new(Judge::Rejects), Arc::new(Judge::Finds(Map::new()))];
+    pipeline.verify = vec![
+        Arc::new(FakeVerify::Finds(details())),
+        Arc::new(FakeVerify::Rejects),
+        Arc::new(FakeVerify::Finds(Map::new())),
+    ];
     let order = order("nightly", &appdb(), TIME);
     let error = pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
@@ -162,7 +165,7 @@ async fn a_destination_that_fails_leaves_the_others_whole_and_its_delivery_says_
 #[tokio::test]
 async fn a_destination_without_the_manifest_has_no_backup() {
     let (near, far, mut pipeline) = two();
-    pipeline.verify.push(Arc::new(Judge::Finds(details())));
+    pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
     for ending in [".details.json", "appdb-2026-06-07_091500.json"] {
         far.heal();
         far.fault_at(Operation::Ship, ending, Fault::Deny);
@@ -196,7 +199,7 @@ async fn when_every_destination_fails_each_says_why_and_there_is_no_manifest() {
 #[tokio::test]
 async fn the_manifest_comes_last() {
     let (near, far, mut pipeline) = two();
-    pipeline.verify.push(Arc::new(Judge::Finds(details())));
+    pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));
     let order = order("nightly", &appdb(), TIME);
     pipeline.back_up(&order, dumped(random(1, LONG)), &unwatched()).await.unwrap();
     let stem = "main/appdb/appdb-2026-06-07_091500";
@@ -211,7 +214,7 @@ async fn the_manifest_comes_last() {
 async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
     let (near, _, mut pipeline) = two();
     pipeline.encrypt = Some(Arc::new(Xor));
-    pipeline.verify = vec![Arc::new(Judge::Finds(Map::new())), Arc::new(Judge::Finds(details()))];
+    pipeline.verify = vec![Arc::new(FakeVerify::Finds(Map::new())), Arc::new(FakeVerify::Finds(details()))];
     let order = order("nightly", &appdb(), TIME);
     pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
 
@@ -237,7 +240,7 @@ async fn what_only_the_owner_may_see_travels_sealed_beside_the_manifest() {
 #[tokio::test]
 async fn where_nothing_was_found_there_are_no_details() {
     let (near, _, mut pipeline) = two();
-    pipeline.verify.push(Arc::new(Judge::Finds(Map::new())));
+    pipeline.verify.push(Arc::new(FakeVerify::Finds(Map::new())));
     let order = order("nightly", &appdb(), TIME);
     pipeline.back_up(&order, dumped(random(1, 1000)), &unwatched()).await.unwrap();
     assert_eq!(manifest_of(&near).details, None);

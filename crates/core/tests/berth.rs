@@ -19,8 +19,8 @@ use longshore_core::stage::{Gather, Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
+use longshore_testkit::fake_stage::{dumped, order, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-use longshore_testkit::stage::{dumped, order, pipeline};
 use longshore_testkit::stream::random;
 use tokio::time::{Instant, sleep, timeout};
 

@@ -15,8 +15,8 @@ use longshore_core::stage::{Decrypt, Dumped, Ship, Verify};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result, Stage};
+use longshore_testkit::fake_stage::{FakeVerify, Xor, dumped, order, pipeline};
 use longshore_testkit::memory::{Fault, MemoryStore, Operation};
-use longshore_testkit::stage::{Judge, Xor, dumped, order, pipeline};
 use longshore_testkit::stream::{digest, random};
 use serde_json::json;
 
@@ -57,7 +57,7 @@ async fn backup(packing: Packing) -> (MemoryStore, Manifest) {
     let store = MemoryStore::new();
     let mut pipeline = pipeline([("memory", store.clone())]);
     let details = json!({ "tables": { "public.orders": 17 } }).as_object().cloned();
-    pipeline.verify.push(Arc::new(Judge::Finds(details.unwrap_or_default())));
+    pipeline.verify.push(Arc::new(FakeVerify::Finds(details.unwrap_or_default())));
     if packing.sealing == Sealing::Sealed {
         pipeline.encrypt = Some(Arc::new(Xor));
     }
@@ -125,7 +125,7 @@ async fn every_damage_is_found_wherever_it_is() {
 async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed() {
     let sealed = Packing { compression: ZSTD, sealing: Sealing::Sealed };
     let (store, manifest) = backup(sealed).await;
-    let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
+    let judges: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
     let read = read_back(&store, &manifest, None, &judges, &unwatched()).await.unwrap();
     assert_eq!(read.depth, Depth::Sealed, "the verifier cannot read encrypted bytes");
     for (action, damage) in ACTIONS {
@@ -141,7 +141,7 @@ async fn without_an_identity_the_sealed_bytes_are_judged_and_no_more_is_claimed(
 async fn a_backup_that_is_judged_unsound_fails_its_read_back() {
     for packing in packings() {
         let (store, manifest) = backup(packing).await;
-        let judges: [Arc<dyn Verify>; 1] = [Arc::new(Judge::Rejects)];
+        let judges: [Arc<dyn Verify>; 1] = [Arc::new(FakeVerify::Rejects)];
         let error = read_back(&store, &manifest, Some(&Xor), &judges, &unwatched()).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Verify, Kind::Corrupt));
     }

@@ -15,16 +15,16 @@ use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, Extensions, ObjectStore, TagSet};
 
-use crate::failure::failure;
-use crate::gather::Gather;
-use crate::guard::Guards;
-use crate::leftover::Uploads;
-use crate::lock::{Lock, LockHeaders};
-use crate::place::Place;
-use crate::published::Published;
+use crate::create_only::CreateOnlyModes;
+use crate::error::convert_error;
+use crate::location::Location;
+use crate::object_lock::{LockHeaders, LockRequest};
+use crate::part_buffer::PartBuffer;
+use crate::pending_object::PendingObject;
 use crate::transfer::Transfer;
+use crate::unfinished_upload::Uploads;
 use crate::version::Versions;
-use crate::{list, read, upload};
+use crate::{list, multipart, read};
 
 /// A store's client and its configuration. Clones share the client.
 #[derive(Clone)]
@@ -32,17 +32,17 @@ pub struct Backend {
     /// The client.
     pub store: Arc<dyn ObjectStore>,
     /// The destination's address.
-    pub place: Place,
+    pub location: Location,
     /// The part sizes and parallelism of uploads.
     pub transfer: Transfer,
     /// The protection against overwriting, for simple and for multipart uploads.
-    pub guards: Arc<Guards>,
+    pub create_only: Arc<CreateOnlyModes>,
     /// The attributes of new objects, such as a storage class.
     pub attributes: Attributes,
     /// The tags of new objects.
     pub tags: TagSet,
-    /// The Object Lock settings, if configured.
-    pub lock: Option<Lock>,
+    /// The lock requested for new objects, if configured.
+    pub lock: Option<LockRequest>,
     /// The headers in which the store reports locks.
     pub lock_headers: LockHeaders,
     /// Access to object versions, if the store may keep them.
@@ -53,19 +53,22 @@ pub struct Backend {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backend").field("place", &self.place).field("transfer", &self.transfer).finish_non_exhaustive()
+        f.debug_struct("Backend")
+            .field("location", &self.location)
+            .field("transfer", &self.transfer)
+            .finish_non_exhaustive()
     }
 }
 
 impl Backend {
     /// Returns a backend with only the features that every store has. Callers set the other fields.
-    pub fn new(store: Arc<dyn ObjectStore>, place: Place, transfer: Transfer, lock_headers: LockHeaders) -> Self {
+    pub fn new(store: Arc<dyn ObjectStore>, location: Location, transfer: Transfer, lock_headers: LockHeaders) -> Self {
         Self {
             store,
-            place,
+            location,
             transfer,
             lock_headers,
-            guards: Arc::new(Guards::unknown()),
+            create_only: Arc::new(CreateOnlyModes::unknown()),
             attributes: Attributes::new(),
             tags: TagSet::default(),
             lock: None,
@@ -74,9 +77,9 @@ impl Backend {
         }
     }
 
-    /// Returns the backend with a storage class for new objects.
+    /// Sets the storage class of new objects.
     #[must_use]
-    pub fn in_class(mut self, class: Option<&String>) -> Self {
+    pub fn with_storage_class(mut self, class: Option<&String>) -> Self {
         if let Some(class) = class {
             self.attributes.insert(Attribute::StorageClass, class.clone().into());
         }
@@ -84,28 +87,28 @@ impl Backend {
     }
 
     /// Converts a client's error about an object.
-    pub(crate) fn failure(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
-        failure(&self.place, &self.place.subject(path), message, error)
+    pub(crate) fn convert_error(&self, path: &Path, message: &str, error: object_store::Error) -> Error {
+        convert_error(&self.location, &self.location.object_url(path), message, error)
     }
 
     /// Returns the request extensions for new objects, such as Object Lock headers.
     pub(crate) fn extensions(&self) -> Extensions {
-        self.lock.as_ref().map(Lock::extensions).unwrap_or_default()
+        self.lock.as_ref().map(LockRequest::extensions).unwrap_or_default()
     }
 
     /// Converts the result of aborting an upload. Aborting an upload that no longer exists
     /// succeeds.
-    pub(crate) fn ended(&self, path: &Path, done: object_store::Result<()>) -> Result<()> {
-        match done.map_err(|error| self.failure(path, "cannot abort the upload", error)) {
+    pub(crate) fn abort_result(&self, path: &Path, result: object_store::Result<()>) -> Result<()> {
+        match result.map_err(|error| self.convert_error(path, "cannot abort the upload", error)) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            done => done,
+            result => result,
         }
     }
 
     /// Returns the error for an object that is missing although the store confirmed it.
-    pub(crate) fn vanished(&self, path: &Path) -> Error {
+    pub(crate) fn missing_after_upload(&self, path: &Path) -> Error {
         let message = "the object is missing although the store confirmed the upload";
-        Error::new(Stage::Ship, Kind::Failed, self.place.subject(path), message)
+        Error::new(Stage::Ship, Kind::Failed, self.location.object_url(path), message)
     }
 }
 
@@ -125,21 +128,22 @@ impl Bucket {
 #[async_trait]
 impl Ship for Bucket {
     async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let path = self.backend.place.path(key)?;
-        let mut body = Gather::new(body);
-        let first = body.part(self.backend.transfer.part.next(0)).await?;
-        let published = if first.last {
+        let path = self.backend.location.path(key)?;
+        let mut body = PartBuffer::new(body);
+        let first = body.next_part(self.backend.transfer.part_size.next(0)).await?;
+        let object = if first.last {
             let (backend, path) = (Arc::clone(&self.backend), path.clone());
-            let put = async move { backend.put(&path, first.payload).await.map(|()| Published::new(&backend, &path)) };
+            let put =
+                async move { backend.put(&path, first.payload).await.map(|()| PendingObject::new(&backend, &path)) };
             see_through(put).await?
         } else {
-            upload::upload(&self.backend, &path, first, body).await?
+            multipart::upload(&self.backend, &path, first, body).await?
         };
-        if let Err(error) = self.backend.expect_locked(&path).await {
-            published.take_back().await;
+        if let Err(error) = self.backend.ensure_locked(&path).await {
+            object.roll_back().await;
             return Err(error);
         }
-        published.keep();
+        object.commit();
         Ok(())
     }
 
@@ -155,11 +159,11 @@ impl Store for Bucket {
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        read::fetch(Arc::clone(&self.backend), self.backend.place.path(key)?, range).await
+        read::fetch(Arc::clone(&self.backend), self.backend.location.path(key)?, range).await
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
-        self.backend.remove(&self.backend.place.path(key)?).await
+        self.backend.remove(&self.backend.location.path(key)?).await
     }
 
     fn locks(&self) -> Option<&dyn Locks> {

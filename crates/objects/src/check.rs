@@ -7,17 +7,17 @@ use longshore_core::check::{Check, Finding, Outcome};
 use object_store::path::Path;
 
 use crate::bucket::Bucket;
-use crate::guard::Guard;
+use crate::create_only::CreateOnly;
 use crate::list;
-use crate::version::Keeping;
+use crate::version::Versioning;
 
 #[async_trait]
 impl Check for Bucket {
     async fn check(&self) -> Vec<Finding> {
-        let subject = self.backend.place.name();
+        let subject = self.backend.location.url();
         let failed = |error| vec![Finding::failed(&subject, &error)];
-        let bucket = self.backend.place.words.bucket;
-        let seen = match list::entries(self.backend.clone()).next().await {
+        let bucket = self.backend.location.vocabulary.bucket;
+        let listing = match list::entries(self.backend.clone()).next().await {
             None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
             // Write-only credentials are sufficient for backups; the next check finds whether they
             // can write.
@@ -26,14 +26,14 @@ impl Check for Bucket {
             }
             Some(Err(error)) => return failed(error),
         };
-        let guarded = match self.guarded(&subject).await {
+        let create_only = match self.check_create_only(&subject).await {
             Ok(finding) => finding,
             Err(error) => return failed(error),
         };
-        let mut findings = vec![seen, guarded];
+        let mut findings = vec![listing, create_only];
         match &self.backend.lock {
-            Some(lock) => findings.push(self.lock_finding(lock).await),
-            None => findings.extend(self.kept(&subject).await),
+            Some(lock) => findings.push(self.check_lock(lock).await),
+            None => findings.extend(self.check_versioning(&subject).await),
         }
         findings
     }
@@ -41,12 +41,12 @@ impl Check for Bucket {
 
 impl Bucket {
     /// Warns if the bucket keeps deleted objects as old versions, which cost money.
-    async fn kept(&self, subject: &str) -> Option<Finding> {
+    async fn check_versioning(&self, subject: &str) -> Option<Finding> {
         let versions = self.backend.versions.as_ref()?;
         let costs = "the bucket keeps versions, so objects that other programs delete still take space";
-        match versions.keeping(&self.backend).await {
-            Ok(Keeping::Latest | Keeping::Unknown) => None,
-            Ok(Keeping::Versions) => Some(match versions.of(&self.backend, &Path::from("longshore")).await {
+        match versions.versioning(&self.backend).await {
+            Ok(Versioning::Disabled | Versioning::Unknown) => None,
+            Ok(Versioning::Enabled) => Some(match versions.list(&self.backend, &Path::from("longshore")).await {
                 Ok(_) => Finding::good(subject, format!("{costs}; Longshore deletes every version of an object")),
                 Err(_) => Finding::warning(
                     subject,
@@ -59,19 +59,20 @@ impl Bucket {
     }
 
     /// Checks whether the store itself refuses to overwrite objects.
-    async fn guarded(&self, subject: &str) -> longshore_core::Result<Finding> {
-        let (put, parts) = (self.backend.guard_of_put().await?, self.backend.guard_of_parts().await?);
-        let what = match (put, parts) {
-            (Guard::Store, Guard::Store) => {
+    async fn check_create_only(&self, subject: &str) -> longshore_core::Result<Finding> {
+        let (put, multipart) =
+            (self.backend.create_only_of_put().await?, self.backend.create_only_of_multipart().await?);
+        let requests = match (put, multipart) {
+            (CreateOnly::ByStore, CreateOnly::ByStore) => {
                 return Ok(Finding::good(subject, "the store refuses to overwrite existing objects"));
             }
-            (Guard::Store, Guard::Look) => "uploads in parts",
-            (Guard::Look, _) => "requests",
+            (CreateOnly::ByStore, CreateOnly::ByChecks) => "uploads in parts",
+            (CreateOnly::ByChecks, _) => "requests",
         };
         let finding = Finding::warning(
             subject,
             format!(
-                "the store lets create-only {what} overwrite existing objects, so Longshore checks before and after each upload"
+                "the store lets create-only {requests} overwrite existing objects, so Longshore checks before and after each upload"
             ),
             "if two hosts write the same key at once, the last write wins: give each host its own prefix",
         );

@@ -9,25 +9,26 @@ use longshore_core::{Error, Kind, Result, Stage};
 use object_store::ObjectStore;
 
 use crate::bucket::Backend;
+use crate::error::convert_error;
 
 /// Lists every object whose name is a key. Other names, such as hidden ones, are skipped.
 pub(crate) fn entries(backend: Arc<Backend>) -> BoxStream<'static, Result<Entry>> {
-    let name = backend.place.name();
+    let url = backend.location.url();
     let entries = async_stream::try_stream! {
-        let mut before: Option<Entry> = None;
-        for await found in backend.store.list(backend.place.folder().as_ref()) {
-            let found = found.map_err(|error| crate::failure(&backend.place, &name, "cannot list the objects", error))?;
-            let Some(key) = backend.place.key(found.location.as_ref()) else {
+        let mut previous: Option<Entry> = None;
+        for await object in backend.store.list(backend.location.folder().as_ref()) {
+            let object = object.map_err(|error| convert_error(&backend.location, &url, "cannot list the objects", error))?;
+            let Some(key) = backend.location.key(object.location.as_ref()) else {
                 continue;
             };
-            let entry = Entry { key, bytes: found.size };
+            let entry = Entry { key, bytes: object.size };
             // Callers rely on the order: a listing out of order would look incomplete to them.
-            if before.as_ref().is_some_and(|before| before.key >= entry.key) {
+            if previous.as_ref().is_some_and(|previous| previous.key >= entry.key) {
                 let message = format!("lists \"{}\" out of order", entry.key);
-                Err(Error::new(Stage::Ship, Kind::Failed, &name, message)
+                Err(Error::new(Stage::Ship, Kind::Failed, &url, message)
                     .hint("use an ordinary bucket: directory buckets and hierarchical namespaces list out of order"))?;
             }
-            before = Some(entry.clone());
+            previous = Some(entry.clone());
             yield entry;
         }
     };

@@ -7,51 +7,52 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload};
 
 use crate::bucket::Backend;
-use crate::failure::{Answer, taken, unanswered};
-use crate::guard::Guard;
-use crate::look::{Found, Writer};
+use crate::create_only::CreateOnly;
+use crate::error::{ErrorResponse, already_exists, lacks_response};
+use crate::head::{ObjectState, UploadToken};
 
-/// The number of attempts if answers are lost or another writer interferes.
-const TRIES: u32 = 4;
+/// The number of attempts if responses are lost or another upload interferes.
+const MAX_ATTEMPTS: u32 = 4;
 
 impl Backend {
     /// Uploads a body that is in memory.
     pub(crate) async fn put(&self, path: &Path, payload: PutPayload) -> Result<()> {
-        let writer = Writer::new();
-        match self.guard_of_put().await? {
-            Guard::Store => self.create(path, payload, &writer).await,
-            Guard::Look => {
-                if matches!(self.look(path, &writer).await?, Found::Ours(_) | Found::Anothers) {
-                    return Err(self.taken(path));
+        let token = UploadToken::new();
+        match self.create_only_of_put().await? {
+            CreateOnly::ByStore => self.put_new(path, payload, &token).await,
+            CreateOnly::ByChecks => {
+                if matches!(self.head(path, &token).await?, ObjectState::Ours(_) | ObjectState::Other) {
+                    return Err(self.already_exists(path));
                 }
-                self.send(path, payload, PutMode::Overwrite, &writer)
+                self.put_once(path, payload, PutMode::Overwrite, &token)
                     .await
-                    .map_err(|error| self.unsent(path, error))?;
-                match self.look(path, &writer).await? {
-                    Found::Ours(_) | Found::Unseen => Ok(()),
-                    Found::Anothers => Err(self.taken(path)),
-                    Found::Nothing => Err(self.vanished(path)),
+                    .map_err(|error| self.upload_error(path, error))?;
+                match self.head(path, &token).await? {
+                    ObjectState::Ours(_) | ObjectState::Unknown => Ok(()),
+                    ObjectState::Other => Err(self.already_exists(path)),
+                    ObjectState::Missing => Err(self.missing_after_upload(path)),
                 }
             }
         }
     }
 
     /// Uploads the body, with retries while the outcome is unknown. The store may refuse an object
-    /// that an earlier attempt created, if its answer was lost.
-    async fn create(&self, path: &Path, payload: PutPayload, writer: &Writer) -> Result<()> {
+    /// that an earlier attempt created, if its response was lost.
+    async fn put_new(&self, path: &Path, payload: PutPayload, token: &UploadToken) -> Result<()> {
         let (mut attempt, mut wait) = (1, Duration::from_millis(200));
         loop {
-            let error = match self.send(path, payload.clone(), PutMode::Create, writer).await {
+            let error = match self.put_once(path, payload.clone(), PutMode::Create, token).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let again = unanswered(&error) || Answer::of(&error).is_some_and(|answer| answer.is_race());
-            let error = self.unsent(path, error);
-            let doubtful = matches!(error.kind(), Kind::AlreadyExists | Kind::Unavailable);
-            if doubtful && self.is_ours(path, writer).await {
+            let retryable =
+                lacks_response(&error) || ErrorResponse::parse(&error).is_some_and(|response| response.is_race());
+            let error = self.upload_error(path, error);
+            let ambiguous = matches!(error.kind(), Kind::AlreadyExists | Kind::Unavailable);
+            if ambiguous && self.is_ours(path, token).await {
                 return Ok(());
             }
-            if !again || attempt == TRIES {
+            if !retryable || attempt == MAX_ATTEMPTS {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;
@@ -59,17 +60,23 @@ impl Backend {
         }
     }
 
-    async fn send(&self, path: &Path, payload: PutPayload, mode: PutMode, writer: &Writer) -> object_store::Result<()> {
-        let attributes = writer.sign(&self.attributes);
+    async fn put_once(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        mode: PutMode,
+        token: &UploadToken,
+    ) -> object_store::Result<()> {
+        let attributes = token.attach(&self.attributes);
         let options = PutOptions { mode, tags: self.tags.clone(), attributes, extensions: self.extensions() };
         self.store.put_opts(path, payload, options).await.map(drop)
     }
 
-    fn unsent(&self, path: &Path, error: object_store::Error) -> Error {
-        self.failure(path, "cannot upload the object", error)
+    fn upload_error(&self, path: &Path, error: object_store::Error) -> Error {
+        self.convert_error(path, "cannot upload the object", error)
     }
 
-    pub(crate) fn taken(&self, path: &Path) -> Error {
-        taken(&self.place.subject(path))
+    pub(crate) fn already_exists(&self, path: &Path) -> Error {
+        already_exists(&self.location.object_url(path))
     }
 }

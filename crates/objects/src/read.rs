@@ -15,7 +15,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use crate::bucket::Backend;
 
 /// The longest wait before a retry.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
+const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// A read in progress. It ends cleanly only after the last byte.
 struct Reading {
@@ -25,51 +25,51 @@ struct Reading {
     e_tag: Option<String>,
     body: BoxStream<'static, object_store::Result<Bytes>>,
     /// The range that is still to be read.
-    left: Range<u64>,
+    remaining: Range<u64>,
     /// The number of attempts since the last byte.
-    tries: usize,
+    attempts: usize,
 }
 
 /// Starts to read an object. Fails if the object does not contain the whole range.
 pub(crate) async fn fetch(backend: Arc<Backend>, path: Path, range: Option<Range<u64>>) -> Result<ByteStream> {
     // An empty range cannot be requested, but a HEAD request still checks that it is within the
     // object.
-    let asks_nothing = range.as_ref().is_some_and(|range| range.is_empty());
+    let is_empty = range.as_ref().is_some_and(|range| range.is_empty());
     let options = GetOptions {
-        range: range.clone().filter(|_| !asks_nothing).map(GetRange::Bounded),
-        head: asks_nothing,
+        range: range.clone().filter(|_| !is_empty).map(GetRange::Bounded),
+        head: is_empty,
         ..GetOptions::default()
     };
-    let short = |told: String| {
-        Error::new(Stage::Ship, Kind::Corrupt, backend.place.subject(&path), told)
+    let truncated = |message: String| {
+        Error::new(Stage::Ship, Kind::Corrupt, backend.location.object_url(&path), message)
             .hint("the object was truncated: run `longshore verify` to find damaged backups")
     };
-    let found = match backend.store.get_opts(&path, options).await {
-        Ok(found) => found,
+    let object = match backend.store.get_opts(&path, options).await {
+        Ok(object) => object,
         Err(error) => {
-            let error = backend.failure(&path, "cannot read the object", error);
+            let error = backend.convert_error(&path, "cannot read the object", error);
             // Stores report a range past the end in many ways, so the object's size decides.
             return Err(match (range, error.kind()) {
                 (Some(range), Kind::Corrupt | Kind::Failed) => match size(&backend, &path).await {
-                    Ok(size) if range.end > size => short(asked(&range, size)).because(error),
+                    Ok(size) if range.end > size => truncated(range_message(&range, size)).because(error),
                     _ => error,
                 },
                 _ => error,
             });
         }
     };
-    let wanted = range.unwrap_or(0..found.meta.size);
-    if wanted.start > wanted.end || wanted.end > found.meta.size {
-        return Err(short(asked(&wanted, found.meta.size)));
+    let range = range.unwrap_or(0..object.meta.size);
+    if range.start > range.end || range.end > object.meta.size {
+        return Err(truncated(range_message(&range, object.meta.size)));
     }
-    if asks_nothing {
+    if is_empty {
         return Ok(from_bytes(""));
     }
     let reading = Reading {
-        e_tag: found.meta.e_tag.clone(),
-        body: found.into_stream(),
-        left: wanted,
-        tries: 0,
+        e_tag: object.meta.e_tag.clone(),
+        body: object.into_stream(),
+        remaining: range,
+        attempts: 0,
         backend: Arc::clone(&backend),
         path: path.clone(),
     };
@@ -77,65 +77,65 @@ pub(crate) async fn fetch(backend: Arc<Backend>, path: Path, range: Option<Range
 }
 
 async fn size(backend: &Backend, path: &Path) -> object_store::Result<u64> {
-    let head = GetOptions { head: true, ..GetOptions::default() };
-    Ok(backend.store.get_opts(path, head).await?.meta.size)
+    let options = GetOptions { head: true, ..GetOptions::default() };
+    Ok(backend.store.get_opts(path, options).await?.meta.size)
 }
 
-fn asked(Range { start, end }: &Range<u64>, size: u64) -> String {
+fn range_message(Range { start, end }: &Range<u64>, size: u64) -> String {
     format!("has {size} bytes, but bytes {start} to {end} were requested")
 }
 
 impl Reading {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
-        while self.left.start < self.left.end {
+        while self.remaining.start < self.remaining.end {
             match self.body.next().await {
                 Some(Ok(chunk)) if chunk.is_empty() => {}
                 Some(Ok(chunk)) => {
-                    self.left.start += chunk.len() as u64;
-                    self.tries = 0;
-                    if self.left.start > self.left.end {
+                    self.remaining.start += chunk.len() as u64;
+                    self.attempts = 0;
+                    if self.remaining.start > self.remaining.end {
                         return Err(self.error(Kind::Corrupt, "received more bytes than the object has"));
                     }
                     return Ok(Some((chunk, self)));
                 }
-                Some(Err(error)) => self.go_on(Some(error)).await?,
+                Some(Err(error)) => self.resume(Some(error)).await?,
                 // A body that ends early was cut off, even if the connection closed cleanly.
-                None => self.go_on(None).await?,
+                None => self.resume(None).await?,
             }
         }
         Ok(None)
     }
 
     /// Requests the rest of the same object, if retries are left.
-    async fn go_on(&mut self, cut: Option<object_store::Error>) -> Result<()> {
-        let cut = match cut {
-            Some(error) => self.backend.failure(&self.path, "cannot read the rest of the object", error),
+    async fn resume(&mut self, error: Option<object_store::Error>) -> Result<()> {
+        let error = match error {
+            Some(error) => self.backend.convert_error(&self.path, "cannot read the rest of the object", error),
             None => self.error(Kind::Unavailable, "the connection closed before the end of the object"),
         };
-        if self.e_tag.is_none() || self.tries == self.backend.transfer.retries {
-            return Err(cut);
+        if self.e_tag.is_none() || self.attempts == self.backend.transfer.retries {
+            return Err(error);
         }
-        tokio::time::sleep((Duration::from_millis(200) * (1 << self.tries.min(10))).min(LONGEST_WAIT)).await;
-        self.tries += 1;
-        let rest = GetOptions {
-            range: Some(GetRange::Bounded(self.left.clone())),
+        tokio::time::sleep((Duration::from_millis(200) * (1 << self.attempts.min(10))).min(MAX_BACKOFF)).await;
+        self.attempts += 1;
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(self.remaining.clone())),
             if_match: self.e_tag.clone(),
             ..GetOptions::default()
         };
-        match self.backend.store.get_opts(&self.path, rest).await {
-            Ok(found) if found.range == self.left => {
-                self.body = found.into_stream();
+        match self.backend.store.get_opts(&self.path, options).await {
+            Ok(object) if object.range == self.remaining => {
+                self.body = object.into_stream();
                 Ok(())
             }
             Ok(_) => Err(self.error(Kind::Corrupt, "became shorter while it was read")),
-            Err(error) => match self.backend.failure(&self.path, "cannot read the rest of the object", error) {
+            Err(error) => match self.backend.convert_error(&self.path, "cannot read the rest of the object", error) {
                 error if error.kind() == Kind::AlreadyExists => {
                     Err(self.error(Kind::Corrupt, "was replaced while it was read").because(error))
                 }
                 // The next call retries.
                 error if error.kind() == Kind::Unavailable => {
                     self.body = stream::empty().boxed();
-                    if self.tries == self.backend.transfer.retries { Err(error) } else { Ok(()) }
+                    if self.attempts == self.backend.transfer.retries { Err(error) } else { Ok(()) }
                 }
                 error => Err(error),
             },
@@ -143,6 +143,6 @@ impl Reading {
     }
 
     fn error(&self, kind: Kind, message: &str) -> Error {
-        Error::new(Stage::Ship, kind, self.backend.place.subject(&self.path), message)
+        Error::new(Stage::Ship, kind, self.backend.location.object_url(&self.path), message)
     }
 }

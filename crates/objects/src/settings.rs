@@ -9,12 +9,12 @@ use longshore_core::quantity::{Size, Span};
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
-use crate::part::PartSize;
+use crate::connector::{self, Connector, RequestHook};
+use crate::part_size::PartSize;
 use crate::transfer::Transfer;
-use crate::wire::{self, Dress, Wire};
 
 /// Defines a plugin's settings: its own, and those of all object stores, which become a
-/// [`Reach`](Reach).
+/// [`ConnectionSettings`](ConnectionSettings).
 #[macro_export]
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
@@ -53,8 +53,8 @@ macro_rules! settings {
 
         impl $name {
             /// Returns the connection settings. Fails if they are invalid.
-            pub(crate) fn reach(&self) -> longshore_core::Result<$crate::settings::Reach> {
-                let reach = $crate::settings::Reach {
+            pub(crate) fn connection(&self) -> longshore_core::Result<$crate::settings::ConnectionSettings> {
+                let connection = $crate::settings::ConnectionSettings {
                     endpoint: self.endpoint.clone(),
                     allow_http: self.allow_http,
                     ca_file: self.ca_file.clone(),
@@ -64,7 +64,7 @@ macro_rules! settings {
                     timeout: self.timeout,
                     retries: self.retries,
                 };
-                reach.sound()
+                connection.validate()
             }
         }
     };
@@ -72,7 +72,7 @@ macro_rules! settings {
 
 /// The connection settings of a store.
 #[derive(Debug, Clone)]
-pub struct Reach {
+pub struct ConnectionSettings {
     /// The address of the store.
     pub endpoint: Option<String>,
     /// Permits connections without TLS.
@@ -91,31 +91,31 @@ pub struct Reach {
     pub retries: usize,
 }
 
-impl Reach {
+impl ConnectionSettings {
     /// Validates the settings.
     #[doc(hidden)]
-    pub fn sound(self) -> Result<Self> {
-        let wrong = |subject: &str, message: &str, hint: &str| {
+    pub fn validate(self) -> Result<Self> {
+        let invalid = |subject: &str, message: &str, hint: &str| {
             Err(Error::new(Stage::Config, Kind::Usage, subject, message).hint(hint))
         };
         if !(5 << 20..=4000 << 20).contains(&self.part_size.bytes()) {
             let hint = "omit it, or set it to a size such as \"64MiB\"";
-            return wrong("part_size", "must be 5 MiB to 4,000 MiB", hint);
+            return invalid("part_size", "must be 5 MiB to 4,000 MiB", hint);
         }
         if !(1..=64).contains(&self.parts_at_once) {
-            return wrong("parts_at_once", "must be 1 to 64", "omit it to use the default, 4");
+            return invalid("parts_at_once", "must be 1 to 64", "omit it to use the default, 4");
         }
         if self.min_rate.bytes() == 0 || self.timeout.duration().is_zero() {
             let hint = "omit them, or set them to more than zero";
-            return wrong("min_rate, timeout", "must be more than zero", hint);
+            return invalid("min_rate, timeout", "must be more than zero", hint);
         }
         match self.endpoint.as_deref() {
             Some(endpoint) if endpoint.starts_with("http://") && !self.allow_http => {
                 let message = "requests would be unencrypted, including the names of backups";
-                wrong(endpoint, message, "use https://, or set allow_http = true")
+                invalid(endpoint, message, "use https://, or set allow_http = true")
             }
             Some(endpoint) if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") => {
-                wrong(endpoint, "not a URL", "start it with https://")
+                invalid(endpoint, "not a URL", "start it with https://")
             }
             _ => Ok(self),
         }
@@ -123,16 +123,16 @@ impl Reach {
 
     /// Returns the options of every client.
     pub fn options(&self) -> Result<ClientOptions> {
-        let options = wire::options(self.timeout.duration()).with_allow_http(self.allow_http);
+        let options = connector::client_options(self.timeout.duration()).with_allow_http(self.allow_http);
         match longshore_core::credential::optional(self.ca_file.as_ref())? {
-            Some(path) => trust(options, &path),
+            Some(path) => add_certificates(options, &path),
             None => Ok(options),
         }
     }
 
     /// Returns a connector for clients that add headers to their requests.
-    pub fn wire(&self, dress: Arc<dyn Dress>) -> Wire {
-        Wire { min_rate: self.min_rate.bytes(), silence: self.timeout.duration(), dress }
+    pub fn connector(&self, hook: Arc<dyn RequestHook>) -> Connector {
+        Connector { min_rate: self.min_rate.bytes(), timeout: self.timeout.duration(), hook }
     }
 
     /// Returns the retry policy: a fixed number of retries with growing waits. The time that
@@ -144,24 +144,24 @@ impl Reach {
 
     /// Returns the settings of uploads, with parts that grow.
     pub fn transfer(&self) -> Transfer {
-        let part = PartSize::Growing(self.part_size.bytes());
-        Transfer { part, parallel: self.parts_at_once, retries: self.retries }
+        let part_size = PartSize::Growing(self.part_size.bytes());
+        Transfer { part_size, parallel: self.parts_at_once, retries: self.retries }
     }
 }
 
 /// Adds the certificates in a PEM file to the trusted ones.
-pub fn trust(options: ClientOptions, path: &Path) -> Result<ClientOptions> {
+pub fn add_certificates(options: ClientOptions, path: &Path) -> Result<ClientOptions> {
     let subject = || path.display().to_string();
     let text =
         fs::read(path).map_err(|error| Error::io(Stage::Config, subject(), "cannot read the certificates", error))?;
-    let unfit = |message: &str| {
+    let invalid = |message: &str| {
         Error::new(Stage::Config, Kind::Usage, subject(), message)
             .hint("use PEM certificates: -----BEGIN CERTIFICATE-----")
     };
     let certificates =
-        Certificate::from_pem_bundle(&text).map_err(|error| unfit("contains no certificates").because(error))?;
+        Certificate::from_pem_bundle(&text).map_err(|error| invalid("contains no certificates").because(error))?;
     if certificates.is_empty() {
-        return Err(unfit("contains no certificates"));
+        return Err(invalid("contains no certificates"));
     }
     Ok(certificates.into_iter().fold(options, ClientOptions::with_root_certificate))
 }

@@ -78,7 +78,7 @@ mod tests {
     use std::io::BufReader;
 
     use super::*;
-    use crate::Trouble;
+    use crate::ErrorKind;
 
     const SCRIPT: &str =
         "--\n-- PostgreSQL database dump\n--\n\nSELECT 1;\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn each_conversion_is_named_with_a_way_back() {
+    fn error_names_conversion_and_remedy() {
         let windows = SCRIPT.replace('\n', "\r\n");
         for (bytes, conversion) in [
             (windows.clone().into_bytes(), Conversion::CarriageReturns),
@@ -112,7 +112,7 @@ mod tests {
             (b"\xff\xfe\0\0-\0\0\0".to_vec(), Conversion::Utf32),
         ] {
             let error = read(&bytes);
-            assert_eq!(error.trouble, Trouble::Unsupported, "{conversion:?}: {error}");
+            assert_eq!(error.kind, ErrorKind::Unsupported, "{conversion:?}: {error}");
             assert_eq!(
                 (error.message.as_str(), error.remedy.as_deref()),
                 (conversion.message(), Some(conversion.remedy()))
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_as_it_was_written_shows_no_conversion() {
+    fn accepts_unconverted_dump() {
         crate::read(SCRIPT.as_bytes(), &mut |_| ()).unwrap();
         for head in [&b""[..], b"-", b"--", b"--\n", b"PGDMP\x01", b"toc.dat\0", b"./\0\0\0", &[0; 8]] {
             assert_eq!(Conversion::of(head), None, "{head:?}");
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_that_changed_in_one_place_are_named_too() {
+    fn detects_single_changed_line_end() {
         for (from, to) in [
             ("--\n\nSELECT", "--\n\r\nSELECT"),
             ("--\n\nSELECT", "--\r\n\nSELECT"),

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 
-use crate::decode::{Chunks, Form, Sink, Stop, decode, read_at_hand};
-use crate::error::{Error, Result, Trouble};
-use crate::facts::{Facts, Kind, Others, Place, Table};
+use crate::decode::{Chunks, Codec, DecodeError, Sink, decode, read_buffered};
+use crate::error::{Error, ErrorKind, Result};
+use crate::facts::{ExtraFiles, Facts, Format, Progress, Table};
 use crate::header::Header;
 use crate::input::{Input, Widths};
-use crate::large_objects::{Collected, LargeObject};
-use crate::table::Content;
-use crate::toc::{Data, Entry, Toc};
+use crate::large_objects::{LargeObject, LargeObjectSet};
+use crate::table_data::TableDataChecker;
+use crate::toc::{DataLocation, Entry, Toc};
 
 /// The first byte of a block of table data.
 const TABLE: u8 = 1;
@@ -18,51 +18,55 @@ const TABLE: u8 = 1;
 const LARGE_OBJECTS: u8 = 3;
 
 /// Reads the archive from the end of the header to its end.
-pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut dyn FnMut(&Place)) -> Result<Facts> {
+pub(crate) fn read<R: BufRead>(
+    mut input: Input<R>,
+    header: Header,
+    on_progress: &mut dyn FnMut(&Progress),
+) -> Result<Facts> {
     let toc = Toc::read(&mut input, &header)?;
-    let of = toc.with_data().count() as u64;
-    let form = Form::in_custom(header.compression);
-    let mut blocks = Blocks { input: &mut input, widths: header.widths, form };
-    let mut positions = Vec::new();
+    let total = toc.with_data().count() as u64;
+    let codec = Codec::for_custom_format(header.compression);
+    let mut blocks = BlockReader { input: &mut input, widths: header.widths, codec };
+    let mut block_offsets = Vec::new();
     let mut tables = Vec::new();
-    let mut collected = Collected::default();
+    let mut large_objects = LargeObjectSet::default();
     for (done, entry) in toc.with_data().enumerate() {
-        let large = entry.is_large_objects();
-        let name = if large { "large objects".to_owned() } else { entry.table() };
-        watch(&Place { name, done: done as u64, of: Some(of) });
-        positions.push(blocks.input.offset());
+        let is_large_objects = entry.is_large_objects();
+        let name = if is_large_objects { "large objects".to_owned() } else { entry.table() };
+        on_progress(&Progress { name, done: done as u64, total: Some(total) });
+        block_offsets.push(blocks.input.offset());
         blocks.begin(entry, &toc)?;
-        if large {
-            blocks.large_objects(&mut collected)?;
+        if is_large_objects {
+            blocks.large_objects(&mut large_objects)?;
         } else {
             tables.push(blocks.table(entry, &toc)?);
         }
     }
-    let with_large_objects = toc.with_data().any(Entry::is_large_objects);
-    if let Some(listed) = toc.large_objects.as_ref().filter(|_| with_large_objects)
-        && let Some(difference) = collected.differ_from(listed)
+    let has_large_objects = toc.with_data().any(Entry::is_large_objects);
+    if let Some(listed) = toc.large_objects.as_ref().filter(|_| has_large_objects)
+        && let Some(difference) = large_objects.difference(listed)
     {
         return Err(Error::damaged(input.offset(), "large objects", difference));
     }
-    end(&mut input, &header, &toc, &positions)?;
+    check_end(&mut input, &header, &toc, &block_offsets)?;
     Ok(Facts {
-        kind: Kind::Custom,
+        format: Format::Custom,
         compression: header.compression,
         origin: header.origin,
         tables,
-        large_objects: collected.facts(),
+        large_objects: large_objects.facts(),
         objects: toc.objects(),
         toc: toc.lines(),
         definitions: toc.definitions(),
         toc_entries: toc.entries.len() as u64,
-        sequences: toc.mentions.sequences,
-        extensions: toc.mentions.extensions,
-        roles: toc.mentions.roles,
-        made_roles: BTreeSet::new(),
-        tablespaces: toc.mentions.tablespaces,
-        database_tablespace: toc.mentions.database_tablespace,
+        sequences: toc.references.sequences,
+        extensions: toc.references.extensions,
+        roles: toc.references.roles,
+        created_roles: BTreeSet::new(),
+        tablespaces: toc.references.tablespaces,
+        database_tablespace: toc.references.database_tablespace,
         bytes: input.offset(),
-        others: Others::default(),
+        extra_files: ExtraFiles::default(),
     })
 }
 
@@ -71,24 +75,31 @@ pub(crate) fn read<R: BufRead>(mut input: Input<R>, header: Header, watch: &mut 
 /// pg_dump seeks back to write the offsets into the first TOC. If its output is opened for
 /// appending, the second TOC is written at the end instead: with `>>` and, since PostgreSQL 16,
 /// also with `>`, because pg_dump itself sets the append mode. pg_restore ignores the second TOC.
-pub(crate) fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, positions: &[u64]) -> Result<()> {
+pub(crate) fn check_end<R: BufRead>(
+    input: &mut Input<R>,
+    header: &Header,
+    toc: &Toc,
+    block_offsets: &[u64],
+) -> Result<()> {
     if input.is_at_end()? {
         return Ok(());
     }
     let at = input.offset();
     let surplus = |message: &str| Err(Error::damaged(at, "end of the archive", message));
-    if toc.with_data().any(|entry| entry.data != Data::Block(None)) {
+    if toc.with_data().any(|entry| entry.data != DataLocation::Block(None)) {
         return surplus("the archive continues after its last block, where its end was expected");
     }
-    let again = match Toc::read(input, header) {
-        Ok(again) => again,
-        Err(error) if error.trouble == Trouble::Unread => return Err(error),
+    let second_toc = match Toc::read(input, header) {
+        Ok(second_toc) => second_toc,
+        Err(error) if error.kind == ErrorKind::ReadFailed => return Err(error),
         Err(_) => return surplus("the last block is followed by neither the end nor a second TOC"),
     };
-    let alike = |(one, other): (&Entry, &Entry)| one.is_the_same_as(other);
-    let is_copy = toc.entries.len() == again.entries.len() && toc.entries.iter().zip(&again.entries).all(alike);
-    let offsets = again.with_data().map(|entry| &entry.data);
-    if !is_copy || !offsets.eq(positions.iter().map(|at| Data::Block(Some(*at))).collect::<Vec<_>>().iter()) {
+    let is_equal = |(one, other): (&Entry, &Entry)| one.is_equal_except_data(other);
+    let is_copy =
+        toc.entries.len() == second_toc.entries.len() && toc.entries.iter().zip(&second_toc.entries).all(is_equal);
+    let offsets = second_toc.with_data().map(|entry| &entry.data);
+    if !is_copy || !offsets.eq(block_offsets.iter().map(|at| DataLocation::Block(Some(*at))).collect::<Vec<_>>().iter())
+    {
         return surplus("the TOC after the last block differs from the one at the beginning");
     }
     if !input.is_at_end()? {
@@ -99,13 +110,13 @@ pub(crate) fn end<R: BufRead>(input: &mut Input<R>, header: &Header, toc: &Toc, 
 }
 
 /// A reader of blocks.
-pub(crate) struct Blocks<'a, R> {
+pub(crate) struct BlockReader<'a, R> {
     pub(crate) input: &'a mut Input<R>,
     pub(crate) widths: Widths,
-    pub(crate) form: Form,
+    pub(crate) codec: Codec,
 }
 
-impl<R: BufRead> Blocks<'_, R> {
+impl<R: BufRead> BlockReader<'_, R> {
     /// Reads the head of the next block and checks it against `entry`.
     pub(crate) fn begin(&mut self, entry: &Entry, toc: &Toc) -> Result<()> {
         let at = self.input.offset();
@@ -119,7 +130,7 @@ impl<R: BufRead> Blocks<'_, R> {
         let id = self.input.int(self.widths, &place, "the id of its block")?;
         if id != entry.id {
             let other = match toc.by_id.get(&id).map(|index| &toc.entries[*index]) {
-                Some(other) if other.data != Data::Nowhere => other.place(),
+                Some(other) if other.data != DataLocation::None => other.place(),
                 Some(other) => format!("\"{}\", which has no data", other.description),
                 None => "no entry of the TOC".to_owned(),
             };
@@ -131,7 +142,7 @@ impl<R: BufRead> Blocks<'_, R> {
             return Err(Error::damaged(at, place, message));
         }
         match entry.data {
-            Data::Block(Some(offset)) if offset != at => {
+            DataLocation::Block(Some(offset)) if offset != at => {
                 let message = format!("its block is here, where the TOC expects it at byte {offset}");
                 Err(Error::damaged(at, place, message))
             }
@@ -140,26 +151,26 @@ impl<R: BufRead> Blocks<'_, R> {
     }
 
     fn table(&mut self, entry: &Entry, toc: &Toc) -> Result<Table> {
-        let mut content = Content::of(entry, toc);
+        let mut content = TableDataChecker::of(entry, toc);
         self.item(&entry.place(), &mut |piece| content.push(piece))?;
         content.finish(entry).map_err(|flaw| Error::damaged(self.input.offset(), entry.place(), flaw))
     }
 
     /// Reads a list of large objects, which an OID of zero ends.
-    fn large_objects(&mut self, collected: &mut Collected) -> Result<()> {
-        while let Some((oid, place)) = self.large_object(collected)? {
+    fn large_objects(&mut self, large_objects: &mut LargeObjectSet) -> Result<()> {
+        while let Some((oid, place)) = self.large_object(large_objects)? {
             let mut object = LargeObject::new(oid);
             self.item(&place, &mut |piece| {
                 object.push(piece);
                 Ok(())
             })?;
-            collected.add(&object);
+            large_objects.add(&object);
         }
         Ok(())
     }
 
     /// Reads the OID of the next large object. Returns it with the object's name in messages.
-    fn large_object(&mut self, collected: &mut Collected) -> Result<Option<(u32, String)>> {
+    fn large_object(&mut self, large_objects: &mut LargeObjectSet) -> Result<Option<(u32, String)>> {
         let at = self.input.offset();
         // OIDs are written as signed numbers.
         let oid = self.input.int(self.widths, "large objects", "the OID of the next one")?.cast_unsigned();
@@ -167,40 +178,42 @@ impl<R: BufRead> Blocks<'_, R> {
             return Ok(None);
         }
         let place = format!("large object {oid}");
-        if !collected.begin(oid) {
+        if !large_objects.begin(oid) {
             return Err(Error::damaged(at, place, "is in the archive twice"));
         }
         Ok(Some((oid, place)))
     }
 
     /// Skips the data of an entry without inspecting its chunks.
-    pub(crate) fn pass(&mut self, entry: &Entry, collected: &mut Collected) -> Result<()> {
+    pub(crate) fn skip(&mut self, entry: &Entry, large_objects: &mut LargeObjectSet) -> Result<()> {
         if !entry.is_large_objects() {
-            return self.pass_item(&entry.place());
+            return self.skip_item(&entry.place());
         }
-        while let Some((_, place)) = self.large_object(collected)? {
-            self.pass_item(&place)?;
+        while let Some((_, place)) = self.large_object(large_objects)? {
+            self.skip_item(&place)?;
         }
         Ok(())
     }
 
-    fn pass_item(&mut self, place: &str) -> Result<()> {
-        let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
+    fn skip_item(&mut self, place: &str) -> Result<()> {
+        let mut item =
+            ChunkReader { input: &mut *self.input, widths: self.widths, place, remaining: 0, has_ended: false };
         loop {
-            item.input.pass_chunks(item.widths);
+            item.input.skip_chunks(item.widths);
             item.next_chunk()?;
             if item.has_ended {
                 return Ok(());
             }
-            item.input.pieces(std::mem::take(&mut item.left) as u64, place, "a chunk", |_| ())?;
+            item.input.pieces(std::mem::take(&mut item.remaining) as u64, place, "a chunk", |_| ())?;
         }
     }
 
     /// Decodes the chunks of one item.
     fn item(&mut self, place: &str, sink: &mut Sink<'_>) -> Result<()> {
         let at = self.input.offset();
-        let mut item = Item { input: &mut *self.input, widths: self.widths, place, left: 0, has_ended: false };
-        let decoded = decode(self.form, &mut item, sink);
+        let mut item =
+            ChunkReader { input: &mut *self.input, widths: self.widths, place, remaining: 0, has_ended: false };
+        let decoded = decode(self.codec, &mut item, sink);
         let has_ended = item.has_ended;
         match decoded {
             Ok(()) if has_ended => Ok(()),
@@ -210,74 +223,74 @@ impl<R: BufRead> Blocks<'_, R> {
             }
             // The current offset depends on the sizes of the pieces; the beginning of the data does
             // not.
-            Err(Stop::Flaw(flaw)) => Err(Error::damaged(at, place, flaw)),
-            Err(Stop::Io(error)) => Err(Error::unread(self.input.offset(), place, error)),
+            Err(DecodeError::Flaw(flaw)) => Err(Error::damaged(at, place, flaw)),
+            Err(DecodeError::Io(error)) => Err(Error::read_failed(self.input.offset(), place, error)),
         }
     }
 }
 
 /// A reader over the chunks of one item. Each chunk is a length and as many bytes; a length of zero
 /// ends the item.
-struct Item<'a, R> {
+struct ChunkReader<'a, R> {
     input: &'a mut Input<R>,
     widths: Widths,
     place: &'a str,
-    left: usize,
+    remaining: usize,
     has_ended: bool,
 }
 
-impl<R: BufRead> Item<'_, R> {
+impl<R: BufRead> ChunkReader<'_, R> {
     /// Begins the next chunk.
     fn next_chunk(&mut self) -> Result<()> {
         let at = self.input.offset();
         let length = self.input.int(self.widths, self.place, "the length of a chunk")?;
         match usize::try_from(length) {
             Ok(0) => self.has_ended = true,
-            Ok(length) => self.left = length,
+            Ok(length) => self.remaining = length,
             Err(_) => return Err(Error::damaged(at, self.place, format!("the length of a chunk is {length}"))),
         }
         Ok(())
     }
 }
 
-impl<R: BufRead> BufRead for Item<'_, R> {
+impl<R: BufRead> BufRead for ChunkReader<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.left == 0 && !self.has_ended {
+        if self.remaining == 0 && !self.has_ended {
             self.next_chunk()?;
         }
         if self.has_ended {
             return Ok(&[]);
         }
-        let (left, place) = (self.left, self.place);
+        let (remaining, place) = (self.remaining, self.place);
         if self.input.is_at_end()? {
-            return Err(self.input.cut(place, &format!("{left} more bytes of a chunk")).into());
+            return Err(self.input.truncated(place, &format!("{remaining} more bytes of a chunk")).into());
         }
         let piece = self.input.fill(place)?;
-        Ok(&piece[..piece.len().min(left)])
+        Ok(&piece[..piece.len().min(remaining)])
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.left -= bytes;
+        self.remaining -= bytes;
         self.input.consume(bytes);
     }
 }
 
-impl<R: BufRead> Read for Item<'_, R> {
+impl<R: BufRead> Read for ChunkReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_at_hand(self, buffer)
+        read_buffered(self, buffer)
     }
 }
 
-impl<R: BufRead> Chunks for Item<'_, R> {
+impl<R: BufRead> Chunks for ChunkReader<'_, R> {
     fn is_at_chunk_end(&self) -> bool {
-        self.left == 0
+        self.remaining == 0
     }
 
-    fn gather(&mut self, room: &mut [u8]) -> usize {
-        if self.left > 0 || self.has_ended {
+    fn coalesce_chunks(&mut self, output: &mut [u8]) -> usize {
+        if self.remaining > 0 || self.has_ended {
             return 0;
         }
-        self.input.gather(self.widths, room)
+        self.input.coalesce_chunks(self.widths, output)
     }
 
     fn has_one_frame(&self) -> bool {

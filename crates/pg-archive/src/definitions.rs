@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Kind, Strings, Tokens};
+use crate::sql::{Strings, TokenKind, Tokens};
 
 /// The length of a digest in bytes: the first bytes of a BLAKE3 hash.
 pub(crate) const DIGEST_BYTES: usize = 16;
@@ -75,17 +75,17 @@ pub(crate) fn hex(digest: [u8; DIGEST_BYTES]) -> String {
 
 /// Returns the beginning of a statement, up to the name of its object, without any string, since a
 /// string may be a password.
-pub(crate) fn beginning(statement: &[u8], strings: Strings) -> String {
+pub(crate) fn statement_head(statement: &[u8], strings: Strings) -> String {
     /// `GRANT role TO role` has four words. In other statements the object is at most the third.
-    const MOST: usize = 4;
+    const MAX_WORDS: usize = 4;
     let tokens = Tokens::new(statement, strings);
-    let most = if statement.starts_with(b"GRANT ") { MOST } else { MOST - 1 };
-    let texts = tokens.clone();
-    let is_of_name = |kind| matches!(kind, Kind::Word | Kind::Quoted);
+    let max_words = if statement.starts_with(b"GRANT ") { MAX_WORDS } else { MAX_WORDS - 1 };
+    let source = tokens.clone();
+    let is_name = |kind| matches!(kind, TokenKind::Word | TokenKind::Quoted);
     let words: Vec<String> = tokens
-        .take_while(|token| is_of_name(token.kind))
-        .take(most)
-        .map(|token| String::from_utf8_lossy(texts.text(&token)).into_owned())
+        .take_while(|token| is_name(token.kind))
+        .take(max_words)
+        .map(|token| String::from_utf8_lossy(source.text(&token)).into_owned())
         .collect();
     words.join(" ")
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_that_join_alike_differ() {
+    fn digest_depends_on_field_boundaries() {
         let of = |fields: &[&str]| {
             let mut hasher = Hasher::default();
             fields.iter().for_each(|field| hasher.field(field.as_bytes()));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn beginnings_hold_no_strings() {
+    fn statement_head_contains_no_string() {
         for (statement, expected) in [
             ("ALTER ROLE clerk WITH NOSUPERUSER PASSWORD 'SCRAM-SHA-256$4096:x';", "ALTER ROLE clerk"),
             ("CREATE ROLE \"a b\";", "CREATE ROLE \"a b\""),
@@ -116,7 +116,7 @@ mod tests {
             ("SET PASSWORD 'x';", "SET PASSWORD"),
             ("ALTER SYSTEM 'secret' a", "ALTER SYSTEM"),
         ] {
-            assert_eq!(beginning(statement.as_bytes(), Strings::Standard), expected);
+            assert_eq!(statement_head(statement.as_bytes(), Strings::Standard), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 #[derive(Debug)]
 pub struct Error {
     /// The kind of error, by which callers decide.
-    pub trouble: Trouble,
+    pub kind: ErrorKind,
     /// The number of bytes of the archive before the place.
     pub offset: u64,
     /// The part of the archive, such as `data of table public.orders` or `TOC entry 215`.
@@ -21,15 +21,15 @@ pub struct Error {
 
 /// The kind of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ErrorKind {
     /// The archive is damaged: no PostgreSQL program wrote these bytes.
     Damaged,
     /// The archive is of a format that this crate does not support; it may be intact.
     Unsupported,
     /// The archive's bytes could not be read, so its state is unknown.
-    Unread,
+    ReadFailed,
     /// The output could not be written.
-    Unwritten,
+    WriteFailed,
 }
 
 /// The result of reading archives.
@@ -39,7 +39,7 @@ impl Error {
     /// Returns an error of damage.
     pub(crate) fn damaged(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
         let (place, message) = (abbreviated(place.into(), 200), abbreviated(message.into(), 600));
-        Self { trouble: Trouble::Damaged, offset, place, message, remedy: None, source: None }
+        Self { kind: ErrorKind::Damaged, offset, place, message, remedy: None, source: None }
     }
 
     /// Adds a remedy to the error.
@@ -51,12 +51,12 @@ impl Error {
 
     /// Returns an error of content that this crate does not support.
     pub(crate) fn unsupported(offset: u64, place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { trouble: Trouble::Unsupported, ..Self::damaged(offset, place, message) }
+        Self { kind: ErrorKind::Unsupported, ..Self::damaged(offset, place, message) }
     }
 
     /// Returns an error of the input. If `error` wraps an error of this crate that passed through
     /// an [`io::Read`], returns the wrapped error.
-    pub(crate) fn unread(offset: u64, place: &str, error: io::Error) -> Self {
+    pub(crate) fn read_failed(offset: u64, place: &str, error: io::Error) -> Self {
         if error.get_ref().is_some_and(|inner| inner.is::<Self>()) {
             let inner = error.into_inner().and_then(|inner| inner.downcast::<Self>().ok());
             return match inner {
@@ -64,12 +64,12 @@ impl Error {
                 None => Self::damaged(offset, place, "cannot be read"),
             };
         }
-        Self { trouble: Trouble::Unread, source: Some(error), ..Self::damaged(offset, place, "cannot be read") }
+        Self { kind: ErrorKind::ReadFailed, source: Some(error), ..Self::damaged(offset, place, "cannot be read") }
     }
 
     /// Returns an error of the output.
-    pub(crate) fn unwritten(offset: u64, place: &str, error: io::Error) -> Self {
-        Self { trouble: Trouble::Unwritten, source: Some(error), ..Self::damaged(offset, place, "cannot be written") }
+    pub(crate) fn write_failed(offset: u64, place: &str, error: io::Error) -> Self {
+        Self { kind: ErrorKind::WriteFailed, source: Some(error), ..Self::damaged(offset, place, "cannot be written") }
     }
 
     /// Returns the I/O error of the input or output, if it caused this error.

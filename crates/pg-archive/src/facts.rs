@@ -10,7 +10,8 @@ use crate::definitions::Definitions;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The format.
-    pub kind: Kind,
+    #[serde(rename = "kind")]
+    pub format: Format,
     /// The compression of the data inside the archive.
     pub compression: Compression,
     /// The origin, as recorded in the archive.
@@ -31,8 +32,8 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub roles: BTreeSet<String>,
     /// The roles that a script of pg_dumpall creates.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub made_roles: BTreeSet<String>,
+    #[serde(rename = "made_roles", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub created_roles: BTreeSet<String>,
     /// The tablespaces that the archive's objects use, other than the database's own.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tablespaces: BTreeSet<String>,
@@ -55,14 +56,14 @@ pub struct Facts {
     /// The size of the archive in bytes.
     pub bytes: u64,
     /// Files beside the dump that are not part of it.
-    #[serde(default, skip_serializing_if = "Others::is_empty")]
-    pub others: Others,
+    #[serde(rename = "others", default, skip_serializing_if = "ExtraFiles::is_empty")]
+    pub extra_files: ExtraFiles,
 }
 
 /// The format of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum Format {
     /// `pg_dump --format=custom`.
     Custom,
     /// `pg_dump --format=directory`, as a tar stream of its files.
@@ -75,14 +76,14 @@ pub enum Kind {
     ClusterScript,
 }
 
-impl Kind {
+impl Format {
     /// Returns true for an archive, which `pg_restore` reads, and false for a script.
     pub fn is_archive(self) -> bool {
         matches!(self, Self::Custom | Self::Directory | Self::Tar)
     }
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for Format {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Custom => "custom format",
@@ -134,13 +135,13 @@ pub struct Origin {
     /// The version of the program that made the dump, in the same form.
     pub tool_version: Option<String>,
     /// The technical details of the header. `None` for a script.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub written: Option<Written>,
+    #[serde(rename = "written", default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderDetails>,
 }
 
 /// The details of an archive's header that `pg_restore --list` also prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct HeaderDetails {
     /// The size of a number in bytes.
     pub integer_bytes: u8,
     /// The size of an offset in bytes.
@@ -156,14 +157,14 @@ pub struct Written {
 
 /// Files and folders beside those of a dump. pg_restore ignores them, and they were not checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Others {
+pub struct ExtraFiles {
     /// The number of files and folders.
     pub count: u64,
     /// The first names, relative to the dump's folder.
     pub names: Vec<String>,
 }
 
-impl Others {
+impl ExtraFiles {
     /// The number of names that are kept.
     const MAX_NAMES: usize = 20;
 
@@ -181,7 +182,7 @@ impl Others {
     }
 
     /// Returns the same, with names relative to `folder`.
-    pub(crate) fn seen_from(mut self, folder: &[u8]) -> Self {
+    pub(crate) fn relative_to(mut self, folder: &[u8]) -> Self {
         let folder = String::from_utf8_lossy(folder);
         for name in &mut self.names {
             if let Some(below) = name.strip_prefix(&*folder) {
@@ -270,14 +271,14 @@ impl Facts {
     /// made the dump. `created` is the dump's time with its zone. Empty for a script, or if the
     /// record lacks details.
     pub fn toc_head(&self, created: &str) -> Vec<String> {
-        let format = match self.kind {
-            Kind::Custom => "CUSTOM",
-            Kind::Directory => "DIRECTORY",
-            Kind::Tar => "TAR",
-            Kind::Script | Kind::ClusterScript => return Vec::new(),
+        let format = match self.format {
+            Format::Custom => "CUSTOM",
+            Format::Directory => "DIRECTORY",
+            Format::Tar => "TAR",
+            Format::Script | Format::ClusterScript => return Vec::new(),
         };
-        let Some(written) = &self.origin.written else { return Vec::new() };
-        let compression = written.level.map_or_else(|| self.compression.to_string(), |level| level.to_string());
+        let Some(header) = &self.origin.header else { return Vec::new() };
+        let compression = header.level.map_or_else(|| self.compression.to_string(), |level| level.to_string());
         let database = self.origin.database.as_deref().unwrap_or_default().replace(['\n', '\r'], " ");
         let version = self.origin.version.as_deref().unwrap_or_default();
         let mut lines = vec![
@@ -288,8 +289,8 @@ impl Facts {
             format!(";     Compression: {compression}"),
             format!(";     Dump Version: {version}"),
             format!(";     Format: {format}"),
-            format!(";     Integer: {} bytes", written.integer_bytes),
-            format!(";     Offset: {} bytes", written.offset_bytes),
+            format!(";     Integer: {} bytes", header.integer_bytes),
+            format!(";     Offset: {} bytes", header.offset_bytes),
         ];
         lines.extend(self.origin.server_version.iter().map(|of| format!(";     Dumped from database version: {of}")));
         lines.extend(self.origin.tool_version.iter().map(|of| format!(";     Dumped by pg_dump version: {of}")));
@@ -315,17 +316,17 @@ impl Facts {
         // A script has no TOC. Its large objects are function calls, whose size is not the objects'
         // size.
         let of_archives = [("toc_entries", self.toc_entries), ("large_object_bytes", self.large_objects.bytes)];
-        of_all.into_iter().chain(of_archives.into_iter().filter(|_| self.kind.is_archive()))
+        of_all.into_iter().chain(of_archives.into_iter().filter(|_| self.format.is_archive()))
     }
 }
 
 /// The part that is about to be read, for progress reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Progress {
     /// The table's name as `schema.name`, or `large objects`.
     pub name: String,
     /// The number of parts before this one.
     pub done: u64,
     /// The total number of parts, if known.
-    pub of: Option<u64>,
+    pub total: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::error::{Error, Result};
-use crate::facts::{Compression, Origin, Written};
+use crate::facts::{Compression, HeaderDetails, Origin};
 use crate::input::{Input, Widths};
 
 /// The first bytes of every archive.
@@ -95,7 +95,7 @@ impl Header {
             database: name("the database's name")?,
             server_version: name("the server's version")?,
             tool_version: name("pg_dump's version")?,
-            written: Some(Written { integer_bytes: int, offset_bytes: offset, level, summer_time }),
+            header: Some(HeaderDetails { integer_bytes: int, offset_bytes: offset, level, summer_time }),
         };
         Ok(Self { version, widths, layout, compression, origin })
     }

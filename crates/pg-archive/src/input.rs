@@ -13,13 +13,13 @@ pub(crate) struct Input<R> {
     inner: R,
     offset: u64,
     /// The number of bytes that are certainly buffered.
-    at_hand: usize,
+    buffered: usize,
 }
 
 impl<R: BufRead> Input<R> {
     /// Creates an input over the bytes of `inner`.
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, offset: 0, at_hand: 0 }
+        Self { inner, offset: 0, buffered: 0 }
     }
 
     /// Creates an input over the bytes of `inner`, of which `offset` were read before.
@@ -31,12 +31,12 @@ impl<R: BufRead> Input<R> {
     pub(crate) fn head(&mut self, length: usize) -> Result<Vec<u8>> {
         let mut head = Vec::with_capacity(length);
         while head.len() < length {
-            let at_hand = self.fill("beginning of the archive")?;
-            let taken = at_hand.len().min(length - head.len());
+            let buffered = self.fill("beginning of the archive")?;
+            let taken = buffered.len().min(length - head.len());
             if taken == 0 {
                 break;
             }
-            head.extend_from_slice(&at_hand[..taken]);
+            head.extend_from_slice(&buffered[..taken]);
             self.consume(taken);
         }
         Ok(head)
@@ -57,10 +57,10 @@ impl<R: BufRead> Input<R> {
     pub(crate) fn fill(&mut self, place: &str) -> Result<&[u8]> {
         // The bytes are requested again after the wait, since a loop that may continue cannot
         // return the slice.
-        if self.at_hand == 0 {
+        if self.buffered == 0 {
             self.wait(place)?;
         }
-        self.inner.fill_buf().map_err(|error| Error::unread(self.offset, place, error))
+        self.inner.fill_buf().map_err(|error| Error::read_failed(self.offset, place, error))
     }
 
     /// Waits for bytes, or for the end.
@@ -68,11 +68,11 @@ impl<R: BufRead> Input<R> {
         loop {
             match self.inner.fill_buf() {
                 Ok(piece) => {
-                    self.at_hand = piece.len();
+                    self.buffered = piece.len();
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::unread(self.offset, place, error)),
+                Err(error) => return Err(Error::read_failed(self.offset, place, error)),
             }
         }
     }
@@ -82,11 +82,11 @@ impl<R: BufRead> Input<R> {
     pub(crate) fn consume(&mut self, bytes: usize) {
         self.inner.consume(bytes);
         self.offset += bytes as u64;
-        self.at_hand -= bytes;
+        self.buffered -= bytes;
     }
 
     /// Returns the error of an archive that ends too early.
-    pub(crate) fn cut(&self, place: &str, expected: &str) -> Error {
+    pub(crate) fn truncated(&self, place: &str, expected: &str) -> Error {
         Error::damaged(self.offset, place, format!("the archive ends here, before {expected}: it is cut"))
     }
 
@@ -97,7 +97,7 @@ impl<R: BufRead> Input<R> {
 
     /// Reads the next byte.
     pub(crate) fn byte(&mut self, place: &str, expected: &str) -> Result<u8> {
-        let Some(&byte) = self.fill(place)?.first() else { return Err(self.cut(place, expected)) };
+        let Some(&byte) = self.fill(place)?.first() else { return Err(self.truncated(place, expected)) };
         self.consume(1);
         Ok(byte)
     }
@@ -105,12 +105,12 @@ impl<R: BufRead> Input<R> {
     /// Fills `buffer` with the next bytes.
     pub(crate) fn exact(&mut self, mut buffer: &mut [u8], place: &str, expected: &str) -> Result<()> {
         while !buffer.is_empty() {
-            let at_hand = self.fill(place)?;
-            let length = at_hand.len().min(buffer.len());
+            let buffered = self.fill(place)?;
+            let length = buffered.len().min(buffer.len());
             if length == 0 {
-                return Err(self.cut(place, expected));
+                return Err(self.truncated(place, expected));
             }
-            buffer[..length].copy_from_slice(&at_hand[..length]);
+            buffer[..length].copy_from_slice(&buffered[..length]);
             buffer = &mut buffer[length..];
             self.consume(length);
         }
@@ -126,12 +126,12 @@ impl<R: BufRead> Input<R> {
         mut with: impl FnMut(&[u8]),
     ) -> Result<()> {
         while length > 0 {
-            let at_hand = self.fill(place)?;
-            let taken = at_hand.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+            let buffered = self.fill(place)?;
+            let taken = buffered.len().min(usize::try_from(length).unwrap_or(usize::MAX));
             if taken == 0 {
-                return Err(self.cut(place, &format!("{length} more bytes of {expected}")));
+                return Err(self.truncated(place, &format!("{length} more bytes of {expected}")));
             }
-            with(&at_hand[..taken]);
+            with(&buffered[..taken]);
             self.consume(taken);
             length -= taken as u64;
         }
@@ -156,8 +156,8 @@ impl<R: BufRead> Input<R> {
         let mut bytes = [0; 9];
         match self.fill(place)?.get(..length) {
             // Usually all bytes of the number are buffered.
-            Some(at_hand) => {
-                bytes[..length].copy_from_slice(at_hand);
+            Some(buffered) => {
+                bytes[..length].copy_from_slice(buffered);
                 self.consume(length);
             }
             None => self.exact(&mut bytes[..length], place, expected)?,
@@ -189,49 +189,49 @@ impl<R: BufRead> Input<R> {
     }
 
     /// Reads chunks, each a length and as many bytes, as long as they are buffered completely and
-    /// fit into `room`. Returns the number of bytes copied.
+    /// fit into `output`. Returns the number of bytes copied.
     ///
     /// Stops at a length that is zero or invalid, which the caller then reads separately.
-    pub(crate) fn gather(&mut self, widths: Widths, room: &mut [u8]) -> usize {
+    pub(crate) fn coalesce_chunks(&mut self, widths: Widths, output: &mut [u8]) -> usize {
         const INT_BYTES: usize = 5;
-        if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
+        if self.buffered == 0 || usize::from(widths.int) + 1 != INT_BYTES {
             return 0;
         }
-        let Ok(at_hand) = self.inner.fill_buf() else { return 0 };
-        let (mut rest, mut gathered) = (at_hand, 0);
+        let Ok(buffered) = self.inner.fill_buf() else { return 0 };
+        let (mut rest, mut copied) = (buffered, 0);
         while let Some(([0, magnitude @ ..], behind)) = rest.split_first_chunk::<INT_BYTES>() {
             let length = u32::from_le_bytes(*magnitude) as usize;
-            let (Some(chunk), Some(free)) = (behind.get(..length), room.get_mut(gathered..gathered + length)) else {
+            let (Some(chunk), Some(free)) = (behind.get(..length), output.get_mut(copied..copied + length)) else {
                 break;
             };
             if length == 0 {
                 break;
             }
             free.copy_from_slice(chunk);
-            gathered += length;
+            copied += length;
             rest = &behind[length..];
         }
-        let taken = at_hand.len() - rest.len();
+        let taken = buffered.len() - rest.len();
         self.consume(taken);
-        gathered
+        copied
     }
 
     /// Skips chunks, each a length and as many bytes, as long as they are buffered completely:
-    /// [`gather`](Self::gather) without copying.
-    pub(crate) fn pass_chunks(&mut self, widths: Widths) {
+    /// [`coalesce_chunks`](Self::coalesce_chunks) without copying.
+    pub(crate) fn skip_chunks(&mut self, widths: Widths) {
         const INT_BYTES: usize = 5;
-        if self.at_hand == 0 || usize::from(widths.int) + 1 != INT_BYTES {
+        if self.buffered == 0 || usize::from(widths.int) + 1 != INT_BYTES {
             return;
         }
-        let Ok(at_hand) = self.inner.fill_buf() else { return };
-        let mut rest = at_hand;
+        let Ok(buffered) = self.inner.fill_buf() else { return };
+        let mut rest = buffered;
         while let Some(([0, magnitude @ ..], behind)) = rest.split_first_chunk::<INT_BYTES>()
             && let length @ 1.. = u32::from_le_bytes(*magnitude) as usize
             && let Some(after) = behind.get(length..)
         {
             rest = after;
         }
-        let taken = at_hand.len() - rest.len();
+        let taken = buffered.len() - rest.len();
         self.consume(taken);
     }
 
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_int_is_a_sign_and_a_magnitude() {
+    fn reads_int_as_sign_and_magnitude() {
         for (bytes, value) in [
             ([0, 1, 0, 0, 0], 1),
             ([1, 1, 0, 0, 0], -1),
@@ -322,15 +322,15 @@ mod tests {
     }
 
     #[test]
-    fn an_int_that_nobody_writes_is_damage() {
+    fn rejects_invalid_int() {
         for bytes in [&[2, 0, 0, 0, 0][..], &[0, 0, 0, 0, 0x80], &[1, 1, 0, 0, 0x80], &[0, 1, 0]] {
             let error = int(bytes).unwrap_err();
-            assert_eq!((error.trouble, error.place.as_str()), (crate::Trouble::Damaged, "here"), "{bytes:?}");
+            assert_eq!((error.kind, error.place.as_str()), (crate::ErrorKind::Damaged, "here"), "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_string_takes_no_memory_before_its_bytes_are_there() {
+    fn string_length_allocates_no_memory() {
         let bytes = [0, 0xff, 0xff, 0xff, 0x7f, b'x'];
         let error = Input::new(&bytes[..]).text(WIDTHS, "here", "a name").unwrap_err();
         assert!(error.message.contains("2147483647 bytes long"), "{error}");
@@ -339,9 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_gathered_as_long_as_they_are_plain_and_fit() {
+    fn coalesces_chunks_that_are_valid_and_fit() {
         let chunk = |length: u8, text: &[u8]| [&[0, length, 0, 0, 0][..], text].concat();
-        for (bytes, room, gathered, offset) in [
+        for (bytes, output, copied, offset) in [
             (chunk(2, b"ab"), 10, 2, 7),
             ([chunk(2, b"ab"), chunk(3, b"cde")].concat(), 10, 5, 15),
             ([chunk(2, b"ab"), chunk(3, b"cde")].concat(), 4, 2, 7),
@@ -353,14 +353,14 @@ mod tests {
         ] {
             let mut input = Input::new(&bytes[..]);
             input.fill("here").unwrap();
-            let mut place = vec![0; room];
-            assert_eq!((input.gather(WIDTHS, &mut place), input.offset()), (gathered, offset), "{bytes:?}");
-            assert_eq!(&place[..gathered], &b"abcde"[..gathered]);
+            let mut place = vec![0; output];
+            assert_eq!((input.coalesce_chunks(WIDTHS, &mut place), input.offset()), (copied, offset), "{bytes:?}");
+            assert_eq!(&place[..copied], &b"abcde"[..copied]);
         }
     }
 
     #[test]
-    fn null_is_not_an_empty_string() {
+    fn distinguishes_null_from_empty_string() {
         assert_eq!(Input::new(&[1, 1, 0, 0, 0][..]).text(WIDTHS, "", "").unwrap(), None);
         assert_eq!(Input::new(&[0, 0, 0, 0, 0][..]).text(WIDTHS, "", "").unwrap(), Some(Vec::new()));
     }

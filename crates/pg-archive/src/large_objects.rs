@@ -7,7 +7,7 @@ use crate::facts::LargeObjects;
 
 /// The large objects that were read: their OIDs, their size and their digests.
 #[derive(Default)]
-pub(crate) struct Collected {
+pub(crate) struct LargeObjectSet {
     pub(crate) oids: RoaringBitmap,
     bytes: u64,
     multiset: Multiset,
@@ -32,7 +32,7 @@ impl LargeObject {
     }
 }
 
-impl Collected {
+impl LargeObjectSet {
     /// Records that an object begins. Returns false if the object occurred before.
     pub(crate) fn begin(&mut self, oid: u32) -> bool {
         self.oids.insert(oid)
@@ -45,7 +45,7 @@ impl Collected {
     }
 
     /// Returns the difference from the listed objects, if any.
-    pub(crate) fn differ_from(&self, listed: &RoaringBitmap) -> Option<String> {
+    pub(crate) fn difference(&self, listed: &RoaringBitmap) -> Option<String> {
         let missing = (listed - &self.oids).min();
         let surplus = (&self.oids - listed).min();
         match (missing, surplus) {

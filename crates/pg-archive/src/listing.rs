@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_ends_with_the_longest_role_that_is_known() {
+    fn splits_longest_known_role_off_line() {
         let roles = ["owner", "old owner"];
         assert_eq!(split_owner("TABLE public t old owner", roles), ("TABLE public t", "old owner"));
         assert_eq!(split_owner("TABLE public t old owner", [] as [&str; 0]), ("TABLE public t old", "owner"));
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_follows_three_numbers() {
+    fn description_follows_three_numbers() {
         assert_eq!(description("215; 1259 16390 TABLE public t app"), Some("TABLE public t app"));
         assert_eq!(description("215; 1259"), None);
     }

@@ -6,13 +6,13 @@
 
 use std::io::BufRead;
 
-use crate::custom::{Blocks, end};
-use crate::decode::Form;
+use crate::custom::{BlockReader, check_end};
+use crate::decode::Codec;
 use crate::error::{Error, Result};
 use crate::header::{Header, Layout};
 use crate::input::Input;
-use crate::large_objects::Collected;
-use crate::toc::{Data, Toc};
+use crate::large_objects::LargeObjectSet;
+use crate::toc::{DataLocation, Toc};
 
 /// Bytes that overwrite those of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,27 +35,27 @@ pub fn missing<R: BufRead>(inner: R) -> Result<Vec<Patch>> {
         return Err(Error::unsupported(10, "header", "this is not an archive of the custom format"));
     }
     let toc = Toc::read(&mut input, &header)?;
-    let form = Form::in_custom(header.compression);
-    let mut blocks = Blocks { input: &mut input, widths: header.widths, form };
-    let (mut positions, mut patches) = (Vec::new(), Vec::new());
-    let mut collected = Collected::default();
+    let codec = Codec::for_custom_format(header.compression);
+    let mut blocks = BlockReader { input: &mut input, widths: header.widths, codec };
+    let (mut block_offsets, mut patches) = (Vec::new(), Vec::new());
+    let mut large_objects = LargeObjectSet::default();
     for entry in toc.with_data() {
         let at = blocks.input.offset();
-        positions.push(at);
+        block_offsets.push(at);
         blocks.begin(entry, &toc)?;
-        blocks.pass(entry, &mut collected)?;
-        if entry.data == Data::Block(None) {
+        blocks.skip(entry, &mut large_objects)?;
+        if entry.data == DataLocation::Block(None) {
             let width = usize::from(header.widths.offset);
             let position = at.to_le_bytes();
             let (number, rest) = position.split_at(width);
-            patches.push(Patch { at: entry.data_at, bytes: [&[SET], number].concat() });
+            patches.push(Patch { at: entry.data_offset_at, bytes: [&[SET], number].concat() });
             if rest.iter().any(|byte| *byte > 0) {
                 let message = format!("its offset does not fit into {width} bytes");
                 return Err(Error::unsupported(at, entry.place(), message));
             }
         }
     }
-    end(&mut input, &header, &toc, &positions)?;
+    check_end(&mut input, &header, &toc, &block_offsets)?;
     Ok(patches)
 }
 

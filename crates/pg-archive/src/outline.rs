@@ -84,10 +84,10 @@ impl Outline {
 /// Reads the table of contents from the first bytes of an archive. Returns `None` if the bytes end
 /// before the table of contents.
 pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
-    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
-    let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
+    let toc_offset = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let source = Prefix { bytes: bytes.get(toc_offset..).unwrap_or_default() };
     match read(BufReader::new(source)) {
-        Ok(read) => Ok(read.within(bytes, begins)),
+        Ok(read) => Ok(read.into_outline(bytes, toc_offset)),
         Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(error),
     }
@@ -96,12 +96,12 @@ pub fn head(bytes: &[u8]) -> Result<Option<Outline>> {
 /// Reads the contents from the first bytes of an archive of any version. Returns `None` if the
 /// bytes end before the table of contents.
 pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
-    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
-    let mut input = Input::new(BufReader::new(Cut { bytes: bytes.get(begins..).unwrap_or_default() }));
+    let toc_offset = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let mut input = Input::new(BufReader::new(Prefix { bytes: bytes.get(toc_offset..).unwrap_or_default() }));
     match Header::read(&mut input).and_then(|header| Toc::read(&mut input, &header)) {
         Ok(toc) => {
             let (lines, definitions) = (toc.lines(), toc.definitions());
-            Ok(Some(Contents { toc: lines, definitions, sequences: toc.mentions.sequences }))
+            Ok(Some(Contents { toc: lines, definitions, sequences: toc.references.sequences }))
         }
         Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
         Err(error) => Err(error),
@@ -116,8 +116,8 @@ pub fn contents(bytes: &[u8]) -> Result<Option<Contents>> {
 /// Fails if the bytes are not the beginning of an archive, or if the archive's version is not
 /// supported.
 pub fn origin(bytes: &[u8]) -> Result<Option<Origin>> {
-    let begins = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
-    let source = Cut { bytes: bytes.get(begins..).unwrap_or_default() };
+    let toc_offset = if bytes.starts_with(TAR_TOC) { TAR_BLOCK_BYTES } else { 0 };
+    let source = Prefix { bytes: bytes.get(toc_offset..).unwrap_or_default() };
     match Header::read(&mut Input::new(BufReader::new(source))) {
         Ok(header) => Ok(Some(header.origin)),
         Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::WouldBlock) => Ok(None),
@@ -126,12 +126,12 @@ pub fn origin(bytes: &[u8]) -> Result<Option<Origin>> {
 }
 
 /// A table of contents without its bytes.
-struct Found {
+struct ParsedToc {
     toc: Toc,
     bytes: usize,
 }
 
-fn read(inner: impl BufRead) -> Result<Found> {
+fn read(inner: impl BufRead) -> Result<ParsedToc> {
     let mut input = Input::new(inner);
     let header = Header::read(&mut input)?;
     if header.version < WITH_SECTION {
@@ -139,32 +139,32 @@ fn read(inner: impl BufRead) -> Result<Found> {
         return Err(Error::unsupported(5, "header", message));
     }
     let toc = Toc::read(&mut input, &header)?;
-    Ok(Found { bytes: usize::try_from(input.offset()).unwrap_or(usize::MAX), toc })
+    Ok(ParsedToc { bytes: usize::try_from(input.offset()).unwrap_or(usize::MAX), toc })
 }
 
-impl Found {
+impl ParsedToc {
     /// Returns the outline if `bytes` contains the whole head. The archive begins at offset
-    /// `begins`.
-    fn within(self, bytes: &[u8], begins: usize) -> Option<Outline> {
-        let ends = begins + self.bytes;
-        let mut head = bytes.get(..ends)?.to_vec();
-        if begins > 0 {
+    /// `toc_offset`.
+    fn into_outline(self, bytes: &[u8], toc_offset: usize) -> Option<Outline> {
+        let toc_end = toc_offset + self.bytes;
+        let mut head = bytes.get(..toc_end)?.to_vec();
+        if toc_offset > 0 {
             // The rest of the block and two empty blocks end a tar.
-            head.resize(ends.next_multiple_of(TAR_BLOCK_BYTES) + 2 * TAR_BLOCK_BYTES, 0);
+            head.resize(toc_end.next_multiple_of(TAR_BLOCK_BYTES) + 2 * TAR_BLOCK_BYTES, 0);
         }
         let mut section = Section::PreData;
         let mut items = Vec::with_capacity(self.toc.entries.len());
         let mut encoding = String::new();
         for entry in &self.toc.entries {
             section = section_of(entry).unwrap_or(section);
-            let place = |at: u64| begins + usize::try_from(at).unwrap_or(usize::MAX);
-            let definition = place(entry.definition.start)..place(entry.definition.end);
+            let buffer_offset = |at: u64| toc_offset + usize::try_from(at).unwrap_or(usize::MAX);
+            let definition = buffer_offset(entry.definition.start)..buffer_offset(entry.definition.end);
             let sql = head.get(definition.clone()).unwrap_or_default();
             if entry.description == "ENCODING" {
                 encoding = String::from_utf8_lossy(sql).split('\'').nth(1).unwrap_or_default().to_owned();
             }
             let roles = match names_roles(&entry.description) {
-                true => roles(sql, self.toc.mentions.strings()),
+                true => roles(sql, self.toc.references.strings()),
                 false => Vec::new(),
             };
             items.push(Item {
@@ -196,11 +196,11 @@ fn section_of(entry: &Entry) -> Option<Section> {
 }
 
 /// A reader of bytes whose end is not the end of the archive.
-struct Cut<'a> {
+struct Prefix<'a> {
     bytes: &'a [u8],
 }
 
-impl Read for Cut<'_> {
+impl Read for Prefix<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.bytes.read(buffer)? {
             0 if !buffer.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_known_as_soon_as_it_is_there() {
+    fn reads_head_once_complete() {
         let bytes = archive();
         for length in 0..bytes.len() - 4 {
             assert!(head(&bytes[..length]).unwrap().is_none(), "{length}");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_tell_changed_definitions_alone() {
+    fn digest_changes_only_for_changed_definition() {
         let digests = |bytes: &[u8]| contents(bytes).unwrap().unwrap().definitions.listed;
         let whole = archive();
         for (word, by, changes) in [("AS SELECT 1", "AS SELECT 2", 0), ("TO bob", "TO tom", 1), ("t (a)", "t (b)", 2)] {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tars_head_is_a_tar_of_its_own() {
+    fn head_of_tar_is_a_tar() {
         let toc = archive();
         let toc = &toc[..toc.len() - 4];
         let mut block = [0; TAR_BLOCK_BYTES];
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_names_its_origin_before_the_toc_is_there() {
+    fn reads_origin_before_toc_is_complete() {
         let bytes = archive();
         let known = (0..bytes.len()).find(|length| matches!(origin(&bytes[..*length]), Ok(Some(_)))).unwrap();
         let found = origin(&bytes[..known]).unwrap().unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_archive_is_an_error() {
+    fn rejects_script() {
         assert!(head(b"CREATE TABLE t ();").is_err());
     }
 }

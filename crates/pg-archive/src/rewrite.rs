@@ -4,14 +4,14 @@
 //! default privileges and user mappings also name roles, each in its own SQL. The SQL is parsed, so
 //! that a table, a column or a string of the same name remains unchanged.
 
-mod entries;
-mod recorded;
+mod entry_copier;
+mod recording_reader;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
 
-use self::entries::Entries;
-use self::recorded::Recorded;
+use self::entry_copier::EntryCopier;
+use self::recording_reader::RecordingReader;
 use crate::error::{Error, Result};
 use crate::header::{Header, Layout};
 use crate::input::Input;
@@ -33,16 +33,16 @@ pub fn roles(input: impl BufRead, mut output: impl Write, map: &BTreeMap<String,
             ));
         }
     }
-    let mut recorded = Recorded::new(input);
-    let mut input = Input::new(&mut recorded);
+    let mut recording = RecordingReader::new(input);
+    let mut input = Input::new(&mut recording);
     let header = Header::read(&mut input)?;
     let offset = input.offset();
-    let (head, inner) = recorded.finish();
+    let (head, inner) = recording.finish();
     let mut input = Input::from(inner, offset);
-    output.write_all(&head).map_err(|error| Error::unwritten(0, "header", error))?;
-    let mut entries = Entries::new(&mut input, &mut output, &header, map);
-    entries.all()?;
-    let found = entries.finish();
+    output.write_all(&head).map_err(|error| Error::write_failed(0, "header", error))?;
+    let mut copier = EntryCopier::new(&mut input, &mut output, &header, map);
+    copier.copy_all()?;
+    let found = copier.finish();
     if header.layout == Layout::Files && !input.is_at_end()? {
         return Err(Error::damaged(input.offset(), "TOC", "the file continues after its last entry"));
     }
@@ -53,10 +53,10 @@ pub fn roles(input: impl BufRead, mut output: impl Write, map: &BTreeMap<String,
         if piece.is_empty() {
             break;
         }
-        output.write_all(piece).map_err(|error| Error::unwritten(offset, PLACE, error))?;
+        output.write_all(piece).map_err(|error| Error::write_failed(offset, PLACE, error))?;
         let length = piece.len();
         input.consume(length);
     }
-    output.flush().map_err(|error| Error::unwritten(input.offset(), PLACE, error))?;
+    output.flush().map_err(|error| Error::write_failed(input.offset(), PLACE, error))?;
     Ok(found)
 }

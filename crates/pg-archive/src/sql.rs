@@ -12,4 +12,4 @@ mod token;
 
 pub(crate) use self::role::roles;
 pub(crate) use self::set_value::SetValue;
-pub(crate) use self::token::{Kind, Strings, Tokens};
+pub(crate) use self::token::{Strings, TokenKind, Tokens};

@@ -1,23 +1,23 @@
 //! The table of contents: an entry for every object that a restore creates or fills.
 
 mod entry;
-mod mentions;
-mod reader;
+mod entry_reader;
+mod references;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
 
 use roaring::RoaringBitmap;
 
-pub(crate) use self::entry::{Data, Entry};
-pub(crate) use self::mentions::{Mentions, names_roles};
-use self::reader::Reader;
+pub(crate) use self::entry::{DataLocation, Entry};
+use self::entry_reader::EntryReader;
+pub(crate) use self::references::{References, names_roles};
 use crate::definitions::{Definitions, hex};
+use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::facts::Origin;
 use crate::header::{Header, WITH_LARGE_OBJECT_ENTRIES};
 use crate::input::Input;
-use crate::text::Encoding;
 
 /// The whole table of contents.
 pub(crate) struct Toc {
@@ -28,7 +28,7 @@ pub(crate) struct Toc {
     /// The large objects, if the TOC lists them individually.
     pub(crate) large_objects: Option<RoaringBitmap>,
     /// Other names in the entries.
-    pub(crate) mentions: Mentions,
+    pub(crate) references: References,
 }
 
 impl Toc {
@@ -40,13 +40,13 @@ impl Toc {
         if count < 0 {
             return Err(Error::damaged(at, PLACE, format!("has {count} entries")));
         }
-        let mut reader = Reader::new(input, header);
+        let mut reader = EntryReader::new(input, header);
         let mut toc = Self {
             entries: Vec::new(),
             by_id: HashMap::new(),
             encoding: Encoding::Other,
             large_objects: None,
-            mentions: Mentions::default(),
+            references: References::default(),
         };
         for number in 1..=count {
             let at = reader.input.offset();
@@ -62,7 +62,7 @@ impl Toc {
             toc.entries.push(entry);
         }
         toc.encoding = reader.encoding;
-        toc.mentions = std::mem::take(&mut reader.mentions);
+        toc.references = std::mem::take(&mut reader.references);
         if let (Encoding::Utf8, Some((at, place))) = (reader.encoding, reader.invalid) {
             return Err(Error::damaged(at, place, "there are bytes that are not UTF-8"));
         }
@@ -82,27 +82,27 @@ impl Toc {
             .filter(|entry| entry.description.ends_with("TABLE"))
             .map(|entry| (entry.schema(), entry.name.as_str()))
             .collect();
-        let says_root = says_root(origin.tool_version.as_deref().unwrap_or_default());
+        let records_partition_root = records_partition_root(origin.tool_version.as_deref().unwrap_or_default());
         for entry in &self.entries {
             let place = || format!("TOC entry with the id {}", entry.id);
             if entry.description == "BLOB COMMENTS" {
                 let message = "comments on large objects as data, as before PostgreSQL 9.0, are not supported";
-                return Err(Error::unsupported(entry.at, place(), message));
+                return Err(Error::unsupported(entry.offset, place(), message));
             }
             let Some(copy) = &entry.copy else { continue };
             let into = (copy.schema.as_deref(), copy.table.as_str());
             let own = copy.table == entry.name && (copy.schema.is_none() || copy.schema == entry.schema);
             // The rows of a partition may be loaded through the partitioned table. A data-only
             // archive lists no tables.
-            let root = entry.goes_to_root || !says_root && (known.is_empty() || known.contains(&into));
+            let root = entry.loads_via_root || !records_partition_root && (known.is_empty() || known.contains(&into));
             if !own && !root {
                 let message =
                     format!("its COPY statement fills \"{}\", where \"{}\" was expected", copy.table, entry.name);
-                return Err(Error::damaged(entry.at, place(), message));
+                return Err(Error::damaged(entry.offset, place(), message));
             }
         }
         let offsets = self.entries.iter().filter_map(|entry| match entry.data {
-            Data::Block(offset) => Some(offset.is_some()),
+            DataLocation::Block(offset) => Some(offset.is_some()),
             _ => None,
         });
         let (with, without): (Vec<_>, Vec<_>) = offsets.partition(|known| *known);
@@ -115,7 +115,7 @@ impl Toc {
 
     /// Returns the entries whose data must follow, in its order.
     pub(crate) fn with_data(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.data != Data::Nowhere)
+        self.entries.iter().filter(|entry| entry.data != DataLocation::None)
     }
 
     /// Returns the number of entries of each kind.
@@ -140,14 +140,14 @@ impl Toc {
         let (listed, others): (Vec<_>, Vec<_>) = self.entries.iter().partition(|entry| entry.is_listed());
         Definitions {
             listed: listed.into_iter().map(|entry| hex(entry.digest)).collect(),
-            others: others.into_iter().map(Entry::unlisted).collect(),
+            others: others.into_iter().map(Entry::unlisted_definition).collect(),
         }
     }
 }
 
 /// Returns true if this version of pg_dump records rows that are loaded into another table: since
 /// the minor releases of May 2023.
-fn says_root(version: &str) -> bool {
+fn records_partition_root(version: &str) -> bool {
     let mut numbers =
         version.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
     let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

@@ -2,17 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 #![allow(clippy::print_stdout, reason = "the output identifies the archive that killed the process")]
 
+#[path = "hostile/excessive_requests.rs"]
+mod excessive_requests;
 #[path = "hostile/forged.rs"]
 mod forged;
-#[path = "hostile/greedy.rs"]
-mod greedy;
-#[path = "hostile/limited.rs"]
-mod limited;
+#[path = "hostile/limited_process.rs"]
+mod limited_process;
 #[path = "hostile/mutation.rs"]
 mod mutation;
-#[path = "hostile/source.rs"]
-mod source;
 mod support;
+#[path = "hostile/test_readers.rs"]
+mod test_readers;
 
 use std::io::Write;
 
@@ -21,8 +21,8 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any};
 use proptest::test_runner::TestRunner;
 
-use crate::source::Single;
 use crate::support::Archive;
+use crate::test_readers::SingleByteReader;
 
 /// Returns a runner that does not persist failures, since they are printed.
 fn runner(cases: u32) -> TestRunner {
@@ -34,7 +34,7 @@ fn archives() -> Vec<Archive> {
 }
 
 #[test]
-fn any_bytes_are_answered() {
+fn arbitrary_bytes_never_panic() {
     runner(2000)
         .run(&vec(any::<u8>(), 0..3000), |bytes| {
             // The result is not checked, since the bytes may form an empty archive.
@@ -47,7 +47,7 @@ fn any_bytes_are_answered() {
 }
 
 #[test]
-fn any_bytes_behind_the_beginning_of_an_archive_are_answered() {
+fn arbitrary_bytes_after_archive_head_fail() {
     let archives = archives();
     runner(1000)
         .run(&(0..archives.len(), 0..20_000_usize, vec(any::<u8>(), 1..3000)), |(archive, length, bytes)| {
@@ -59,7 +59,7 @@ fn any_bytes_behind_the_beginning_of_an_archive_are_answered() {
 }
 
 #[test]
-fn mutations_of_an_archive_are_answered() {
+fn mutated_archives_never_panic() {
     let archives = archives();
     runner(300)
         .run(&(0..archives.len(), vec(mutation::any_mutation(), 1..6)), |(archive, mutations)| {
@@ -72,25 +72,28 @@ fn mutations_of_an_archive_are_answered() {
 }
 
 #[test]
-fn archives_that_ask_for_much_are_read_with_little_memory() {
-    limited::read_all("archives_that_ask_for_much_are_read_with_little_memory", 512, || {
-        [greedy::lengths(), greedy::payloads(), greedy::numbers()].into_iter().flatten().collect()
+fn excessive_requests_take_little_memory() {
+    limited_process::read_all("excessive_requests_take_little_memory", 512, || {
+        [excessive_requests::lengths(), excessive_requests::payloads(), excessive_requests::numbers()]
+            .into_iter()
+            .flatten()
+            .collect()
     });
 }
 
 #[test]
-fn names_without_end_are_refused() {
-    limited::read_all("names_without_end_are_refused", 2560, greedy::names);
+fn endless_names_are_rejected() {
+    limited_process::read_all("endless_names_are_rejected", 2560, excessive_requests::names);
 }
 
 #[test]
-fn entries_without_end_are_refused() {
-    limited::read_all("entries_without_end_are_refused", 2560, greedy::entries);
+fn endless_entries_are_rejected() {
+    limited_process::read_all("endless_entries_are_rejected", 2560, excessive_requests::entries);
 }
 
 /// Reads five megabytes of rows, compressed or not, byte by byte: no byte is requested repeatedly.
 #[test]
-fn single_bytes_take_steps_in_proportion_to_them() {
+fn single_byte_reads_take_linear_time() {
     let rows: Vec<u8> =
         (0..500_000).flat_map(|row: u32| format!("{:08x}\n", row.wrapping_mul(0x9e37_79b9)).into_bytes()).collect();
     let rows = [&rows[..], b"\\.\n\n\n"].concat();
@@ -104,13 +107,15 @@ fn single_bytes_take_steps_in_proportion_to_them() {
         let chunks: Vec<u8> = data.chunks(1000).flat_map(forged::chunk).collect();
         // Several zstd chunks form one frame here, as pg_dump writes them.
         let archive = [forged::one_table(compression), chunks, forged::int(0)].concat();
-        let mut asked = 0;
-        let facts = longshore_pg_archive::read(Single { bytes: &archive, asked: &mut asked }, &mut |_| {}).unwrap();
+        let mut requests = 0;
+        let facts =
+            longshore_pg_archive::read(SingleByteReader { bytes: &archive, requests: &mut requests }, &mut |_| {})
+                .unwrap();
         assert_eq!(facts.tables[0].rows, Some(500_000));
-        println!("compression {compression}: {} bytes, asked for {asked} times", archive.len());
+        println!("compression {compression}: {} bytes, asked for {requests} times", archive.len());
         assert!(
-            asked < 10 * archive.len() as u64,
-            "compression {compression}: {asked} times for {} bytes",
+            requests < 10 * archive.len() as u64,
+            "compression {compression}: {requests} times for {} bytes",
             archive.len()
         );
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::thread;
 
-use longshore_pg_archive::{Compression, Facts, Kind, Table, read};
+use longshore_pg_archive::{Compression, Facts, Format, Table, read};
 use longshore_testkit::cluster::{Cluster, Installation};
 use longshore_testkit::sample;
 
@@ -50,7 +50,7 @@ fn on_every_version(test: impl Fn(&Installation) + Sync) {
 }
 
 #[test]
-fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
+fn facts_equal_server_for_all_formats_and_versions() {
     on_every_version(|installation| {
         let cluster = Cluster::start(installation, &[]);
         sample::load_zoo(&cluster);
@@ -61,7 +61,7 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
         let extensions = extensions(&cluster, sample::ZOO);
         assert!(rows.len() > 100 && count > 3 && sequences.len() > 5 && roles.len() > 5, "the zoo lacks objects");
         let mut first: Option<Vec<Table>> = None;
-        for dump in Dump::in_every_form(&cluster, installation, sample::ZOO) {
+        for dump in Dump::in_every_format(&cluster, installation, sample::ZOO) {
             let facts = facts(&dump);
             let counted = facts
                 .tables
@@ -74,7 +74,7 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
                 .map(|set| ((set.schema.clone().unwrap(), set.name.clone()), (set.value, set.called)));
             assert_eq!(set.collect::<server::Sequences>(), sequences, "{}", dump.name);
             assert_eq!(facts.extensions, extensions, "{}", dump.name);
-            if facts.kind.is_archive() {
+            if facts.format.is_archive() {
                 let foreign = |role: &&String| *role != "postgres" && !role.starts_with("pg_");
                 assert_eq!(
                     facts.roles.iter().filter(foreign).cloned().collect::<BTreeSet<_>>(),
@@ -91,13 +91,13 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
             }
             assert_eq!(facts.tablespaces, BTreeSet::from(["zoo annex".to_owned()]), "{}", dump.name);
             assert_eq!(first.get_or_insert_with(|| sorted(&facts)), &sorted(&facts), "{}", dump.name);
-            if facts.kind.is_archive() {
+            if facts.format.is_archive() {
                 assert_eq!(listed(&facts), list(installation, &dump), "{}", dump.name);
                 assert_eq!((facts.large_objects.count, facts.large_objects.bytes), (count, bytes), "{}", dump.name);
                 assert_eq!(facts.origin.database.as_deref(), Some(sample::ZOO));
                 assert_eq!(facts.compression, dump.compression, "{}", dump.name);
             }
-            assert_eq!(facts.kind, dump.kind, "{}", dump.name);
+            assert_eq!(facts.format, dump.format, "{}", dump.name);
             assert_eq!(facts.bytes, dump.bytes.len() as u64, "{}", dump.name);
             let server = facts.origin.server_version.unwrap();
             assert!(server.starts_with(&installation.version), "{}: {server}", dump.name);
@@ -108,7 +108,7 @@ fn every_format_and_compression_of_every_version_tells_what_the_server_tells() {
 }
 
 #[test]
-fn what_pg_dump_is_asked_to_leave_out_or_to_write_otherwise_is_no_damage() {
+fn accepts_dumps_with_all_pg_dump_options() {
     on_every_version(|installation| {
         let cluster = Cluster::start(installation, &[]);
         sample::load_zoo(&cluster);
@@ -131,9 +131,9 @@ fn what_pg_dump_is_asked_to_leave_out_or_to_write_otherwise_is_no_damage() {
         }
         for option in options {
             for format in ["custom", "plain", "tar"] {
-                let dump = Dump::take(&cluster, installation, sample::ZOO, format, &[option]);
+                let dump = Dump::create(&cluster, installation, sample::ZOO, format, &[option]);
                 let facts = facts(&dump);
-                if facts.kind.is_archive() {
+                if facts.format.is_archive() {
                     assert_eq!(listed(&facts), list(installation, &dump), "{}", dump.name);
                 }
             }
@@ -142,12 +142,12 @@ fn what_pg_dump_is_asked_to_leave_out_or_to_write_otherwise_is_no_damage() {
 }
 
 #[test]
-fn a_cluster_dumped_as_one_script_tells_the_rows_of_all_its_databases() {
+fn cluster_script_counts_rows_of_all_databases() {
     on_every_version(|installation| {
         let cluster = Cluster::start(installation, &[]);
         sample::load(&cluster, 300);
         let all = facts(&pg_dumpall(&cluster, installation, &[]));
-        assert_eq!(all.kind, Kind::ClusterScript);
+        assert_eq!(all.format, Format::ClusterScript);
         for (database, _) in sample::databases(300) {
             let of_database = all.tables.iter().filter(|table| table.database.as_deref() == Some(database));
             let counted =
@@ -159,17 +159,17 @@ fn a_cluster_dumped_as_one_script_tells_the_rows_of_all_its_databases() {
         }
         for option in ["--globals-only", "--roles-only", "--tablespaces-only", "--clean", "--schema-only", "--inserts"]
         {
-            assert_eq!(facts(&pg_dumpall(&cluster, installation, &[option])).kind, Kind::ClusterScript, "{option}");
+            assert_eq!(facts(&pg_dumpall(&cluster, installation, &[option])).format, Format::ClusterScript, "{option}");
         }
     });
 }
 
 #[test]
-fn an_archive_of_ten_thousand_tables_is_read_and_listed() {
+fn reads_archive_of_ten_thousand_tables() {
     let installation = Installation::system();
     let cluster = Cluster::start(&installation, &["max_locks_per_transaction=1000"]);
     sample::load_many_tables(&cluster, 10_000);
-    let dump = Dump::take(&cluster, &installation, sample::MANY_TABLES, "custom", &[]);
+    let dump = Dump::create(&cluster, &installation, sample::MANY_TABLES, "custom", &[]);
     let facts = facts(&dump);
     assert_eq!(listed(&facts), list(&installation, &dump));
     assert_eq!(facts.tables.len(), 10_000);
@@ -177,14 +177,13 @@ fn an_archive_of_ten_thousand_tables_is_read_and_listed() {
 }
 
 #[test]
-fn a_value_as_large_as_postgresql_takes_passes_without_being_held() {
+fn reads_largest_value_without_buffering() {
     let installation = Installation::newer();
     let cluster = Cluster::start(&installation, &[]);
     cluster.create_database("large");
     cluster.psql("large", "CREATE TABLE large AS SELECT repeat('x', 1000000000) AS value, generate_series(1, 1) AS id");
     for compression in ["none", "zstd:1"] {
-        let mut child =
-            Dump::under_way(&cluster, &installation, "large", &["--format=custom", "--compress", compression]);
+        let mut child = Dump::start(&cluster, &installation, "large", &["--format=custom", "--compress", compression]);
         let facts = read(BufReader::new(child.stdout.take().unwrap()), &mut |_| ()).unwrap();
         assert!(child.wait().unwrap().success());
         let table = &facts.tables[0];
@@ -193,17 +192,17 @@ fn a_value_as_large_as_postgresql_takes_passes_without_being_held() {
 }
 
 #[test]
-fn whoever_watches_hears_which_table_comes_and_how_many_are_done() {
+fn reports_progress_for_every_table() {
     let installation = Installation::system();
     let cluster = Cluster::start(&installation, &[]);
     sample::load(&cluster, 10);
-    let dump = Dump::take(&cluster, &installation, sample::SHOP, "custom", &[]);
-    let mut heard = Vec::new();
-    let facts = read(&dump.bytes[..], &mut |place| heard.push(place.clone())).unwrap();
-    assert_eq!(heard.len(), facts.tables.len() + usize::from(facts.large_objects.count > 0));
+    let dump = Dump::create(&cluster, &installation, sample::SHOP, "custom", &[]);
+    let mut reported = Vec::new();
+    let facts = read(&dump.bytes[..], &mut |part| reported.push(part.clone())).unwrap();
+    assert_eq!(reported.len(), facts.tables.len() + usize::from(facts.large_objects.count > 0));
     assert_eq!(facts.compression, Compression::Gzip);
-    for (done, (place, table)) in heard.iter().zip(&facts.tables).enumerate() {
-        assert_eq!(place.name, format!("{}.{}", table.schema.clone().unwrap(), table.name));
-        assert_eq!((place.done, place.of), (done as u64, Some(heard.len() as u64)));
+    for (done, (part, table)) in reported.iter().zip(&facts.tables).enumerate() {
+        assert_eq!(part.name, format!("{}.{}", table.schema.clone().unwrap(), table.name));
+        assert_eq!((part.done, part.total), (done as u64, Some(reported.len() as u64)));
     }
 }

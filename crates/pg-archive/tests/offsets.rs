@@ -1,10 +1,10 @@
 //! The offsets of data, for archives that were written to a pipe.
 #![allow(clippy::unwrap_used, reason = "a failing unwrap fails the test")]
 
-#[path = "support/applied.rs"]
-mod applied;
 #[path = "hostile/mutation.rs"]
 mod mutation;
+#[path = "support/patching.rs"]
+mod patching;
 mod support;
 
 use std::fs;
@@ -17,7 +17,7 @@ use proptest::collection::vec;
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::TestRunner;
 
-use crate::applied::applied;
+use crate::patching::apply_patches;
 use crate::support::Target;
 
 /// Dumps a database in the custom format to a pipe.
@@ -30,7 +30,7 @@ fn piped(cluster: &Cluster, installation: &Installation, compression: &str) -> V
 }
 
 #[test]
-fn what_is_written_over_an_archive_says_where_all_of_its_data_is() {
+fn patches_add_offsets_of_all_data() {
     for installation in [Installation::system(), Installation::newer()] {
         for archive in support::archives(&installation) {
             let patches = offsets::missing(&archive.bytes[..]).unwrap();
@@ -41,7 +41,7 @@ fn what_is_written_over_an_archive_says_where_all_of_its_data_is() {
             let facts = support::read(&archive.bytes).unwrap();
             let with_data = facts.objects.get("TABLE DATA").unwrap() + facts.objects.get("BLOBS").unwrap();
             assert_eq!(patches.len() as u64, with_data, "{}", archive.name);
-            let patched = applied(archive.bytes.clone(), &patches);
+            let patched = apply_patches(archive.bytes.clone(), &patches);
             // Reading checks every offset in the TOC.
             assert_eq!(support::read(&patched).unwrap(), facts, "{}", archive.name);
             assert_eq!(offsets::missing(&patched[..]).unwrap(), [], "{}", archive.name);
@@ -50,7 +50,7 @@ fn what_is_written_over_an_archive_says_where_all_of_its_data_is() {
 }
 
 #[test]
-fn workers_of_pg_restore_of_every_version_make_the_same_of_it() {
+fn parallel_restore_of_patched_archive_is_complete() {
     for installation in Installation::all() {
         let cluster = Cluster::start(&installation, &[]);
         sample::load_zoo(&cluster);
@@ -61,7 +61,7 @@ fn workers_of_pg_restore_of_every_version_make_the_same_of_it() {
             let patches = offsets::missing(&bytes[..]).unwrap();
             assert!(patches.len() > 100, "{}", patches.len());
             let file = tempfile::NamedTempFile::new().unwrap();
-            fs::write(file.path(), applied(bytes, &patches)).unwrap();
+            fs::write(file.path(), apply_patches(bytes, &patches)).unwrap();
             let target = format!("restored {compression}");
             cluster.create_database(&target);
             let mut pg_restore = Command::new(installation.program("pg_restore"));
@@ -78,7 +78,7 @@ fn workers_of_pg_restore_of_every_version_make_the_same_of_it() {
 }
 
 #[test]
-fn no_damage_makes_a_wrong_offset() {
+fn damage_never_yields_wrong_offset() {
     let archives: Vec<_> = [Installation::system(), Installation::newer()].iter().flat_map(support::archives).collect();
     for archive in &archives {
         for cut in (0..archive.bytes.len()).step_by(997) {
@@ -94,7 +94,7 @@ fn no_damage_makes_a_wrong_offset() {
             // Patches do not damage an intact archive, and exist for every archive without
             // detectable damage.
             if let Ok(facts) = read_before {
-                let behind = applied(mutated, &patches.unwrap());
+                let behind = apply_patches(mutated, &patches.unwrap());
                 assert_eq!(read(&behind[..], &mut |_| ()).map_err(|error| error.to_string()), Ok(facts));
             }
             Ok(())

@@ -26,7 +26,7 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
     arguments.iter().try_for_each(|argument| {
         let refuse =
             |message: String, hint: &str| Err(Error::new(Stage::Config, Kind::Usage, setting, message).hint(hint));
-        let taken = |option: &str| {
+        let reserved_error = |option: &str| {
             refuse(
                 format!("\"{argument}\" sets --{option}, which Longshore sets itself or which would break the backup"),
                 "remove the option, or use the setting of Longshore that replaces it",
@@ -36,7 +36,7 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
             let name = long.split_once('=').map_or(long, |(name, _)| name);
             // getopt_long accepts any unambiguous prefix of a long option.
             let reserved = reserved.iter().find(|(_, option)| option.starts_with(name));
-            return reserved.map_or(Ok(()), |(_, option)| taken(option));
+            return reserved.map_or(Ok(()), |(_, option)| reserved_error(option));
         }
         let Some(short) = argument.strip_prefix('-').filter(|short| !short.is_empty()) else {
             return refuse(
@@ -47,7 +47,7 @@ pub fn check(setting: &str, arguments: &[String], reserved: &[Reserved]) -> Resu
         let letter = |letter: char| reserved.iter().find(|(short, _)| *short == Some(letter));
         // Letters may be bundled, and only the program knows which of them take the rest as a
         // value, so any reserved letter is refused.
-        short.chars().find_map(letter).map_or(Ok(()), |(_, option)| taken(option))
+        short.chars().find_map(letter).map_or(Ok(()), |(_, option)| reserved_error(option))
     })
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_break_the_pipeline_is_refused_however_it_is_written() {
+    fn reserved_options_are_refused_in_every_form() {
         for bad in ["-f", "-fx", "-vf", "--file", "--file=x", "--fil", "--", "-", "x", "--host=h", "-W"] {
             let error = check("extra_args", &[bad.to_owned()], &CONNECTION).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage, "{bad}");
@@ -86,7 +86,7 @@ mod tests {
         }
     }
     #[test]
-    fn a_timeout_is_what_postgresql_takes_for_one() {
+    fn timeouts_are_validated_like_postgresql() {
         for good in ["0", "300", "300ms", "60s", "1.5 min", " 2h ", "24d", "500us"] {
             check_timeout("lock_wait_timeout", good).unwrap();
         }

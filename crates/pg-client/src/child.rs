@@ -1,7 +1,7 @@
 //! A running child process in its own process group. Its last lines of standard error are kept, its
 //! exit is awaited, and no process is left behind.
 
-mod words;
+mod stderr;
 
 use std::fs::File;
 use std::io;
@@ -21,44 +21,44 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-pub use self::words::Words;
-use self::words::listen;
+pub use self::stderr::Stderr;
+use self::stderr::read_stderr;
 
 /// The time that a child may take to end after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// The size of a widened pipe, in bytes. A wide pipe needs fewer context switches.
 const PIPE_BYTES: usize = 1 << 20;
 /// The time that a wide pipe is left to fill after a short read. `pg_dump` writes 4 KiB at a time,
 /// and waking for each write caused a third of a run's context switches. No server fills the pipe
 /// within this time.
-const FILLING: Duration = Duration::from_millis(1);
+const FILL_TIME: Duration = Duration::from_millis(1);
 /// The size below which a read is short.
-const FEW_BYTES: usize = 64 << 10;
+const SHORT_READ_BYTES: usize = 64 << 10;
 /// The time that a full wide pipe is left to drain. `pg_restore` reads 4 KiB at a time, and waking
 /// for each read caused fifty thousand context switches for 700 MB. No reader empties the pipe
 /// within this time.
-const EMPTYING: Duration = Duration::from_millis(1);
+const DRAIN_TIME: Duration = Duration::from_millis(1);
 
 /// A running child. Dropping it ends the child and its descendants.
 #[derive(Debug)]
-pub struct Running {
+pub struct Process {
     name: String,
     child: Child,
     /// The child's standard input, if requested.
     pub stdin: Option<ChildStdin>,
     /// The child's standard output, if requested.
     pub stdout: Option<ChildStdout>,
-    words: Option<JoinHandle<Words>>,
+    stderr: Option<JoinHandle<Stderr>>,
 }
 
 /// The result of a child that has ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct Exit {
     name: String,
     /// The child's exit status.
     pub status: ExitStatus,
     /// The child's standard error.
-    pub words: Words,
+    pub stderr: Stderr,
 }
 
 /// The streams of a child that are piped. The others are `/dev/null`.
@@ -74,7 +74,7 @@ pub enum Pipes {
     Neither,
 }
 
-impl Running {
+impl Process {
     /// Starts a command. `name` is the program's name in errors.
     pub fn start(mut command: Command, name: &str, pipes: Pipes) -> Result<Self> {
         let piped = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
@@ -92,26 +92,26 @@ impl Running {
             name: name.to_owned(),
             stdin,
             stdout,
-            words: stderr.map(|stderr| tokio::spawn(listen(stderr))),
+            stderr: stderr.map(|stderr| tokio::spawn(read_stderr(stderr))),
             child,
         })
     }
 
     /// Waits until the child ends.
-    pub async fn wait(mut self) -> Result<Ended> {
+    pub async fn wait(mut self) -> Result<Exit> {
         self.stdin = None;
         let status = self.child.wait().await;
         let status = status
             .map_err(|error| Error::io(Stage::Config, &self.name, "cannot wait for the program to end", error))?;
-        let words = match self.words.take() {
-            Some(words) => words.await.unwrap_or_default(),
-            None => Words::default(),
+        let stderr = match self.stderr.take() {
+            Some(stderr) => stderr.await.unwrap_or_default(),
+            None => Stderr::default(),
         };
-        Ok(Ended { name: self.name.clone(), status, words })
+        Ok(Exit { name: self.name.clone(), status, stderr })
     }
 
     /// Waits until the child ends. Ends the child after `limit` and returns `None`.
-    pub async fn wait_at_most(self, limit: Duration) -> Result<Option<Ended>> {
+    pub async fn wait_at_most(self, limit: Duration) -> Result<Option<Exit>> {
         tokio::time::timeout(limit, self.wait()).await.ok().transpose()
     }
 
@@ -120,24 +120,24 @@ impl Running {
     /// of a child that succeeded.
     pub fn into_stream<F: Future<Output = Error> + Send>(
         mut self,
-        failure: impl FnOnce(Ended) -> F + Send + 'static,
-        success: impl FnOnce(Words) + Send + 'static,
+        failure: impl FnOnce(Exit) -> F + Send + 'static,
+        success: impl FnOnce(Stderr) + Send + 'static,
     ) -> ByteStream {
         let stream = async_stream::try_stream! {
             if let Some(stdout) = self.stdout.take() {
                 let name = self.name.clone();
                 let broken = move |error| Error::io(Stage::Dump, name, "cannot read the program's output", error);
                 let pipe = Pipe::of(stdout).map_err(broken.clone())?;
-                let chunks = transform(from_bytes(""), broken, move |_, writer| pipe.pour(writer));
+                let chunks = transform(from_bytes(""), broken, move |_, writer| pipe.copy_to(writer));
                 for await chunk in chunks {
                     yield chunk?;
                 }
             }
-            let ended = self.wait().await?;
-            if ended.status.success() {
-                success(ended.words);
+            let exit = self.wait().await?;
+            if exit.status.success() {
+                success(exit.stderr);
             } else {
-                Err(failure(ended).await)?;
+                Err(failure(exit).await)?;
             }
         };
         stream.boxed()
@@ -158,7 +158,7 @@ impl Pipe {
     }
 
     /// Passes all output to `writer`.
-    fn pour(self, writer: &mut StreamWriter) -> io::Result<()> {
+    fn copy_to(self, writer: &mut StreamWriter) -> io::Result<()> {
         let pool = Pool::default();
         loop {
             let mut chunk = pool.take();
@@ -177,8 +177,8 @@ impl Pipe {
         while chunk.len() < CHUNK_BYTES {
             match rustix::io::read(&self.file, spare_capacity(chunk)) {
                 Ok(0) => break,
-                Ok(bytes) if self.is_wide && bytes < FEW_BYTES && chunk.len() < CHUNK_BYTES => {
-                    std::thread::sleep(FILLING);
+                Ok(bytes) if self.is_wide && bytes < SHORT_READ_BYTES && chunk.len() < CHUNK_BYTES => {
+                    std::thread::sleep(FILL_TIME);
                 }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -188,7 +188,7 @@ impl Pipe {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     /// Sends SIGTERM to the whole process group, so that `pg_dump` can cancel its query on the
     /// server. Kills the group after a grace period.
     fn drop(&mut self) {
@@ -197,9 +197,9 @@ impl Drop for Running {
         };
         // Signalling a group that has ended is harmless.
         kill_process_group(group, Signal::TERM).ok();
-        let asked = Instant::now();
+        let started = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
-            if asked.elapsed() > GRACE {
+            if started.elapsed() > GRACE_PERIOD {
                 kill_process_group(group, Signal::KILL).ok();
                 break;
             }
@@ -210,7 +210,7 @@ impl Drop for Running {
 
 /// The time that a child may take to accept input, and the context of an error.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience<'a> {
+pub struct InputTimeout<'a> {
     /// The limit.
     pub limit: Duration,
     /// The stage of the child's work.
@@ -219,8 +219,8 @@ pub struct Patience<'a> {
     pub subject: &'a str,
 }
 
-/// Feeds all of `stream` to a child's standard input, [`Running::stdin`], and closes it. Without
-/// `patience` the child may take any time, and errors have stage `Restore`.
+/// Feeds all of `stream` to a child's standard input, [`Process::stdin`], and closes it. Without
+/// `timeout` the child may take any time, and errors have stage `Restore`.
 ///
 /// A child that closes its pipe early ends the feeding without an error: its exit status decides.
 /// The caller then reads the rest of `stream` if its end matters. If the stream fails, its error is
@@ -229,9 +229,9 @@ pub struct Patience<'a> {
 pub async fn feed(
     stdin: &mut Option<ChildStdin>,
     stream: &mut ByteStream,
-    patience: Option<Patience<'_>>,
+    timeout: Option<InputTimeout<'_>>,
 ) -> Result<()> {
-    let (stage, subject) = patience.map_or((Stage::Restore, ""), |patience| (patience.stage, patience.subject));
+    let (stage, subject) = timeout.map_or((Stage::Restore, ""), |timeout| (timeout.stage, timeout.subject));
     let Some(pipe) = stdin else {
         return Ok(());
     };
@@ -239,9 +239,9 @@ pub async fn feed(
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         let write = write_all(pipe, &chunk, is_wide);
-        let written = match patience {
+        let written = match timeout {
             None => write.await,
-            Some(Patience { limit, .. }) => match tokio::time::timeout(limit, write).await {
+            Some(InputTimeout { limit, .. }) => match tokio::time::timeout(limit, write).await {
                 Ok(written) => written,
                 Err(_) => {
                     let message = format!("the program read no input for {} s", limit.as_secs());
@@ -268,7 +268,7 @@ async fn write_all(pipe: &mut ChildStdin, mut chunk: &[u8], is_wide: bool) -> io
         }
         chunk = &chunk[written..];
         if is_wide && !chunk.is_empty() {
-            tokio::time::sleep(EMPTYING).await;
+            tokio::time::sleep(DRAIN_TIME).await;
         }
     }
     Ok(())
@@ -280,9 +280,9 @@ fn widen(pipe: impl AsFd) -> bool {
     fcntl_setpipe_size(pipe, PIPE_BYTES).is_ok_and(|bytes| bytes >= PIPE_BYTES)
 }
 
-impl Ended {
+impl Exit {
     /// Describes the end of the child: `pg_dump ended with exit status 1`.
-    pub fn in_words(&self) -> String {
+    pub fn description(&self) -> String {
         use std::os::unix::process::ExitStatusExt;
         match (self.status.code(), self.status.signal()) {
             (Some(code), _) => format!("{} ended with exit status {code}", self.name),
@@ -293,8 +293,8 @@ impl Ended {
 
     /// Returns the error of a child that failed, with its last lines as the cause.
     pub fn error(&self, stage: Stage, kind: Kind, subject: &str) -> Error {
-        let error = Error::new(stage, kind, subject, self.in_words());
-        if self.words.is_empty() { error } else { error.because(self.words.last_lines()) }
+        let error = Error::new(stage, kind, subject, self.description());
+        if self.stderr.is_empty() { error } else { error.because(self.stderr.last_lines()) }
     }
 }
 
@@ -306,14 +306,14 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str, pipes: Pipes) -> Running {
+    fn shell(script: &str, pipes: Pipes) -> Process {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Running::start(command, "sh", pipes).unwrap()
+        Process::start(command, "sh", pipes).unwrap()
     }
 
     fn stream(script: &str) -> ByteStream {
-        let failure = async |ended: Ended| ended.error(Stage::Dump, Kind::Failed, "appdb");
+        let failure = async |exit: Exit| exit.error(Stage::Dump, Kind::Failed, "appdb");
         shell(script, Pipes::Output).into_stream(failure, |_| {})
     }
 
@@ -322,29 +322,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_exits_with_0_is_a_clean_end() {
+    async fn exit_status_0_ends_the_stream_cleanly() {
         assert_eq!(read(stream("head -c 1000000 /dev/zero")).await.unwrap().len(), 1_000_000);
     }
 
     #[tokio::test]
-    async fn a_child_that_fails_after_writing_fails_the_stream_with_its_last_words() {
+    async fn failed_child_fails_the_stream_with_its_last_lines() {
         let error = read(stream("printf half; echo 'connection lost' >&2; exit 3")).await.unwrap_err();
         assert_eq!(error.chain(), "dump \"appdb\": sh ended with exit status 3: connection lost");
     }
 
     #[tokio::test]
-    async fn a_child_killed_by_a_signal_fails_the_stream() {
+    async fn killed_child_fails_the_stream() {
         let error = read(stream("printf half; kill -9 $$")).await.unwrap_err();
         assert!(error.to_string().contains("signal 9"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_dropped_child_is_ended_with_all_it_started() {
-        let mut running = shell("sleep 1000 & echo $!; wait", Pipes::Output);
+    async fn drop_ends_the_child_and_its_descendants() {
+        let mut process = shell("sleep 1000 & echo $!; wait", Pipes::Output);
         let mut grandchild = [0; 16];
-        let length = running.stdout.as_mut().unwrap().read(&mut grandchild).await.unwrap();
+        let length = process.stdout.as_mut().unwrap().read(&mut grandchild).await.unwrap();
         let grandchild = String::from_utf8_lossy(&grandchild[..length]).trim().to_owned();
-        drop(running);
+        drop(process);
         let gone = || {
             !std::path::Path::new(&format!("/proc/{grandchild}/cmdline")).exists()
                 || std::fs::read(format!("/proc/{grandchild}/cmdline")).unwrap_or_default().is_empty()
@@ -359,11 +359,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_closes_its_pipe_early_is_judged_by_its_exit_status() {
-        let mut running = shell("exec <&-; exit 0", Pipes::Input);
+    async fn feed_ignores_a_pipe_closed_early() {
+        let mut process = shell("exec <&-; exit 0", Pipes::Input);
         // More bytes than a pipe holds without a reader.
-        feed(&mut running.stdin, &mut from_bytes(vec![0; 4 * PIPE_BYTES]), None).await.unwrap();
-        assert!(running.wait().await.unwrap().status.success());
+        feed(&mut process.stdin, &mut from_bytes(vec![0; 4 * PIPE_BYTES]), None).await.unwrap();
+        assert!(process.wait().await.unwrap().status.success());
     }
 
     #[tokio::test]
@@ -372,50 +372,50 @@ mod tests {
         let (fresh, _other_end) = io::pipe().unwrap();
         widen(&fresh);
         let widest = fcntl_getpipe_size(&fresh).unwrap();
-        let mut running = shell("cat", Pipes::Both);
-        let pipe = Pipe::of(running.stdout.take().unwrap()).unwrap();
+        let mut process = shell("cat", Pipes::Both);
+        let pipe = Pipe::of(process.stdout.take().unwrap()).unwrap();
         assert_eq!(fcntl_getpipe_size(&pipe.file).unwrap(), widest);
         // The pipe stays open after a stream that fails.
         let mut cut = failed(Error::new(Stage::Restore, Kind::Failed, "", "cut"));
-        feed(&mut running.stdin, &mut cut, None).await.unwrap_err();
-        assert_eq!(fcntl_getpipe_size(running.stdin.as_ref().unwrap()).unwrap(), widest);
+        feed(&mut process.stdin, &mut cut, None).await.unwrap_err();
+        assert_eq!(fcntl_getpipe_size(process.stdin.as_ref().unwrap()).unwrap(), widest);
     }
 
     #[tokio::test]
-    async fn a_child_that_takes_its_time_gets_every_byte() {
+    async fn slow_child_receives_every_byte() {
         let bytes: Vec<u8> = (0..5 * PIPE_BYTES + 7).map(|at| (at % 251) as u8).collect();
-        let mut running = shell("sleep 0.1; cat", Pipes::Both);
-        let mut stdout = running.stdout.take().unwrap();
+        let mut process = shell("sleep 0.1; cat", Pipes::Both);
+        let mut stdout = process.stdout.take().unwrap();
         let (mut passed, mut body) = (Vec::new(), from_bytes(bytes.clone()));
-        let (fed, read) = tokio::join!(feed(&mut running.stdin, &mut body, None), stdout.read_to_end(&mut passed));
+        let (fed, read) = tokio::join!(feed(&mut process.stdin, &mut body, None), stdout.read_to_end(&mut passed));
         fed.unwrap();
         read.unwrap();
-        assert!(passed == bytes && running.wait().await.unwrap().status.success());
+        assert!(passed == bytes && process.wait().await.unwrap().status.success());
     }
 
     #[tokio::test]
-    async fn a_stream_that_was_cut_is_no_clean_end_for_the_child_either() {
+    async fn failed_stream_keeps_the_pipe_open() {
         let (feeder, mut stream) = channel();
         drop(feeder);
-        let mut running = shell("cat >/dev/null; echo 'saw the end' >&2", Pipes::Input);
-        assert!(feed(&mut running.stdin, &mut stream, None).await.is_err());
-        assert!(running.stdin.is_some());
+        let mut process = shell("cat >/dev/null; echo 'saw the end' >&2", Pipes::Input);
+        assert!(feed(&mut process.stdin, &mut stream, None).await.is_err());
+        assert!(process.stdin.is_some());
     }
 
     #[tokio::test]
-    async fn a_child_that_takes_nothing_is_given_up() {
-        let mut running = shell("sleep 1000", Pipes::Input);
+    async fn feed_fails_if_the_child_reads_nothing() {
+        let mut process = shell("sleep 1000", Pipes::Input);
         let mut body = from_bytes(vec![0; 4 << 20]);
-        let patience = Patience { limit: Duration::from_millis(50), stage: Stage::Verify, subject: "appdb" };
-        let error = feed(&mut running.stdin, &mut body, Some(patience)).await.unwrap_err();
+        let timeout = InputTimeout { limit: Duration::from_millis(50), stage: Stage::Verify, subject: "appdb" };
+        let error = feed(&mut process.stdin, &mut body, Some(timeout)).await.unwrap_err();
         assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Failed, "appdb"));
     }
 
     #[tokio::test]
-    async fn a_child_that_never_ends_is_ended() {
-        let running = shell("sleep 1000", Pipes::Neither);
-        let process = format!("/proc/{}", running.child.id().unwrap());
-        assert!(running.wait_at_most(Duration::from_millis(50)).await.unwrap().is_none());
-        assert!(!std::path::Path::new(&process).exists());
+    async fn wait_at_most_ends_a_hanging_child() {
+        let process = shell("sleep 1000", Pipes::Neither);
+        let proc_dir = format!("/proc/{}", process.child.id().unwrap());
+        assert!(process.wait_at_most(Duration::from_millis(50)).await.unwrap().is_none());
+        assert!(!std::path::Path::new(&proc_dir).exists());
     }
 }

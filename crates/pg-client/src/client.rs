@@ -10,13 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
-use crate::child::{Ended, Pipes, Running};
+use crate::child::{Exit, Pipes, Process};
 use crate::conninfo::ConnInfo;
-use crate::session::{Known, Purpose, Session};
+use crate::session::{Purpose, ServerFacts, Session};
 use crate::tool::{self, Tool, Toolbox, Version};
 
 /// The time limit of a query.
-const PATIENCE: Duration = Duration::from_secs(120);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A cluster to connect to.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Client {
 /// The database that every new cluster has, and that may be dropped.
 const POSTGRES: &str = "postgres";
 /// The database that every cluster needs.
-const TEMPLATE: &str = "template1";
+const TEMPLATE1: &str = "template1";
 
 /// The query whether sessions may connect to the database `postgres`.
 const HAS_POSTGRES: &str = "select to_json(exists (select from pg_catalog.pg_database
@@ -84,15 +84,16 @@ impl Client {
     /// Returns a client of the same cluster that connects to a database other than `name`: to
     /// `postgres`, or to `template1` if `name` is `postgres` or if `postgres` is missing.
     #[must_use]
-    pub fn apart_from(&self, name: &str) -> Self {
+    pub fn to_maintenance_database(&self, name: &str) -> Self {
         let maintenance = self.maintenance.get().copied().unwrap_or(POSTGRES);
-        self.to_database(if name == maintenance { TEMPLATE } else { maintenance })
+        self.to_database(if name == maintenance { TEMPLATE1 } else { maintenance })
     }
 
-    /// Finds the database that [`Client::apart_from`] connects to, with a session of `template1`.
-    pub async fn look_for_maintenance(&self) -> Result<()> {
-        let has_postgres: bool = self.to_database(TEMPLATE).ask(HAS_POSTGRES).await?;
-        self.maintenance.get_or_init(|| if has_postgres { POSTGRES } else { TEMPLATE });
+    /// Finds the database that [`Client::to_maintenance_database`] connects to, with a session of
+    /// `template1`.
+    pub async fn find_maintenance_database(&self) -> Result<()> {
+        let has_postgres: bool = self.to_database(TEMPLATE1).query(HAS_POSTGRES).await?;
+        self.maintenance.get_or_init(|| if has_postgres { POSTGRES } else { TEMPLATE1 });
         Ok(())
     }
 
@@ -113,10 +114,10 @@ impl Client {
 
     /// Returns a command that connects to the cluster. The connection string is passed in argv, the
     /// password only in the environment. The sessions have the settings that a dump relies on, and
-    /// all of them after [`Server::look`](crate::server::Server::look) has queried the server.
+    /// all of them after [`Server::query`](crate::server::Server::query) has queried the server.
     pub fn command(&self, tool: &Tool) -> Command {
         let purpose = self.session.purpose;
-        self.command_with(tool, |session, conninfo, command| session.set(conninfo, command, purpose))
+        self.command_with(tool, |session, conninfo, command| session.add_options(conninfo, command, purpose))
     }
 
     /// Returns a command that connects to the cluster, with the options that `set` adds.
@@ -140,17 +141,17 @@ impl Client {
     /// the database's own settings.
     pub async fn psql(&self) -> Result<Command> {
         if !self.session.is_set_up() {
-            self.session.learn(self.ask(&format!("select {}", Known::sql())).await?);
+            self.session.set_up(self.query(&format!("select {}", ServerFacts::sql())).await?);
         }
         let purpose = self.session.purpose;
-        self.psql_with(|session, conninfo, command| session.set(conninfo, command, purpose)).await
+        self.psql_with(|session, conninfo, command| session.add_options(conninfo, command, purpose)).await
     }
 
     /// Returns a `psql` command that connects to the cluster, with the options that `set` adds.
     pub(crate) async fn psql_with(&self, set: impl FnOnce(&Session, &mut ConnInfo, &mut Command)) -> Result<Command> {
         let psql = self.newest_tool("psql").await?;
         let mut client = self.clone();
-        if self.database().is_none() && self.conninfo.get("service").is_none() && !from_environment() {
+        if self.database().is_none() && self.conninfo.get("service").is_none() && !has_environment_database() {
             client.conninfo.set("dbname", "postgres");
         }
         client.conninfo.set("client_encoding", "UTF8");
@@ -160,7 +161,7 @@ impl Client {
     }
 
     /// Returns the answer to a query that returns one JSON value.
-    pub async fn ask<T: DeserializeOwned>(&self, query: &str) -> Result<T> {
+    pub async fn query<T: DeserializeOwned>(&self, query: &str) -> Result<T> {
         let answer = self.execute(query).await?;
         serde_json::from_str(&answer).map_err(|error| {
             Error::new(Stage::Connect, Kind::Failed, self.name(), "the server's answer has an unexpected form")
@@ -170,47 +171,47 @@ impl Client {
 
     /// Runs SQL and returns its output, unaligned and without headings.
     pub async fn execute(&self, sql: &str) -> Result<String> {
-        let (answer, ended) = self.run(sql).await?;
-        if ended.status.success() { Ok(answer) } else { Err(self.refusal(Stage::Connect, self.name(), &ended).await) }
+        let (answer, exit) = self.run(sql).await?;
+        if exit.status.success() { Ok(answer) } else { Err(self.sql_error(Stage::Connect, self.name(), &exit).await) }
     }
 
     /// Returns the answer to a query that returns one JSON value, or `None` if the query fails.
-    pub(crate) async fn try_ask<T: DeserializeOwned>(&self, query: &str) -> Option<T> {
-        let (answer, ended) = self.run(query).await.ok()?;
-        ended.status.success().then(|| serde_json::from_str(&answer).ok()).flatten()
+    pub(crate) async fn try_query<T: DeserializeOwned>(&self, query: &str) -> Option<T> {
+        let (answer, exit) = self.run(query).await.ok()?;
+        exit.status.success().then(|| serde_json::from_str(&answer).ok()).flatten()
     }
 
     /// Runs our own SQL and returns its output and the result of psql.
-    async fn run(&self, sql: &str) -> Result<(String, Ended)> {
-        self.answer(self.psql_to_ask().await?, &[sql]).await
+    async fn run(&self, sql: &str) -> Result<(String, Exit)> {
+        self.answer(self.psql_for_queries().await?, &[sql]).await
     }
 
     /// Returns a `psql` command that connects to the cluster, for our own SQL.
-    pub(crate) async fn psql_to_ask(&self) -> Result<Command> {
-        let ask = |session: &Session, conninfo: &mut ConnInfo, command: &mut Command| {
-            session.set(conninfo, command, Purpose::Ask);
+    pub(crate) async fn psql_for_queries(&self) -> Result<Command> {
+        let set = |session: &Session, conninfo: &mut ConnInfo, command: &mut Command| {
+            session.add_options(conninfo, command, Purpose::Query);
         };
-        self.psql_with(ask).await
+        self.psql_with(set).await
     }
 
     /// Runs SQL in psql, each statement as a transaction, and returns the output and the result.
-    pub(crate) async fn answer(&self, mut psql: Command, statements: &[impl AsRef<str>]) -> Result<(String, Ended)> {
+    pub(crate) async fn answer(&self, mut psql: Command, statements: &[impl AsRef<str>]) -> Result<(String, Exit)> {
         psql.args(["--no-align", "--tuples-only"]);
         for statement in statements {
             psql.args(["--command", statement.as_ref()]);
         }
-        let mut running = Running::start(psql, "psql", Pipes::Output)?;
-        let answered = async {
+        let mut process = Process::start(psql, "psql", Pipes::Output)?;
+        let answering = async {
             let mut answer = Vec::new();
-            if let Some(mut stdout) = running.stdout.take() {
+            if let Some(mut stdout) = process.stdout.take() {
                 use tokio::io::AsyncReadExt;
                 let read = stdout.read_to_end(&mut answer).await;
                 read.map_err(|error| Error::io(Stage::Connect, self.name(), "cannot read psql's answer", error))?;
             }
-            Ok((String::from_utf8_lossy(&answer).into_owned(), running.wait().await?))
+            Ok((String::from_utf8_lossy(&answer).into_owned(), process.wait().await?))
         };
-        tokio::time::timeout(PATIENCE, answered).await.unwrap_or_else(|_| {
-            let message = format!("the server did not answer within {} s", PATIENCE.as_secs());
+        tokio::time::timeout(QUERY_TIMEOUT, answering).await.unwrap_or_else(|_| {
+            let message = format!("the server did not answer within {} s", QUERY_TIMEOUT.as_secs());
             Err(Error::new(Stage::Connect, Kind::Unavailable, self.name(), message))
         })
     }
@@ -226,7 +227,7 @@ pub fn plain_command(tool: &Tool) -> Command {
 }
 
 /// Returns true if libpq takes the database from the environment.
-fn from_environment() -> bool {
+fn has_environment_database() -> bool {
     ["PGDATABASE", "PGSERVICE"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
@@ -235,17 +236,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_maintenance_database_is_replaced() {
+    fn template1_replaces_a_missing_maintenance_database() {
         let cluster = Cluster { name: "main".into(), connection: "dbname=app".into(), password: None, bin_dir: None };
         let client = Client::new(&cluster).unwrap();
-        let apart = |name: &str| client.apart_from(name).database().map(str::to_owned);
-        assert_eq!((apart("app"), apart("postgres")), (Some(POSTGRES.to_owned()), Some(TEMPLATE.to_owned())));
-        client.clone().maintenance.set(TEMPLATE).unwrap();
-        assert_eq!((apart("app"), apart("postgres")), (Some(TEMPLATE.to_owned()), Some(TEMPLATE.to_owned())));
+        let maintenance_for = |name: &str| client.to_maintenance_database(name).database().map(str::to_owned);
+        assert_eq!(
+            (maintenance_for("app"), maintenance_for("postgres")),
+            (Some(POSTGRES.to_owned()), Some(TEMPLATE1.to_owned()))
+        );
+        client.clone().maintenance.set(TEMPLATE1).unwrap();
+        assert_eq!(
+            (maintenance_for("app"), maintenance_for("postgres")),
+            (Some(TEMPLATE1.to_owned()), Some(TEMPLATE1.to_owned()))
+        );
     }
 
     #[test]
-    fn no_variable_beats_the_settings_of_a_session() {
+    fn command_ignores_pgdatestyle() {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let tool = Tool { name: "psql", path: "psql".into(), version: Version::parse("15.1").unwrap() };
         let command = Client::new(&cluster).unwrap().command(&tool);
@@ -253,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn no_command_hands_the_passphrase_of_the_identity_on() {
+    fn commands_do_not_inherit_the_passphrase() {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let tool = Tool { name: "psql", path: "psql".into(), version: Version::parse("15.1").unwrap() };
         for command in [plain_command(&tool), Client::new(&cluster).unwrap().command(&tool)] {

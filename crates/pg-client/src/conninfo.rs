@@ -31,7 +31,7 @@ impl ConnInfo {
             _ => keywords(text),
         };
         let mut all = Self::default();
-        for (keyword, value) in pairs.map_err(unreadable)? {
+        for (keyword, value) in pairs.map_err(parse_error)? {
             if SECRET_KEYWORDS.contains(&keyword.as_str()) {
                 let message = format!("\"{keyword}\" in a connection string would be visible on a command line");
                 return Err(Error::new(Stage::Config, Kind::Usage, "connection", message)
@@ -74,16 +74,16 @@ impl ConnInfo {
 /// Writes the string for a child's argv: keywords, quoted, without the password.
 impl fmt::Display for ConnInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (keyword, value)) in self.keywords.iter().enumerate() {
-            let gap = if place == 0 { "" } else { " " };
+        for (index, (keyword, value)) in self.keywords.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
             write!(f, "{gap}{keyword}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))?;
         }
         Ok(())
     }
 }
 
-fn unreadable(what: &str) -> Error {
-    Error::new(Stage::Config, Kind::Usage, "connection", format!("not a libpq connection string: {what}")).hint(
+fn parse_error(reason: &str) -> Error {
+    Error::new(Stage::Config, Kind::Usage, "connection", format!("not a libpq connection string: {reason}")).hint(
         "write keywords, such as \"host=db1 user=backup\", a URI, such as \"postgresql://backup@db1\", or \"service=NAME\"",
     )
 }
@@ -113,11 +113,11 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
     let quoted = text.starts_with('\'');
     let mut chars = text.char_indices().skip(usize::from(quoted));
     let mut value = String::new();
-    while let Some((place, char)) = chars.next() {
+    while let Some((index, char)) = chars.next() {
         match char {
             '\\' => value.push(chars.next().ok_or("a backslash at the end escapes no character")?.1),
-            '\'' if quoted => return Ok((value, &text[place + 1..])),
-            _ if !quoted && char.is_whitespace() => return Ok((value, &text[place..])),
+            '\'' if quoted => return Ok((value, &text[index + 1..])),
+            _ if !quoted && char.is_whitespace() => return Ok((value, &text[index..])),
             _ => value.push(char),
         }
     }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords_are_read_as_libpq_reads_them() {
+    fn keywords_are_parsed_like_libpq() {
         let info = parse(r"host = /run/pg  user=bob dbname='it\'s my \\ db' port=5433 user=alice application_name=''");
         assert_eq!(info.get("host"), Some("/run/pg"));
         assert_eq!(info.get("user"), Some("alice"));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_are_read_as_libpq_reads_them() {
+    fn uris_are_parsed_like_libpq() {
         let info = parse("postgresql://us%40er:p%3Aw@db1:5433,[::1]:5434/my%20db?sslmode=require&options=-c%20x%3D1");
         assert_eq!(info.get("user"), Some("us@er"));
         assert_eq!(info.get("host"), Some("db1,::1"));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_kept_apart_and_never_shown() {
+    fn password_is_separate_and_never_printed() {
         for text in ["password=hunter2 host=db1", "password='hunter2'", "postgresql://u:hunter2@db1/x?password=hunter2"]
         {
             let info = parse(text);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_no_path_of_this_process() {
+    fn passfile_accepts_a_credential() {
         assert_eq!(
             parse("passfile=/etc/pgpass sslrootcert=system").to_string(),
             "passfile='/etc/pgpass' sslrootcert='system'"
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_without_quoting_it() {
+    fn parse_errors_do_not_quote_the_string() {
         for text in [
             "hunter2",
             "host=x password='hunter2",

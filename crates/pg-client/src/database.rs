@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_has_encoding_and_locale() {
+    fn create_sets_encoding_and_locale() {
         let facts = DatabaseFacts {
             encoding: "LATIN1".to_owned(),
             collate: "C".to_owned(),

@@ -7,14 +7,14 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `route.rs` | the settings that libpq would use |
+//! | `parameters.rs` | the parameters that libpq would use |
 //! | `passfile.rs` | `.pgpass` |
 //! | `tls.rs` | TLS as libpq uses it by default: without verifying the certificate |
 //! | `advice.rs` | the error kind and the hint for each refusal |
 
 mod advice;
+mod parameters;
 mod passfile;
-mod route;
 mod tls;
 
 use std::error::Error as StdError;
@@ -27,10 +27,10 @@ use secrecy::ExposeSecret;
 use tokio_postgres::config::Config;
 
 pub(crate) use self::advice::Advice;
-use self::route::{Host, Route};
+use self::parameters::{Host, Parameters};
 
 /// The time limit of the second connection. A host that answers at all answers soon.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The reason for a refused connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) enum Refusal {
     /// Access to the socket or its directory is denied.
     SocketDenied,
     /// The host does not answer.
-    Silent,
+    Unreachable,
     /// The server requires a password, and no password is set.
     NoPassword,
 }
@@ -59,10 +59,13 @@ pub(crate) enum Refusal {
 /// Connects as the command would, and returns the reason for a refusal. Returns `None` if the
 /// connection succeeds, or if the second connection cannot follow libpq.
 pub(crate) async fn diagnose(command: &Command) -> Option<Refusal> {
-    let route = Route::of(command)?;
+    let parameters = Parameters::of(command)?;
     let mut last = None;
-    for host in &route.hosts {
-        match tokio::time::timeout(PATIENCE, knock(&route, host)).await.unwrap_or(Err(Some(Refusal::Silent))) {
+    for host in &parameters.hosts {
+        match tokio::time::timeout(TIMEOUT, try_connect(&parameters, host))
+            .await
+            .unwrap_or(Err(Some(Refusal::Unreachable)))
+        {
             Ok(()) => return None,
             // A server's refusal is more specific than a host without a server.
             Err(Some(refusal @ (Refusal::Server { .. } | Refusal::NoPassword))) => return Some(refusal),
@@ -73,26 +76,26 @@ pub(crate) async fn diagnose(command: &Command) -> Option<Refusal> {
 }
 
 /// Tries one host. `Err(None)` is an error that allows no conclusion.
-async fn knock(route: &Route, host: &Host) -> Result<(), Option<Refusal>> {
+async fn try_connect(parameters: &Parameters, host: &Host) -> Result<(), Option<Refusal>> {
     let mut config = Config::new();
-    config.user(&route.user).dbname(&route.database).application_name("longshore").connect_timeout(PATIENCE);
-    if !route.options.is_empty() {
-        config.options(&route.options);
+    config.user(&parameters.user).dbname(&parameters.database).application_name("longshore").connect_timeout(TIMEOUT);
+    if !parameters.options.is_empty() {
+        config.options(&parameters.options);
     }
-    let password = route.password(host);
+    let password = parameters.password(host);
     if let Some(password) = &password {
         config.password(password.expose_secret());
     }
-    config.port(host.port).ssl_mode(host.ssl_mode(route.ssl_mode));
+    config.port(host.port).ssl_mode(host.ssl_mode(parameters.ssl_mode));
     let is_local = host.is_local();
     match &host.name {
         name if is_local => config.host_path(name),
         name => {
             let address = host.address.as_deref().unwrap_or(name);
-            let mut found =
+            let mut addresses =
                 tokio::net::lookup_host((address, host.port)).await.map_err(|_| Some(Refusal::UnknownHost))?;
-            let Some(found) = found.next() else { return Err(Some(Refusal::UnknownHost)) };
-            config.host(name).hostaddr(found.ip())
+            let Some(address) = addresses.next() else { return Err(Some(Refusal::UnknownHost)) };
+            config.host(name).hostaddr(address.ip())
         }
     };
     let connected = config.connect(tls::connector().ok_or(None)?).await;
@@ -114,7 +117,7 @@ fn refusal(error: &tokio_postgres::Error, is_local: bool, has_password: bool) ->
         Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Some(Refusal::NotListening),
         Some(io::ErrorKind::PermissionDenied) => Some(Refusal::SocketDenied),
         Some(io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
-            Some(Refusal::Silent)
+            Some(Refusal::Unreachable)
         }
         Some(_) => None,
         // With complete settings, the only refusal of the crate itself is a login without a

@@ -25,8 +25,8 @@ pub fn private_folder(scratch: Option<&Path>, stage: Stage) -> Result<TempDir> {
 /// Packs the files of `folder`/dump into a tar stream, `toc.dat` first. Removes each file after
 /// reading it, and the folder at the end of the stream.
 pub fn pack(folder: TempDir) -> ByteStream {
-    let place = folder.path().display().to_string();
-    let wrap = move |error| Error::io(Stage::Dump, place, "cannot pack the files that pg_dump wrote", error);
+    let location = folder.path().display().to_string();
+    let wrap = move |error| Error::io(Stage::Dump, location, "cannot pack the files that pg_dump wrote", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| {
         write(&folder.path().join("dump"), writer, |file| fs::remove_file(file))?;
         folder.close()
@@ -37,13 +37,13 @@ pub fn pack(folder: TempDir) -> ByteStream {
 /// unchanged. Entries other than regular files are in the stream by name only: folders are not
 /// entered, links not followed, and fifos not opened.
 pub fn read(dump: &Path) -> ByteStream {
-    let (dump, place) = (dump.to_owned(), dump.display().to_string());
-    let wrap = move |error| Error::io(Stage::Verify, place, "cannot read the directory dump", error);
+    let (dump, location) = (dump.to_owned(), dump.display().to_string());
+    let wrap = move |error| Error::io(Stage::Verify, location, "cannot read the directory dump", error);
     stream::transform(stream::from_bytes(""), wrap, move |_, writer| write(&dump, writer, |_| Ok(())))
 }
 
-/// Writes a folder as a tar, `toc.dat` first. Calls `done` with each file after reading it.
-fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+/// Writes a folder as a tar, `toc.dat` first. Calls `after_read` with each file after reading it.
+fn write(dump: &Path, writer: &mut impl io::Write, after_read: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(dump)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(|entry| (entry.file_name() != "toc.dat", entry.file_name()));
     let mut tar = tar::Builder::new(writer);
@@ -52,7 +52,7 @@ fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::R
         let kind = entry.file_type()?;
         if kind.is_file() {
             tar.append_path_with_name(entry.path(), entry.file_name())?;
-            done(&entry.path())?;
+            after_read(&entry.path())?;
         } else {
             let kind = match kind {
                 kind if kind.is_dir() => EntryType::Directory,
@@ -73,35 +73,36 @@ fn write(dump: &Path, writer: &mut impl io::Write, done: impl Fn(&Path) -> io::R
 /// unpacked, since a restore reads no others. Fails if a path leaves the folder, since a tar can
 /// contain any path.
 pub async fn unpack(archive: ByteStream, folder: &Path, stage: Stage, subject: &str) -> Result<()> {
-    let place = folder.join("dump");
+    let dump_dir = folder.join("dump");
     let label = subject.to_owned();
     let wrap = move |error: io::Error| {
         let kind = if error.kind() == io::ErrorKind::InvalidData { Kind::Corrupt } else { Kind::Failed };
         Error::new(stage, kind, label, "cannot unpack the directory dump").because(error)
     };
-    let done = stream::transform(archive, wrap, move |reader, _| {
-        fs::create_dir(&place)?;
+    let unpacked = stream::transform(archive, wrap, move |reader, _| {
+        fs::create_dir(&dump_dir)?;
         let mut tar = tar::Archive::new(&mut *reader);
         for entry in tar.entries()? {
             let mut entry = entry?;
-            let path = inside(&entry.path()?)?;
+            let path = relative_path(&entry.path()?)?;
             if path.components().count() == 1 && entry.header().entry_type().is_file() {
-                let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(place.join(&path))?;
+                let mut file =
+                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(dump_dir.join(&path))?;
                 io::copy(&mut entry, &mut file)?;
             }
         }
         // The bytes after the last file must be read to reach the end of the stream.
         io::copy(reader, &mut io::sink()).map(drop)
     });
-    stream::drain(done).await
+    stream::drain(unpacked).await
 }
 
 /// Returns a path in a tar, or fails if the path leaves the folder that the tar is unpacked to.
-fn inside(path: &Path) -> io::Result<PathBuf> {
-    let mut inside = PathBuf::new();
+fn relative_path(path: &Path) -> io::Result<PathBuf> {
+    let mut relative_path = PathBuf::new();
     for part in path.components() {
         match part {
-            Component::Normal(part) => inside.push(part),
+            Component::Normal(part) => relative_path.push(part),
             Component::CurDir => {}
             _ => {
                 let message = format!("contains \"{}\", which pg_dump does not write", path.display());
@@ -109,7 +110,7 @@ fn inside(path: &Path) -> io::Result<PathBuf> {
             }
         }
     }
-    Ok(inside)
+    Ok(relative_path)
 }
 
 #[cfg(test)]
@@ -126,18 +127,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_comes_back_as_it_was_and_leaves_nothing_behind() {
+    async fn unpack_restores_a_packed_folder() {
         let source = sample();
-        let gone = source.path().to_owned();
+        let packed = source.path().to_owned();
         let target = tempfile::tempdir().unwrap();
         unpack(pack(source), target.path(), Stage::Restore, "appdb").await.unwrap();
         assert_eq!(fs::read_to_string(target.path().join("dump/1.dat.gz")).unwrap(), "one");
         assert_eq!(fs::read_dir(target.path().join("dump")).unwrap().count(), 3);
-        assert!(!gone.exists());
+        assert!(!packed.exists());
     }
 
     /// Returns the types and names of the entries in a tar stream.
-    async fn members(stream: ByteStream) -> Vec<(EntryType, String)> {
+    async fn entries_of(stream: ByteStream) -> Vec<(EntryType, String)> {
         let bytes = stream::collect(stream, 1 << 20, Stage::Dump, "").await.unwrap();
         let mut tar = tar::Archive::new(&bytes[..]);
         let entries = tar.entries().unwrap().map(Result::unwrap);
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_file_is_told_and_neither_entered_nor_followed_nor_waited_for() {
+    async fn read_lists_special_files_by_name_only() {
         let source = sample();
         let dump = source.path().join("dump");
         fs::create_dir(dump.join("folder")).unwrap();
@@ -164,7 +165,7 @@ mod tests {
             (EntryType::Symlink, "l".repeat(200)),
             (EntryType::Fifo, "socket".to_owned()),
         ];
-        assert_eq!(members(read(&dump)).await, expected);
+        assert_eq!(entries_of(read(&dump)).await, expected);
 
         // A restore from such a tar unpacks only the regular files.
         let target = tempfile::tempdir().unwrap();
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tar_cannot_climb_out_of_its_folder() {
+    async fn unpack_rejects_paths_outside_the_folder() {
         for name in ["../evil", "/tmp/evil", "a/../../evil"] {
             let target = tempfile::tempdir().unwrap();
             let error = unpack(tar_of(&[name]), target.path(), Stage::Restore, "appdb").await.unwrap_err();
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_at_the_top_of_a_tar_is_left_aside() {
+    async fn unpack_ignores_files_in_subfolders() {
         let target = tempfile::tempdir().unwrap();
         let tar = tar_of(&["./", "./toc.dat", "README", "a/", "a/b"]);
         unpack(tar, target.path(), Stage::Restore, "appdb").await.unwrap();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_tar_is_an_error() {
+    async fn unpack_fails_on_a_truncated_tar() {
         let whole = stream::collect(pack(sample()), 1 << 20, Stage::Dump, "").await.unwrap();
         for length in [whole.len() / 4, 100] {
             let target = tempfile::tempdir().unwrap();

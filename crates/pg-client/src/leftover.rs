@@ -13,9 +13,9 @@ use crate::client::Client;
 use crate::server::identifier;
 
 /// The beginning of the comment on a database during a restore.
-const MARK: &str = "longshore: a restore is under way here";
+const MARK_PREFIX: &str = "longshore: a restore is under way here";
 /// The part of a name between the name of a database and the time of the backup that replaces it.
-const BEFORE: &str = "_before_";
+const ORIGINAL_SUFFIX: &str = "_before_";
 /// The length of a time in a name, such as `2026-06-07_091500`.
 const TIME_BYTES: usize = 17;
 /// The maximum length of a name in PostgreSQL, in bytes.
@@ -23,16 +23,18 @@ const MAX_NAME_BYTES: usize = 63;
 
 /// Returns the comment on a database during the restore called `restore`.
 pub fn mark(restore: &str) -> String {
-    format!("{MARK} ({restore}); if no restore is running, it was killed, and this database holds part of a backup")
+    format!(
+        "{MARK_PREFIX} ({restore}); if no restore is running, it was killed, and this database holds part of a backup"
+    )
 }
 
 /// Returns the name under which a database is kept until the backup of `time` has replaced it.
 pub fn name_before(database: &str, time: &str) -> String {
-    let mut begins = database.to_owned();
-    while begins.len() > MAX_NAME_BYTES - BEFORE.len() - TIME_BYTES {
-        begins.pop();
+    let mut prefix = database.to_owned();
+    while prefix.len() > MAX_NAME_BYTES - ORIGINAL_SUFFIX.len() - TIME_BYTES {
+        prefix.pop();
     }
-    format!("{begins}{BEFORE}{time}")
+    format!("{prefix}{ORIGINAL_SUFFIX}{time}")
 }
 
 /// A database of a server.
@@ -47,12 +49,12 @@ struct Database {
 
 /// The role of a leftover database in the restore that was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum State {
     /// The database holds part of a backup. It replaces the database of the given name, if any.
-    Filled(Option<String>),
+    Incomplete(Option<String>),
     /// The database existed before the restore, under the given name if the whole name is known.
     /// The flag is true if another database has that name now.
-    Before(Option<String>, bool),
+    Original(Option<String>, bool),
 }
 
 /// A database that a killed restore left.
@@ -60,19 +62,19 @@ enum Part {
 pub struct Leftover {
     /// The database's name.
     pub name: String,
-    part: Part,
+    state: State,
 }
 
 /// Finds the databases that killed restores left on the server.
 pub async fn find(client: &Client) -> Result<Vec<Leftover>> {
     let databases = format!(
         "select coalesce(json_agg(json_build_object('name', datname,
-            'is_marked', coalesce(pg_catalog.shobj_description(oid, 'pg_database') like '{MARK}%', false),
+            'is_marked', coalesce(pg_catalog.shobj_description(oid, 'pg_database') like '{MARK_PREFIX}%', false),
             'is_in_use', exists (select from pg_catalog.pg_stat_activity a
                 where a.datid = d.oid and application_name = 'longshore' and pid <> pg_backend_pid())
         ) order by datname), '[]') from pg_catalog.pg_database d"
     );
-    Ok(leftovers(&client.ask::<Vec<Database>>(&databases).await?))
+    Ok(leftovers(&client.query::<Vec<Database>>(&databases).await?))
 }
 
 fn leftovers(databases: &[Database]) -> Vec<Leftover> {
@@ -81,16 +83,16 @@ fn leftovers(databases: &[Database]) -> Vec<Leftover> {
     for database in databases {
         let name = database.name.clone();
         if database.is_marked && !database.is_in_use {
-            let before = |other: &&Database| replaced_by(&other.name).is_some_and(|begins| name == begins);
+            let before = |other: &&Database| original_prefix(&other.name).is_some_and(|prefix| name == prefix);
             let before = databases.iter().find(before).map(|before| before.name.clone());
-            found.push(Leftover { name, part: Part::Filled(before) });
-        } else if let Some(begins) = replaced_by(&name) {
+            found.push(Leftover { name, state: State::Incomplete(before) });
+        } else if let Some(prefix) = original_prefix(&name) {
             // A longer name was truncated, at most one character short of the limit.
-            let original = (name.len() + char::MAX.len_utf8() <= MAX_NAME_BYTES).then(|| begins.to_owned());
-            match find(begins) {
+            let original = (name.len() + char::MAX.len_utf8() <= MAX_NAME_BYTES).then(|| prefix.to_owned());
+            match find(prefix) {
                 // The restore is running, or the mark identifies the new database.
                 Some(new) if new.is_marked || new.is_in_use => {}
-                new => found.push(Leftover { part: Part::Before(original, new.is_some()), name: name.clone() }),
+                new => found.push(Leftover { state: State::Original(original, new.is_some()), name: name.clone() }),
             }
         }
     }
@@ -98,27 +100,27 @@ fn leftovers(databases: &[Database]) -> Vec<Leftover> {
 }
 
 /// Returns the beginning of the name of a replaced database.
-fn replaced_by(name: &str) -> Option<&str> {
-    let (begins, time) = name.rsplit_once(BEFORE)?;
-    (Stamp::parse(time).is_some() && !begins.is_empty()).then_some(begins)
+fn original_prefix(name: &str) -> Option<&str> {
+    let (prefix, time) = name.rsplit_once(ORIGINAL_SUFFIX)?;
+    (Stamp::parse(time).is_some() && !prefix.is_empty()).then_some(prefix)
 }
 
 impl Leftover {
     /// Returns true if the database has this name, or had it before the restore.
     pub fn is_of(&self, database: &str) -> bool {
-        let was = matches!(&self.part, Part::Before(Some(original), _) if original == database);
+        let was = matches!(&self.state, State::Original(Some(original), _) if original == database);
         was || self.name == database
     }
 
     /// Returns the description of the database, without its name.
-    pub fn what(&self) -> String {
-        match &self.part {
-            Part::Filled(None) => "holds part of a backup: a restore into it was killed".to_owned(),
-            Part::Filled(Some(before)) => format!(
+    pub fn description(&self) -> String {
+        match &self.state {
+            State::Incomplete(None) => "holds part of a backup: a restore into it was killed".to_owned(),
+            State::Incomplete(Some(before)) => format!(
                 "holds part of a backup: a restore into it was killed, and \"{}\" is the database that was there before",
                 printable(before)
             ),
-            Part::Before(original, _) => {
+            State::Original(original, _) => {
                 let original = original
                     .as_deref()
                     .map_or("another database".to_owned(), |name| format!("database \"{}\"", printable(name)));
@@ -130,27 +132,29 @@ impl Leftover {
     /// Returns the remedy, with its SQL statements.
     pub fn remedy(&self) -> String {
         let name = printable(&identifier(&self.name));
-        match &self.part {
-            Part::Filled(None) => format!("restore again with --clean, or drop it: drop database {name} with (force)"),
-            Part::Filled(Some(before)) => format!(
+        match &self.state {
+            State::Incomplete(None) => {
+                format!("restore again with --clean, or drop it: drop database {name} with (force)")
+            }
+            State::Incomplete(Some(before)) => format!(
                 "put back the database that was there: drop database {name} with (force); \
                  alter database {} rename to {name}",
                 printable(&identifier(before))
             ),
-            Part::Before(Some(original), false) => {
+            State::Original(Some(original), false) => {
                 format!("put it back: alter database {name} rename to {}", printable(&identifier(original)))
             }
-            Part::Before(None, false) => format!("put it back: alter database {name} rename to …"),
+            State::Original(None, false) => format!("put it back: alter database {name} rename to …"),
             // The newer database may be complete or still empty: the mark is set after the database
             // is created, and removed before the older database is dropped.
-            Part::Before(Some(original), true) => {
+            State::Original(Some(original), true) => {
                 let original = printable(&identifier(original));
                 format!(
                     "compare both, and put the older one back: drop database {original} with (force); \
                      alter database {name} rename to {original}; or, if the newer one is complete, drop the older one"
                 )
             }
-            Part::Before(None, true) => {
+            State::Original(None, true) => {
                 format!("compare both, and drop the newer one if it is incomplete, or else {name}")
             }
         }
@@ -158,7 +162,11 @@ impl Leftover {
 
     /// Returns the leftover as a finding about `subject`.
     pub fn finding(&self, subject: &str) -> Finding {
-        Finding::warning(subject, format!("database \"{}\" {}", printable(&self.name), self.what()), self.remedy())
+        Finding::warning(
+            subject,
+            format!("database \"{}\" {}", printable(&self.name), self.description()),
+            self.remedy(),
+        )
     }
 }
 
@@ -173,28 +181,31 @@ mod tests {
             is_in_use: *is_in_use,
         };
         let databases: Vec<_> = databases.iter().map(database).collect();
-        leftovers(&databases).iter().map(|left| format!("{} {}: {}", left.name, left.what(), left.remedy())).collect()
+        leftovers(&databases)
+            .iter()
+            .map(|left| format!("{} {}: {}", left.name, left.description(), left.remedy()))
+            .collect()
     }
 
     const OLD: &str = "app_before_2026-06-07_091500";
 
     #[test]
-    fn each_leftover_names_the_statements_that_mend_it() {
+    fn leftover_remedy_has_the_statements() {
         let both = found(&[("app", true, false), (OLD, false, false)]);
         assert_eq!(both.len(), 1);
-        let mends = format!("drop database \"app\" with (force); alter database \"{OLD}\" rename to \"app\"");
-        assert!(both[0].ends_with(&mends), "{both:?}");
+        let remedy_sql = format!("drop database \"app\" with (force); alter database \"{OLD}\" rename to \"app\"");
+        assert!(both[0].ends_with(&remedy_sql), "{both:?}");
         let gone = found(&[(OLD, false, false)]);
         assert!(gone[0].ends_with(&format!("alter database \"{OLD}\" rename to \"app\"")), "{gone:?}");
         let whole = found(&[("app", false, false), (OLD, false, false)]);
         // The newer database may be incomplete, so no remedy drops the older one unconditionally.
-        assert!(whole[0].contains(&mends) && whole[0].ends_with("is complete, drop the older one"), "{whole:?}");
-        let part = found(&[("app", true, false)]);
-        assert!(part[0].ends_with("drop database \"app\" with (force)"), "{part:?}");
+        assert!(whole[0].contains(&remedy_sql) && whole[0].ends_with("is complete, drop the older one"), "{whole:?}");
+        let partial = found(&[("app", true, false)]);
+        assert!(partial[0].ends_with("drop database \"app\" with (force)"), "{partial:?}");
     }
 
     #[test]
-    fn a_restore_under_way_and_a_similar_name_are_no_leftovers() {
+    fn find_ignores_running_restores_and_similar_names() {
         assert_eq!(found(&[("app", true, true), (OLD, false, false)]), [""; 0]);
         let names =
             ["app_before_", "_before_2026-06-07_091500", "app_before_2026-06-07", "app_before_2026-06-07_09150x"];
@@ -204,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_is_cut_and_still_recognised() {
+    fn long_name_is_truncated_and_recognised() {
         let name = name_before(&"é".repeat(31), "2026-06-07_091500");
-        assert!(name.len() <= MAX_NAME_BYTES && replaced_by(&name).is_some(), "{name}");
+        assert!(name.len() <= MAX_NAME_BYTES && original_prefix(&name).is_some(), "{name}");
         assert_eq!(name_before("app", "2026-06-07_091500"), OLD);
         let long = name_before(&"a".repeat(60), "2026-06-07_091500");
         assert!(found(&[(long.as_str(), false, false)])[0].ends_with("rename to …"));

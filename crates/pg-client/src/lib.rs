@@ -8,7 +8,7 @@
 //! | [`database`] | the statement that creates a database with recorded properties |
 //! | [`tool`] | discovery of `pg_dump` and the other client programs |
 //! | [`child`] | a running child: its streams, its standard error, its exit status |
-//! | [`report`] | server errors as psql prints them: codes instead of sentences |
+//! | [`server_error`] | server errors as psql prints them: codes instead of sentences |
 //! | [`client`] | a cluster that answers queries, and commands that connect to it |
 //! | `session` | the settings that sessions rely on |
 //! | `service_file` | the options that a libpq service sends |
@@ -16,7 +16,7 @@
 //! | [`pooler`] | the proof that a connection passes no connection pooler |
 //! | [`failure`] | the error kind and the hint of a failed command |
 //! | `diagnosis` | the cause of a refused connection |
-//! | `obstacle` | the cause of a failure in a program that prints only text |
+//! | `cause` | the cause of a failure in a program that prints only text |
 //! | [`server`] | facts about a server, its databases and our role |
 //! | [`leftover`] | databases that a killed restore left |
 //! | [`limits`] | the connections that a server grants our role |
@@ -26,6 +26,7 @@
 //! | [`script`] | plain SQL as `pg_dump` and `pg_dumpall` write it, statement by statement |
 
 pub mod argument;
+mod cause;
 pub mod child;
 pub mod client;
 pub mod conninfo;
@@ -36,11 +37,10 @@ pub mod failure;
 pub mod leftover;
 pub mod limits;
 pub mod money;
-mod obstacle;
 pub mod pooler;
-pub mod report;
 pub mod script;
 pub mod server;
+pub mod server_error;
 mod service_file;
 mod session;
 pub mod standby;

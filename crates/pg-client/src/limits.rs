@@ -39,17 +39,17 @@ const LIMITS: &str = "with role as (select * from pg_catalog.pg_roles where roln
 
 impl Limits {
     /// Queries the server.
-    pub async fn look(client: &Client) -> Result<Self> {
-        client.ask(LIMITS).await
+    pub async fn query(client: &Client) -> Result<Self> {
+        client.query(LIMITS).await
     }
 
     /// Returns the number of connections that the tighter limit leaves, for copies that use `each`
     /// of them at once.
     pub fn connections(&self, each: u32) -> Connections {
-        let left = |limit: i64, taken: i64| u32::try_from((limit - taken).max(0)).unwrap_or(u32::MAX);
+        let remaining = |limit: i64, used: i64| u32::try_from((limit - used).max(0)).unwrap_or(u32::MAX);
         let of_server = Connections {
             each,
-            free: left(self.slots, self.sessions),
+            free: remaining(self.slots, self.sessions),
             limit: format!("server: {} connection slots for the role, {} of them in use", self.slots, self.sessions),
             remedy: "raise max_connections on the server, or run when fewer sessions are open".to_owned(),
         };
@@ -59,7 +59,7 @@ impl Limits {
         let in_use = if self.role_sessions > 0 { format!(", {} in use", self.role_sessions) } else { String::new() };
         let of_role = Connections {
             each,
-            free: left(self.role_limit, self.role_sessions),
+            free: remaining(self.role_limit, self.role_sessions),
             limit: format!("role {}: connection limit {}{in_use}", self.role, self.role_limit),
             remedy: format!("raise the limit: alter role {} connection limit …", identifier(&self.role)),
         };
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tighter_limit_counts() {
+    fn connections_use_the_tighter_limit() {
         let limits =
             Limits { role: "bk".into(), superuser: false, role_limit: 5, role_sessions: 2, slots: 97, sessions: 40 };
         let of_role = limits.connections(1);

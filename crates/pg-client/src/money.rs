@@ -16,7 +16,7 @@ const LOCALE: &str =
 
 /// Returns the locale in which a dump writes money, if the client's database contains any.
 pub async fn locale(client: &Client) -> Result<Option<String>> {
-    client.ask(LOCALE).await
+    client.query(LOCALE).await
 }
 
 /// Returns the same client, whose programs read and write money as the dump of a database did.

@@ -23,14 +23,14 @@ fn length(text: &str) -> usize {
         return text.find('\n').map_or(text.len(), |end| end + 1);
     }
     let bytes = text.as_bytes();
-    let mut place = 0;
-    while place < bytes.len() {
-        place += match bytes[place] {
-            b';' => return place + 1 + usize::from(bytes.get(place + 1) == Some(&b'\n')),
-            b'\'' => quoted(&text[place..], '\'', escapes(&text[..place])),
-            b'"' => quoted(&text[place..], '"', false),
-            b'-' if text[place..].starts_with("--") => text[place..].find('\n').unwrap_or(text.len() - place),
-            b'$' => dollar_quoted(&text[place..]),
+    let mut position = 0;
+    while position < bytes.len() {
+        position += match bytes[position] {
+            b';' => return position + 1 + usize::from(bytes.get(position + 1) == Some(&b'\n')),
+            b'\'' => quoted(&text[position..], '\'', escapes(&text[..position])),
+            b'"' => quoted(&text[position..], '"', false),
+            b'-' if text[position..].starts_with("--") => text[position..].find('\n').unwrap_or(text.len() - position),
+            b'$' => dollar_quoted(&text[position..]),
             _ => 1,
         };
     }
@@ -47,11 +47,11 @@ fn escapes(before: &str) -> bool {
 /// and begins the next.
 fn quoted(text: &str, quote: char, escapes: bool) -> usize {
     let mut chars = text.char_indices().skip(1);
-    while let Some((place, char)) = chars.next() {
+    while let Some((position, char)) = chars.next() {
         if char == '\\' && escapes {
             chars.next();
         } else if char == quote {
-            return place + 1;
+            return position + 1;
         }
     }
     text.len()
@@ -69,16 +69,16 @@ fn dollar_quoted(text: &str) -> usize {
 
 /// Returns true if psql would run a backslash command in this text: if a backslash is outside of
 /// quotes and comments.
-pub fn commands(text: &str) -> bool {
+pub fn has_psql_command(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let mut place = 0;
-    while place < bytes.len() {
-        place += match bytes[place] {
+    let mut position = 0;
+    while position < bytes.len() {
+        position += match bytes[position] {
             b'\\' => return true,
-            b'\'' => quoted(&text[place..], '\'', escapes(&text[..place])),
-            b'"' => quoted(&text[place..], '"', false),
-            b'-' if text[place..].starts_with("--") => text[place..].find('\n').unwrap_or(text.len() - place),
-            b'$' => dollar_quoted(&text[place..]),
+            b'\'' => quoted(&text[position..], '\'', escapes(&text[..position])),
+            b'"' => quoted(&text[position..], '"', false),
+            b'-' if text[position..].starts_with("--") => text[position..].find('\n').unwrap_or(text.len() - position),
+            b'$' => dollar_quoted(&text[position..]),
             _ => 1,
         };
     }
@@ -121,7 +121,7 @@ CREATE ROLE app;
 "#;
 
     #[test]
-    fn a_line_within_a_literal_is_no_statement() {
+    fn statements_keep_literals_whole() {
         let statements = statements(GLOBALS);
         assert_eq!(statements.concat(), GLOBALS);
         let roles: Vec<_> =
@@ -132,19 +132,19 @@ CREATE ROLE app;
     }
 
     #[test]
-    fn a_backslash_is_a_command_only_outside_of_quotes_and_comments() {
+    fn psql_commands_are_found_outside_of_quotes() {
         for harmless in
             ["CREATE ROLE app;\n", "SELECT '\\! id', $x$\\! id$x$, \"\\! id\"; -- \\! id\n", "SELECT E'\\\\';"]
         {
-            assert!(!commands(harmless), "{harmless}");
+            assert!(!has_psql_command(harmless), "{harmless}");
         }
-        for obeyed in ["\\! id\n", " \\! id\n", "SELECT 1 \\gexec\n", "SELECT 'a' \\! id\n", "-- x\n\\! id\n"] {
-            assert!(commands(obeyed), "{obeyed}");
+        for executed in ["\\! id\n", " \\! id\n", "SELECT 1 \\gexec\n", "SELECT 'a' \\! id\n", "-- x\n\\! id\n"] {
+            assert!(has_psql_command(executed), "{executed}");
         }
     }
 
     #[test]
-    fn a_script_that_is_cut_anywhere_is_still_split_without_loss() {
+    fn truncated_script_is_split_without_loss() {
         for end in (0..GLOBALS.len()).filter(|end| GLOBALS.is_char_boundary(*end)) {
             assert_eq!(statements(&GLOBALS[..end]).concat(), &GLOBALS[..end]);
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::client::Client;
 use crate::conninfo::ConnInfo;
-use crate::session::Known;
+use crate::session::ServerFacts;
 use crate::tool::Version;
 
 /// The difference between the server's clock and this host's, in seconds, from which on a check
@@ -35,10 +35,10 @@ pub struct Server {
     /// The server's clock, in seconds since 1970.
     pub clock: f64,
     /// The facts that decide which settings the server's sessions receive.
-    session: Known,
+    session: ServerFacts,
 }
 
-/// `$session` is replaced with [`Known::sql`].
+/// `$session` is replaced with [`ServerFacts::sql`].
 const SERVER: &str = "select json_build_object(
     'session', $session,
     'version', current_setting('server_version'),
@@ -55,9 +55,9 @@ const SYSTEM_IDENTIFIER: &str = "select to_json(system_identifier::text) from pg
 
 impl Server {
     /// Queries the server's facts. All later sessions of `client` are set up for its version.
-    pub async fn look(client: &Client) -> Result<Self> {
-        let server: Self = client.ask(&SERVER.replace("$session", &Known::sql())).await?;
-        client.session().learn(server.session.clone());
+    pub async fn query(client: &Client) -> Result<Self> {
+        let server: Self = client.query(&SERVER.replace("$session", &ServerFacts::sql())).await?;
+        client.session().set_up(server.session.clone());
         Ok(server)
     }
 
@@ -69,7 +69,7 @@ impl Server {
 
     /// Returns the server as manifests record it.
     pub async fn record(&self, client: &Client) -> Result<manifest::Server> {
-        let system_identifier = match client.ask(SYSTEM_IDENTIFIER).await {
+        let system_identifier = match client.query(SYSTEM_IDENTIFIER).await {
             Ok(identifier) => Some(identifier),
             Err(error) if error.kind() == Kind::Denied => None,
             Err(error) => return Err(error),
@@ -89,12 +89,12 @@ impl Server {
         )];
         // A clock before 1970 counts as 1970.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let apart = (self.clock - now).abs();
-        findings.push(if apart <= CLOCK_TOLERANCE {
+        let difference = (self.clock - now).abs();
+        findings.push(if difference <= CLOCK_TOLERANCE {
             Finding::good(&subject, "the server's clock agrees with this host's")
         } else {
             let message = format!(
-                "the server's clock and this host's are {apart:.0} s apart: backups are dated by this host's clock"
+                "the server's clock and this host's are {difference:.0} s apart: backups are dated by this host's clock"
             );
             Finding::warning(&subject, message, "synchronise both clocks with NTP")
         });
@@ -148,7 +148,7 @@ const DATABASES: &str = "select coalesce(json_agg(json_build_object(
 
 /// Returns all databases of the server, by name.
 pub async fn databases(client: &Client) -> Result<Vec<Database>> {
-    client.ask(DATABASES).await
+    client.query(DATABASES).await
 }
 
 // The query whether a table, a function or another object exists that is not PostgreSQL's own, by
@@ -166,7 +166,7 @@ const OWN_OBJECTS: &str =
 /// Returns true if the database that `client` connects to has objects of its own, such as tables. A
 /// new database has none.
 pub async fn has_own_objects(client: &Client) -> Result<bool> {
-    client.ask(OWN_OBJECTS).await
+    client.query(OWN_OBJECTS).await
 }
 
 /// Quotes a name as an SQL identifier.
@@ -195,8 +195,8 @@ pub fn local_sockets() -> Vec<(String, Vec<String>)> {
         ports.sort_unstable();
         sockets.extend(ports.into_iter().map(|port| {
             let socket = format!("host={folder} port={port}");
-            let ways = vec![socket.clone(), format!("{socket} user=postgres")];
-            (socket, ways)
+            let connections = vec![socket.clone(), format!("{socket} user=postgres")];
+            (socket, connections)
         }));
     }
     sockets
@@ -205,18 +205,18 @@ pub fn local_sockets() -> Vec<(String, Vec<String>)> {
 /// Returns the connection string that the environment describes, written out because later callers,
 /// such as cron, may have another environment.
 pub fn of_environment() -> String {
-    let mut said = ConnInfo::default();
-    for (variable, keyword) in REACH {
+    let mut conninfo = ConnInfo::default();
+    for (variable, keyword) in VARIABLES {
         if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
-            said.set(keyword, &value);
+            conninfo.set(keyword, &value);
         }
     }
-    said.to_string()
+    conninfo.to_string()
 }
 
 /// The environment variables that choose a server, and libpq's keywords for them. Passwords stay in
 /// the environment.
-const REACH: [(&str, &str); 6] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("PGSERVICE", "service"),
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_off_is_warned_of() {
+    fn findings_warn_of_a_wrong_clock() {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let client = Client::new(&cluster).unwrap();
         let server = Server {
@@ -247,7 +247,7 @@ mod tests {
             bypasses_row_security: true,
             in_recovery: true,
             clock: 1_000_000.0,
-            session: Known::default(),
+            session: ServerFacts::default(),
         };
         let outcomes = |seconds| {
             let now = UNIX_EPOCH + Duration::from_secs(seconds);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_texts_are_quoted_for_sql() {
+    fn identifiers_and_literals_are_quoted() {
         assert_eq!(identifier("od\"d"), "\"od\"\"d\"");
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal("a\\'b"), " E'a\\\\''b'");

@@ -20,12 +20,12 @@ pub(crate) fn options(service: &str, file: Option<&str>) -> Option<String> {
 fn files(file: Option<&str>) -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = file.map(PathBuf::from).or_else(|| variable("PGSERVICEFILE"));
-    let own = named.or_else(|| variable("HOME").map(|home| home.join(".pg_service.conf")));
+    let user_file = named.or_else(|| variable("HOME").map(|home| home.join(".pg_service.conf")));
     let system = match variable("PGSYSCONFDIR") {
         Some(folder) => vec![folder],
         None => SYSTEM_DIRS.map(PathBuf::from).to_vec(),
     };
-    own.into_iter().chain(system.into_iter().map(|folder| folder.join("pg_service.conf"))).collect()
+    user_file.into_iter().chain(system.into_iter().map(|folder| folder.join("pg_service.conf"))).collect()
 }
 
 /// Returns the options of a service, if the file contains the service.
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_those_of_the_named_service() {
+    fn section_returns_options_of_the_named_service() {
         let text =
             "# options=no\n[other]\noptions=-c a=1\n\n[main]\nhost=db1\noptions=-c role=owner\n[more]\noptions=x\n";
         assert_eq!(section(text, "main"), Some(Some("-c role=owner".to_owned())));

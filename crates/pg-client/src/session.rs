@@ -7,7 +7,7 @@
 //! and `pg_restore --create` open later.
 //!
 //! Options of the user (the connection string, a service file, `PGOPTIONS`) are kept. They override
-//! the settings of [`YIELDING`], which only limit time or choose rights: the worst effect is a
+//! the settings of [`OVERRIDABLE`], which only limit time or choose rights: the worst effect is a
 //! failure. They do not override the others, on which the content of a backup depends.
 //!
 //! Some settings are not sent:
@@ -33,7 +33,7 @@ pub(crate) type Setting = (&'static str, &'static str);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A query of Longshore's, whose names are all PostgreSQL's own.
-    Ask,
+    Query,
     /// Reading: a dump, or a query of the user.
     Read,
     /// Writing: a restore, and its preparation.
@@ -42,17 +42,17 @@ pub(crate) enum Purpose {
 
 /// The facts about a server that decide which settings it takes.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(crate) struct Known {
-    /// The settings of [`NEWER`] that the server's version has.
+pub(crate) struct ServerFacts {
+    /// The settings of [`VERSION_DEPENDENT`] that the server's version has.
     settings: BTreeSet<String>,
     /// True if the login role is a superuser.
     superuser: bool,
 }
 
-impl Known {
+impl ServerFacts {
     /// Returns the SQL that yields these facts as JSON.
     pub(crate) fn sql() -> String {
-        let names: Vec<_> = NEWER.iter().map(|(name, _)| format!("'{name}'")).collect();
+        let names: Vec<_> = VERSION_DEPENDENT.iter().map(|(name, _)| format!("'{name}'")).collect();
         format!(
             "json_build_object('superuser', (select rolsuper from pg_catalog.pg_roles where rolname = session_user),
             'settings', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_settings where name in ({})))",
@@ -66,19 +66,19 @@ impl Known {
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     user: String,
-    place: Place,
+    source: OptionsSource,
     /// The purpose of the programs that are started.
     pub(crate) purpose: Purpose,
     /// The `lc_monetary` of programs, if it differs from the server's.
     pub(crate) money: Option<Arc<str>>,
     /// The value of [`PROBE`]: the same in all sessions of this client, and unique to them.
     pub(crate) nonce: Arc<str>,
-    known: Arc<OnceLock<Known>>,
+    facts: Arc<OnceLock<ServerFacts>>,
 }
 
-/// The place of the options. libpq reads only the first of these that has any.
+/// The source of the options. libpq reads only the first of these that has any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum OptionsSource {
     /// The connection string, which overrides a service file and the environment.
     ConnectionString,
     /// `PGOPTIONS`.
@@ -90,23 +90,23 @@ impl Session {
     pub(crate) fn of(conninfo: &mut ConnInfo) -> Self {
         let service = conninfo.get("service").map(str::to_owned).or_else(|| std::env::var("PGSERVICE").ok());
         let of_service = || service_file::options(service.as_deref()?, conninfo.get("servicefile"));
-        let (user, place) = match conninfo.get("options").map(str::to_owned).or_else(of_service) {
-            Some(options) => (options, Place::ConnectionString),
-            None => (std::env::var("PGOPTIONS").unwrap_or_default(), Place::Environment),
+        let (user, source) = match conninfo.get("options").map(str::to_owned).or_else(of_service) {
+            Some(options) => (options, OptionsSource::ConnectionString),
+            None => (std::env::var("PGOPTIONS").unwrap_or_default(), OptionsSource::Environment),
         };
         conninfo.remove("options");
         let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        Self { user, place, purpose: Purpose::Read, money: None, nonce: nonce.into(), known: Arc::default() }
+        Self { user, source, purpose: Purpose::Read, money: None, nonce: nonce.into(), facts: Arc::default() }
     }
 
     /// Adds the options of its sessions to a command.
-    pub(crate) fn set(&self, conninfo: &mut ConnInfo, command: &mut Command, purpose: Purpose) {
-        self.put(conninfo, command, &options(&self.user(), purpose, &self.known(), &self.nonce));
+    pub(crate) fn add_options(&self, conninfo: &mut ConnInfo, command: &mut Command, purpose: Purpose) {
+        self.set_options(conninfo, command, &options(&self.user(), purpose, &self.facts(), &self.nonce));
     }
 
     /// Returns the options of the sessions of programs.
     pub(crate) fn options(&self) -> String {
-        options(&self.user(), self.purpose, &self.known(), &self.nonce)
+        options(&self.user(), self.purpose, &self.facts(), &self.nonce)
     }
 
     /// Returns the options of the user, and the locale of money.
@@ -117,13 +117,13 @@ impl Session {
     }
 
     /// Returns true if options of the user limit the time of a session or a statement.
-    pub(crate) fn is_bounded_by_user(&self) -> bool {
+    pub(crate) fn has_user_timeout(&self) -> bool {
         self.user.contains("_timeout")
     }
 
     /// Returns the settings that sessions of programs always have.
-    pub(crate) fn binding(&self) -> Vec<Setting> {
-        binding(self.purpose, &self.known())
+    pub(crate) fn mandatory(&self) -> Vec<Setting> {
+        mandatory(self.purpose, &self.facts())
     }
 
     /// Returns the probe alone, as options.
@@ -132,12 +132,12 @@ impl Session {
     }
 
     /// Sets up all later sessions for a server. Only the first call has an effect.
-    pub(crate) fn learn(&self, known: Known) {
-        self.known.get_or_init(|| known);
+    pub(crate) fn set_up(&self, facts: ServerFacts) {
+        self.facts.get_or_init(|| facts);
     }
 
     pub(crate) fn is_set_up(&self) -> bool {
-        self.known.get().is_some()
+        self.facts.get().is_some()
     }
 
     /// Returns true if the sessions of programs only read, and have all settings that the server
@@ -146,18 +146,18 @@ impl Session {
         self.is_set_up() && self.purpose == Purpose::Read
     }
 
-    fn known(&self) -> Known {
-        self.known.get().cloned().unwrap_or_default()
+    fn facts(&self) -> ServerFacts {
+        self.facts.get().cloned().unwrap_or_default()
     }
 
     /// Sets `options` as the only options of a command.
-    pub(crate) fn put(&self, conninfo: &mut ConnInfo, command: &mut Command, options: &str) {
-        match self.place {
-            Place::ConnectionString => {
+    pub(crate) fn set_options(&self, conninfo: &mut ConnInfo, command: &mut Command, options: &str) {
+        match self.source {
+            OptionsSource::ConnectionString => {
                 conninfo.set("options", options);
                 command.env_remove("PGOPTIONS");
             }
-            Place::Environment => {
+            OptionsSource::Environment => {
                 command.env("PGOPTIONS", options);
             }
         }
@@ -166,7 +166,7 @@ impl Session {
     /// Returns the same sessions, with the options in the connection string, which overrides every
     /// other place.
     pub(crate) fn in_connection_string(&self) -> Self {
-        Self { place: Place::ConnectionString, ..self.clone() }
+        Self { source: OptionsSource::ConnectionString, ..self.clone() }
     }
 }
 
@@ -174,7 +174,7 @@ impl Session {
 pub(crate) const PROBE: &str = "longshore.session";
 
 /// Settings that the user's options override.
-const YIELDING: &[Setting] = &[
+const OVERRIDABLE: &[Setting] = &[
     ("role", "none"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
@@ -182,7 +182,7 @@ const YIELDING: &[Setting] = &[
 ];
 
 /// Settings of every session, which every version has.
-const BINDING: &[Setting] = &[
+const MANDATORY: &[Setting] = &[
     // Fails instead of returning only some of the rows.
     ("row_security", "off"),
     // The same text for the same data.
@@ -202,7 +202,7 @@ const BINDING: &[Setting] = &[
 ];
 
 /// Settings of every session that only some versions have.
-const NEWER: &[Setting] = &[
+const VERSION_DEPENDENT: &[Setting] = &[
     ("idle_session_timeout", "0"),
     ("transaction_timeout", "0"),
     ("createrole_self_grant", ""),
@@ -226,7 +226,7 @@ const WRITING: &[Setting] = &[
 ];
 
 /// Settings of Longshore's own queries: functions and formats are PostgreSQL's own.
-const ASKING: &[Setting] = &[
+const QUERYING: &[Setting] = &[
     ("search_path", "pg_catalog"),
     ("datestyle", "ISO, MDY"),
     ("intervalstyle", "postgres"),
@@ -234,17 +234,17 @@ const ASKING: &[Setting] = &[
 ];
 
 /// Returns the settings on which content depends, which no option of the user overrides.
-fn binding(purpose: Purpose, known: &Known) -> Vec<Setting> {
-    let mut settings = BINDING.to_vec();
+fn mandatory(purpose: Purpose, facts: &ServerFacts) -> Vec<Setting> {
+    let mut settings = MANDATORY.to_vec();
     settings.extend(match purpose {
-        Purpose::Ask => ASKING,
+        Purpose::Query => QUERYING,
         Purpose::Read => &[],
         Purpose::Write => WRITING,
     });
-    if purpose == Purpose::Ask {
+    if purpose == Purpose::Query {
         settings.push(("default_transaction_read_only", "off"));
     }
-    if known.superuser {
+    if facts.superuser {
         settings.extend(SUPERUSER);
     }
     settings
@@ -252,13 +252,13 @@ fn binding(purpose: Purpose, known: &Known) -> Vec<Setting> {
 
 /// Returns the options of a startup packet, including those of the user, in the form of
 /// `PGOPTIONS`.
-fn options(user: &str, purpose: Purpose, known: &Known, nonce: &str) -> String {
-    let newer = NEWER.iter().filter(|(name, _)| known.settings.contains(*name));
-    let mut options: Vec<String> = YIELDING.iter().chain(newer).map(option).collect();
+fn options(user: &str, purpose: Purpose, facts: &ServerFacts, nonce: &str) -> String {
+    let version_dependent = VERSION_DEPENDENT.iter().filter(|(name, _)| facts.settings.contains(*name));
+    let mut options: Vec<String> = OVERRIDABLE.iter().chain(version_dependent).map(option).collect();
     if !user.is_empty() {
         options.push(user.to_owned());
     }
-    options.extend(binding(purpose, known).iter().map(option));
+    options.extend(mandatory(purpose, facts).iter().map(option));
     options.push(option(&(PROBE, nonce)));
     options.join(" ")
 }
@@ -272,32 +272,32 @@ fn option((name, value): &(&str, &str)) -> String {
 mod tests {
     use super::*;
 
-    fn place(options: &str, option: &str) -> Option<usize> {
+    fn position(options: &str, option: &str) -> Option<usize> {
         options.find(&format!("-c {option}"))
     }
 
     #[test]
-    fn user_options_beat_rights_and_times_alone() {
+    fn user_options_override_only_rights_and_timeouts() {
         let user = "-c role=owner -c row_security=on";
-        let options = options(user, Purpose::Read, &Known::default(), "x");
-        assert!(place(&options, "role=none") < place(&options, "role=owner"));
-        assert!(place(&options, "row_security=on") < place(&options, "row_security=off"));
+        let options = options(user, Purpose::Read, &ServerFacts::default(), "x");
+        assert!(position(&options, "role=none") < position(&options, "role=owner"));
+        assert!(position(&options, "row_security=on") < position(&options, "row_security=off"));
     }
 
     #[test]
     fn settings_depend_on_purpose_version_and_role() {
-        let known = Known { settings: ["transaction_timeout".to_owned()].into(), superuser: true };
-        let older = options("", Purpose::Read, &Known::default(), "x");
-        let newer = options("", Purpose::Write, &known, "x");
+        let facts = ServerFacts { settings: ["transaction_timeout".to_owned()].into(), superuser: true };
+        let older = options("", Purpose::Read, &ServerFacts::default(), "x");
+        let newer = options("", Purpose::Write, &facts, "x");
         for option in ["transaction_timeout=0", "zero_damaged_pages=off", "default_transaction_read_only=off"] {
-            assert!(place(&older, option).is_none() && place(&newer, option).is_some(), "{option}");
+            assert!(position(&older, option).is_none() && position(&newer, option).is_some(), "{option}");
         }
-        assert!(place(&newer, "idle_session_timeout").is_none());
-        assert!(place(&options("", Purpose::Ask, &known, "x"), "search_path=pg_catalog").is_some());
+        assert!(position(&newer, "idle_session_timeout").is_none());
+        assert!(position(&options("", Purpose::Query, &facts, "x"), "search_path=pg_catalog").is_some());
     }
 
     #[test]
-    fn a_space_does_not_end_an_option() {
+    fn option_escapes_spaces() {
         assert_eq!(option(&("a", "read committed")), "-c a=read\\ committed");
     }
 }

@@ -44,18 +44,18 @@ const PROGRESS_BEFORE_14: &str =
 #[async_trait]
 impl Standby for Client {
     async fn look(&self) -> Result<Option<Replay>> {
-        if self.ask(HAS_REPLAY).await? { self.ask(REPLAY).await.map(Some) } else { Ok(None) }
+        if self.query(HAS_REPLAY).await? { self.query(REPLAY).await.map(Some) } else { Ok(None) }
     }
 
     async fn pause(&self) -> Result<Paused> {
         self.execute("select pg_catalog.pg_wal_replay_pause()").await?;
-        let query = if self.ask(HAS_PAUSE_STATE).await? { PROGRESS } else { PROGRESS_BEFORE_14 };
-        let begun = Instant::now();
+        let query = if self.query(HAS_PAUSE_STATE).await? { PROGRESS } else { PROGRESS_BEFORE_14 };
+        let started = Instant::now();
         let mut before = None;
-        while begun.elapsed() < STOP_TIMEOUT {
-            let Progress { stopped, replayed } = self.ask(query).await?;
-            let stands_still = before.is_some() && before == replayed;
-            if stopped.unwrap_or(stands_still) {
+        while started.elapsed() < STOP_TIMEOUT {
+            let Progress { stopped, replayed } = self.query(query).await?;
+            let is_unchanged = before.is_some() && before == replayed;
+            if stopped.unwrap_or(is_unchanged) {
                 return Ok(Paused::Stopped);
             }
             before = replayed;
@@ -71,14 +71,14 @@ impl Standby for Client {
     }
 
     async fn settings(&self) -> Result<Finding> {
-        let settings: ConflictSettings = self.ask(CONFLICT_SETTINGS).await?;
+        let settings: ConflictSettings = self.query(CONFLICT_SETTINGS).await?;
         Ok(settings.finding(self.name()))
     }
 
     async fn conflicts(&self, database: &str) -> Result<u64> {
         let query = "select to_json(coalesce(sum(confl_tablespace + confl_lock + confl_snapshot + confl_bufferpin
             + confl_deadlock), 0)::bigint) from pg_catalog.pg_stat_database_conflicts where datname =";
-        self.ask(&format!("{query} {}", literal(database))).await
+        self.query(&format!("{query} {}", literal(database))).await
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_cancel_a_dump_are_named_with_their_values() {
+    fn finding_names_settings_that_cancel_dumps() {
         let settings = |feedback: &str, streaming: &str, archive: &str| ConflictSettings {
             hot_standby_feedback: feedback.into(),
             max_standby_streaming_delay: streaming.into(),

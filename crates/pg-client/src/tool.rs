@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 const VERSIONED_DIR: &str = "/usr/lib/postgresql";
 
 /// The time that a program may take to report its version.
-const PATIENCE: Duration = Duration::from_secs(10);
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The variable that contains the passphrase of the identity, which decrypts backups.
 const PASSPHRASE: &str = "LONGSHORE_IDENTITY_PASSPHRASE";
@@ -107,7 +107,7 @@ impl Toolbox {
         let tools = candidates(name, bin_dir).into_iter().map(|path| async {
             match self.version(&path).await {
                 Ok(version) => Ok(Tool { name, path, version }),
-                Err(why) => Err(Broken { path, why }),
+                Err(reason) => Err(BrokenTool { path, reason }),
             }
         });
         let (mut found, mut broken) = (Vec::new(), Vec::new());
@@ -133,9 +133,9 @@ impl Toolbox {
 
 /// A program that exists and cannot be used, and the reason.
 #[derive(Debug)]
-struct Broken {
+struct BrokenTool {
     path: PathBuf,
-    why: String,
+    reason: String,
 }
 
 /// Returns the tool to use or, if none is suitable, all tools.
@@ -150,7 +150,7 @@ fn choose(mut found: Vec<Tool>, server: Option<&Version>) -> Result<Tool, Vec<To
     let fits = found.iter().map(|tool| tool.version.major).filter(|major| *major >= server.major);
     let nearest = fits.min();
     match found.iter().position(|tool| Some(tool.version.major) == nearest) {
-        Some(place) => Ok(found.swap_remove(place)),
+        Some(index) => Ok(found.swap_remove(index)),
         None => Err(found),
     }
 }
@@ -182,37 +182,43 @@ pub(crate) fn command(path: &Path) -> Command {
 
 /// Returns the version that a program reports, or the reason why it reports none.
 async fn version_of(path: &Path) -> Result<Version, String> {
-    let mut asked = command(path);
-    asked.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
-    let answer = tokio::time::timeout(PATIENCE, asked.output()).await;
-    let answer = answer.map_err(|_| format!("did not report its version within {} s", PATIENCE.as_secs()))?;
+    let mut command = command(path);
+    command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+    let answer = tokio::time::timeout(VERSION_TIMEOUT, command.output()).await;
+    let answer = answer.map_err(|_| format!("did not report its version within {} s", VERSION_TIMEOUT.as_secs()))?;
     let output = answer.map_err(|error| error.to_string())?;
     // "pg_dump (PostgreSQL) 17.4 (Debian 17.4-1)"
-    let said = String::from_utf8_lossy(&output.stdout);
-    said.split_once(") ").and_then(|(_, version)| Version::parse(version)).ok_or_else(|| {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let words = words.trim().lines().next_back().unwrap_or_default();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    stdout.split_once(") ").and_then(|(_, version)| Version::parse(version)).ok_or_else(|| {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stderr = stderr.trim().lines().next_back().unwrap_or_default();
         format!(
             "--version ended with {}{}{}",
             output.status,
-            if words.is_empty() { "" } else { ": " },
-            printable(words)
+            if stderr.is_empty() { "" } else { ": " },
+            printable(stderr)
         )
     })
 }
 
-fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: &[Tool], broken: &[Broken]) -> Error {
+fn missing(
+    name: &str,
+    server: Option<&Version>,
+    bin_dir: Option<&Path>,
+    found: &[Tool],
+    broken: &[BrokenTool],
+) -> Error {
     // Repairing an installed program is easier than installing another.
-    if let ([], [Broken { path, why }, ..]) = (found, broken) {
+    if let ([], [BrokenTool { path, reason }, ..]) = (found, broken) {
         let message = format!("{} cannot be run", path.display());
         return Error::new(Stage::Config, Kind::Failed, name, message)
             .hint("check that the program is executable and its libraries are installed: run it with --version")
-            .because(why.clone());
+            .because(reason.clone());
     }
-    let place = bin_dir
+    let location = bin_dir
         .map_or_else(|| "on PATH or below /usr/lib/postgresql".to_owned(), |dir| format!("in {}", dir.display()));
     let Some(server) = server else {
-        return Error::new(Stage::Config, Kind::NotFound, name, format!("not found {place}"))
+        return Error::new(Stage::Config, Kind::NotFound, name, format!("not found {location}"))
             .hint("install PostgreSQL's client programs (Debian: apt-get install postgresql-client), or set bin_dir");
     };
     let major = server.major;
@@ -220,7 +226,7 @@ fn missing(name: &str, server: Option<&Version>, bin_dir: Option<&Path>, found: 
         "install the client programs of PostgreSQL {major} or newer (Debian: apt-get install postgresql-client-{major}), or set bin_dir to their folder"
     );
     let message = match found {
-        [] => format!("not found {place}"),
+        [] => format!("not found {location}"),
         [newest, ..] => {
             format!("{} is older than the server, which is {server}: the program would refuse to dump", newest)
         }
@@ -240,13 +246,13 @@ mod tests {
         versions.iter().map(tool).collect()
     }
 
-    fn chosen(versions: &[&str], server: &str) -> Option<String> {
+    fn chosen_version(versions: &[&str], server: &str) -> Option<String> {
         let tool = choose(tools(versions), Version::parse(server).as_ref()).ok()?;
         Some(tool.version.to_string())
     }
 
     #[test]
-    fn versions_are_read_from_what_servers_and_tools_say() {
+    fn versions_are_parsed() {
         let read = |text| Version::parse(text).map(|version| (version.major, version.to_string()));
         assert_eq!(read("15.18 (Debian 15.18-0+deb12u1)"), Some((15, "15.18".into())));
         assert_eq!(read("19beta1"), Some((19, "19beta1".into())));
@@ -254,29 +260,29 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_major_is_taken_then_the_nearest_newer_one() {
-        assert_eq!(chosen(&["17.2", "15.1", "15.18", "16.3"], "15.4"), Some("15.18".into()));
-        assert_eq!(chosen(&["14.9", "16.3", "17.2"], "15.4"), Some("16.3".into()));
-        assert_eq!(chosen(&["18.0", "17.2", "17.4"], "16.3"), Some("17.4".into()));
-        assert_eq!(chosen(&["14.9", "13.2"], "15.4"), None);
+    fn nearest_major_is_chosen() {
+        assert_eq!(chosen_version(&["17.2", "15.1", "15.18", "16.3"], "15.4"), Some("15.18".into()));
+        assert_eq!(chosen_version(&["14.9", "16.3", "17.2"], "15.4"), Some("16.3".into()));
+        assert_eq!(chosen_version(&["18.0", "17.2", "17.4"], "16.3"), Some("17.4".into()));
+        assert_eq!(chosen_version(&["14.9", "13.2"], "15.4"), None);
         assert_eq!(choose(tools(&["14.9", "17.2"]), None).unwrap().version.major, 17);
     }
 
     #[test]
-    fn a_tool_that_is_newer_than_the_server_is_warned_of() {
+    fn newer_tool_has_a_warning() {
         let warning = |server| tools(&["17.2"])[0].warning(&Version::parse(server).unwrap());
         assert!(warning("16.3").unwrap().contains("pg_dump 17.2 is newer than the server, which is 16.3"));
         assert_eq!(warning("17.4"), None);
     }
 
     #[test]
-    fn a_child_does_not_inherit_the_passphrase_of_the_identity() {
+    fn commands_do_not_inherit_the_passphrase() {
         let command = command(Path::new("pg_dump"));
         assert!(command.as_std().get_envs().any(|variable| variable == (PASSPHRASE.as_ref(), None)));
     }
 
     #[tokio::test]
-    async fn a_missing_tool_is_said_with_the_remedy() {
+    async fn missing_tool_has_a_remedy() {
         let folder = tempfile::tempdir().unwrap();
         let server = Version::parse("17.1").unwrap();
         let toolbox = Toolbox::new(Some(folder.path()));
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tool_that_cannot_run_is_named_with_the_reason() {
+    async fn broken_tool_is_reported_with_the_reason() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pg_dump");
@@ -315,10 +321,10 @@ mod tests {
     /// Writes a `pg_dump` that logs each call in a file, and answers once `gate` exists. Returns
     /// the path of the log.
     fn program(folder: &Path, gate: &Path) -> PathBuf {
-        let (path, asked) = (folder.join("pg_dump"), folder.join("asked"));
+        let (path, call_log) = (folder.join("pg_dump"), folder.join("asked"));
         let script = format!(
             "#!/bin/sh\necho >> '{}'\nwhile ! [ -e '{}' ]; do sleep 0.01; done\necho 'pg_dump (PostgreSQL) 17.4'\n",
-            asked.display(),
+            call_log.display(),
             gate.display()
         );
         // Written by a child process: a concurrently forked child of this process could hold the
@@ -326,24 +332,24 @@ mod tests {
         let mut writing = std::process::Command::new("sh");
         writing.args(["-c", "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\""]).arg(&path).arg(script);
         assert!(writing.status().unwrap().success());
-        asked
+        call_log
     }
 
     #[tokio::test]
-    async fn a_tool_is_asked_for_its_version_once_and_one_that_was_missing_is_looked_for_again() {
+    async fn version_is_queried_once_per_tool() {
         let folder = tempfile::tempdir().unwrap();
         let toolbox = Toolbox::new(Some(folder.path()));
         toolbox.find("pg_dump", None).await.unwrap_err();
-        let asked = program(folder.path(), folder.path());
+        let call_log = program(folder.path(), folder.path());
         let older = Version::parse("16.3");
         let (one, other) = tokio::join!(toolbox.find("pg_dump", None), toolbox.find("pg_dump", older.as_ref()));
         assert_eq!((one.unwrap().version.minor, other.unwrap().version.minor), (4, 4));
         toolbox.find("pg_dump", None).await.unwrap();
-        assert_eq!(fs::read_to_string(asked).unwrap(), "\n");
+        assert_eq!(fs::read_to_string(call_log).unwrap(), "\n");
     }
 
     #[tokio::test]
-    async fn a_tool_that_did_not_answer_is_asked_again() {
+    async fn version_is_queried_again_after_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let toolbox = Toolbox::new(Some(folder.path()));
         fs::write(folder.path().join("pg_dump"), "not yet a program").unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use longshore_model::key::{BackupName, Stamp};
 use longshore_retention::{Candidate, Circumstances, Count, History, Policy, Regime, plan};
-use longshore_testkit::runs::every_six_hours;
+use longshore_testkit::sample_backups::every_six_hours;
 
 fn main() {
     let series: usize = std::env::args().nth(1).unwrap().parse().unwrap();

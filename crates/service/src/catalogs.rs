@@ -28,7 +28,7 @@ pub struct Catalogued {
 
 /// Reads the catalogs of all destinations, or of the one named. A catalog that cannot be read is an
 /// error of its own, and the others are still returned.
-pub async fn catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
+pub async fn read_catalogs(config: &Config, only: Option<&str>) -> Result<Vec<(String, Result<Catalogued>)>> {
     if let Some(name) = only {
         config.destination(name)?;
     }
@@ -46,11 +46,11 @@ async fn read(config: &Config, name: &str, destination: &Destination) -> Result<
 }
 
 /// The least difference in response time that orders two destinations.
-const STEP: Duration = Duration::from_millis(250);
+const RESPONSE_TIME_STEP: Duration = Duration::from_millis(250);
 
 /// Reads all catalogs. Returns the readable ones, those of the fastest destinations first, and the
 /// errors of the others. Fails if no catalog can be read.
-pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+pub async fn read_fastest_first(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     if let Some(name) = only {
         config.destination(name)?;
     }
@@ -62,19 +62,19 @@ pub async fn fastest(config: &Config, only: Option<&str>) -> Result<(Vec<Catalog
     });
     let mut all = join_all(reads).await;
     // Among equally fast destinations, prefer one with local files, then the configured order.
-    let is_far = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.gather().is_none());
-    all.sort_by_key(|(took, read)| (took.as_millis() / STEP.as_millis(), is_far(read)));
-    parted(all.into_iter().map(|(_, read)| read))
+    let is_remote = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.gather().is_none());
+    all.sort_by_key(|(took, read)| (took.as_millis() / RESPONSE_TIME_STEP.as_millis(), is_remote(read)));
+    split_errors(all.into_iter().map(|(_, read)| read))
 }
 
 /// Reads all catalogs. Returns the readable ones, and the errors of the others. Fails if no
 /// catalog can be read.
-pub async fn readable(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
-    parted(catalogs(config, only).await?.into_iter().map(|(_, read)| read))
+pub async fn read_available(config: &Config, only: Option<&str>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+    split_errors(read_catalogs(config, only).await?.into_iter().map(|(_, read)| read))
 }
 
 /// Separates the catalogs that were read from the errors of the others.
-fn parted(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
+fn split_errors(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalogued>, Vec<Error>)> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for read in reads {
         match read {
@@ -89,9 +89,9 @@ fn parted(reads: impl Iterator<Item = Result<Catalogued>>) -> Result<(Vec<Catalo
 }
 
 /// Returns an error if the words name an adopted file, which no command can process.
-pub(crate) fn adopted<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
+pub(crate) fn adopted_file_error<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Option<Error> {
     let all = catalogs.into_iter().flat_map(|at| at.catalog.adopted.values().flatten().map(move |file| (at, file)));
-    let (at, file) = all.filter(|(_, file)| means_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
+    let (at, file) = all.filter(|(_, file)| matches_adopted(words, file)).max_by_key(|(_, file)| file.time)?;
     let message = "is an adopted file: Longshore did not make it, and cannot decrypt, verify or mark it";
     Some(Error::new(Stage::Catalog, Kind::Usage, file.name.as_str(), message).hint(format!(
         "fetch {} from \"{}\" and restore it with the tools of the program that made it, such as pg_restore",
@@ -100,7 +100,7 @@ pub(crate) fn adopted<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, wo
 }
 
 /// Returns the error for an unknown backup name, with the nearest known name.
-pub fn unknown<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
+pub fn unknown_backup<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &str) -> Error {
     let all = catalogs.into_iter().map(|at| &at.catalog);
     let mut known = BTreeSet::new();
     for catalog in all {
@@ -119,7 +119,7 @@ pub fn unknown<'a>(catalogs: impl IntoIterator<Item = &'a Catalogued>, words: &s
 }
 
 /// Returns true if the words name this file, its database, or its cluster and database.
-pub fn means_adopted(words: &str, file: &Adopted) -> bool {
+pub fn matches_adopted(words: &str, file: &Adopted) -> bool {
     let Series { cluster, subject, .. } = &file.series;
     words == file.name.as_str()
         || words == file.name.file_name()
@@ -130,16 +130,16 @@ pub fn means_adopted(words: &str, file: &Adopted) -> bool {
 
 /// Returns the name of the one backup that the words identify: by its name, or as the
 /// newest of a series.
-pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
+pub(crate) fn find_name(catalogs: &[Catalogued], words: &str) -> Result<BackupName> {
     let all = || catalogs.iter().flat_map(|at| at.catalog.backups());
     let exact = |backup: &&Backup| [backup.name.as_str(), backup.name.file_name()].contains(&words);
     let chosen: Vec<&Backup> = match all().any(|backup| exact(&backup)) {
         true => all().filter(exact).collect(),
-        false => all().filter(|backup| means(words, backup)).collect(),
+        false => all().filter(|backup| matches_backup(words, backup)).collect(),
     };
     let series: BTreeSet<_> = chosen.iter().map(|backup| Series::of(&backup.manifest)).collect();
     let Some(newest) = chosen.into_iter().max_by_key(|backup| backup.manifest.time) else {
-        return Err(adopted(catalogs, words).unwrap_or_else(|| unknown(catalogs, words)));
+        return Err(adopted_file_error(catalogs, words).unwrap_or_else(|| unknown_backup(catalogs, words)));
     };
     if series.len() > 1 {
         let all: Vec<_> = series
@@ -154,24 +154,24 @@ pub(crate) fn named(catalogs: &[Catalogued], words: &str) -> Result<BackupName> 
 
 /// Returns true if the words are the backup's name, its name without the folder, its subject, or
 /// its cluster and subject.
-pub fn means(words: &str, backup: &Backup) -> bool {
+pub fn matches_backup(words: &str, backup: &Backup) -> bool {
     let subject = &backup.manifest.subject;
     let cluster = &backup.manifest.cluster.name;
     words == backup.name.as_str()
         || words == backup.name.file_name()
         || words == subject.segment()
-        || *subject == Subject::database(words) && !is_word(words, backup)
+        || *subject == Subject::database(words) && !is_other_subject(words, backup)
         || words.strip_prefix(cluster.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&subject.segment())
 }
 
 /// Returns true if the words, which are also the name of a database, identify another
 /// kind of subject.
-fn is_word(words: &str, backup: &Backup) -> bool {
+fn is_other_subject(words: &str, backup: &Backup) -> bool {
     backup.manifest.subject.segment() != words && ["globals", "roles", "tablespaces", "schema", "all"].contains(&words)
 }
 
 /// Parses a time in UTC: `2026-06-07` (its end), `2026-06-07 12:00`, or RFC 3339.
-pub fn moment(text: &str) -> Result<DateTime<Utc>> {
+pub fn parse_time(text: &str) -> Result<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
@@ -193,10 +193,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_means_its_end_and_a_time_is_utc() {
-        assert_eq!(moment("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
-        assert_eq!(moment("2026-06-07 12:00").unwrap().to_rfc3339(), "2026-06-07T12:00:00+00:00");
-        assert_eq!(moment("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(), "2026-06-07T10:00:00+00:00");
-        assert_eq!(moment("yesterday").unwrap_err().kind(), Kind::Usage);
+    fn date_parses_as_its_end_and_time_as_utc() {
+        assert_eq!(parse_time("2026-06-07").unwrap().to_rfc3339(), "2026-06-07T23:59:59+00:00");
+        assert_eq!(parse_time("2026-06-07 12:00").unwrap().to_rfc3339(), "2026-06-07T12:00:00+00:00");
+        assert_eq!(parse_time("2026-06-07T12:00:00+02:00").unwrap().to_rfc3339(), "2026-06-07T10:00:00+00:00");
+        assert_eq!(parse_time("yesterday").unwrap_err().kind(), Kind::Usage);
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of everything that the next run depends on: every stage checks its requirements, and every
 //! destination stores, returns and deletes a probe.
 
-mod advice;
+mod risk;
 mod server;
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::{Config, Job};
 use crate::registry::Registry;
-use crate::verify::judges;
+use crate::verify::verifiers;
 
 /// The content of every probe.
 const PROBE: &str = "a probe of `longshore check`: this file can be deleted\n";
@@ -39,50 +39,50 @@ pub async fn check(
         let message = "no job: this host can list and restore backups, but makes none";
         findings.push(Finding::warning("configuration", message, "to make backups, add a table [job.NAME]"));
     }
-    let mut wanted = Wanted { bytes: 0, is_all: true };
+    let mut run_size = RunSize { bytes: 0, is_complete: true };
     for job in &jobs {
-        let (found, bytes) = server::of_server(config, job).await;
+        let (found, bytes) = server::check_server(config, job).await;
         findings.extend(found);
         match bytes {
-            Some(bytes) => wanted.bytes += bytes,
-            None => wanted.is_all = false,
+            Some(bytes) => run_size.bytes += bytes,
+            None => run_size.is_complete = false,
         }
-        findings.extend(of_stages(registry, job, identities).await);
+        findings.extend(check_stages(registry, job, identities).await);
     }
     for (name, destination) in &config.destinations {
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
         if !shipping.is_empty() {
             let subject = format!("destination {name}");
-            let opened = shipping.iter().map(|job| destination.open_under(name, job.retention.get(name)));
-            match opened.reduce(Result::and).unwrap_or_else(|| destination.open()) {
-                Ok(store) => findings.extend(of_destination(&subject, store, wanted).await),
+            let stores = shipping.iter().map(|job| destination.open_for_retention(name, job.retention.get(name)));
+            match stores.reduce(Result::and).unwrap_or_else(|| destination.open()) {
+                Ok(store) => findings.extend(check_destination(&subject, store, run_size).await),
                 Err(error) => findings.push(Finding::failed(subject, &error)),
             }
         }
     }
-    findings.extend(advice::advise(config, &jobs).await);
+    findings.extend(risk::check_risks(config, &jobs).await);
     // Two stages that check the same server report the same findings.
     let mut seen = std::collections::BTreeSet::new();
     findings.retain(|finding| seen.insert(finding.clone()));
     Ok(findings)
 }
 
-async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
+async fn check_stages(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
     let mut findings = Vec::new();
-    match judges(registry, Some(job), &job.site) {
-        Ok(judges) if judges.is_empty() => findings.push(Finding::warning(
+    match verifiers(registry, Some(job), &job.site) {
+        Ok(verifiers) if verifiers.is_empty() => findings.push(Finding::warning(
             format!("job {}", job.name),
             "dumps are not verified",
             "remove verify to use the default verifier",
         )),
-        Ok(judges) => {
-            for judge in judges {
-                findings.extend(judge.check().await);
+        Ok(verifiers) => {
+            for verifier in verifiers {
+                findings.extend(verifier.check().await);
             }
         }
         Err(error) => findings.push(Finding::failed(format!("job {}", job.name), &error)),
     }
-    findings.extend(of_sealing(registry, job, identities).await);
+    findings.extend(check_encryption(registry, job, identities).await);
     for destination in job.ship.iter().filter(|name| !job.retention.contains_key(*name)) {
         findings.push(Finding::warning(
             format!("job {}", job.name),
@@ -94,7 +94,7 @@ async fn of_stages(registry: &Registry, job: &Job, identities: &Identities) -> V
 }
 
 /// Checks that recipients parse, and that the identities given decrypt new backups.
-async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
+async fn check_encryption(registry: &Registry, job: &Job, identities: &Identities) -> Vec<Finding> {
     let subject = format!("job {}", job.name);
     let Some(encrypt) = &job.encrypt else {
         let message = "encrypt = { type = \"none\" }: anyone who can read a destination can read the databases";
@@ -106,7 +106,7 @@ async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> 
     };
     let mut findings = encrypt.check().await;
     if !identities.is_empty() {
-        findings.push(match opened(registry, &*encrypt, identities).await {
+        findings.push(match decrypt_probe(registry, &*encrypt, identities).await {
             Ok(()) => Finding::good("identity", "decrypts new backups"),
             Err(error) => Finding::failed("identity", &error),
         });
@@ -114,7 +114,7 @@ async fn of_sealing(registry: &Registry, job: &Job, identities: &Identities) -> 
     findings
 }
 
-async fn opened(registry: &Registry, encrypt: &dyn Encrypt, identities: &Identities) -> Result<()> {
+async fn decrypt_probe(registry: &Registry, encrypt: &dyn Encrypt, identities: &Identities) -> Result<()> {
     let decrypt = registry.decrypt.build(encrypt.name(), identities)?;
     let plain = decrypt.decrypt(encrypt.encrypt(from_bytes(PROBE), "probe"), "probe").await?;
     expect_probe(&collect(plain, PROBE.len(), Stage::Decrypt, "probe").await?)
@@ -129,14 +129,14 @@ fn expect_probe(found: &[u8]) -> Result<()> {
 
 /// The size of a run of the checked jobs.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct RunSize {
     /// The estimated number of bytes to read.
     bytes: u64,
     /// True if all servers could be surveyed. Another finding reports a server that could not.
-    is_all: bool,
+    is_complete: bool,
 }
 
-async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) -> Vec<Finding> {
+async fn check_destination(subject: &str, store: Arc<dyn Store>, run_size: RunSize) -> Vec<Finding> {
     let mut findings = store.check().await;
     for finding in &mut findings {
         finding.subject = subject.to_owned();
@@ -144,26 +144,26 @@ async fn of_destination(subject: &str, store: Arc<dyn Store>, wanted: Wanted) ->
     if findings.iter().any(|finding| finding.outcome == Outcome::Failed) {
         return findings;
     }
-    findings.push(probed(subject, &*store).await);
-    if let Some(room) = store.room() {
-        findings.push(match room.free_bytes().await {
-            Ok(free) => of_room(subject, free, wanted),
+    findings.push(probe(subject, &*store).await);
+    if let Some(free_space) = store.room() {
+        findings.push(match free_space.free_bytes().await {
+            Ok(free) => check_free_space(subject, free, run_size),
             Err(error) => Finding::failed(subject, &error),
         });
     }
     findings
 }
 
-/// Returns whether the wanted bytes fit into `free` bytes.
-fn of_room(subject: &str, free: u64, wanted: Wanted) -> Finding {
-    let size = wanted.bytes >> 20;
-    let takes = match wanted {
-        Wanted { is_all: true, .. } => format!("; the databases take {size} MiB on disk"),
-        Wanted { bytes: 0, .. } => String::new(),
+/// Compares the size of a run with the free bytes.
+fn check_free_space(subject: &str, free: u64, run_size: RunSize) -> Finding {
+    let size = run_size.bytes >> 20;
+    let needed = match run_size {
+        RunSize { is_complete: true, .. } => format!("; the databases take {size} MiB on disk"),
+        RunSize { bytes: 0, .. } => String::new(),
         _ => format!("; the databases that could be surveyed take {size} MiB on disk"),
     };
-    let message = format!("{} MiB free{takes}", free >> 20);
-    if free < wanted.bytes {
+    let message = format!("{} MiB free{needed}", free >> 20);
+    if free < run_size.bytes {
         Finding::warning(subject, message, "free some space, or keep fewer backups; compressed backups may still fit")
     } else {
         Finding::good(subject, message)
@@ -172,12 +172,12 @@ fn of_room(subject: &str, free: u64, wanted: Wanted) -> Finding {
 
 /// Writes a probe, and tests which operations are permitted. Credentials that may only write
 /// are not a fault.
-async fn probed(subject: &str, store: &dyn Store) -> Finding {
+async fn probe(subject: &str, store: &dyn Store) -> Finding {
     let attempt = async {
         let key = probe_key()?;
         store.ship(&key, from_bytes(PROBE)).await?;
         let mut denied = Vec::new();
-        let mut note = |verb, done: Result<()>| match done {
+        let mut permitted = |verb, done: Result<()>| match done {
             Err(error) if error.kind() == Kind::Denied => {
                 denied.push(verb);
                 Ok(())
@@ -187,9 +187,9 @@ async fn probed(subject: &str, store: &dyn Store) -> Finding {
         let read = async {
             expect_probe(&collect(store.fetch(&key, None).await?, PROBE.len(), Stage::Ship, key.as_str()).await?)
         };
-        note("read", read.await)?;
-        note("list", listed(store, &key).await)?;
-        note("remove", store.remove(&key).await)?;
+        permitted("read", read.await)?;
+        permitted("list", expect_listed(store, &key).await)?;
+        permitted("remove", store.remove(&key).await)?;
         Ok(denied)
     };
     match attempt.await {
@@ -200,7 +200,7 @@ async fn probed(subject: &str, store: &dyn Store) -> Finding {
     }
 }
 
-async fn listed(store: &dyn Store, key: &Key) -> Result<()> {
+async fn expect_listed(store: &dyn Store, key: &Key) -> Result<()> {
     let mut entries = store.list().await?;
     while let Some(entry) = entries.next().await {
         if entry?.key == *key {
@@ -224,39 +224,39 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_destination_permits_is_said() {
+    async fn probe_reports_permitted_operations() {
         let store = MemoryStore::new();
-        assert_eq!(probed("disk", &store).await.message, "write, read back, list and remove work");
+        assert_eq!(probe("disk", &store).await.message, "write, read back, list and remove work");
         store.fault(Operation::Remove, Fault::Deny);
-        assert_eq!(probed("disk", &store).await.message, "write works; not permitted here: remove");
+        assert_eq!(probe("disk", &store).await.message, "write works; not permitted here: remove");
         store.fault(Operation::Fetch, Fault::Deny);
         store.fault(Operation::List, Fault::Deny);
-        let write_only = probed("disk", &store).await;
+        let write_only = probe("disk", &store).await;
         assert_eq!(
             (write_only.outcome, &*write_only.message),
             (Outcome::Good, "write-only: prune and verify from another host")
         );
         store.fault(Operation::Ship, Fault::Deny);
-        assert_eq!(probed("disk", &store).await.outcome, Outcome::Failed);
+        assert_eq!(probe("disk", &store).await.outcome, Outcome::Failed);
     }
 
     #[test]
-    fn a_server_that_cannot_be_asked_hides_no_lack_of_room() {
-        let found = |bytes, is_all| {
-            let finding = of_room("disk", 5 << 20, Wanted { bytes, is_all });
+    fn free_space_is_compared_if_a_survey_failed() {
+        let found = |bytes, is_complete| {
+            let finding = check_free_space("disk", 5 << 20, RunSize { bytes, is_complete });
             (finding.outcome, finding.message)
         };
-        let of_all = "5 MiB free; the databases take 4 MiB on disk".to_owned();
-        let of_some = "5 MiB free; the databases that could be surveyed take 6 MiB on disk".to_owned();
-        assert_eq!(found(4 << 20, true), (Outcome::Good, of_all));
-        assert_eq!(found(6 << 20, false), (Outcome::Warning, of_some));
+        let complete = "5 MiB free; the databases take 4 MiB on disk".to_owned();
+        let incomplete = "5 MiB free; the databases that could be surveyed take 6 MiB on disk".to_owned();
+        assert_eq!(found(4 << 20, true), (Outcome::Good, complete));
+        assert_eq!(found(6 << 20, false), (Outcome::Warning, incomplete));
         assert_eq!(found(0, false), (Outcome::Good, "5 MiB free".to_owned()));
     }
 
     #[tokio::test]
-    async fn a_probe_leaves_nothing_behind() {
+    async fn probe_is_removed() {
         let store = MemoryStore::new();
-        probed("disk", &store).await;
+        probe("disk", &store).await;
         assert!(store.list().await.unwrap().next().await.is_none());
     }
 }

@@ -12,20 +12,20 @@ use longshore_core::stream::ByteStream;
 use serde_json::{Map, Value};
 
 use crate::registry::Registry;
-use crate::verify::ashore;
+use crate::verify::site_without_server;
 
 /// Compares the findings of a verification with the record of the dump, and returns true if there
 /// was anything to compare. A difference is an error of kind
 /// [`Corrupt`](longshore_core::Kind::Corrupt).
-pub(crate) fn expect_decoded(
+pub(crate) fn compare_findings(
     backup: &Backup,
     recorded: Option<&Map<String, Value>>,
-    judges: &[Arc<dyn Verify>],
+    verifiers: &[Arc<dyn Verify>],
     findings: &[Findings],
 ) -> Result<bool> {
     let found: Map<String, Value> = findings.iter().flat_map(|found| found.details.clone()).collect();
     let Some(recorded) = recorded.filter(|_| !found.is_empty()) else { return Ok(false) };
-    let compared = judges.iter().find_map(|judge| judge.differences(&backup.manifest, recorded, &found));
+    let compared = verifiers.iter().find_map(|verifier| verifier.differences(&backup.manifest, recorded, &found));
     match compared {
         None => Ok(false),
         Some(differences) if differences.is_empty() => Ok(true),
@@ -35,13 +35,13 @@ pub(crate) fn expect_decoded(
 
 /// Returns the plaintext for a restore. The stream fails if its definitions differ from the
 /// recorded ones.
-pub(crate) fn guarded(
+pub(crate) fn expect_recorded_definitions(
     registry: &Registry,
     manifest: &Manifest,
     recorded: Option<&Map<String, Value>>,
     plaintext: ByteStream,
 ) -> Result<ByteStream> {
     let Some(recorded) = recorded else { return Ok(plaintext) };
-    let judge = registry.verify.build(registry.default_verify, &ashore())?;
-    Ok(judge.expect_recorded(manifest, recorded, plaintext))
+    let verifier = registry.verify.build(registry.default_verify, &site_without_server())?;
+    Ok(verifier.expect_recorded(manifest, recorded, plaintext))
 }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod drill;
+mod error;
 mod identity;
 mod written;
 
@@ -26,9 +27,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 pub use self::adopt::Adoption;
-pub use self::drill::{Drilling, Expects, Question};
+pub use self::drill::{DrillSettings, Expectation, Query};
+pub(crate) use self::error::{ConfigError, quote_unless_secret};
 pub use self::identity::{IdentityCommand, IdentitySource};
-use crate::fault::{Fault, shown};
 use crate::registry::{Builder, Registry};
 use crate::schedule::Schedule;
 use crate::suggestion;
@@ -80,14 +81,14 @@ impl Destination {
         Self { store, parallel: None, orphan_grace: TimeDelta::hours(48) }
     }
 
-    /// Opens the store with the terms of the destination's settings.
+    /// Opens the store with the limits of the destination's settings.
     pub fn open(&self) -> Result<Arc<dyn Store>> {
         (self.store)(&()).map(Arc::from)
     }
 
     /// Opens the store for uploads under a retention policy. A store with an object lock that
     /// follows the policy locks objects for the time for which the policy keeps every backup.
-    pub fn open_under(&self, name: &str, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
+    pub fn open_for_retention(&self, name: &str, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
         let store = self.open()?;
         if store.retaining(Span::new(Duration::ZERO)).is_none() {
             return Ok(store);
@@ -126,7 +127,7 @@ pub struct Job {
     /// The schedule by which an external timer runs the job.
     pub schedule: Option<Schedule>,
     /// The settings of the job's drills.
-    pub drill: Drilling,
+    pub drill: DrillSettings,
 }
 
 /// The maximum size of a configuration, in bytes.
@@ -154,10 +155,10 @@ impl Config {
     /// Reads the file at `path`.
     pub fn load(path: &Path, registry: &Registry) -> Result<Self> {
         let source = source(path)?;
-        Self::parse(path, &source, registry).map_err(|fault| fault.in_file(path, &source))
+        Self::parse(path, &source, registry).map_err(|error| error.in_file(path, &source))
     }
 
-    fn parse(path: &Path, source: &str, registry: &Registry) -> Result<Self, Fault> {
+    fn parse(path: &Path, source: &str, registry: &Registry) -> Result<Self, ConfigError> {
         let document = DeTable::parse(source)?;
         let whole = document.span();
         let mut top = document.into_inner();
@@ -170,7 +171,7 @@ impl Config {
             None => IdentitySource::default(),
             Some(table) => {
                 let span = table.span();
-                read::<identity::Written>(table)?.resolve().map_err(|message| Fault::at(span, message))?
+                read::<identity::Written>(table)?.resolve().map_err(|message| ConfigError::at(span, message))?
             }
         };
         let clusters = section(clusters.take(), |_, value| read::<written::Cluster>(value))?;
@@ -180,18 +181,18 @@ impl Config {
             let policy: Policy = read(value)?;
             policy.check(name).map_err(|error| {
                 let remedy = error.remedy().unwrap_or_default();
-                Fault::refused(span, format!("{error}: {remedy}"))
+                ConfigError::refused(span, format!("{error}: {remedy}"))
             })?;
             Ok(policy)
         })?;
         let adoptions =
             section(adoptions.take(), |name, value| adopt::adoption(name, value, &destinations, &policies))?;
-        let known = Known { clusters, destinations: &destinations, policies: &policies };
-        let jobs = section(jobs.take(), |name, value| known.job(name, value, registry))?;
+        let references = References { clusters, destinations: &destinations, policies: &policies };
+        let jobs = section(jobs.take(), |name, value| references.job(name, value, registry))?;
         // A host that only reads what other hosts ship needs no job.
         if jobs.is_empty() && destinations.is_empty() {
             let message = "neither a job nor a destination: add tables [destination.NAME] and [job.NAME]";
-            return Err(Fault::at(whole, message));
+            return Err(ConfigError::at(whole, message));
         }
         adopt::check(&adoptions, &jobs, whole)?;
         Ok(Self {
@@ -215,24 +216,24 @@ impl Config {
 
     /// Returns the job of this name, or the only job if no name is given.
     pub fn job(&self, name: Option<&str>) -> Result<&Job> {
-        let unclear = |subject: &str, message: &str| {
+        let usage_error = |subject: &str, message: &str| {
             let error = Error::new(Stage::Config, Kind::Usage, subject, message);
             match self.jobs.is_empty() {
                 true => error.hint(format!("add a table [job.NAME] to {}", self.path.display())),
-                false => error.hint(known(subject, "jobs", self.jobs.keys())),
+                false => error.hint(unknown_name_hint(subject, "jobs", self.jobs.keys())),
             }
         };
         match name {
-            Some(name) => self.jobs.get(name).ok_or_else(|| unclear(name, "there is no such job")),
-            None if self.jobs.len() > 1 => Err(unclear("", "there are several jobs: name one")),
-            None => self.jobs.values().next().ok_or_else(|| unclear("", "there is no job")),
+            Some(name) => self.jobs.get(name).ok_or_else(|| usage_error(name, "there is no such job")),
+            None if self.jobs.len() > 1 => Err(usage_error("", "there are several jobs: name one")),
+            None => self.jobs.values().next().ok_or_else(|| usage_error("", "there is no job")),
         }
     }
 
     /// Returns the retention policy of this name.
     pub fn policy(&self, name: &str) -> Result<&Policy> {
         self.policies.get(name).ok_or_else(|| {
-            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy").hint(known(
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such retention policy").hint(unknown_name_hint(
                 name,
                 "policies",
                 self.policies.keys(),
@@ -243,7 +244,7 @@ impl Config {
     /// Returns the destination of this name.
     pub fn destination(&self, name: &str) -> Result<&Destination> {
         self.destinations.get(name).ok_or_else(|| {
-            Error::new(Stage::Config, Kind::Usage, name, "there is no such destination").hint(known(
+            Error::new(Stage::Config, Kind::Usage, name, "there is no such destination").hint(unknown_name_hint(
                 name,
                 "destinations",
                 self.destinations.keys(),
@@ -253,16 +254,19 @@ impl Config {
 }
 
 /// Reads a destination: the common settings, and the settings of its plugin.
-fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Destination, Fault> {
+fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Destination, ConfigError> {
     let span = value.span();
     let DeValue::Table(mut table) = value.into_inner() else {
-        return Err(Fault::at(span, format!("destination \"{name}\" must be a table")));
+        return Err(ConfigError::at(span, format!("destination \"{name}\" must be a table")));
     };
     let common = written::Destination::SETTINGS.iter().filter_map(|setting| table.remove_entry(*setting)).collect();
     let settings: written::Destination = read(Spanned::new(span.clone(), DeValue::Table(common)))?;
     let parallel = settings.parallel.filter(|parallel| (1..=MAX_PARALLEL).contains(parallel));
     if parallel != settings.parallel {
-        return Err(Fault::at(span, format!("destination \"{name}\": parallel must be from 1 to {MAX_PARALLEL}")));
+        return Err(ConfigError::at(
+            span,
+            format!("destination \"{name}\": parallel must be from 1 to {MAX_PARALLEL}"),
+        ));
     }
     let (terms, orphan_grace) = (settings.terms(), settings.orphan_grace());
     let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
@@ -281,53 +285,53 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
 }
 
 /// The tables that jobs may refer to.
-struct Known<'a> {
+struct References<'a> {
     clusters: BTreeMap<String, written::Cluster>,
     destinations: &'a BTreeMap<String, Destination>,
     policies: &'a BTreeMap<String, Policy>,
 }
 
-impl Known<'_> {
-    fn job(&self, name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Job, Fault> {
+impl References<'_> {
+    fn job(&self, name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Job, ConfigError> {
         let span = value.span();
-        let wrong = |message: String| Fault::at(span.clone(), format!("job \"{name}\": {message}"));
+        let invalid = |message: String| ConfigError::at(span.clone(), format!("job \"{name}\": {message}"));
         let DeValue::Table(mut table) = value.into_inner() else {
-            return Err(wrong("must be a table".to_owned()));
+            return Err(invalid("must be a table".to_owned()));
         };
         let [dump, verify, encrypt, drill] = ["dump", "verify", "encrypt", "drill"].map(|stage| table.remove(stage));
         let settings: written::Job = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
 
-        let dump = dump.map(|dump| each(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
+        let dump = dump.map(|dump| list_of(dump, |value| registry.dump.read(value))).transpose()?.unwrap_or_default();
         if dump.is_empty() {
-            return Err(wrong("dumps nothing: add dump = [{ type = \"pg_dump\" }]".to_owned()));
+            return Err(invalid("dumps nothing: add dump = [{ type = \"pg_dump\" }]".to_owned()));
         }
-        let verify = verify.map(|verify| each(verify, |value| registry.verify.read(value))).transpose()?;
+        let verify = verify.map(|verify| list_of(verify, |value| registry.verify.read(value))).transpose()?;
         let encrypt = match encrypt {
             None => {
                 let message = "has no encrypt: add encrypt = { type = \"age\", recipients = [\"age1…\"] }, or encrypt = { type = \"none\" } to store backups unencrypted";
-                return Err(wrong(message.to_owned()));
+                return Err(invalid(message.to_owned()));
             }
             Some(encrypt) if is_none(&encrypt) => None,
             Some(encrypt) => Some(registry.encrypt.read(encrypt)?),
         };
         if settings.ship.is_empty() {
-            return Err(wrong("ships to no destination".to_owned()));
+            return Err(invalid("ships to no destination".to_owned()));
         }
-        for (place, destination) in settings.ship.iter().enumerate() {
-            lead(self.destinations, destination, "destination").map_err(&wrong)?;
-            if settings.ship[..place].contains(destination) {
-                return Err(wrong(format!("ships to \"{destination}\" twice")));
+        for (index, destination) in settings.ship.iter().enumerate() {
+            look_up(self.destinations, destination, "destination").map_err(&invalid)?;
+            if settings.ship[..index].contains(destination) {
+                return Err(invalid(format!("ships to \"{destination}\" twice")));
             }
         }
         if !(1..=MAX_PARALLEL).contains(&settings.parallel) {
-            return Err(wrong(format!("parallel must be from 1 to {MAX_PARALLEL}")));
+            return Err(invalid(format!("parallel must be from 1 to {MAX_PARALLEL}")));
         }
         // Each artifact is shipped to all destinations at once, so the lowest limit applies.
         let bounds = settings.ship.iter().filter_map(|name| self.destinations.get(name)?.parallel);
         let parallel = bounds.chain([settings.parallel]).min().unwrap_or(1);
-        let cluster = lead(&self.clusters, &settings.cluster, "cluster").map_err(&wrong)?;
+        let cluster = look_up(&self.clusters, &settings.cluster, "cluster").map_err(&invalid)?;
         if settings.timezone.is_some() && settings.schedule.is_none() {
-            return Err(wrong("timezone needs a schedule".to_owned()));
+            return Err(invalid("timezone needs a schedule".to_owned()));
         }
         let zone = settings.timezone.unwrap_or_default();
         Ok(Job {
@@ -339,19 +343,22 @@ impl Known<'_> {
                     password: None,
                     bin_dir: cluster.bin_dir.clone(),
                 },
-                packing: settings.compression.resolve().map_err(|message| wrong(format!("compression: {message}")))?,
+                packing: settings
+                    .compression
+                    .resolve()
+                    .map_err(|message| invalid(format!("compression: {message}")))?,
                 scratch_dir: settings.scratch_dir,
             },
             pause_replay: cluster.pause_replay,
             dump,
             verify,
             encrypt,
-            retention: self.retention(settings.retention, &settings.ship).map_err(&wrong)?,
+            retention: self.retention(settings.retention, &settings.ship).map_err(&invalid)?,
             ship: settings.ship,
             parallel,
             max_age: settings.max_age,
             schedule: settings.schedule.map(|expression| Schedule::new(expression, zone)),
-            drill: drill.map(|drill| drill::drilling(name, drill, registry)).transpose()?.unwrap_or_default(),
+            drill: drill.map(|drill| drill::drill_settings(name, drill, registry)).transpose()?.unwrap_or_default(),
         })
     }
 
@@ -361,7 +368,7 @@ impl Known<'_> {
         written: Option<written::Retention>,
         ship: &[String],
     ) -> Result<BTreeMap<String, Policy>, String> {
-        let policy = |name: &String| lead(self.policies, name, "retention").cloned();
+        let policy = |name: &String| look_up(self.policies, name, "retention").cloned();
         match written {
             None => Ok(BTreeMap::new()),
             Some(written::Retention::Everywhere(name)) => {
@@ -372,7 +379,7 @@ impl Known<'_> {
                 .iter()
                 .map(|(destination, name)| {
                     if !ship.contains(destination) {
-                        return Err(format!("retention names {}, but ship does not", shown(destination)));
+                        return Err(format!("retention names {}, but ship does not", quote_unless_secret(destination)));
                     }
                     Ok((destination.clone(), policy(name)?))
                 })
@@ -382,19 +389,21 @@ impl Known<'_> {
 }
 
 /// Returns the hint for an unknown name: the nearest known name, and all of them.
-fn known<'a>(written: &str, what: &str, names: impl Iterator<Item = &'a String> + Clone) -> String {
+fn unknown_name_hint<'a>(written: &str, what: &str, names: impl Iterator<Item = &'a String> + Clone) -> String {
     let all = format!("the {what} are {}", list(names.clone()));
     suggestion::hint(written, names.map(String::as_str), &all)
 }
 
 /// Looks up a reference. The error lists the known names.
-fn lead<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
+fn look_up<'a, T>(all: &'a BTreeMap<String, T>, name: &str, what: &str) -> Result<&'a T, String> {
     all.get(name).ok_or_else(|| match all.is_empty() {
-        true if is_plain(name) => format!("there is no {what} {}: add a table [{what}.{name}]", shown(name)),
-        true => format!("there is no {what} {}: add a table [{what}.NAME]", shown(name)),
+        true if is_valid_name(name) => {
+            format!("there is no {what} {}: add a table [{what}.{name}]", quote_unless_secret(name))
+        }
+        true => format!("there is no {what} {}: add a table [{what}.NAME]", quote_unless_secret(name)),
         false => match suggestion::nearest(name, all.keys().map(String::as_str)) {
-            Some(near) => format!("there is no {what} {}; did you mean \"{near}\"?", shown(name)),
-            None => format!("there is no {what} {}; known: {}", shown(name), list(all.keys())),
+            Some(near) => format!("there is no {what} {}; did you mean \"{near}\"?", quote_unless_secret(name)),
+            None => format!("there is no {what} {}; known: {}", quote_unless_secret(name), list(all.keys())),
         },
     })
 }
@@ -411,27 +420,27 @@ fn is_none(value: &Spanned<DeValue<'_>>) -> bool {
     table.len() == 1 && table.get("type").and_then(|name| name.get_ref().as_str()) == Some("none")
 }
 
-fn read<'de, T: Deserialize<'de>>(value: Spanned<DeValue<'de>>) -> Result<T, Fault> {
+fn read<'de, T: Deserialize<'de>>(value: Spanned<DeValue<'de>>) -> Result<T, ConfigError> {
     Ok(T::deserialize(ValueDeserializer::from(value))?)
 }
 
 /// Reads the named tables of a section.
 fn section<'i, T>(
     value: Option<Spanned<DeValue<'i>>>,
-    read: impl Fn(&str, Spanned<DeValue<'i>>) -> Result<T, Fault>,
-) -> Result<BTreeMap<String, T>, Fault> {
+    read: impl Fn(&str, Spanned<DeValue<'i>>) -> Result<T, ConfigError>,
+) -> Result<BTreeMap<String, T>, ConfigError> {
     let Some(value) = value else {
         return Ok(BTreeMap::new());
     };
     let span = value.span();
     let DeValue::Table(table) = value.into_inner() else {
-        return Err(Fault::at(span, "must be a table of named tables, such as [cluster.main]"));
+        return Err(ConfigError::at(span, "must be a table of named tables, such as [cluster.main]"));
     };
     let entry = |(name, value): (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>)| {
-        if !is_plain(name.get_ref()) {
+        if !is_valid_name(name.get_ref()) {
             let message =
                 format!("a name has at most {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ - and begins with a letter or digit");
-            return Err(Fault::at(name.span(), message));
+            return Err(ConfigError::at(name.span(), message));
         }
         Ok((name.get_ref().to_string(), read(name.get_ref(), value)?))
     };
@@ -439,20 +448,20 @@ fn section<'i, T>(
 }
 
 /// Returns true if a name needs no escaping in file names and on command lines.
-fn is_plain(name: &str) -> bool {
+fn is_valid_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// Reads the members of a list.
-fn each<'i, T>(
+fn list_of<'i, T>(
     value: Spanned<DeValue<'i>>,
-    read: impl Fn(Spanned<DeValue<'i>>) -> Result<T, Fault>,
-) -> Result<Vec<T>, Fault> {
+    read: impl Fn(Spanned<DeValue<'i>>) -> Result<T, ConfigError>,
+) -> Result<Vec<T>, ConfigError> {
     let span = value.span();
     match value.into_inner() {
         DeValue::Array(array) => array.into_iter().map(read).collect(),
-        _ => Err(Fault::at(span, "must be a list of tables, such as [{ type = \"…\" }]")),
+        _ => Err(ConfigError::at(span, "must be a list of tables, such as [{ type = \"…\" }]")),
     }
 }

@@ -6,16 +6,16 @@
 //! | `choice.rs` | choosing the backups and the destination |
 //! | `artifact.rs` | the encrypted bytes in a temporary file |
 //! | `examination.rs` | comparing the restored data with the record, and the record of the drill |
-//! | `judgement.rs` | deciding whether a failure means damage |
-//! | `place.rs` | the differences between the scratch server and the source |
-//! | `question.rs` | the operator's queries |
+//! | `classify.rs` | deciding whether a failure means damage |
+//! | `compatibility.rs` | the differences between the scratch server and the source |
+//! | `query.rs` | the operator's queries |
 
 mod artifact;
 mod choice;
+mod classify;
+mod compatibility;
 mod examination;
-mod judgement;
-mod place;
-mod question;
+mod query;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,19 +40,19 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::artifact::{read, save};
-pub use self::choice::Wish;
+pub use self::choice::Request;
 use self::choice::{Choice, choose};
-use self::place::Place;
-use crate::comparison::guarded;
+use self::compatibility::Compatibility;
+use crate::comparison::expect_recorded_definitions;
 use crate::config::{Config, Job};
-use crate::identity::for_drill;
-use crate::inspect::counted;
+use crate::details::{Details, expect_details, fetch_details};
+use crate::encryption_policy::{EncryptionPolicy, Unsealed};
+use crate::error_report::ErrorReport;
+use crate::identity::drill_identities;
+use crate::inspect::with_progress;
 use crate::origin::OriginCheck;
-use crate::problem::Problem;
-use crate::record::{Details, details, expect_named};
 use crate::registry::Registry;
 use crate::restore::lease;
-use crate::unsealed::{Sealing, Unsealed};
 
 /// The result of a drill of a job.
 #[derive(Debug, Serialize)]
@@ -77,11 +77,11 @@ pub struct Report {
     /// Warnings of the scratch server, given before the restore began.
     pub warnings: Vec<String>,
     /// The reasons why backups could not be drilled here.
-    pub unfit: Vec<Problem>,
+    pub unfit: Vec<ErrorReport>,
     /// The errors of marks that could not be stored beside the backups.
-    pub unmarked: Vec<Problem>,
+    pub unmarked: Vec<ErrorReport>,
     /// The error if the scratch server could not be cleaned up.
-    pub left: Option<Problem>,
+    pub left: Option<ErrorReport>,
 }
 
 impl Report {
@@ -119,7 +119,7 @@ pub struct Driller<'a> {
 }
 
 /// A backup under drill.
-struct Candidate {
+struct DrillCandidate {
     backup: Backup,
     /// The record of the dump, or the error if the record is damaged.
     details: Result<Option<Map<String, Value>>>,
@@ -127,7 +127,7 @@ struct Candidate {
     mismatches: Vec<Mismatch>,
 }
 
-impl Candidate {
+impl DrillCandidate {
     /// Returns the backup in the form that a restore expects.
     fn wanted(&self) -> Wanted<'_> {
         Wanted { manifest: &self.backup.manifest, details: self.details.as_ref().ok().and_then(Option::as_ref) }
@@ -135,7 +135,7 @@ impl Candidate {
 }
 
 /// The source of the backups, and the scratch server that they are restored to.
-struct Ground<'a> {
+struct DrillContext<'a> {
     job: &'a Job,
     destination: &'a str,
     store: &'a dyn Store,
@@ -144,10 +144,10 @@ struct Ground<'a> {
     examiner: &'a dyn Examine,
 }
 
-impl Ground<'_> {
+impl DrillContext<'_> {
     /// Returns true if the backup can be restored to the scratch server: globals only to a server
     /// of the drill's own.
-    fn takes(&self, manifest: &Manifest) -> bool {
+    fn can_restore(&self, manifest: &Manifest) -> bool {
         manifest.subject.is_database() || self.scratch.takes_globals()
     }
 }
@@ -164,24 +164,24 @@ struct Restored {
 }
 
 impl Driller<'_> {
-    /// Drills the chosen backups. Calls `began` with the next step. Always cleans up the
+    /// Drills the chosen backups. Calls `on_step` with the next step. Always cleans up the
     /// scratch server.
-    pub async fn drill(&self, wish: &Wish, began: &(dyn Fn(&str) + Sync)) -> Result<Report> {
-        let job = self.config.job(wish.job.as_deref())?;
-        let choice = choose(self.config, job, wish).await?;
+    pub async fn drill(&self, request: &Request, on_step: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+        let job = self.config.job(request.job.as_deref())?;
+        let choice = choose(self.config, job, request).await?;
         let Choice { destination, store, backups, missing, mut warnings, passed_over } = choice;
-        let identities = for_drill(self.identities, &job.drill, self.config).await?;
-        let sealing = Sealing::new(self.config, &identities, self.unsealed);
-        warnings.extend(sealing.expect(backups.iter().map(|backup| &*backup.manifest))?);
+        let identities = drill_identities(self.identities, &job.drill, self.config).await?;
+        let policy = EncryptionPolicy::new(self.config, &identities, self.unsealed);
+        warnings.extend(policy.expect(backups.iter().map(|backup| &*backup.manifest))?);
         let candidates = self.candidates(&*store, backups, &identities).await?;
 
-        began("preparing the scratch server");
+        on_step("preparing the scratch server");
         let begun = Instant::now();
-        let wanted: Vec<Wanted<'_>> = candidates.iter().map(Candidate::wanted).collect();
+        let wanted: Vec<Wanted<'_>> = candidates.iter().map(DrillCandidate::wanted).collect();
         let scratch = self.scratch(job)?.make(&wanted).await?;
         let scratch_seconds = seconds(begun);
         let examiner = self.registry.examine.build(self.registry.default_examine, &scratch.cluster())?;
-        let ground = Ground {
+        let context = DrillContext {
             job,
             destination: &destination,
             store: &*store,
@@ -204,21 +204,21 @@ impl Driller<'_> {
             left: None,
         };
         for warning in scratch.warnings() {
-            began(&warning);
+            on_step(&warning);
             report.warnings.push(warning);
         }
         let databases: Vec<_> = candidates.iter().map(|candidate| &candidate.backup.manifest.subject).collect();
         let whole = databases.iter().any(|subject| matches!(subject, Subject::All | Subject::Schema));
-        for question in job.drill.questions.iter().filter(|_| !whole) {
-            if !databases.contains(&&Subject::database(&question.database)) {
-                report.notes.push(format!("a query names database \"{}\", which was not drilled", question.database));
+        for query in job.drill.queries.iter().filter(|_| !whole) {
+            if !databases.contains(&&Subject::database(&query.database)) {
+                report.notes.push(format!("a query names database \"{}\", which was not drilled", query.database));
             }
         }
-        let drilled = self.all(&ground, candidates, &mut report, began).await;
-        began("cleaning up the scratch server");
+        let drilled = self.restore_and_examine(&context, candidates, &mut report, on_step).await;
+        on_step("cleaning up the scratch server");
         let removed = scratch.remove().await;
         drilled?;
-        report.left = removed.err().as_ref().map(Problem::from);
+        report.left = removed.err().as_ref().map(ErrorReport::from);
         Ok(report)
     }
 
@@ -241,7 +241,7 @@ impl Driller<'_> {
         store: &dyn Store,
         backups: Vec<Backup>,
         identities: &Identities,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<DrillCandidate>> {
         let mut candidates = Vec::new();
         for backup in backups {
             if let (Some(encryption), true) = (&backup.manifest.artifact.encryption, identities.is_empty()) {
@@ -249,8 +249,8 @@ impl Driller<'_> {
                 return Err(Error::new(Stage::Decrypt, Kind::Usage, backup.name.as_str(), message).hint(GIVE_IDENTITY));
             }
             let read = async {
-                expect_named(&backup.manifest)?;
-                details(self.registry, identities, store, &backup).await
+                expect_details(&backup.manifest)?;
+                fetch_details(self.registry, identities, store, &backup).await
             };
             let (details, mismatches) = match read.await {
                 Err(error) if !is_damage(&error) => return Err(error),
@@ -258,53 +258,53 @@ impl Driller<'_> {
                 Ok(Some(Details { record, mismatches })) => (Ok(record), mismatches),
                 Ok(None) => (Ok(None), Vec::new()),
             };
-            candidates.push(Candidate { backup, details, mismatches });
+            candidates.push(DrillCandidate { backup, details, mismatches });
         }
         Ok(candidates)
     }
 
     /// Restores all backups, globals first, then examines each.
-    async fn all(
+    async fn restore_and_examine(
         &self,
-        ground: &Ground<'_>,
-        candidates: Vec<Candidate>,
+        context: &DrillContext<'_>,
+        candidates: Vec<DrillCandidate>,
         report: &mut Report,
-        began: &(dyn Fn(&str) + Sync),
+        on_step: &(dyn Fn(&str) + Sync),
     ) -> Result<()> {
-        self.prepare(ground, &candidates).await?;
+        self.prepare(context, &candidates).await?;
         let bytes = candidates.iter().map(|candidate| candidate.backup.manifest.artifact.plaintext.bytes);
         self.progress.planned(bytes.fold(0, u64::saturating_add));
         let mut restored = Vec::new();
         for candidate in candidates {
-            began(&format!("restoring {} from \"{}\"", candidate.backup.name, ground.destination));
+            on_step(&format!("restoring {} from \"{}\"", candidate.backup.name, context.destination));
             let of_cluster = !candidate.backup.manifest.subject.is_database();
-            let one = self.restore(ground, &candidate, &mut report.notes).await;
-            let failed = one.error.is_some();
-            restored.push((candidate, one));
+            let result = self.restore(context, &candidate, &mut report.notes).await;
+            let failed = result.error.is_some();
+            restored.push((candidate, result));
             if failed && of_cluster {
                 break;
             }
         }
         for (candidate, restored) in restored {
-            began(&format!("examining {}", candidate.backup.manifest.subject));
-            let drill = self.judge(ground, &candidate, restored, report).await?;
-            if let Err(error) = note(ground, &candidate.backup, &drill).await {
-                report.unmarked.push(Problem::from(&error));
+            on_step(&format!("examining {}", candidate.backup.manifest.subject));
+            let drill = self.record_drill(context, &candidate, restored, report).await?;
+            if let Err(error) = mark_result(context, &candidate.backup, &drill).await {
+                report.unmarked.push(ErrorReport::from(&error));
             }
             report.drills.push(drill);
         }
         Ok(())
     }
 
-    fn restorer(&self, ground: &Ground<'_>, manifest: &Manifest) -> Result<Box<dyn Restore>> {
+    fn restorer(&self, context: &DrillContext<'_>, manifest: &Manifest) -> Result<Box<dyn Restore>> {
         let cluster = match &manifest.subject {
-            Subject::Database { name } => ground.scratch.target(name)?,
-            _ => ground.scratch.cluster(),
+            Subject::Database { name } => context.scratch.target(name)?,
+            _ => context.scratch.cluster(),
         };
         let target = Target {
             database: TargetDatabase::Create,
             jobs: self.jobs,
-            scratch_dir: Some(ground.scratch.folder().to_owned()),
+            scratch_dir: Some(context.scratch.folder().to_owned()),
             scripts: self.scripts,
             cleanup: Cleanup::WithPlace,
             ..Target::new(cluster)
@@ -313,30 +313,31 @@ impl Driller<'_> {
     }
 
     /// Checks that the scratch server can take the backups, before any bytes are fetched.
-    async fn prepare(&self, ground: &Ground<'_>, candidates: &[Candidate]) -> Result<()> {
-        let wanted = candidates.iter().map(Candidate::wanted);
-        let databases = wanted.filter(|wanted| ground.takes(wanted.manifest)).collect::<Vec<_>>();
+    async fn prepare(&self, context: &DrillContext<'_>, candidates: &[DrillCandidate]) -> Result<()> {
+        let wanted = candidates.iter().map(DrillCandidate::wanted);
+        let databases = wanted.filter(|wanted| context.can_restore(wanted.manifest)).collect::<Vec<_>>();
         // If the scratch server renames databases, each database has a target of its own.
-        let targets: Vec<&[Wanted<'_>]> = match ground.scratch.takes_globals() {
+        let targets: Vec<&[Wanted<'_>]> = match context.scratch.takes_globals() {
             true => vec![&databases],
             false => databases.chunks(1).collect(),
         };
         for wanted in targets.into_iter().filter(|wanted| !wanted.is_empty()) {
             let manifest = wanted[0].manifest;
-            let findings = self.restorer(ground, manifest)?.prepare(wanted).await;
+            let findings = self.restorer(context, manifest)?.prepare(wanted).await;
             let findings = match findings {
                 Ok(findings) => findings,
                 Err(error) => {
-                    let place = Place::look(ground.scratch, ground.examiner, manifest, wanted[0].details).await;
-                    return Err(judgement::not_drilled(&error, &[], &place));
+                    let compatibility =
+                        Compatibility::assess(context.scratch, context.examiner, manifest, wanted[0].details).await;
+                    return Err(classify::not_drilled(&error, &[], &compatibility));
                 }
             };
             let failed: Vec<_> = findings.into_iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
             if let Some(first) = failed.first() {
-                let said = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
+                let messages = failed.iter().map(|finding| format!("{}: {}", finding.subject, finding.message));
                 let message = "cannot be drilled here, which does not mean that the backup is damaged";
-                let error = Error::new(Stage::Drill, Kind::Failed, &ground.job.name, message)
-                    .because(said.collect::<Vec<_>>().join("\n"));
+                let error = Error::new(Stage::Drill, Kind::Failed, &context.job.name, message)
+                    .because(messages.collect::<Vec<_>>().join("\n"));
                 return Err(match &first.remedy {
                     Some(remedy) => error.hint(remedy),
                     None => error,
@@ -347,37 +348,42 @@ impl Driller<'_> {
     }
 
     /// Restores one backup, phase by phase.
-    async fn restore(&self, ground: &Ground<'_>, candidate: &Candidate, notes: &mut Vec<String>) -> Restored {
+    async fn restore(
+        &self,
+        context: &DrillContext<'_>,
+        candidate: &DrillCandidate,
+        notes: &mut Vec<String>,
+    ) -> Restored {
         let started = Utc::now().trunc_subsecs(3);
         let (mut phases, mut left_out) = (Vec::new(), Vec::new());
         let backup = &candidate.backup;
         let manifest = &backup.manifest;
-        if !ground.takes(manifest) {
+        if !context.can_restore(manifest) {
             notes.push(format!(
                 "{}: not restored: the drill uses an existing server, which keeps its own",
                 manifest.subject
             ));
             return Restored { started, phases, left_out: Vec::new(), error: None, failures: Vec::new() };
         }
-        let lease = lease(ground.store, &backup.name).await;
+        let lease = lease(context.store, &backup.name).await;
         // Discard earlier failures, which belong to other backups.
-        ground.scratch.failures().await;
+        context.scratch.failures().await;
         let restored = async {
             let begun = Instant::now();
-            let file = save(ground.store, manifest, ground.scratch.folder()).await?;
+            let file = save(context.store, manifest, context.scratch.folder()).await?;
             phases.push(Phase { name: "fetch".to_owned(), seconds: seconds(begun), restores: true });
-            let opener = crate::verify::opener(self.registry, ground.identities, backup)?;
+            let decryptor = crate::verify::decryptor(self.registry, context.identities, backup)?;
             let begun = Instant::now();
-            let plaintext = undo(read(file.clone()), manifest, opener.as_deref()).await?;
-            let plaintext = OriginCheck::new(self.registry, manifest)?.passed(plaintext);
+            let plaintext = undo(read(file.clone()), manifest, decryptor.as_deref()).await?;
+            let plaintext = OriginCheck::new(self.registry, manifest)?.checked(plaintext);
             let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
-            let plaintext = guarded(self.registry, manifest, details, plaintext)?;
-            let plaintext = counted(plaintext, Arc::clone(&self.progress));
-            let (plaintext, told) = ground.scratch.adapt(manifest, plaintext).await?;
-            notes.extend(told);
+            let plaintext = expect_recorded_definitions(self.registry, manifest, details, plaintext)?;
+            let plaintext = with_progress(plaintext, Arc::clone(&self.progress));
+            let (plaintext, adaptation_notes) = context.scratch.adapt(manifest, plaintext).await?;
+            notes.extend(adaptation_notes);
             // No recorded details: a drill restores everything.
             let wanted = Wanted { manifest, details: None };
-            let restored = self.restorer(ground, manifest)?.restore(wanted, plaintext).await?;
+            let restored = self.restorer(context, manifest)?.restore(wanted, plaintext).await?;
             if restored.phases.is_empty() {
                 phases.push(Phase { name: "restore".to_owned(), seconds: seconds(begun), restores: true });
             }
@@ -391,26 +397,26 @@ impl Driller<'_> {
         let restored: Result<()> = restored.await;
         if let Some(lease) = lease {
             // On failure, the lease expires.
-            ground.store.remove(&lease).await.ok();
+            context.store.remove(&lease).await.ok();
         }
-        Restored { started, phases, left_out, error: restored.err(), failures: ground.scratch.failures().await }
+        Restored { started, phases, left_out, error: restored.err(), failures: context.scratch.failures().await }
     }
 }
 
 /// Stores a mark with the result beside a backup.
-async fn note(ground: &Ground<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
+async fn mark_result(context: &DrillContext<'_>, backup: &Backup, drill: &Drill) -> Result<()> {
     let last = backup.marks.last();
     let now = Utc::now();
     let time = last.map_or(now, |last| now.max(last.time() + TimeDelta::seconds(1)));
-    let encrypt = match (&backup.manifest.artifact.encryption, &ground.job.encrypt) {
+    let encrypt = match (&backup.manifest.artifact.encryption, &context.job.encrypt) {
         (Some(_), Some(encrypt)) => Some(encrypt(&())?),
         (None, _) => None,
         (Some(_), None) => {
             // The job no longer encrypts: omit the comparisons, which name tables.
-            return longshore_catalog::drill::put(&drill.clone().parted().0, ground.store, None, time).await.map(drop);
+            return longshore_catalog::drill::put(&drill.clone().parted().0, context.store, None, time).await.map(drop);
         }
     };
-    longshore_catalog::drill::put(drill, ground.store, encrypt.as_deref(), time).await.map(drop)
+    longshore_catalog::drill::put(drill, context.store, encrypt.as_deref(), time).await.map(drop)
 }
 
 fn seconds(since: Instant) -> f64 {

@@ -7,14 +7,14 @@ use longshore_core::mark::{Mark, MarkName, RememberedHold, Says};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::catalogs::{named, readable};
+use crate::catalogs::{find_name, read_available};
 use crate::config::Config;
-use crate::memory::Memory;
-use crate::problem::Problem;
+use crate::destination_state::DestinationState;
+use crate::error_report::ErrorReport;
 
 /// A change of a backup's holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum HoldChange {
     /// Exempt the backup from retention.
     Hold {
         /// The end of the hold; indefinite if `None`.
@@ -34,7 +34,7 @@ pub struct Marked {
     /// The backup.
     pub name: BackupName,
     /// The error, if the mark could not be stored.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
 }
 
 /// Returns the author of a mark: the user and the host.
@@ -58,27 +58,27 @@ pub(crate) fn mark(until: Option<DateTime<Utc>>, why: &str) -> Mark {
 
 /// Marks a backup at every destination that has it, or at the one named. The name of a series means
 /// its newest backup.
-pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish) -> Result<Vec<Marked>> {
-    let (catalogs, errors) = readable(config, only).await?;
-    let name = named(&catalogs, words)?;
+pub async fn hold(config: &Config, words: &str, only: Option<&str>, change: &HoldChange) -> Result<Vec<Marked>> {
+    let (catalogs, errors) = read_available(config, only).await?;
+    let name = find_name(&catalogs, words)?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {
             // A hold whose mark was deleted is known from the state of this host, and is released
             // like any other. An unreadable state hides only such a hold: the next prune fails
             // and reports it.
-            let memory = Memory::look(config, &at.name).ok();
-            let is_remembered = memory.is_some_and(|memory| memory.holds.contains_key(&name));
-            let Some((says, time, mark)) = what(backup, wish, is_remembered) else { continue };
+            let state = DestinationState::read(config, &at.name).ok();
+            let is_remembered = state.is_some_and(|state| state.holds.contains_key(&name));
+            let Some((says, time, mark)) = mark_for(backup, change, is_remembered) else { continue };
             let put = longshore_catalog::mark::put(&mark, &*at.store, &backup.name, says, time).await;
             if let Ok(put) = &put {
                 // On failure, the next prune reads the mark from the destination.
-                remember(config, &at.name, wish, put).ok();
+                remember(config, &at.name, change, put).ok();
             }
             all.push(Marked {
                 destination: at.name.clone(),
                 name: backup.name.clone(),
-                error: put.err().as_ref().map(Problem::from),
+                error: put.err().as_ref().map(ErrorReport::from),
             });
         }
     }
@@ -91,43 +91,43 @@ pub async fn hold(config: &Config, words: &str, only: Option<&str>, wish: &Wish)
         all.extend(unreadable.map(|(_, error)| Marked {
             destination: at.name.clone(),
             name: name.clone(),
-            error: Some(Problem::from(error)),
+            error: Some(ErrorReport::from(error)),
         }));
     }
     // An unreadable destination may have the backup, too.
     let elsewhere = errors.iter().map(|error| Marked {
         destination: error.subject().to_owned(),
         name: name.clone(),
-        error: Some(Problem::from(error)),
+        error: Some(ErrorReport::from(error)),
     });
     all.extend(elsewhere);
     Ok(all)
 }
 
 /// Records a new hold in the state of this host, or removes a released one.
-fn remember(config: &Config, destination: &str, wish: &Wish, put: &MarkName) -> Result<()> {
-    let mut memory = Memory::of(config, destination)?;
-    match wish {
-        Wish::Hold { until, why } => {
+fn remember(config: &Config, destination: &str, change: &HoldChange, put: &MarkName) -> Result<()> {
+    let mut state = DestinationState::open(config, destination)?;
+    match change {
+        HoldChange::Hold { until, why } => {
             let hold = RememberedHold { made: put.time, until: *until, why: why.clone() };
-            memory.holds.insert(put.backup.clone(), hold);
+            state.holds.insert(put.backup.clone(), hold);
         }
-        Wish::Release => {
-            memory.holds.remove(&put.backup);
+        HoldChange::Release => {
+            state.holds.remove(&put.backup);
         }
     }
-    memory.keep()
+    state.save()
 }
 
 /// Returns the mark for a change, and its time; `None` if there is no hold to release.
-fn what(backup: &Backup, wish: &Wish, is_remembered: bool) -> Option<(Says, DateTime<Utc>, Mark)> {
+fn mark_for(backup: &Backup, change: &HoldChange, is_remembered: bool) -> Option<(Says, DateTime<Utc>, Mark)> {
     let now = Utc::now();
     let after = |says| backup.marks.latest(says).map_or(now, |time| now.max(time.time() + TimeDelta::seconds(1)));
-    match wish {
-        Wish::Hold { until, why } => Some((Says::Hold, after(Says::Released), mark(*until, why))),
-        Wish::Release if backup.marks.held.is_some() || is_remembered => {
+    match change {
+        HoldChange::Hold { until, why } => Some((Says::Hold, after(Says::Released), mark(*until, why))),
+        HoldChange::Release if backup.marks.held.is_some() || is_remembered => {
             Some((Says::Released, after(Says::Hold), mark(None, "")))
         }
-        Wish::Release => None,
+        HoldChange::Release => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The contents of a dump of any origin: a file with any wrapping, or a backup.
 
-pub mod clock;
-mod foreign;
+mod foreign_format;
+pub mod local_time;
 mod wrapping;
 
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::Config;
-use crate::record::record;
+use crate::details::fetch_record;
+use crate::encryption_policy::EncryptionPolicy;
 use crate::registry::Registry;
-use crate::restore::{Choice, Globals, What, choose};
-use crate::unsealed::Sealing;
-use crate::verify::{ashore, opener};
+use crate::restore::{Choice, Globals, Selector, choose};
+use crate::verify::{decryptor, site_without_server};
 
 /// The hint for files of an unknown format. A job's verifier has another.
-const KNOWN: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
+const SUPPORTED_FORMATS: &str = "supported are dumps of pg_dump and pg_dumpall, from PostgreSQL 8.0 to 18, plain or in age, zstd, gzip or LZ4; \
                      for newer ones, use `pg_restore --list`";
 
 /// The contents of a dump.
@@ -41,7 +41,7 @@ pub struct Inspected {
     /// The format of the dump.
     pub format: Format,
     /// The source of the facts: the dump itself, or the record of the dump.
-    pub from: From,
+    pub from: Source,
     /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
     /// The findings of the verifiers.
@@ -52,7 +52,7 @@ pub struct Inspected {
 /// The source of the facts about a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum From {
+pub enum Source {
     /// The dump, read completely.
     Reading,
     /// The record made while the dump was written.
@@ -61,11 +61,11 @@ pub enum From {
 
 /// The extent of an inspection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub enum Extent {
     /// Use the record of the dump, if there is one.
     Record,
     /// Read the whole dump.
-    Everything,
+    Full,
 }
 
 /// Inspects dumps.
@@ -81,18 +81,18 @@ pub struct Inspector<'a> {
 impl Inspector<'_> {
     /// Inspects a file with any nesting of wrappings: age, zstd, gzip or LZ4.
     pub async fn file(&self, name: &str, bytes: ByteStream) -> Result<Inspected> {
-        let unwrapped = wrapping::unwrap(bytes, name, self.registry, self.identities).await?;
-        if let Some(error) = foreign::foreign(&unwrapped.head, name) {
+        let unwrapped = wrapping::remove_wrappings(bytes, name, self.registry, self.identities).await?;
+        if let Some(error) = foreign_format::foreign_format_error(&unwrapped.head, name) {
             return Err(error);
         }
         let format = Format::of(&unwrapped.head);
         let cluster_wide =
             format == Format::Plain && wrapping::contains(&unwrapped.head, b"PostgreSQL database cluster dump");
         let subject = if cluster_wide { Subject::All } else { Subject::database(name) };
-        let judged = self.judge(&subject, format, unwrapped.stream).await;
-        let (verified, details) = judged.map_err(|error| match error.about(name) {
-            error if error.kind() == Kind::Corrupt && foreign::passed_a_terminal(&unwrapped.head) => {
-                error.hint(foreign::TERMINAL)
+        let verified = self.verify(&subject, format, unwrapped.stream).await;
+        let (verified, details) = verified.map_err(|error| match error.about(name) {
+            error if error.kind() == Kind::Corrupt && foreign_format::is_changed_by_terminal(&unwrapped.head) => {
+                error.hint(foreign_format::TERMINAL_HINT)
             }
             error => error,
         })?;
@@ -101,9 +101,9 @@ impl Inspector<'_> {
             destination: None,
             wrappings: unwrapped.wrappings,
             format,
-            from: From::Reading,
+            from: Source::Reading,
             verified,
-            details: shown(details),
+            details: without_definitions(details),
         })
     }
 
@@ -113,25 +113,26 @@ impl Inspector<'_> {
         config: &Config,
         words: &str,
         from: Option<&str>,
-        depth: Depth,
+        extent: Extent,
     ) -> Result<(Inspected, Vec<String>)> {
-        let what = What::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
-        let Choice { backups, warnings, .. } = choose(config, &what, from, &Sealing::of_config(config)).await?;
+        let selector = Selector::Subject { words: words.to_owned(), job: None, at: None, globals: Globals::Leave };
+        let Choice { backups, warnings, .. } =
+            choose(config, &selector, from, &EncryptionPolicy::of_config(config)).await?;
         let Some(chosen) = backups.into_iter().next_back() else {
             return Err(Error::new(Stage::Catalog, Kind::NotFound, words, "no good backup"));
         };
         let (backup, artifact) = (&chosen.backup, &chosen.backup.manifest.artifact);
-        let recorded = match depth {
-            Depth::Record => record(self.registry, self.identities, &*chosen.store, backup).await?,
-            Depth::Everything => None,
+        let recorded = match extent {
+            Extent::Record => fetch_record(self.registry, self.identities, &*chosen.store, backup).await?,
+            Extent::Full => None,
         };
         let (from, verified, details) = match recorded {
-            Some(details) => (From::Record, backup.manifest.verified.clone(), details),
+            Some(details) => (Source::Record, backup.manifest.verified.clone(), details),
             None => {
-                let opener = opener(self.registry, self.identities, backup)?;
-                let plaintext = open(&*chosen.store, &backup.manifest, opener.as_deref()).await?;
-                let (verified, details) = self.judge(&backup.manifest.subject, artifact.format, plaintext).await?;
-                (From::Reading, verified, details)
+                let decryptor = decryptor(self.registry, self.identities, backup)?;
+                let plaintext = open(&*chosen.store, &backup.manifest, decryptor.as_deref()).await?;
+                let (verified, details) = self.verify(&backup.manifest.subject, artifact.format, plaintext).await?;
+                (Source::Reading, verified, details)
             }
         };
         let inspected = Inspected {
@@ -141,25 +142,25 @@ impl Inspector<'_> {
             format: artifact.format,
             from,
             verified,
-            details: shown(details),
+            details: without_definitions(details),
         };
         Ok((inspected, warnings))
     }
 
     /// Reads plaintext to its end with the default verifier.
-    async fn judge(
+    async fn verify(
         &self,
         subject: &Subject,
         format: Format,
         plaintext: ByteStream,
     ) -> Result<(Vec<Verification>, Map<String, Value>)> {
-        let judge = self.registry.verify.build(self.registry.default_verify, &ashore())?;
+        let verifier = self.registry.verify.build(self.registry.default_verify, &site_without_server())?;
         let progress = Arc::clone(&self.progress);
-        let verified = judge.verify(subject, format, plaintext, &self.progress);
-        drain(counted(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
+        let verified = verifier.verify(subject, format, plaintext, &self.progress);
+        drain(with_progress(verified.stream, progress)).await.map_err(|error| match (error.stage(), error.kind()) {
             // A verifier's own hint about a changed dump is more specific.
             (Stage::Verify, Kind::Usage) if error.remedy().is_none_or(|remedy| remedy == JUDGED_BY_OTHERS) => {
-                error.hint(KNOWN)
+                error.hint(SUPPORTED_FORMATS)
             }
             _ => error,
         })?;
@@ -171,13 +172,13 @@ impl Inspector<'_> {
 }
 
 /// Removes the digests of definitions from details: a digest would let a reader guess passwords.
-fn shown(mut details: Map<String, Value>) -> Map<String, Value> {
+fn without_definitions(mut details: Map<String, Value>) -> Map<String, Value> {
     details.remove(DEFINITIONS);
     details
 }
 
 /// Reports the number of bytes of every chunk of a stream.
-pub(crate) fn counted(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
+pub(crate) fn with_progress(stream: ByteStream, progress: Arc<dyn Progress>) -> ByteStream {
     use futures_util::StreamExt;
     stream.inspect(move |chunk| progress.read(chunk.as_ref().map_or(0, |chunk| chunk.len() as u64))).boxed()
 }

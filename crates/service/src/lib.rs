@@ -9,15 +9,15 @@
 //! | [`run_report`] | the report that each run of a command leaves, on this host and at
 //! destinations |
 //! | `survey` | the survey of a server, before a run and in a check |
-//! | `pause` | pausing a standby's replay while a run dumps |
-//! | [`report`], [`problem`] | the result of a run, and its errors |
+//! | `replay_pause` | pausing a standby's replay while a run dumps |
+//! | [`report`], [`error_report`] | the result of a run, and its errors |
 //! | [`check`] | tests of everything that the next run depends on |
 //! | [`catalogs`] | the catalogs of all destinations, and finding a backup in them |
 //! | [`verify`], [`restore`], [`prune`] | verifying, restoring and deleting backups |
 //! | [`simulate`] | the backups that a retention policy would keep, without deleting any |
 //! | [`status`] | the backups of every series, and problems that need attention |
 //! | [`schedule`] | the times at which runs are due |
-//! | `series` | detection of series that have ended |
+//! | `series_end` | detection of series that have ended |
 //! | [`drill`] | test restores, which prove that backups can be restored |
 //! | [`identity`] | the identities that decrypt backups, unless the command line names some |
 //! | [`hold`] | holds, which exempt backups from retention |
@@ -25,51 +25,51 @@
 //! | [`sync`] | copying backups between destinations |
 //! | [`sweep`] | removing leftovers of interrupted writers |
 //! | [`inspect`] | the contents of a dump file of any origin |
-//! | `by_hand` | the page about restoring without Longshore |
-//! | `record` | the record of a backup's dump |
+//! | `restore_page` | the page about restoring without Longshore |
+//! | [`encryption_policy`] | which backups must be encrypted |
+//! | `details` | the encrypted details of a backup: the record of its dump |
 //! | `lock` | the lock of a job: one run at a time |
-//! | `memory` | the state kept between two prunes |
-//! | `place` | the directories of Longshore's own files on this host |
-//! | `fault` | a mistake in the configuration, and its position in the file |
+//! | `destination_state` | the state of a destination, kept on this host between two prunes |
+//! | `dirs` | the default directories for locks and state |
+//! | `decrypted` | the record of backups that were decrypted on this host |
 //! | `suggestion` | the known name nearest to a mistyped one |
-//! | [`watch`] | progress notifications |
+//! | [`progress`] | progress notifications of a run |
 
-mod by_hand;
 pub mod catalogs;
 pub mod check;
 mod comparison;
 pub mod config;
+mod decrypted;
+mod destination_state;
+mod details;
+mod dirs;
 pub mod drill;
-mod fault;
+pub mod encryption_policy;
+pub mod error_report;
+#[cfg(test)]
+mod fixture;
 pub mod hold;
 pub mod identity;
 pub mod inspect;
 mod lock;
-mod memory;
 mod mount;
-mod opened;
 mod origin;
-mod pause;
-mod place;
-pub mod problem;
+pub mod progress;
 pub mod prune;
-mod record;
 pub mod registry;
+mod replay_pause;
 pub mod report;
 pub mod restore;
+mod restore_page;
 pub mod run;
 pub mod run_report;
-#[cfg(test)]
-mod sample;
 pub mod schedule;
-mod series;
+mod series_end;
 pub mod simulate;
 pub mod status;
 mod suggestion;
 mod survey;
 pub mod sweep;
 pub mod sync;
-pub mod unsealed;
 pub mod verify;
-pub mod watch;
 pub mod withdraw;

@@ -12,13 +12,13 @@ use longshore_core::lock::{self, Holder, Lock};
 use longshore_core::{Error, Kind, Result, Stage, regular_file};
 
 use crate::config::{Config, Job};
-use crate::place;
+use crate::dirs;
 
 /// The file that contains the time of the newest run of a cluster, as a hint.
-const NEWEST: &str = "newest";
+const NEWEST_RUN: &str = "newest";
 /// The furthest that the recorded time may be ahead: a larger difference means that the clock
 /// was set back.
-const AHEAD: TimeDelta = TimeDelta::seconds(2);
+const MAX_CLOCK_LEAD: TimeDelta = TimeDelta::seconds(2);
 /// The interval between two readings of the clock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -38,7 +38,7 @@ impl JobLock {
         let folder = lock_dir(config)?;
         let mut holder = Holder { work: format!("run of job \"{}\"", job.name), since: Utc::now() };
         let mut lock = lock::acquire(&folder.join(format!("{}-{}.lock", job.name, config.digest())), &holder)?;
-        holder.since = free_second(&folder, &job.site.cluster.name).await?;
+        holder.since = reserve_second(&folder, &job.site.cluster.name).await?;
         lock.hold_as(&holder)?;
         Ok(Self { _lock: lock, time: Stamp::new(holder.since), holder })
     }
@@ -47,8 +47,8 @@ impl JobLock {
 /// Waits for a second that no other run of the cluster on this host has taken, and takes the
 /// second. Backup names contain the second, and the runs of two jobs may copy the same subject to
 /// one destination.
-async fn free_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
-    let path = folder.join(format!("{}.{NEWEST}", encode_name(cluster)));
+async fn reserve_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
+    let path = folder.join(format!("{}.{NEWEST_RUN}", encode_name(cluster)));
     let failed = |error| Error::io(Stage::Lock, path.display().to_string(), "cannot record the time of the run", error);
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -62,7 +62,7 @@ async fn free_second(folder: &Path, cluster: &str) -> Result<DateTime<Utc>> {
         };
         if locked {
             let now = Utc::now();
-            let newest = newest(&mut file).filter(|newest| *newest <= now + AHEAD);
+            let newest = newest(&mut file).filter(|newest| *newest <= now + MAX_CLOCK_LEAD);
             if newest.is_none_or(|newest| Stamp::new(newest) < Stamp::new(now)) {
                 let text = now.to_rfc3339_opts(SecondsFormat::Secs, true);
                 let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{text}"));
@@ -86,21 +86,21 @@ fn newest(file: &mut File) -> Option<DateTime<Utc>> {
 /// Creates the folder for locks. Fails if another user may write there.
 fn lock_dir(config: &Config) -> Result<PathBuf> {
     let user = rustix::process::geteuid();
-    let folder = place::lock_dir(config);
+    let folder = dirs::lock_dir(config);
     let name = folder.display().to_string();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.map_err(|error| {
         Error::io(Stage::Lock, &name, "cannot create the folder for locks", error)
             .hint("set lock_dir in the configuration, or RuntimeDirectory=longshore in the unit")
     })?;
-    let unseen = |error| Error::io(Stage::Lock, &name, "cannot read its metadata", error);
-    let link = fs::symlink_metadata(&folder).map_err(unseen)?;
+    let unreadable = |error| Error::io(Stage::Lock, &name, "cannot read its metadata", error);
+    let link = fs::symlink_metadata(&folder).map_err(unreadable)?;
     // A link of another user could lead to any folder of this user.
     if ![0, user.as_raw()].contains(&link.uid()) {
         return Err(Error::new(Stage::Lock, Kind::Denied, name, "the folder for locks belongs to another user")
             .hint("remove it, or set lock_dir in the configuration to a folder of this user"));
     }
-    let metadata = fs::metadata(&folder).map_err(unseen)?;
+    let metadata = fs::metadata(&folder).map_err(unreadable)?;
     if metadata.uid() != user.as_raw() || metadata.mode() & 0o022 != 0 {
         return Err(Error::new(Stage::Lock, Kind::Denied, name, "other users may write to the folder for locks")
             .hint("remove it, or set lock_dir in the configuration to a folder of this user"));
@@ -115,10 +115,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn runs_that_begin_at_once_have_seconds_of_their_own() {
+    async fn concurrent_runs_reserve_different_seconds() {
         let folder = tempfile::tempdir().unwrap();
         let begun = Utc::now();
-        let runs = (0..3).map(|_| free_second(folder.path(), "main"));
+        let runs = (0..3).map(|_| reserve_second(folder.path(), "main"));
         let times: BTreeSet<_> =
             futures_util::future::try_join_all(runs).await.unwrap().into_iter().map(Stamp::new).collect();
         assert_eq!(times.len(), 3, "{times:?}");
@@ -126,16 +126,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_recorded_time_is_only_a_hint() {
+    async fn invalid_recorded_time_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("main.newest");
         for bytes in [&b"\xff\xfe"[..], b"9999-01-01T00:00:00Z", b"", b"yesterday"] {
             fs::write(&path, bytes).unwrap();
-            tokio::time::timeout(Duration::from_secs(5), free_second(folder.path(), "main")).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(5), reserve_second(folder.path(), "main")).await.unwrap().unwrap();
         }
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
-        free_second(folder.path(), "main").await.unwrap_err();
+        reserve_second(folder.path(), "main").await.unwrap_err();
         assert!(!folder.path().join("elsewhere").exists());
     }
 }

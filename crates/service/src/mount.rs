@@ -9,7 +9,7 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::config::Config;
-use crate::memory::Memory;
+use crate::destination_state::DestinationState;
 
 /// Returns the folder at which the file system of `folder` is mounted.
 fn mount_point(folder: &Path) -> io::Result<PathBuf> {
@@ -39,9 +39,9 @@ fn is_unmounted(before: &Path, now: &Path) -> bool {
 /// Fails with [`Kind::Refused`] if the folder was on a mounted file system and now is on the one
 /// beneath. Any other error means that the comparison failed.
 pub(crate) fn expect(config: &Config, destination: &str, store: &dyn Store) -> Result<()> {
-    let Some((folder, now)) = at(store) else { return Ok(()) };
-    let mut memory = Memory::of(config, destination)?;
-    if let Some(before) = memory.mount_point.as_ref().filter(|before| is_unmounted(before, &now)) {
+    let Some((folder, now)) = locate(store) else { return Ok(()) };
+    let mut state = DestinationState::open(config, destination)?;
+    if let Some(before) = state.mount_point.as_ref().filter(|before| is_unmounted(before, &now)) {
         let message = format!(
             "{} is on the file system mounted at {}, but was on the one mounted at {}: the disk is not mounted",
             folder.display(),
@@ -52,7 +52,7 @@ pub(crate) fn expect(config: &Config, destination: &str, store: &dyn Store) -> R
             "mount the disk; if the destination has moved, accept the change once with `longshore prune --destination {destination} --despite listing`"
         )));
     }
-    remember(&mut memory, now)
+    remember(&mut state, now)
 }
 
 /// Returns true if a destination's folder was on a file system that is no longer mounted.
@@ -63,29 +63,29 @@ pub(crate) fn is_gone(before: &Path, store: &dyn Store) -> bool {
 /// Remembers the file system of a destination's folder without comparing it: the operator
 /// accepts a change.
 pub(crate) fn accept(config: &Config, destination: &str, store: &dyn Store) -> Result<()> {
-    let Some((_, now)) = at(store) else { return Ok(()) };
-    remember(&mut Memory::of(config, destination)?, now)
+    let Some((_, now)) = locate(store) else { return Ok(()) };
+    remember(&mut DestinationState::open(config, destination)?, now)
 }
 
 /// Returns the mount point of a destination's folder, if the destination is a folder of this host.
 pub(crate) fn point(store: &dyn Store) -> Option<PathBuf> {
-    at(store).map(|(_, mount_point)| mount_point)
+    locate(store).map(|(_, mount_point)| mount_point)
 }
 
 /// Returns a destination's folder and its mount point, if the folder exists on this host.
-fn at(store: &dyn Store) -> Option<(PathBuf, PathBuf)> {
+fn locate(store: &dyn Store) -> Option<(PathBuf, PathBuf)> {
     let folder = store.folder()?;
     // Opening the destination reports a missing folder.
     let mount_point = mount_point(&folder).ok()?;
     Some((folder, mount_point))
 }
 
-fn remember(memory: &mut Memory, now: PathBuf) -> Result<()> {
-    if memory.mount_point.as_ref() == Some(&now) {
+fn remember(state: &mut DestinationState, now: PathBuf) -> Result<()> {
+    if state.mount_point.as_ref() == Some(&now) {
         return Ok(());
     }
-    memory.mount_point = Some(now);
-    memory.keep()
+    state.mount_point = Some(now);
+    state.save()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use longshore_core::stream::{Afterword, ByteStream};
 use longshore_core::subject::Subject;
 
 use crate::registry::Registry;
-use crate::verify::ashore;
+use crate::verify::site_without_server;
 
 /// A check of a dump's header against the manifest of its backup.
 pub(crate) struct OriginCheck {
@@ -26,13 +26,13 @@ pub(crate) struct OriginCheck {
 impl OriginCheck {
     /// Creates a check that reads headers with the default verifier.
     pub(crate) fn new(registry: &Registry, manifest: &Manifest) -> Result<Self> {
-        let reader = Arc::from(registry.verify.build(registry.default_verify, &ashore())?);
+        let reader = Arc::from(registry.verify.build(registry.default_verify, &site_without_server())?);
         Ok(Self { manifest: Arc::new(manifest.clone()), reader })
     }
 
     /// Passes plaintext on. The stream fails before its first byte if the header names
     /// another backup.
-    pub(crate) fn passed(&self, mut plaintext: ByteStream) -> ByteStream {
+    pub(crate) fn checked(&self, mut plaintext: ByteStream) -> ByteStream {
         let (manifest, reader) = (Arc::clone(&self.manifest), Arc::clone(&self.reader));
         let stream = async_stream::try_stream! {
             let mut head = BytesMut::new();
@@ -62,7 +62,7 @@ impl Check for OriginCheck {
 impl Verify for OriginCheck {
     fn verify(&self, _: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
         // No findings: the verifiers beside this one report them.
-        Verified { stream: self.passed(plaintext), findings: Afterword::new() }
+        Verified { stream: self.checked(plaintext), findings: Afterword::new() }
     }
 }
 
@@ -73,19 +73,19 @@ mod tests {
     use longshore_core::{Error, Kind, Stage};
 
     use super::*;
-    use crate::sample::manifest;
+    use crate::fixture::manifest;
 
     /// A verifier that takes the first bytes for the name of the database.
-    struct Named;
+    struct DatabaseNameReader;
 
     #[async_trait]
-    impl Check for Named {
+    impl Check for DatabaseNameReader {
         async fn check(&self) -> Vec<Finding> {
             Vec::new()
         }
     }
 
-    impl Verify for Named {
+    impl Verify for DatabaseNameReader {
         fn verify(&self, _: &Subject, _: Format, stream: ByteStream, _: &Arc<dyn Progress>) -> Verified {
             Verified { stream, findings: Afterword::new() }
         }
@@ -96,21 +96,21 @@ mod tests {
         }
     }
 
-    async fn passed(plaintext: ByteStream) -> Result<bytes::Bytes> {
-        let check = OriginCheck { manifest: Arc::new(manifest()), reader: Arc::new(Named) };
-        collect(check.passed(plaintext), 1 << 20, Stage::Verify, "").await
+    async fn checked(plaintext: ByteStream) -> Result<bytes::Bytes> {
+        let check = OriginCheck { manifest: Arc::new(manifest()), reader: Arc::new(DatabaseNameReader) };
+        collect(check.checked(plaintext), 1 << 20, Stage::Verify, "").await
     }
 
     #[tokio::test]
-    async fn a_header_of_another_backup_passes_no_byte() {
+    async fn header_of_another_backup_fails_before_first_byte() {
         let large = [b"appdb".as_slice(), &[7; 2 * HEADER_BYTES]].concat();
         for whole in [&b"appdb"[..], b"", b"app", &large[..]] {
             let chunks: Vec<_> = whole.chunks(1000).map(|chunk| Ok(bytes::Bytes::copy_from_slice(chunk))).collect();
-            assert_eq!(passed(futures_util::stream::iter(chunks).boxed()).await.unwrap(), whole);
+            assert_eq!(checked(futures_util::stream::iter(chunks).boxed()).await.unwrap(), whole);
         }
-        let error = passed(from_bytes("crmdb")).await.unwrap_err();
+        let error = checked(from_bytes("crmdb")).await.unwrap_err();
         assert_eq!((error.kind(), error.stage()), (Kind::Corrupt, Stage::Verify));
         let lost = Error::new(Stage::Ship, Kind::Unavailable, "", "connection lost");
-        assert_eq!(passed(failed(lost)).await.unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(checked(failed(lost)).await.unwrap_err().kind(), Kind::Unavailable);
     }
 }

@@ -1,11 +1,11 @@
 //! Deletion of backups that no rule keeps: by series and destination, the manifest first, so that a
 //! backup becomes invisible before its bytes are deleted.
 
-mod decide;
-mod one;
+mod execute;
 mod owner;
+mod plan;
 mod removable;
-mod remove;
+mod remove_backup;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -20,19 +20,19 @@ use longshore_core::key::BackupName;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::{Fate, Policy, Regime};
 
-pub(crate) use self::decide::would_go;
-use self::decide::{Decided, Facts, decide};
-pub use self::one::{One, remove_one};
+use self::execute::execute;
 use self::owner::Owner;
-use self::remove::remove;
+pub(crate) use self::plan::would_remove;
+use self::plan::{Facts, OwnerPlan, plan_owner};
+pub use self::remove_backup::{RemoveRequest, remove_backup};
 pub use self::report::{Kept, NotAdopted, Pruned, Removed, SeriesPruned};
-pub(crate) use self::report::{by_name, in_words};
-use crate::catalogs::{Catalogued, catalogs};
+pub(crate) use self::report::{serialize_reasons, serialize_zone};
+use crate::catalogs::{Catalogued, read_catalogs};
 use crate::config::{Adoption, Config, Job};
-use crate::memory::Memory;
+use crate::destination_state::DestinationState;
+use crate::error_report::ErrorReport;
 use crate::mount;
-use crate::problem::Problem;
-use crate::run_report::{self, Known};
+use crate::run_report::{self, HostHistory};
 use crate::sweep::sweep;
 
 /// The mode of a command that deletes.
@@ -54,14 +54,14 @@ pub struct Request<'a> {
     /// The mode.
     pub mode: Mode,
     /// The safety rules to override.
-    pub despite: Despite,
+    pub overrides: Overrides,
     /// The series to delete completely, as `CLUSTER/SUBJECT`. `None` applies the policies.
     pub retire: Option<&'a str>,
 }
 
 /// The safety rules that an operator can override.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Despite {
+pub struct Overrides {
     /// Ignore that the newest backup is dated in the future.
     pub clock: bool,
     /// Ignore that far fewer backups are listed than last time, or that the destination's folder is
@@ -71,10 +71,10 @@ pub struct Despite {
 
 /// Prunes, or shows the plan, at every destination where a job has a policy.
 pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>> {
-    let (jobs, adoptions) = asked_for(config, request.job)?;
+    let (jobs, adoptions) = requested_owners(config, request.job)?;
     let mut all = Vec::new();
     let mut found = request.retire.is_none();
-    for (destination, at) in catalogs(config, request.destination).await? {
+    for (destination, at) in read_catalogs(config, request.destination).await? {
         let owners: Vec<Owner<'_>> = jobs
             .iter()
             .filter_map(|job| Some(Owner::Job(job, job.retention.get(&destination)?)))
@@ -84,28 +84,32 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
             // Without a policy, leftovers of killed runs are removed all the same.
             let ships = jobs.iter().any(|job| job.ship.contains(&destination));
             if let (true, None, Ok(at)) = (ships, request.retire, at) {
-                if request.despite.listing && request.mode == Mode::Act {
+                if request.overrides.listing && request.mode == Mode::Act {
                     mount::accept(config, &destination, &*at.store)?;
                 }
-                let swept = sweep_alone(config, &at, request.mode).await;
-                all.extend(swept.unwrap_or_else(|error| Some(failed(&destination, &error))));
+                let swept = sweep_leftovers(config, &at, request.mode).await;
+                all.extend(swept.unwrap_or_else(|error| Some(failed_destination(&destination, &error))));
             }
             continue;
         }
         let pruned = async {
             let at = at?;
             if let Some(words) = request.retire {
-                found |=
-                    at.catalog.series.keys().chain(at.catalog.adopted.keys()).any(|series| is_called(series, words));
+                found |= at
+                    .catalog
+                    .series
+                    .keys()
+                    .chain(at.catalog.adopted.keys())
+                    .any(|series| matches_series(series, words));
             }
             let regime = |series: &Series| match request.retire {
                 None => Regime::Policy,
-                Some(words) if is_called(series, words) => Regime::Retire,
+                Some(words) if matches_series(series, words) => Regime::Retire,
                 Some(_) => Regime::LeaveAlone,
             };
-            of_owners(config, &at, &owners, request, regime).await
+            prune_owners(config, &at, &owners, request, regime).await
         };
-        all.push(pruned.await.unwrap_or_else(|error| failed(&destination, &error)));
+        all.push(pruned.await.unwrap_or_else(|error| failed_destination(&destination, &error)));
     }
     match request.retire {
         Some(words) if !found && all.iter().all(|pruned| pruned.error.is_none()) => {
@@ -117,7 +121,7 @@ pub async fn prune(config: &Config, request: &Request<'_>) -> Result<Vec<Pruned>
 }
 
 /// Returns the job or adoption of this name, or all jobs and adoptions if no name is given.
-fn asked_for<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>, Vec<&'a Adoption>)> {
+fn requested_owners<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>, Vec<&'a Adoption>)> {
     match name {
         None => Ok((config.jobs.values().collect(), config.adoptions.values().collect())),
         Some(name) => match config.adoptions.get(name) {
@@ -129,29 +133,29 @@ fn asked_for<'a>(config: &'a Config, name: Option<&str>) -> Result<(Vec<&'a Job>
 
 /// Returns true if the words are the series' cluster and subject. Nothing shorter matches, since
 /// the whole series would be deleted.
-fn is_called(series: &Series, words: &str) -> bool {
+fn matches_series(series: &Series, words: &str) -> bool {
     words
         .split_once('/')
         .is_some_and(|(cluster, subject)| cluster == series.cluster && subject == series.subject.segment())
 }
 
 /// Returns the report of a destination where the plan failed.
-pub(crate) fn failed(destination: &str, error: &Error) -> Pruned {
+pub(crate) fn failed_destination(destination: &str, error: &Error) -> Pruned {
     Pruned { error: Some(error.into()), refused: error.kind() == Kind::Refused, ..Pruned::of(destination) }
 }
 
 /// Removes only leftovers of killed runs, at a destination without a policy. Returns `None` if
 /// there are none.
-pub(crate) async fn sweep_alone(config: &Config, at: &Catalogued, mode: Mode) -> Result<Option<Pruned>> {
+pub(crate) async fn sweep_leftovers(config: &Config, at: &Catalogued, mode: Mode) -> Result<Option<Pruned>> {
     // The state is needed only to remember orphans until they are old enough.
-    let mut memory = match at.catalog.orphans.is_empty() {
+    let mut state = match at.catalog.orphans.is_empty() {
         true => None,
-        false => Some(Memory::of(config, &at.name)?),
+        false => Some(DestinationState::open(config, &at.name)?),
     };
     let before = Utc::now() - config.destination(&at.name)?.orphan_grace;
-    let swept = sweep(at, memory.as_mut(), mode, before).await?;
-    if let (Some(memory), Mode::Act) = (&memory, mode) {
-        memory.keep()?;
+    let swept = sweep(at, state.as_mut(), mode, before).await?;
+    if let (Some(state), Mode::Act) = (&state, mode) {
+        state.save()?;
     }
     if swept.is_empty() {
         return Ok(None);
@@ -169,7 +173,7 @@ pub(crate) async fn at_destination(
     regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
     let owners: Vec<_> = policies.iter().map(|(job, policy)| Owner::Job(job, policy)).collect();
-    of_owners(config, at, &owners, request, regime).await
+    prune_owners(config, at, &owners, request, regime).await
 }
 
 /// Prunes the series of a job at one destination, at the end of a run that made backups there. A
@@ -178,136 +182,137 @@ pub(crate) async fn after_run(
     config: &Config,
     at: &Catalogued,
     (job, policy): (&Job, &Policy),
-    made: &BTreeSet<BackupName>,
+    new_backups: &BTreeSet<BackupName>,
     regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
     let request = Request {
         job: Some(&job.name),
         destination: Some(&at.name),
         mode: Mode::Act,
-        despite: Despite::default(),
+        overrides: Overrides::default(),
         retire: None,
     };
-    of_owners_after(config, at, &[Owner::Job(job, policy)], &request, regime, Some(made)).await
+    prune_owners_after_run(config, at, &[Owner::Job(job, policy)], &request, regime, Some(new_backups)).await
 }
 
 /// Prunes the series of some jobs and adoptions at one destination, each by its regime.
-async fn of_owners(
+async fn prune_owners(
     config: &Config,
     at: &Catalogued,
     owners: &[Owner<'_>],
     request: &Request<'_>,
     regime: impl Fn(&Series) -> Regime,
 ) -> Result<Pruned> {
-    of_owners_after(config, at, owners, request, regime, None).await
+    prune_owners_after_run(config, at, owners, request, regime, None).await
 }
 
-/// Prunes as [`of_owners`], at the end of a run that made the backups `made`.
-async fn of_owners_after(
+/// Prunes as [`prune_owners`], at the end of a run that made the backups `new_backups`.
+async fn prune_owners_after_run(
     config: &Config,
     at: &Catalogued,
     owners: &[Owner<'_>],
     request: &Request<'_>,
     regime: impl Fn(&Series) -> Regime,
-    made: Option<&BTreeSet<BackupName>>,
+    new_backups: Option<&BTreeSet<BackupName>>,
 ) -> Result<Pruned> {
     let now = Utc::now();
     let backups = at.catalog.backups().count() + at.catalog.unreadable.len();
     let mut pruned = Pruned::of(&at.name);
-    let (mut memory, mut problems) = match Memory::of(config, &at.name) {
-        Ok(memory) => (Some(memory), Vec::new()),
-        Err(error) => (None, vec![Problem::from(&error)]),
+    let (mut state, mut problems) = match DestinationState::open(config, &at.name) {
+        Ok(state) => (Some(state), Vec::new()),
+        Err(error) => (None, vec![ErrorReport::from(&error)]),
     };
-    if let Some(memory) = &mut memory {
-        match request.despite.listing {
+    if let Some(state) = &mut state {
+        match request.overrides.listing {
             true => {
-                memory.mount_point = mount::point(&*at.store);
-                let there: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
-                memory.holds.retain(|name, _| there.contains(name));
+                state.mount_point = mount::point(&*at.store);
+                let listed: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+                state.holds.retain(|name, _| listed.contains(name));
             }
             false => {
-                if let Err(error) = memory.compare(&at.name, backups) {
-                    return lost(memory, backups, made, pruned, error);
+                if let Err(error) = state.expect_backups(&at.name, backups) {
+                    return report_loss(state, backups, new_backups, pruned, error);
                 }
-                for name in adopting(owners) {
-                    memory.compare_adopted(&at.name, name, adopted_files(at, name))?;
+                for name in adoption_names(owners) {
+                    state.expect_adopted(&at.name, name, adopted_file_count(at, name))?;
                 }
             }
         }
-        memory.reported_loss = None;
+        state.reported_loss = None;
     }
-    let mut facts = Facts { now, trust_clock: request.despite.clock, ..Facts::default() };
-    if let Some(memory) = &memory {
-        let there: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
-        for (name, hold) in memory.lost_holds(&at.catalog, now) {
-            pruned.warnings.push(warning::lost_hold(name, there.contains(name)));
-            facts.lost_holds.insert(name.clone(), warning::still_held(hold));
+    let mut facts = Facts { now, trust_clock: request.overrides.clock, ..Facts::default() };
+    if let Some(state) = &state {
+        let listed: BTreeSet<&BackupName> = at.catalog.backups().map(|backup| &backup.name).collect();
+        for (name, hold) in state.lost_holds(&at.catalog, now) {
+            pruned.warnings.push(warning::lost_hold(name, listed.contains(name)));
+            facts.lost_holds.insert(name.clone(), warning::effective_hold(hold));
         }
     }
-    let mut decided: Vec<Decided<'_>> = Vec::new();
+    let mut plans: Vec<OwnerPlan<'_>> = Vec::new();
     for owner in owners {
         let mut is_known = true;
-        let mut known = match owner.job().map(|job| Known::of(config, job)).transpose() {
+        let mut known = match owner.job().map(|job| HostHistory::of(config, job)).transpose() {
             Ok(known) => known.flatten(),
             Err(error) => {
-                problems.push(Problem::from(&error));
+                problems.push(ErrorReport::from(&error));
                 is_known = false;
                 None
             }
         };
         if let Some(known) = &mut known {
-            known.add(made.into_iter().flatten());
+            known.add(new_backups.into_iter().flatten());
         }
         let own_runs = known.map(|known| known.at(&at.catalog));
-        decided.push(decide(at, *owner, &regime, &facts, own_runs.as_ref()).await?);
-        if let (Some(job), None, Some(memory)) = (owner.job(), own_runs, &mut memory) {
-            let made = |name: &BackupName| made.is_some_and(|made| made.contains(name));
-            let mut others = decided.last().into_iter().flat_map(|decided| decided.plan.decisions.iter().flatten());
-            if is_known && others.any(|decision| !made(&decision.name)) && memory.unknown_runs.insert(job.name.clone())
+        plans.push(plan_owner(at, *owner, &regime, &facts, own_runs.as_ref()).await?);
+        if let (Some(job), None, Some(state)) = (owner.job(), own_runs, &mut state) {
+            let is_new = |name: &BackupName| new_backups.is_some_and(|new_backups| new_backups.contains(name));
+            let mut others = plans.last().into_iter().flat_map(|owner_plan| owner_plan.plan.decisions.iter().flatten());
+            if is_known && others.any(|decision| !is_new(&decision.name)) && state.unknown_runs.insert(job.name.clone())
             {
                 pruned.warnings.push(warning::unknown_runs(&job.name));
             }
         }
     }
     if request.retire.is_some() {
-        decided.iter().try_for_each(Decided::refuse_to_retire_what_grows)?;
+        plans.iter().try_for_each(OwnerPlan::refuse_growing_series)?;
     }
     let failures = match request.mode {
-        Mode::Act => remove(at, &decided).await,
+        Mode::Act => execute(at, &plans).await,
         Mode::DryRun => BTreeMap::new(),
     };
-    pruned.series = decided.iter().flat_map(|decided| decided.series(&failures)).collect();
+    pruned.series = plans.iter().flat_map(|owner_plan| owner_plan.report(&failures)).collect();
     pruned.warnings.extend(pruned.series.iter().filter_map(warning::unproven));
     if request.mode == Mode::Act {
         for job in owners.iter().filter_map(|owner| owner.job()) {
             run_report::prune(&*at.store, &at.catalog.reports, &job.site.cluster.name, &job.name).await;
         }
     }
-    match sweep(at, memory.as_mut(), request.mode, now - config.destination(&at.name)?.orphan_grace).await {
+    match sweep(at, state.as_mut(), request.mode, now - config.destination(&at.name)?.orphan_grace).await {
         Ok(swept) => pruned.swept = swept,
-        Err(error) => problems.push(Problem::from(&error)),
+        Err(error) => problems.push(ErrorReport::from(&error)),
     }
-    for decided in decided.iter().filter(|decided| decided.plan.excess_bytes > 0) {
-        problems.push(decided.too_large());
+    for owner_plan in plans.iter().filter(|owner_plan| owner_plan.plan.excess_bytes > 0) {
+        problems.push(owner_plan.size_exceeded());
     }
-    if let (Some(memory), Mode::Act) = (&mut memory, request.mode) {
-        let gone = |of: &dyn Fn(&SeriesPruned) -> bool| -> usize {
+    if let (Some(state), Mode::Act) = (&mut state, request.mode) {
+        let removed_count = |of: &dyn Fn(&SeriesPruned) -> bool| -> usize {
             let those = pruned.series.iter().filter(|series| of(series));
             those.map(|series| series.remove.len() - series.failed.len()).sum()
         };
-        memory.backups = backups.saturating_sub(gone(&|series| !series.adopted));
-        for name in adopting(owners) {
-            let left = adopted_files(at, name).saturating_sub(gone(&|series| series.adopted && series.job == name));
-            memory.adopted.insert(name.to_owned(), left);
+        state.backups = backups.saturating_sub(removed_count(&|series| !series.adopted));
+        for name in adoption_names(owners) {
+            let left = adopted_file_count(at, name)
+                .saturating_sub(removed_count(&|series| series.adopted && series.job == name));
+            state.adopted.insert(name.to_owned(), left);
         }
-        memory.remember_holds(&at.catalog, now);
-        problems.extend(memory.keep().err().as_ref().map(Problem::from));
+        state.remember_holds(&at.catalog, now);
+        problems.extend(state.save().err().as_ref().map(ErrorReport::from));
     }
-    problems.extend(warning::denied(&at.catalog, owners));
-    if adopting(owners).next().is_some() {
+    problems.extend(warning::denied_manifests(&at.catalog, owners));
+    if adoption_names(owners).next().is_some() {
         for (key, refusal) in &at.catalog.not_adopted {
             if matches!(refusal, Refusal::ClaimedByAll(_)) {
-                problems.push(Problem { message: format!("{key} is skipped: {refusal}"), hint: None });
+                problems.push(ErrorReport { message: format!("{key} is skipped: {refusal}"), hint: None });
             }
             pruned.not_adopted.push(NotAdopted { key: key.clone(), why: refusal.to_string() });
         }
@@ -318,40 +323,40 @@ async fn of_owners_after(
 
 /// Reports a loss of backups, after which nothing is pruned. The first run that detects the loss
 /// fails in part; later runs warn unless more backups are missing.
-fn lost(
-    memory: &mut Memory,
+fn report_loss(
+    state: &mut DestinationState,
     backups: usize,
-    made: Option<&BTreeSet<BackupName>>,
+    new_backups: Option<&BTreeSet<BackupName>>,
     mut pruned: Pruned,
     error: Error,
 ) -> Result<Pruned> {
-    if made.is_none() {
+    if new_backups.is_none() {
         return Err(error);
     }
-    if memory.reported_loss.is_some_and(|then| backups >= then) {
-        let Problem { message, hint } = Problem::from(&error);
-        pruned.warnings.push(Problem { message: format!("nothing was pruned: {message}"), hint });
+    if state.reported_loss.is_some_and(|then| backups >= then) {
+        let ErrorReport { message, hint } = ErrorReport::from(&error);
+        pruned.warnings.push(ErrorReport { message: format!("nothing was pruned: {message}"), hint });
         return Ok(pruned);
     }
-    memory.reported_loss = Some(backups);
-    memory.keep()?;
+    state.reported_loss = Some(backups);
+    state.save()?;
     Err(error)
 }
 
 /// Returns the names of the adoptions among the owners.
-fn adopting<'a>(owners: &[Owner<'a>]) -> impl Iterator<Item = &'a str> {
-    let adopting = owners.iter().copied().filter(|owner| matches!(owner, Owner::Adoption(_)));
-    adopting.map(Owner::name)
+fn adoption_names<'a>(owners: &[Owner<'a>]) -> impl Iterator<Item = &'a str> {
+    let adoption_names = owners.iter().copied().filter(|owner| matches!(owner, Owner::Adoption(_)));
+    adoption_names.map(Owner::name)
 }
 
 /// Returns the number of files that an adoption claims at a destination.
-fn adopted_files(at: &Catalogued, name: &str) -> usize {
+fn adopted_file_count(at: &Catalogued, name: &str) -> usize {
     at.catalog.adopted.iter().filter(|(series, _)| series.job == name).map(|(_, files)| files.len()).sum()
 }
 
-impl Decided<'_> {
+impl OwnerPlan<'_> {
     /// Fails if a series to retire still grows.
-    fn refuse_to_retire_what_grows(&self) -> Result<()> {
+    fn refuse_growing_series(&self) -> Result<()> {
         for (series, ended) in self.series.iter().zip(&self.ended) {
             if series.1 == Regime::Retire && ended.is_none() {
                 let name = format!("{}/{}", series.0.cluster, series.0.subject.segment());
@@ -362,7 +367,7 @@ impl Decided<'_> {
                             job.name
                         )
                     }
-                    Owner::Person(..) => continue,
+                    Owner::Operator(..) => continue,
                     Owner::Adoption(_) => "its newest file is recent: the series may still grow".to_owned(),
                 };
                 return Err(Error::new(Stage::Retention, Kind::Refused, name, message)
@@ -373,8 +378,8 @@ impl Decided<'_> {
     }
 
     /// Returns the problem that the kept backups exceed the policy's total size.
-    fn too_large(&self) -> Problem {
-        Problem {
+    fn size_exceeded(&self) -> ErrorReport {
+        ErrorReport {
             message: format!(
                 "the backups of \"{}\" take {} bytes more than max_total_size, but none of them may be deleted",
                 self.owner.name(),
@@ -385,7 +390,7 @@ impl Decided<'_> {
     }
 
     /// Reports the decisions and their results.
-    fn series(&self, failures: &BTreeMap<BackupName, Problem>) -> Vec<SeriesPruned> {
+    fn report(&self, failures: &BTreeMap<BackupName, ErrorReport>) -> Vec<SeriesPruned> {
         let mut all = Vec::new();
         for (place, ((series, _), decisions)) in self.series.iter().zip(&self.plan.decisions).enumerate() {
             let mut pruned = SeriesPruned {
@@ -420,6 +425,6 @@ impl Decided<'_> {
 }
 
 /// Formats a time.
-pub fn shown(time: DateTime<Utc>) -> String {
+pub fn format_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

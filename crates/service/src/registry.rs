@@ -9,64 +9,64 @@ use longshore_core::{Error, Kind, Result, Stage};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::fault::{self, Fault};
+use crate::config::{ConfigError, quote_unless_secret};
 use crate::suggestion::nearest;
 
 /// Parsed settings from which a stage can be built any number of times.
 pub type Builder<S> = Arc<dyn Fn(&<S as Joint>::Context) -> Result<Box<S>> + Send + Sync>;
 
-type Reader<S> = fn(Spanned<DeValue<'_>>) -> Result<Builder<S>, Fault>;
+type Parser<S> = fn(Spanned<DeValue<'_>>) -> Result<Builder<S>, ConfigError>;
 
 /// All plugins of one kind.
-pub struct Shelf<S: Joint + ?Sized> {
-    readers: BTreeMap<&'static str, Reader<S>>,
+pub struct Plugins<S: Joint + ?Sized> {
+    parsers: BTreeMap<&'static str, Parser<S>>,
 }
 
-impl<S: Joint + ?Sized> Default for Shelf<S> {
+impl<S: Joint + ?Sized> Default for Plugins<S> {
     fn default() -> Self {
-        Self { readers: BTreeMap::new() }
+        Self { parsers: BTreeMap::new() }
     }
 }
 
-impl<S: Joint + ?Sized + 'static> Shelf<S> {
+impl<S: Joint + ?Sized + 'static> Plugins<S> {
     /// Registers a plugin.
     pub fn add<P: Plugin<S>>(&mut self) {
-        self.readers.insert(P::TYPE, |settings| {
+        self.parsers.insert(P::TYPE, |settings| {
             let plugin = P::deserialize(ValueDeserializer::from(settings))?;
             Ok(Arc::new(move |context| plugin.clone().build(context)))
         });
     }
 
     /// Reads a table whose `type` names the plugin.
-    pub(crate) fn read(&self, settings: Spanned<DeValue<'_>>) -> Result<Builder<S>, Fault> {
+    pub(crate) fn read(&self, settings: Spanned<DeValue<'_>>) -> Result<Builder<S>, ConfigError> {
         let span = settings.span();
-        let known = || self.readers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let known = || self.parsers.keys().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::Table(mut table) = settings.into_inner() else {
-            return Err(Fault::at(span, format!("expected a table with a type; known types are {}", known())));
+            return Err(ConfigError::at(span, format!("expected a table with a type; known types are {}", known())));
         };
         let Some(name) = table.remove("type") else {
-            return Err(Fault::at(span, format!("type is missing; known types are {}", known())));
+            return Err(ConfigError::at(span, format!("type is missing; known types are {}", known())));
         };
-        let Some(written) = name.get_ref().as_str() else {
-            return Err(Fault::at(name.span(), format!("type must be a string, one of {}", known())));
+        let Some(type_name) = name.get_ref().as_str() else {
+            return Err(ConfigError::at(name.span(), format!("type must be a string, one of {}", known())));
         };
-        let Some(reader) = self.readers.get(written) else {
-            let meant = match nearest(written, self.readers.keys().copied()) {
+        let Some(parser) = self.parsers.get(type_name) else {
+            let correction = match nearest(type_name, self.parsers.keys().copied()) {
                 Some(name) => format!("did you mean \"{name}\"? known types are"),
                 None => "known types are".to_owned(),
             };
-            let message = format!("type {} is unknown; {meant} {}", fault::shown(written), known());
-            return Err(Fault::at(name.span(), message));
+            let message = format!("type {} is unknown; {correction} {}", quote_unless_secret(type_name), known());
+            return Err(ConfigError::at(name.span(), message));
         };
-        reader(Spanned::new(span, DeValue::Table(table)))
+        parser(Spanned::new(span, DeValue::Table(table)))
     }
 
     /// Builds the plugin `name` with its default settings.
     pub fn build(&self, name: &str, context: &S::Context) -> Result<Box<S>> {
         let unknown = || Error::new(Stage::Config, Kind::Refused, name, "this program has no such plugin");
-        let reader = self.readers.get(name).ok_or_else(unknown)?;
-        let builder = reader(Spanned::new(0..0, DeValue::Table(DeTable::new())));
-        builder.map_err(|fault| unknown().because(fault.message().to_owned()))?(context)
+        let parser = self.parsers.get(name).ok_or_else(unknown)?;
+        let builder = parser(Spanned::new(0..0, DeValue::Table(DeTable::new())));
+        builder.map_err(|error| unknown().because(error.message().to_owned()))?(context)
     }
 }
 
@@ -74,27 +74,27 @@ impl<S: Joint + ?Sized + 'static> Shelf<S> {
 #[derive(Default)]
 pub struct Registry {
     /// Dump programs.
-    pub dump: Shelf<dyn Dump>,
+    pub dump: Plugins<dyn Dump>,
     /// Verifiers of plaintext.
-    pub verify: Shelf<dyn Verify>,
+    pub verify: Plugins<dyn Verify>,
     /// The verifier of a job that names none.
     pub default_verify: &'static str,
     /// Encryption.
-    pub encrypt: Shelf<dyn Encrypt>,
+    pub encrypt: Plugins<dyn Encrypt>,
     /// Decryption, by the name in a manifest.
-    pub decrypt: Shelf<dyn Decrypt>,
+    pub decrypt: Plugins<dyn Decrypt>,
     /// Destinations.
-    pub store: Shelf<dyn Store>,
+    pub store: Plugins<dyn Store>,
     /// Restore programs.
-    pub restore: Shelf<dyn Restore>,
+    pub restore: Plugins<dyn Restore>,
     /// The restore program for what a manifest describes.
     pub default_restore: &'static str,
     /// Scratch servers for drills.
-    pub scratch: Shelf<dyn Scratch>,
+    pub scratch: Plugins<dyn Scratch>,
     /// The scratch server of a job that names none.
     pub default_scratch: &'static str,
     /// Examiners of restored databases.
-    pub examine: Shelf<dyn Examine>,
+    pub examine: Plugins<dyn Examine>,
     /// The default examiner.
     pub default_examine: &'static str,
 }
@@ -117,20 +117,20 @@ mod tests {
         }
     }
 
-    fn fault(settings: &str) -> String {
-        let mut shelf = Shelf::<dyn Verify>::default();
-        shelf.add::<Local>();
+    fn read_error(settings: &str) -> String {
+        let mut plugins = Plugins::<dyn Verify>::default();
+        plugins.add::<Local>();
         let text = format!("it = {settings}");
         let mut table = DeTable::parse(&text).unwrap().into_inner();
-        let it = table.remove("it").unwrap();
-        match shelf.read(it) {
+        let value = table.remove("it").unwrap();
+        match plugins.read(value) {
             Ok(_) => panic!("{settings} was accepted"),
-            Err(fault) => fault.message().to_owned(),
+            Err(error) => error.message().to_owned(),
         }
     }
 
     #[test]
-    fn an_unknown_type_is_named_with_the_nearest_that_is_known() {
+    fn unknown_type_error_suggests_nearest_type() {
         for (settings, message) in [
             ("{ type = 'lcoal' }", "type \"lcoal\" is unknown; did you mean \"local\"? known types are \"local\""),
             ("{ type = 'tape' }", "type \"tape\" is unknown; known types are \"local\""),
@@ -139,7 +139,7 @@ mod tests {
             ("{ path = '/' }", "type is missing; known types are \"local\""),
             ("'local'", "expected a table with a type; known types are \"local\""),
         ] {
-            assert_eq!(fault(settings), message);
+            assert_eq!(read_error(settings), message);
         }
     }
 }

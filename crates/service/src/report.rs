@@ -11,7 +11,7 @@ use longshore_core::subject::Subject;
 use longshore_core::survey::NotCaptured;
 use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::error_report::ErrorReport;
 use crate::prune::Pruned;
 
 /// The result of a run.
@@ -51,7 +51,7 @@ pub struct ArtifactReport {
     /// The duration in seconds.
     pub seconds: f64,
     /// The cost of compression, if Longshore compressed.
-    pub compression: Option<Compressed>,
+    pub compression: Option<CompressionCost>,
     /// The verifiers of the dump, with their results.
     pub verified: Vec<Verification>,
     /// The result at each destination.
@@ -61,7 +61,7 @@ pub struct ArtifactReport {
     /// Warnings of the dump program.
     pub warnings: Vec<String>,
     /// The error of the dump, if it failed: then no destination has the backup.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
     /// The class of the error.
     #[serde(skip)]
     pub class: Option<Class>,
@@ -69,7 +69,7 @@ pub struct ArtifactReport {
 
 /// The cost of compression.
 #[derive(Debug, Serialize)]
-pub struct Compressed {
+pub struct CompressionCost {
     /// The lowest zstd level used.
     pub lowest_level: i32,
     /// The highest zstd level used.
@@ -79,7 +79,7 @@ pub struct Compressed {
     pub held_up_seconds: f64,
 }
 
-impl From<Effort> for Compressed {
+impl From<Effort> for CompressionCost {
     fn from(Effort { levels: (lowest_level, highest_level), held_up }: Effort) -> Self {
         Self { lowest_level, highest_level, held_up_seconds: held_up.as_secs_f64() }
     }
@@ -99,7 +99,7 @@ pub struct DestinationReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caught_up_from: Option<String>,
     /// The error, if the upload failed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
     /// The class of the error.
     #[serde(skip)]
     pub class: Option<Class>,
@@ -117,7 +117,7 @@ impl DestinationReport {
             bytes,
             seconds,
             caught_up_from: None,
-            error: error.map(Problem::from),
+            error: error.map(ErrorReport::from),
             class: error.map(Class::from),
             manifest: None,
         }

@@ -23,12 +23,12 @@ use longshore_core::stream::{ByteStream, collect, drain, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde_json::{Map, Value};
 
-use self::choice::Drilled;
-pub use self::choice::{Choice, Chosen, Globals, What, choose};
-use crate::comparison::guarded;
+use self::choice::LastDrill;
+pub use self::choice::{Choice, Chosen, Globals, Selector, choose};
+use crate::comparison::expect_recorded_definitions;
+use crate::details::{Details, expect_details, expect_same_backup, fetch_details};
 use crate::hold::mark;
 use crate::origin::OriginCheck;
-use crate::record::{Details, details, expect_named, expect_own};
 use crate::registry::Registry;
 
 /// Streams the plaintext of a chosen backup from its destinations in turn, without the
@@ -38,15 +38,15 @@ async fn plaintext(
     chosen: &Chosen,
     identities: &Identities,
     skipped: usize,
-    watch: &Arc<dyn Watch>,
+    progress: &Arc<dyn RestoreProgress>,
 ) -> Result<ByteStream> {
-    let opener = crate::verify::opener(registry, identities, &chosen.backup)?;
-    let (name, heard) = (chosen.backup.name.clone(), Arc::clone(watch));
-    let turned = move |error: &Error, to: &Source| heard.turned(&name, error, &to.name);
+    let decryptor = crate::verify::decryptor(registry, identities, &chosen.backup)?;
+    let (name, progress) = (chosen.backup.name.clone(), Arc::clone(progress));
+    let on_source_failed = move |error: &Error, to: &Source| progress.source_failed(&name, error, &to.name);
     let sources = chosen.sources.get(skipped..).unwrap_or_default();
     let manifest = &chosen.backup.manifest;
     let origin = OriginCheck::new(registry, manifest)?;
-    Ok(origin.passed(open_from(sources, manifest, opener.as_deref(), turned).await?))
+    Ok(origin.checked(open_from(sources, manifest, decryptor.as_deref(), on_source_failed).await?))
 }
 
 fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
@@ -54,11 +54,11 @@ fn restorer(registry: &Registry, target: &Target) -> Result<Box<dyn Restore>> {
 }
 
 /// The result of restoring one backup.
-pub type Restored = Result<Outcome>;
+pub type RestoreResult = Result<RestoredBackup>;
 
 /// A backup that was restored.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RestoredBackup {
     /// Notes for the operator.
     pub notes: Vec<String>,
     /// The phases of the restore, with their durations.
@@ -82,7 +82,7 @@ pub enum Compare {
 }
 
 /// An observer of a restore's progress. No method may block.
-pub trait Watch: Send + Sync {
+pub trait RestoreProgress: Send + Sync {
     /// Called with a warning of the target before the restore begins.
     fn warned(&self, warning: &str);
 
@@ -94,25 +94,25 @@ pub trait Watch: Send + Sync {
     fn read(&self, backup: &BackupName, bytes: u64);
 
     /// Called when a destination failed and another takes over.
-    fn turned(&self, backup: &BackupName, error: &Error, to: &str);
+    fn source_failed(&self, backup: &BackupName, error: &Error, to: &str);
 
     /// Called when a backup was restored and its comparison with the record of the dump begins.
-    fn compares(&self, backup: &BackupName);
+    fn comparing(&self, backup: &BackupName);
 
     /// Called when the restore of a backup has ended.
-    fn ended(&self, backup: &BackupName, restored: &Restored);
+    fn ended(&self, backup: &BackupName, restored: &RestoreResult);
 }
 
 /// An observer that ignores all notifications.
-pub struct Nobody;
+pub struct NoProgress;
 
-impl Watch for Nobody {
+impl RestoreProgress for NoProgress {
     fn warned(&self, _: &str) {}
     fn began(&self, _: &Chosen, _: Option<f64>) {}
     fn read(&self, _: &BackupName, _: u64) {}
-    fn turned(&self, _: &BackupName, _: &Error, _: &str) {}
-    fn compares(&self, _: &BackupName) {}
-    fn ended(&self, _: &BackupName, _: &Restored) {}
+    fn source_failed(&self, _: &BackupName, _: &Error, _: &str) {}
+    fn comparing(&self, _: &BackupName) {}
+    fn ended(&self, _: &BackupName, _: &RestoreResult) {}
 }
 
 /// Restores backups.
@@ -128,21 +128,21 @@ pub struct Restorer<'a> {
     /// The comparison of restored databases.
     pub compare: Compare,
     /// The observer.
-    pub watch: Arc<dyn Watch>,
+    pub progress: Arc<dyn RestoreProgress>,
 }
 
 impl Restorer<'_> {
     /// Restores into the target. Checks everything before the first byte is fetched. After that, a
     /// failed database does not stop the others, but failed globals do.
-    pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<Restored>> {
+    pub async fn restore(&self, chosen: &[Chosen]) -> Result<Vec<RestoreResult>> {
         let restorer = restorer(self.registry, self.target)?;
         let records = self.records(chosen).await?;
         let findings = restorer.prepare(&wanted(chosen, &records)).await?;
-        expect_fit(&findings)?;
+        expect_no_failures(&findings)?;
         let warnings: BTreeSet<_> =
-            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(said).collect();
-        warnings.iter().for_each(|warning| self.watch.warned(warning));
-        self.all(&*restorer, chosen, &records).await
+            findings.iter().filter(|finding| finding.outcome == check::Outcome::Warning).map(format_finding).collect();
+        warnings.iter().for_each(|warning| self.progress.warned(warning));
+        self.restore_all(&*restorer, chosen, &records).await
     }
 
     /// Checks the target as a restore would, without restoring.
@@ -153,28 +153,28 @@ impl Restorer<'_> {
 
     /// Reads the record of each backup. Details of another backup are an error before anything is
     /// restored. Unreadable details are only a warning, since the dump itself can be restored.
-    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<Recorded>> {
+    async fn records(&self, chosen: &[Chosen]) -> Result<Vec<DumpRecord>> {
         let mut records = Vec::new();
         for chosen in chosen {
-            crate::verify::opener(self.registry, self.identities, &chosen.backup)?;
+            crate::verify::decryptor(self.registry, self.identities, &chosen.backup)?;
             let manifest = &chosen.backup.manifest;
             let read = async {
-                expect_named(manifest)?;
-                details_of(self.registry, self.identities, chosen).await
+                expect_details(manifest)?;
+                fetch_chosen_details(self.registry, self.identities, chosen).await
             };
             let recorded = match read.await {
-                Ok(None) => Recorded::default(),
+                Ok(None) => DumpRecord::default(),
                 Ok(Some(details)) => {
-                    expect_own(manifest, &details)?;
-                    Recorded { details: details.record, lost: None }
+                    expect_same_backup(manifest, &details)?;
+                    DumpRecord { details: details.record, unreadable: None }
                 }
                 Err(error) => {
-                    let lost = error.chain();
-                    self.watch.warned(&format!(
-                        "{}: the record of its dump cannot be read, so fewer checks precede the restore and no comparison follows it: {lost}",
+                    let unreadable = error.chain();
+                    self.progress.warned(&format!(
+                        "{}: the record of its dump cannot be read, so fewer checks precede the restore and no comparison follows it: {unreadable}",
                         chosen.backup.name
                     ));
-                    Recorded { details: None, lost: Some(lost) }
+                    DumpRecord { details: None, unreadable: Some(unreadable) }
                 }
             };
             records.push(recorded);
@@ -183,45 +183,50 @@ impl Restorer<'_> {
     }
 
     /// Restores all backups, globals first.
-    async fn all(&self, restorer: &dyn Restore, chosen: &[Chosen], records: &[Recorded]) -> Result<Vec<Restored>> {
+    async fn restore_all(
+        &self,
+        restorer: &dyn Restore,
+        chosen: &[Chosen],
+        records: &[DumpRecord],
+    ) -> Result<Vec<RestoreResult>> {
         let (databases, globals): (Vec<_>, Vec<_>) =
             chosen.iter().zip(records).partition(|(chosen, _)| chosen.backup.manifest.subject.is_database());
         let mut all = Vec::new();
         for (chosen, record) in globals {
-            let restored = self.one(restorer, chosen, record).await;
-            let goes_on = restored.is_ok();
+            let restored = self.restore_backup(restorer, chosen, record).await;
+            let has_failed = restored.is_err();
             all.push(restored);
-            if !goes_on {
+            if has_failed {
                 return Ok(all);
             }
         }
         // Restores end in any order: a long one does not delay the others.
         let restores = databases.into_iter().enumerate();
         let restores: Vec<_> = restores
-            .map(|(place, (chosen, record))| {
-                let restored = self.one(restorer, chosen, record);
-                async move { (place, restored.await) }
+            .map(|(index, (chosen, record))| {
+                let restored = self.restore_backup(restorer, chosen, record);
+                async move { (index, restored.await) }
             })
             .collect();
         let mut restored: Vec<_> =
             futures_util::stream::iter(restores).buffer_unordered(self.parallel.max(1)).collect().await;
-        restored.sort_by_key(|(place, _)| *place);
+        restored.sort_by_key(|(index, _)| *index);
         all.extend(restored.into_iter().map(|(_, restored)| restored));
         Ok(all)
     }
 
     /// Restores one backup and notifies the observer. Only the definitions of globals are compared
     /// with their record.
-    async fn one(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &Recorded) -> Restored {
+    async fn restore_backup(&self, restorer: &dyn Restore, chosen: &Chosen, recorded: &DumpRecord) -> RestoreResult {
         let defined = recorded.details.as_ref();
         let record = defined.filter(|_| chosen.backup.manifest.subject.is_database());
-        self.watch.began(chosen, estimate(chosen).await);
+        self.progress.began(chosen, estimate(chosen).await);
         let lease = lease(&*chosen.store, &chosen.backup.name).await;
-        let mut restored = self.bring(restorer, chosen, record, defined).await;
+        let mut restored = self.restore_from_sources(restorer, chosen, record, defined).await;
         if let (Ok((outcome, Some(database))), Some(record)) = (&mut restored, record)
             && let Some(details) = restorer.brings(record, &outcome.left_out)
         {
-            self.watch.compares(&chosen.backup.name);
+            self.progress.comparing(&chosen.backup.name);
             self.compare(outcome, database, chosen, &details).await;
         }
         if let Some(lease) = lease {
@@ -230,41 +235,42 @@ impl Restorer<'_> {
         }
         let mut restored = restored.map(|(outcome, _)| outcome);
         if let Ok(outcome) = &mut restored
-            && self.compares()
+            && self.is_compared()
         {
-            outcome.not_compared.clone_from(&recorded.lost);
+            outcome.not_compared.clone_from(&recorded.unreadable);
         }
-        self.watch.ended(&chosen.backup.name, &restored);
+        self.progress.ended(&chosen.backup.name, &restored);
         restored
     }
 
     /// Restores one backup, from the next destination if the bytes at one are damaged. Also returns
     /// the name of the restored database.
-    async fn bring(
+    async fn restore_from_sources(
         &self,
         restorer: &dyn Restore,
         chosen: &Chosen,
         record: Option<&Map<String, Value>>,
         defined: Option<&Map<String, Value>>,
-    ) -> Result<(Outcome, Option<String>)> {
+    ) -> Result<(RestoredBackup, Option<String>)> {
         let wanted = Wanted { manifest: &chosen.backup.manifest, details: record };
         let mut damaged: Option<Error> = None;
         for skipped in 0..chosen.sources.len() {
-            let (name, watch) = (chosen.backup.name.clone(), Arc::clone(&self.watch));
+            let (name, progress) = (chosen.backup.name.clone(), Arc::clone(&self.progress));
             let restored = async {
-                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.watch).await?;
+                let plaintext = plaintext(self.registry, chosen, self.identities, skipped, &self.progress).await?;
                 let recorded = defined.filter(|_| self.compare == Compare::Recorded);
-                let plaintext = guarded(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
-                let heard = plaintext.inspect(move |chunk| {
-                    watch.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                let plaintext =
+                    expect_recorded_definitions(self.registry, &chosen.backup.manifest, recorded, plaintext)?;
+                let observed = plaintext.inspect(move |chunk| {
+                    progress.read(&name, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
                 });
-                restorer.restore(wanted, heard.boxed()).await
+                restorer.restore(wanted, observed.boxed()).await
             };
             match (restored.await, damaged.take()) {
                 (Ok(restored), _) => {
                     let stage::Restored { notes, phases, database, warnings, left_out } = restored;
-                    warnings.iter().for_each(|warning| self.watch.warned(warning));
-                    return Ok((Outcome { notes, phases, left_out, ..Outcome::default() }, database));
+                    warnings.iter().for_each(|warning| self.progress.warned(warning));
+                    return Ok((RestoredBackup { notes, phases, left_out, ..RestoredBackup::default() }, database));
                 }
                 // The first attempt left data in an existing database, so the next
                 // attempt is refused.
@@ -272,7 +278,7 @@ impl Restorer<'_> {
                 (Err(error), _) => match chosen.sources.get(skipped + 1) {
                     // With `Append`, a second attempt would duplicate rows.
                     Some(next) if error.kind() == Kind::Corrupt && self.target.content != TargetContent::Append => {
-                        self.watch.turned(&chosen.backup.name, &error, &next.name);
+                        self.progress.source_failed(&chosen.backup.name, &error, &next.name);
                         damaged = Some(error);
                     }
                     _ => return Err(error),
@@ -286,13 +292,19 @@ impl Restorer<'_> {
     }
 
     /// Returns true if the result is to be compared. Rows appended to existing ones cannot be.
-    fn compares(&self) -> bool {
+    fn is_compared(&self) -> bool {
         self.compare == Compare::Recorded && self.target.content != TargetContent::Append
     }
 
     /// Compares a restored database with the record of the dump.
-    async fn compare(&self, outcome: &mut Outcome, database: &str, chosen: &Chosen, details: &Map<String, Value>) {
-        if !self.compares() {
+    async fn compare(
+        &self,
+        outcome: &mut RestoredBackup,
+        database: &str,
+        chosen: &Chosen,
+        details: &Map<String, Value>,
+    ) {
+        if !self.is_compared() {
             return;
         }
         let begun = Instant::now();
@@ -318,17 +330,21 @@ impl Restorer<'_> {
 
 /// The record of one dump.
 #[derive(Debug, Default)]
-struct Recorded {
+struct DumpRecord {
     details: Option<Map<String, Value>>,
     /// The reason why an existing record cannot be read.
-    lost: Option<String>,
+    unreadable: Option<String>,
 }
 
 /// Reads the details of a chosen backup from the first destination that returns them intact.
-async fn details_of(registry: &Registry, identities: &Identities, chosen: &Chosen) -> Result<Option<Details>> {
+async fn fetch_chosen_details(
+    registry: &Registry,
+    identities: &Identities,
+    chosen: &Chosen,
+) -> Result<Option<Details>> {
     let mut first = None;
     for source in &chosen.sources {
-        match details(registry, identities, &*source.store, &chosen.backup).await {
+        match fetch_details(registry, identities, &*source.store, &chosen.backup).await {
             Ok(details) => return Ok(details),
             Err(error) => first = first.or(Some(error)),
         }
@@ -337,13 +353,13 @@ async fn details_of(registry: &Registry, identities: &Identities, chosen: &Chose
 }
 
 /// Returns the backups to restore, each with its record.
-fn wanted<'a>(chosen: &'a [Chosen], records: &'a [Recorded]) -> Vec<Wanted<'a>> {
+fn wanted<'a>(chosen: &'a [Chosen], records: &'a [DumpRecord]) -> Vec<Wanted<'a>> {
     let all = chosen.iter().zip(records);
     all.map(|(chosen, record)| Wanted { manifest: &chosen.backup.manifest, details: record.details.as_ref() }).collect()
 }
 
 /// Formats a finding and its remedy on one line.
-fn said(finding: &Finding) -> String {
+fn format_finding(finding: &Finding) -> String {
     match &finding.remedy {
         Some(remedy) => format!("{}; {remedy}", finding.message),
         None => finding.message.clone(),
@@ -351,9 +367,9 @@ fn said(finding: &Finding) -> String {
 }
 
 /// Fails if any finding prevents the restore, with all of them as the cause.
-fn expect_fit(findings: &[Finding]) -> Result<()> {
+fn expect_no_failures(findings: &[Finding]) -> Result<()> {
     let failed: BTreeSet<String> =
-        findings.iter().filter(|finding| finding.outcome == check::Outcome::Failed).map(said).collect();
+        findings.iter().filter(|finding| finding.outcome == check::Outcome::Failed).map(format_finding).collect();
     if failed.is_empty() {
         return Ok(());
     }
@@ -368,12 +384,12 @@ const MAX_DRILL_BYTES: usize = 1 << 20;
 /// Estimates the duration of a restore in seconds, from the last drill of the series and the sizes
 /// of both backups.
 async fn estimate(chosen: &Chosen) -> Option<f64> {
-    let Drilled { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
+    let LastDrill { store, key, plaintext_bytes } = chosen.drilled.as_ref()?;
     let bytes =
         collect(store.fetch(key, None).await.ok()?, MAX_DRILL_BYTES, Stage::Catalog, key.as_str()).await.ok()?;
     let drill: Drill = serde_json::from_slice(&bytes).ok()?;
-    let larger = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
-    Some(drill.restore_seconds() * larger)
+    let size_ratio = chosen.backup.manifest.artifact.plaintext.bytes as f64 / (*plaintext_bytes).max(1) as f64;
+    Some(drill.restore_seconds() * size_ratio)
 }
 
 /// The duration of a lease: a restore is assumed to run that long unless it releases the lease.
@@ -388,8 +404,8 @@ pub(crate) async fn lease(store: &dyn Store, backup: &BackupName) -> Option<Key>
     name.key().ok()
 }
 
-fn unwatched() -> Arc<dyn Watch> {
-    Arc::new(Nobody)
+fn no_progress() -> Arc<dyn RestoreProgress> {
+    Arc::new(NoProgress)
 }
 
 /// Returns the contents of a backup, one entry a line.
@@ -399,31 +415,31 @@ pub async fn contents(
     target: &Target,
     identities: &Identities,
 ) -> Result<Vec<String>> {
-    let plaintext = plaintext(registry, chosen, identities, 0, &unwatched()).await?;
+    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
     restorer(registry, target)?.contents(&chosen.backup.manifest, plaintext).await
 }
 
 /// Writes the plaintext to a new file of mode 600. Removes an incomplete file.
 pub async fn save(registry: &Registry, chosen: &Chosen, path: &Path, identities: &Identities) -> Result<()> {
     // The file contains only the plaintext, so unreadable details do not matter.
-    if let Ok(Some(details)) = details_of(registry, identities, chosen).await {
-        expect_own(&chosen.backup.manifest, &details)?;
+    if let Ok(Some(details)) = fetch_chosen_details(registry, identities, chosen).await {
+        expect_same_backup(&chosen.backup.manifest, &details)?;
     }
-    let plaintext = plaintext(registry, chosen, identities, 0, &unwatched()).await?;
+    let plaintext = plaintext(registry, chosen, identities, 0, &no_progress()).await?;
     let name = path.display().to_string();
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let mut file = file.map_err(|error| {
         Error::io(Stage::Restore, &name, "cannot create the file", error).hint("name a new file in an existing folder")
     })?;
-    let half = Unfinished(Some(path.to_owned()));
+    let unfinished = Unfinished(Some(path.to_owned()));
     let wrap = move |error| Error::io(Stage::Restore, name, "cannot write the file", error);
     let written = transform(plaintext, wrap, move |reader, _| {
         std::io::copy(reader, &mut file)?;
         file.sync_all()
     });
     drain(written).await?;
-    half.finish();
+    unfinished.finish();
     Ok(())
 }
 

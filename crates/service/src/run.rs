@@ -1,6 +1,6 @@
 //! One run of a job: survey the server, copy globals first, then databases in parallel, then prune.
 
-mod conflict;
+mod recovery_conflict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,93 +23,93 @@ use longshore_core::survey::Connections;
 use longshore_core::{Error, Kind, Result};
 use longshore_retention::Regime;
 
-use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
+use crate::error_report::ErrorReport;
 use crate::lock::JobLock;
 use crate::mount;
-use crate::pause;
-use crate::problem::Problem;
+use crate::progress::{RunProgress, SubjectProgress};
 use crate::prune::{self, Mode, Pruned};
 use crate::registry::Registry;
-use crate::report::{ArtifactReport, Compressed, DestinationReport, Outcome, Report};
-use crate::survey::{JobSurvey, Parallel, survey};
+use crate::replay_pause;
+use crate::report::{ArtifactReport, CompressionCost, DestinationReport, Outcome, Report};
+use crate::restore_page;
+use crate::survey::{JobSurvey, Parallelism, survey};
 use crate::sync;
-use crate::verify::judges;
-use crate::watch::{Watch, Watched};
+use crate::verify::verifiers;
 
 /// Runs a job. An error means that nothing was copied. The report contains the failures of a run
 /// that has begun.
-pub async fn run(config: &Config, registry: &Registry, job: &Job, watch: Arc<dyn Watch>) -> Result<Report> {
+pub async fn run(config: &Config, registry: &Registry, job: &Job, progress: Arc<dyn RunProgress>) -> Result<Report> {
     let lock = JobLock::take(config, job).await?;
     // Building all stages first finds invalid settings before any data is read or written.
     let dumps: Vec<Arc<dyn Dump>> =
         job.dump.iter().map(|dump| dump(&job.site).map(Arc::from)).collect::<Result<_>>()?;
-    let verify = judges(registry, Some(job), &job.site)?;
+    let verify = verifiers(registry, Some(job), &job.site)?;
     let encrypt = job.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?.map(Arc::from);
     let mut warnings = Vec::new();
-    let (destinations, left_out) = claimed_destinations(config, job, &lock, &mut warnings).await?;
+    let (destinations, left_out) = claim_destinations(config, job, &lock, &mut warnings).await?;
     // Destinations report their free space while the server is surveyed. A failed survey
     // cancels the queries.
-    let (survey, room) = tokio::try_join!(survey(&dumps), async { Ok(room(&destinations).await) })?;
+    let (survey, free_space) = tokio::try_join!(survey(&dumps), async { Ok(free_space(&destinations).await) })?;
     // Each artifact is shipped to all destinations at once, so the lowest limit applies.
     let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
     let parallel = survey.parallel(bounds.chain([job.parallel]).min().unwrap_or(1));
     let JobSurvey { server, subjects, missing, not_captured, is_standby, warnings: surveyed, .. } = survey;
     warnings.extend(surveyed);
-    let (cramped, unknown_room) = cramped(room, &subjects);
-    warnings.extend(cramped);
+    let (low_space, unknown_space) = low_space_warnings(free_space, &subjects);
+    warnings.extend(low_space);
     match &parallel {
-        Parallel::AsSet(_) => {}
-        Parallel::Fewer(_, why) => warnings.push(why.clone()),
-        Parallel::TooFew(connections) => warnings.push(too_few(connections)),
+        Parallelism::Configured(_) => {}
+        Parallelism::Limited(_, why) => warnings.push(why.clone()),
+        Parallelism::TooFewConnections(connections) => warnings.push(connection_warning(connections)),
     }
 
     let surveyed: Vec<_> = subjects.iter().map(|(_, surveyed)| surveyed.clone()).collect();
-    watch.planned(&surveyed);
-    let under_way = RunUnderWay {
+    progress.planned(&surveyed);
+    let run = ActiveRun {
         pipeline: Pipeline {
             verify,
             encrypt,
             destinations: destinations.iter().map(|(destination, _)| destination.clone()).collect(),
         },
         job: job.name.clone(),
-        run: run_id(&lock, job),
+        run_id: run_id(&lock, job),
         run_backups: (surveyed.len() + missing.len()).try_into().unwrap_or(u32::MAX),
         run_not_captured: not_captured.iter().map(|left| left.what.clone()).collect(),
         time: lock.time,
         cluster: Cluster { name: job.site.cluster.name.clone(), server },
         is_standby,
-        watch,
+        progress,
     };
-    let mut artifacts = under_way.report_missing(missing);
+    let mut artifacts = run.report_missing(missing);
     let pause = match dumps.first().filter(|_| is_standby) {
         Some(dump) => {
-            let (pause, more) = pause::begin(config, job, dump).await?;
+            let (pause, more) = replay_pause::begin(config, job, dump).await?;
             warnings.extend(more);
             pause
         }
         None => None,
     };
-    artifacts.extend(under_way.copy_all(subjects, parallel.number()).await);
+    artifacts.extend(run.copy_all(subjects, parallel.number()).await);
     if let Some(pause) = pause
         && let Err(error) = pause.finish().await
     {
         warnings.push(Error::chain(&error));
     }
     // If every copy to a destination failed, the errors of the copies already name the cause.
-    let took = |name: &str| {
+    let received = |name: &str| {
         let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
         all.any(|at| at.destination == name && at.error.is_none())
     };
-    warnings.extend(unknown_room.into_iter().filter(|(name, _)| took(name)).map(|(_, error)| error.chain()));
-    warnings.extend(put_page(&destinations, &artifacts).await);
-    let left_out = catch_up(config, job, &under_way.run, &mut artifacts, left_out).await;
-    let (pruned, unswept) = let_go(config, job, &destinations, &artifacts).await;
-    warnings.extend(unswept);
+    warnings.extend(unknown_space.into_iter().filter(|(name, _)| received(name)).map(|(_, error)| error.chain()));
+    warnings.extend(write_restore_page(&destinations, &artifacts).await);
+    let left_out = catch_up(config, job, &run.run_id, &mut artifacts, left_out).await;
+    let (pruned, sweep_warnings) = apply_retention(config, job, &destinations, &artifacts).await;
+    warnings.extend(sweep_warnings);
     Ok(Report {
         job: job.name.clone(),
-        run: under_way.run,
+        run: run.run_id,
         time: lock.time,
         finished: Utc::now(),
         artifacts,
@@ -129,7 +129,7 @@ fn run_id(lock: &JobLock, job: &Job) -> String {
 
 /// Claims the job's destinations for the run. Returns the claimed ones, and reports of those that
 /// failed. Fails if no destination is left.
-async fn claimed_destinations(
+async fn claim_destinations(
     config: &Config,
     job: &Job,
     lock: &JobLock,
@@ -139,7 +139,7 @@ async fn claimed_destinations(
     let mut errors: Vec<(String, Error)> = Vec::new();
     for name in &job.ship {
         let claimed = async {
-            let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
+            let store = config.destination(name)?.open_for_retention(name, job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
                 // A host that cannot read or write its state still makes backups.
@@ -168,29 +168,29 @@ async fn claimed_destinations(
 }
 
 /// Returns the free space of each destination that can report it, in bytes.
-async fn room(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
-    let asked = destinations.iter().filter_map(|(destination, _)| {
-        let room = destination.store.room()?;
-        Some(async { (destination.name.as_str(), room.free_bytes().await) })
+async fn free_space(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
+    let queries = destinations.iter().filter_map(|(destination, _)| {
+        let free_space = destination.store.room()?;
+        Some(async { (destination.name.as_str(), free_space.free_bytes().await) })
     });
-    join_all(asked).await
+    join_all(queries).await
 }
 
 /// Returns warnings for destinations with less free space than the databases take on disk, and the
 /// errors of destinations that failed to report their free space. The backups may fit all the same,
 /// since they are compressed.
-fn cramped<'a>(
-    room: Vec<(&'a str, Result<u64>)>,
+fn low_space_warnings<'a>(
+    free_space: Vec<(&'a str, Result<u64>)>,
     subjects: &[(Arc<dyn Dump>, Surveyed)],
 ) -> (Vec<String>, Vec<(&'a str, Error)>) {
-    let wanted: u64 = subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum();
+    let needed: u64 = subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum();
     let (mut warnings, mut unknown) = (Vec::new(), Vec::new());
-    for (name, free) in room {
+    for (name, free) in free_space {
         match free {
-            Ok(free) if free < wanted => warnings.push(format!(
+            Ok(free) if free < needed => warnings.push(format!(
                 "destination \"{name}\" has {} MiB free, less than the {} MiB that the databases take on disk: the backups may not fit",
                 free >> 20,
-                wanted >> 20
+                needed >> 20
             )),
             Ok(_) => {}
             Err(error) => unknown.push((name, error)),
@@ -201,19 +201,19 @@ fn cramped<'a>(
 
 /// Returns the warning for a run that needs more connections than the role can open. The run begins
 /// all the same: other sessions may end in time.
-fn too_few(connections: &Connections) -> String {
+fn connection_warning(connections: &Connections) -> String {
     format!("{}: a run needs {}; {}", connections.limit, connections.needed(1), connections.remedy)
 }
 
 /// Writes the page about restoring by hand to each destination that received backups. Backups are
 /// good without the page, so a failure is a warning.
-async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<String> {
+async fn write_restore_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[ArtifactReport]) -> Vec<String> {
     let arrived = |name: &str| {
         let mut all = artifacts.iter().flat_map(|artifact| &artifact.destinations);
         all.any(|at| at.destination == name && at.error.is_none())
     };
     let arrived = destinations.iter().filter(|(destination, _)| arrived(&destination.name));
-    let puts = arrived.map(|(destination, _)| by_hand::put_or_warn(&destination.name, &*destination.store));
+    let puts = arrived.map(|(destination, _)| restore_page::upload_or_warn(&destination.name, &*destination.store));
     join_all(puts).await.into_iter().flatten().collect()
 }
 
@@ -221,23 +221,23 @@ async fn put_page(destinations: &[(Destination, Option<Lock>)], artifacts: &[Art
 type Needs = BTreeMap<String, Vec<BackupName>>;
 
 /// A run in progress: the values that all its backups share.
-struct RunUnderWay {
+struct ActiveRun {
     pipeline: Pipeline,
     job: String,
-    run: String,
+    run_id: String,
     run_backups: u32,
     run_not_captured: Vec<String>,
     time: Stamp,
     cluster: Cluster,
     is_standby: bool,
-    watch: Arc<dyn Watch>,
+    progress: Arc<dyn RunProgress>,
 }
 
-impl RunUnderWay {
+impl ActiveRun {
     /// Reports the subjects that the settings name but that cannot be copied.
     fn report_missing(&self, missing: Vec<(Subject, Error)>) -> Vec<ArtifactReport> {
-        let reports = missing.into_iter().map(|(subject, error)| report(&subject, Err(error), 0.0));
-        reports.inspect(|report| self.watch.ended(report)).collect()
+        let reports = missing.into_iter().map(|(subject, error)| artifact_report(&subject, Err(error), 0.0));
+        reports.inspect(|report| self.progress.ended(report)).collect()
     }
 
     /// Copies all subjects: first, one at a time, those that databases need; then databases,
@@ -266,10 +266,10 @@ impl RunUnderWay {
     /// Copies one subject.
     async fn copy(&self, dump: &dyn Dump, subject: Subject, needs: Needs) -> ArtifactReport {
         let begun = Instant::now();
-        self.watch.began(&subject);
+        self.progress.began(&subject);
         let order = Order {
             job: self.job.clone(),
-            run: self.run.clone(),
+            run: self.run_id.clone(),
             run_backups: self.run_backups,
             run_not_captured: self.run_not_captured.clone(),
             time: self.time,
@@ -277,23 +277,23 @@ impl RunUnderWay {
             subject,
             needs,
         };
-        let watched = Watched { watch: Arc::clone(&self.watch), subject: order.subject.clone() };
-        let progress: Arc<dyn Progress> = Arc::new(watched);
+        let subject_progress = SubjectProgress { run: Arc::clone(&self.progress), subject: order.subject.clone() };
+        let progress: Arc<dyn Progress> = Arc::new(subject_progress);
         let attempt = async || {
             let dumped = dump.dump(&order.subject).await?;
             self.pipeline.back_up(&order, dumped, &progress).await
         };
         let shipped = match (&order.subject, dump.standby().filter(|_| self.is_standby)) {
-            (Subject::Database { name }, Some(standby)) => conflict::retried(standby, name, attempt).await,
+            (Subject::Database { name }, Some(standby)) => recovery_conflict::retry_once(standby, name, attempt).await,
             _ => attempt().await,
         };
-        let report = report(&order.subject, shipped, begun.elapsed().as_secs_f64());
-        self.watch.ended(&report);
+        let report = artifact_report(&order.subject, shipped, begun.elapsed().as_secs_f64());
+        self.progress.ended(&report);
         report
     }
 }
 
-fn report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
+fn artifact_report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> ArtifactReport {
     let mut report = ArtifactReport {
         subject: subject.clone(),
         name: None,
@@ -311,7 +311,7 @@ fn report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> Artifact
     let Shipped { name, manifest, remarks, effort, deliveries } = match shipped {
         Ok(shipped) => shipped,
         Err(error) => {
-            report.error = Some(Problem::from(&error));
+            report.error = Some(ErrorReport::from(&error));
             report.class = Some(Class::from(&error));
             return report;
         }
@@ -323,7 +323,7 @@ fn report(subject: &Subject, shipped: Result<Shipped>, seconds: f64) -> Artifact
             ..DestinationReport::new(destination, *bytes, took.as_secs_f64(), result)
         })
         .collect();
-    report.compression = effort.map(Compressed::from);
+    report.compression = effort.map(CompressionCost::from);
     report.not_captured = remarks.not_captured;
     report.warnings = remarks.warnings;
     if let Some(manifest) = manifest {
@@ -367,7 +367,7 @@ async fn catch_up(
         let artifact = artifacts.iter_mut().find(|artifact| artifact.name.as_ref() == Some(&name));
         let mut reports = artifact.into_iter().flat_map(|artifact| &mut artifact.destinations);
         if let Some(at) = reports.find(|at| at.destination == destination) {
-            at.error = Some(Problem::from(&error));
+            at.error = Some(ErrorReport::from(&error));
             at.class = Some(Class::from(&error));
         }
     }
@@ -383,7 +383,7 @@ async fn catch_up(
 /// Prunes, at each destination, the series that received a new backup there. A failed copy prunes
 /// nothing of its series. At a destination without a policy, only leftovers of killed runs are
 /// removed; a failure there is a warning, since no setting requests the sweep.
-async fn let_go(
+async fn apply_retention(
     config: &Config,
     job: &Job,
     destinations: &[(Destination, Option<Lock>)],
@@ -405,7 +405,7 @@ async fn let_go(
             Ok::<_, Error>(Catalogued { name: destination.name.clone(), store, catalog })
         };
         let Some(policy) = job.retention.get(&destination.name) else {
-            match async { prune::sweep_alone(config, &catalogued.await?, Mode::Act).await }.await {
+            match async { prune::sweep_leftovers(config, &catalogued.await?, Mode::Act).await }.await {
                 Ok(swept) => all.extend(swept),
                 // Credentials that may only write cannot list leftovers.
                 Err(error) if error.kind() == Kind::Denied => {}
@@ -419,10 +419,10 @@ async fn let_go(
                 true => Regime::Policy,
                 false => Regime::LeaveAlone,
             };
-            let made = artifacts.iter().filter_map(|artifact| artifact.name.clone()).collect();
-            prune::after_run(config, &at, (job, policy), &made, regime).await
+            let backups = artifacts.iter().filter_map(|artifact| artifact.name.clone()).collect();
+            prune::after_run(config, &at, (job, policy), &backups, regime).await
         };
-        all.push(pruned.await.unwrap_or_else(|error| prune::failed(&destination.name, &error)));
+        all.push(pruned.await.unwrap_or_else(|error| prune::failed_destination(&destination.name, &error)));
     }
     (all, warnings)
 }

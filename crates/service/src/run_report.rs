@@ -3,27 +3,27 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `under_way.rs` | a run from its start to its report |
-//! | `made.rs` | the result of a command, converted into a report |
-//! | `folder.rs` | the reports in `state_dir/runs/`, and the marks of runs in progress |
-//! | `delivery.rs` | uploading reports to destinations |
-//! | `own.rs` | the runs of a job that this host knows, for retention |
-//! | `surplus.rs` | the reports that are too old or too many |
-//! | `read.rs` | the last runs of each job, read from this host and from destinations |
+//! | `recorder.rs` | a run from its start to its report |
+//! | `command_result.rs` | the result of a command, converted into a report |
+//! | `report_dir.rs` | the reports in `state_dir/runs/`, and the markers of runs in progress |
+//! | `upload.rs` | uploading reports to destinations |
+//! | `host_history.rs` | the runs of a job that this host knows, for retention |
+//! | `retention.rs` | the reports that are too old or too many |
+//! | `last_run.rs` | the last runs of each job, read from this host and from destinations |
 
-mod delivery;
-mod folder;
-mod made;
-mod own;
-mod read;
-mod surplus;
+mod command_result;
+mod host_history;
+mod last_run;
+mod recorder;
+mod report_dir;
+mod retention;
 #[cfg(test)]
 mod tests;
-mod under_way;
+mod upload;
 
-pub use self::made::Made;
-pub(crate) use self::own::Known;
-pub(crate) use self::read::{Found, JobKey, LastRuns, last_runs};
-pub(crate) use self::surplus::prune;
-pub(crate) use self::under_way::RUN;
-pub use self::under_way::UnderWay;
+pub use self::command_result::CommandResult;
+pub(crate) use self::host_history::HostHistory;
+pub(crate) use self::last_run::{JobKey, LastRun, LastRuns, last_runs};
+pub(crate) use self::recorder::RUN;
+pub use self::recorder::RunRecorder;
+pub(crate) use self::retention::prune;

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn five_fields_that_come_to_pass_are_a_schedule_and_nothing_else_is() {
+    fn parses_five_fields_with_occurrences_only() {
         for good in
             ["0 3 * * *", "*/15 * * * *", "30 2 * * mon-fri", "0 0 29 2 *", "0 3 1 * sun", "@daily", " 0 3 * * * "]
         {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_by_the_clock_of_its_time_zone() {
+    fn uses_clock_of_its_time_zone() {
         let utc = schedule("0 3 * * *", Tz::UTC);
         assert_eq!(utc.next(time("2026-06-07T03:00:00Z")), Some(time("2026-06-08T03:00:00Z")));
         assert_eq!(utc.last(time("2026-06-07T03:00:00Z")), Some(time("2026-06-07T03:00:00Z")));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_due_while_the_clock_is_put_forward_or_back_is_due_once() {
+    fn run_is_due_once_when_clock_changes() {
         let nightly = schedule("30 2 * * *", Tz::Europe__Berlin);
         // 29 March 2026: 02:00 is 03:00, which is 01:00 UTC.
         assert_eq!(nightly.next(time("2026-03-28T12:00:00Z")), Some(time("2026-03-29T01:00:00Z")));

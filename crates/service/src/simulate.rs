@@ -11,7 +11,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::{Candidate, Circumstances, Decision, Every, Fate, History, Policy, Reason, Regime, plan};
 use serde::Serialize;
 
-use crate::prune::{by_name, in_words};
+use crate::prune::{serialize_reasons, serialize_zone};
 
 /// The maximum number of simulated runs.
 pub const MAX_RUNS: i64 = 200_000;
@@ -21,7 +21,7 @@ const MAX_DECISIONS: usize = 30_000_000;
 
 /// The parameters of a simulation.
 #[derive(Debug, Clone)]
-pub struct Trial<'a> {
+pub struct Scenario<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// The time of the first run.
@@ -46,7 +46,7 @@ pub struct Simulation {
     /// The number of runs.
     pub runs: usize,
     /// The time zone of the policy's calendar.
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "serialize_zone")]
     pub timezone: Tz,
     /// The size of each backup in bytes, if given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub struct Survivor {
     /// The time of the backup.
     pub time: DateTime<Utc>,
     /// All reasons for keeping the backup.
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "serialize_reasons")]
     pub reasons: Vec<Reason>,
 }
 
@@ -100,10 +100,10 @@ impl Simulation {
 
 /// Simulates the runs, with a prune after each. Only kept backups stay in memory, so years of
 /// hourly runs take a moment.
-pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
-    let (first, every, runs) = runs(trial)?;
-    let policy = trial.policy;
-    let bytes = trial.size.map_or(0, Size::bytes);
+pub fn simulate(scenario: &Scenario<'_>) -> Result<Simulation> {
+    let (first, every, runs) = runs(scenario)?;
+    let policy = scenario.policy;
+    let bytes = scenario.size.map_or(0, Size::bytes);
     let mut history = [History { backups: Vec::new(), regime: Regime::Policy }];
     let mut decisions: Vec<Decision> = Vec::new();
     let (mut days, mut most, mut decided, mut now) = (Vec::<Day>::new(), 0, 0, first);
@@ -144,7 +144,7 @@ pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
         end: now,
         runs: usize::try_from(runs).unwrap_or_default(),
         timezone: policy.timezone,
-        backup_bytes: trial.size.map(Size::bytes),
+        backup_bytes: scenario.size.map(Size::bytes),
         most,
         days,
         survivors: survivors.collect(),
@@ -152,26 +152,30 @@ pub fn simulate(trial: &Trial<'_>) -> Result<Simulation> {
 }
 
 /// Returns the time of the first run, the interval, and the number of runs.
-fn runs(trial: &Trial<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
-    let wrong = |what: &str, message: &str, hint: &str| {
+fn runs(scenario: &Scenario<'_>) -> Result<(DateTime<Utc>, TimeDelta, i32)> {
+    let usage_error = |what: &str, message: &str, hint: &str| {
         Err(Error::new(Stage::Retention, Kind::Usage, what, message).hint(hint.to_owned()))
     };
     let span = |span: Span| TimeDelta::from_std(span.duration()).unwrap_or(TimeDelta::MAX);
-    let (first, every) = (Stamp::new(trial.start).time(), span(trial.every));
+    let (first, every) = (Stamp::new(scenario.start).time(), span(scenario.every));
     if every <= TimeDelta::zero() {
-        return wrong("--every", "the interval must be longer than zero", "use an interval such as --every 6h");
+        return usage_error("--every", "the interval must be longer than zero", "use an interval such as --every 6h");
     }
-    let Some(end) = first.checked_add_signed(span(trial.lasting)).filter(|end| *end > first) else {
-        return wrong("--for", "the period contains no run", "use a period such as --for 3y");
+    let Some(end) = first.checked_add_signed(span(scenario.lasting)).filter(|end| *end > first) else {
+        return usage_error("--for", "the period contains no run", "use a period such as --for 3y");
     };
-    let last = (end - TimeDelta::seconds(1)).min(trial.until.unwrap_or(DateTime::<Utc>::MAX_UTC));
-    if last < first || trial.until.is_some_and(|until| until >= end + TimeDelta::days(1)) {
-        return wrong("--on", "the day is outside of the simulated period", "choose a day within --start and --for");
+    let last = (end - TimeDelta::seconds(1)).min(scenario.until.unwrap_or(DateTime::<Utc>::MAX_UTC));
+    if last < first || scenario.until.is_some_and(|until| until >= end + TimeDelta::days(1)) {
+        return usage_error(
+            "--on",
+            "the day is outside of the simulated period",
+            "choose a day within --start and --for",
+        );
     }
     let runs = (last - first).num_seconds() / every.num_seconds() + 1;
     match i32::try_from(runs) {
         Ok(number) if runs <= MAX_RUNS => Ok((first, every, number)),
-        _ => wrong(
+        _ => usage_error(
             "--every",
             &format!("{runs} runs are too many: the maximum is {MAX_RUNS}"),
             "use a shorter time or fewer runs",
@@ -208,9 +212,9 @@ mod tests {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
     }
 
-    fn trial<'a>(policy: &'a Policy, every: &str, lasting: &str) -> Trial<'a> {
+    fn scenario<'a>(policy: &'a Policy, every: &str, lasting: &str) -> Scenario<'a> {
         let (every, lasting) = (span(every), span(lasting));
-        Trial { policy, start: at("2026-01-01T00:00:00Z"), every, lasting, size: None, until: None }
+        Scenario { policy, start: at("2026-01-01T00:00:00Z"), every, lasting, size: None, until: None }
     }
 
     fn daily(count: u32) -> Policy {
@@ -222,11 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn seven_days_of_runs_every_six_hours_are_seven_backups() {
+    fn keep_daily_keeps_one_backup_of_each_day() {
         let policy = daily(7);
-        let simulation = simulate(&trial(&policy, "6h", "7d")).unwrap();
+        let simulation = simulate(&scenario(&policy, "6h", "7d")).unwrap();
         assert_eq!((simulation.runs, simulation.survivors.len(), simulation.end), (28, 7, at("2026-01-07T18:00:00Z")));
-        let after_two_weeks = simulate(&trial(&policy, "6h", "14d")).unwrap();
+        let after_two_weeks = simulate(&scenario(&policy, "6h", "14d")).unwrap();
         assert_eq!(
             times(&after_two_weeks),
             ["01-14 18", "01-13 18", "01-12 18", "01-11 18", "01-10 18", "01-09 18", "01-08 18"]
@@ -237,19 +241,19 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_on_a_day_is_what_there_was_at_its_end() {
+    fn until_ends_simulation_at_that_day() {
         let policy = daily(7);
         let until = Some(at("2026-01-03T23:59:59Z"));
-        let simulation = simulate(&Trial { until, ..trial(&policy, "6h", "1y") }).unwrap();
+        let simulation = simulate(&Scenario { until, ..scenario(&policy, "6h", "1y") }).unwrap();
         assert_eq!(times(&simulation), ["01-03 18", "01-02 18", "01-01 18"]);
         for outside in ["2025-12-31T23:59:59Z", "2027-01-02T23:59:59Z"] {
-            let error = simulate(&Trial { until: Some(at(outside)), ..trial(&policy, "6h", "1y") }).unwrap_err();
+            let error = simulate(&Scenario { until: Some(at(outside)), ..scenario(&policy, "6h", "1y") }).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage, "{outside}");
         }
     }
 
     #[test]
-    fn three_years_by_a_usual_policy_end_as_counted_by_hand() {
+    fn three_years_match_a_manual_count() {
         let policy = Policy {
             keep_last: Count::AtMost(3),
             keep_daily: Count::AtMost(7),
@@ -257,7 +261,7 @@ mod tests {
             keep_monthly: Count::AtMost(12),
             ..Policy::default()
         };
-        let simulation = simulate(&trial(&policy, "6h", "3y")).unwrap();
+        let simulation = simulate(&scenario(&policy, "6h", "3y")).unwrap();
         assert_eq!((simulation.runs, simulation.end), (4_380, at("2028-12-30T18:00:00Z")));
         // The newest three of one day: two more than its last. Seven days. Sundays before those: 24
         // (a day of the seven), 17, 10, 3 December, of which 24 counts once. Months: December's is
@@ -269,11 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn keep_last_keeps_as_many_as_it_says_or_as_there_are() {
+    fn keep_last_keeps_at_most_its_count() {
         for last in [1, 2, 10, 100] {
             let policy = Policy { keep_last: Count::AtMost(last), ..Policy::default() };
             for (every, lasting, runs) in [("1h", "3d", 72), ("1d", "30d", 30), ("7d", "1y", 53)] {
-                let simulation = simulate(&trial(&policy, every, lasting)).unwrap();
+                let simulation = simulate(&scenario(&policy, every, lasting)).unwrap();
                 assert_eq!((simulation.runs, simulation.survivors.len()), (runs, runs.min(last as usize)));
                 assert!(simulation.days.iter().all(|day| day.backups <= last as usize));
                 assert!(simulation.most <= last as usize + 1);
@@ -282,38 +286,38 @@ mod tests {
     }
 
     #[test]
-    fn a_size_makes_a_bound_of_bytes_count() {
+    fn size_enables_max_total_size() {
         let policy = Policy { max_total_size: Some(Size::new(3_000)), ..daily(7) };
-        let unbounded = simulate(&trial(&policy, "1d", "30d")).unwrap();
+        let unbounded = simulate(&scenario(&policy, "1d", "30d")).unwrap();
         assert_eq!((unbounded.survivors.len(), unbounded.bytes_of(7)), (7, None));
         let size = Some(Size::new(1_000));
-        let simulation = simulate(&Trial { size, ..trial(&policy, "1d", "30d") }).unwrap();
+        let simulation = simulate(&Scenario { size, ..scenario(&policy, "1d", "30d") }).unwrap();
         assert_eq!((simulation.survivors.len(), simulation.bytes_of(3)), (3, Some(3_000)));
     }
 
     #[test]
-    fn the_ends_of_months_are_those_of_the_policys_time_zone() {
+    fn months_end_in_the_time_zone_of_the_policy() {
         let policy = Policy { timezone: Tz::Pacific__Auckland, ..daily(2) };
-        let simulation = simulate(&trial(&policy, "12h", "60d")).unwrap();
+        let simulation = simulate(&scenario(&policy, "12h", "60d")).unwrap();
         let ends: Vec<_> = simulation.ends_of(Every::Month).iter().map(|day| day.time).collect();
         // Midnight in Auckland is at 11:00 UTC: a run at noon on 31 January is in February there.
         assert_eq!(ends, [at("2026-01-31T00:00:00Z"), at("2026-02-28T00:00:00Z"), at("2026-03-01T12:00:00Z")]);
     }
 
     #[test]
-    fn what_makes_no_runs_or_far_too_many_is_refused() {
+    fn simulation_refuses_no_runs_and_too_many_runs() {
         let policy = daily(7);
         for (every, lasting) in [("0s", "1y"), ("1h", "0s"), ("1s", "1y")] {
-            let error = simulate(&trial(&policy, every, lasting)).unwrap_err();
+            let error = simulate(&scenario(&policy, every, lasting)).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage, "{every} {lasting}");
         }
-        assert!(simulate(&trial(&Policy::default(), "1d", "1y")).is_err(), "a policy that keeps nothing");
+        assert!(simulate(&scenario(&Policy::default(), "1d", "1y")).is_err(), "a policy that keeps nothing");
     }
 
     #[test]
-    fn runs_of_one_hour_are_tried_as_well() {
+    fn hourly_runs_use_keep_hourly() {
         let policy = Policy { keep_hourly: Count::AtMost(8), ..daily(7) };
-        let simulation = simulate(&trial(&policy, "1h", "90d")).unwrap();
+        let simulation = simulate(&scenario(&policy, "1h", "90d")).unwrap();
         // The eight hourly backups are of one of the seven days.
         assert_eq!((simulation.runs, simulation.survivors.len()), (2_160, 8 + 6));
     }

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typing_error_finds_the_name_that_was_meant() {
+    fn typing_error_finds_nearest_name() {
         let known = ["appdb", "globals", "nightly", "app-prod", "postgres"];
         let found = |written| nearest(written, known);
         assert_eq!(found("apdb"), Some("appdb"));

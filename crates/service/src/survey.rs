@@ -74,54 +74,54 @@ fn nothing_to_dump(missing: Vec<(Subject, Error)>, not_captured: &[NotCaptured],
 
 /// The number of databases that are dumped at once.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Parallel {
+pub(crate) enum Parallelism {
     /// The configured number.
-    AsSet(usize),
+    Configured(usize),
     /// The number that the connection limit permits, with the warning.
-    Fewer(usize, String),
-    /// One, although the connection limit does not permit even one.
-    TooFew(Box<Connections>),
+    Limited(usize, String),
+    /// One, although the connection limit permits none.
+    TooFewConnections(Box<Connections>),
 }
 
-impl Parallel {
+impl Parallelism {
     /// Returns the number.
     pub(crate) fn number(&self) -> usize {
         match self {
-            Self::AsSet(number) | Self::Fewer(number, _) => *number,
-            Self::TooFew(_) => 1,
+            Self::Configured(number) | Self::Limited(number, _) => *number,
+            Self::TooFewConnections(_) => 1,
         }
     }
 }
 
 impl JobSurvey {
-    /// Decides how many databases are dumped at once, if the settings permit `wanted`.
-    pub(crate) fn parallel(&self, wanted: usize) -> Parallel {
+    /// Decides how many databases are dumped at once, if the settings permit `configured`.
+    pub(crate) fn parallel(&self, configured: usize) -> Parallelism {
         let databases = self.subjects.iter().filter(|(_, surveyed)| surveyed.subject.is_database()).count();
-        let wanted = wanted.min(databases).max(1);
-        let Some(connections) = &self.connections else { return Parallel::AsSet(wanted) };
+        let configured = configured.min(databases).max(1);
+        let Some(connections) = &self.connections else { return Parallelism::Configured(configured) };
         match connections.copies() {
-            0 => Parallel::TooFew(Box::new(connections.clone())),
-            copies if copies < wanted => Parallel::Fewer(
+            0 => Parallelism::TooFewConnections(Box::new(connections.clone())),
+            copies if copies < configured => Parallelism::Limited(
                 copies,
                 format!(
-                    "{}: {copies} of {wanted} databases are dumped at once, since {wanted} would need {} connections",
+                    "{}: {copies} of {configured} databases are dumped at once, since {configured} would need {} connections",
                     connections.limit,
-                    connections.needed(wanted)
+                    connections.needed(configured)
                 ),
             ),
-            _ => Parallel::AsSet(wanted),
+            _ => Parallelism::Configured(configured),
         }
     }
 
     /// Returns the estimated number of bytes to read.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(crate) fn estimated_bytes(&self) -> u64 {
         self.subjects.iter().filter_map(|(_, surveyed)| surveyed.estimated_bytes).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use longshore_testkit::stage::{Content, FakeDump};
+    use longshore_testkit::fake_stage::{Content, FakeDump};
 
     use super::*;
 
@@ -136,25 +136,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn fewer_databases_are_dumped_at_once_where_connections_are_few() {
-        assert_eq!(surveyed(None).await.parallel(4), Parallel::AsSet(3));
-        assert_eq!(surveyed(Some(4)).await.parallel(8), Parallel::AsSet(3));
-        assert_eq!(surveyed(Some(2)).await.parallel(1), Parallel::AsSet(1));
-        let fewer = surveyed(Some(3)).await.parallel(8);
-        assert_eq!(fewer.number(), 2);
-        assert!(matches!(&fewer, Parallel::Fewer(_, why) if why.contains("would need 4 connections")), "{fewer:?}");
-        let too_few = surveyed(Some(1)).await.parallel(8);
-        assert!(too_few.number() == 1 && matches!(too_few, Parallel::TooFew(_)), "{too_few:?}");
+    async fn connection_limit_reduces_parallel_dumps() {
+        assert_eq!(surveyed(None).await.parallel(4), Parallelism::Configured(3));
+        assert_eq!(surveyed(Some(4)).await.parallel(8), Parallelism::Configured(3));
+        assert_eq!(surveyed(Some(2)).await.parallel(1), Parallelism::Configured(1));
+        let limited = surveyed(Some(3)).await.parallel(8);
+        assert_eq!(limited.number(), 2);
+        assert!(
+            matches!(&limited, Parallelism::Limited(_, why) if why.contains("would need 4 connections")),
+            "{limited:?}"
+        );
+        let insufficient = surveyed(Some(1)).await.parallel(8);
+        assert!(
+            insufficient.number() == 1 && matches!(insufficient, Parallelism::TooFewConnections(_)),
+            "{insufficient:?}"
+        );
     }
 
     #[tokio::test]
-    async fn a_database_that_two_stages_copy_is_refused() {
+    async fn database_of_two_stages_is_refused() {
         let dump = || Arc::new(FakeDump::new([(Subject::database("a"), Content::FailsAfter(0))])) as Arc<dyn Dump>;
         assert_eq!(survey(&[dump(), dump()]).await.err().unwrap().kind(), Kind::Usage);
     }
 
     #[tokio::test]
-    async fn a_run_without_subjects_fails_with_the_first_missing_one() {
+    async fn survey_without_subjects_names_first_missing_one() {
         let error = Error::new(Stage::Dump, Kind::NotFound, "shop", "the server has no such database");
         let missing = nothing_to_dump(vec![(Subject::database("shop"), error)], &[], Vec::new());
         assert_eq!(missing.subject(), "shop");

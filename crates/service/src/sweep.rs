@@ -13,8 +13,8 @@ use longshore_core::{Error, Kind, Result};
 use serde::Serialize;
 
 use crate::catalogs::Catalogued;
-use crate::memory::Memory;
-use crate::problem::Problem;
+use crate::destination_state::DestinationState;
+use crate::error_report::ErrorReport;
 use crate::prune::Mode;
 
 /// A leftover, and the result of its removal.
@@ -30,37 +30,37 @@ pub struct Swept {
     /// True if this is a visible file of a backup without a manifest.
     pub orphan: bool,
     /// The error, if the leftover could not be removed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
 }
 
 /// Removes, or only lists, leftovers of interrupted runs that were last written, or first seen,
 /// before this time.
 pub(crate) async fn sweep(
     at: &Catalogued,
-    memory: Option<&mut Memory>,
+    state: Option<&mut DestinationState>,
     mode: Mode,
     before: DateTime<Utc>,
 ) -> Result<Vec<Swept>> {
-    let mut all = drafts(&*at.store, mode, before).await?;
-    if let Some(memory) = memory {
-        all.extend(orphans(at, memory, mode, before).await?);
+    let mut all = sweep_hidden(&*at.store, mode, before).await?;
+    if let Some(state) = state {
+        all.extend(sweep_orphans(at, state, mode, before).await?);
     }
     Ok(all)
 }
 
 /// Removes invisible leftovers. Returns none if the destination cannot list them.
-async fn drafts(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
-    let Some(broom) = store.sweep() else { return Ok(Vec::new()) };
+async fn sweep_hidden(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
+    let Some(sweeper) = store.sweep() else { return Ok(Vec::new()) };
     let mut all = Vec::new();
-    for leftover in broom.leftovers().await? {
+    for leftover in sweeper.leftovers().await? {
         if leftover.since >= before {
             continue;
         }
-        let gone = match mode {
-            Mode::Act => broom.discard(&leftover).await,
+        let removed = match mode {
+            Mode::Act => sweeper.discard(&leftover).await,
             Mode::DryRun => Ok(()),
         };
-        let error = gone.err().as_ref().map(|error: &Error| Problem::from(error));
+        let error = removed.err().as_ref().map(|error: &Error| ErrorReport::from(error));
         all.push(Swept { name: leftover.name, bytes: leftover.bytes, since: leftover.since, orphan: false, error });
     }
     Ok(all)
@@ -69,23 +69,28 @@ async fn drafts(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<
 /// Removes files of backups without a manifest that this host first saw long ago: their writer has
 /// died. The time in a name is the start of the run, and a listing contains no other time, so the
 /// time of the first sighting counts.
-async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
+async fn sweep_orphans(
+    at: &Catalogued,
+    state: &mut DestinationState,
+    mode: Mode,
+    before: DateTime<Utc>,
+) -> Result<Vec<Swept>> {
     let now = Utc::now();
-    let known = std::mem::take(&mut memory.orphans);
-    let mut due = Vec::new();
-    let detailed = detailed(&at.catalog.orphans);
-    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &detailed, &entry.key)) {
+    let known = std::mem::take(&mut state.orphans);
+    let mut expired = Vec::new();
+    let names_with_details = names_with_details(&at.catalog.orphans);
+    for Entry { key, bytes } in at.catalog.orphans.iter().filter(|entry| is_ours(at, &names_with_details, &entry.key)) {
         let since = known.get(key).copied().unwrap_or(now).min(now);
-        memory.orphans.insert(key.clone(), since);
+        state.orphans.insert(key.clone(), since);
         if since < before {
-            due.push((key.clone(), *bytes, since));
+            expired.push((key.clone(), *bytes, since));
         }
     }
-    if due.is_empty() {
+    if expired.is_empty() {
         return Ok(Vec::new());
     }
     // Details, which prove that an artifact is Longshore's, are removed after the artifact.
-    due.sort_by_key(|(key, ..)| is_details(key));
+    expired.sort_by_key(|(key, ..)| is_details(key));
     let manifests: Vec<Key> = at
         .store
         .list()
@@ -94,28 +99,28 @@ async fn orphans(at: &Catalogued, memory: &mut Memory, mode: Mode, before: DateT
         .try_collect()
         .await?;
     let mut all = Vec::new();
-    for (key, bytes, since) in due {
+    for (key, bytes, since) in expired {
         // The manifest may have been written since the catalog was read, or be hidden from
         // these credentials.
         let Some(manifest) = BackupName::of_file(&key).map(|name| name.manifest()) else { continue };
-        if manifests.binary_search(&manifest).is_ok() || !is_free(&*at.store, &manifest).await {
+        if manifests.binary_search(&manifest).is_ok() || !is_missing(&*at.store, &manifest).await {
             continue;
         }
-        let gone = match mode {
+        let removed = match mode {
             Mode::Act => at.store.remove(&key).await,
             Mode::DryRun => Ok(()),
         };
-        if gone.is_ok() && mode == Mode::Act {
-            memory.orphans.remove(&key);
+        if removed.is_ok() && mode == Mode::Act {
+            state.orphans.remove(&key);
         }
-        let error = gone.err().as_ref().map(Problem::from);
+        let error = removed.err().as_ref().map(ErrorReport::from);
         all.push(Swept { name: key.to_string(), bytes: Some(bytes), since, orphan: true, error });
     }
     Ok(all)
 }
 
 /// Returns true if a destination has no object under the key.
-async fn is_free(store: &dyn Store, key: &Key) -> bool {
+async fn is_missing(store: &dyn Store, key: &Key) -> bool {
     store.fetch(key, None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
@@ -126,7 +131,7 @@ fn is_details(key: &Key) -> bool {
 }
 
 /// Returns the names of backups with details. Marks do not count: adopted files have marks, too.
-fn detailed(orphans: &[Entry]) -> BTreeSet<BackupName> {
+fn names_with_details(orphans: &[Entry]) -> BTreeSet<BackupName> {
     let details = orphans.iter().filter(|entry| is_details(&entry.key));
     details.filter_map(|entry| BackupName::of_file(&entry.key)).collect()
 }
@@ -135,18 +140,18 @@ fn detailed(orphans: &[Entry]) -> BTreeSet<BackupName> {
 /// names for dumps, and their dumps never have a manifest. A file is Longshore's if only
 /// Longshore uses its suffix, if details are beside it, or if its series has an older or equally
 /// old backup with this suffix.
-fn is_ours(at: &Catalogued, detailed: &BTreeSet<BackupName>, key: &Key) -> bool {
+fn is_ours(at: &Catalogued, names_with_details: &BTreeSet<BackupName>, key: &Key) -> bool {
     let Some(name) = BackupName::of_file(key) else { return false };
     let Some(suffix) = key.as_str().strip_prefix(name.as_str()) else { return false };
     let of_mark = MarkName::of(key).is_some() || MarkName::of_details(key).is_some();
-    if of_mark || detailed.contains(&name) || suffix.ends_with(".zst.age") {
+    if of_mark || names_with_details.contains(&name) || suffix.ends_with(".zst.age") {
         return true;
     }
-    let like_it = |backup: &Backup| {
+    let is_same_kind = |backup: &Backup| {
         let artifact = &backup.manifest.artifact.key;
         artifact.folder() == key.folder()
             && artifact.as_str().strip_prefix(backup.name.as_str()) == Some(suffix)
             && backup.name.as_str() <= name.as_str()
     };
-    at.catalog.backups().any(like_it)
+    at.catalog.backups().any(is_same_kind)
 }

@@ -22,16 +22,16 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use crate::by_hand;
 use crate::catalogs::Catalogued;
 use crate::config::{Config, Job};
+use crate::error_report::ErrorReport;
 use crate::hold::mark;
 use crate::lock::JobLock;
 use crate::mount;
-use crate::problem::Problem;
 use crate::prune;
-use crate::run_report::Known;
-use crate::verify::note;
+use crate::restore_page;
+use crate::run_report::HostHistory;
+use crate::verify::mark_result;
 
 /// The treatment of damaged backups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Synced {
     /// The planned copies, in order, with their results.
     pub copies: Vec<Copied>,
     /// Unreadable destinations, and damaged backups without a good copy.
-    pub problems: Vec<Unhealed>,
+    pub problems: Vec<Unrepaired>,
 }
 
 /// The result of one copy.
@@ -64,19 +64,19 @@ pub struct Copied {
     /// The source of the copy, or the first choice: another source is used if one fails.
     pub from: String,
     /// The reason for the copy.
-    pub why: Why,
+    pub why: CopyReason,
     /// The artifact's size in bytes.
     pub bytes: u64,
     /// The duration in seconds.
     pub seconds: f64,
     /// The error, if the copy failed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
 }
 
 /// The reason for a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum CopyReason {
     /// The destination lacks the backup.
     Missing,
     /// The backup at the destination is damaged.
@@ -85,13 +85,13 @@ pub enum Why {
 
 /// A problem that a sync cannot repair.
 #[derive(Debug, Serialize)]
-pub struct Unhealed {
+pub struct Unrepaired {
     /// The name of the destination.
     pub destination: String,
     /// The name of the backup, if the problem concerns one.
     pub name: Option<BackupName>,
     /// The error.
-    pub error: Problem,
+    pub error: ErrorReport,
     /// True if the backup is damaged, and not only unreadable.
     pub damaged: bool,
 }
@@ -120,36 +120,36 @@ pub async fn sync(
     let (all, mut problems) = read(config, job).await;
     let damaged = match repair {
         Repair::Yes => {
-            let (damaged, unread) = damaged(job, &all, mode, &progress).await;
+            let (damaged, unread) = find_damaged(job, &all, mode, &progress).await;
             problems.extend(unread);
             damaged
         }
         Repair::No => BTreeMap::new(),
     };
-    let mut plan = plan(job, Known::of(config, job)?.as_ref(), &all, &damaged, repair)?;
-    plan.hopeless.splice(..0, problems);
+    let mut plan = plan(job, HostHistory::of(config, job)?.as_ref(), &all, &damaged, repair)?;
+    plan.unrepaired.splice(..0, problems);
     let copies = match mode {
-        Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.done(None, 0.0, Ok(()))).collect(),
+        Mode::DryRun => plan.copies.iter().flatten().map(|planned| planned.report(None, 0.0, Ok(()))).collect(),
         Mode::Act => {
-            let (copies, damaged) = act(config, plan.copies, &progress).await?;
-            plan.hopeless.extend(damaged.into_iter().map(|((destination, name), error)| Unhealed {
+            let (copies, damaged) = execute(config, plan.copies, &progress).await?;
+            plan.unrepaired.extend(damaged.into_iter().map(|((destination, name), error)| Unrepaired {
                 destination,
                 name: Some(name),
-                error: Problem::from(&error),
+                error: ErrorReport::from(&error),
                 damaged: true,
             }));
-            plan.hopeless.extend(put_page(&all).await);
+            plan.unrepaired.extend(put_restore_pages(&all).await);
             copies
         }
     };
-    Ok(Synced { copies, problems: plan.hopeless })
+    Ok(Synced { copies, problems: plan.unrepaired })
 }
 
 /// Writes the page about restoring by hand to every destination without one.
-async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
+async fn put_restore_pages(all: &[Catalogued]) -> Vec<Unrepaired> {
     let puts = all.iter().map(async |at| {
-        let error = by_hand::put(&*at.store).await.err()?;
-        Some(Unhealed { destination: at.name.clone(), name: None, error: Problem::from(&error), damaged: false })
+        let error = restore_page::upload(&*at.store).await.err()?;
+        Some(Unrepaired { destination: at.name.clone(), name: None, error: ErrorReport::from(&error), damaged: false })
     });
     join_all(puts).await.into_iter().flatten().collect()
 }
@@ -158,18 +158,18 @@ async fn put_page(all: &[Catalogued]) -> Vec<Unhealed> {
 /// found damaged in the process. The caller must hold the job's lock.
 pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(Vec<Copied>, Damaged)> {
     let (all, _) = read(config, job).await;
-    let mut plan = plan(job, Known::of(config, job)?.as_ref(), &all, &BTreeMap::new(), Repair::No)?;
+    let mut plan = plan(job, HostHistory::of(config, job)?.as_ref(), &all, &BTreeMap::new(), Repair::No)?;
     for copies in &mut plan.copies {
         copies.retain(|planned| planned.backup.manifest.run == run);
     }
-    act(config, plan.copies, &unwatched()).await
+    execute(config, plan.copies, &unwatched()).await
 }
 
 /// Reads the catalogs of a job's destinations. Also returns the errors of unreadable ones.
-async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
+async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unrepaired>) {
     let reads = job.ship.iter().map(async |name| {
         let read = async {
-            let store = config.destination(name)?.open_under(name, job.retention.get(name))?;
+            let store = config.destination(name)?.open_for_retention(name, job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
                 // The next run reports a state file that cannot be read or written.
@@ -184,10 +184,10 @@ async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unhealed>) {
     for (name, read) in join_all(reads).await {
         match read {
             Ok(at) => all.push(at),
-            Err(error) => problems.push(Unhealed {
+            Err(error) => problems.push(Unrepaired {
                 destination: name.clone(),
                 name: None,
-                error: Problem::from(&error),
+                error: ErrorReport::from(&error),
                 damaged: false,
             }),
         }
@@ -200,21 +200,26 @@ pub(crate) type Damaged = BTreeMap<(String, BackupName), Error>;
 
 /// Reads all backups. Returns the damaged ones, and those that could not be read, which
 /// may be damaged.
-async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn Progress>) -> (Damaged, Vec<Unhealed>) {
+async fn find_damaged(
+    job: &Job,
+    all: &[Catalogued],
+    mode: Mode,
+    progress: &Arc<dyn Progress>,
+) -> (Damaged, Vec<Unrepaired>) {
     let reads = all.iter().map(async |at| {
         let (mut damaged, mut unread) = (Vec::new(), Vec::new());
-        for backup in of_job(job, at).filter(|backup| backup.artifact == Presence::Whole) {
+        for backup in job_backups(job, at).filter(|backup| backup.artifact == Presence::Whole) {
             let proven = prove(&*at.store, backup, progress).await;
             if mode == Mode::Act {
                 // The result is valid even if the mark cannot be stored.
-                note(at, backup, Depth::Sealed, proven.as_ref().err()).await.ok();
+                mark_result(at, backup, Depth::Sealed, proven.as_ref().err()).await.ok();
             }
             match proven {
                 Err(error) if is_damage(&error) => damaged.push(((at.name.clone(), backup.name.clone()), error)),
-                Err(error) => unread.push(Unhealed {
+                Err(error) => unread.push(Unrepaired {
                     destination: at.name.clone(),
                     name: Some(backup.name.clone()),
-                    error: Problem::from(&error),
+                    error: ErrorReport::from(&error),
                     damaged: false,
                 }),
                 Ok(()) => {}
@@ -228,32 +233,32 @@ async fn damaged(job: &Job, all: &[Catalogued], mode: Mode, progress: &Arc<dyn P
 
 /// The planned copies by destination, and the problems that cannot be repaired.
 struct Plan<'a> {
-    copies: Vec<Vec<Planned<'a>>>,
-    hopeless: Vec<Unhealed>,
+    copies: Vec<Vec<PlannedCopy<'a>>>,
+    unrepaired: Vec<Unrepaired>,
 }
 
 /// A planned copy.
-struct Planned<'a> {
+struct PlannedCopy<'a> {
     backup: &'a Backup,
-    why: Why,
+    why: CopyReason,
     to: &'a Catalogued,
     /// The destinations with a good copy, the first choice first.
     from: Vec<&'a Catalogued>,
     /// The treatment of existing files of the backup without a manifest.
-    remnant: Remnant,
+    leftovers: Leftovers,
 }
 
 /// The treatment of the leftovers of an interrupted copy or repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remnant {
+enum Leftovers {
     /// Keep the files, and resume the copy.
     Kept,
     /// Keep the files, but replace those with other bytes.
     Replaced,
 }
 
-impl Planned<'_> {
-    fn done(&self, source: Option<&Catalogued>, seconds: f64, result: Result<()>) -> Copied {
+impl PlannedCopy<'_> {
+    fn report(&self, source: Option<&Catalogued>, seconds: f64, result: Result<()>) -> Copied {
         Copied {
             name: self.backup.name.clone(),
             to: self.to.name.clone(),
@@ -261,19 +266,19 @@ impl Planned<'_> {
             why: self.why,
             bytes: self.backup.manifest.artifact.sealed.bytes,
             seconds,
-            error: result.err().map(|error| Problem::from(&error)),
+            error: result.err().map(|error| ErrorReport::from(&error)),
         }
     }
 }
 
 fn plan<'a>(
     job: &Job,
-    known: Option<&Known>,
+    known: Option<&HostHistory>,
     all: &'a [Catalogued],
     damaged: &Damaged,
     repair: Repair,
 ) -> Result<Plan<'a>> {
-    let wrong = |at: &Catalogued, backup: &Backup| {
+    let damage_of = |at: &Catalogued, backup: &Backup| {
         damaged.get(&(at.name.clone(), backup.name.clone())).cloned().or_else(|| match backup.artifact {
             // If everything was read, the backup was just found intact.
             Presence::Whole if !backup.marks.unreadable() => None,
@@ -290,15 +295,15 @@ fn plan<'a>(
         })
     };
     // The destinations with a good copy of each backup.
-    let mut whole: BTreeMap<&BackupName, Vec<(&'a Catalogued, &'a Backup)>> = BTreeMap::new();
+    let mut intact: BTreeMap<&BackupName, Vec<(&'a Catalogued, &'a Backup)>> = BTreeMap::new();
     for at in all {
-        for backup in of_job(job, at).filter(|backup| wrong(at, backup).is_none()) {
-            whole.entry(&backup.name).or_default().push((at, backup));
+        for backup in job_backups(job, at).filter(|backup| damage_of(at, backup).is_none()) {
+            intact.entry(&backup.name).or_default().push((at, backup));
         }
     }
-    let mut plan = Plan { copies: Vec::new(), hopeless: Vec::new() };
+    let mut plan = Plan { copies: Vec::new(), unrepaired: Vec::new() };
     for at in all {
-        let here: BTreeMap<_, _> = of_job(job, at).map(|backup| (&backup.name, backup)).collect();
+        let own_backups: BTreeMap<_, _> = job_backups(job, at).map(|backup| (&backup.name, backup)).collect();
         let unreadable: BTreeMap<_, _> = at
             .catalog
             .unreadable
@@ -309,54 +314,54 @@ fn plan<'a>(
             at.catalog.orphans.iter().filter_map(|entry| BackupName::of_file(&entry.key)).collect();
         let is_corrupt = |name: &BackupName| unreadable.get(name).is_some_and(|error| error.kind() == Kind::Corrupt);
         let mut copies = Vec::new();
-        for (name, holders) in &whole {
-            let Some((_, backup)) = holders.first() else { continue };
-            let why = match here.get(name) {
-                None if is_corrupt(name) => Why::Damaged,
+        for (name, sources) in &intact {
+            let Some((_, backup)) = sources.first() else { continue };
+            let why = match own_backups.get(name) {
+                None if is_corrupt(name) => CopyReason::Damaged,
                 // A manifest of a later version, or one without permission to read, may be of
                 // a good backup.
                 None if unreadable.contains_key(*name) => continue,
-                None => Why::Missing,
-                Some(own) if wrong(at, own).is_some() => Why::Damaged,
+                None => CopyReason::Missing,
+                Some(own) if damage_of(at, own).is_some() => CopyReason::Damaged,
                 Some(_) => continue,
             };
-            if why == Why::Missing || repair == Repair::Yes {
+            if why == CopyReason::Missing || repair == Repair::Yes {
                 let is_replaced = repair == Repair::Yes && remnants.contains(*name);
-                let remnant = if is_replaced { Remnant::Replaced } else { Remnant::Kept };
-                copies.push(Planned {
+                let leftovers = if is_replaced { Leftovers::Replaced } else { Leftovers::Kept };
+                copies.push(PlannedCopy {
                     backup,
                     why,
                     to: at,
-                    from: holders.iter().map(|(at, _)| *at).collect(),
-                    remnant,
+                    from: sources.iter().map(|(at, _)| *at).collect(),
+                    leftovers,
                 });
             }
         }
-        for (name, own) in here {
-            if let Some(error) = wrong(at, own).filter(|_| repair == Repair::No || !whole.contains_key(name)) {
-                plan.hopeless.push(Unhealed {
+        for (name, own) in own_backups {
+            if let Some(error) = damage_of(at, own).filter(|_| repair == Repair::No || !intact.contains_key(name)) {
+                plan.unrepaired.push(Unrepaired {
                     destination: at.name.clone(),
                     name: Some(name.clone()),
-                    error: Problem::from(&error),
+                    error: ErrorReport::from(&error),
                     damaged: true,
                 });
             }
         }
         // A manifest that the destination refuses to return may be good.
         let denied: BTreeSet<_> = at.catalog.denied().filter_map(|(key, _)| BackupName::of_manifest(key)).collect();
-        let is_told = |name: &&BackupName| {
-            let is_ours = whole.keys().any(|other| other.manifest().folder() == name.manifest().folder());
-            let is_mended = repair == Repair::Yes && whole.contains_key(*name);
-            is_ours && (denied.contains(*name) || (is_corrupt(name) && !is_mended))
+        let is_reported = |name: &&BackupName| {
+            let is_ours = intact.keys().any(|other| other.manifest().folder() == name.manifest().folder());
+            let is_repaired = repair == Repair::Yes && intact.contains_key(*name);
+            is_ours && (denied.contains(*name) || (is_corrupt(name) && !is_repaired))
         };
-        plan.hopeless.extend(unreadable.keys().filter(is_told).map(|name| Unhealed {
+        plan.unrepaired.extend(unreadable.keys().filter(is_reported).map(|name| Unrepaired {
             destination: at.name.clone(),
             name: Some(name.clone()),
-            error: Problem::from(unreadable[name]),
+            error: ErrorReport::from(unreadable[name]),
             damaged: is_corrupt(name),
         }));
-        let gone = prune::would_go(job, known, at, copies.iter().map(|planned| planned.backup))?;
-        copies.retain(|planned| planned.why == Why::Damaged || !gone.contains(&planned.backup.name));
+        let gone = prune::would_remove(job, known, at, copies.iter().map(|planned| planned.backup))?;
+        copies.retain(|planned| planned.why == CopyReason::Damaged || !gone.contains(&planned.backup.name));
         // Newest first, with the backups that a database needs before it.
         copies.sort_by_key(|planned| {
             let manifest = &planned.backup.manifest;
@@ -368,7 +373,7 @@ fn plan<'a>(
 }
 
 /// Returns the backups of a job at a destination.
-fn of_job<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup> + use<'a> {
+fn job_backups<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup> + use<'a> {
     let (name, cluster) = (job.name.clone(), job.site.cluster.name.clone());
     let is_of = move |series: &Series| series.job == name && series.cluster == cluster;
     at.catalog.series.iter().filter(move |(series, _)| is_of(series)).flat_map(|(_, backups)| backups)
@@ -376,9 +381,9 @@ fn of_job<'a>(job: &Job, at: &'a Catalogued) -> impl Iterator<Item = &'a Backup>
 
 /// Copies to all destinations in parallel, and to each with its permitted parallelism. Also returns
 /// backups found damaged in the process.
-async fn act(
+async fn execute(
     config: &Config,
-    plans: Vec<Vec<Planned<'_>>>,
+    plans: Vec<Vec<PlannedCopy<'_>>>,
     progress: &Arc<dyn Progress>,
 ) -> Result<(Vec<Copied>, Damaged)> {
     let mut work = Vec::new();
@@ -387,7 +392,7 @@ async fn act(
         let parallel = config.destination(&first.to.name)?.parallel.unwrap_or(1);
         work.push(
             futures_util::stream::iter(copies)
-                .map(async |planned| one(planned, progress).await)
+                .map(async |planned| copy_backup(planned, progress).await)
                 .buffered(parallel)
                 .collect::<Vec<_>>(),
         );
@@ -398,7 +403,7 @@ async fn act(
 
 /// Replaces a damaged backup by a good copy, and stores a mark that it is good again, which
 /// supersedes an older mark of damage.
-async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> Result<()> {
+async fn repair_backup(from: &Catalogued, planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) -> Result<()> {
     replace(&*from.store, &*planned.to.store, planned.backup, progress).await?;
     let name = &planned.backup.name;
     let own = planned.to.catalog.backups().find(|own| own.name == *name);
@@ -410,7 +415,7 @@ async fn mend(from: &Catalogued, planned: &Planned<'_>, progress: &Arc<dyn Progr
 }
 
 /// Copies one backup, from the next source if one fails. Also returns sources found damaged.
-async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Damaged) {
+async fn copy_backup(planned: &PlannedCopy<'_>, progress: &Arc<dyn Progress>) -> (Copied, Damaged) {
     let begun = Instant::now();
     let (mut source, mut damaged) = (None, Damaged::new());
     let to: &dyn Store = &*planned.to.store;
@@ -418,13 +423,13 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Da
         Err(Error::new(Stage::Ship, Kind::NotFound, planned.backup.name.as_str(), "no destination has a good copy"));
     for from in &planned.from {
         result = match planned.why {
-            Why::Missing => match copy(&*from.store, to, planned.backup, progress).await {
-                Err(error) if error.kind() == Kind::AlreadyExists && planned.remnant == Remnant::Replaced => {
+            CopyReason::Missing => match copy(&*from.store, to, planned.backup, progress).await {
+                Err(error) if error.kind() == Kind::AlreadyExists && planned.leftovers == Leftovers::Replaced => {
                     replace(&*from.store, to, planned.backup, progress).await
                 }
                 copied => copied,
             },
-            Why::Damaged => mend(from, planned, progress).await,
+            CopyReason::Damaged => repair_backup(from, planned, progress).await,
         };
         match &result {
             Ok(()) => {
@@ -433,21 +438,22 @@ async fn one(planned: &Planned<'_>, progress: &Arc<dyn Progress>) -> (Copied, Da
             }
             Err(error) if is_damage(error) => {
                 let name = &planned.backup.name;
-                damaged
-                    .extend(blamed(from, name, progress).await.map(|error| ((from.name.clone(), name.clone()), error)));
+                damaged.extend(
+                    confirm_damage(from, name, progress).await.map(|error| ((from.name.clone(), name.clone()), error)),
+                );
             }
             Err(_) => {}
         }
     }
-    (planned.done(source, begun.elapsed().as_secs_f64(), result), damaged)
+    (planned.report(source, begun.elapsed().as_secs_f64(), result), damaged)
 }
 
 /// Reads a backup again after its copy failed with damage, which may be the fault of either
 /// destination. Marks the source and returns the error if the source is damaged.
-async fn blamed(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
+async fn confirm_damage(at: &Catalogued, name: &BackupName, progress: &Arc<dyn Progress>) -> Option<Error> {
     let own = at.catalog.backups().find(|own| own.name == *name)?;
     let error = prove(&*at.store, own, progress).await.err().filter(is_damage)?;
-    Some(match note(at, own, Depth::Sealed, Some(&error)).await {
+    Some(match mark_result(at, own, Depth::Sealed, Some(&error)).await {
         Ok(()) => error,
         Err(unnoted) => error.because(unnoted),
     })

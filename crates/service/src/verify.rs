@@ -1,6 +1,6 @@
 //! Verification of backups: sizes, digests, and, if they can be decrypted, a complete decode.
 
-mod remark;
+mod destination_check;
 #[cfg(test)]
 mod tests;
 
@@ -25,14 +25,14 @@ use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Serialize;
 
-use self::remark::{Origins, remarks};
-use crate::catalogs::{Catalogued, adopted, catalogs, means, unknown};
-use crate::comparison::expect_decoded;
+use self::destination_check::{JobHistories, check_destination};
+use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_catalogs, unknown_backup};
+use crate::comparison::compare_findings;
 use crate::config::{Config, Job};
+use crate::details::{expect_details, fetch_record};
+use crate::error_report::ErrorReport;
 use crate::hold::mark;
 use crate::origin::OriginCheck;
-use crate::problem::Problem;
-use crate::record::{expect_named, record};
 use crate::registry::Registry;
 
 /// The number of backups read concurrently at one destination.
@@ -41,7 +41,7 @@ const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// The selection of backups to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub enum Scope {
     /// The newest backup of every series.
     Newest,
     /// All backups.
@@ -69,7 +69,7 @@ impl Percent {
 
     /// Returns true if a backup is in the sample of this day. The name of the backup decides, so no
     /// state is needed.
-    fn takes(self, name: &BackupName, day: u64) -> bool {
+    fn includes(self, name: &BackupName, day: u64) -> bool {
         let digest = Digest::of(name.as_str().as_bytes()).hex().to_owned();
         let number = u64::from_str_radix(&digest[..15], 16).unwrap_or_default();
         number % self.days() == day % self.days()
@@ -78,7 +78,7 @@ impl Percent {
 
 /// The result of verifying one backup.
 #[derive(Debug, Serialize)]
-pub struct ReadBack {
+pub struct VerifyResult {
     /// The destination that contains the backup.
     pub destination: String,
     /// The name of the backup, or the key of an unreadable manifest.
@@ -92,23 +92,23 @@ pub struct ReadBack {
     /// True if the decoded content was compared with the record of the dump.
     pub compared: bool,
     /// The error, if the verification failed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
     /// True if the error means damage, and not an unreadable destination.
     pub damaged: bool,
     /// The error if the result could not be stored as a mark, such as at a read-only destination.
-    pub unmarked: Option<Problem>,
+    pub unmarked: Option<ErrorReport>,
 }
 
 /// Builds the verifiers of a job, or the default verifier.
-pub(crate) fn judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
+pub(crate) fn verifiers(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
     match job.and_then(|job| job.verify.as_ref()) {
-        Some(judges) => judges.iter().map(|judge| judge(site).map(Arc::from)).collect(),
+        Some(verifiers) => verifiers.iter().map(|verifier| verifier(site).map(Arc::from)).collect(),
         None => Ok(vec![Arc::from(registry.verify.build(registry.default_verify, site)?)]),
     }
 }
 
 /// Returns the decryption of a backup, if the backup is encrypted and there are identities.
-pub(crate) fn opener(
+pub(crate) fn decryptor(
     registry: &Registry,
     identities: &Identities,
     backup: &Backup,
@@ -121,12 +121,12 @@ pub(crate) fn opener(
 
 /// Builds the verifiers for a verification. A job without verifiers dumps without verification, but
 /// `longshore verify` then uses the default.
-fn reading_judges(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
-    judges(registry, job.filter(|job| job.verify.as_ref().is_some_and(|judges| !judges.is_empty())), site)
+fn read_back_verifiers(registry: &Registry, job: Option<&Job>, site: &Site) -> Result<Vec<Arc<dyn Verify>>> {
+    verifiers(registry, job.filter(|job| job.verify.as_ref().is_some_and(|verifiers| !verifiers.is_empty())), site)
 }
 
 /// Returns a site without a server, for verifying dumps of another host.
-pub(crate) fn ashore() -> Site {
+pub(crate) fn site_without_server() -> Site {
     Site {
         cluster: Cluster { name: String::new(), connection: String::new().into(), password: None, bin_dir: None },
         packing: Packing::Pipeline(longshore_core::compress::Compression::None),
@@ -135,7 +135,7 @@ pub(crate) fn ashore() -> Site {
 }
 
 /// Verifies backups.
-pub struct Reader<'a> {
+pub struct BackupVerifier<'a> {
     /// The configuration, with the destinations and the verifiers of jobs.
     pub config: &'a Config,
     /// The plugins.
@@ -148,41 +148,46 @@ pub struct Reader<'a> {
     pub progress: Arc<dyn Progress>,
 }
 
-impl Reader<'_> {
+impl BackupVerifier<'_> {
     /// Verifies backups of one destination, or of all.
-    pub async fn read(&self, which: &Which, only: Option<&str>) -> Result<Vec<ReadBack>> {
-        let catalogs = catalogs(self.config, only).await?;
-        let origins = Origins::of(self.config);
+    pub async fn verify(&self, scope: &Scope, only: Option<&str>) -> Result<Vec<VerifyResult>> {
+        let catalogs = read_catalogs(self.config, only).await?;
+        let histories = JobHistories::of(self.config);
         let reads = catalogs.iter().map(async |(destination, at)| match at {
-            Ok(at) => self.at(at, which, &origins).await,
-            Err(error) => vec![unread(destination, "", error)],
+            Ok(at) => self.verify_destination(at, scope, &histories).await,
+            Err(error) => vec![failed_result(destination, "", error)],
         });
         let all: Vec<_> = join_all(reads).await.into_iter().flatten().collect();
-        match which {
-            Which::Named(words) if all.is_empty() => {
+        match scope {
+            Scope::Named(words) if all.is_empty() => {
                 let read = || catalogs.iter().filter_map(|(_, at)| at.as_ref().ok());
-                Err(adopted(read(), words).unwrap_or_else(|| unknown(read(), words)))
+                Err(adopted_file_error(read(), words).unwrap_or_else(|| unknown_backup(read(), words)))
             }
             _ => Ok(all),
         }
     }
 
     /// Verifies backups of one destination.
-    async fn at(&self, at: &Catalogued, which: &Which, origins: &Origins<'_>) -> Vec<ReadBack> {
+    async fn verify_destination(
+        &self,
+        at: &Catalogued,
+        scope: &Scope,
+        histories: &JobHistories<'_>,
+    ) -> Vec<VerifyResult> {
         // An unreadable manifest may be the newest of its series, so it is reported unless another
         // backup was named.
-        let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| which.may_mean(key));
-        let mut all: Vec<_> = unreadable.map(|(key, error)| unread(&at.name, key.as_str(), error)).collect();
-        let backups = chosen(at, which);
+        let unreadable = at.catalog.unreadable.iter().filter(|(key, _)| scope.may_select(key));
+        let mut all: Vec<_> = unreadable.map(|(key, error)| failed_result(&at.name, key.as_str(), error)).collect();
+        let backups = selected_backups(at, scope);
         self.progress.planned(backups.iter().map(|backup| self.bytes(backup)).fold(0, u64::saturating_add));
         let reads = backups.into_iter().map(async |backup| {
-            let mut read = self.one(at, backup).await?;
-            origins.note(backup, &mut read);
+            let mut read = self.verify_backup(at, backup).await?;
+            histories.record_decoded(backup, &mut read);
             Some(read)
         });
         let read: Vec<_> = futures_util::stream::iter(reads).buffered(READS).collect().await;
         all.extend(read.into_iter().flatten());
-        all.extend(remarks(self.config, at, which).await);
+        all.extend(check_destination(self.config, at, scope).await);
         all
     }
 
@@ -190,55 +195,55 @@ impl Reader<'_> {
     /// else of the stored file.
     fn bytes(&self, backup: &Backup) -> u64 {
         let artifact = &backup.manifest.artifact;
-        if self.opens(backup) { artifact.plaintext.bytes } else { artifact.sealed.bytes }
+        if self.decodes(backup) { artifact.plaintext.bytes } else { artifact.sealed.bytes }
     }
 
     /// Returns true if a backup is decoded, and not only compared with the digest of its
     /// stored bytes.
-    fn opens(&self, backup: &Backup) -> bool {
+    fn decodes(&self, backup: &Backup) -> bool {
         backup.manifest.artifact.encryption.is_none() || !self.identities.is_empty()
     }
 
     /// Verifies one backup. Returns `None` if the backup was deleted meanwhile.
-    async fn one(&self, at: &Catalogued, backup: &Backup) -> Option<ReadBack> {
+    async fn verify_backup(&self, at: &Catalogued, backup: &Backup) -> Option<VerifyResult> {
         let job = self.config.jobs.get(&backup.manifest.job);
-        let mut site = job.map_or_else(ashore, |job| job.site.clone());
+        let mut site = job.map_or_else(site_without_server, |job| job.site.clone());
         if let Some(scratch_dir) = self.scratch_dir {
             site.scratch_dir = Some(scratch_dir.to_owned());
         }
-        let counting = Arc::new(Counting { bytes: AtomicU64::new(0), heard: Arc::clone(&self.progress) });
+        let counting = Arc::new(Counting { bytes: AtomicU64::new(0), inner: Arc::clone(&self.progress) });
         let progress: Arc<dyn Progress> = counting.clone();
         // Damage of the stored bytes, until decoding begins.
         let mut found_by = Depth::Sealed;
         let read = async {
-            let opener = opener(self.registry, self.identities, backup)?;
-            let mut judges = reading_judges(self.registry, job, &site)?;
-            judges.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
-            let read = read_back(&*at.store, &backup.manifest, opener.as_deref(), &judges, &progress).await?;
-            expect_named(&backup.manifest)?;
+            let decryptor = decryptor(self.registry, self.identities, backup)?;
+            let mut verifiers = read_back_verifiers(self.registry, job, &site)?;
+            verifiers.insert(0, Arc::new(OriginCheck::new(self.registry, &backup.manifest)?));
+            let read = read_back(&*at.store, &backup.manifest, decryptor.as_deref(), &verifiers, &progress).await?;
+            expect_details(&backup.manifest)?;
             if read.depth == Depth::Sealed {
                 return Ok((read, false));
             }
             found_by = Depth::Decoded;
             // Details of another backup are damage, even if there is nothing to compare.
-            let recorded = record(self.registry, self.identities, &*at.store, backup).await?;
-            let compared = expect_decoded(backup, recorded.as_ref(), &judges, &read.findings)?;
+            let recorded = fetch_record(self.registry, self.identities, &*at.store, backup).await?;
+            let compared = compare_findings(backup, recorded.as_ref(), &verifiers, &read.findings)?;
             Ok::<_, Error>((read, compared))
         };
         let read = read.await;
         let is_damaged = read.as_ref().is_err_and(is_damage);
-        if is_damaged && self.opens(backup) && prove(&*at.store, backup, &unwatched()).await.is_ok() {
+        if is_damaged && self.decodes(backup) && prove(&*at.store, backup, &unwatched()).await.is_ok() {
             // The stored bytes match their digest: only decoding finds the damage.
             found_by = Depth::Decoded;
         }
         let (read, compared, error) = match read {
             Ok((read, compared)) => (Some(read), compared, None),
-            Err(error) if is_lost(&error) && is_withdrawn(&*at.store, backup).await => return None,
+            Err(error) if is_missing(&error) && was_deleted(&*at.store, backup).await => return None,
             Err(error) => (None, false, Some(error)),
         };
         let depth = read.as_ref().map(|read| read.depth);
-        let unmarked = note(at, backup, depth.unwrap_or(found_by), error.as_ref()).await.err();
-        Some(ReadBack {
+        let unmarked = mark_result(at, backup, depth.unwrap_or(found_by), error.as_ref()).await.err();
+        Some(VerifyResult {
             destination: at.name.clone(),
             name: backup.name.to_string(),
             bytes: counting.bytes.load(Ordering::Relaxed),
@@ -246,15 +251,20 @@ impl Reader<'_> {
             compared,
             verified: read.into_iter().flat_map(|read| read.findings).map(|found| found.verification).collect(),
             damaged: error.as_ref().is_some_and(is_damage),
-            error: error.as_ref().map(Problem::from),
-            unmarked: unmarked.as_ref().map(Problem::from),
+            error: error.as_ref().map(ErrorReport::from),
+            unmarked: unmarked.as_ref().map(ErrorReport::from),
         })
     }
 }
 
 /// Stores the result of a verification as a mark beside the backup, if it is new: retention depends
 /// on marks. Intact stored bytes do not disprove damage found by decoding.
-pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, error: Option<&Error>) -> Result<()> {
+pub(crate) async fn mark_result(
+    at: &Catalogued,
+    backup: &Backup,
+    found_by: Depth,
+    error: Option<&Error>,
+) -> Result<()> {
     let marks = &backup.marks;
     let (says, why) = match error {
         None if found_by == Depth::Sealed && marks.differs() => return Ok(()),
@@ -277,23 +287,23 @@ pub(crate) async fn note(at: &Catalogued, backup: &Backup, found_by: Depth, erro
 /// Counts the bytes read of one backup, and passes them on to the observer of all.
 struct Counting {
     bytes: AtomicU64,
-    heard: Arc<dyn Progress>,
+    inner: Arc<dyn Progress>,
 }
 
 impl Progress for Counting {
     fn read(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.heard.read(bytes);
+        self.inner.read(bytes);
     }
 
     fn at(&self, place: &Place) {
-        self.heard.at(place);
+        self.inner.at(place);
     }
 }
 
-impl Which {
+impl Scope {
     /// Returns true if the key may be the manifest of a selected backup.
-    fn may_mean(&self, manifest: &Key) -> bool {
+    fn may_select(&self, manifest: &Key) -> bool {
         let Self::Named(words) = self else { return true };
         let Some(name) = BackupName::of_manifest(manifest) else { return false };
         let subject = manifest.folder().rsplit('/').next().unwrap_or_default();
@@ -304,30 +314,30 @@ impl Which {
 
 /// Returns true if the manifest is missing, too: a prune deletes the manifest first, so the
 /// backup was pruned.
-async fn is_withdrawn(store: &dyn Store, backup: &Backup) -> bool {
+async fn was_deleted(store: &dyn Store, backup: &Backup) -> bool {
     store.fetch(&backup.name.manifest(), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
-fn chosen<'a>(at: &'a Catalogued, which: &Which) -> Vec<&'a Backup> {
+fn selected_backups<'a>(at: &'a Catalogued, scope: &Scope) -> Vec<&'a Backup> {
     let series = at.catalog.series.values();
-    match which {
-        Which::All => series.flatten().collect(),
-        Which::Sample(percent) => {
+    match scope {
+        Scope::All => series.flatten().collect(),
+        Scope::Sample(percent) => {
             let day = Utc::now().timestamp().unsigned_abs() / DAY_SECONDS;
-            series.flatten().filter(|backup| percent.takes(&backup.name, day)).collect()
+            series.flatten().filter(|backup| percent.includes(&backup.name, day)).collect()
         }
-        Which::Newest => series.filter_map(|backups| backups.last()).collect(),
-        Which::Named(words) => series
+        Scope::Newest => series.filter_map(|backups| backups.last()).collect(),
+        Scope::Named(words) => series
             .filter_map(|backups| {
                 let exact = backups.iter().find(|b| *words == b.name.as_str() || *words == b.name.file_name());
-                exact.or_else(|| backups.last().filter(|backup| means(words, backup)))
+                exact.or_else(|| backups.last().filter(|backup| matches_backup(words, backup)))
             })
             .collect(),
     }
 }
 
-fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
-    ReadBack {
+fn failed_result(destination: &str, name: &str, error: &Error) -> VerifyResult {
+    VerifyResult {
         destination: destination.to_owned(),
         name: name.to_owned(),
         bytes: 0,
@@ -341,6 +351,6 @@ fn unread(destination: &str, name: &str, error: &Error) -> ReadBack {
 }
 
 /// Returns true if a destination has no object under the key.
-fn is_lost(error: &Error) -> bool {
+fn is_missing(error: &Error) -> bool {
     error.kind() == Kind::NotFound && error.stage() == Stage::Ship
 }

@@ -5,10 +5,10 @@ use longshore_catalog::catalog::Backup;
 use longshore_core::mark::{Mark, MarkName, Says};
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::catalogs::{named, readable};
+use crate::catalogs::{find_name, read_available};
 use crate::config::Config;
+use crate::error_report::ErrorReport;
 use crate::hold::{Marked, mark};
-use crate::problem::Problem;
 
 /// The kinds of marks that can be withdrawn. Holds are released instead.
 pub const WITHDRAWABLE: [Says; 4] = [Says::Damaged, Says::Unrestorable, Says::Verified, Says::Drilled];
@@ -22,8 +22,8 @@ pub async fn withdraw(
     which: &[Says],
     why: &str,
 ) -> Result<Vec<Marked>> {
-    let (catalogs, errors) = readable(config, only).await?;
-    let name = named(&catalogs, words)?;
+    let (catalogs, errors) = read_available(config, only).await?;
+    let name = find_name(&catalogs, words)?;
     let mut all: Vec<Marked> = Vec::new();
     for at in &catalogs {
         for backup in at.catalog.backups().filter(|backup| backup.name == name) {
@@ -38,7 +38,7 @@ pub async fn withdraw(
             all.push(Marked {
                 destination: at.name.clone(),
                 name: backup.name.clone(),
-                error: put.err().as_ref().map(Problem::from),
+                error: put.err().as_ref().map(ErrorReport::from),
             });
         }
     }
@@ -52,7 +52,7 @@ pub async fn withdraw(
     all.extend(errors.iter().map(|error| Marked {
         destination: error.subject().to_owned(),
         name: name.clone(),
-        error: Some(Problem::from(error)),
+        error: Some(ErrorReport::from(error)),
     }));
     Ok(all)
 }

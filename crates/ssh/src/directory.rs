@@ -3,15 +3,15 @@
 //!
 //! | module | contents |
 //! | --- | --- |
-//! | `draft` | a temporary file: hidden, verified on the host, then published without overwriting |
+//! | `atomic_write` | uploads: hidden, verified on the host, published without overwriting |
 //! | `list` | the keys and the temporary files in the directory |
 //! | `read` | reads of a file, or of a range of it |
-//! | `errand` | the scripts, their output, and their exit statuses |
+//! | `script` | the scripts, their output, and their exit statuses |
 
-mod draft;
-mod errand;
+mod atomic_write;
 mod list;
 mod read;
+mod script;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ use longshore_core::{Error, Kind, Result, Stage};
 
 use crate::failure;
 use crate::host::Host;
-use draft::Draft;
-pub use draft::{Place, Published};
-use errand::Script;
+use atomic_write::TempFile;
+pub use atomic_write::{Location, PublishedFile};
+use script::Script;
 
 /// A directory on a host. Longshore never creates it, so that an unmounted disk is noticed.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub struct Directory {
 
 impl Directory {
     /// Returns the directory at `root`, a path as returned by
-    /// [`settings::root`](crate::settings::root).
+    /// [`settings::absolute_path`](crate::settings::absolute_path).
     pub fn new(host: Arc<Host>, root: String) -> Self {
         Self { host, root }
     }
@@ -52,7 +52,7 @@ impl Directory {
     }
 
     /// Returns the same directory on another host.
-    pub fn on(&self, host: Arc<Host>) -> Self {
+    pub fn with_host(&self, host: Arc<Host>) -> Self {
         Self { host, root: self.root.clone() }
     }
 
@@ -63,52 +63,52 @@ impl Directory {
 
     /// Uploads `body` with the guarantees of [`Ship::ship`](longshore_core::stage::Ship::ship).
     pub async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let place = Place::of(key);
-        let (directory, begun) = (self.clone(), place.clone());
-        let draft = see_through(async move { Draft::begin(directory, begun).await }).await?;
+        let location = Location::of(key);
+        let (directory, created) = (self.clone(), location.clone());
+        let file = see_through(async move { TempFile::create(directory, created).await }).await?;
         let (body, digest) = meter(body, Algorithm::Sha256, |_| {});
-        draft.fill(body).await?;
+        file.write_all(body).await?;
         let digest =
             digest.get().cloned().ok_or_else(|| self.error(Kind::Failed, "the body ended without a digest"))?;
-        self.publish(place, digest).await
+        self.publish(location, digest).await
     }
 
-    /// Publishes the temporary file at `place` under its name, if its content matches `digest`.
-    pub async fn publish(&self, place: Place, digest: Digest) -> Result<()> {
+    /// Publishes the temporary file at `location` under its name, if its content matches `digest`.
+    pub async fn publish(&self, location: Location, digest: Digest) -> Result<()> {
         let directory = self.clone();
-        // If this future is dropped while it waits, the task drops `Published`, which deletes the
-        // file.
-        let published = see_through(async move { Published::make(directory, place, digest).await }).await?;
+        // If this future is dropped while it waits, the task drops `PublishedFile`, which deletes
+        // the file.
+        let published = see_through(async move { PublishedFile::publish(directory, location, digest).await }).await?;
         published.keep();
         Ok(())
     }
 
-    /// Verifies that nothing exists at `place`, and creates the folders that lead to it.
-    pub async fn prepare(&self, place: &Place) -> Result<()> {
-        self.run(Script::Prepare, &[&place.folder, &place.draft, &place.name]).await.map(drop)
+    /// Verifies that nothing exists at `location`, and creates the folders that lead to it.
+    pub async fn prepare(&self, location: &Location) -> Result<()> {
+        self.run(Script::Prepare, &[&location.folder, &location.temp_name, &location.name]).await.map(drop)
     }
 
     /// Deletes the temporary file of a failed upload. A later sweep deletes it if this fails.
-    pub async fn abandon(self, place: Place) -> Result<()> {
-        draft::withdraw(self, place, false).await
+    pub async fn delete_temp_file(self, location: Location) -> Result<()> {
+        atomic_write::roll_back(self, location, false).await
     }
 
     /// Lists all files in the order of their keys. The whole list is read into memory first.
     pub async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        let found = list::read(self, "keys").await?;
-        let mut entries: Vec<_> = found.into_iter().filter_map(list::Found::entry).collect();
+        let files = list::read(self, "keys").await?;
+        let mut entries: Vec<_> = files.into_iter().filter_map(list::ListedFile::entry).collect();
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
     }
 
     /// Reads a file, or a range of it.
     pub async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        read::begin(self, key, range).await
+        read::open(self, key, range).await
     }
 
     /// Deletes a file. Deleting a missing file succeeds.
     pub async fn remove(&self, key: &Key) -> Result<()> {
-        let Place { folder, name, .. } = Place::of(key);
+        let Location { folder, name, .. } = Location::of(key);
         self.run(Script::Remove, &[&folder, &name]).await.map(drop)
     }
 
@@ -116,12 +116,13 @@ impl Directory {
     pub async fn free_bytes(&self) -> Result<u64> {
         let output = self.run(Script::Free, &[]).await?;
         let output = String::from_utf8_lossy(&output).into_owned();
-        free_bytes(&output).ok_or_else(|| self.error(Kind::Failed, &format!("cannot parse the output of df: {output}")))
+        parse_free_bytes(&output)
+            .ok_or_else(|| self.error(Kind::Failed, &format!("cannot parse the output of df: {output}")))
     }
 
     /// Lists the temporary files, including those that are being written.
     pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        Ok(list::read(self, "drafts").await?.into_iter().filter_map(list::Found::leftover).collect())
+        Ok(list::read(self, "drafts").await?.into_iter().filter_map(list::ListedFile::leftover).collect())
     }
 
     /// Deletes a temporary file.
@@ -135,9 +136,9 @@ impl Directory {
     }
 
     /// Checks the connection and the directory.
-    pub async fn look(&self) -> Vec<Finding> {
-        let drafts = [longshore_core::draft::name(""), longshore_core::draft::name("")];
-        let exposed = match self.run(Script::Attempt, &[&drafts[0], &drafts[1]]).await {
+    pub async fn check(&self) -> Vec<Finding> {
+        let temp_names = [longshore_core::draft::name(""), longshore_core::draft::name("")];
+        let exposed = match self.run(Script::Probe, &[&temp_names[0], &temp_names[1]]).await {
             Ok(exposed) => exposed,
             Err(error) => return vec![Finding::failed(self.name(), &error)],
         };
@@ -160,8 +161,8 @@ impl Directory {
 
 /// Parses the free bytes from the output of `df -Pk`: the number of kilobytes before the only
 /// percentage.
-fn free_bytes(told: &str) -> Option<u64> {
-    let fields: Vec<_> = told.lines().nth(1)?.split_whitespace().collect();
+fn parse_free_bytes(output: &str) -> Option<u64> {
+    let fields: Vec<_> = output.lines().nth(1)?.split_whitespace().collect();
     let percent =
         fields.iter().position(|field| field.ends_with('%') && field[..field.len() - 1].parse::<u64>().is_ok())?;
     fields.get(percent.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
@@ -172,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_space_is_read_whatever_the_device_is_called() {
+    fn parses_free_space_of_any_device_name() {
         let head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
         for (line, bytes) in [
             ("/dev/vda 263174212 51834448 44219712 55% /", Some(44_219_712 * 1024)),
             ("//nas/my share 100 40 60 40% /mnt/my share", Some(60 * 1024)),
             ("overlay - - - - /", None),
         ] {
-            assert_eq!(free_bytes(&format!("{head}{line}\n")), bytes, "{line}");
+            assert_eq!(parse_free_bytes(&format!("{head}{line}\n")), bytes, "{line}");
         }
     }
 }

@@ -6,16 +6,16 @@
 //! | --- | --- |
 //! | [`settings`](mod@settings) | the connection settings of these plugins |
 //! | [`host`] | a host with one shared connection, made on first use and again after it is lost |
-//! | `master` | the `ssh` process that makes the connection |
-//! | [`running`] | a running command: its streams, its errors, its exit status |
-//! | [`words`] | quoting for a shell |
+//! | `control_master` | the `ssh` process that makes the connection |
+//! | [`process`] | a running remote command: its streams, its errors, its exit status |
+//! | [`shell_quote`] | quoting for a shell |
 //! | [`failure`] | conversion of the messages of `ssh` |
 //! | [`directory`] | a directory on a host whose account has a POSIX shell |
 
+mod control_master;
 pub mod directory;
 pub mod failure;
 pub mod host;
-mod master;
-pub mod running;
+pub mod process;
 pub mod settings;
-pub mod words;
+pub mod shell_quote;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use longshore_core::{Error, Kind, Result, Stage};
 
 /// Defines a plugin's settings: its own, and the connection settings, which become a
-/// [`Reach`](Reach).
+/// [`ConnectOptions`](ConnectOptions).
 #[macro_export]
 macro_rules! settings {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
@@ -35,8 +35,8 @@ macro_rules! settings {
 
         impl $name {
             /// Returns the connection settings. Fails if they are invalid.
-            pub(crate) fn reach(&self) -> longshore_core::Result<$crate::settings::Reach> {
-                let reach = $crate::settings::Reach {
+            pub(crate) fn connect_options(&self) -> longshore_core::Result<$crate::settings::ConnectOptions> {
+                let options = $crate::settings::ConnectOptions {
                     host: self.host.clone(),
                     port: self.port,
                     identity_file: longshore_core::credential::optional(self.identity_file.as_ref())?,
@@ -46,7 +46,7 @@ macro_rules! settings {
                     connect_timeout: self.connect_timeout.map_or($crate::settings::CONNECT_TIMEOUT, |span| span.duration()),
                     stall_timeout: longshore_core::berth::STALL_TIMEOUT,
                 };
-                reach.sound()
+                options.validated()
             }
         }
     };
@@ -57,7 +57,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connection settings of a host.
 #[derive(Debug, Clone)]
-pub struct Reach {
+pub struct ConnectOptions {
     /// A name from `~/.ssh/config`, or `user@host`.
     pub host: String,
     /// The port.
@@ -76,16 +76,16 @@ pub struct Reach {
     pub stall_timeout: Duration,
 }
 
-impl Reach {
+impl ConnectOptions {
     /// Validates the settings. A host that begins with a dash would be an option of ssh.
     #[doc(hidden)]
-    pub fn sound(self) -> Result<Self> {
-        let name = |text: &str| {
-            let odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';
-            !text.is_empty() && !text.starts_with('-') && !text.contains(odd)
+    pub fn validated(self) -> Result<Self> {
+        let is_valid_host = |text: &str| {
+            let is_invalid = |char: char| char.is_whitespace() || char.is_control() || char == ',';
+            !text.is_empty() && !text.starts_with('-') && !text.contains(is_invalid)
         };
         for (setting, host) in [("host", &self.host)].into_iter().chain(self.jump.iter().map(|host| ("jump", host))) {
-            if !name(host) || host.contains("://") {
+            if !is_valid_host(host) || host.contains("://") {
                 let message = format!("invalid host \"{host}\"");
                 return Err(usage(
                     setting,
@@ -106,9 +106,9 @@ impl Reach {
 }
 
 /// Validates the path of a directory on a host: absolute and without `..`.
-pub fn root(path: &str) -> Result<String> {
-    let odd = |part: &str| part == ".." || part.contains(char::is_control);
-    if !path.starts_with('/') || path.split('/').any(odd) {
+pub fn absolute_path(path: &str) -> Result<String> {
+    let is_invalid = |part: &str| part == ".." || part.contains(char::is_control);
+    if !path.starts_with('/') || path.split('/').any(is_invalid) {
         let message = format!("\"{path}\" is not an absolute path without \"..\"");
         return Err(usage("path", message, "use an absolute path on that host, such as \"/srv/backups\""));
     }
@@ -129,18 +129,18 @@ mod tests {
     settings! {
         /// The settings of a test.
         #[allow(unreachable_pub)] // as a plugin has them
-        pub struct Nobody {
+        pub struct TestSettings {
             /// Its own.
             pub own: Option<String>,
         }
     }
 
-    fn read(settings: Value) -> Result<Nobody, String> {
+    fn read(settings: Value) -> Result<TestSettings, String> {
         serde_json::from_value(settings).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+    fn unknown_setting_error_lists_known_settings() {
         let error = read(json!({ "host": "backup1", "password": "x" })).unwrap_err();
         for name in ["password", "identity_file", "connect_timeout", "own"] {
             assert!(error.contains(name), "{error}");
@@ -149,34 +149,38 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_never_an_option_nor_two_words() {
+    fn rejects_hosts_that_are_options_or_have_blanks() {
         for bad in ["", "-oProxyCommand=id", "a b", "a\nb", "ssh://a", "a,b"] {
-            let error = read(json!({ "host": bad })).unwrap().reach().unwrap_err();
+            let error = read(json!({ "host": bad })).unwrap().connect_options().unwrap_err();
             assert_eq!((error.kind(), error.subject()), (Kind::Usage, "host"), "{bad:?}");
-            let error = read(json!({ "host": "a", "jump": ["b", bad] })).unwrap().reach().unwrap_err();
+            let error = read(json!({ "host": "a", "jump": ["b", bad] })).unwrap().connect_options().unwrap_err();
             assert_eq!((error.kind(), error.subject()), (Kind::Usage, "jump"), "{bad:?}");
         }
-        let error = read(json!({ "host": "a", "known_hosts_file": "/a b" })).unwrap().reach().unwrap_err();
+        let error = read(json!({ "host": "a", "known_hosts_file": "/a b" })).unwrap().connect_options().unwrap_err();
         assert_eq!(error.subject(), "known_hosts_file");
         assert!(
-            read(json!({ "host": "backup@backup1.example.net", "jump": ["bastion:2222"] })).unwrap().reach().is_ok()
+            read(json!({ "host": "backup@backup1.example.net", "jump": ["bastion:2222"] }))
+                .unwrap()
+                .connect_options()
+                .is_ok()
         );
     }
 
     #[test]
-    fn connecting_takes_ten_seconds_at_most_unless_it_is_said_otherwise() {
-        let timeout = |settings| read(settings).unwrap().reach().map(|reach| reach.connect_timeout.as_secs());
+    fn connect_timeout_defaults_to_ten_seconds() {
+        let timeout =
+            |settings| read(settings).unwrap().connect_options().map(|options| options.connect_timeout.as_secs());
         assert_eq!(timeout(json!({ "host": "a" })).unwrap(), 10);
         assert_eq!(timeout(json!({ "host": "a", "connect_timeout": "2m" })).unwrap(), 120);
         assert_eq!(timeout(json!({ "host": "a", "connect_timeout": "0s" })).unwrap_err().subject(), "connect_timeout");
     }
 
     #[test]
-    fn a_directory_is_written_from_the_root() {
-        assert_eq!(root("/srv/backups/").unwrap(), "/srv/backups");
-        assert_eq!(root("/").unwrap(), "/");
+    fn accepts_only_absolute_paths() {
+        assert_eq!(absolute_path("/srv/backups/").unwrap(), "/srv/backups");
+        assert_eq!(absolute_path("/").unwrap(), "/");
         for bad in ["", "backups", "~/backups", "/srv/../etc", "/srv\n"] {
-            assert_eq!(root(bad).unwrap_err().subject(), "path", "{bad:?}");
+            assert_eq!(absolute_path(bad).unwrap_err().subject(), "path", "{bad:?}");
         }
     }
 }

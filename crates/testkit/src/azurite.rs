@@ -42,8 +42,8 @@ impl Azurite {
     pub fn start() -> Self {
         let (folder, address) = (Folder::new(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let program = installation().join("node_modules/azurite/dist/src/blob/main.js");
-        server::expect(&program);
-        let mut node = process::bound(Path::new("node"));
+        server::expect_installed(&program);
+        let mut node = process::killed_with_parent(Path::new("node"));
         node.arg(program).args(["--silent", "--skipApiVersionCheck", "--disableTelemetry", "--blobHost", "127.0.0.1"]);
         node.args(["--blobPort", &address.port().to_string(), "--location"]).arg(folder.path());
         node.stdout(Stdio::null()).stderr(Stdio::null());

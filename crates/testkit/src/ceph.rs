@@ -41,19 +41,19 @@ pub struct Ceph {
 
 /// The protection of overwritten and deleted objects in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
+pub enum Protection {
     /// No versions are kept.
-    Nothing,
+    Off,
     /// Versions are kept.
-    Versions,
+    Versioning,
     /// Versions are kept, and locks are enforced. The bucket's owner may lift locks in governance
     /// mode.
-    Locks,
+    ObjectLock,
 }
 
 /// The store's answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// The body.
@@ -67,7 +67,7 @@ impl Ceph {
     /// If a program is not installed, or with the log of a daemon that does not answer.
     pub fn start() -> Self {
         for program in ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool"] {
-            server::expect(&program_path(program));
+            server::expect_installed(&program_path(program));
         }
         let mut last_log = String::new();
         for _ in 0..STARTS {
@@ -86,41 +86,42 @@ impl Ceph {
     }
 
     /// Creates a bucket.
-    pub fn bucket(&self, name: &str, keeps: Keeps) {
+    pub fn bucket(&self, name: &str, protection: Protection) {
         let locks: &[_] = &[("x-amz-bucket-object-lock-enabled", "true")];
-        let made = self.ask("PUT", name, "", "", if keeps == Keeps::Locks { locks } else { &[] });
-        assert_eq!(made.status, 200, "{made:?}");
-        if keeps == Keeps::Versions {
+        let response =
+            self.request("PUT", name, "", "", if protection == Protection::ObjectLock { locks } else { &[] });
+        assert_eq!(response.status, 200, "{response:?}");
+        if protection == Protection::Versioning {
             let body = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-            let made = self.ask("PUT", name, "versioning=", body, &[]);
-            assert_eq!(made.status, 200, "{made:?}");
+            let response = self.request("PUT", name, "versioning=", body, &[]);
+            assert_eq!(response.status, 200, "{response:?}");
         }
     }
 
     /// Sends a request that destinations do not send. The query must be sorted, and each name in it
     /// needs a `=`.
-    pub fn ask(&self, method: &str, path: &str, query: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub fn request(&self, method: &str, path: &str, query: &str, body: &str, headers: &[(&str, &str)]) -> Response {
         request::send(self.address, method, path, query, body, headers)
     }
 
     /// Returns the number of versions and of delete markers in a bucket.
     pub fn versions(&self, bucket: &str) -> (usize, usize) {
-        let listed = self.ask("GET", bucket, "versions=", "", &[]);
-        assert_eq!(listed.status, 200, "{listed:?}");
-        (listed.text.matches("<Version>").count(), listed.text.matches("<DeleteMarker>").count())
+        let response = self.request("GET", bucket, "versions=", "", &[]);
+        assert_eq!(response.status, 200, "{response:?}");
+        (response.text.matches("<Version>").count(), response.text.matches("<DeleteMarker>").count())
     }
 
     fn try_start() -> Result<Self, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut ceph = Self { daemons: Vec::new(), address, folder: Folder::new() };
-        let place = ceph.folder.path().to_owned();
+        let dir = ceph.folder.path().to_owned();
         let [cluster, osd] = [config::uuid(), config::uuid()];
         let monitor = format!("[v2:127.0.0.1:{}]", free_port());
-        fs::write(place.join("ceph.conf"), config::text(&place, &cluster, &monitor, address)).unwrap();
+        fs::write(dir.join("ceph.conf"), config::text(&dir, &cluster, &monitor, address)).unwrap();
         for folder in ["mon", "osd", "rgw"] {
-            fs::create_dir(place.join(folder)).unwrap();
+            fs::create_dir(dir.join(folder)).unwrap();
         }
-        let map = place.join("monmap").display().to_string();
+        let map = dir.join("monmap").display().to_string();
         ceph.run("monmaptool", &["--create", "--fsid", &cluster, "--addv", "a", &monitor, &map])?;
         ceph.run("ceph-mon", &["-i", "a", "--mkfs", "--monmap", &map])?;
         ceph.daemon("ceph-mon", &["-i", "a"]);

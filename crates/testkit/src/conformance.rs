@@ -5,7 +5,7 @@
 //! behaviour. `huge_conformance!(fixture)` defines a test that takes minutes (in the second tier)
 //! and a quick substitute. If a destination is not available, `fixture` fails and reports it.
 
-mod claim;
+mod capability;
 mod huge;
 mod ship;
 mod store;
@@ -23,7 +23,7 @@ use longshore_core::meter::Digest;
 use longshore_core::stage::{Ship, Store};
 use longshore_core::{Kind, Result};
 
-pub use claim::*;
+pub use capability::*;
 pub use huge::*;
 pub use ship::*;
 pub use store::*;
@@ -40,7 +40,7 @@ pub struct Fixture {
     /// The result of a race.
     pub race: Race,
     /// The time during which a listing may still contain deleted keys.
-    pub forgets: Duration,
+    pub listing_delay: Duration,
     /// The folder that contains the keys as files, if tests can write to it directly.
     folder: Option<PathBuf>,
     _keep: Box<dyn Any + Send + Sync>,
@@ -56,7 +56,7 @@ pub struct Scale {
     /// The number of keys in a long listing.
     pub many_keys: usize,
     /// The time limit for each behaviour.
-    pub patience: Duration,
+    pub time_limit: Duration,
 }
 
 /// The result of several writers that write one key at the same time.
@@ -71,7 +71,7 @@ pub enum Race {
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { large_bytes: 64 << 20, huge_bytes: HUGE_BYTES, many_keys: 10_000, patience: Duration::from_secs(300) }
+        Self { large_bytes: 64 << 20, huge_bytes: HUGE_BYTES, many_keys: 10_000, time_limit: Duration::from_secs(300) }
     }
 }
 
@@ -85,7 +85,7 @@ impl Fixture {
             store,
             scale: Scale::default(),
             race: Race::One,
-            forgets: Duration::ZERO,
+            listing_delay: Duration::ZERO,
             folder: None,
             _keep: Box::new(keep),
         }
@@ -111,8 +111,8 @@ impl Fixture {
 
     /// Sets the time during which listings may still contain deleted keys.
     #[must_use]
-    pub fn forgetting_within(self, forgets: Duration) -> Self {
-        Self { forgets, ..self }
+    pub fn with_listing_delay(self, listing_delay: Duration) -> Self {
+        Self { listing_delay, ..self }
     }
 
     /// Sets the folder that contains the keys as files. Tests of long listings create most keys
@@ -130,7 +130,7 @@ impl Fixture {
     }
 
     /// Lists the keys in a folder with their sizes, in the order of the listing.
-    async fn listed(&self, folder: &str) -> Vec<(String, u64)> {
+    async fn list(&self, folder: &str) -> Vec<(String, u64)> {
         let folder = format!("{folder}/");
         let entries = self.store.list().await.unwrap();
         entries
@@ -143,26 +143,26 @@ impl Fixture {
 
     /// Lists a folder until it contains at most `count` keys, or until the time for deleted keys
     /// has passed.
-    async fn left(&self, folder: &str, count: usize) -> Vec<(String, u64)> {
-        let end = Instant::now() + self.forgets;
+    async fn list_until(&self, folder: &str, count: usize) -> Vec<(String, u64)> {
+        let end = Instant::now() + self.listing_delay;
         loop {
-            let listed = self.listed(folder).await;
-            if listed.len() <= count || Instant::now() >= end {
-                return listed;
+            let list = self.list(folder).await;
+            if list.len() <= count || Instant::now() >= end {
+                return list;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// Returns the digest of the content of a key.
-    async fn fetched(&self, key: &Key) -> Result<Digest> {
+    async fn digest_of(&self, key: &Key) -> Result<Digest> {
         crate::stream::digest(self.store.fetch(key, None).await?).await
     }
 
     /// Verifies that neither the key nor anything else in its folder is visible.
-    async fn assert_nothing(&self, key: &Key) {
-        assert_eq!(self.left(key.folder(), 0).await, [], "listed after the upload of {key} failed");
-        let error = self.fetched(key).await.unwrap_err();
+    async fn assert_missing(&self, key: &Key) {
+        assert_eq!(self.list_until(key.folder(), 0).await, [], "listed after the upload of {key} failed");
+        let error = self.digest_of(key).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
     }
 }

@@ -71,7 +71,7 @@ impl Garage {
     /// # Panics
     /// If the program is not installed, or with the log of a node that does not answer.
     pub fn start() -> Self {
-        Self::of(3)
+        Self::with_nodes(3)
     }
 
     /// Starts one node, which keeps one copy: for measurements of time, which three nodes would
@@ -79,11 +79,11 @@ impl Garage {
     ///
     /// # Panics
     /// Like [`Garage::start`].
-    pub fn alone() -> Self {
-        Self::of(1)
+    pub fn single_node() -> Self {
+        Self::with_nodes(1)
     }
 
-    fn of(copies: usize) -> Self {
+    fn with_nodes(copies: usize) -> Self {
         let folder = Folder::new();
         let secret = random_hex(4);
         let start = |number: usize| Node::start(&folder.path().join(number.to_string()), copies, &secret);
@@ -170,16 +170,16 @@ impl Node {
         fs::create_dir(folder).unwrap();
         let (api, rpc, config) = (free_port(), free_port(), folder.join("garage.toml"));
         let text = format!(
-            "metadata_dir = \"{place}/meta\"\ndata_dir = \"{place}/data\"\ndb_engine = \"sqlite\"\nreplication_factor = {copies}\n\
+            "metadata_dir = \"{dir}/meta\"\ndata_dir = \"{dir}/data\"\ndb_engine = \"sqlite\"\nreplication_factor = {copies}\n\
              consistency_mode = \"consistent\"\nmetadata_fsync = false\ndata_fsync = false\nrpc_bind_addr = \"127.0.0.1:{rpc}\"\n\
              rpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = \"{secret}\"\n[s3_api]\ns3_region = \"{REGION}\"\n\
              api_bind_addr = \"127.0.0.1:{api}\"\n",
-            place = folder.display(),
+            dir = folder.display(),
         );
         fs::write(&config, text).unwrap();
         fs::set_permissions(&config, Permissions::from_mode(0o600)).unwrap();
         let log = fs::File::create(folder.join("log")).unwrap();
-        let mut server = process::bound(&program());
+        let mut server = process::killed_with_parent(&program());
         server.arg("-c").arg(&config).arg("server").stdin(Stdio::null());
         server.stdout(log.try_clone().unwrap()).stderr(log);
         Self { server: Mutex::new(process::spawn(server).unwrap()), api, config }
@@ -196,8 +196,8 @@ impl Node {
         let deadline = Instant::now() + START;
         loop {
             if self.program().arg("status").output().unwrap().status.success() {
-                let told = self.program().args(["node", "id", "-q"]).output().unwrap().stdout;
-                return String::from_utf8(told).unwrap().trim().to_owned();
+                let id = self.program().args(["node", "id", "-q"]).output().unwrap().stdout;
+                return String::from_utf8(id).unwrap().trim().to_owned();
             }
             let log = || fs::read_to_string(self.config.with_file_name("log")).unwrap_or_default();
             assert!(self.server.lock().unwrap().try_wait().unwrap().is_none(), "a node ended: {}", log());
@@ -209,7 +209,7 @@ impl Node {
 
 fn program() -> PathBuf {
     let program = installation().join("bin/garage");
-    server::expect(&program);
+    server::expect_installed(&program);
     program
 }
 

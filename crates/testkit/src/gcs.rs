@@ -37,8 +37,8 @@ impl FakeGcs {
     pub fn start() -> Self {
         let [upstream, address]: [SocketAddr; 2] = [(); 2].map(|()| ([127, 0, 0, 1], free_port()).into());
         let program = installation().join("fake-gcs-server");
-        server::expect(&program);
-        let mut store = process::bound(&program);
+        server::expect_installed(&program);
+        let mut store = process::killed_with_parent(&program);
         store.args([
             "-backend",
             "memory",
@@ -50,7 +50,7 @@ impl FakeGcs {
             &upstream.port().to_string(),
         ]);
         store.args(["-public-host", &upstream.to_string()]);
-        let mut shim = process::bound(Path::new("python3"));
+        let mut shim = process::killed_with_parent(Path::new("python3"));
         shim.args(["-c", include_str!("gcs/shim.py"), &address.port().to_string(), &upstream.port().to_string()]);
         let start = |mut command: Command| {
             command.stdout(Stdio::null()).stderr(Stdio::null());

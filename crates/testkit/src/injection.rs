@@ -2,9 +2,9 @@
 //!
 //! A first run without a fault counts the calls. Further runs inject each fault into each call, and
 //! the caller checks the result. An [`Injector`] numbers the calls of everything that shares it,
-//! such as the [`store::Injected`] stores of a test.
+//! such as the [`faulty_store::FaultyStore`] stores of a test.
 
-pub mod store;
+pub mod faulty_store;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -77,7 +77,7 @@ struct State {
     calls: Vec<String>,
     fault: Option<(usize, Fault)>,
     /// True if the call with the fault was made.
-    met: bool,
+    triggered: bool,
 }
 
 impl Default for Injector {
@@ -100,8 +100,8 @@ impl Injector {
     }
 
     /// Returns true if the call with the fault was made.
-    pub fn met(&self) -> bool {
-        self.state().met
+    pub fn was_triggered(&self) -> bool {
+        self.state().triggered
     }
 
     /// Waits until the process dies of a fault. The caller then drops the operation.
@@ -118,13 +118,13 @@ impl Injector {
     /// # Errors
     ///
     /// Fails if the fault of this call prevents its effect.
-    pub async fn begin(&self, call: String) -> Result<Turn> {
+    pub async fn begin(&self, name: String) -> Result<Call> {
         let fault = {
             let mut state = self.state();
             let number = state.calls.len();
-            state.calls.push(call.clone());
+            state.calls.push(name.clone());
             let fault = state.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
-            state.met |= fault.is_some();
+            state.triggered |= fault.is_some();
             fault
         };
         // A dead process makes no more calls.
@@ -132,12 +132,12 @@ impl Injector {
             std::future::pending::<()>().await;
         }
         match fault {
-            Some(Fault::Fails(kind)) => return Err(failure(&call, kind)),
+            Some(Fault::Fails(kind)) => return Err(failure(&name, kind)),
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::Kill) => self.die().await,
             _ => {}
         }
-        Ok(Turn { injector: self.clone(), call, fault })
+        Ok(Call { injector: self.clone(), name, fault })
     }
 
     async fn die(&self) {
@@ -152,13 +152,13 @@ impl Injector {
 
 /// A call in progress.
 #[derive(Debug)]
-pub struct Turn {
+pub struct Call {
     injector: Injector,
-    call: String,
+    name: String,
     fault: Option<Fault>,
 }
 
-impl Turn {
+impl Call {
     /// Returns true if the call should have half of its effect.
     pub fn is_half(&self) -> bool {
         matches!(self.fault, Some(Fault::FailsHalf | Fault::HangsHalf | Fault::KillHalf))
@@ -177,7 +177,7 @@ impl Turn {
                 self.injector.die().await;
                 Ok(())
             }
-            Some(_) => Err(failure(&self.call, Kind::Unavailable)),
+            Some(_) => Err(failure(&self.name, Kind::Unavailable)),
         }
     }
 
@@ -191,6 +191,6 @@ impl Turn {
     }
 }
 
-fn failure(call: &str, kind: Kind) -> Error {
-    Error::new(Stage::Ship, kind, call, "injected failure").hint("none: it is a test")
+fn failure(name: &str, kind: Kind) -> Error {
+    Error::new(Stage::Ship, kind, name, "injected failure").hint("none: it is a test")
 }

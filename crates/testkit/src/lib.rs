@@ -6,26 +6,26 @@
 //! | [`memory`] | a destination in memory that fails, hangs and damages data on purpose |
 //! | [`injection`] | one fault in one numbered call of an operation |
 //! | [`stream`] | streams that fail on purpose, and streams of any length |
-//! | [`stage`] | fake stages: a dump, a verifier and an encryption |
-//! | [`runs`] | the times of many backups, and files that look like backups |
+//! | [`fake_stage`] | fake stages: a dump, a verifier and an encryption |
+//! | [`sample_backups`] | the times of many backups, and files that look like backups |
 //! | [`proxy`] | a proxy that cuts, stalls, throttles and corrupts connections |
 //! | [`garage`], [`ceph`], [`gcs`], [`azurite`] | temporary object stores, two of them emulators |
 //! | [`cluster`], [`sample`] | temporary PostgreSQL clusters, and sample databases |
 //! | [`pgbouncer`], [`session_pool`] | two kinds of connection poolers in front of a cluster |
 //! | [`restic`] | a restic repository with snapshots of any date |
 //! | [`sshd`] | a temporary SSH server with several kinds of accounts |
-//! | [`folder`] | additional requirements of destinations that are a folder of files |
-//! | [`behind_ssh`](mod@behind_ssh) | additional requirements of destinations behind SSH |
+//! | [`folder_conformance`] | requirements of destinations that are a folder of files |
+//! | [`ssh_conformance`](mod@ssh_conformance) | requirements of destinations behind SSH |
 
 // A panic here fails the test at the right line.
 #![allow(clippy::unwrap_used)]
 
 pub mod azurite;
-pub mod behind_ssh;
 pub mod ceph;
 pub mod cluster;
 pub mod conformance;
-pub mod folder;
+pub mod fake_stage;
+pub mod folder_conformance;
 pub mod garage;
 pub mod gcs;
 pub mod injection;
@@ -34,10 +34,10 @@ pub mod pgbouncer;
 mod port;
 pub mod proxy;
 pub mod restic;
-pub mod runs;
 pub mod sample;
+pub mod sample_backups;
 mod server;
 pub mod session_pool;
+pub mod ssh_conformance;
 pub mod sshd;
-pub mod stage;
 pub mod stream;

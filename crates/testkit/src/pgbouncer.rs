@@ -30,7 +30,7 @@ impl PgBouncer {
     /// # Panics
     /// If PgBouncer does not start.
     pub fn start(cluster: &Cluster, lines: &[&str], users: &[&str]) -> Self {
-        server::expect(Path::new(PROGRAM));
+        server::expect_installed(Path::new(PROGRAM));
         let folder = tempfile::Builder::new().prefix("longshore-pgbouncer-").tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let port = free_port();

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_given_once() {
+    fn each_port_is_reserved_once() {
         let mut ports: Vec<u16> = (0..100).map(|_| free_port()).collect();
         ports.sort_unstable();
         ports.dedup();

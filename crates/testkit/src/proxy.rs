@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 /// The direction of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// From the client to the server.
     Up,
     /// From the server to the client.
@@ -42,7 +42,7 @@ pub struct Proxy {
 
 #[derive(Debug, Default)]
 struct State {
-    fault: Mutex<Option<(Way, Fault)>>,
+    fault: Mutex<Option<(Direction, Fault)>>,
     /// The number of connections that still get the fault.
     left: AtomicU64,
     /// Notified when existing connections are to be cut.
@@ -69,13 +69,13 @@ impl Proxy {
     }
 
     /// Sets a fault for all new connections.
-    pub fn fault(&self, way: Way, fault: Fault) {
-        self.fault_times(way, fault, u64::MAX);
+    pub fn fault(&self, direction: Direction, fault: Fault) {
+        self.fault_times(direction, fault, u64::MAX);
     }
 
     /// Sets a fault for the next `times` connections.
-    pub fn fault_times(&self, way: Way, fault: Fault, times: u64) {
-        *self.state.fault.lock().unwrap() = Some((way, fault));
+    pub fn fault_times(&self, direction: Direction, fault: Fault, times: u64) {
+        *self.state.fault.lock().unwrap() = Some((direction, fault));
         self.state.left.store(times, Ordering::SeqCst);
     }
 
@@ -108,7 +108,7 @@ impl Drop for Proxy {
 
 impl State {
     /// Returns the fault of the next connection.
-    fn take(&self) -> Option<(Way, Fault)> {
+    fn take(&self) -> Option<(Direction, Fault)> {
         self.connections.fetch_add(1, Ordering::SeqCst);
         let fault = (*self.fault.lock().unwrap())?;
         let take = |left: u64| left.checked_sub(1);
@@ -126,11 +126,11 @@ async fn listen(listener: TcpListener, server: SocketAddr, state: Arc<State>) {
                 return;
             };
             let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-            let on = |way| fault.filter(|(at, _)| *at == way).map(|(_, fault)| fault);
+            let fault_in = |direction| fault.filter(|(position, _)| *position == direction).map(|(_, fault)| fault);
             // If one direction ends or is cut, the other is cut as well.
             tokio::select! {
-                () = pass(from_client, to_server, on(Way::Up), Some(&state.up_bytes)) => {}
-                () = pass(from_server, to_client, on(Way::Down), None) => {}
+                () = pass(from_client, to_server, fault_in(Direction::Up), Some(&state.up_bytes)) => {}
+                () = pass(from_server, to_client, fault_in(Direction::Down), None) => {}
                 () = state.cut.notified() => {}
             }
         });
@@ -148,7 +148,9 @@ async fn pass(
         let (mut length, end) = (length, passed + length as u64);
         match fault {
             Some(Fault::Cut(after) | Fault::Stall(after)) if end > after => length = (after - passed) as usize,
-            Some(Fault::Corrupt(at)) if (passed..end).contains(&at) => buffer[(at - passed) as usize] ^= 1,
+            Some(Fault::Corrupt(position)) if (passed..end).contains(&position) => {
+                buffer[(position - passed) as usize] ^= 1
+            }
             Some(Fault::Throttle(rate)) => {
                 tokio::time::sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await
             }

@@ -116,9 +116,9 @@ impl Repository {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    fn seal(&mut self, what: &Value) -> Vec<u8> {
+    fn seal(&mut self, content: &Value) -> Vec<u8> {
         self.sealed += 1;
-        self.master.seal(&u128::from(self.sealed).to_be_bytes(), what.to_string().as_bytes())
+        self.master.seal(&u128::from(self.sealed).to_be_bytes(), content.to_string().as_bytes())
     }
 
     /// Writes a file named after its digest.
@@ -143,11 +143,11 @@ impl Key {
 
 /// Clears the bits of a Poly1305 key that the algorithm ignores, as restic requires.
 fn clamped(mut r: [u8; 16]) -> [u8; 16] {
-    for place in [3, 7, 11, 15] {
-        r[place] &= 15;
+    for index in [3, 7, 11, 15] {
+        r[index] &= 15;
     }
-    for place in [4, 8, 12] {
-        r[place] &= 252;
+    for index in [4, 8, 12] {
+        r[index] &= 252;
     }
     r
 }

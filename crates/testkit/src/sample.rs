@@ -62,12 +62,12 @@ pub fn load(cluster: &Cluster, rows: u32) {
 pub fn load_zoo(cluster: &Cluster) {
     cluster.create_database(ZOO);
     let parts = [
-        include_str!("sample/zoo/cage.sql"),
+        include_str!("sample/zoo/roles_and_schemas.sql"),
         include_str!("sample/zoo/type.sql"),
         include_str!("sample/zoo/value.sql"),
         include_str!("sample/zoo/table.sql"),
         include_str!("sample/zoo/code.sql"),
-        include_str!("sample/zoo/world.sql"),
+        include_str!("sample/zoo/external.sql"),
         include_str!("sample/zoo/wide.sql"),
         include_str!("sample/zoo/name.sql"),
     ];

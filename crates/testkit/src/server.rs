@@ -12,7 +12,7 @@ const START: Duration = Duration::from_secs(60);
 
 /// Panics if a program is not installed.
 #[track_caller]
-pub(crate) fn expect(program: &Path) {
+pub(crate) fn expect_installed(program: &Path) {
     assert!(program.exists(), "{} is missing: run `cargo xtask test`, which installs it", program.display());
 }
 

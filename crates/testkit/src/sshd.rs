@@ -38,11 +38,12 @@ pub enum Account {
     /// Everything, but with BusyBox's programs only: its shell, its find, its stat.
     BusyBox,
     /// Nothing: the server does not know the key.
-    Stranger,
+    UnknownKey,
 }
 
 impl Account {
-    const ALL: [Self; 6] = [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::BusyBox, Self::Stranger];
+    const ALL: [Self; 6] =
+        [Self::Shell, Self::Sftp, Self::RsyncWriteOnly, Self::Rsync, Self::BusyBox, Self::UnknownKey];
 
     /// Returns the name of the key file, in the server's folder.
     fn key(self) -> &'static str {
@@ -52,7 +53,7 @@ impl Account {
             Self::RsyncWriteOnly => "rsync-write-only",
             Self::Rsync => "rsync",
             Self::BusyBox => "busybox",
-            Self::Stranger => "stranger",
+            Self::UnknownKey => "stranger",
         }
     }
 
@@ -69,7 +70,7 @@ impl Account {
             Self::BusyBox => {
                 Some(format!("command=\"PATH={programs} exec {programs}/sh -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" "))
             }
-            Self::Stranger => None,
+            Self::UnknownKey => None,
         }
     }
 }
@@ -102,7 +103,7 @@ impl Sshd {
         assert!(Path::new(SSHD).exists(), "no {SSHD}: run `cargo xtask test`, which installs openssh-server");
         let folder =
             tempfile::Builder::new().prefix("longshore-sshd-").tempdir().expect("a temporary folder can be made");
-        equip(folder.path());
+        set_up(folder.path());
         for _ in 0..10 {
             let port = free_port();
             if let Some(server) = start_server(folder.path(), port, settings) {
@@ -120,17 +121,17 @@ impl Sshd {
     ///
     /// # Panics
     /// If this process is not root, because chroot requires root.
-    pub fn jailed() -> (Self, TempDir) {
+    pub fn chrooted() -> (Self, TempDir) {
         assert!(is_root(), "this test uses chroot, which needs root");
         // Only root may have write access to the folders above, but the system's temporary folder
         // is world-writable.
         let mode = Permissions::from_mode(0o755);
-        let jail = tempfile::Builder::new().prefix("longshore-jail-").permissions(mode).tempdir_in("/run");
-        let jail = jail.expect("root can make a folder in /run");
-        let backups = jail.path().join("backups");
+        let root_dir = tempfile::Builder::new().prefix("longshore-jail-").permissions(mode).tempdir_in("/run");
+        let root_dir = root_dir.expect("root can make a folder in /run");
+        let backups = root_dir.path().join("backups");
         fs::create_dir(&backups).expect("a folder can be made");
         fs::set_permissions(&backups, Permissions::from_mode(0o700)).expect("its mode can be set");
-        (Self::with(&format!("ChrootDirectory {}", jail.path().display())), jail)
+        (Self::with(&format!("ChrootDirectory {}", root_dir.path().display())), root_dir)
     }
 
     /// Returns the server's port.
@@ -161,7 +162,7 @@ impl Sshd {
     }
 
     /// Restricts an account to one command, which replaces any requested command.
-    pub fn force(&self, account: Account, command: &str) {
+    pub fn force_command(&self, account: Account, command: &str) {
         let public = fs::read_to_string(self.folder.path().join(account.key()).with_extension("pub")).unwrap();
         let list = self.folder.path().join("authorized_keys");
         let authorized = fs::read_to_string(&list).unwrap();
@@ -180,7 +181,7 @@ impl Sshd {
         let server = known.iter().find(|path| Path::new(path).exists());
         let server = server.expect("no sftp-server: run `cargo xtask test`, which installs it with openssh-server");
         let log = self.folder.path().join("sftp.log");
-        self.force(Account::Sftp, &format!("{server} -e -l VERBOSE {options} 2>>{}", log.display()));
+        self.force_command(Account::Sftp, &format!("{server} -e -l VERBOSE {options} 2>>{}", log.display()));
         log
     }
 
@@ -188,7 +189,7 @@ impl Sshd {
     ///
     /// # Panics
     /// If BusyBox is not installed.
-    pub fn give_busybox(&self) {
+    pub fn install_busybox(&self) {
         let programs = self.folder.path().join(PROGRAMS);
         fs::create_dir_all(&programs).unwrap();
         let mut install = clean(Path::new("busybox"));
@@ -197,7 +198,7 @@ impl Sshd {
     }
 
     /// Returns client configuration with a host name for an account of this server.
-    pub fn known_as(&self, name: &str, account: Account) -> String {
+    pub fn client_config(&self, name: &str, account: Account) -> String {
         let key = self.folder.path().join(account.key());
         format!(
             "Host {name}\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n IdentitiesOnly yes\n UserKnownHostsFile {}\n \
@@ -213,7 +214,7 @@ impl Sshd {
     /// to listen. Returns the number of processes.
     pub fn cut(&self) -> usize {
         let mut cut = Vec::new();
-        descend(Pid::from_child(&self.server), &mut cut);
+        collect_descendants(Pid::from_child(&self.server), &mut cut);
         for pid in &cut {
             // A process that has already ended needs no signal.
             kill_process(*pid, Signal::KILL).ok();
@@ -229,7 +230,7 @@ impl Sshd {
     pub fn stall(&self) {
         let server = Pid::from_child(&self.server);
         let mut all = vec![server];
-        descend(server, &mut all);
+        collect_descendants(server, &mut all);
         for pid in all {
             // A process that has already ended needs no signal.
             kill_process(pid, Signal::STOP).ok();
@@ -258,7 +259,7 @@ fn user() -> String {
 }
 
 /// Creates the keys, the `authorized_keys` file and the folder for backups.
-fn equip(folder: &Path) {
+fn set_up(folder: &Path) {
     let backups = folder.join("backups");
     fs::create_dir(&backups).expect("a folder can be made");
     fs::set_permissions(&backups, Permissions::from_mode(0o700)).expect("its mode can be set");
@@ -319,11 +320,11 @@ fn start_server(folder: &Path, port: u16, settings: &str) -> Option<Child> {
 }
 
 /// Collects all descendants of a process, as the kernel lists them now.
-fn descend(pid: Pid, found: &mut Vec<Pid>) {
+fn collect_descendants(pid: Pid, found: &mut Vec<Pid>) {
     let children = format!("/proc/{0}/task/{0}/children", pid.as_raw_nonzero());
     let children = fs::read_to_string(children).unwrap_or_default();
     for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)) {
-        descend(child, found);
+        collect_descendants(child, found);
         found.push(child);
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_stream_of_a_seed_is_the_bytes_of_that_seed() {
+    async fn random_stream_equals_random_bytes() {
         for length in [0, 1, 7, 8, CHUNK_BYTES, CHUNK_BYTES + 9] {
             let streamed = digest(random(7, length as u64)).await.unwrap();
             assert_eq!(streamed, Digest::of(&random_bytes(7, length)));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pattern_is_the_same_in_any_range() {
+    async fn pattern_is_equal_in_every_range() {
         let length = 2 * CHUNK_BYTES as u64 + 100;
         let whole = patterned_bytes(0..length);
         assert_eq!(digest(patterned(length)).await.unwrap(), Digest::of(&whole));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_on_purpose_is_known_again_and_what_is_abandoned_is_another_error() {
+    async fn only_intended_failures_are_recognised() {
         assert!(is_failure(&digest(fails_after(10)).await.unwrap_err()));
         assert!(!is_failure(&digest(abandoned_after(10)).await.unwrap_err()));
     }

@@ -6,7 +6,8 @@
 //! Contestants take turns in each round, so that other load on the machine affects all of them. The
 //! medians are compared.
 
-mod contest;
+mod bench_dir;
+mod comparison;
 mod database;
 mod list;
 mod restore;
@@ -14,7 +15,6 @@ mod retention;
 mod run;
 mod seal;
 mod ship;
-mod site;
 mod small;
 mod verify;
 
@@ -22,22 +22,22 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::step::{cargo, step};
-use contest::Contest;
-pub(crate) use contest::measure;
+use comparison::Comparison;
+pub(crate) use comparison::measure;
 
 /// The function of a benchmark.
-type Measure = fn(&Bench) -> Result<Vec<Contest>>;
+type Measure = fn(&Bench) -> Result<Vec<Comparison>>;
 
 /// The benchmarks by name.
 const BENCHES: [(&str, Measure); 8] = [
-    ("run", run::contests),
-    ("verify", verify::contests),
-    ("seal", seal::contests),
-    ("ship", ship::contests),
-    ("small", small::contests),
-    ("restore", restore::contests),
-    ("list", list::contests),
-    ("retention", retention::contests),
+    ("run", run::comparisons),
+    ("verify", verify::comparisons),
+    ("seal", seal::comparisons),
+    ("ship", ship::comparisons),
+    ("small", small::comparisons),
+    ("restore", restore::comparisons),
+    ("list", list::comparisons),
+    ("retention", retention::comparisons),
 ];
 
 /// The options of a benchmark.
@@ -52,43 +52,44 @@ pub(crate) struct Bench {
 }
 
 /// The programs that can be added to a comparison.
-const RIVALS: [&str; 3] = ["restic", "gpg", "rage"];
+const COMPARED_PROGRAMS: [&str; 3] = ["restic", "gpg", "rage"];
 
 impl Bench {
     /// Returns true if a program was added to the comparison.
-    fn asks(&self, program: &str) -> bool {
+    fn compares_with(&self, program: &str) -> bool {
         self.against.contains(&program)
     }
 
     /// Builds Longshore as a release and returns its path.
     fn longshore(&self) -> Result<PathBuf> {
-        built(&["--package", "longshore"], "longshore")
+        build_release(&["--package", "longshore"], "longshore")
     }
 }
 
 /// Builds a program as a release and returns its path.
-fn built(what: &[&str], place: &str) -> Result<PathBuf> {
-    let heading = format!("cargo build --release {}", what.join(" "));
-    step(&heading, cargo().args(["build", "--quiet", "--release"]).args(what))?;
-    let told = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output();
-    let told = told.map_err(|error| format!("cargo metadata: {error}"))?;
-    let told: serde_json::Value =
-        serde_json::from_slice(&told.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
-    let target = told["target_directory"].as_str().ok_or("cargo metadata: no target_directory")?;
-    let built = Path::new(target).join("release").join(place);
-    built.canonicalize().map_err(|error| format!("cannot find the program {}: {error}", built.display()))
+fn build_release(arguments: &[&str], path: &str) -> Result<PathBuf> {
+    let heading = format!("cargo build --release {}", arguments.join(" "));
+    step(&heading, cargo().args(["build", "--quiet", "--release"]).args(arguments))?;
+    let output = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output();
+    let output = output.map_err(|error| format!("cargo metadata: {error}"))?;
+    let output: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
+    let target = output["target_directory"].as_str().ok_or("cargo metadata: no target_directory")?;
+    let program = Path::new(target).join("release").join(path);
+    program.canonicalize().map_err(|error| format!("cannot find the program {}: {error}", program.display()))
 }
 
 /// Parses names separated by commas. Fails if a program is unknown or not installed.
-fn rivals(names: &str) -> Result<Vec<&'static str>> {
-    let rival = |name: &str| {
-        let known = RIVALS.into_iter().find(|known| *known == name);
-        let known =
-            known.ok_or_else(|| format!("--against {name}: unknown program; expected one of {}", RIVALS.join(", ")))?;
+fn compared_programs(names: &str) -> Result<Vec<&'static str>> {
+    let compared_program = |name: &str| {
+        let known = COMPARED_PROGRAMS.into_iter().find(|known| *known == name);
+        let known = known.ok_or_else(|| {
+            format!("--against {name}: unknown program; expected one of {}", COMPARED_PROGRAMS.join(", "))
+        })?;
         let installed = database::shell(&format!("command -v {known} > /dev/null")).is_ok();
         if installed { Ok(known) } else { Err(format!("--against {known}: not installed")) }
     };
-    names.split(',').map(rival).collect()
+    names.split(',').map(compared_program).collect()
 }
 
 /// Runs the benchmarks for the arguments: names of benchmarks, by default all; `--scale N`,
@@ -103,7 +104,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         match *word {
             "--scale" => bench.scale = number(value()?)?,
             "--rounds" => bench.rounds = number(value()?)? as usize,
-            "--against" => bench.against = rivals(value()?)?,
+            "--against" => bench.against = compared_programs(value()?)?,
             "--json" => json = Some(PathBuf::from(value()?)),
             name => match BENCHES.iter().find(|(known, _)| *known == name) {
                 Some(found) => named.push(found),
@@ -121,12 +122,12 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         named.extend(&BENCHES);
     }
     let mut all = Vec::new();
-    for (name, contests) in named {
+    for (name, comparisons) in named {
         println!("==> {name}");
-        all.extend(contests(&bench)?);
+        all.extend(comparisons(&bench)?);
     }
     if let Some(path) = json {
-        let text = contest::to_json(&all);
+        let text = comparison::to_json(&all);
         std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(())

@@ -29,8 +29,8 @@ pub(crate) fn run() -> Result<()> {
     let shell = Shell::new(&installation)?;
     backups(&shell, &source)?;
     restore(&shell, &source, &copy)?;
-    prove(&shell)?;
-    what_lies_there(&shell)?;
+    drill(&shell)?;
+    list_files(&shell)?;
     println!("\nThe demo has removed its clusters and files.");
     Ok(())
 }
@@ -82,7 +82,7 @@ fn restore(shell: &Shell, source: &Cluster, copy: &Cluster) -> Result<()> {
     }
 }
 
-fn prove(shell: &Shell) -> Result<()> {
+fn drill(shell: &Shell) -> Result<()> {
     shell.say(
         "Run a drill: restore into a temporary cluster, compare with the recorded counts, and remove the cluster.",
     );
@@ -91,7 +91,7 @@ fn prove(shell: &Shell) -> Result<()> {
     shell.run("longshore --config longshore.toml status")
 }
 
-fn what_lies_there(shell: &Shell) -> Result<()> {
+fn list_files(shell: &Shell) -> Result<()> {
     shell.say("List the files in the destinations, with their sizes in bytes.");
     shell.run("find first second -type f -printf '%9s  %p\\n' | sort -k 2")?;
     shell.say("Read any file without Longshore.");

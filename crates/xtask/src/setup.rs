@@ -31,12 +31,12 @@ pub(crate) fn for_bench() -> Result<Installation> {
 /// Installs the store of the upload benchmark, and the programs of the scripts in the comparison.
 pub(crate) fn for_ship_bench() -> Result<()> {
     garage::ensure()?;
-    debian::ensure(&debian::PEERS)
+    debian::ensure(&debian::SCRIPT_PROGRAMS)
 }
 
 /// Installs the requirements of the demo. Returns the system's PostgreSQL.
 pub(crate) fn for_demo() -> Result<Installation> {
-    debian::ensure(&debian::NEEDED)?;
+    debian::ensure(&debian::REQUIRED)?;
     debian::check_server_user()?;
     Installation::find_system()
         .ok_or_else(|| "package postgresql is installed, but no server in /usr/lib/postgresql runs".to_owned())

@@ -45,7 +45,7 @@ mod tests {
     use super::{Runner, Tier};
 
     #[test]
-    fn nextest_leaves_slow_tests_out_by_its_configuration() {
+    fn nextest_configuration_skips_slow_tests() {
         let configuration = include_str!("../../../.config/nextest.toml");
         assert!(configuration.contains("default-filter = 'not test(/(^|::)slow::/)'"), "{configuration}");
         let line = |tier: Tier| tier.arguments(Runner::Nextest, &["-p", "longshore"]).join(" ");
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_test_skips_slow_tests_whatever_arguments_follow() {
+    fn cargo_test_skips_slow_tests_with_any_arguments() {
         let line = |tier: Tier, more: &[&str]| tier.arguments(Runner::Cargo, more).join(" ");
         assert_eq!(line(Tier::Commit, &[]), "test --workspace --all-targets -- --skip slow::");
         let more = ["--test", "promises", "--", "--nocapture"];

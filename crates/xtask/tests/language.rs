@@ -215,7 +215,7 @@ fn comments_are_at_most_100_columns_wide() {
 }
 
 #[test]
-fn the_readme_has_at_most_1200_words() {
+fn readme_has_at_most_1200_words() {
     let words = read(&root().join("README.md")).split_whitespace().count();
     assert!(words <= 1200, "{words} words");
 }

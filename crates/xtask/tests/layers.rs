@@ -113,7 +113,7 @@ fn layers_know_no_configuration_format_or_command_line() {
 }
 
 #[test]
-fn a_plugin_imports_core_and_helpers_and_never_another_plugin() {
+fn plugins_import_only_core_and_helpers() {
     let allowed = &BTreeSet::from([CORE]) | &BTreeSet::from(HELPERS);
     let allowed_in_tests = &allowed | &BTreeSet::from([TESTKIT]);
     for plugin in packages().iter().filter(|package| package.is_plugin() || HELPERS.contains(&package.name.as_str())) {
@@ -125,7 +125,7 @@ fn a_plugin_imports_core_and_helpers_and_never_another_plugin() {
 }
 
 #[test]
-fn a_plugin_is_named_by_its_stage_and_its_tool() {
+fn plugin_folders_are_named_stage_and_tool() {
     for plugin in packages().iter().filter(|package| package.is_plugin()) {
         let folder = plugin.folder.file_name().unwrap().to_str().unwrap();
         let (stage, _) = folder.split_once('-').unwrap();
@@ -135,7 +135,7 @@ fn a_plugin_is_named_by_its_stage_and_its_tool() {
 }
 
 #[test]
-fn only_the_command_line_imports_plugins() {
+fn only_cli_imports_plugins() {
     let packages = packages();
     let plugins: BTreeSet<&str> =
         packages.iter().filter(|package| package.is_plugin()).map(|p| p.name.as_str()).collect();
@@ -149,7 +149,7 @@ fn only_the_command_line_imports_plugins() {
 }
 
 #[test]
-fn one_file_of_the_command_line_names_plugins_and_helpers() {
+fn only_plugins_rs_of_cli_names_plugins() {
     let packages = packages();
     let plugins = packages.iter().filter(|package| package.is_plugin()).map(|plugin| plugin.name.as_str());
     let names: Vec<String> = plugins.chain(HELPERS).map(|name| name.replace('-', "_")).collect();
@@ -162,14 +162,14 @@ fn one_file_of_the_command_line_names_plugins_and_helpers() {
 }
 
 #[test]
-fn the_testkit_is_for_tests() {
+fn testkit_is_imported_by_tests_only() {
     for package in packages().iter().filter(|package| package.name != XTASK && !package.folder.starts_with("tests")) {
         assert!(!package.imports().contains(TESTKIT), "{} depends on {TESTKIT} outside its tests", package.name);
     }
 }
 
 #[test]
-fn the_top_of_the_repository_is_its_map() {
+fn repository_root_has_only_known_entries() {
     let map = ["Cargo.toml", "Cargo.lock", "README.md", "config.example.toml", "crates", "plugins", "tests"];
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

@@ -8,7 +8,7 @@ use longshore_pg_client::tool::{Tool, Version};
 use crate::settings::PgDump;
 
 /// The first major version whose pg_dump supports compression methods other than gzip.
-const METHODS_SINCE: u32 = 16;
+const COMPRESSION_METHODS_SINCE: u32 = 16;
 
 /// Returns all arguments except those of the connection and the output path of the directory
 /// format.
@@ -21,7 +21,7 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
     };
     let mut arguments =
         vec![format!("--format={format}"), format!("--lock-wait-timeout={}", settings.lock_wait_timeout)];
-    arguments.extend(packing(by, settings.format, &pg_dump.version)?);
+    arguments.extend(compression_argument(by, settings.format, &pg_dump.version)?);
     if settings.jobs > 1 {
         arguments.push(format!("--jobs={}", settings.jobs));
     }
@@ -51,13 +51,13 @@ pub(crate) fn all(settings: &PgDump, by: &Packing, pg_dump: &Tool) -> Result<Vec
 }
 
 /// Returns pg_dump's compression argument, if it takes one.
-pub(crate) fn packing(by: &Packing, format: Format, pg_dump: &Version) -> Result<Option<String>> {
+pub(crate) fn compression_argument(by: &Packing, format: Format, pg_dump: &Version) -> Result<Option<String>> {
     if matches!(format, Format::Plain | Format::Tar) {
         return Ok(None);
     }
     match by {
         Packing::Pipeline(_) => Ok(Some("--compress=0".to_owned())),
-        Packing::Tool { method, level } if pg_dump.major >= METHODS_SINCE => {
+        Packing::Tool { method, level } if pg_dump.major >= COMPRESSION_METHODS_SINCE => {
             let level = level.map_or_else(String::new, |level| format!(":{level}"));
             Ok(Some(format!("--compress={method}{level}")))
         }
@@ -78,18 +78,18 @@ mod tests {
 
     fn by_tool(method: &str, level: Option<i32>, version: &str) -> Result<Option<String>> {
         let by = Packing::Tool { method: method.into(), level };
-        packing(&by, Format::Custom, &Version::parse(version).unwrap())
+        compression_argument(&by, Format::Custom, &Version::parse(version).unwrap())
     }
 
     #[test]
-    fn pg_dump_compresses_nothing_when_the_pipeline_does() {
+    fn pipeline_compression_disables_that_of_pg_dump() {
         let by = Packing::Pipeline(Compression::Zstd { level: Level::Adaptive, threads: 2 });
-        let argument = packing(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
+        let argument = compression_argument(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
         assert_eq!(argument.as_deref(), Some("--compress=0"));
     }
 
     #[test]
-    fn each_pg_dump_is_told_to_compress_in_its_own_words() {
+    fn compression_argument_depends_on_the_version() {
         assert_eq!(by_tool("gzip", Some(9), "15.18").unwrap().as_deref(), Some("--compress=9"));
         assert_eq!(by_tool("zstd", Some(5), "17.1").unwrap().as_deref(), Some("--compress=zstd:5"));
         assert_eq!(by_tool("zstd", None, "15.18").unwrap_err().kind(), Kind::Usage);

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use longshore_core::check::Finding;
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::child::{Ended, Pipes, Running, Words};
+use longshore_pg_client::child::{Exit, Pipes, Process, Stderr};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::directory;
 use tokio::process::Command;
@@ -18,54 +18,54 @@ use tokio::process::Command;
 pub(crate) fn dump<F: Future<Output = Error> + Send>(
     mut command: Command,
     scratch: Option<&Path>,
-    failure: impl FnOnce(Ended) -> F + Send + 'static,
-    success: impl FnOnce(Words) + Send + 'static,
+    failure: impl FnOnce(Exit) -> F + Send + 'static,
+    success: impl FnOnce(Stderr) + Send + 'static,
 ) -> Result<ByteStream> {
     let folder = directory::private_folder(scratch, Stage::Dump)?;
     command.arg("--file").arg(folder.path().join("dump"));
-    let running = Running::start(command, "pg_dump", Pipes::Neither)?;
+    let process = Process::start(command, "pg_dump", Pipes::Neither)?;
     let stream = async_stream::try_stream! {
-        let ended = running.wait().await?;
-        let words = if ended.status.success() { ended.words } else { Err(failure(ended).await)? };
+        let exit = process.wait().await?;
+        let stderr = if exit.status.success() { exit.stderr } else { Err(failure(exit).await)? };
         for await chunk in directory::pack(folder) {
             yield chunk?;
         }
-        success(words);
+        success(stderr);
     };
     Ok(stream.boxed())
 }
 
 /// Checks the directory that the directory format writes to, for a dump of `bytes` of databases.
 pub(crate) fn findings(scratch: &Path, bytes: u64) -> Vec<Finding> {
-    let place = scratch.display().to_string();
+    let path = scratch.display().to_string();
     // Only creating a directory proves that one can be created; it is removed at once.
     if let Err(error) = directory::private_folder(Some(scratch), Stage::Dump) {
         let error = error.hint("create the directory of scratch_dir, writable by the user that runs the job");
         return vec![Finding::failed("scratch_dir", &error)];
     }
-    let look = || Ok((scratch.metadata()?.mode(), rustix::fs::statvfs(scratch)?));
-    let (mode, space) = match look() {
-        Ok(looked) => looked,
+    let inspect = || Ok((scratch.metadata()?.mode(), rustix::fs::statvfs(scratch)?));
+    let (mode, space) = match inspect() {
+        Ok(inspected) => inspected,
         Err(error) => {
-            let error = Error::io(Stage::Dump, place, "cannot inspect it", error);
+            let error = Error::io(Stage::Dump, path, "cannot inspect it", error);
             return vec![Finding::failed("scratch_dir", &error)];
         }
     };
     let mut findings = Vec::new();
     if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        let message = format!("{place} is world-writable: any user can replace the directory of the dump");
+        let message = format!("{path} is world-writable: any user can replace the directory of the dump");
         findings.push(Finding::warning(
             "scratch_dir",
             message,
-            format!("run `chmod +t {place}`, or use another directory"),
+            format!("run `chmod +t {path}`, or use another directory"),
         ));
     }
     let free = space.f_bavail * space.f_frsize;
-    let room = format!("{place} has {} MiB free; the databases take {} MiB on disk", free >> 20, bytes >> 20);
+    let message = format!("{path} has {} MiB free; the databases take {} MiB on disk", free >> 20, bytes >> 20);
     findings.push(if free < bytes {
-        Finding::warning("scratch_dir", room, "free disk space, or use format = \"custom\", which needs none")
+        Finding::warning("scratch_dir", message, "free disk space, or use format = \"custom\", which needs none")
     } else {
-        Finding::good("scratch_dir", room)
+        Finding::good("scratch_dir", message)
     });
     findings
 }
@@ -80,9 +80,9 @@ const STICKY: u32 = 0o1000;
 const TAR_SCRATCH: &str = "/tmp";
 
 /// Fails if the largest table does not fit into the free space that a tar dump needs.
-pub(crate) async fn room_for_tar(client: &Client) -> Result<()> {
+pub(crate) async fn expect_space_for_tar(client: &Client) -> Result<()> {
     let largest: u64 = client
-        .ask("select coalesce(max(pg_table_size(oid)), 0) from pg_catalog.pg_class where relkind in ('r', 'm')")
+        .query("select coalesce(max(pg_table_size(oid)), 0) from pg_catalog.pg_class where relkind in ('r', 'm')")
         .await?;
     let space = rustix::fs::statvfs(TAR_SCRATCH)
         .map_err(|error| Error::io(Stage::Dump, TAR_SCRATCH, "cannot read its free space", error.into()))?;
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scratch_folder_that_would_not_do_is_found() {
+    fn findings_report_an_unsuitable_scratch_dir() {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(outcomes(scratch.path(), 1), [Outcome::Good]);
         assert_eq!(outcomes(scratch.path(), u64::MAX), [Outcome::Warning]);

@@ -6,14 +6,14 @@
 //! | `select.rs` | the databases that the patterns match |
 //! | `arguments.rs` | pg_dump's command line |
 //! | `directory.rs` | formats that need disk space: directory (packed as one tar) and tar |
-//! | `inside.rs` | queries in databases: templates, extensions, unlogged tables |
-//! | `look.rs` | the check before a run |
+//! | `database.rs` | queries in databases: templates, extensions, unlogged tables |
+//! | `check.rs` | the check before a run |
 //! | `source.rs` | facts recorded about a database besides its bytes |
 
 mod arguments;
+mod check;
+mod database;
 mod directory;
-mod inside;
-mod look;
 mod select;
 mod settings;
 mod source;
@@ -31,16 +31,16 @@ use longshore_core::stream::Afterword;
 use longshore_core::subject::Subject;
 use longshore_core::survey::Requirements;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::child::{Ended, Pipes, Running, Words};
+use longshore_pg_client::child::{Exit, Pipes, Process, Stderr};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::limits::Limits;
 use longshore_pg_client::money;
-use longshore_pg_client::pooler::{self, Direct};
+use longshore_pg_client::pooler::{self, DirectSession};
 use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use tokio::sync::OnceCell;
 
-use crate::select::{Look, Selected, Selection};
+use crate::select::{Selected, Selection, TemplateContent};
 pub use crate::settings::PgDump;
 
 /// A `pg_dump` stage: its settings, and facts about the server, once queried.
@@ -49,15 +49,15 @@ struct Dumper {
     selection: Selection,
     site: Site,
     client: Client,
-    server: OnceCell<Known>,
+    server: OnceCell<ServerFacts>,
 }
 
 /// Facts about the server, queried once; the databases' facts do not change during a run.
-struct Known {
+struct ServerFacts {
     server: Server,
     databases: Vec<Database>,
     /// Results of inspecting templates, by name.
-    looks: BTreeMap<String, Look>,
+    template_contents: BTreeMap<String, TemplateContent>,
     limits: Limits,
     pg_dump: Tool,
 }
@@ -78,29 +78,30 @@ impl Plugin<dyn Dump> for PgDump {
 }
 
 impl Dumper {
-    async fn known(&self) -> Result<&Known> {
-        let look = async || {
+    async fn server_facts(&self) -> Result<&ServerFacts> {
+        let query = async || {
             pooler::refuse(&self.client).await?;
-            let server = Server::look(&self.client).await?;
+            let server = Server::query(&self.client).await?;
             let databases = databases(&self.client).await?;
             let pg_dump = self.client.tool("pg_dump", &server.version()?).await?;
-            let mut looks = BTreeMap::new();
+            let mut template_contents = BTreeMap::new();
             for template in self.selection.templates(&databases, &server) {
-                looks.insert(template.name.clone(), inside::template(&self.client, &template.name).await);
+                template_contents
+                    .insert(template.name.clone(), database::template_content(&self.client, &template.name).await);
             }
-            let limits = Limits::look(&self.client).await?;
-            Ok(Known { server, databases, looks, limits, pg_dump })
+            let limits = Limits::query(&self.client).await?;
+            Ok(ServerFacts { server, databases, template_contents, limits, pg_dump })
         };
-        self.server.get_or_try_init(look).await
+        self.server.get_or_try_init(query).await
     }
 
     /// Returns the databases that the settings select.
-    fn selected<'a>(&self, known: &'a Known) -> Selected<'a> {
-        self.selection.choose(&known.databases, &known.server, |name| known.looks.get(name).cloned())
+    fn selected<'a>(&self, facts: &'a ServerFacts) -> Selected<'a> {
+        self.selection.choose(&facts.databases, &facts.server, |name| facts.template_contents.get(name).cloned())
     }
 
     /// Returns the number of connections per dump: one, and with several jobs one more per job.
-    fn connections_each(&self) -> u32 {
+    fn connections_per_dump(&self) -> u32 {
         if self.settings.jobs > 1 { self.settings.jobs.saturating_add(1) } else { 1 }
     }
 }
@@ -114,14 +115,14 @@ const DATA_DIRECTORY: &str = "select coalesce(to_json(case when inet_server_addr
 #[async_trait]
 impl Dump for Dumper {
     async fn data_directory(&self) -> Option<std::path::PathBuf> {
-        self.client.ask(DATA_DIRECTORY).await.ok().flatten()
+        self.client.query(DATA_DIRECTORY).await.ok().flatten()
     }
 
     async fn survey(&self) -> Result<Survey> {
-        let known = self.known().await?;
-        let Known { server, limits, pg_dump, .. } = known;
-        arguments::packing(&self.site.packing, self.settings.format, &pg_dump.version)?;
-        let Selected { databases, missing, not_captured, mut warnings } = self.selected(known);
+        let facts = self.server_facts().await?;
+        let ServerFacts { server, limits, pg_dump, .. } = facts;
+        arguments::compression_argument(&self.site.packing, self.settings.format, &pg_dump.version)?;
+        let Selected { databases, missing, not_captured, mut warnings } = self.selected(facts);
         warnings.extend(pg_dump.warning(&server.version()?));
         let subjects = databases
             .iter()
@@ -131,21 +132,21 @@ impl Dump for Dumper {
             subjects: subjects.collect(),
             missing,
             not_captured,
-            connections: Some(limits.connections(self.connections_each())),
+            connections: Some(limits.connections(self.connections_per_dump())),
             is_standby: server.in_recovery,
             warnings,
         })
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
-        let Known { server, databases, pg_dump, .. } = self.known().await?;
+        let ServerFacts { server, databases, pg_dump, .. } = self.server_facts().await?;
         let label = subject.to_string();
         let database = databases.iter().find(|database| Subject::database(&database.name) == *subject);
         let Some(database) = database else {
             return Err(Error::new(Stage::Dump, Kind::NotFound, label, "the server has no such database"));
         };
         let client = self.client.to_database(&database.name);
-        let direct = Direct::begin(&client).await.map_err(|error| error.about(&label))?;
+        let direct = DirectSession::prove(&client).await.map_err(|error| error.about(&label))?;
         let monetary = money::locale(&client).await.map_err(|error| error.about(&label))?;
         let mut command = client.command(pg_dump);
         // The client encoding set for a role or a database may lack characters that the data
@@ -154,29 +155,30 @@ impl Dump for Dumper {
         command.args(arguments::all(&self.settings, &self.site.packing, pg_dump)?);
 
         let remarks = Afterword::new();
-        let said = remarks.clone();
-        let mut not_captured = self.settings.leaves_out();
+        let remarks_setter = remarks.clone();
+        let mut not_captured = self.settings.excluded_parts();
         if server.in_recovery {
-            not_captured.extend(inside::unlogged(&client).await?.not_captured());
+            not_captured.extend(database::unlogged(&client).await?.not_captured());
         }
         if self.settings.format == Format::Plain {
-            not_captured.extend(inside::properties(&client).await?);
+            not_captured.extend(database::properties(&client).await?);
         }
-        let details = source::look(&client).await.map(Source::into_details).unwrap_or_default();
-        let success = move |words: Words| said.set(Remarks { warnings: words.warnings, not_captured, details });
-        let failure = async move |ended: Ended| client.failure(Stage::Dump, &label, &ended).await;
+        let details = source::query(&client).await.map(Source::into_details).unwrap_or_default();
+        let success =
+            move |stderr: Stderr| remarks_setter.set(Remarks { warnings: stderr.warnings, not_captured, details });
+        let failure = async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await;
         let stream = match self.settings.format {
             Format::Directory => directory::dump(command, self.site.scratch_dir.as_deref(), failure, success)?,
             Format::Tar => {
-                directory::room_for_tar(&self.client.to_database(&database.name)).await?;
-                Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
+                directory::expect_space_for_tar(&self.client.to_database(&database.name)).await?;
+                Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
             }
             Format::Custom | Format::Plain => {
-                Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
+                Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, success)
             }
         };
         Ok(Dumped {
-            stream: direct.until_the_end_of(stream),
+            stream: direct.guard(stream),
             format: self.settings.format,
             compression: match self.site.packing {
                 Packing::Pipeline(compression) => compression,
@@ -189,9 +191,9 @@ impl Dump for Dumper {
     }
 
     async fn requirements(&self) -> Result<Requirements> {
-        let known = self.known().await?;
-        let names = self.selected(known).databases.into_iter().map(|database| database.name.clone()).collect();
-        inside::requirements(&self.client, &known.server, names, known.limits.connections(1).copies()).await
+        let facts = self.server_facts().await?;
+        let names = self.selected(facts).databases.into_iter().map(|database| database.name.clone()).collect();
+        database::requirements(&self.client, &facts.server, names, facts.limits.connections(1).copies()).await
     }
 
     fn standby(&self) -> Option<&dyn Standby> {

@@ -26,7 +26,7 @@ pub(crate) struct Selected<'a> {
 
 /// The result of inspecting a template. Other databases are dumped regardless of their content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum TemplateContent {
     /// The template has objects of its own, such as tables.
     OwnObjects,
     /// The template contains only the objects of every new database.
@@ -47,7 +47,7 @@ impl Selection {
             database.template
                 && database.name != "template0"
                 && matches(&self.include, &database.name)
-                && !self.names(&database.name)
+                && !self.is_named(&database.name)
                 && !matches(&self.exclude, &database.name)
                 && obstacle(database, role).is_none()
         })
@@ -60,7 +60,7 @@ impl Selection {
         &self,
         all: &'a [Database],
         role: &Server,
-        look: impl Fn(&str) -> Option<Look>,
+        inspect: impl Fn(&str) -> Option<TemplateContent>,
     ) -> Selected<'a> {
         let mut selected =
             Selected { databases: Vec::new(), missing: Vec::new(), not_captured: Vec::new(), warnings: Vec::new() };
@@ -72,7 +72,7 @@ impl Selection {
             let not_captured = |reason: &str, remedy: &str| {
                 NotCaptured::database(name, reason, format!("{remedy}, or exclude it: exclude = [{}]", pattern(name)))
             };
-            match (obstacle(database, role), self.names(name)) {
+            match (obstacle(database, role), self.is_named(name)) {
                 (Some(obstacle), true) => {
                     selected.missing.push((Subject::database(name), obstacle.error(name)));
                 }
@@ -83,35 +83,36 @@ impl Selection {
                     selected.not_captured.push(not_captured(&reason, &remedy));
                 }
                 (None, false) if !database.template => selected.databases.push(database),
-                (None, false) => match look(name) {
-                    Some(Look::OwnObjects) if name == "template1" => {
-                        let remedy = format!("name it explicitly: databases = [{}, \"template1\"]", self.written());
+                (None, false) => match inspect(name) {
+                    Some(TemplateContent::OwnObjects) if name == "template1" => {
+                        let remedy =
+                            format!("name it explicitly: databases = [{}, \"template1\"]", self.include_list());
                         selected.not_captured.push(not_captured("has objects of its own", &remedy));
                     }
-                    Some(Look::OwnObjects) => selected.databases.push(database),
-                    Some(Look::Failed(reason)) => {
+                    Some(TemplateContent::OwnObjects) => selected.databases.push(database),
+                    Some(TemplateContent::Failed(reason)) => {
                         selected.not_captured.push(not_captured(&reason, "let the role connect to it"));
                     }
-                    Some(Look::Empty) | None => {}
+                    Some(TemplateContent::Empty) | None => {}
                 },
             }
         }
-        self.unmatched(all, &mut selected);
+        self.report_unmatched(all, &mut selected);
         selected
     }
 
     /// Reports the patterns without a match: a name is an error, any other pattern a warning.
-    fn unmatched(&self, all: &[Database], selected: &mut Selected<'_>) {
+    fn report_unmatched(&self, all: &[Database], selected: &mut Selected<'_>) {
         for pattern in &self.include {
             let name = pattern.glob().glob();
             if all.iter().any(|database| pattern.is_match(&database.name)) {
                 continue;
             }
             if is_name(name) {
-                let there = all.iter().filter(|database| !database.template).map(|database| database.name.as_str());
-                let there = there.collect::<Vec<_>>().join(", ");
+                let existing = all.iter().filter(|database| !database.template).map(|database| database.name.as_str());
+                let existing = existing.collect::<Vec<_>>().join(", ");
                 let error = Error::new(Stage::Dump, Kind::NotFound, name, "the server has no such database")
-                    .hint(format!("correct databases; the server has: {there}"));
+                    .hint(format!("correct databases; the server has: {existing}"));
                 selected.missing.push((Subject::database(name), error));
             } else {
                 selected.warnings.push(format!("databases: \"{name}\" matches no database"));
@@ -125,12 +126,12 @@ impl Selection {
     }
 
     /// Returns true if a pattern is exactly this name.
-    fn names(&self, name: &str) -> bool {
+    fn is_named(&self, name: &str) -> bool {
         self.include.iter().any(|pattern| pattern.glob().glob() == name)
     }
 
     /// Returns the include patterns as written in the configuration.
-    fn written(&self) -> String {
+    fn include_list(&self) -> String {
         self.include.iter().map(|pattern| format!("\"{}\"", pattern.glob())).collect::<Vec<_>>().join(", ")
     }
 }
@@ -153,22 +154,26 @@ impl Obstacle {
 /// Returns the reason why the role cannot dump a database, if any.
 fn obstacle(database: &Database, role: &Server) -> Option<Obstacle> {
     let name = identifier(&database.name);
-    let found = |kind, reason: &str, remedy: String| Some(Obstacle { kind, reason: reason.to_owned(), remedy });
+    let obstacle_of = |kind, reason: &str, remedy: String| Some(Obstacle { kind, reason: reason.to_owned(), remedy });
     if database.invalid {
         let reason = "a DROP DATABASE of it was interrupted; it can only be dropped again";
-        return found(Kind::NotFound, reason, format!("drop it: drop database {name}"));
+        return obstacle_of(Kind::NotFound, reason, format!("drop it: drop database {name}"));
     }
     if !database.allows_connections {
         let remedy = format!("alter database {name} allow_connections true");
-        return found(Kind::NotFound, "allows no connections", remedy);
+        return obstacle_of(Kind::NotFound, "allows no connections", remedy);
     }
     if !database.may_connect {
         let reason = format!("role {} has no CONNECT privilege", role.role);
-        return found(Kind::Denied, &reason, format!("grant connect on database {name} to {}", identifier(&role.role)));
+        return obstacle_of(
+            Kind::Denied,
+            &reason,
+            format!("grant connect on database {name} to {}", identifier(&role.role)),
+        );
     }
     if database.connection_limit == 0 && !role.superuser {
         let remedy = format!("alter database {name} connection limit -1");
-        return found(Kind::Denied, "its connection limit is 0", remedy);
+        return obstacle_of(Kind::Denied, "its connection limit is 0", remedy);
     }
     None
 }

@@ -115,7 +115,7 @@ impl PgDump {
 
     /// Returns the parts of a database that a dump with these settings may lack, in words for the
     /// user.
-    pub(crate) fn leaves_out(&self) -> Vec<String> {
+    pub(crate) fn excluded_parts(&self) -> Vec<String> {
         let settings = [
             ("schemas", !self.schemas.is_empty()),
             ("exclude_schemas", !self.exclude_schemas.is_empty()),
@@ -142,23 +142,23 @@ mod tests {
 
     use super::*;
 
-    fn checked(extra: &str) -> Result<()> {
+    fn check_extra_args(extra: &str) -> Result<()> {
         let cluster = Cluster { name: "main".into(), connection: String::new().into(), password: None, bin_dir: None };
         let site = Site { cluster, packing: Packing::Pipeline(Compression::None), scratch_dir: None };
         PgDump { extra_args: vec![extra.into()], ..PgDump::default() }.check(&site)
     }
 
     #[test]
-    fn a_script_that_would_drop_what_is_there_is_refused() {
+    fn clean_options_are_refused() {
         for bad in ["-C", "-c", "-vC", "--create", "--clean", "--cle", "--if-exists"] {
-            assert_eq!(checked(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
+            assert_eq!(check_extra_args(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
         }
-        checked("--no-comments").unwrap();
+        check_extra_args("--no-comments").unwrap();
     }
 
     #[test]
-    fn what_a_filter_leaves_out_is_told_by_the_name_of_its_setting() {
-        assert!(PgDump::default().leaves_out().is_empty());
+    fn excluded_parts_name_their_setting() {
+        assert!(PgDump::default().excluded_parts().is_empty());
         let filtered = PgDump {
             exclude: vec!["old".into()],
             exclude_tables: vec!["log".into()],
@@ -166,11 +166,11 @@ mod tests {
             extra_args: vec!["--no-comments".into()],
             ..PgDump::default()
         };
-        let told = [
+        let expected = [
             "everything excluded by exclude_tables",
             "everything excluded by no_owner",
             "anything excluded by --no-comments",
         ];
-        assert_eq!(filtered.leaves_out(), told);
+        assert_eq!(filtered.excluded_parts(), expected);
     }
 }

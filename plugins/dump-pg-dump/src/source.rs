@@ -37,6 +37,6 @@ const SOURCE: &str = r"with trees(tree) as (
 
 /// Queries the facts of a database. If the query fails, the dump continues without them, and a
 /// drill is stricter.
-pub(crate) async fn look(client: &Client) -> Option<Source> {
-    client.ask(SOURCE).await.ok()
+pub(crate) async fn query(client: &Client) -> Option<Source> {
+    client.query(SOURCE).await.ok()
 }

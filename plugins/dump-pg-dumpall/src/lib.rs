@@ -16,10 +16,10 @@ use longshore_core::subject::Subject;
 use longshore_core::survey::NotCaptured;
 use longshore_core::{Result, Stage};
 use longshore_pg_client::argument::{self, CONNECTION, Reserved};
-use longshore_pg_client::child::{Ended, Pipes, Running};
+use longshore_pg_client::child::{Exit, Pipes, Process};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::limits::Limits;
-use longshore_pg_client::pooler::{self, Direct};
+use longshore_pg_client::pooler::{self, DirectSession};
 use longshore_pg_client::server::{Database, Server, databases};
 use longshore_pg_client::tool::Tool;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ use tokio::sync::OnceCell;
 #[serde(deny_unknown_fields, default)]
 pub struct PgDumpAll {
     /// The part of the cluster to dump.
-    pub what: What,
+    pub what: Scope,
     /// The time to wait for a table's lock, as pg_dumpall's `--lock-wait-timeout`, if tables are
     /// dumped.
     pub lock_wait_timeout: Option<String>,
@@ -43,7 +43,7 @@ pub struct PgDumpAll {
 /// A part of a cluster to dump.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum Scope {
     /// Roles and tablespaces.
     #[default]
     Globals,
@@ -86,7 +86,7 @@ fn cannot_read_passwords(server: &Server) -> String {
     format!("role {} may not read pg_authid: {ROLE_PASSWORDS} cannot be captured", server.role)
 }
 
-impl What {
+impl Scope {
     fn subject(self) -> Subject {
         match self {
             Self::Globals => Subject::Globals,
@@ -132,14 +132,14 @@ impl Plugin<dyn Dump> for PgDumpAll {
 }
 
 impl Dumper {
-    async fn known(&self) -> Result<&(Server, Tool)> {
-        let look = async || {
+    async fn server_and_tool(&self) -> Result<&(Server, Tool)> {
+        let query = async || {
             pooler::refuse(&self.client).await?;
-            let server = Server::look(&self.client).await?;
+            let server = Server::query(&self.client).await?;
             let pg_dumpall = self.client.tool("pg_dumpall", &server.version()?).await?;
             Ok((server, pg_dumpall))
         };
-        self.server.get_or_try_init(look).await
+        self.server.get_or_try_init(query).await
     }
 
     /// Returns true if the dump omits role passwords.
@@ -148,11 +148,11 @@ impl Dumper {
     }
 
     fn dumps_databases(&self) -> bool {
-        matches!(self.settings.what, What::Schema | What::All)
+        matches!(self.settings.what, Scope::Schema | Scope::All)
     }
 
     /// Returns the reason why pg_dumpall silently skips a database, if it does.
-    fn left_out(&self, database: &Database) -> Option<NotCaptured> {
+    fn skipped(&self, database: &Database) -> Option<NotCaptured> {
         let reason = match database {
             Database { name, .. } if name == "template0" => return None,
             Database { invalid: true, .. } => "a DROP DATABASE of it was interrupted",
@@ -170,7 +170,7 @@ impl Dumper {
         if !self.settings.what.has_roles() {
             return Ok(None);
         }
-        let names: Vec<String> = self.client.ask(SETTINGS_OF_ALL_ROLES).await?;
+        let names: Vec<String> = self.client.query(SETTINGS_OF_ALL_ROLES).await?;
         Ok((!names.is_empty()).then(|| format!("settings of ALTER ROLE ALL: {}", names.join(", "))))
     }
 
@@ -194,7 +194,7 @@ impl Dumper {
 #[async_trait]
 impl Dump for Dumper {
     async fn survey(&self) -> Result<Survey> {
-        let (server, _) = self.known().await?;
+        let (server, _) = self.server_and_tool().await?;
         let mut warnings = Vec::new();
         if self.without_passwords(server) && !self.settings.no_role_passwords {
             warnings.push(cannot_read_passwords(server));
@@ -202,14 +202,14 @@ impl Dump for Dumper {
         let (mut estimated_bytes, mut not_captured) = (None, Vec::new());
         if self.dumps_databases() {
             let databases = databases(&self.client).await?;
-            not_captured.extend(databases.iter().filter_map(|database| self.left_out(database)));
-            if self.settings.what == What::All {
+            not_captured.extend(databases.iter().filter_map(|database| self.skipped(database)));
+            if self.settings.what == Scope::All {
                 estimated_bytes = Some(databases.iter().filter_map(|database| database.bytes).sum());
             }
         }
         // pg_dumpall holds one connection and runs a pg_dump for one database after the other.
         let each = if self.dumps_databases() { 2 } else { 1 };
-        let limits = Limits::look(&self.client).await?;
+        let limits = Limits::query(&self.client).await?;
         Ok(Survey {
             server: server.record(&self.client).await?,
             subjects: vec![Surveyed { subject: self.settings.what.subject(), estimated_bytes }],
@@ -222,14 +222,14 @@ impl Dump for Dumper {
     }
 
     async fn dump(&self, subject: &Subject) -> Result<Dumped> {
-        let (server, pg_dumpall) = self.known().await?;
-        let direct = Direct::begin(&self.client).await?;
+        let (server, pg_dumpall) = self.server_and_tool().await?;
+        let direct = DirectSession::prove(&self.client).await?;
         let mut not_captured =
             if self.without_passwords(server) { vec![ROLE_PASSWORDS.to_owned()] } else { Vec::new() };
         not_captured.extend(self.settings_of_all_roles().await?);
         let mut command = self.client.command(pg_dumpall);
         command.args(self.arguments(server));
-        if matches!(self.settings.what, What::Schema | What::All) {
+        if matches!(self.settings.what, Scope::Schema | Scope::All) {
             // Each database is dumped in the encoding of its session. The encoding set for a role
             // or a database may lack characters of the data; databases with different encodings
             // have no common one.
@@ -240,18 +240,18 @@ impl Dump for Dumper {
                 _ => command.env_remove("PGCLIENTENCODING"),
             };
         }
-        let running = Running::start(command, "pg_dumpall", Pipes::Output)?;
+        let process = Process::start(command, "pg_dumpall", Pipes::Output)?;
 
         let remarks = Afterword::new();
-        let said = remarks.clone();
+        let remarks_setter = remarks.clone();
         let client = self.client.clone();
         let label = subject.to_string();
-        let stream = running.into_stream(
-            async move |ended: Ended| client.failure(Stage::Dump, &label, &ended).await,
-            move |words| said.set(Remarks { warnings: words.warnings, not_captured, ..Remarks::default() }),
+        let stream = process.into_stream(
+            async move |exit: Exit| client.program_error(Stage::Dump, &label, &exit).await,
+            move |stderr| remarks_setter.set(Remarks { warnings: stderr.warnings, not_captured, ..Remarks::default() }),
         );
         Ok(Dumped {
-            stream: direct.until_the_end_of(stream),
+            stream: direct.guard(stream),
             format: Format::Plain,
             compression: match self.site.packing {
                 Packing::Pipeline(compression) => compression,
@@ -273,8 +273,8 @@ impl Dump for Dumper {
 impl Check for Dumper {
     async fn check(&self) -> Vec<Finding> {
         let subject = format!("cluster {}", self.client.name());
-        let (server, pg_dumpall) = match self.known().await {
-            Ok(known) => known,
+        let (server, pg_dumpall) = match self.server_and_tool().await {
+            Ok(server_and_tool) => server_and_tool,
             Err(error) => return vec![Finding::failed(subject, &error)],
         };
         let mut findings = server.findings(&self.client, SystemTime::now());

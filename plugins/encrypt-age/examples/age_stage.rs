@@ -12,12 +12,12 @@ use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
 use longshore_core::stage::{Decrypt, Encrypt};
 use longshore_core::stream::{ByteStream, from_bytes, transform};
 use longshore_core::{Error, Stage};
-use longshore_encrypt_age::{Age, Opener};
+use longshore_encrypt_age::{Age, AgeDecrypt};
 use secrecy::SecretString;
 
-struct Nobody;
+struct NoTerminal;
 
-impl Ask for Nobody {
+impl Ask for NoTerminal {
     fn secret(&self, _: &str) -> Option<SecretString> {
         None
     }
@@ -35,15 +35,15 @@ async fn main() {
     let mut done = match words[1].as_str() {
         "seal" => {
             let settings: Age = toml::from_str(&format!("recipients = ['{}']", words[2])).unwrap();
-            let sealer: Box<dyn Encrypt> = settings.build(&()).unwrap();
-            sealer.encrypt(stdin(), "stdin")
+            let encrypter: Box<dyn Encrypt> = settings.build(&()).unwrap();
+            encrypter.encrypt(stdin(), "stdin")
         }
         _ => {
             let files = vec![words[2].clone().into()];
             let identities =
-                Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(Nobody) };
-            let opener: Box<dyn Decrypt> = Opener::default().build(&identities).unwrap();
-            opener.decrypt(stdin(), "stdin").await.unwrap()
+                Identities { files, texts: Vec::new(), passphrase: Passphrase::Unused, ask: Arc::new(NoTerminal) };
+            let decrypter: Box<dyn Decrypt> = AgeDecrypt::default().build(&identities).unwrap();
+            decrypter.decrypt(stdin(), "stdin").await.unwrap()
         }
     };
     // Written through a file: Rust's stdout searches all bytes for line ends.

@@ -17,9 +17,9 @@ pub(crate) fn passphrase(ask: &dyn Ask, subject: &str) -> Result<SecretString> {
 
 /// Answers the prompts of an age plugin.
 #[derive(Clone)]
-pub(crate) struct Asking(pub(crate) Arc<dyn Ask>);
+pub(crate) struct PromptCallbacks(pub(crate) Arc<dyn Ask>);
 
-impl age::Callbacks for Asking {
+impl age::Callbacks for PromptCallbacks {
     fn display_message(&self, _message: &str) {
         // `Ask` can only ask for secrets; age does not guarantee plugins that messages are
         // displayed.

@@ -13,14 +13,14 @@ use serde::Deserialize;
 
 use crate::identity::{self, Identity};
 use crate::passphrase::{Prompt, Prompted};
-use crate::payload::{self, CatchingIdentity, Caught, NONCE_BYTES, Source};
+use crate::payload::{self, CapturedKey, CapturingIdentity, NONCE_BYTES, Source};
 
 /// The settings for decryption: `type = "age"` only, for the caller supplies the identities.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Opener {}
+pub struct AgeDecrypt {}
 
-impl Plugin<dyn Decrypt> for Opener {
+impl Plugin<dyn Decrypt> for AgeDecrypt {
     const TYPE: &'static str = "age";
 
     fn build(self, context: &Identities) -> Result<Box<dyn Decrypt>> {
@@ -35,15 +35,15 @@ impl Plugin<dyn Decrypt> for Opener {
         // if another identity decrypts the file.
         identities.sort_by_key(|identity| identity.worker);
         let prompt = Prompt::new(Arc::clone(&context.ask));
-        Ok(Box::new(Opening(Arc::new(KeyRing { identities, prompt }))))
+        Ok(Box::new(Decrypter(Arc::new(KeyRing { identities, prompt }))))
     }
 }
 
 /// Decrypts any number of streams, also concurrently.
-struct Opening(Arc<KeyRing>);
+struct Decrypter(Arc<KeyRing>);
 
 #[async_trait]
-impl Decrypt for Opening {
+impl Decrypt for Decrypter {
     async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream> {
         let key_ring = Arc::clone(&self.0);
         let subject = subject.to_owned();
@@ -84,25 +84,25 @@ impl KeyRing {
         })?;
         let is_scrypt = decryptor.is_scrypt();
         let prompted = Prompted { prompt: &self.prompt, subject };
-        let caught = Caught::default();
+        let captured = CapturedKey::default();
         let keys = self.identities.iter().map(|identity| &*identity.key as &dyn age::Identity);
         let keys = keys.chain([&prompted as &dyn age::Identity]);
-        let keys: Vec<_> = keys.map(|identity| CatchingIdentity { identity, caught: &caught }).collect();
+        let keys: Vec<_> = keys.map(|identity| CapturingIdentity { identity, captured: &captured }).collect();
         decryptor
             .decrypt(keys.iter().map(|key| key as &dyn age::Identity))
-            .map_err(|error| self.unopened(error, is_scrypt, subject))?;
-        let key = caught.key().ok_or_else(|| io::Error::other("no identity returned the key"))?;
+            .map_err(|error| self.decrypt_error(error, is_scrypt, subject))?;
+        let key = captured.key().ok_or_else(|| io::Error::other("no identity returned the key"))?;
         payload::open(&key, &head[head.len() - NONCE_BYTES..], ciphertext, plaintext)
     }
 
-    fn unopened(&self, error: age::DecryptError, is_scrypt: bool, subject: &str) -> Error {
+    fn decrypt_error(&self, error: age::DecryptError, is_scrypt: bool, subject: &str) -> Error {
         use age::DecryptError as Reason;
         let error_of = |kind, message: &str| Error::new(Stage::Decrypt, kind, subject, message);
         match error {
             Reason::NoMatchingKeys if self.identities.is_empty() => error_of(Kind::Denied, "no identity was given")
                 .hint("give the identity file of one of the recipients in its manifest"),
             Reason::NoMatchingKeys => {
-                error_of(Kind::Denied, "none of the identities given decrypts it").hint(self.comparison())
+                error_of(Kind::Denied, "none of the identities given decrypts it").hint(self.fingerprint_hint())
             }
             Reason::DecryptionFailed if is_scrypt => error_of(Kind::Denied, "wrong passphrase"),
             Reason::ExcessiveWork { .. } => {
@@ -121,7 +121,7 @@ impl KeyRing {
     }
 
     /// Returns a hint for finding the required identity.
-    fn comparison(&self) -> String {
+    fn fingerprint_hint(&self) -> String {
         let fingerprints = self.identities.iter().filter_map(|identity| identity.fingerprint.as_deref());
         let fingerprints: Vec<_> = fingerprints.collect();
         let wanted = "its manifest lists the fingerprints of its recipients";

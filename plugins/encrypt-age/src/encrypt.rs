@@ -15,8 +15,8 @@ use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
 use crate::passphrase;
-use crate::payload::{self, CatchingRecipient, Caught, NONCE_BYTES};
-use crate::recipient::{self, EXAMPLES, Means, Recipient, Sealer, refused};
+use crate::payload::{self, CapturedKey, CapturingRecipient, NONCE_BYTES};
+use crate::recipient::{self, AgeRecipient, EXAMPLES, Implementation, Recipient, config_error};
 
 /// The settings for encryption: `type = "age"`.
 #[derive(Clone, Deserialize)]
@@ -62,9 +62,9 @@ impl Plugin<dyn Encrypt> for Age {
         if let Some(file) = &self.passphrase_file {
             if !self.recipients.is_empty() || !files.is_empty() {
                 let message = "a passphrase cannot be combined with recipients";
-                return Err(refused("passphrase_file", message).hint("set either passphrase_file or recipients"));
+                return Err(config_error("passphrase_file", message).hint("set either passphrase_file or recipients"));
             }
-            return Ok(Box::new(Sealing::with_passphrase(passphrase::read_file(file)?)));
+            return Ok(Box::new(Encrypter::with_passphrase(passphrase::read_file(file)?)));
         }
         let mut recipients = Vec::new();
         for (number, text) in (1..).zip(&self.recipients) {
@@ -73,25 +73,25 @@ impl Plugin<dyn Encrypt> for Age {
         for file in files {
             recipients.extend(recipient::read_file(file)?);
         }
-        Ok(Box::new(Sealing::for_recipients(recipients)?))
+        Ok(Box::new(Encrypter::for_recipients(recipients)?))
     }
 }
 
 /// Encrypts any number of streams, also concurrently.
-struct Sealing {
-    sealers: Arc<[Sealer]>,
+struct Encrypter {
+    age_recipients: Arc<[AgeRecipient]>,
     fingerprints: Vec<String>,
     /// The finding of a check if encryption works.
-    outlook: Finding,
+    check_finding: Finding,
 }
 
-impl Sealing {
+impl Encrypter {
     fn with_passphrase(passphrase: secrecy::SecretString) -> Self {
-        let sealer: Sealer = Box::new(passphrase::recipient(passphrase));
+        let age_recipient: AgeRecipient = Box::new(passphrase::recipient(passphrase));
         Self {
-            sealers: Arc::new([sealer]),
+            age_recipients: Arc::new([age_recipient]),
             fingerprints: vec!["passphrase".to_owned()],
-            outlook: Finding::warning(
+            check_finding: Finding::warning(
                 "age",
                 "encrypts with a passphrase stored on this host, so this host can decrypt its backups",
                 "encrypt for recipients, whose identities need not be on this host",
@@ -111,16 +111,16 @@ impl Sealing {
         });
         if recipients.is_empty() {
             let message = "no recipient";
-            return Err(refused("recipients", message).hint(EXAMPLES));
+            return Err(config_error("recipients", message).hint(EXAMPLES));
         }
-        let outlook = Finding::good("age", format!("encrypts for {}", census(&recipients)));
-        let sealers = sealers(recipients)?;
-        Ok(Self { sealers: sealers.into(), fingerprints, outlook })
+        let check_finding = Finding::good("age", format!("encrypts for {}", count_by_kind(&recipients)));
+        let age_recipients = age_recipients(recipients)?;
+        Ok(Self { age_recipients: age_recipients.into(), fingerprints, check_finding })
     }
 }
 
 /// Returns the number of recipients, in total and of each kind.
-fn census(recipients: &[Recipient]) -> String {
+fn count_by_kind(recipients: &[Recipient]) -> String {
     let mut kinds: Vec<(&str, usize)> = Vec::new();
     for recipient in recipients {
         match kinds.iter_mut().find(|(kind, _)| *kind == recipient.kind) {
@@ -133,31 +133,31 @@ fn census(recipients: &[Recipient]) -> String {
     format!("{} {noun}: {}", recipients.len(), kinds.join(", "))
 }
 
-fn sealers(recipients: Vec<Recipient>) -> Result<Vec<Sealer>> {
-    let mut sealers = Vec::new();
+fn age_recipients(recipients: Vec<Recipient>) -> Result<Vec<AgeRecipient>> {
+    let mut age_recipients = Vec::new();
     let mut plugin_recipients = Vec::new();
     for recipient in recipients {
-        match recipient.means {
-            Means::Native(sealer) => sealers.push(sealer),
-            Means::Plugin(recipient) => plugin_recipients.push(recipient),
+        match recipient.implementation {
+            Implementation::Native(age_recipient) => age_recipients.push(age_recipient),
+            Implementation::Plugin(recipient) => plugin_recipients.push(recipient),
         }
     }
-    if !sealers.is_empty() {
+    if !age_recipients.is_empty() {
         // Proves now that the recipients can be combined; plugin recipients are only tested by a
         // check.
-        encryptor(&sealers, "recipients")?;
+        encryptor(&age_recipients, "recipients")?;
     }
     let mut names: Vec<_> = plugin_recipients.iter().map(age::plugin::Recipient::plugin).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let plugin = age::plugin::RecipientPluginV1::new(name, &plugin_recipients, &[], age::NoCallbacks);
-        sealers.push(Box::new(plugin.map_err(|_| missing_plugin(name))?));
+        age_recipients.push(Box::new(plugin.map_err(|_| missing_plugin_error(name))?));
     }
-    Ok(sealers)
+    Ok(age_recipients)
 }
 
-fn missing_plugin(name: &str) -> Error {
+fn missing_plugin_error(name: &str) -> Error {
     let program = format!("age-plugin-{name}");
     let hint = match name {
         "pq" => {
@@ -165,38 +165,39 @@ fn missing_plugin(name: &str) -> Error {
         }
         _ => "install it in the PATH of this process",
     };
-    refused(&program, "a recipient needs this program, but it is not installed").hint(hint)
+    config_error(&program, "a recipient needs this program, but it is not installed").hint(hint)
 }
 
 /// Starts an age file: generates its key and wraps the key for every recipient.
-fn encryptor(sealers: &[Sealer], subject: &str) -> Result<age::Encryptor> {
-    begin(sealers.iter().map(|sealer| &**sealer as &dyn age::Recipient), subject)
+fn encryptor(age_recipients: &[AgeRecipient], subject: &str) -> Result<age::Encryptor> {
+    begin(age_recipients.iter().map(|age_recipient| &**age_recipient as &dyn age::Recipient), subject)
 }
 
 fn begin<'a>(recipients: impl Iterator<Item = &'a dyn age::Recipient>, subject: &str) -> Result<age::Encryptor> {
     age::Encryptor::with_recipients(recipients).map_err(|error| match error {
         age::EncryptError::IncompatibleRecipients { .. } => {
             let message = "these recipients cannot be combined: only some of them are post-quantum";
-            refused("recipients", message).hint("keep either the post-quantum recipients or the others")
+            config_error("recipients", message).hint("keep either the post-quantum recipients or the others")
         }
         error => Error::new(Stage::Encrypt, Kind::Failed, subject, "cannot encrypt for the recipients").because(error),
     })
 }
 
 /// Returns the header and the nonce of an age file, and its key.
-fn head(sealers: &[Sealer], subject: &str) -> io::Result<(Vec<u8>, FileKey)> {
-    let caught = Caught::default();
-    let catching = |sealer| CatchingRecipient { recipient: sealer, caught: &caught };
-    let recipients: Vec<_> = sealers.iter().map(|sealer| catching(&**sealer as &dyn age::Recipient)).collect();
+fn head(age_recipients: &[AgeRecipient], subject: &str) -> io::Result<(Vec<u8>, FileKey)> {
+    let captured = CapturedKey::default();
+    let capturing = |age_recipient| CapturingRecipient { recipient: age_recipient, captured: &captured };
+    let recipients: Vec<_> =
+        age_recipients.iter().map(|age_recipient| capturing(&**age_recipient as &dyn age::Recipient)).collect();
     let encryptor = begin(recipients.iter().map(|recipient| recipient as &dyn age::Recipient), subject)?;
     let mut head = Vec::new();
     // The writer writes header and nonce immediately. Dropped unfinished, it writes no payload.
     drop(encryptor.wrap_output(&mut head)?);
-    let key = caught.key().ok_or_else(|| io::Error::other("no recipient received the key"))?;
+    let key = captured.key().ok_or_else(|| io::Error::other("no recipient received the key"))?;
     Ok((head, key))
 }
 
-impl Encrypt for Sealing {
+impl Encrypt for Encrypter {
     fn name(&self) -> &'static str {
         <Age as Plugin<dyn Encrypt>>::TYPE
     }
@@ -210,14 +211,14 @@ impl Encrypt for Sealing {
     }
 
     fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream {
-        let sealers = Arc::clone(&self.sealers);
+        let age_recipients = Arc::clone(&self.age_recipients);
         let subject = subject.to_owned();
         let wrap = {
             let subject = subject.clone();
             |error| Error::io(Stage::Encrypt, subject, "cannot encrypt", error)
         };
         transform(plaintext, wrap, move |reader, writer| {
-            let (head, key) = head(&sealers, &subject)?;
+            let (head, key) = head(&age_recipients, &subject)?;
             writer.write_all(&head)?;
             let nonce = &head[head.len() - NONCE_BYTES..];
             // The age file is complete only after this: without its last chunk it fails to decrypt.
@@ -227,16 +228,16 @@ impl Encrypt for Sealing {
 }
 
 #[async_trait]
-impl Check for Sealing {
+impl Check for Encrypter {
     async fn check(&self) -> Vec<Finding> {
-        let sealers = Arc::clone(&self.sealers);
+        let age_recipients = Arc::clone(&self.age_recipients);
         // A plugin's program may take time, and so does a passphrase.
-        let trial = tokio::task::spawn_blocking(move || encryptor(&sealers, "age").map(drop)).await;
+        let trial = tokio::task::spawn_blocking(move || encryptor(&age_recipients, "age").map(drop)).await;
         let trial = trial.unwrap_or_else(|error| {
             Err(Error::new(Stage::Encrypt, Kind::Failed, "age", "cannot test encryption").because(error))
         });
         vec![match trial {
-            Ok(()) => self.outlook.clone(),
+            Ok(()) => self.check_finding.clone(),
             Err(error) => Finding::failed("age", &error),
         }]
     }

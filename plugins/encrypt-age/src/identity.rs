@@ -14,7 +14,7 @@ use longshore_core::plugin::{Ask, IdentityText};
 use longshore_core::{Error, Kind, Result, Stage, credential};
 use secrecy::{ExposeSecret, SecretBox};
 
-use crate::ask::{self, Asking};
+use crate::ask::{self, PromptCallbacks};
 use crate::passphrase;
 use crate::recipient::fingerprint;
 use crate::secret_file::{self, Readers};
@@ -63,13 +63,13 @@ struct File<'a> {
 impl File<'_> {
     fn read(&self, bytes: &[u8]) -> Result<Vec<Identity>> {
         if bytes.starts_with(b"age-encryption.org/") || bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
-            let content = self.unseal(bytes)?;
+            let content = self.decrypt_file(bytes)?;
             return self.parse(content.expose_secret());
         }
         self.parse(bytes)
     }
 
-    fn unseal(&self, bytes: &[u8]) -> Result<SecretBox<Vec<u8>>> {
+    fn decrypt_file(&self, bytes: &[u8]) -> Result<SecretBox<Vec<u8>>> {
         let damaged =
             |error| self.error(Kind::Corrupt, "truncated or modified: not a complete age file").because(error);
         let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(bytes)).map_err(damaged)?;
@@ -110,8 +110,8 @@ impl File<'_> {
             return Ok(Identity { worker: Worker::Native, key, fingerprint });
         }
         if let Ok(identity) = line.parse::<age::plugin::Identity>() {
-            let asking = Asking(Arc::clone(self.ask));
-            let plugin = age::plugin::IdentityPluginV1::new(identity.plugin(), slice::from_ref(&identity), asking);
+            let callbacks = PromptCallbacks(Arc::clone(self.ask));
+            let plugin = age::plugin::IdentityPluginV1::new(identity.plugin(), slice::from_ref(&identity), callbacks);
             let plugin = plugin.map_err(|_| {
                 let message = format!("line {number} needs age-plugin-{}, but it is not installed", identity.plugin());
                 let hint = "install it in the PATH of this process";

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `encrypt` | [`Age`], the settings for encryption: recipients, or a passphrase |
 //! | `recipient` | recipients: syntax, errors, fingerprints |
-//! | `decrypt` | [`Opener`], decryption; the caller supplies the identities |
+//! | `decrypt` | [`AgeDecrypt`], decryption; the caller supplies the identities |
 //! | `payload` | the payload, on several threads, with the key from the age crate |
 //! | `identity` | identity files: age's, plugins', SSH keys, optionally with a passphrase |
 //! | `passphrase`, `ask` | encryption with a passphrase, and prompts for passphrases |
@@ -28,6 +28,6 @@ mod payload;
 mod recipient;
 mod secret_file;
 
-pub use decrypt::Opener;
+pub use decrypt::AgeDecrypt;
 pub use encrypt::Age;
 pub use generate::{NewIdentity, generate};

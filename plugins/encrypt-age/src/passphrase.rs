@@ -11,7 +11,7 @@ use longshore_core::{Result, credential};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::ask;
-use crate::recipient::refused;
+use crate::recipient::config_error;
 use crate::secret_file::{self, Readers};
 
 /// The work factor for encryption, as a power of two, the same as in `age`. The crate's default
@@ -27,7 +27,7 @@ pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
     let name = path.display().to_string();
     let content = secret_file::read(path, Readers::NotOthers).map_err(|error| {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-        let error = refused(&name, "cannot use the passphrase file").because(error);
+        let error = config_error(&name, "cannot use the passphrase file").because(error);
         if is_denied {
             let hint = format!("make the file private to the user that backs up: chown it, and chmod 600 {name}");
             return error.hint(hint);
@@ -35,9 +35,9 @@ pub(crate) fn read_file(path: &Path) -> Result<SecretString> {
         error
     })?;
     let text =
-        std::str::from_utf8(content.expose_secret()).map_err(|_| refused(&name, "the passphrase is not UTF-8"))?;
+        std::str::from_utf8(content.expose_secret()).map_err(|_| config_error(&name, "the passphrase is not UTF-8"))?;
     match text.lines().next() {
-        None | Some("") => Err(refused(&name, "the passphrase, the first line of the file, is empty")),
+        None | Some("") => Err(config_error(&name, "the passphrase, the first line of the file, is empty")),
         Some(line) => Ok(SecretString::from(line)),
     }
 }

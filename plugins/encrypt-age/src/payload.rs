@@ -4,9 +4,9 @@
 //! the key of a file is captured where the crate passes it to recipients or receives it from
 //! identities.
 
-mod catch;
-mod lanes;
-mod pieces;
+mod batch;
+mod file_key;
+mod parallel;
 
 use std::io;
 
@@ -17,10 +17,10 @@ use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, Unb
 use longshore_core::stream::{Pool, StreamWriter};
 use zeroize::Zeroizing;
 
-pub(crate) use self::catch::{CatchingIdentity, CatchingRecipient, Caught};
-use self::lanes::in_lanes;
-use self::pieces::Pieces;
-pub(crate) use self::pieces::Source;
+use self::batch::Batches;
+pub(crate) use self::batch::Source;
+pub(crate) use self::file_key::{CapturedKey, CapturingIdentity, CapturingRecipient};
+use self::parallel::process_in_parallel;
 
 /// The size of the nonce between header and payload.
 pub(crate) const NONCE_BYTES: usize = 16;
@@ -79,20 +79,20 @@ pub(crate) fn seal(
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
     let pool = Pool::default();
-    in_lanes(
-        Pieces::new(plaintext, CHUNK_BYTES),
-        |piece| {
+    process_in_parallel(
+        Batches::new(plaintext, CHUNK_BYTES),
+        |batch| {
             let mut sealed = pool.take();
-            sealed.resize(piece.len() + piece.chunks.len() * TAG_BYTES, 0);
+            sealed.resize(batch.len() + batch.chunks.len() * TAG_BYTES, 0);
             let mut filled = 0;
-            for (number, last, content) in piece.numbered() {
+            for (number, last, content) in batch.numbered_chunks() {
                 let end = filled + content.len() + TAG_BYTES;
                 key.seal(number, last, content, &mut sealed[filled..end])?;
                 filled = end;
             }
             Ok(sealed)
         },
-        |sealed_piece| sealed.pass(pool.lend(sealed_piece)),
+        |sealed_batch| sealed.pass(pool.lend(sealed_batch)),
     )
 }
 
@@ -106,13 +106,13 @@ pub(crate) fn open(
 ) -> io::Result<()> {
     let key = PayloadKey::new(file_key, nonce)?;
     let pool = Pool::default();
-    in_lanes(
-        Pieces::new(sealed, CHUNK_BYTES + TAG_BYTES),
-        |piece| {
+    process_in_parallel(
+        Batches::new(sealed, CHUNK_BYTES + TAG_BYTES),
+        |batch| {
             let mut opened = pool.take();
-            opened.resize(piece.len(), 0);
+            opened.resize(batch.len(), 0);
             let mut filled = 0;
-            for (number, last, chunk) in piece.numbered() {
+            for (number, last, chunk) in batch.numbered_chunks() {
                 let length = chunk.len().checked_sub(TAG_BYTES).ok_or_else(|| damaged(number, "is truncated"))?;
                 if length == 0 && number > 0 {
                     return Err(damaged(number, "is empty, which only the first one may be"));
@@ -123,7 +123,7 @@ pub(crate) fn open(
             opened.truncate(filled);
             Ok(opened)
         },
-        |opened_piece| plaintext.pass(pool.lend(opened_piece)),
+        |opened_batch| plaintext.pass(pool.lend(opened_batch)),
     )
 }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whole_payloads_open() {
+    async fn decrypts_complete_payloads() {
         let full = CHUNK_BYTES;
         assert_eq!(opened(payload(&[(0, true, 0)])).await.unwrap(), 0);
         assert_eq!(opened(payload(&[(0, true, full)])).await.unwrap(), full);
@@ -173,7 +173,7 @@ mod tests {
 
     /// Covers the cases that the C2SP test vectors call payload failures.
     #[tokio::test]
-    async fn what_is_no_payload_does_not_open() {
+    async fn rejects_invalid_payloads() {
         let full = CHUNK_BYTES;
         for (what, chunks) in [
             ("no chunk", &[][..]),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_payload_that_was_cut_anywhere_does_not_open() {
+    async fn rejects_payload_truncated_anywhere() {
         let all: Vec<_> = (0..20).map(|number| (number, number == 19, CHUNK_BYTES)).collect();
         let whole = payload(&all);
         let sealed = CHUNK_BYTES + TAG_BYTES;

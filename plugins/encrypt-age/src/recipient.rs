@@ -12,7 +12,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 use sha2::{Digest, Sha256};
 
 /// A recipient as a type of the age crate that streams can share.
-pub(crate) type Sealer = Box<dyn age::Recipient + Send + Sync>;
+pub(crate) type AgeRecipient = Box<dyn age::Recipient + Send + Sync>;
 
 /// A recipient that was parsed.
 pub(crate) struct Recipient {
@@ -21,13 +21,13 @@ pub(crate) struct Recipient {
     /// Its kind, for reports, such as `X25519`.
     pub(crate) kind: String,
     /// The implementation that wraps a file's key for the recipient.
-    pub(crate) means: Means,
+    pub(crate) implementation: Implementation,
 }
 
 /// The implementation that wraps a file's key for a recipient.
-pub(crate) enum Means {
+pub(crate) enum Implementation {
     /// This process.
-    Native(Sealer),
+    Native(AgeRecipient),
     /// The program `age-plugin-NAME`, one for all recipients of that name.
     Plugin(age::plugin::Recipient),
 }
@@ -37,7 +37,11 @@ impl Recipient {
     where
         T: age::Recipient + Display + Send + Sync + 'static,
     {
-        Self { text: recipient.to_string(), kind: kind.to_owned(), means: Means::Native(Box::new(recipient)) }
+        Self {
+            text: recipient.to_string(),
+            kind: kind.to_owned(),
+            implementation: Implementation::Native(Box::new(recipient)),
+        }
     }
 
     /// Parses a recipient; `place` is its origin, for errors.
@@ -46,7 +50,7 @@ impl Recipient {
         if looks_secret(text) {
             let message = "a secret identity instead of a recipient, its public half";
             return Err(
-                refused(place, message).hint("`age-keygen -y IDENTITY_FILE` prints the recipient of an identity")
+                config_error(place, message).hint("`age-keygen -y IDENTITY_FILE` prints the recipient of an identity")
             );
         }
         if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
@@ -62,7 +66,7 @@ impl Recipient {
             return Ok(Self {
                 text: recipient.to_string(),
                 kind: format!("age-plugin-{}", recipient.plugin()),
-                means: Means::Plugin(recipient),
+                implementation: Implementation::Plugin(recipient),
             });
         }
         Self::parse_ssh(text, place)
@@ -81,14 +85,15 @@ impl Recipient {
             }
             Err(ParseRecipientKeyError::RsaModulusTooSmall) => {
                 let message = "an RSA key of less than 2048 bits is too weak for a recipient";
-                Err(refused(place, message).hint("use an ssh-ed25519 key, or generate an identity with age-keygen"))
+                Err(config_error(place, message)
+                    .hint("use an ssh-ed25519 key, or generate an identity with age-keygen"))
             }
             Err(ParseRecipientKeyError::RsaModulusTooLarge) => {
-                Err(refused(place, "an RSA key of more than 4096 bits cannot be a recipient"))
+                Err(config_error(place, "an RSA key of more than 4096 bits cannot be a recipient"))
             }
             Err(ParseRecipientKeyError::Unsupported(kind)) => {
                 let message = format!("an SSH key of type {kind} cannot be a recipient");
-                Err(refused(place, message).hint("use an SSH key of type ssh-ed25519 or ssh-rsa"))
+                Err(config_error(place, message).hint("use an SSH key of type ssh-ed25519 or ssh-rsa"))
             }
             Ok(_) | Err(_) => Err(unknown(text, place)),
         }
@@ -105,14 +110,14 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<Recipient>> {
     let path = &*longshore_core::credential::file(path)?;
     let name = path.display();
     let text = fs::read_to_string(path)
-        .map_err(|error| refused(&name.to_string(), "cannot read the recipients file").because(error))?;
+        .map_err(|error| config_error(&name.to_string(), "cannot read the recipients file").because(error))?;
     let lines = (1..).zip(text.lines().map(str::trim));
     let recipients = lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| Recipient::parse(line, &format!("{name}:{number}")))
         .collect::<Result<Vec<_>>>()?;
     if recipients.is_empty() {
-        return Err(refused(&name.to_string(), "no recipient in this file").hint(EXAMPLES));
+        return Err(config_error(&name.to_string(), "no recipient in this file").hint(EXAMPLES));
     }
     Ok(recipients)
 }
@@ -127,7 +132,7 @@ pub(crate) fn fingerprint(text: &str) -> String {
 pub(crate) const EXAMPLES: &str = "a recipient looks like age1…, ssh-ed25519 AAAA… or ssh-rsa AAAA…";
 
 /// Returns a configuration error.
-pub(crate) fn refused(place: &str, message: impl Into<String>) -> Error {
+pub(crate) fn config_error(place: &str, message: impl Into<String>) -> Error {
     Error::new(Stage::Config, Kind::Usage, place, message)
 }
 
@@ -139,14 +144,15 @@ fn looks_secret(text: &str) -> bool {
 
 fn unknown(text: &str, place: &str) -> Error {
     if text.is_empty() {
-        return refused(place, "empty recipient").hint(EXAMPLES);
+        return config_error(place, "empty recipient").hint(EXAMPLES);
     }
     if text.starts_with("age1") || text.starts_with("ssh-") {
         let start: String = text.chars().take(24).collect();
         let message = format!("\"{}…\" is not a recipient: mistyped or truncated", start.escape_debug());
-        return refused(place, message).hint("copy the whole recipient again; `age-keygen -y IDENTITY_FILE` prints it");
+        return config_error(place, message)
+            .hint("copy the whole recipient again; `age-keygen -y IDENTITY_FILE` prints it");
     }
-    refused(place, "not a recipient").hint(EXAMPLES)
+    config_error(place, "not a recipient").hint(EXAMPLES)
 }
 
 #[cfg(test)]
@@ -165,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_that_of_the_text_without_its_comment() {
+    fn fingerprint_ignores_comment() {
         // printf %s RECIPIENT | sha256sum | cut -c1-16
         let recipient = Recipient::parse(&format!("  {X25519}\n"), "").unwrap();
         assert_eq!(recipient.fingerprint(), "e669ae85e3185682");
@@ -174,14 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_told_apart() {
+    fn recognises_kinds_of_recipients() {
         for (text, kind) in [(X25519, "X25519"), (TAG, "tag"), (ED25519, "ssh-ed25519")] {
             assert_eq!(Recipient::parse(text, "").unwrap().kind, kind);
         }
     }
 
     #[test]
-    fn a_key_with_something_glued_to_it_is_refused() {
+    fn rejects_key_with_trailing_text() {
         for text in [format!("{X25519}x"), format!("{ED25519}x"), format!("{X25519} {X25519}")] {
             let error = refusal(&text);
             assert_eq!((error.stage(), error.kind()), (Stage::Config, Kind::Usage));
@@ -190,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_secret_is_not_quoted() {
+    fn errors_never_quote_secrets() {
         let identity = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
         for text in [
             identity.to_owned(),
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ssh_key_that_age_cannot_use_is_refused_by_its_type() {
+    fn rejects_unsupported_ssh_key_by_type() {
         let key = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBHFliOyIZs1gxGF3fmDxFykQhE88wy6AKDGFBfn0R6ZuvRmENABZQa9+pj9hMki+LX0qDJbmHTiWDbYv/cmFt/Q=";
         assert!(refusal(key).to_string().contains("ecdsa-sha2-nistp256"));
     }

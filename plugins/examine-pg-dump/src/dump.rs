@@ -5,7 +5,7 @@ use longshore_core::manifest::Manifest;
 use longshore_core::stream::{alongside, drain};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::Facts;
-use longshore_pg_client::child::{Ended, Pipes, Running};
+use longshore_pg_client::child::{Exit, Pipes, Process};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::money;
 use longshore_pg_client::tool::Version;
@@ -16,7 +16,7 @@ const ENCODING: &str =
 
 /// Dumps a database, schema and data, and returns facts about its content. The bytes are not
 /// stored.
-pub(crate) async fn again(
+pub(crate) async fn repeat(
     client: &Client,
     database: &str,
     manifest: &Manifest,
@@ -29,7 +29,7 @@ pub(crate) async fn again(
     // The encoding of the backup: rows are compared as text.
     let encoding = match &manifest.database {
         Some(facts) => facts.encoding.clone(),
-        None => client.ask(ENCODING).await?,
+        None => client.query(ENCODING).await?,
     };
     command.arg(format!("--encoding={encoding}"));
     if recorded.tables.iter().any(|table| table.into.is_some()) {
@@ -37,8 +37,8 @@ pub(crate) async fn again(
         command.arg("--load-via-partition-root");
     }
     let (client, label) = (client.clone(), database.to_owned());
-    let failure = async move |ended: Ended| client.failure(Stage::Verify, &label, &ended).await;
-    let stream = Running::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
+    let failure = async move |exit: Exit| client.program_error(Stage::Verify, &label, &exit).await;
+    let stream = Process::start(command, "pg_dump", Pipes::Output)?.into_stream(failure, |_| {});
     let label = database.to_owned();
     let (stream, facts) = alongside(stream, database.to_owned(), move |reader| {
         longshore_pg_archive::read(reader, &mut |_| {}).map_err(|error| match error.io().and_then(Error::carried_by) {

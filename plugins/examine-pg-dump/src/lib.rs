@@ -7,16 +7,16 @@
 //! | `tables.rs` | rows and their contents |
 //! | `sequences.rs` | the values of sequences |
 //! | `objects.rs` | the objects that a dump lists: tables, indexes, views, functions, … |
-//! | `surroundings.rs` | extensions and triggers, which may change rows |
+//! | `environment.rs` | extensions and triggers, which may change rows |
 //! | `roles.rs` | the roles of a cluster |
-//! | `ask.rs` | a user's query and its result |
+//! | `query.rs` | a user's query and its result |
 
-mod ask;
 mod dump;
+mod environment;
 mod objects;
+mod query;
 mod roles;
 mod sequences;
-mod surroundings;
 mod tables;
 
 use async_trait::async_trait;
@@ -33,7 +33,7 @@ use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::surroundings::Surroundings;
+use crate::environment::Environment;
 
 /// The key of a dump's facts in the details.
 const DETAILS: &str = "archive";
@@ -68,15 +68,15 @@ impl Examine for Examiner {
         let Ok(recorded) = Facts::deserialize(recorded) else { return Ok(vec![unknown_record(database)]) };
         let recorded = of_database(recorded, database, manifest);
         let client = self.client.to_database(database);
-        let server = Server::look(&client).await?.version()?;
-        let surroundings = Surroundings::look(&client, details, releases(manifest, &server)).await?;
-        let found = dump::again(&client, database, manifest, &recorded, &server).await?;
-        let mut all = versions(&surroundings);
-        all.extend(tables::compare(&recorded, &found, &surroundings));
-        all.extend(sequences::compare(&recorded, &found, &surroundings));
+        let server = Server::query(&client).await?.version()?;
+        let environment = Environment::query(&client, details, major_versions(manifest, &server)).await?;
+        let found = dump::repeat(&client, database, manifest, &recorded, &server).await?;
+        let mut all = versions(&environment);
+        all.extend(tables::compare(&recorded, &found, &environment));
+        all.extend(sequences::compare(&recorded, &found, &environment));
         let left_out: Option<Vec<String>> =
             details.get(left_out::DETAILS).and_then(|lines| Vec::deserialize(lines).ok());
-        all.extend(objects::compare(&recorded, &found, &left_out.unwrap_or_default(), manifest, &surroundings));
+        all.extend(objects::compare(&recorded, &found, &left_out.unwrap_or_default(), manifest, &environment));
         if all.is_empty() {
             // An empty database that is still empty is a result as well.
             let subject = format!("database {database}");
@@ -88,7 +88,7 @@ impl Examine for Examiner {
     async fn compare_globals(&self, details: &Map<String, Value>) -> Result<Vec<Comparison>> {
         let facts = details.get(DETAILS).and_then(|recorded| Facts::deserialize(recorded).ok());
         match facts {
-            Some(facts) => roles::compare(&self.client, &facts.made_roles).await,
+            Some(facts) => roles::compare(&self.client, &facts.created_roles).await,
             None => Ok(Vec::new()),
         }
     }
@@ -99,37 +99,37 @@ impl Examine for Examiner {
     }
 
     async fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<Option<String>>>> {
-        ask::ask(&self.client.to_database(database), database, query).await
+        query::rows(&self.client.to_database(database), database, query).await
     }
 }
 
 /// Returns the comparison for a backup without a record of its content.
 fn unrecorded(database: &str) -> Comparison {
-    let why = "the backup has no record of its content: dump with verify = [{ type = \"pg_archive\" }], and drill with the identity";
+    let reason = "the backup has no record of its content: dump with verify = [{ type = \"pg_archive\" }], and drill with the identity";
     Comparison {
         subject: format!("database {database}"),
         aspect: "content".to_owned(),
         expected: None,
         found: None,
-        outcome: Compared::Not(why.to_owned()),
+        outcome: Compared::Not(reason.to_owned()),
     }
 }
 
 /// Returns the comparison for a record in an unknown version.
 fn unknown_record(database: &str) -> Comparison {
-    let why = "the record of its content was written by another version of Longshore and cannot be read";
-    Comparison { outcome: Compared::Not(why.to_owned()), ..unrecorded(database) }
+    let reason = "the record of its content was written by another version of Longshore and cannot be read";
+    Comparison { outcome: Compared::Not(reason.to_owned()), ..unrecorded(database) }
 }
 
 /// Returns the major versions of the dumped server and of this one, if they differ.
-fn releases(manifest: &Manifest, here: &Version) -> Option<(String, String)> {
-    let there = Version::parse(&manifest.cluster.server.server_version)?;
-    (there.major != here.major).then(|| (there.major.to_string(), here.major.to_string()))
+fn major_versions(manifest: &Manifest, here: &Version) -> Option<(String, String)> {
+    let source = Version::parse(&manifest.cluster.server.server_version)?;
+    (source.major != here.major).then(|| (source.major.to_string(), here.major.to_string()))
 }
 
 /// Returns one comparison per extension whose version differs.
-fn versions(surroundings: &Surroundings) -> Vec<Comparison> {
-    let all = surroundings.versions().into_iter();
+fn versions(environment: &Environment) -> Vec<Comparison> {
+    let all = environment.versions().into_iter();
     all.map(|difference| Comparison {
         subject: "extensions".to_owned(),
         aspect: "version".to_owned(),
@@ -162,7 +162,7 @@ fn compared<T: ToString + PartialEq>(subject: &str, aspect: &str, expected: &T, 
 
 /// Returns the comparison, with a difference replaced by a reason outside the backup, if there is
 /// one.
-fn unless(reason: Option<String>, comparison: Comparison) -> Comparison {
+fn unless_explained(reason: Option<String>, comparison: Comparison) -> Comparison {
     match (reason, &comparison.outcome) {
         (Some(reason), Compared::Different) => Comparison { outcome: Compared::Not(reason), ..comparison },
         _ => comparison,

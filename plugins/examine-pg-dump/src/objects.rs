@@ -7,8 +7,8 @@ use longshore_core::manifest::Manifest;
 use longshore_pg_archive::Facts;
 use longshore_pg_archive::listing::{description, split_owner};
 
-use crate::surroundings::Surroundings;
-use crate::unless;
+use crate::environment::Environment;
+use crate::unless_explained;
 
 /// The kinds of entries with names of several words. In a line of the list, the rest begins after
 /// the longest kind that matches.
@@ -73,10 +73,10 @@ pub(crate) fn compare(
     found: &Facts,
     left_out: &[String],
     manifest: &Manifest,
-    surroundings: &Surroundings,
+    environment: &Environment,
 ) -> Vec<Comparison> {
-    if !recorded.kind.is_archive() {
-        return vec![not("objects", "presence", "a script has no list of objects; its tables were compared")];
+    if !recorded.format.is_archive() {
+        return vec![not_compared("objects", "presence", "a script has no list of objects; its tables were compared")];
     }
     let roles: BTreeSet<&str> = recorded.roles.iter().chain(&found.roles).map(String::as_str).collect();
     let (mut before, mut after) = (objects(&recorded.toc, &roles), objects(&found.toc, &roles));
@@ -85,27 +85,28 @@ pub(crate) fn compare(
         objects.retain(|object, _| !left_out.contains_key(object));
     }
     if !recorded.tables.is_empty() && before.is_empty() {
-        return vec![not("objects", "presence", "the backup contains data only")];
+        return vec![not_compared("objects", "presence", "the backup contains data only")];
     }
-    let outdated = !surroundings.versions().is_empty();
+    let outdated = !environment.versions().is_empty();
     let mut all = materialized_views(&before);
     let kinds: BTreeSet<&str> = before.keys().chain(after.keys()).map(|object| object.kind).collect();
     for kind in kinds {
-        let apart: Vec<_> =
-            names(kind, &before, &after).flat_map(|object| one(&object, &before, &after, manifest)).collect();
-        let apart: Vec<Comparison> = apart
-            .into_iter()
-            .map(|(object, comparison)| unless(of_extension(&object, recorded, outdated), comparison))
+        let differences: Vec<_> = names(kind, &before, &after)
+            .flat_map(|object| compare_object(&object, &before, &after, manifest))
             .collect();
-        all.push(number(kind, &before, &after, &apart));
-        all.extend(apart);
+        let differences: Vec<Comparison> = differences
+            .into_iter()
+            .map(|(object, comparison)| unless_explained(of_extension(&object, recorded, outdated), comparison))
+            .collect();
+        all.push(number(kind, &before, &after, &differences));
+        all.extend(differences);
     }
     all
 }
 
-fn not(subject: &str, aspect: &str, why: &str) -> Comparison {
+fn not_compared(subject: &str, aspect: &str, reason: &str) -> Comparison {
     let (subject, aspect) = (subject.to_owned(), aspect.to_owned());
-    Comparison { subject, aspect, expected: None, found: None, outcome: Compared::Not(why.to_owned()) }
+    Comparison { subject, aspect, expected: None, found: None, outcome: Compared::Not(reason.to_owned()) }
 }
 
 /// Parses the lines of a list: `id; catalog oid KIND schema name owner`.
@@ -139,11 +140,12 @@ fn names<'a>(kind: &'a str, before: &'a Objects<'a>, after: &'a Objects<'a>) -> 
 
 /// Compares the number of objects of a kind; the outcome is derived from the comparisons of those
 /// that differ.
-fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, apart: &[Comparison]) -> Comparison {
+fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, differences: &[Comparison]) -> Comparison {
     let count = |objects: &Objects<'_>| -> usize {
         objects.iter().filter(|(object, _)| object.kind == kind).map(|(_, owners)| owners.len()).sum()
     };
-    let worst = |found: fn(&Compared) -> bool| apart.iter().map(|comparison| &comparison.outcome).find(|of| found(of));
+    let worst =
+        |found: fn(&Compared) -> bool| differences.iter().map(|comparison| &comparison.outcome).find(|of| found(of));
     let outcome = worst(|outcome| *outcome == Compared::Different)
         .or_else(|| worst(|outcome| matches!(outcome, Compared::Expected(_))))
         .cloned()
@@ -158,30 +160,30 @@ fn number(kind: &str, before: &Objects<'_>, after: &Objects<'_>, apart: &[Compar
 }
 
 /// Compares the objects of one name with their record; returns nothing if they are the same.
-fn one<'a>(
+fn compare_object<'a>(
     object: &Object<'a>,
     before: &Objects<'_>,
     after: &Objects<'_>,
     manifest: &Manifest,
 ) -> Option<(Object<'a>, Comparison)> {
     let none = Vec::new();
-    let (was, is) = (before.get(object).unwrap_or(&none), after.get(object).unwrap_or(&none));
-    if was == is {
+    let (expected_owners, found_owners) = (before.get(object).unwrap_or(&none), after.get(object).unwrap_or(&none));
+    if expected_owners == found_owners {
         return None;
     }
-    let moved = was.len() == is.len();
-    let told = |owners: &[&str]| match (owners.len(), moved) {
+    let owner_differs = expected_owners.len() == found_owners.len();
+    let presence = |owners: &[&str]| match (owners.len(), owner_differs) {
         (_, true) => owners.join(", "),
         (0, false) => "missing".to_owned(),
         (1, false) => "present".to_owned(),
         (times, false) => format!("present {times} times"),
     };
-    let reason = if moved { expected_owner(object, manifest) } else { expected(object, manifest) };
+    let reason = if owner_differs { expected_owner(object, manifest) } else { expected(object, manifest) };
     let comparison = Comparison {
         subject: format!("{} {}", object.kind.to_lowercase(), readable(object.name)),
-        aspect: if moved { "owner" } else { "presence" }.to_owned(),
-        expected: Some(told(was)),
-        found: Some(told(is)),
+        aspect: if owner_differs { "owner" } else { "presence" }.to_owned(),
+        expected: Some(presence(expected_owners)),
+        found: Some(presence(found_owners)),
         outcome: reason.map_or(Compared::Different, |reason| Compared::Expected(reason.to_owned())),
     };
     Some((object.clone(), comparison))
@@ -196,8 +198,8 @@ fn of_extension(object: &Object<'_>, recorded: &Facts, outdated: bool) -> Option
     }
     let (schema, of) = object.name.split_once(' ')?;
     let (kind, name) = of.split_once(' ')?;
-    let made = recorded.toc.iter().any(|line| line.contains(&format!(" {kind} {schema} {name} ")));
-    (!made).then(|| "its object may belong to an extension, and versions of extensions differ".to_owned())
+    let is_created = recorded.toc.iter().any(|line| line.contains(&format!(" {kind} {schema} {name} ")));
+    (!is_created).then(|| "its object may belong to an extension, and versions of extensions differ".to_owned())
 }
 
 /// Returns `schema.name`; an object outside of schemas has a dash instead of the schema.
@@ -241,6 +243,6 @@ fn expected_owner(object: &Object<'_>, manifest: &Manifest) -> Option<&'static s
 /// refreshes them.
 fn materialized_views(before: &Objects<'_>) -> Vec<Comparison> {
     let views = before.keys().filter(|object| object.kind == "MATERIALIZED VIEW");
-    let why = "a restore refreshes it by its query; a dump contains no rows of it";
-    views.map(|view| not(&format!("materialized view {}", readable(view.name)), "content", why)).collect()
+    let reason = "a restore refreshes it by its query; a dump contains no rows of it";
+    views.map(|view| not_compared(&format!("materialized view {}", readable(view.name)), "content", reason)).collect()
 }

@@ -7,18 +7,18 @@ use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_client::client::Client;
 
 /// Compares the roles of a cluster with those that the dump creates.
-pub(crate) async fn compare(client: &Client, made: &BTreeSet<String>) -> Result<Vec<Comparison>> {
-    if made.is_empty() {
+pub(crate) async fn compare(client: &Client, expected: &BTreeSet<String>) -> Result<Vec<Comparison>> {
+    if expected.is_empty() {
         return Ok(Vec::new());
     }
-    let there: BTreeSet<String> =
-        client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?;
-    let missing: Vec<Comparison> = made.difference(&there).map(|role| missing(role)).collect();
+    let existing: BTreeSet<String> =
+        client.query("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?;
+    let missing: Vec<Comparison> = expected.difference(&existing).map(|role| missing(role)).collect();
     let number = Comparison {
         subject: "roles".to_owned(),
         aspect: "number".to_owned(),
-        expected: Some(made.len().to_string()),
-        found: Some((made.len() - missing.len()).to_string()),
+        expected: Some(expected.len().to_string()),
+        found: Some((expected.len() - missing.len()).to_string()),
         outcome: if missing.is_empty() { Compared::Same } else { Compared::Different },
     };
     Ok([number].into_iter().chain(missing).collect())

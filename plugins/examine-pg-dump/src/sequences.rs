@@ -5,28 +5,29 @@ use std::collections::BTreeMap;
 use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_archive::{Facts, Sequence};
 
-use crate::surroundings::Surroundings;
-use crate::tables::makes;
-use crate::{compared, unless};
+use crate::environment::Environment;
+use crate::tables::creates;
+use crate::{compared, unless_explained};
 
 /// Compares the sequences with their record.
-pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
+pub(crate) fn compare(recorded: &Facts, found: &Facts, environment: &Environment) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Sequence> =
         found.sequences.iter().map(|sequence| (name(sequence), sequence)).collect();
     let mut all = Vec::new();
     for expected in &recorded.sequences {
         let subject = format!("sequence {}", name(expected));
-        let of_other_version = || {
-            surroundings.of_other_version(
+        let version_difference = || {
+            environment.version_difference(
                 &name(expected),
-                makes(recorded, "SEQUENCE", expected.schema.as_deref(), &expected.name),
+                creates(recorded, "SEQUENCE", expected.schema.as_deref(), &expected.name),
             )
         };
-        let reason = || of_other_version().or_else(|| surroundings.writers()).or_else(|| surroundings.additions());
+        let reason =
+            || version_difference().or_else(|| environment.trigger_writes()).or_else(|| environment.refresh_writes());
         all.push(match left.remove(&name(expected)) {
-            Some(found) => unless(reason(), compared(&subject, "value", &value(expected), &value(found))),
-            None => unless(
-                of_other_version(),
+            Some(found) => unless_explained(reason(), compared(&subject, "value", &value(expected), &value(found))),
+            None => unless_explained(
+                version_difference(),
                 Comparison {
                     subject,
                     aspect: "presence".to_owned(),

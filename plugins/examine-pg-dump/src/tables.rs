@@ -5,24 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_core::drill::{Compared, Comparison};
 use longshore_pg_archive::{Facts, Table};
 
-use crate::surroundings::Surroundings;
-use crate::{compared, unless};
+use crate::environment::Environment;
+use crate::{compared, unless_explained};
 
 /// Compares the data of all tables, and the large objects, with their record.
-pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundings) -> Vec<Comparison> {
+pub(crate) fn compare(recorded: &Facts, found: &Facts, environment: &Environment) -> Vec<Comparison> {
     let mut left: BTreeMap<String, &Table> = found.tables.iter().map(|table| (name(table), table)).collect();
     let mut all = Vec::new();
     let (partitions, own): (Vec<&Table>, Vec<_>) = recorded.tables.iter().partition(|table| table.into.is_some());
     for expected in own {
-        let made = makes(recorded, "TABLE", expected.schema.as_deref(), &expected.name);
-        let reason = surroundings.of_other_version(&name(expected), made);
+        let is_created = creates(recorded, "TABLE", expected.schema.as_deref(), &expected.name);
+        let reason = environment.version_difference(&name(expected), is_created);
         match left.remove(&name(expected)) {
             Some(found) => {
-                let reason = reason.or_else(|| surroundings.additions().filter(|_| found.rows > expected.rows));
-                let compared = one(expected, found).into_iter();
-                all.extend(compared.map(|compared| unless(reason.clone(), unless_here(surroundings, compared))));
+                let reason = reason.or_else(|| environment.refresh_writes().filter(|_| found.rows > expected.rows));
+                let compared = compare_table(expected, found).into_iter();
+                all.extend(
+                    compared
+                        .map(|compared| unless_explained(reason.clone(), unless_environment(environment, compared))),
+                );
             }
-            None => all.push(unless(reason, missing(expected))),
+            None => all.push(unless_explained(reason, missing(expected))),
         }
     }
     let roots: BTreeSet<&str> = partitions.iter().filter_map(|table| table.into.as_deref()).collect();
@@ -36,16 +39,18 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
             .map(|(_, table)| *table)
             .collect();
         left.retain(|name, table| !names.contains(name) && !of_root(&*table));
-        let reason = surroundings.additions().filter(|_| rows(&together) > rows(&expected));
-        let sums = sums(root, &expected, &together).into_iter();
-        all.extend(sums.map(|compared| unless(reason.clone(), unless_here(surroundings, compared))));
+        let reason = environment.refresh_writes().filter(|_| rows(&together) > rows(&expected));
+        let comparisons = compare_partitions(root, &expected, &together).into_iter();
+        all.extend(
+            comparisons.map(|compared| unless_explained(reason.clone(), unless_environment(environment, compared))),
+        );
     }
     all.extend(left.into_values().filter_map(|found| {
-        let reason = surroundings
-            .of_other_version(&name(found), true)
-            .or_else(|| surroundings.writers())
-            .or_else(|| surroundings.additions());
-        surplus(found).map(|compared| unless(reason, compared))
+        let reason = environment
+            .version_difference(&name(found), true)
+            .or_else(|| environment.trigger_writes())
+            .or_else(|| environment.refresh_writes());
+        unexpected_table(found).map(|compared| unless_explained(reason, compared))
     }));
     all.extend(large_objects(recorded, found));
     all
@@ -53,16 +58,16 @@ pub(crate) fn compare(recorded: &Facts, found: &Facts, surroundings: &Surroundin
 
 /// Returns true if the dump creates the table or sequence whose data it contains; otherwise an
 /// extension does. A script has no list of objects.
-pub(crate) fn makes(recorded: &Facts, kind: &str, schema: Option<&str>, name: &str) -> bool {
+pub(crate) fn creates(recorded: &Facts, kind: &str, schema: Option<&str>, name: &str) -> bool {
     let entry = format!(" {kind} {} {name} ", schema.unwrap_or("-"));
     recorded.toc.is_empty() || recorded.toc.iter().any(|line| line.contains(&entry))
 }
 
 /// Returns the comparison, with a difference attributed to this server if possible: its triggers,
 /// or the text form of values.
-fn unless_here(surroundings: &Surroundings, comparison: Comparison) -> Comparison {
-    let other_forms = if comparison.aspect == "content" { surroundings.other_forms() } else { None };
-    unless(surroundings.writers().or(other_forms), comparison)
+fn unless_environment(environment: &Environment, comparison: Comparison) -> Comparison {
+    let text_form_difference = if comparison.aspect == "content" { environment.text_form_difference() } else { None };
+    unless_explained(environment.trigger_writes().or(text_form_difference), comparison)
 }
 
 /// Returns `schema.name`.
@@ -78,11 +83,11 @@ fn comparison(subject: String, aspect: &str, outcome: Compared) -> Comparison {
 }
 
 /// Compares one table with its record.
-fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
+fn compare_table(expected: &Table, found: &Table) -> Vec<Comparison> {
     let subject = format!("table {}", name(expected));
     let (Some(rows), Some(digest)) = (expected.rows, &expected.rows_xxh3) else {
-        let why = "it was dumped as INSERT statements, whose rows were not counted";
-        return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
+        let reason = "it was dumped as INSERT statements, whose rows were not counted";
+        return vec![comparison(subject, "content", Compared::Not(reason.to_owned()))];
     };
     let mut all = vec![compared(&subject, "rows", &rows, &found.rows.unwrap_or_default())];
     let (before, after) =
@@ -91,8 +96,8 @@ fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
         all.push(compared(&subject, "content", digest, &found.rows_xxh3.clone().unwrap_or_default()));
     } else if before.iter().collect::<BTreeSet<_>>() == after.iter().collect() {
         // In a table recreated by pg_dump, inherited columns come first.
-        let why = "the restored table has the same columns in another order, so its lines differ";
-        all.push(comparison(subject, "content", Compared::Not(why.to_owned())));
+        let reason = "the restored table has the same columns in another order, so its lines differ";
+        all.push(comparison(subject, "content", Compared::Not(reason.to_owned())));
     } else {
         all.push(compared(&subject, "columns", &before.join(", "), &after.join(", ")));
     }
@@ -100,11 +105,11 @@ fn one(expected: &Table, found: &Table) -> Vec<Comparison> {
 }
 
 /// Compares the partitions whose rows were loaded through their root with their record, as a whole.
-fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
+fn compare_partitions(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
     let subject = format!("table {root} with its partitions");
     if expected.iter().any(|table| table.rows.is_none()) {
-        let why = "it was dumped as INSERT statements, whose rows were not counted";
-        return vec![comparison(subject, "content", Compared::Not(why.to_owned()))];
+        let reason = "it was dumped as INSERT statements, whose rows were not counted";
+        return vec![comparison(subject, "content", Compared::Not(reason.to_owned()))];
     }
     let digest = |tables: &[&Table]| {
         let digests = tables.iter().filter_map(|table| u128::from_str_radix(table.rows_xxh3.as_deref()?, 16).ok());
@@ -117,8 +122,9 @@ fn sums(root: &str, expected: &[&Table], found: &[&Table]) -> Vec<Comparison> {
     all.push(if orders.len() <= 1 {
         compared(&subject, "content", &digest(expected), &digest(found))
     } else {
-        let why = "its partitions have the same columns in different orders, so the line of a row differs between them";
-        comparison(subject, "content", Compared::Not(why.to_owned()))
+        let reason =
+            "its partitions have the same columns in different orders, so the line of a row differs between them";
+        comparison(subject, "content", Compared::Not(reason.to_owned()))
     });
     all
 }
@@ -140,12 +146,12 @@ fn missing(expected: &Table) -> Comparison {
 }
 
 /// Returns the comparison for a table without recorded data.
-fn surplus(found: &Table) -> Option<Comparison> {
+fn unexpected_table(found: &Table) -> Option<Comparison> {
     let subject = format!("table {}", name(found));
     match found.rows {
         Some(0) => {
-            let why = "the backup contains no data of it";
-            Some(comparison(subject, "content", Compared::Not(why.to_owned())))
+            let reason = "the backup contains no data of it";
+            Some(comparison(subject, "content", Compared::Not(reason.to_owned())))
         }
         rows => Some(Comparison {
             subject,
@@ -165,9 +171,9 @@ fn large_objects(recorded: &Facts, found: &Facts) -> Vec<Comparison> {
         return Vec::new();
     }
     let number = compared(SUBJECT, "number", &expected.count, &found.count);
-    if !recorded.kind.is_archive() {
-        let why = "a script creates them by function calls, whose content was not recorded";
-        return vec![number, comparison(SUBJECT.to_owned(), "content", Compared::Not(why.to_owned()))];
+    if !recorded.format.is_archive() {
+        let reason = "a script creates them by function calls, whose content was not recorded";
+        return vec![number, comparison(SUBJECT.to_owned(), "content", Compared::Not(reason.to_owned()))];
     }
     let bytes = compared(SUBJECT, "bytes", &expected.bytes, &found.bytes);
     vec![number, bytes, compared(SUBJECT, "content", &expected.xxh3, &found.xxh3)]

@@ -15,21 +15,21 @@ use longshore_core::stream::{self, ByteStream, CHUNK_BYTES, StreamReader};
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::offsets;
 use longshore_pg_archive::outline::Outline;
-use longshore_pg_client::child::{Ended, Pipes, Running, feed};
+use longshore_pg_client::child::{Exit, Pipes, Process, feed};
 use longshore_pg_client::client::{Client, plain_command};
 use longshore_pg_client::directory::{self, TempDir};
 use longshore_pg_client::money;
 use longshore_pg_client::tool::Tool;
 
-use crate::landing::maintenance;
-use crate::later::{Finish, Later};
-use crate::patience::{self, Taken};
 use crate::plan::{self, Plan, Structure};
+use crate::post_data::{EntryRestorer, EntryResults};
 use crate::selection::{self, ListFile};
-use crate::{Restorer, contents, database, foreign_keys, head, phase, roles};
+use crate::stall::{self, ReadCounter};
+use crate::target_database::maintenance;
+use crate::{Restorer, database, foreign_keys, list, phase, role_map, toc};
 
 /// Plaintext whose start was decoded.
-pub(crate) struct Ready {
+pub(crate) struct Input {
     plaintext: Plaintext,
     /// The archive's table of contents; nothing for a script, and for an archive in an unknown
     /// version.
@@ -43,7 +43,7 @@ enum Plaintext {
     Folder(TempDir),
 }
 
-impl Ready {
+impl Input {
     /// Returns true if the plaintext was written to files.
     pub(crate) fn is_in_files(&self) -> bool {
         matches!(self.plaintext, Plaintext::Folder(_))
@@ -64,7 +64,7 @@ impl Ready {
 
 /// Returns true if the plaintext is written to files: if pg_restore requires files, or if a scratch
 /// directory is available, so that decryption and restore are timed separately.
-pub(crate) fn in_files(target: &Target, manifest: &Manifest) -> bool {
+pub(crate) fn needs_files(target: &Target, manifest: &Manifest) -> bool {
     match manifest.artifact.format {
         Format::Directory => true,
         Format::Custom => target.jobs > 1 || target.scratch_dir.is_some(),
@@ -73,13 +73,13 @@ pub(crate) fn in_files(target: &Target, manifest: &Manifest) -> bool {
 }
 
 /// Fails if the restore needs a scratch directory and none is set.
-pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> {
+pub(crate) fn expect_scratch(target: &Target, manifest: &Manifest) -> Result<()> {
     if manifest.artifact.format == Format::Tar && target.jobs > 1 {
         let subject = manifest.subject.to_string();
         let message = "pg_restore restores the tar format over one connection only";
         return Err(Error::new(Stage::Restore, Kind::Usage, subject, message).hint("remove --jobs"));
     }
-    match in_files(target, manifest) {
+    match needs_files(target, manifest) {
         true => directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore).map(drop),
         false => Ok(()),
     }
@@ -87,29 +87,29 @@ pub(crate) fn needs_scratch(target: &Target, manifest: &Manifest) -> Result<()> 
 
 /// Waits until the start of the plaintext is decoded: its table of contents, or all of it if
 /// pg_restore needs files.
-pub(crate) async fn make_ready(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> Result<Ready> {
+pub(crate) async fn open_input(target: &Target, manifest: &Manifest, plaintext: ByteStream) -> Result<Input> {
     let label = manifest.subject.to_string();
-    let mut plaintext = roles::renamed(target, manifest, plaintext);
-    if in_files(target, manifest) {
+    let mut plaintext = role_map::rename_roles(target, manifest, plaintext);
+    if needs_files(target, manifest) {
         let folder = directory::private_folder(target.scratch_dir.as_deref(), Stage::Restore)?;
         let dump = folder.path().join("dump");
         if manifest.artifact.format == Format::Directory {
             directory::unpack(plaintext, folder.path(), Stage::Restore, &label).await?;
-            roles::rename_in(target, manifest, &dump)?;
+            role_map::rename_in_directory(target, manifest, &dump)?;
         } else {
             save(plaintext, &dump, &label).await?;
         }
-        let outline = head::of_files(&dump, target, manifest)?;
-        return Ok(Ready { plaintext: Plaintext::Folder(folder), outline });
+        let outline = toc::of_files(&dump, target, manifest)?;
+        return Ok(Input { plaintext: Plaintext::Folder(folder), outline });
     }
     if manifest.artifact.format == Format::Plain {
         let first = plaintext.next().await.transpose()?;
         let first = stream::from_bytes(first.unwrap_or_default());
         let plaintext = Plaintext::Stream(first.chain(plaintext).fuse().boxed());
-        return Ok(Ready { plaintext, outline: None });
+        return Ok(Input { plaintext, outline: None });
     }
-    let (outline, plaintext) = head::of_stream(plaintext, target, manifest).await?;
-    Ok(Ready { plaintext: Plaintext::Stream(plaintext), outline })
+    let (outline, plaintext) = toc::of_stream(plaintext, target, manifest).await?;
+    Ok(Input { plaintext: Plaintext::Stream(plaintext), outline })
 }
 
 /// Restores an archive into `database`, data first.
@@ -118,26 +118,28 @@ pub(crate) async fn restore(
     database: &str,
     as_archived: bool,
     manifest: &Manifest,
-    ready: Ready,
+    input: Input,
 ) -> Result<Restored> {
     let pg_restore = restorer.tool("pg_restore", manifest).await?;
     let client = money::as_dumped(&maintenance(&restorer.client, database), manifest.database.as_ref()).await?;
     let client = client.to_database(database);
-    let work = Work { restorer, client: client.clone(), manifest, pg_restore };
-    let Ready { plaintext, outline } = ready;
+    let restore = ArchiveRestore { restorer, client: client.clone(), manifest, pg_restore };
+    let Input { plaintext, outline } = input;
     let Some(outline) = outline else {
         // An unknown version cannot be planned.
-        let begun = Instant::now();
+        let started = Instant::now();
         let list = restorer.target.selection.list.as_deref();
-        work.run(plaintext, &Run { list, chooses: true, on_error: OnError::Stop, triggers: Triggers::Act }).await?;
-        return Ok(Restored { phases: vec![phase("restore", begun)], ..Restored::default() });
+        restore
+            .run(plaintext, &Invocation { list, selects: true, on_error: OnError::Stop, triggers: Triggers::Enabled })
+            .await?;
+        return Ok(Restored { phases: vec![phase("restore", started)], ..Restored::default() });
     };
     let dump = match &plaintext {
         Plaintext::Folder(folder) => Some(folder.path().join("dump")),
         Plaintext::Stream(_) => None,
     };
-    let ids = work.selected(as_archived, dump.as_deref(), &outline).await?;
-    let missing = work.missing_roles(&outline).await?;
+    let ids = restore.selected(as_archived, dump.as_deref(), &outline).await?;
+    let missing = restore.missing_roles(&outline).await?;
     let structure = match restorer.target.content {
         TargetContent::MustBeEmpty => Structure::Apart,
         // A database without its indexes and constraints must not replace another.
@@ -145,65 +147,67 @@ pub(crate) async fn restore(
     };
     let missing = missing.iter().map(String::as_str).collect();
     let plan = Plan::new(&outline, &ids, structure, &missing);
-    let finish = Finish { restorer, client, manifest, outline: &outline };
-    let mut later = Later::default();
+    let entry_restorer = EntryRestorer { restorer, client, manifest, outline: &outline };
+    let mut results = EntryResults::default();
     let mut phases = Vec::new();
 
-    let begun = Instant::now();
+    let started = Instant::now();
     if as_archived {
-        later.extend(finish.dress(&database::own(&outline)).await?);
+        results.extend(entry_restorer.set_properties(&database::property_entries(&outline)).await?);
     }
-    let triggers = work.triggers(&plan).await?;
+    let triggers = restore.triggers(&plan).await?;
     let main = plan::list(&plan.main);
-    let run = Run { list: Some(&main), chooses: false, on_error: OnError::Stop, triggers };
+    let invocation = Invocation { list: Some(&main), selects: false, on_error: OnError::Stop, triggers };
     let head = Plaintext::Stream(stream::from_bytes(outline.head.clone()));
-    let again = match plaintext {
+    let second_input = match plaintext {
         Plaintext::Stream(plaintext) if plan.main.is_empty() => {
             stream::drain(plaintext).await?;
             head
         }
         Plaintext::Stream(plaintext) => {
-            work.run(Plaintext::Stream(plaintext), &run).await?;
+            restore.run(Plaintext::Stream(plaintext), &invocation).await?;
             head
         }
         folder if plan.main.is_empty() => folder,
-        folder => work.run(folder, &run).await?.unwrap_or(head),
+        folder => restore.run(folder, &invocation).await?.unwrap_or(head),
     };
     if triggers == Triggers::Disabled {
-        match foreign_keys::violated(&finish.client, &plan.main).await {
-            Ok(violated) => later.left_out.extend(violated),
+        match foreign_keys::violated(&entry_restorer.client, &plan.main).await {
+            Ok(violated) => results.left_out.extend(violated),
             // The rows are restored in any case.
-            Err(error) => later.warnings.push(format!("foreign keys could not be checked: {}", error.chain())),
+            Err(error) => results.warnings.push(format!("foreign keys could not be checked: {}", error.chain())),
         }
     }
-    phases.push(phase("restore", begun));
+    phases.push(phase("restore", started));
 
     if !plan.after.is_empty() {
-        let begun = Instant::now();
+        let started = Instant::now();
         let after = plan::list(&plan.after);
-        let run = Run { list: Some(&after), chooses: false, on_error: OnError::Continue, triggers: Triggers::Act };
-        if work.made_all(again, &run).await? == Made::NotAll {
-            later.extend(finish.look_again(&plan.after).await?);
+        let invocation =
+            Invocation { list: Some(&after), selects: false, on_error: OnError::Continue, triggers: Triggers::Enabled };
+        if restore.run_to_completion(second_input, &invocation).await? == Completion::Incomplete {
+            results.extend(entry_restorer.retry(&plan.after).await?);
         }
-        phases.push(phase("index", begun));
+        phases.push(phase("index", started));
     }
     if !plan.last.is_empty() {
-        let begun = Instant::now();
-        let (acting, passive): (Vec<_>, Vec<_>) = plan.last.iter().copied().partition(|item| plan::acts(item));
-        later.extend(finish.make(&passive).await?);
-        later.extend(finish.make(&acting).await?);
-        phases.push(phase("refresh", begun));
+        let started = Instant::now();
+        let (event_triggers, others): (Vec<_>, Vec<_>) =
+            plan.last.iter().copied().partition(|item| plan::is_event_trigger(item));
+        results.extend(entry_restorer.create(&others).await?);
+        results.extend(entry_restorer.create(&event_triggers).await?);
+        phases.push(phase("refresh", started));
     }
-    let Later { warnings, left_out } = later;
+    let EntryResults { warnings, left_out } = results;
     Ok(Restored { phases, warnings, left_out, ..Restored::default() })
 }
 
 /// A run of pg_restore.
-struct Run<'a> {
+struct Invocation<'a> {
     /// The entries to restore; nothing for all.
     list: Option<&'a str>,
     /// True if pg_restore selects tables, schemas and sections itself.
-    chooses: bool,
+    selects: bool,
     on_error: OnError,
     triggers: Triggers,
 }
@@ -218,19 +222,19 @@ enum OnError {
 /// The state of triggers and foreign keys of existing tables while rows are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Triggers {
-    Act,
+    Enabled,
     Disabled,
 }
 
 /// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Made {
-    All,
-    NotAll,
+enum Completion {
+    Complete,
+    Incomplete,
 }
 
 /// An archive that is being restored into a database.
-struct Work<'a> {
+struct ArchiveRestore<'a> {
     restorer: &'a Restorer,
     /// Connected to the database.
     client: Client,
@@ -238,7 +242,7 @@ struct Work<'a> {
     pg_restore: Tool,
 }
 
-impl Work<'_> {
+impl ArchiveRestore<'_> {
     fn format(&self) -> &'static str {
         match self.manifest.artifact.format {
             Format::Directory => "--format=directory",
@@ -256,17 +260,17 @@ impl Work<'_> {
         if as_archived {
             command.arg("--create");
         }
-        list.name(&mut command);
-        selection::choose(&mut command, target);
+        list.add_to(&mut command);
+        selection::add_arguments(&mut command, target);
         let lines = match dump {
             Some(dump) => {
                 command.arg(dump);
-                let running = Running::start(command, "pg_restore", Pipes::Output)?;
-                contents::lines(running, stream::from_bytes(""), &self.label()).await?
+                let process = Process::start(command, "pg_restore", Pipes::Output)?;
+                list::lines(process, stream::from_bytes(""), &self.label()).await?
             }
             None => {
-                let running = Running::start(command, "pg_restore", Pipes::Both)?;
-                contents::lines(running, stream::from_bytes(outline.head.clone()), &self.label()).await?
+                let process = Process::start(command, "pg_restore", Pipes::Both)?;
+                list::lines(process, stream::from_bytes(outline.head.clone()), &self.label()).await?
             }
         };
         Ok(lines.iter().filter_map(|line| selection::id(line)?.parse().ok()).collect())
@@ -279,27 +283,27 @@ impl Work<'_> {
             return Ok(BTreeSet::new());
         }
         let roles = "select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles";
-        let there: BTreeSet<String> = self.client.ask(roles).await?;
-        Ok(named.into_iter().filter(|role| !there.contains(*role)).cloned().collect())
+        let existing: BTreeSet<String> = self.client.query(roles).await?;
+        Ok(named.into_iter().filter(|role| !existing.contains(*role)).cloned().collect())
     }
 
     /// Disables triggers of existing tables if the role may do so: the order of the rows does not
     /// satisfy foreign keys.
     async fn triggers(&self, plan: &Plan<'_>) -> Result<Triggers> {
         if !plan.is_data_only() {
-            return Ok(Triggers::Act);
+            return Ok(Triggers::Enabled);
         }
         let is_superuser = "select to_json(pg_catalog.current_setting('is_superuser') = 'on')";
-        Ok(if self.client.ask(is_superuser).await? { Triggers::Disabled } else { Triggers::Act })
+        Ok(if self.client.query(is_superuser).await? { Triggers::Disabled } else { Triggers::Enabled })
     }
 
     /// Runs pg_restore, and fails if it fails. Returns the files, if there are any.
-    async fn run(&self, plaintext: Plaintext, run: &Run<'_>) -> Result<Option<Plaintext>> {
-        let (ended, files) = self.execute(plaintext, run).await?;
-        if ended.status.success() {
+    async fn run(&self, plaintext: Plaintext, invocation: &Invocation<'_>) -> Result<Option<Plaintext>> {
+        let (exit, files) = self.execute(plaintext, invocation).await?;
+        if exit.status.success() {
             return Ok(files);
         }
-        let error = self.client.failure(Stage::Restore, &self.label(), &ended).await;
+        let error = self.client.program_error(Stage::Restore, &self.label(), &exit).await;
         Err(match error.remedy() {
             Some(_) => error,
             None => error.hint(
@@ -311,51 +315,51 @@ impl Work<'_> {
     }
 
     /// Runs pg_restore, and returns whether all entries were restored.
-    async fn made_all(&self, plaintext: Plaintext, run: &Run<'_>) -> Result<Made> {
-        let (ended, _) = self.execute(plaintext, run).await?;
-        Ok(if ended.status.success() { Made::All } else { Made::NotAll })
+    async fn run_to_completion(&self, plaintext: Plaintext, invocation: &Invocation<'_>) -> Result<Completion> {
+        let (exit, _) = self.execute(plaintext, invocation).await?;
+        Ok(if exit.status.success() { Completion::Complete } else { Completion::Incomplete })
     }
 
-    async fn execute(&self, plaintext: Plaintext, run: &Run<'_>) -> Result<(Ended, Option<Plaintext>)> {
+    async fn execute(&self, plaintext: Plaintext, invocation: &Invocation<'_>) -> Result<(Exit, Option<Plaintext>)> {
         let target = &self.restorer.target;
-        let list = ListFile::write(target, run.list)?;
+        let list = ListFile::write(target, invocation.list)?;
         let mut command = self.client.command(&self.pg_restore);
         command.arg(self.format());
-        if run.on_error == OnError::Stop {
+        if invocation.on_error == OnError::Stop {
             command.arg("--exit-on-error");
         }
-        if run.triggers == Triggers::Disabled {
+        if invocation.triggers == Triggers::Disabled {
             command.args(["--data-only", "--disable-triggers"]);
         }
-        list.name(&mut command);
-        if run.chooses {
-            selection::choose(&mut command, target);
+        list.add_to(&mut command);
+        if invocation.selects {
+            selection::add_arguments(&mut command, target);
         } else {
-            selection::choose_roles(&mut command, target);
+            selection::add_role_arguments(&mut command, target);
         }
-        let (limit, taken) = (target.stall_timeout, Taken::default());
+        let (limit, read_counter) = (target.stall_timeout, ReadCounter::default());
         match plaintext {
             Plaintext::Stream(plaintext) => {
-                let mut plaintext = taken.count(plaintext);
+                let mut plaintext = read_counter.count(plaintext);
                 let work = async {
-                    let mut running = Running::start(command, "pg_restore", Pipes::Input)?;
-                    feed(&mut running.stdin, &mut plaintext, None).await?;
-                    let ended = running.wait().await?;
-                    if ended.status.success() {
+                    let mut process = Process::start(command, "pg_restore", Pipes::Input)?;
+                    feed(&mut process.stdin, &mut plaintext, None).await?;
+                    let exit = process.wait().await?;
+                    if exit.status.success() {
                         // pg_restore stops at the last block; the digest is checked at the end of
                         // the stream.
                         stream::drain(plaintext).await?;
                     }
-                    Ok(ended)
+                    Ok(exit)
                 };
-                let ended = patience::wait(&self.client, &self.label(), limit, &taken, work).await?;
-                Ok((ended, None))
+                let exit = stall::wait(&self.client, &self.label(), limit, &read_counter, work).await?;
+                Ok((exit, None))
             }
             Plaintext::Folder(folder) => {
                 command.arg(format!("--jobs={}", target.jobs)).arg(folder.path().join("dump"));
-                let work = async { Running::start(command, "pg_restore", Pipes::Neither)?.wait().await };
-                let ended = patience::wait(&self.client, &self.label(), limit, &taken, work).await?;
-                Ok((ended, Some(Plaintext::Folder(folder))))
+                let work = async { Process::start(command, "pg_restore", Pipes::Neither)?.wait().await };
+                let exit = stall::wait(&self.client, &self.label(), limit, &read_counter, work).await?;
+                Ok((exit, Some(Plaintext::Folder(folder))))
             }
         }
     }
@@ -378,15 +382,15 @@ async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
     let wrap =
         move |error| Error::io(Stage::Restore, label, "cannot write the archive to the scratch directory", error);
     let saved = stream::transform(plaintext, wrap, move |reader, _| {
-        let mut saving = Saving { reader, file: &mut file };
-        let missing = offsets::missing(BufReader::with_capacity(CHUNK_BYTES, &mut saving));
+        let mut tee = TeeReader { reader, file: &mut file };
+        let missing = offsets::missing(BufReader::with_capacity(CHUNK_BYTES, &mut tee));
         let patches = match missing {
             Ok(patches) => patches,
-            Err(error) if error.io().is_some() => return Err(roles::carried(error)),
+            Err(error) if error.io().is_some() => return Err(role_map::into_io_error(error)),
             // An archive in an unknown form is left to pg_restore.
             Err(_) => Vec::new(),
         };
-        io::copy(&mut saving, &mut io::sink())?;
+        io::copy(&mut tee, &mut io::sink())?;
         for patch in patches {
             file.write_all_at(&patch.bytes, patch.at)?;
         }
@@ -396,12 +400,12 @@ async fn save(plaintext: ByteStream, path: &Path, label: &str) -> Result<()> {
 }
 
 /// Copies the bytes read from a stream to a file.
-struct Saving<'a> {
+struct TeeReader<'a> {
     reader: &'a mut StreamReader,
     file: &'a mut File,
 }
 
-impl Read for Saving<'_> {
+impl Read for TeeReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.reader.read(buffer)?;
         self.file.write_all(&buffer[..length])?;

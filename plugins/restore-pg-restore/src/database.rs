@@ -7,8 +7,8 @@ use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::outline::{Item, Outline};
 use longshore_pg_client::client::Client;
 
-use crate::attempt::{Attempted, Failure, attempt_then};
-use crate::landing::maintenance;
+use crate::statement::{Failure, StatementResult, execute_then};
+use crate::target_database::maintenance;
 
 /// Returns true if the archive describes its database.
 pub(crate) fn is_described(outline: &Outline) -> bool {
@@ -21,7 +21,7 @@ pub(crate) fn item(outline: &Outline) -> Option<&Item> {
 }
 
 /// Returns the entries of the database itself that precede its content: its owner and its settings.
-pub(crate) fn own(outline: &Outline) -> Vec<&Item> {
+pub(crate) fn property_entries(outline: &Outline) -> Vec<&Item> {
     outline.items.iter().filter(|item| matches!(item.kind.as_str(), "DATABASE" | "DATABASE PROPERTIES")).collect()
 }
 
@@ -49,14 +49,14 @@ pub(crate) async fn execute_create(
     name: &str,
     create: Create,
     then: Option<&str>,
-) -> Result<Attempted> {
+) -> Result<StatementResult> {
     let client = maintenance(client, name);
     let Create { subject, statement, encoding } = create;
-    attempt_then(limit, &client, &subject, &encoding, statement, then.unwrap_or("select 1")).await
+    execute_then(limit, &client, &subject, &encoding, statement, then.unwrap_or("select 1")).await
 }
 
 /// Returns the error for a database that the server did not create.
-pub(crate) fn unmade(name: &str, failure: Failure) -> Error {
+pub(crate) fn create_error(name: &str, failure: Failure) -> Error {
     let (kind, hint) = match failure.sqlstate.as_str() {
         "42P04" => (Kind::Refused, "another session created it in the meantime: check it, then restore again"),
         "42501" => (

@@ -32,9 +32,9 @@ pub(crate) async fn violated(client: &Client, filled: &[&Item]) -> Result<Vec<Le
         return Ok(Vec::new());
     }
     let mut violated = Vec::new();
-    for foreign_key in client.ask::<Vec<ForeignKey>>(&foreign_keys(&names)).await? {
+    for foreign_key in client.query::<Vec<ForeignKey>>(&foreign_keys(&names)).await? {
         let exists = format!("select to_json(exists ({}))", foreign_key.rows);
-        if client.ask(&exists).await? {
+        if client.query(&exists).await? {
             violated.push(LeftOut {
                 line: format!("0; 0 0 FK CONSTRAINT {}", foreign_key.entry),
                 nature: Nature::Structural,

@@ -5,48 +5,48 @@
 //! | `prepare.rs` | the check of the target before a byte is fetched |
 //! | `rights.rs` | the role's rights, compared with those that the backup needs |
 //! | `preload.rs` | extensions whose library the server must load |
-//! | `active.rs` | objects that act by themselves after a restore |
-//! | `occupied.rs` | sessions and objects that prevent dropping a database |
-//! | `landing.rs` | the database to restore into: whether it exists, is empty, or must be created |
-//! | `bring.rs` | the restore of one backup into its database |
+//! | `active_objects.rs` | objects that act by themselves after a restore |
+//! | `drop_blockers.rs` | sessions and objects that prevent dropping a database |
+//! | `target_database.rs` | the database to restore into: existing, empty, or to be created |
+//! | `restore.rs` | the restore of one backup into its database |
 //! | `database.rs` | the creation of a database as described in its archive |
-//! | `head.rs` | the archive's table of contents, read before the target is changed |
+//! | `toc.rs` | the archive's table of contents, read before the target is changed |
 //! | `plan.rs` | the order of a restore: data first |
 //! | `archive.rs` | pg_restore, from a pipe or from files |
 //! | `foreign_keys.rs` | the check of rows loaded while triggers were disabled |
-//! | `later.rs` | entries after the data: failed ones are skipped and reported |
-//! | `attempt.rs` | statements that may fail, and the server's error codes |
+//! | `post_data.rs` | entries after the data: failed ones are skipped and reported |
+//! | `statement.rs` | statements that may fail, and the server's error codes |
 //! | `selection.rs` | the selection of entries to restore |
 //! | `schema.rs` | the schemas of selected objects |
-//! | `roles.rs` | renaming roles in archives |
+//! | `role_map.rs` | renaming roles in archives |
 //! | `script.rs` | psql, and existing roles |
 //! | `psql.rs` | psql versions that are safe for a script |
-//! | `patience.rs` | the stall timeout |
-//! | `undo.rs` | the rollback of a restore that creates a database |
-//! | `contents.rs` | the content of a backup |
+//! | `stall.rs` | the stall timeout |
+//! | `rollback.rs` | the rollback of a restore that creates a database |
+//! | `list.rs` | the content of a backup |
 
-mod active;
+mod active_objects;
 mod archive;
-mod attempt;
-mod bring;
-mod contents;
 mod database;
+mod drop_blockers;
 mod foreign_keys;
-mod head;
-mod landing;
-mod later;
-mod occupied;
-mod patience;
+mod list;
 mod plan;
+mod post_data;
 mod preload;
 mod prepare;
 mod psql;
+mod restore;
 mod rights;
-mod roles;
+mod role_map;
+mod rollback;
 mod schema;
 mod script;
 mod selection;
-mod undo;
+mod stall;
+mod statement;
+mod target_database;
+mod toc;
 
 use std::time::Instant;
 
@@ -61,7 +61,7 @@ use longshore_core::stage::{Restore, Restored, Wanted};
 use longshore_core::stream::ByteStream;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::child::{Pipes, Running};
+use longshore_pg_client::child::{Pipes, Process};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::pooler;
 use longshore_pg_client::server::{Server, databases};
@@ -70,7 +70,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-use crate::patience::Taken;
+use crate::stall::ReadCounter;
 
 /// Restores with PostgreSQL's own programs. The stage has no settings and needs only the target.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -106,13 +106,13 @@ impl Restorer {
 
     /// Returns the version of the target's server, which is queried once.
     async fn version(&self) -> Result<&Version> {
-        let look = async || {
-            let client = landing::maintenance(&self.client, "postgres");
+        let query = async || {
+            let client = target_database::maintenance(&self.client, "postgres");
             pooler::refuse(&client).await?;
-            client.look_for_maintenance().await?;
-            Server::look(&client).await?.version()
+            client.find_maintenance_database().await?;
+            Server::query(&client).await?.version()
         };
-        self.version.get_or_try_init(look).await
+        self.version.get_or_try_init(query).await
     }
 
     /// Returns a program that can read the output of `manifest`'s tool and works with the target's
@@ -125,17 +125,17 @@ impl Restorer {
 
     /// Collects the planner's statistics, which dumps of most releases lack.
     async fn analyze(&self, database: &str) -> Result<Phase> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let client = self.client.to_database(database);
         let mut command = client.psql().await?;
         command.args(["--command", "analyze"]);
-        let work = async { Running::start(command, "psql", Pipes::Neither)?.wait().await };
+        let work = async { Process::start(command, "psql", Pipes::Neither)?.wait().await };
         let limit = self.target.stall_timeout;
-        let ended = patience::wait(&client, database, limit, &Taken::default(), work).await?;
-        if !ended.status.success() {
-            return Err(client.refusal(Stage::Restore, database, &ended).await);
+        let exit = stall::wait(&client, database, limit, &ReadCounter::default(), work).await?;
+        if !exit.status.success() {
+            return Err(client.sql_error(Stage::Restore, database, &exit).await);
         }
-        Ok(phase("analyze", begun))
+        Ok(phase("analyze", started))
     }
 
     /// Returns the restored databases, whose statistics are to be collected.
@@ -143,7 +143,7 @@ impl Restorer {
         Ok(match &manifest.subject {
             Subject::Database { name } => vec![self.database(name).to_owned()],
             Subject::All => {
-                let all = databases(&landing::maintenance(&self.client, "")).await?;
+                let all = databases(&target_database::maintenance(&self.client, "")).await?;
                 all.into_iter().filter(|database| !database.template).map(|database| database.name).collect()
             }
             _ => Vec::new(),
@@ -151,9 +151,9 @@ impl Restorer {
     }
 }
 
-/// Returns a phase that started at `begun` and is essential for the restore.
-fn phase(name: &str, begun: Instant) -> Phase {
-    Phase { name: name.to_owned(), seconds: begun.elapsed().as_secs_f64(), restores: true }
+/// Returns a phase that started at `started` and is essential for the restore.
+fn phase(name: &str, started: Instant) -> Phase {
+    Phase { name: name.to_owned(), seconds: started.elapsed().as_secs_f64(), restores: true }
 }
 
 #[async_trait]
@@ -165,11 +165,11 @@ impl Restore for Restorer {
             return Err(Error::new(Stage::Restore, Kind::Usage, database, message)
                 .hint("remove dbname from the target's connection: each is restored under its own name"));
         }
-        prepare::look(self, wanted).await
+        prepare::check(self, wanted).await
     }
 
     async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored> {
-        let mut restored = self.bring(wanted, plaintext).await?;
+        let mut restored = self.restore_backup(wanted, plaintext).await?;
         if self.target.statistics == Statistics::Gathered {
             for database in self.filled(wanted.manifest).await? {
                 match self.analyze(&database).await {
@@ -187,10 +187,10 @@ impl Restore for Restorer {
     }
 
     async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>> {
-        contents::list(&self.client, &self.target, manifest, plaintext).await
+        list::entries(&self.client, &self.target, manifest, plaintext).await
     }
 
     fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>> {
-        selection::brings(&self.target, details, left_out)
+        selection::restored_details(&self.target, details, left_out)
     }
 }

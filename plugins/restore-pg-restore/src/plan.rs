@@ -75,7 +75,7 @@ impl Plan<'_> {
 }
 
 /// Returns true if an entry affects later statements, as event triggers do.
-pub(crate) fn acts(item: &Item) -> bool {
+pub(crate) fn is_event_trigger(item: &Item) -> bool {
     item.kind == "EVENT TRIGGER" || item.name.starts_with("EVENT TRIGGER ")
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_alone_comes_after_the_data() {
+    fn optional_entries_follow_the_data() {
         assert_eq!(steps(Structure::Apart), [vec![2, 6], vec![3, 4, 7], vec![11, 10, 5, 8, 9]]);
         // Existing objects are indistinguishable from created ones, so these entries fail with the
         // data.
@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn an_index_weighs_more_than_a_privilege() {
+    fn failed_index_is_structural() {
         let natures: Vec<_> = outline().items.iter().map(nature).collect();
         let structural: Vec<_> = natures.iter().map(|nature| *nature == Nature::Structural).collect();
         assert_eq!(structural[4..8], [false, true, true, false]);
     }
 
     #[test]
-    fn rows_alone_come_into_tables_that_are_there() {
+    fn plan_of_rows_is_data_only() {
         let outline = outline();
         let is_data_only = |ids: &[i32]| Plan::new(&outline, ids, Structure::Apart, &BTreeSet::new()).is_data_only();
         assert!(is_data_only(&[6, 7]));

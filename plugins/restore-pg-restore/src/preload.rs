@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 /// The libraries that the server has loaded.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedLibraries {
     /// Nothing if the role may not read the setting.
     libraries: Option<String>,
     /// The only database in which pg_cron can be created.
@@ -23,10 +23,10 @@ const LOADED: &str = "select json_build_object(
     'libraries', (select setting from pg_catalog.pg_settings where name = 'shared_preload_libraries'),
     'cron_database', pg_catalog.current_setting('cron.database_name', true))";
 
-impl Loaded {
+impl LoadedLibraries {
     /// Queries the target.
-    pub(crate) async fn look(client: &Client) -> Result<Self> {
-        client.ask(LOADED).await
+    pub(crate) async fn query(client: &Client) -> Result<Self> {
+        client.query(LOADED).await
     }
 
     /// Returns findings for extensions that cannot be created. `is_whole` is true if the whole
@@ -39,7 +39,7 @@ impl Loaded {
         is_whole: bool,
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut lacks = |message: String, hint: String| {
+        let mut add_finding = |message: String, hint: String| {
             let error = Error::new(Stage::Restore, Kind::Refused, subject, &message).hint(&hint);
             findings.push(match is_whole {
                 true => Finding::failed(subject, &error),
@@ -53,19 +53,22 @@ impl Loaded {
                     .iter()
                     .any(|name| name.rsplit('/').next().is_some_and(|name| name.trim_end_matches(".so") == library))
             };
-            let wanted = extensions.iter().filter_map(|extension| Some((extension, preloaded_library(extension)?)));
-            for (extension, library) in wanted.filter(|(_, library)| !is_loaded(library)) {
-                lacks(
+            let required = extensions.iter().filter_map(|extension| Some((extension, preloaded_library(extension)?)));
+            for (extension, library) in required.filter(|(_, library)| !is_loaded(library)) {
+                add_finding(
                     format!("the extension \"{extension}\" needs a server that loads \"{library}\" at startup"),
                     "add it to shared_preload_libraries in the target and restart it, or exclude the extension: --list-file"
                         .to_owned(),
                 );
             }
         }
-        let only = self.cron_database.as_deref().filter(|only| *only != database && extensions.contains("pg_cron"));
-        if let Some(only) = only {
-            lacks(
-                format!("the extension \"pg_cron\" can only be created in database \"{}\"", printable(only)),
+        let other_database = self
+            .cron_database
+            .as_deref()
+            .filter(|other_database| *other_database != database && extensions.contains("pg_cron"));
+        if let Some(other_database) = other_database {
+            add_finding(
+                format!("the extension \"pg_cron\" can only be created in database \"{}\"", printable(other_database)),
                 "set cron.database_name in the target and restart it, or exclude the extension: --list-file".to_owned(),
             );
         }
@@ -80,10 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_extension_whose_library_is_not_loaded_is_found() {
+    fn findings_name_libraries_that_are_not_loaded() {
         let outcomes = |libraries: Option<&str>, cron: Option<&str>, is_whole| {
-            let loaded = Loaded { libraries: libraries.map(str::to_owned), cron_database: cron.map(str::to_owned) };
-            let findings = loaded.findings("appdb", "appdb", &["pg_cron".to_owned()].into(), is_whole);
+            let loaded_libraries =
+                LoadedLibraries { libraries: libraries.map(str::to_owned), cron_database: cron.map(str::to_owned) };
+            let findings = loaded_libraries.findings("appdb", "appdb", &["pg_cron".to_owned()].into(), is_whole);
             findings.iter().map(|finding| finding.outcome).collect::<Vec<_>>()
         };
         assert_eq!(outcomes(Some("pg_stat_statements"), None, true), [Outcome::Failed]);

@@ -16,14 +16,14 @@ use longshore_pg_client::tool::Version;
 use longshore_pg_client::{leftover, money};
 use serde::Deserialize;
 
-use crate::landing::{self, Landing, maintenance};
-use crate::preload::Loaded;
+use crate::preload::LoadedLibraries;
 use crate::rights::{Needs, Rights};
-use crate::{Restorer, active, archive, occupied, psql, roles, selection};
+use crate::target_database::{self, DatabaseState, maintenance};
+use crate::{Restorer, active_objects, archive, drop_blockers, psql, role_map, selection};
 
 /// The objects and properties of a target.
 #[derive(Debug, Deserialize)]
-struct Surroundings {
+struct TargetObjects {
     extensions: BTreeSet<String>,
     roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
@@ -32,61 +32,66 @@ struct Surroundings {
     data_directory: Option<String>,
 }
 
-const SURROUNDINGS: &str = "select json_build_object(
+const TARGET_OBJECTS: &str = "select json_build_object(
     'extensions', (select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions),
     'roles', (select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles),
     'tablespaces', (select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace),
     'data_directory', (select setting from pg_catalog.pg_settings where name = 'data_directory' and inet_server_addr() is null))";
 
 /// Checks the target for all requirements of the backups.
-pub(crate) async fn look(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
+pub(crate) async fn check(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>> {
     let client = maintenance(&restorer.client, "postgres");
     let version = restorer.version().await?;
-    let there: Surroundings = client.ask(SURROUNDINGS).await?;
-    let rights = Rights::look(&client, version).await?;
-    let loaded = Loaded::look(&client).await?;
+    let existing: TargetObjects = client.query(TARGET_OBJECTS).await?;
+    let rights = Rights::query(&client, version).await?;
+    let loaded_libraries = LoadedLibraries::query(&client).await?;
     let mut findings = vec![Finding::good("target", format!("PostgreSQL {version}"))];
-    let brings_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
+    let restores_roles = wanted.iter().any(|wanted| !wanted.manifest.subject.is_database());
     for wanted in wanted {
         let manifest = wanted.manifest;
         let mut errors: Vec<Error> = Vec::new();
-        errors.extend(too_old(manifest, version));
-        let (landing, hindrances) = hindrances(restorer, manifest).await?;
-        errors.extend(hindrances);
+        errors.extend(older_target(manifest, version));
+        let (state, obstacles) = obstacles(restorer, manifest).await?;
+        errors.extend(obstacles);
         let subject = manifest.subject.to_string();
         for error in errors {
             findings.push(Finding::failed(&subject, &error));
         }
         let Some(facts) = wanted.details.and_then(selection::facts) else {
-            findings.extend(rights.findings(&subject, &Needs::default(), landing, false));
+            findings.extend(rights.findings(&subject, &Needs::default(), state, false));
             continue;
         };
-        let chosen = Chosen::new(restorer, manifest, &facts, landing);
-        findings.extend(missing(restorer, manifest, &facts, &chosen, &there, brings_roles));
+        let selected_part = SelectedPart::new(restorer, manifest, &facts, state);
+        findings.extend(missing(restorer, manifest, &facts, &selected_part, &existing, restores_roles));
         let is_whole = restorer.target.selection.is_all();
-        findings.extend(rights.findings(&subject, &chosen.needs(restorer, &facts, &there), landing, is_whole));
-        findings.extend(loaded.findings(&subject, chosen.database, &chosen.extensions, is_whole));
-        findings.extend(active::findings(&subject, &chosen.lines, &chosen.extensions));
-        if restorer.target.content == TargetContent::Append && !rights.superuser && !chosen.defines_tables() {
+        findings.extend(rights.findings(&subject, &selected_part.needs(restorer, &facts, &existing), state, is_whole));
+        findings.extend(loaded_libraries.findings(
+            &subject,
+            selected_part.database,
+            &selected_part.extensions,
+            is_whole,
+        ));
+        findings.extend(active_objects::findings(&subject, &selected_part.lines, &selected_part.extensions));
+        if restorer.target.content == TargetContent::Append && !rights.superuser && !selected_part.defines_tables() {
             let message = "rows are added to existing tables in an order that may violate their foreign keys; their triggers fire";
             let remedy = "restore as a superuser, which disables both (--disable-triggers of pg_restore)";
             findings.push(Finding::warning(&subject, message, remedy));
         }
     }
-    findings.extend(unnamed(restorer, wanted));
+    findings.extend(unused_role_map(restorer, wanted));
     if restorer.target.cleanup == Cleanup::ByRestore {
         findings.extend(leftover::find(&client).await?.iter().map(|left| left.finding("target")));
     }
-    findings.push(room(wanted, there.data_directory.as_deref(), "target", "the data directory"));
-    let in_files = wanted.iter().filter(|wanted| archive::in_files(&restorer.target, wanted.manifest));
+    findings.push(space_finding(wanted, existing.data_directory.as_deref(), "target", "the data directory"));
+    let in_files = wanted.iter().filter(|wanted| archive::needs_files(&restorer.target, wanted.manifest));
     let in_files: Vec<_> = in_files.copied().collect();
     if let (Some(folder), false) = (&restorer.target.scratch_dir, in_files.is_empty()) {
-        findings.push(room(&in_files, folder.to_str(), "--scratch-dir", "the directory"));
+        findings.push(space_finding(&in_files, folder.to_str(), "--scratch-dir", "the directory"));
     }
     Ok(findings)
 }
 
-fn too_old(manifest: &Manifest, target: &Version) -> Option<Error> {
+fn older_target(manifest: &Manifest, target: &Version) -> Option<Error> {
     let source = Version::parse(&manifest.cluster.server.server_version)?;
     let message = format!("was dumped from PostgreSQL {source}, but the target is PostgreSQL {target}, which is older");
     (source.major > target.major).then(|| {
@@ -97,58 +102,58 @@ fn too_old(manifest: &Manifest, target: &Version) -> Option<Error> {
 
 /// Returns the state of the database to restore into, and the obstacles in the target or in the
 /// programs of this host. Fails for invalid requests, and if the target cannot be queried.
-async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<Landing>, Vec<Error>)> {
+async fn obstacles(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<DatabaseState>, Vec<Error>)> {
     let mut all = Vec::new();
     let mut found = None;
     let (client, target) = (&restorer.client, &restorer.target);
     if manifest.artifact.format == Format::Plain && target.scripts == Scripts::Harmless {
         // Scripts of roles and tablespaces are checked statement by statement.
-        let looked_through = matches!(manifest.subject, Subject::Globals | Subject::Roles | Subject::Tablespaces);
-        if !looked_through {
-            all.extend(psql::judge(&client.newest_tool("psql").await?.version, manifest).err());
+        let is_checked = matches!(manifest.subject, Subject::Globals | Subject::Roles | Subject::Tablespaces);
+        if !is_checked {
+            all.extend(psql::expect_safe(&client.newest_tool("psql").await?.version, manifest).err());
         }
     }
     match &manifest.subject {
         Subject::Database { name } => {
-            selection::expect_whole_for_whole(target)?;
+            selection::expect_whole_backup(target)?;
             selection::expect_archive(target, manifest)?;
-            roles::expect_known_form(target, manifest)?;
-            archive::needs_scratch(target, manifest)?;
+            role_map::expect_supported_format(target, manifest)?;
+            archive::expect_scratch(target, manifest)?;
             if manifest.artifact.format != Format::Plain {
                 all.extend(restorer.tool("pg_restore", manifest).await.err());
             }
             let database = restorer.database(name);
             all.extend(money::as_dumped(&maintenance(client, database), manifest.database.as_ref()).await.err());
-            match landing::look(client, target, database).await {
-                Ok(landing) => {
-                    found = Some(landing);
-                    if landing == Landing::ToBeReplaced {
-                        match landing::free_name_before(client, database, manifest.time).await {
+            match target_database::check(client, target, database).await {
+                Ok(state) => {
+                    found = Some(state);
+                    if state == DatabaseState::ToReplace {
+                        match target_database::aside_name(client, database, manifest.time).await {
                             Err(error) if error.kind() == Kind::Refused => all.push(error),
-                            looked => looked.map(drop)?,
+                            result => result.map(drop)?,
                         }
-                        all.extend(occupied::hindrances(&maintenance(client, database), database).await?);
+                        all.extend(drop_blockers::errors(&maintenance(client, database), database).await?);
                     }
                     if let Some(facts) = &manifest.database {
-                        all.extend(landing::misfit(client, landing, database, facts).await?);
+                        all.extend(target_database::incompatibility(client, state, database, facts).await?);
                     }
                 }
                 Err(error) if matches!(error.kind(), Kind::Refused | Kind::NotFound) => {
                     let missing = error.kind() == Kind::NotFound;
                     all.push(error);
                     // The existing database may also have the wrong encoding or locale.
-                    let landing = if missing { Landing::ToBeMade } else { Landing::There };
+                    let state = if missing { DatabaseState::ToCreate } else { DatabaseState::Ready };
                     if let Some(facts) = &manifest.database {
-                        all.extend(landing::misfit(client, landing, database, facts).await?);
+                        all.extend(target_database::incompatibility(client, state, database, facts).await?);
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
         Subject::Schema | Subject::All => {
-            match landing::expect_empty_cluster(client, target, &manifest.subject.to_string()).await {
+            match target_database::expect_empty_cluster(client, target, &manifest.subject.to_string()).await {
                 Err(error) if error.kind() == Kind::Refused => all.push(error),
-                looked => looked?,
+                result => result?,
             }
         }
         Subject::Globals | Subject::Roles | Subject::Tablespaces => {}
@@ -157,7 +162,7 @@ async fn hindrances(restorer: &Restorer, manifest: &Manifest) -> Result<(Option<
 }
 
 /// The selected part of a backup, according to its record.
-struct Chosen<'a> {
+struct SelectedPart<'a> {
     /// The database to restore into.
     database: &'a str,
     /// The selected lines of the archive's list.
@@ -167,41 +172,41 @@ struct Chosen<'a> {
     tablespace: Option<&'a str>,
 }
 
-impl<'a> Chosen<'a> {
-    fn new(restorer: &'a Restorer, manifest: &'a Manifest, facts: &'a Facts, landing: Option<Landing>) -> Self {
+impl<'a> SelectedPart<'a> {
+    fn new(restorer: &'a Restorer, manifest: &'a Manifest, facts: &'a Facts, state: Option<DatabaseState>) -> Self {
         let name = match &manifest.subject {
             Subject::Database { name } => name.as_str(),
             _ => "",
         };
         let database = restorer.database(name);
         let lines = selection::lines(&restorer.target.selection, facts);
-        let made = matches!(landing, Some(Landing::ToBeMade | Landing::ToBeReplaced));
-        let tablespace = facts.database_tablespace.as_deref().filter(|_| made && database == name);
+        let is_created = matches!(state, Some(DatabaseState::ToCreate | DatabaseState::ToReplace));
+        let tablespace = facts.database_tablespace.as_deref().filter(|_| is_created && database == name);
         let is_all = restorer.target.selection.is_all();
         let extensions = match is_all {
             true => extensions(facts),
-            false => named(&lines, "EXTENSION").into_iter().collect(),
+            false => entry_names(&lines, "EXTENSION").into_iter().collect(),
         };
         Self { database, lines, extensions, tablespace }
     }
 
     /// Returns true if the part creates the tables that it fills.
     fn defines_tables(&self) -> bool {
-        self.lines.iter().any(|line| kind_is(line, "TABLE"))
+        self.lines.iter().any(|line| is_kind(line, "TABLE"))
     }
 
     /// Returns the parts that need rights.
-    fn needs<'n>(&'n self, restorer: &'n Restorer, facts: &'n Facts, there: &'n Surroundings) -> Needs<'n> {
+    fn needs<'n>(&'n self, restorer: &'n Restorer, facts: &'n Facts, existing: &'n TargetObjects) -> Needs<'n> {
         let target = &restorer.target;
         let mut needs = Needs { extensions: self.extensions.iter().map(String::as_str).collect(), ..Needs::default() };
         needs.tablespaces = facts.tablespaces.iter().map(String::as_str).chain(self.tablespace).collect();
-        needs.tablespaces.retain(|name| there.tablespaces.contains(*name));
-        let chosen = |kind: &&String| self.lines.iter().any(|line| kind_is(line, kind));
-        needs.kinds = facts.objects.keys().filter(chosen).map(String::as_str).collect();
+        needs.tablespaces.retain(|name| existing.tablespaces.contains(*name));
+        let is_selected = |kind: &&String| self.lines.iter().any(|line| is_kind(line, kind));
+        needs.kinds = facts.objects.keys().filter(is_selected).map(String::as_str).collect();
         if target.owners == Owners::AsDumped {
             let owners = facts.roles.iter().filter(|role| self.owns(role));
             let mapped = |role: &'n String| target.role_map.get(role).unwrap_or(role).as_str();
-            needs.owners = owners.map(mapped).filter(|role| there.roles.contains(*role)).collect();
+            needs.owners = owners.map(mapped).filter(|role| existing.roles.contains(*role)).collect();
         }
         needs
     }
@@ -210,13 +215,13 @@ impl<'a> Chosen<'a> {
     /// everywhere.
     fn owns(&self, role: &str) -> bool {
         let ending = format!(" {role}");
-        let is_main = |line: &&str| !LATER.iter().any(|kind| kind_is(line, kind));
+        let is_main = |line: &&str| !OPTIONAL_KINDS.iter().any(|kind| is_kind(line, kind));
         !role.starts_with("pg_") && self.lines.iter().filter(|line| is_main(line)).any(|line| line.ends_with(&ending))
     }
 }
 
 /// Kinds of entries that may fail separately, or whose owner is that of their table.
-const LATER: [&str; 26] = [
+const OPTIONAL_KINDS: [&str; 26] = [
     "ACL",
     "CHECK CONSTRAINT",
     "COMMENT",
@@ -246,7 +251,7 @@ const LATER: [&str; 26] = [
 ];
 
 /// Returns true if a line of a list is an entry of this kind.
-fn kind_is(line: &str, kind: &str) -> bool {
+fn is_kind(line: &str, kind: &str) -> bool {
     let rest = description(line).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(' '));
     // `TABLE DATA public t app` is not a table; a schema named DATA is disregarded.
     rest.is_some_and(|rest| {
@@ -255,10 +260,10 @@ fn kind_is(line: &str, kind: &str) -> bool {
 }
 
 /// Returns the names of the entries of a kind that are in no schema.
-pub(crate) fn named(lines: &[&str], kind: &str) -> Vec<String> {
-    let begins = format!("{kind} - ");
+pub(crate) fn entry_names(lines: &[&str], kind: &str) -> Vec<String> {
+    let prefix = format!("{kind} - ");
     let name = |line: &&str| {
-        let rest = description(line)?.strip_prefix(&begins)?;
+        let rest = description(line)?.strip_prefix(&prefix)?;
         Some(split_owner(rest, [] as [&str; 0]).0.to_owned())
     };
     lines.iter().filter_map(name).collect()
@@ -270,26 +275,30 @@ fn missing(
     restorer: &Restorer,
     manifest: &Manifest,
     facts: &Facts,
-    chosen: &Chosen<'_>,
-    there: &Surroundings,
-    brings_roles: bool,
+    selected_part: &SelectedPart<'_>,
+    existing: &TargetObjects,
+    restores_roles: bool,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (target, subject) = (&restorer.target, manifest.subject.to_string());
-    let absent = selection::absent(&target.selection, facts);
-    if !absent.is_empty() {
-        let error =
-            Error::new(Stage::Restore, Kind::Refused, &subject, format!("contains no {}", absent.join(", no ")))
-                .hint("list its content: use --list instead of --to");
+    let missing_objects = selection::missing_objects(&target.selection, facts);
+    if !missing_objects.is_empty() {
+        let error = Error::new(
+            Stage::Restore,
+            Kind::Refused,
+            &subject,
+            format!("contains no {}", missing_objects.join(", no ")),
+        )
+        .hint("list its content: use --list instead of --to");
         findings.push(Finding::failed(&subject, &error));
     }
-    let mut tell = |what: &str, names: Vec<String>, is_refused: bool, remedy: &str| {
+    let mut report = |kind: &str, names: Vec<String>, is_refused: bool, remedy: &str| {
         if names.is_empty() {
             return;
         }
         let several = if names.len() == 1 { "" } else { "s" };
         let names = names.iter().map(|name| format!("\"{}\"", printable(name))).collect::<Vec<_>>().join(", ");
-        let message = format!("the target lacks the {what}{several} {names}");
+        let message = format!("the target lacks the {kind}{several} {names}");
         findings.push(if is_refused {
             let error = Error::new(Stage::Restore, Kind::Refused, &subject, message).hint(remedy);
             Finding::failed(&subject, &error)
@@ -299,34 +308,37 @@ fn missing(
         });
     };
     let everything = target.selection.is_all();
-    let extensions = chosen.extensions.iter().filter(|name| !there.extensions.contains(*name)).cloned().collect();
-    tell(
+    let extensions =
+        selected_part.extensions.iter().filter(|name| !existing.extensions.contains(*name)).cloned().collect();
+    report(
         "extension",
         extensions,
         everything,
         "install them on the target's host (Debian: apt-get install postgresql-contrib, or the extension's package)",
     );
-    let tablespaces = facts.tablespaces.iter().map(String::as_str).chain(chosen.tablespace);
-    let tablespaces: BTreeSet<_> = tablespaces.filter(|name| !there.tablespaces.contains(*name)).collect();
+    let tablespaces = facts.tablespaces.iter().map(String::as_str).chain(selected_part.tablespace);
+    let tablespaces: BTreeSet<_> = tablespaces.filter(|name| !existing.tablespaces.contains(*name)).collect();
     let tablespaces = tablespaces.into_iter().map(str::to_owned).collect();
-    let (mapped, named): (Vec<_>, Vec<_>) =
-        needed_roles(restorer, facts, there).into_iter().partition(|name| target.role_map.contains_key(name));
-    let absent = |name: &String| !there.roles.contains(name);
+    let (mapped, unmapped): (Vec<_>, Vec<_>) =
+        needed_roles(restorer, facts, existing).into_iter().partition(|name| target.role_map.contains_key(name));
+    let is_missing = |name: &String| !existing.roles.contains(name);
     // The globals restored before may contain them.
-    tell(
+    report(
         "role",
-        mapped.iter().map(|name| &target.role_map[name]).filter(|name| absent(name)).cloned().collect(),
-        !brings_roles,
+        mapped.iter().map(|name| &target.role_map[name]).filter(|name| is_missing(name)).cloned().collect(),
+        !restores_roles,
         "create the roles named in --role-map, or remove those that the selected part does not need",
     );
-    if !brings_roles {
-        let (owners, others): (Vec<_>, Vec<_>) =
-            named.into_iter().filter(absent).partition(|role| facts.roles.is_empty() || chosen.owns(role));
+    if !restores_roles {
+        let (owners, others): (Vec<_>, Vec<_>) = unmapped
+            .into_iter()
+            .filter(is_missing)
+            .partition(|role| facts.roles.is_empty() || selected_part.owns(role));
         let remedy = "restore the globals first with --globals, create the roles, or add --role-map or --no-owner and --no-privileges";
-        tell("role", owners, everything, remedy);
+        report("role", owners, everything, remedy);
         // Only privileges granted to these roles are skipped.
-        tell("role", others, false, remedy);
-        tell(
+        report("role", others, false, remedy);
+        report(
             "tablespace",
             tablespaces,
             everything,
@@ -346,9 +358,9 @@ fn extensions(facts: &Facts) -> BTreeSet<String> {
 }
 
 /// Returns the roles that must exist for the restored objects, by their names in the backup.
-fn needed_roles(restorer: &Restorer, facts: &Facts, there: &Surroundings) -> BTreeSet<String> {
+fn needed_roles(restorer: &Restorer, facts: &Facts, existing: &TargetObjects) -> BTreeSet<String> {
     let target = &restorer.target;
-    let known = facts.roles.iter().chain(&there.roles).chain(target.role_map.keys()).cloned().collect();
+    let known = facts.roles.iter().chain(&existing.roles).chain(target.role_map.keys()).cloned().collect();
     let owners: BTreeSet<String> = facts.toc.iter().filter_map(|line| owner(line, &known)).collect();
     let others = facts.roles.difference(&owners).cloned().collect();
     match (target.owners, target.privileges) {
@@ -367,40 +379,40 @@ fn owner(line: &str, known: &BTreeSet<String>) -> Option<String> {
 
 /// Reports roles to rename that no restored object names according to the record: most likely
 /// misspelt.
-fn unnamed(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding> {
+fn unused_role_map(restorer: &Restorer, wanted: &[Wanted<'_>]) -> Option<Finding> {
     let databases = wanted.iter().filter(|wanted| wanted.manifest.subject.is_database());
     let facts: Option<Vec<Facts>> = databases.map(|wanted| wanted.details.and_then(selection::facts)).collect();
     // Older records contain no roles.
     let facts = facts.filter(|facts| facts.iter().all(|facts| !facts.roles.is_empty()))?;
     let is_named = |name: &&String| facts.iter().any(|facts| facts.roles.contains(*name));
-    let unnamed = restorer.target.role_map.keys().filter(|name| !is_named(name));
-    let unnamed: Vec<_> = unnamed.map(|name| format!("\"{}\"", printable(name))).collect();
+    let unused = restorer.target.role_map.keys().filter(|name| !is_named(name));
+    let unused: Vec<_> = unused.map(|name| format!("\"{}\"", printable(name))).collect();
     let remedy = "check the names, including upper and lower case: they must match the roles of the dumped cluster";
-    let message = format!("no restored object names {}", unnamed.join(", "));
-    (!unnamed.is_empty()).then(|| Finding::warning("--role-map", message, remedy))
+    let message = format!("no restored object names {}", unused.join(", "));
+    (!unused.is_empty()).then(|| Finding::warning("--role-map", message, remedy))
 }
 
 /// Checks the free space for the restored data, if it can be determined.
-fn room(wanted: &[Wanted<'_>], place: Option<&str>, subject: &str, what: &str) -> Finding {
+fn space_finding(wanted: &[Wanted<'_>], path: Option<&str>, subject: &str, name: &str) -> Finding {
     let needed: u64 = wanted.iter().map(|wanted| wanted.manifest.artifact.plaintext.bytes).sum();
     let needed_mib = needed >> 20;
-    let free = place.and_then(|place| rustix::fs::statvfs(Path::new(place)).ok());
+    let free = path.and_then(|path| rustix::fs::statvfs(Path::new(path)).ok());
     let Some(free) = free.map(|free| free.f_bavail.saturating_mul(free.f_frsize)) else {
         let remedy = format!("provide space for dumps of {needed_mib} MiB, and for their indexes");
         return Finding::warning(
             subject,
-            format!("the free space of {what} cannot be determined from this host"),
+            format!("the free space of {name} cannot be determined from this host"),
             remedy,
         );
     };
     let free_mib = free >> 20;
     if free >= needed {
-        return Finding::good(subject, format!("{what} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
+        return Finding::good(subject, format!("{name} has {free_mib} MiB free, for dumps of {needed_mib} MiB"));
     }
-    let message = format!("{what} has {free_mib} MiB free, but the dumps alone take {needed_mib} MiB");
+    let message = format!("{name} has {free_mib} MiB free, but the dumps alone take {needed_mib} MiB");
     Finding::failed(
         subject,
-        &Error::new(Stage::Restore, Kind::Refused, place.unwrap_or_default(), message).hint("free disk space"),
+        &Error::new(Stage::Restore, Kind::Refused, path.unwrap_or_default(), message).hint("free disk space"),
     )
 }
 
@@ -409,7 +421,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_owner_is_the_last_word_or_a_name_that_is_known_to_hold_spaces() {
+    fn owner_is_the_last_word_or_a_known_name() {
         let known: BTreeSet<String> = ["app".to_owned(), "old app".to_owned()].into();
         assert_eq!(owner("5; 1259 16390 TABLE public t app", &known), Some("app".into()));
         assert_eq!(owner("5; 1259 16390 TABLE public t old app", &known), Some("old app".into()));

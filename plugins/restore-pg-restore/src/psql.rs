@@ -6,32 +6,32 @@
 
 use longshore_core::manifest::Manifest;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_client::script::{commands, statements};
+use longshore_pg_client::script::{has_psql_command, statements};
 use longshore_pg_client::tool::Version;
 
 /// The first minor of each major whose pg_dump writes `\restrict`; newer majors always do.
-const RESTRICTS: [(u32, u32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
+const RESTRICT_SINCE: [(u32, u32); 5] = [(13, 22), (14, 19), (15, 14), (16, 10), (17, 6)];
 /// The first minor of each major whose psql is safe against the argument of `\unrestrict`.
-const OBEYS_NOTHING: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
+const SAFE_SINCE: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
 
-fn since(first: &[(u32, u32)], version: &Version) -> bool {
+fn is_since(first: &[(u32, u32)], version: &Version) -> bool {
     let newest = first.iter().map(|(major, _)| *major).max().unwrap_or_default();
     version.major > newest || first.iter().any(|(major, minor)| version.major == *major && version.minor >= *minor)
 }
 
 /// Fails for a script through which the dumped server could make this psql run programs on this
 /// host.
-pub(crate) fn judge(psql: &Version, manifest: &Manifest) -> Result<()> {
+pub(crate) fn expect_safe(psql: &Version, manifest: &Manifest) -> Result<()> {
     let refuse = |message: String, hint: &str| {
         Err(Error::new(Stage::Restore, Kind::Refused, manifest.subject.to_string(), message).hint(hint))
     };
-    if !since(&OBEYS_NOTHING, psql) {
+    if !is_since(&SAFE_SINCE, psql) {
         let hint = "use psql 14.24, 15.19, 16.15, 17.11, 18.6 or newer (put it first in PATH), or, if you trust the superusers of the \
                     dumped server, add --trust-script";
         return refuse(format!("psql {psql} lets a script run programs (CVE-2026-18408)"), hint);
     }
     let pg_dump = Version::parse(&manifest.tool.version);
-    if pg_dump.as_ref().is_some_and(|version| !since(&RESTRICTS, version)) {
+    if pg_dump.as_ref().is_some_and(|version| !is_since(&RESTRICT_SINCE, version)) {
         let hint = "if you trust the superusers of the dumped server, add --trust-script";
         let message = format!(
             "the script was written by {} {}, and may contain psql commands (CVE-2025-8714)",
@@ -50,7 +50,7 @@ pub(crate) fn without_commands(script: &str, subject: &str) -> Result<String> {
         if ["\\restrict ", "\\unrestrict "].iter().any(|command| statement.starts_with(command)) {
             continue;
         }
-        if commands(statement) {
+        if has_psql_command(statement) {
             let message = "contains a psql command, which pg_dumpall never writes for roles and tablespaces";
             return Err(Error::new(Stage::Restore, Kind::Refused, subject, message)
                 .hint("check it: --output FILE; if you trust its author, add --trust-script"));
@@ -65,8 +65,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_psql_that_unrestrict_can_have_run_programs_is_told_by_its_minor() {
-        let safe = |version| since(&OBEYS_NOTHING, &Version::parse(version).unwrap());
+    fn safe_psql_versions_are_known() {
+        let safe = |version| is_since(&SAFE_SINCE, &Version::parse(version).unwrap());
         for version in ["14.24", "15.19", "16.15", "17.11", "18.6 (Debian 18.6-3)", "19beta1"] {
             assert!(safe(version), "{version}");
         }
@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pg_dump_that_forbids_no_commands_is_told_by_its_minor() {
-        let restricts = |version| since(&RESTRICTS, &Version::parse(version).unwrap());
+    fn restricting_pg_dump_versions_are_known() {
+        let restricts = |version| is_since(&RESTRICT_SINCE, &Version::parse(version).unwrap());
         assert!(["13.22", "15.18", "17.6", "18.0"].into_iter().all(restricts));
         assert!(!["9.6.24", "12.22", "15.13", "17.5"].into_iter().any(restricts));
     }
 
     #[test]
-    fn globals_keep_their_statements_and_no_commands() {
+    fn globals_keep_statements_without_commands() {
         let script = "\\restrict abc\nCREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n\\unrestrict abc\n";
         let kept = without_commands(script, "globals").unwrap();
         assert_eq!(kept, "CREATE ROLE \"a\\b\";\nALTER ROLE app PASSWORD 'x\\y';\n");

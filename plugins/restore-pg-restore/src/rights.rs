@@ -9,7 +9,7 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::tool::Version;
 use serde::Deserialize;
 
-use crate::landing::Landing;
+use crate::target_database::DatabaseState;
 
 /// The rights of the role in the target.
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ const SUPERUSER: [&str; 6] = [
 
 impl Rights {
     /// Queries the target.
-    pub(crate) async fn look(client: &Client, version: &Version) -> Result<Self> {
+    pub(crate) async fn query(client: &Client, version: &Version) -> Result<Self> {
         // Since PostgreSQL 16, a member of a role may lack the right to act for the role.
         let membership = if version.major >= 16 { "SET" } else { "MEMBER" };
         let subscriptions = if version.major >= 16 {
@@ -71,7 +71,7 @@ impl Rights {
                 join pg_catalog.pg_available_extension_versions v on v.name = e.name and v.version = e.default_version
                 where v.superuser and coalesce(to_jsonb(v) ->> 'trusted', 'false') = 'false'))"
         );
-        client.ask(&rights).await
+        client.query(&rights).await
     }
 
     /// Returns findings for missing rights. `is_whole` is true if the whole backup is restored.
@@ -79,7 +79,7 @@ impl Rights {
         &self,
         subject: &str,
         needs: &Needs<'_>,
-        landing: Option<Landing>,
+        state: Option<DatabaseState>,
         is_whole: bool,
     ) -> Vec<Finding> {
         if self.superuser {
@@ -87,32 +87,32 @@ impl Rights {
         }
         let role = printable(&self.role);
         let mut findings = Vec::new();
-        let fails = |message: String, hint: &str| {
+        let failure = |message: String, hint: &str| {
             Finding::failed(subject, &Error::new(Stage::Restore, Kind::Refused, subject, message).hint(hint))
         };
-        if matches!(landing, Some(Landing::ToBeMade | Landing::ToBeReplaced)) && !self.creates_databases {
-            findings.push(fails(
+        if matches!(state, Some(DatabaseState::ToCreate | DatabaseState::ToReplace)) && !self.creates_databases {
+            findings.push(failure(
                 format!("role \"{role}\" may not create databases"),
                 "let it create them (alter role … createdb), or restore into an existing empty database",
             ));
         }
-        let mut lacks = |what: String, hint: &str| {
+        let mut add_finding = |message: String, hint: &str| {
             findings.push(match is_whole {
-                true => fails(what, hint),
+                true => failure(message, hint),
                 // The selected part may not need the right.
-                false => Finding::warning(subject, what, hint),
+                false => Finding::warning(subject, message, hint),
             });
         };
         let owners: Vec<_> = needs.owners.iter().filter(|owner| !self.acts_for.contains(**owner)).collect();
         if !owners.is_empty() {
-            lacks(
+            add_finding(
                 format!("role \"{role}\" may not act for the owners {}", quoted(&owners)),
                 "restore as a superuser or a member of the owners, or skip them: --no-owner --no-privileges",
             );
         }
         let tablespaces: Vec<_> = needs.tablespaces.iter().filter(|name| !self.tablespaces.contains(**name)).collect();
         if !tablespaces.is_empty() {
-            lacks(
+            add_finding(
                 format!("role \"{role}\" may not create objects in the tablespaces {}", quoted(&tablespaces)),
                 "grant it CREATE on them",
             );
@@ -120,14 +120,14 @@ impl Rights {
         let extensions: Vec<_> =
             needs.extensions.iter().filter(|name| self.superuser_extensions.contains(**name)).collect();
         if !extensions.is_empty() {
-            lacks(
+            add_finding(
                 format!("only a superuser may create the extensions {}", quoted(&extensions)),
                 "restore as a superuser, or exclude them: --list-file",
             );
         }
         let kinds: Vec<_> = SUPERUSER.iter().filter(|kind| needs.kinds.contains(**kind)).collect();
         if !kinds.is_empty() {
-            lacks(
+            add_finding(
                 format!("only a superuser may create its objects of kind {}", quoted(&kinds)),
                 "restore as a superuser, or exclude them: --list-file",
             );
@@ -138,19 +138,19 @@ impl Rights {
 
     /// Returns findings for entries that will be skipped without affecting the data.
     fn left_out(&self, subject: &str, needs: &Needs<'_>) -> Vec<Finding> {
-        let later = "restore as a superuser to include them; otherwise they are skipped, and reported with the commands that create them";
+        let superuser_hint = "restore as a superuser to include them; otherwise they are skipped, and reported with the commands that create them";
         let mut findings = Vec::new();
         if needs.kinds.contains("EVENT TRIGGER") {
             let message = "contains event triggers, which only a superuser may create";
-            findings.push(Finding::warning(subject, message, later));
+            findings.push(Finding::warning(subject, message, superuser_hint));
         }
         if needs.kinds.contains("PUBLICATION") {
             let message = "only a superuser may create publications of all tables or of other roles' tables";
-            findings.push(Finding::warning(subject, message, later));
+            findings.push(Finding::warning(subject, message, superuser_hint));
         }
         if needs.kinds.contains("SUBSCRIPTION") && !self.creates_subscriptions {
             let message = "contains subscriptions, which the role may not create";
-            findings.push(Finding::warning(subject, message, later));
+            findings.push(Finding::warning(subject, message, superuser_hint));
         }
         findings
     }
@@ -179,30 +179,30 @@ mod tests {
         }
     }
 
-    fn outcomes(needs: &Needs<'_>, landing: Landing, is_whole: bool) -> Vec<Outcome> {
-        let findings = rights().findings("appdb", needs, Some(landing), is_whole);
+    fn outcomes(needs: &Needs<'_>, state: DatabaseState, is_whole: bool) -> Vec<Outcome> {
+        let findings = rights().findings("appdb", needs, Some(state), is_whole);
         findings.into_iter().map(|finding| finding.outcome).collect()
     }
 
     #[test]
-    fn a_right_that_the_data_needs_is_found_missing() {
+    fn missing_rights_for_the_data_fail() {
         let none = Needs::default();
-        assert_eq!(outcomes(&none, Landing::There, true), []);
-        assert_eq!(outcomes(&none, Landing::ToBeMade, true), [Outcome::Failed]);
+        assert_eq!(outcomes(&none, DatabaseState::Ready, true), []);
+        assert_eq!(outcomes(&none, DatabaseState::ToCreate, true), [Outcome::Failed]);
         let owners = Needs { owners: ["app", "postgres"].into(), ..Needs::default() };
-        assert_eq!(outcomes(&owners, Landing::There, true), [Outcome::Failed]);
-        assert_eq!(outcomes(&owners, Landing::There, false), [Outcome::Warning]);
+        assert_eq!(outcomes(&owners, DatabaseState::Ready, true), [Outcome::Failed]);
+        assert_eq!(outcomes(&owners, DatabaseState::Ready, false), [Outcome::Warning]);
         let tablespaces = Needs { tablespaces: ["fast", "slow"].into(), ..Needs::default() };
-        assert_eq!(outcomes(&tablespaces, Landing::There, true), [Outcome::Failed]);
+        assert_eq!(outcomes(&tablespaces, DatabaseState::Ready, true), [Outcome::Failed]);
         let extensions = Needs { extensions: ["hstore"].into(), ..Needs::default() };
-        assert_eq!(outcomes(&extensions, Landing::There, true), []);
+        assert_eq!(outcomes(&extensions, DatabaseState::Ready, true), []);
         let extensions = Needs { extensions: ["postgres_fdw"].into(), ..Needs::default() };
-        assert_eq!(outcomes(&extensions, Landing::There, true), [Outcome::Failed]);
+        assert_eq!(outcomes(&extensions, DatabaseState::Ready, true), [Outcome::Failed]);
     }
 
     #[test]
-    fn a_right_that_only_later_entries_need_is_a_warning() {
+    fn missing_rights_for_other_entries_are_warnings() {
         let needs = Needs { kinds: ["EVENT TRIGGER", "PUBLICATION", "SUBSCRIPTION"].into(), ..Needs::default() };
-        assert_eq!(outcomes(&needs, Landing::There, true), [Outcome::Warning, Outcome::Warning]);
+        assert_eq!(outcomes(&needs, DatabaseState::Ready, true), [Outcome::Warning, Outcome::Warning]);
     }
 }

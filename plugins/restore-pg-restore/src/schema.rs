@@ -16,14 +16,14 @@ use crate::selection;
 /// Returns the schemas of the archive that selected tables and schemas need, with their owners in
 /// the target, if owners are restored. Returns none if everything is restored, if a list selects
 /// the entries, or without a record of the archive.
-pub(crate) fn needed(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Option<String>> {
+pub(crate) fn selected(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Option<String>> {
     let Selection { tables, schemas, sections, list } = &target.selection;
     let by_name = list.is_none() && !(tables.is_empty() && schemas.is_empty());
     let defines = sections.is_empty() || sections.contains(&Section::PreData);
     let (true, Some(facts)) = (by_name && defines, wanted.details.and_then(selection::facts)) else {
         return BTreeMap::new();
     };
-    let made = made(&facts);
+    let archived = archived(&facts);
     let holds_table = |schema: &str| {
         let holds = |line: &String, table: &String| {
             let of_it = format!(" {schema} {table} ");
@@ -38,7 +38,7 @@ pub(crate) fn needed(target: &Target, wanted: Wanted<'_>) -> BTreeMap<String, Op
         let owner = target.role_map.get(&owner).cloned().unwrap_or(owner);
         (target.owners == Owners::AsDumped && !owner.is_empty()).then_some(owner)
     };
-    made.into_iter().filter(|(name, _)| is_chosen(name)).map(|(name, of)| (name, owner(of))).collect()
+    archived.into_iter().filter(|(name, _)| is_chosen(name)).map(|(name, of)| (name, owner(of))).collect()
 }
 
 /// The kinds that pg_restore selects by `--table`.
@@ -47,7 +47,7 @@ const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TAB
 /// Returns the schemas that an archive creates, with their owners: `id; catalog oid SCHEMA - schema
 /// owner`. Both names may contain spaces; the schema names of recorded tables resolve the
 /// ambiguity.
-fn made(facts: &Facts) -> BTreeMap<String, String> {
+fn archived(facts: &Facts) -> BTreeMap<String, String> {
     let known: BTreeSet<&str> = facts.tables.iter().filter_map(|table| table.schema.as_deref()).collect();
     let lines = facts.toc.iter().filter_map(|line| Some(line.split_once(" SCHEMA - ")?.1));
     let lines = lines.filter_map(|rest| {
@@ -58,17 +58,17 @@ fn made(facts: &Facts) -> BTreeMap<String, String> {
 }
 
 /// Creates missing schemas, and returns notes about them.
-pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<String>>) -> Result<Vec<String>> {
+pub(crate) async fn create(client: &Client, schemas: &BTreeMap<String, Option<String>>) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for (name, owner) in schemas {
-        let lacks = format!(
+        let is_missing = format!(
             "select to_json(not exists (select from pg_catalog.pg_namespace where nspname = {}))",
             literal(name)
         );
-        if client.ask(&lacks).await? {
+        if client.query(&is_missing).await? {
             let authorization = owner.as_deref().map(|owner| format!(" authorization {}", identifier(owner)));
             let statement = format!("create schema {}{}", identifier(name), authorization.unwrap_or_default());
-            client.execute(&statement).await.map_err(|error| unmade(name, owner.as_deref(), error))?;
+            client.execute(&statement).await.map_err(|error| create_error(name, owner.as_deref(), error))?;
             notes.push(format!(
                 "schema \"{}\" was created; its privileges and comment are not restored",
                 printable(name)
@@ -78,15 +78,15 @@ pub(crate) async fn make(client: &Client, schemas: &BTreeMap<String, Option<Stri
     Ok(notes)
 }
 
-fn unmade(name: &str, owner: Option<&str>, error: Error) -> Error {
+fn create_error(name: &str, owner: Option<&str>, error: Error) -> Error {
     let kind = error.kind();
-    let unmade =
+    let create_error =
         Error::new(Stage::Restore, kind, name, "the schema of the selected objects cannot be created").because(error);
     match owner {
-        Some(owner) => unmade.hint(format!(
+        Some(owner) => create_error.hint(format!(
             "it is owned by \"{}\": create that role, or add --role-map or --no-owner",
             printable(owner)
         )),
-        None => unmade,
+        None => create_error,
     }
 }

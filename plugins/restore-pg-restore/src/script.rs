@@ -11,12 +11,12 @@ use longshore_core::stream::{self, ByteStream};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::conversion::Conversion;
-use longshore_pg_client::child::{Pipes, Running, feed};
+use longshore_pg_client::child::{Pipes, Process, feed};
 use longshore_pg_client::client::Client;
 use longshore_pg_client::script::{identifier_after, statements};
 
-use crate::patience::{self, Taken};
-use crate::{Restorer, landing, psql};
+use crate::stall::{self, ReadCounter};
+use crate::{Restorer, psql, target_database};
 
 /// The maximum size of the roles and tablespaces of a cluster, in bytes.
 const MAX_GLOBALS_BYTES: usize = 256 << 20;
@@ -25,11 +25,11 @@ const MAX_GLOBALS_BYTES: usize = 256 << 20;
 const FIRST_DATABASE: &[u8] = b"\n\\connect ";
 
 /// The number of last bytes that must contain the completion mark, which only short text follows.
-const END_BYTES: usize = 1024;
+const MAX_TRAILER_BYTES: usize = 1024;
 
 /// The effect of a failed script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+enum FailureEffect {
     /// No effect: the script is one transaction.
     None,
     /// The statements before the failure remain.
@@ -45,17 +45,17 @@ pub(crate) async fn restore_database(
 ) -> Result<()> {
     let label = manifest.subject.to_string();
     let head = plaintext.next().await.transpose()?.unwrap_or_default();
-    as_written(&head, &label)?;
+    expect_unconverted(&head, &label)?;
     // A script of pg_dump --create reconnects to another database, and so leaves its transaction.
-    let leaves = [&b"\n\\connect "[..], b"\nCREATE DATABASE "].iter().any(|sign| find(&head, sign).is_some());
-    let effect = if leaves { Effect::Part } else { Effect::None };
+    let reconnects = [&b"\n\\connect "[..], b"\nCREATE DATABASE "].iter().any(|pattern| find(&head, pattern).is_some());
+    let effect = if reconnects { FailureEffect::Part } else { FailureEffect::None };
     let whole = stream::from_bytes(head).chain(plaintext).boxed();
-    run(restorer, client, &label, ended(whole, "-- PostgreSQL database dump complete", &label), effect).await
+    run(restorer, client, &label, expect_complete(whole, "-- PostgreSQL database dump complete", &label), effect).await
 }
 
 /// Fails for a script that was converted after its dump: psql would accept it with altered
 /// functions and comments.
-fn as_written(head: &[u8], subject: &str) -> Result<()> {
+fn expect_unconverted(head: &[u8], subject: &str) -> Result<()> {
     match Conversion::of(head) {
         None => Ok(()),
         Some(conversion) => {
@@ -65,37 +65,43 @@ fn as_written(head: &[u8], subject: &str) -> Result<()> {
 }
 
 /// Runs a script over `client`. The first failed statement ends it.
-async fn run(restorer: &Restorer, client: &Client, subject: &str, plaintext: ByteStream, effect: Effect) -> Result<()> {
+async fn run(
+    restorer: &Restorer,
+    client: &Client,
+    subject: &str,
+    plaintext: ByteStream,
+    effect: FailureEffect,
+) -> Result<()> {
     let mut command = client.psql().await?;
     command.args(["--output=/dev/null", "--file=-"]);
-    if effect == Effect::None {
+    if effect == FailureEffect::None {
         command.arg("--single-transaction");
     }
-    let taken = Taken::default();
-    let mut plaintext = taken.count(plaintext.fuse().boxed());
+    let read_counter = ReadCounter::default();
+    let mut plaintext = read_counter.count(plaintext.fuse().boxed());
     let work = async {
-        let mut running = Running::start(command, "psql", Pipes::Input)?;
+        let mut process = Process::start(command, "psql", Pipes::Input)?;
         // If the stream fails, psql is terminated before the end of its input, and commits nothing.
-        feed(&mut running.stdin, &mut plaintext, None).await?;
-        let ended = running.wait().await?;
-        if !ended.status.success() {
-            return Err(client.refusal(Stage::Restore, subject, &ended).await);
+        feed(&mut process.stdin, &mut plaintext, None).await?;
+        let exit = process.wait().await?;
+        if !exit.status.success() {
+            return Err(client.sql_error(Stage::Restore, subject, &exit).await);
         }
         stream::drain(plaintext).await
     };
-    patience::wait(client, subject, restorer.target.stall_timeout, &taken, work).await
+    stall::wait(client, subject, restorer.target.stall_timeout, &read_counter, work).await
 }
 
 /// Passes a script on, but holds its end back until the completion mark is found: `psql` accepts a
 /// truncated script as complete.
-fn ended(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStream {
+fn expect_complete(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStream {
     let subject = subject.to_owned();
     let stream = async_stream::try_stream! {
         let mut held = BytesMut::new();
         while let Some(chunk) = script.next().await {
             held.extend_from_slice(&chunk?);
-            if held.len() > END_BYTES {
-                let end = held.split_off(held.len() - END_BYTES);
+            if held.len() > MAX_TRAILER_BYTES {
+                let end = held.split_off(held.len() - MAX_TRAILER_BYTES);
                 yield std::mem::replace(&mut held, end).freeze();
             }
         }
@@ -109,8 +115,8 @@ fn ended(mut script: ByteStream, mark: &'static str, subject: &str) -> ByteStrea
     stream.boxed()
 }
 
-fn find(text: &[u8], sign: &[u8]) -> Option<usize> {
-    text.windows(sign.len()).position(|window| window == sign)
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    text.windows(pattern.len()).position(|window| window == pattern)
 }
 
 /// Restores globals, or a cluster's whole script. Existing roles and tablespaces stay unchanged,
@@ -121,18 +127,18 @@ pub(crate) async fn restore_cluster(
     plaintext: ByteStream,
 ) -> Result<Vec<String>> {
     let label = manifest.subject.to_string();
-    let client = landing::maintenance(&restorer.client, "");
+    let client = target_database::maintenance(&restorer.client, "");
     let databases = matches!(manifest.subject, Subject::All | Subject::Schema);
     let mark = "-- PostgreSQL database cluster dump complete";
-    let (globals, rest) = globals(ended(plaintext, mark, &label), &label).await?;
-    let there = Names {
-        roles: client.ask("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
-        tablespaces: client.ask("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace").await?,
+    let (globals, rest) = globals(expect_complete(plaintext, mark, &label), &label).await?;
+    let existing = ExistingNames {
+        roles: client.query("select coalesce(json_agg(rolname), '[]') from pg_catalog.pg_roles").await?,
+        tablespaces: client.query("select coalesce(json_agg(spcname), '[]') from pg_catalog.pg_tablespace").await?,
     };
-    let (mut script, notes) = there.leave(&globals);
+    let (mut script, notes) = existing.without_existing(&globals);
     if databases {
         let whole = stream::from_bytes(script).chain(rest).boxed();
-        run(restorer, &client, &label, whole, Effect::Part).await.map_err(|error| match error.remedy() {
+        run(restorer, &client, &label, whole, FailureEffect::Part).await.map_err(|error| match error.remedy() {
             Some(_) => error,
             None => {
                 error.hint("the statements before it were executed: drop the created objects, or use a new cluster")
@@ -144,7 +150,7 @@ pub(crate) async fn restore_cluster(
         script = psql::without_commands(&script, &label)?;
     }
     // CREATE TABLESPACE cannot run in a transaction.
-    let effect = if script.contains("CREATE TABLESPACE ") { Effect::Part } else { Effect::None };
+    let effect = if script.contains("CREATE TABLESPACE ") { FailureEffect::Part } else { FailureEffect::None };
     run(restorer, &client, &label, stream::from_bytes(script), effect).await?;
     Ok(notes)
 }
@@ -156,15 +162,15 @@ async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteSt
     let mut searched = 0;
     let end = loop {
         let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
-        if let Some(place) = found {
-            break searched + place + 1;
+        if let Some(position) = found {
+            break searched + position + 1;
         }
         searched = text.len().saturating_sub(FIRST_DATABASE.len());
         match plaintext.next().await {
             Some(chunk) => text.extend_from_slice(&chunk?),
             None => break text.len(),
         }
-        as_written(&text, subject)?;
+        expect_unconverted(&text, subject)?;
         if text.len() > MAX_GLOBALS_BYTES {
             let message = format!("the globals are larger than {MAX_GLOBALS_BYTES} bytes");
             return Err(Error::new(Stage::Restore, Kind::Corrupt, subject, message));
@@ -178,26 +184,26 @@ async fn globals(plaintext: ByteStream, subject: &str) -> Result<(String, ByteSt
 }
 
 /// The existing roles and tablespaces of the target.
-struct Names {
+struct ExistingNames {
     roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
 }
 
-impl Names {
+impl ExistingNames {
     /// Returns the script without statements that would create existing objects, or change their
     /// attributes or passwords.
-    fn leave(&self, script: &str) -> (String, Vec<String>) {
+    fn without_existing(&self, script: &str) -> (String, Vec<String>) {
         let mut kept = String::with_capacity(script.len());
         let mut notes = Vec::new();
         for statement in statements(script) {
-            let made = |prefix, names: &BTreeSet<String>| {
+            let existing_name = |prefix, names: &BTreeSet<String>| {
                 identifier_after(statement, prefix).filter(|(name, _)| names.contains(name))
             };
-            if let Some((name, _)) = made("CREATE ROLE ", &self.roles) {
+            if let Some((name, _)) = existing_name("CREATE ROLE ", &self.roles) {
                 notes.push(format!("role \"{name}\" already exists, and keeps its attributes and password"));
-            } else if let Some((name, _)) = made("CREATE TABLESPACE ", &self.tablespaces) {
+            } else if let Some((name, _)) = existing_name("CREATE TABLESPACE ", &self.tablespaces) {
                 notes.push(format!("tablespace \"{name}\" already exists, and was not changed"));
-            } else if made("ALTER ROLE ", &self.roles).is_some_and(|(_, after)| after.starts_with(" WITH ")) {
+            } else if existing_name("ALTER ROLE ", &self.roles).is_some_and(|(_, after)| after.starts_with(" WITH ")) {
                 // Attributes and password, covered by the note about the role.
             } else {
                 kept.push_str(statement);
@@ -212,11 +218,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roles_that_are_there_are_left_as_they_are_and_the_rest_is_made() {
-        let names =
-            Names { roles: ["postgres".into(), "od\"d".into()].into(), tablespaces: ["pg_default".into()].into() };
+    fn existing_roles_are_unchanged() {
+        let names = ExistingNames {
+            roles: ["postgres".into(), "od\"d".into()].into(),
+            tablespaces: ["pg_default".into()].into(),
+        };
         let script = "CREATE ROLE app;\nALTER ROLE app WITH LOGIN PASSWORD 'x';\nCREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER PASSWORD 'y';\nCREATE ROLE \"od\"\"d\";\nALTER ROLE postgres SET work_mem TO '4MB';\nGRANT app TO postgres;\n";
-        let (kept, notes) = names.leave(script);
+        let (kept, notes) = names.without_existing(script);
         assert_eq!(
             kept,
             "CREATE ROLE app;\nALTER ROLE app WITH LOGIN PASSWORD 'x';\nALTER ROLE postgres SET work_mem TO '4MB';\nGRANT app TO postgres;\n"
@@ -225,12 +233,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_script_without_its_end_fails_before_its_last_bytes() {
+    async fn truncated_script_fails_before_its_last_bytes() {
         let whole = format!("{}-- mark\n\\unrestrict x\n", "INSERT INTO t VALUES (1);\n".repeat(500));
         for length in [1, 7, 4000, 100_000] {
             let chunks = |text: &str| {
                 let chunks: Vec<_> = text.as_bytes().chunks(length).map(|chunk| Ok(chunk.to_vec().into())).collect();
-                ended(futures_util::stream::iter(chunks).boxed(), "-- mark", "appdb")
+                expect_complete(futures_util::stream::iter(chunks).boxed(), "-- mark", "appdb")
             };
             let passed = stream::collect(chunks(&whole), 1 << 20, Stage::Restore, "").await.unwrap();
             assert_eq!(passed, whole);
@@ -242,12 +250,12 @@ mod tests {
                     Err(error) => break error,
                 }
             };
-            assert_eq!((error.kind(), bytes <= 8000 - END_BYTES), (Kind::Corrupt, true));
+            assert_eq!((error.kind(), bytes <= 8000 - MAX_TRAILER_BYTES), (Kind::Corrupt, true));
         }
     }
 
     #[tokio::test]
-    async fn a_script_with_changed_line_ends_is_refused() {
+    async fn script_with_changed_line_ends_is_refused() {
         let script = "--\r\n-- PostgreSQL database cluster dump\r\n--\r\n\r\nCREATE ROLE app;\r\n";
         let error = globals(stream::from_bytes(script), "globals").await.map(drop).unwrap_err();
         assert_eq!(error.kind(), Kind::Refused);
@@ -255,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_globals_end_where_the_first_database_begins() {
+    async fn globals_end_at_the_first_database() {
         let script = "CREATE ROLE app;\n\\connect template1\nCREATE TABLE t ();\n";
         let bytes = futures_util::stream::iter(script.bytes().map(|byte| Ok(Bytes::from(vec![byte]))));
         let (globals, rest) = globals(bytes.boxed(), "all").await.unwrap();

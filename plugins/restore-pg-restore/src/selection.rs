@@ -23,7 +23,7 @@ pub(crate) fn facts(details: &Map<String, Value>) -> Option<Facts> {
 }
 
 /// Fails if a part would replace a whole database, which would be dropped.
-pub(crate) fn expect_whole_for_whole(target: &Target) -> Result<()> {
+pub(crate) fn expect_whole_backup(target: &Target) -> Result<()> {
     if target.content != TargetContent::Replace || target.selection.is_all() {
         return Ok(());
     }
@@ -55,15 +55,15 @@ impl ListFile {
         let Some(list) = list else { return Ok(Self(None)) };
         // The list contains names of tables, but no data, so the system's temporary directory is
         // acceptable.
-        let place = target.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let folder = directory::private_folder(Some(&place), Stage::Restore)?;
+        let parent = target.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = directory::private_folder(Some(&parent), Stage::Restore)?;
         fs::write(folder.path().join("list"), list)
             .map_err(|error| Error::io(Stage::Restore, "list", "cannot write the list of entries", error))?;
         Ok(Self(Some(folder)))
     }
 
     /// Adds the list to the arguments of pg_restore.
-    pub(crate) fn name(&self, command: &mut Command) {
+    pub(crate) fn add_to(&self, command: &mut Command) {
         if let Some(folder) = &self.0 {
             command.arg("--use-list").arg(folder.path().join("list"));
         }
@@ -71,16 +71,16 @@ impl ListFile {
 }
 
 /// Adds the arguments for the selection, except for a list.
-pub(crate) fn choose(command: &mut Command, target: &Target) {
+pub(crate) fn add_arguments(command: &mut Command, target: &Target) {
     let Selection { tables, schemas, sections, .. } = &target.selection;
     command.args(tables.iter().map(|table| format!("--table={table}")));
     command.args(schemas.iter().map(|schema| format!("--schema={schema}")));
     command.args(sections.iter().map(|section| format!("--section={}", section.name())));
-    choose_roles(command, target);
+    add_role_arguments(command, target);
 }
 
 /// Adds the arguments that skip owners and privileges.
-pub(crate) fn choose_roles(command: &mut Command, target: &Target) {
+pub(crate) fn add_role_arguments(command: &mut Command, target: &Target) {
     if target.owners == Owners::Restorer {
         command.arg("--no-owner");
     }
@@ -103,13 +103,13 @@ pub(crate) fn lines<'a>(selection: &Selection, facts: &'a Facts) -> Vec<&'a str>
 }
 
 /// Returns the objects selected by name that the archive lacks.
-pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
-    if !facts.kind.is_archive() || facts.toc.is_empty() {
+pub(crate) fn missing_objects(selection: &Selection, facts: &Facts) -> Vec<String> {
+    if !facts.format.is_archive() || facts.toc.is_empty() {
         return Vec::new();
     }
     // `id; catalog oid KIND schema name owner`: a name may contain spaces, so the code searches for
     // it between spaces.
-    let there = |middle: &str| facts.toc.iter().any(|line| line.contains(middle));
+    let is_listed = |middle: &str| facts.toc.iter().any(|line| line.contains(middle));
     let kinds = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE", "INDEX"];
     let table = |name: &&String| {
         !facts.tables.iter().any(|table| table.name == **name)
@@ -120,8 +120,8 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
     };
     let schema = |name: &&String| {
         !facts.tables.iter().any(|table| table.schema.as_ref() == Some(*name))
-            && !there(&format!(" SCHEMA - {name} "))
-            && !there(&format!(" {name} "))
+            && !is_listed(&format!(" SCHEMA - {name} "))
+            && !is_listed(&format!(" {name} "))
     };
     let tables = selection.tables.iter().filter(table).map(|name| format!("table \"{name}\""));
     tables.chain(selection.schemas.iter().filter(schema).map(|name| format!("schema \"{name}\""))).collect()
@@ -129,7 +129,7 @@ pub(crate) fn absent(selection: &Selection, facts: &Facts) -> Vec<String> {
 
 /// Returns the part of the record that the restore covers; nothing if it includes no data, or
 /// without a record.
-pub(crate) fn brings(
+pub(crate) fn restored_details(
     target: &Target,
     details: &Map<String, Value>,
     left_out: &[LeftOut],
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lines_id_is_that_of_an_entry_and_not_of_a_comment() {
+    fn comments_have_no_id() {
         assert_eq!(id("217; 1259 16390 TABLE public t app"), Some("217"));
         assert_eq!(id(";217; 1259 16390 TABLE public t app"), None);
         assert_eq!(id("; Archive created at 2026-06-07"), None);

@@ -66,7 +66,7 @@ pub(crate) struct Configuration {
 }
 
 /// Returns the settings for a server of release `major` with its socket in `socket`.
-pub(crate) fn settle(chosen: &BTreeMap<String, String>, socket: &Path, major: u32) -> Configuration {
+pub(crate) fn resolve(chosen: &BTreeMap<String, String>, socket: &Path, major: u32) -> Configuration {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let socket = socket.display().to_string().replace('"', "\"\"");
     let mut forced: Vec<(String, String)> = FORCED.iter().map(owned).collect();
@@ -77,9 +77,10 @@ pub(crate) fn settle(chosen: &BTreeMap<String, String>, socket: &Path, major: u3
     }
     let overridden = chosen.iter().filter_map(|(name, value)| {
         // The server accepts names in any case, and with hyphens.
-        let plain = name.to_lowercase().replace('-', "_");
-        let (_, wins) = forced.iter().find(|(name, _)| *name == plain)?;
-        (wins != value).then(|| format!("{name} of scratch is always \"{wins}\" in a drill; the setting is ignored"))
+        let normalized = name.to_lowercase().replace('-', "_");
+        let (_, forced_value) = forced.iter().find(|(name, _)| *name == normalized)?;
+        (forced_value != value)
+            .then(|| format!("{name} of scratch is always \"{forced_value}\" in a drill; the setting is ignored"))
     });
     let overridden = overridden.collect();
     let mut settings: Vec<(String, String)> = DEFAULTS.iter().map(owned).collect();
@@ -93,10 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_cannot_start_what_acts_on_its_own() {
+    fn job_settings_cannot_enable_background_workers() {
         let chosen = [("Max-Worker-Processes", "8"), ("work_mem", "64MB"), ("fsync", "on"), ("archive_mode", "off")];
         let chosen = chosen.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let Configuration { settings, overridden } = settle(&chosen, Path::new("/x/\"socket"), 17);
+        let Configuration { settings, overridden } = resolve(&chosen, Path::new("/x/\"socket"), 17);
         let last = |wanted: &str| {
             let mut named = settings.iter().filter(|(name, _)| name.to_lowercase().replace('-', "_") == wanted);
             named.next_back().map(|(_, value)| value.as_str()).unwrap()
@@ -108,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn an_older_server_is_given_no_setting_it_does_not_know() {
-        let Configuration { settings, .. } = settle(&BTreeMap::new(), Path::new("/x"), 16);
+    fn older_server_lacks_event_triggers() {
+        let Configuration { settings, .. } = resolve(&BTreeMap::new(), Path::new("/x"), 16);
         assert!(!settings.iter().any(|(name, _)| name == "event_triggers"));
     }
 }

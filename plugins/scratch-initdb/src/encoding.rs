@@ -8,12 +8,12 @@ use longshore_pg_client::client::Client;
 use longshore_pg_client::database::create;
 
 /// The databases that initdb creates and a backup may contain; the first one present decides.
-const MADE: [&str; 2] = ["template1", "postgres"];
+const INITDB_DATABASES: [&str; 2] = ["template1", "postgres"];
 
 /// Returns the facts to create the cluster with.
 pub(crate) fn of_cluster<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
-    let made = MADE.iter().find_map(|name| of(manifests, name));
-    made.or_else(|| manifests.iter().find_map(|manifest| manifest.database.as_ref()))
+    let initdb_database = INITDB_DATABASES.iter().find_map(|name| of(manifests, name));
+    initdb_database.or_else(|| manifests.iter().find_map(|manifest| manifest.database.as_ref()))
 }
 
 fn of<'a>(manifests: &[&'a Manifest], name: &str) -> Option<&'a DatabaseFacts> {
@@ -27,7 +27,7 @@ fn of_postgres<'a>(manifests: &[&'a Manifest]) -> Option<&'a DatabaseFacts> {
 }
 
 /// Recreates `postgres` if it differed from `template1`. `client` is connected to `template1`.
-pub(crate) async fn fit(client: &Client, manifests: &[&Manifest]) -> Result<()> {
+pub(crate) async fn recreate_postgres(client: &Client, manifests: &[&Manifest]) -> Result<()> {
     if let Some(facts) = of_postgres(manifests) {
         client.execute("drop database postgres").await?;
         client.execute(&create("postgres", Some(facts))).await?;
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_has_the_encoding_of_what_cannot_bring_its_own() {
+    fn cluster_has_the_encoding_of_template1() {
         let (app, postgres, template1) =
             (manifest("app", "LATIN1"), manifest("postgres", "UTF8"), manifest("template1", "SQL_ASCII"));
         let encoding = |facts: Option<&DatabaseFacts>| facts.map(|facts| facts.encoding.clone());

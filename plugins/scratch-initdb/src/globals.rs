@@ -22,8 +22,8 @@ pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteS
     let mut searched = 0;
     let end = loop {
         let found = text[searched..].windows(FIRST_DATABASE.len()).position(|window| window == FIRST_DATABASE);
-        if let Some(place) = found {
-            break searched + place + 1;
+        if let Some(position) = found {
+            break searched + position + 1;
         }
         searched = text.len().saturating_sub(FIRST_DATABASE.len());
         match plaintext.next().await {
@@ -36,24 +36,24 @@ pub(crate) async fn adapt(plaintext: ByteStream, subject: &str) -> Result<(ByteS
         }
     };
     let rest = text.split_off(end).freeze();
-    let (text, notes) = fitted_bytes(&text);
+    let (text, notes) = adapt_bytes(&text);
     let rest = stream::from_bytes(rest).chain(plaintext);
     Ok((stream::from_bytes(text).chain(rest).boxed(), notes))
 }
 
 /// Adapts a script in any encoding: all encodings of a server contain ASCII.
-fn fitted_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
+fn adapt_bytes(script: &[u8]) -> (Vec<u8>, Vec<String>) {
     if let Ok(script) = std::str::from_utf8(script) {
-        let (text, notes) = fitted(script);
+        let (text, notes) = adapt_statements(script);
         return (text.into_bytes(), notes);
     }
     let letters: String = script.iter().map(|byte| char::from(*byte)).collect();
-    let (text, notes) = fitted(&letters);
+    let (text, notes) = adapt_statements(&letters);
     (text.chars().filter_map(|letter| u8::try_from(letter).ok()).collect(), notes)
 }
 
 /// Adapts the statements of a script that only fit another host.
-fn fitted(script: &str) -> (String, Vec<String>) {
+fn adapt_statements(script: &str) -> (String, Vec<String>) {
     let mut text = String::with_capacity(script.len());
     let mut notes = Vec::new();
     for statement in statements(script) {
@@ -93,11 +93,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_fits_another_host_is_changed_and_told() {
+    fn host_specific_statements_are_adapted() {
         let script = "CREATE ROLE app;\nCREATE TABLESPACE \"a LOCATION b\" OWNER app LOCATION '/srv/it''s';\n\
              ALTER ROLE postgres SET default_transaction_read_only TO 'on';\nALTER ROLE app SET work_mem TO '4MB';\n\
              GRANT app TO web WITH INHERIT TRUE GRANTED BY admin;\nGRANT app TO api GRANTED BY postgres;\n";
-        let (text, notes) = fitted(script);
+        let (text, notes) = adapt_statements(script);
         assert_eq!(
             text,
             "CREATE ROLE app;\nCREATE TABLESPACE \"a LOCATION b\" OWNER app LOCATION '';\nALTER ROLE app SET work_mem TO '4MB';\n\
@@ -107,15 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_script_keeps_its_encoding() {
+    fn adapt_keeps_the_encoding() {
         let script = b"CREATE ROLE \"J\xfcrgen\";\nCREATE TABLESPACE t OWNER \"J\xfcrgen\" LOCATION '/srv';\n";
-        let (text, notes) = fitted_bytes(script);
+        let (text, notes) = adapt_bytes(script);
         assert_eq!(text, b"CREATE ROLE \"J\xfcrgen\";\nCREATE TABLESPACE t OWNER \"J\xfcrgen\" LOCATION '';\n");
         assert_eq!(notes.len(), 1);
     }
 
     #[tokio::test]
-    async fn the_databases_of_a_script_pass_as_they_are() {
+    async fn adapt_leaves_databases_unchanged() {
         let script =
             "CREATE TABLESPACE t LOCATION '/srv';\n\\connect template1\nCREATE TABLESPACE t LOCATION '/srv';\n";
         let bytes = futures_util::stream::iter(script.bytes().map(|byte| Ok(bytes::Bytes::from(vec![byte]))));

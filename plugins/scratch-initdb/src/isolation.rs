@@ -8,15 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::look::User;
-use crate::mask::{LOCAL, Masks};
+use crate::mask::{LOCAL_FILE_SYSTEMS, Masks};
+use crate::prerequisites::User;
 
 /// The maximum time for testing a namespace on this host.
-const TRIAL: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The environment variables that the server inherits: the locations of libraries and locales. None
 /// of them contains passwords.
-const KEPT: [&str; 14] = [
+const INHERITED_VARIABLES: [&str; 14] = [
     "PATH",
     "LD_LIBRARY_PATH",
     "LOCPATH",
@@ -34,7 +34,7 @@ const KEPT: [&str; 14] = [
 ];
 
 /// A path that does not exist.
-const NOWHERE: &str = "/nonexistent";
+const NONEXISTENT: &str = "/nonexistent";
 
 /// Prepares the namespaces that `unshare` has created, and runs a command as the server's user.
 /// `$1` is the drill's directory, or empty in a test; `$2` the number of directories to hide; `$3`
@@ -45,7 +45,7 @@ const NOWHERE: &str = "/nonexistent";
 /// hidden. The directory becomes a separate mount, since all others are made read-only: a restored
 /// function may write files. Network file systems are skipped: one that does not respond would
 /// block the drill.
-const PREPARE: &str = r#"
+const PREPARE_SCRIPT: &str = r#"
 umask 022
 folder=$1
 hidden=$2
@@ -94,9 +94,9 @@ impl Isolation {
     /// Returns the command line that runs `command`, a shell command, as the server's user.
     /// `folder` is the drill's directory, or nothing in a test.
     pub(crate) fn wrap(&self, folder: Option<&Path>, user: Option<&User>, command: &str) -> Vec<String> {
-        let switch = switch(self, user);
+        let user_switch = user_switch(self, user);
         let Self::Namespaces(masks) = self else {
-            return switch.into_iter().chain(["sh", "-c", command].map(str::to_owned)).collect();
+            return user_switch.into_iter().chain(["sh", "-c", command].map(str::to_owned)).collect();
         };
         let mut words: Vec<String> = vec!["unshare".to_owned()];
         if user.is_none() {
@@ -104,14 +104,14 @@ impl Isolation {
             words.extend(["--user", "--map-root-user"].map(str::to_owned));
         }
         words.extend(["--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--"].map(str::to_owned));
-        words.extend(["sh", "-c", PREPARE, "longshore-drill"].map(str::to_owned));
+        words.extend(["sh", "-c", PREPARE_SCRIPT, "longshore-drill"].map(str::to_owned));
         words.push(folder.map(|folder| folder.display().to_string()).unwrap_or_default());
         words.push(masks.folders.len().to_string());
         words.push(command.to_owned());
-        words.push(format!(" {} ", LOCAL.join(" ")));
+        words.push(format!(" {} ", LOCAL_FILE_SYSTEMS.join(" ")));
         words.extend(masks.folders.iter().chain(&masks.sockets).map(|path| path.display().to_string()));
         words.push("--".to_owned());
-        words.extend(switch);
+        words.extend(user_switch);
         words
     }
 
@@ -119,27 +119,28 @@ impl Isolation {
     pub(crate) fn description(&self) -> String {
         match self {
             Self::Namespaces(_) => "in namespaces of its own, without a network".to_owned(),
-            Self::Missing(why) => format!("not isolated: {why}"),
+            Self::Missing(reason) => format!("not isolated: {reason}"),
         }
     }
 
     /// Returns the server's environment, without variables that may contain a secret or lead libpq
     /// to another server's password.
     pub(crate) fn environment(&self, home: &Path) -> Vec<(String, OsString)> {
-        let kept = KEPT.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
-        let mut all: Vec<_> = kept.collect();
+        let inherited =
+            INHERITED_VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
+        let mut all: Vec<_> = inherited.collect();
         let mut set = |name: &str, value: &str| all.push((name.to_owned(), value.into()));
         set("LC_ALL", "C");
         set("TZ", "UTC");
         for name in ["PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR"] {
-            set(name, NOWHERE);
+            set(name, NONEXISTENT);
         }
         if let Self::Missing(_) = self {
             // A connection from within the server fails unless it sets these itself.
-            set("PGHOST", NOWHERE);
+            set("PGHOST", NONEXISTENT);
             set("PGREQUIREPEER", "longshore-drill");
             set("PGSSLMODE", "verify-full");
-            set("PGSSLROOTCERT", NOWHERE);
+            set("PGSSLROOTCERT", NONEXISTENT);
         }
         all.push(("HOME".to_owned(), home.into()));
         all
@@ -147,7 +148,7 @@ impl Isolation {
 }
 
 /// Returns the command that switches to the server's user.
-fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
+fn user_switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
     match (user, isolation) {
         (Some(User { uid, gid }), _) => vec![
             "setpriv".to_owned(),
@@ -175,30 +176,30 @@ fn switch(isolation: &Isolation, user: Option<&User>) -> Vec<String> {
 
 /// Tests the namespaces that this host permits, and hides the existing sockets. `needed` are the
 /// directories that the server needs, `sockets` those known to contain another server's socket.
-pub(crate) async fn find(user: Option<&User>, needed: &[PathBuf], sockets: &BTreeSet<PathBuf>) -> Isolation {
+pub(crate) async fn detect(user: Option<&User>, needed: &[PathBuf], sockets: &BTreeSet<PathBuf>) -> Isolation {
     let isolation = Isolation::Namespaces(Masks::find(needed, sockets));
     let words = isolation.wrap(None, user, "exit 0");
-    match try_out(&words, isolation.environment(Path::new(NOWHERE))).await {
+    match try_namespaces(&words, isolation.environment(Path::new(NONEXISTENT))).await {
         Ok(()) => isolation,
-        Err(why) => Isolation::Missing(why),
+        Err(reason) => Isolation::Missing(reason),
     }
 }
 
 /// Runs an empty command in namespaces, or returns the reason why this fails.
-async fn try_out(words: &[String], environment: Vec<(String, OsString)>) -> Result<(), String> {
+async fn try_namespaces(words: &[String], environment: Vec<(String, OsString)>) -> Result<(), String> {
     let mut command = tokio::process::Command::new(&words[0]);
     command.args(&words[1..]).env_clear().envs(environment);
     command.current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    let ended = match tokio::time::timeout(TRIAL, command.output()).await {
-        Ok(Ok(ended)) => ended,
+    let exit = match tokio::time::timeout(TEST_TIMEOUT, command.output()).await {
+        Ok(Ok(exit)) => exit,
         Ok(Err(error)) => return Err(format!("unshare (util-linux) cannot be run: {error}")),
-        Err(_) => return Err(format!("unshare did not finish within {} s", TRIAL.as_secs())),
+        Err(_) => return Err(format!("unshare did not finish within {} s", TEST_TIMEOUT.as_secs())),
     };
-    if ended.status.success() {
+    if exit.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&ended.stderr);
-    let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("unshare failed without a message");
+    let stderr = String::from_utf8_lossy(&exit.stderr);
+    let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("unshare failed without a message");
     Err(format!("this host permits no namespaces ({})", longshore_core::error::printable(last.trim())))
 }
 
@@ -208,30 +209,30 @@ mod tests {
 
     fn run(isolation: &Isolation, folder: Option<&Path>, user: Option<&User>, command: &str) -> (i32, String) {
         let words = isolation.wrap(folder, user, command);
-        let ended = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
-        let told = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
-        (ended.status.code().unwrap(), told)
+        let exit = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        let output = String::from_utf8_lossy(&exit.stdout).into_owned() + &String::from_utf8_lossy(&exit.stderr);
+        (exit.status.code().unwrap(), output)
     }
 
     #[tokio::test]
-    async fn a_server_sees_its_own_folder_and_no_socket() {
+    async fn server_sees_only_its_own_folder() {
         let user = rustix::process::geteuid().is_root().then_some(User { uid: 65534, gid: 65534 });
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("it's here");
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("it's here");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("kept"), "").unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&folder, open).unwrap();
-        std::fs::write(place.path().join("hidden"), "").unwrap();
+        std::fs::write(parent.path().join("hidden"), "").unwrap();
         let elsewhere = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
         let other = elsewhere.path().join("other.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&other).unwrap();
-        let isolation = find(user.as_ref(), &[], &BTreeSet::new()).await;
+        let isolation = detect(user.as_ref(), &[], &BTreeSet::new()).await;
         let Isolation::Namespaces(masks) = &isolation else { panic!("{isolation:?}") };
         assert!(masks.sockets.contains(&other.canonicalize().unwrap()), "{masks:?}");
         let command = format!(
             "ls -a '{0}'; ls '{1}'; [ -S '{2}' ] && echo SOCKET; cat /proc/net/route; touch '{1}/own' '{3}/theirs' 2>/dev/null; id -u",
-            place.path().display(),
+            parent.path().display(),
             folder.display().to_string().replace('\'', r"'\''"),
             other.display(),
             elsewhere.path().display()
@@ -240,33 +241,33 @@ mod tests {
             let anyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
             std::fs::set_permissions(writable, anyone).unwrap();
         }
-        let (code, told) = run(&isolation, Some(&folder), user.as_ref(), &command);
-        assert!(folder.join("own").exists() && !elsewhere.path().join("theirs").exists(), "{told}");
-        assert!(told.contains("kept") && !told.contains("hidden") && !told.contains("SOCKET"), "{told}");
-        assert_eq!(told.lines().filter(|line| line.contains("00000000")).count(), 0, "no route: {told}");
+        let (code, output) = run(&isolation, Some(&folder), user.as_ref(), &command);
+        assert!(folder.join("own").exists() && !elsewhere.path().join("theirs").exists(), "{output}");
+        assert!(output.contains("kept") && !output.contains("hidden") && !output.contains("SOCKET"), "{output}");
+        assert_eq!(output.lines().filter(|line| line.contains("00000000")).count(), 0, "no route: {output}");
         let uid = user.map_or_else(|| rustix::process::geteuid().as_raw(), |user| user.uid);
-        assert_eq!((code, told.lines().last()), (0, Some(uid.to_string().as_str())), "{told}");
+        assert_eq!((code, output.lines().last()), (0, Some(uid.to_string().as_str())), "{output}");
     }
 
     #[tokio::test]
-    async fn a_host_that_permits_no_namespace_says_why() {
+    async fn missing_namespaces_are_explained() {
         let words = Isolation::Missing("unused".to_owned()).wrap(None, None, "exit 3");
         assert_eq!(words, ["sh", "-c", "exit 3"]);
         let failing = |script: &str| ["sh", "-c", script].map(str::to_owned);
-        let why = try_out(&failing("echo 'unshare: Operation not permitted' >&2; exit 1"), Vec::new()).await;
-        assert_eq!(why.unwrap_err(), "this host permits no namespaces (unshare: Operation not permitted)");
-        let why = try_out(&["/nonexistent/unshare".to_owned()], Vec::new()).await.unwrap_err();
-        assert!(why.contains("unshare (util-linux) cannot be run"), "{why}");
+        let reason = try_namespaces(&failing("echo 'unshare: Operation not permitted' >&2; exit 1"), Vec::new()).await;
+        assert_eq!(reason.unwrap_err(), "this host permits no namespaces (unshare: Operation not permitted)");
+        let reason = try_namespaces(&["/nonexistent/unshare".to_owned()], Vec::new()).await.unwrap_err();
+        assert!(reason.contains("unshare (util-linux) cannot be run"), "{reason}");
     }
 
     #[test]
-    fn no_secret_of_ours_reaches_the_server() {
+    fn environment_has_no_secrets() {
         let isolation = Isolation::Missing("a test".to_owned());
         let environment = isolation.environment(Path::new("/home"));
         let value = |wanted: &str| environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
         assert_eq!(value("HOME"), Some("/home".into()));
-        assert_eq!(value("PGPASSFILE"), Some(NOWHERE.into()));
+        assert_eq!(value("PGPASSFILE"), Some(NONEXISTENT.into()));
         assert_eq!(value("PGPASSWORD"), None);
-        assert!(environment.len() <= KEPT.len() + 10, "{environment:?}");
+        assert!(environment.len() <= INHERITED_VARIABLES.len() + 10, "{environment:?}");
     }
 }

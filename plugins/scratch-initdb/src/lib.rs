@@ -5,29 +5,29 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `configuration.rs` | the settings of the server |
-//! | `lacks.rs` | features of the source that a cluster created here would lack |
+//! | `missing_features.rs` | features of the source that a cluster created here would lack |
 //! | `log.rs` | the server's log, read for the codes of failures |
-//! | `look.rs` | the prerequisites: programs, disk space, the user to run as |
+//! | `prerequisites.rs` | the prerequisites: programs, disk space, the user to run as |
 //! | `encoding.rs` | the encoding and locale of the cluster itself |
 //! | `isolation.rs` | the namespaces that the server runs in |
 //! | `mask.rs` | the directories and sockets that are hidden from the server |
-//! | `exposure.rs` | the decision about a server that cannot be isolated |
-//! | `stand_in.rs` | roles and tablespaces of a run without globals |
-//! | `supervisor.rs` | the shell that runs initdb and the server, and cleans up |
+//! | `isolation_policy.rs` | the decision about a server that cannot be isolated |
+//! | `placeholders.rs` | placeholders for roles and tablespaces of a run without globals |
+//! | `watchdog.rs` | the shell that runs initdb and the server, and cleans up |
 //! | `globals.rs` | the parts of a cluster's globals that only fit their original host |
 
 mod configuration;
 mod encoding;
-mod exposure;
 mod globals;
 mod isolation;
-mod lacks;
+mod isolation_policy;
 mod log;
-mod look;
 mod mask;
+mod missing_features;
+mod placeholders;
+mod prerequisites;
 mod settings;
-mod stand_in;
-mod supervisor;
+mod watchdog;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,9 +49,9 @@ use crate::configuration::Configuration;
 pub use crate::configuration::LOG_LINE_PREFIX;
 use crate::isolation::Isolation;
 use crate::log::Log;
-use crate::look::{Programs, User};
+use crate::prerequisites::{Programs, User};
 pub use crate::settings::Initdb;
-use crate::supervisor::{Launch, Supervisor};
+use crate::watchdog::{ServerCommand, Watchdog};
 
 /// The owner of the cluster, named as on most hosts, so that objects of the cluster itself keep
 /// their owner.
@@ -64,19 +64,19 @@ impl Plugin<dyn Scratch> for Initdb {
     const TYPE: &'static str = "initdb";
 
     fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
-        Ok(Box::new(Maker { settings: self, site: site.clone() }))
+        Ok(Box::new(ClusterProvider { settings: self, site: site.clone() }))
     }
 }
 
 /// A stage that creates clusters.
-struct Maker {
+struct ClusterProvider {
     settings: Initdb,
     site: Site,
 }
 
 /// A running cluster.
-struct Made {
-    supervisor: Supervisor,
+struct TemporaryCluster {
+    watchdog: Watchdog,
     description: String,
     version: String,
     cluster: Cluster,
@@ -86,43 +86,44 @@ struct Made {
 }
 
 #[async_trait]
-impl Scratch for Maker {
+impl Scratch for ClusterProvider {
     async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
-        let programs = look::programs(&self.settings, &self.site, &manifests).await?;
+        let programs = prerequisites::programs(&self.settings, &self.site, &manifests).await?;
         let parent = self.site.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
-        look::room(&parent, &manifests)?;
+        prerequisites::expect_space(&parent, &manifests)?;
         // Directories are hidden by their real paths, not by those of symbolic links.
         let parent = parent.canonicalize().unwrap_or(parent);
-        let user = look::user(&self.settings)?;
-        let folder = supervisor::name(&parent);
+        let user = prerequisites::user(&self.settings)?;
+        let folder = watchdog::name(&parent);
         let socket = folder.join("socket");
-        look::socket(&socket)?;
+        prerequisites::expect_short_socket_path(&socket)?;
         let Configuration { settings, overridden } =
-            configuration::settle(&self.settings.settings, &socket, programs.major);
+            configuration::resolve(&self.settings.settings, &socket, programs.major);
         let isolation = self.isolation(&programs, user.as_ref()).await;
-        let active = wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, exposure::active(wanted)?)));
+        let active =
+            wanted.iter().filter_map(|wanted| Some((&wanted.manifest.subject, isolation_policy::active(wanted)?)));
         let active: Vec<_> = active.collect();
         let mut warnings: Vec<String> =
-            exposure::judge(self.settings.isolation, &isolation, &active)?.into_iter().collect();
+            isolation_policy::check(self.settings.isolation, &isolation, &active)?.into_iter().collect();
         warnings.extend(overridden);
-        let command = commands(&programs, &folder, &manifests, &settings).line();
-        let launch = Launch {
+        let command = commands(&programs, &folder, &manifests, &settings).shell_line();
+        let server_command = ServerCommand {
             words: isolation.wrap(Some(&folder), user.as_ref(), &command),
             environment: isolation.environment(&folder.join("data")),
         };
-        let supervisor = Supervisor::start(folder.clone(), user, launch).await?;
+        let watchdog = Watchdog::start(folder.clone(), user, server_command).await?;
         let cluster = Cluster {
             name: "scratch".to_owned(),
-            connection: format!("host='{}' port={PORT} user={SUPERUSER}", quoted(&socket)).into(),
+            connection: format!("host='{}' port={PORT} user={SUPERUSER}", conninfo_escaped(&socket)).into(),
             password: None,
             bin_dir: programs.bin_dir.clone(),
         };
         let client = Client::new(&cluster)?;
-        encoding::fit(&client.to_database("template1"), &manifests).await?;
-        warnings.extend(stand_in::make(&client.to_database("template1"), wanted).await?);
-        Ok(Box::new(Made {
-            supervisor,
+        encoding::recreate_postgres(&client.to_database("template1"), &manifests).await?;
+        warnings.extend(placeholders::create(&client.to_database("template1"), wanted).await?);
+        Ok(Box::new(TemporaryCluster {
+            watchdog,
             description: format!("{}, {}", programs.description(), isolation.description()),
             version: programs.version.to_string(),
             cluster,
@@ -134,20 +135,20 @@ impl Scratch for Maker {
 
     async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
         let source = Version::parse(&requirements.server_version);
-        match look::programs_for(&self.settings, &self.site, source).await {
-            Ok(programs) => lacks::findings(&self.settings, &programs, requirements),
+        match prerequisites::programs_for(&self.settings, &self.site, source).await {
+            Ok(programs) => missing_features::findings(&self.settings, &programs, requirements),
             Err(error) => vec![Finding::failed("drill", &error)],
         }
     }
 }
 
-impl Maker {
+impl ClusterProvider {
     /// Returns the isolation of a server from this host.
     async fn isolation(&self, programs: &Programs, user: Option<&User>) -> Isolation {
         if self.settings.isolation == settings::Isolation::None {
             return Isolation::Missing("isolation = \"none\"".to_owned());
         }
-        isolation::find(user, &self.needed(programs), &self.known_sockets()).await
+        isolation::detect(user, &self.needed(programs), &self.known_sockets()).await
     }
 
     /// Returns the directories that the server needs: those of its programs, and those named in its
@@ -181,8 +182,8 @@ impl Commands {
     /// Returns both commands as one shell command. The final `exit` keeps the shell from becoming
     /// the server: as the first process of its namespace, the server would take exits of orphaned
     /// processes for its own children's.
-    fn line(&self) -> String {
-        format!("{} && {}; exit $?", supervisor::line(&self.initdb), supervisor::line(&self.postgres))
+    fn shell_line(&self) -> String {
+        format!("{} && {}; exit $?", watchdog::shell_line(&self.initdb), watchdog::shell_line(&self.postgres))
     }
 }
 
@@ -219,11 +220,11 @@ fn commands(programs: &Programs, folder: &Path, manifests: &[&Manifest], setting
 }
 
 #[async_trait]
-impl Check for Maker {
+impl Check for ClusterProvider {
     async fn check(&self) -> Vec<Finding> {
         let found = async {
-            let user = look::user(&self.settings)?;
-            let programs = look::programs(&self.settings, &self.site, &[]).await?;
+            let user = prerequisites::user(&self.settings)?;
+            let programs = prerequisites::programs(&self.settings, &self.site, &[]).await?;
             let isolation = self.isolation(&programs, user.as_ref()).await;
             Ok((programs, isolation))
         };
@@ -233,7 +234,7 @@ impl Check for Maker {
                     format!("{} can be created on this host, {}", programs.description(), isolation.description());
                 match isolation {
                     Isolation::Namespaces(_) => Finding::good("drill", message),
-                    Isolation::Missing(_) => Finding::warning("drill", message, exposure::REMEDY),
+                    Isolation::Missing(_) => Finding::warning("drill", message, isolation_policy::REMEDY),
                 }
             }
             Err(error) => Finding::failed("drill", &error),
@@ -242,7 +243,7 @@ impl Check for Maker {
 }
 
 #[async_trait]
-impl ScratchCluster for Made {
+impl ScratchCluster for TemporaryCluster {
     fn description(&self) -> String {
         self.description.clone()
     }
@@ -283,9 +284,9 @@ impl ScratchCluster for Made {
     }
 
     async fn remove(self: Box<Self>) -> Result<()> {
-        let Self { supervisor, .. } = *self;
-        let ended = tokio::task::spawn_blocking(move || supervisor.end());
-        ended.await.map_err(|error| {
+        let Self { watchdog, .. } = *self;
+        let removal = tokio::task::spawn_blocking(move || watchdog.end());
+        removal.await.map_err(|error| {
             Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for the removal of the cluster")
                 .because(error)
         })?
@@ -293,6 +294,6 @@ impl ScratchCluster for Made {
 }
 
 /// Escapes a path for quotes in libpq's keyword syntax.
-fn quoted(path: &Path) -> String {
+fn conninfo_escaped(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace('\'', "\\'")
 }

@@ -78,7 +78,7 @@ mod tests {
         initdb: some line\n";
 
     #[test]
-    fn codes_and_commands_of_failures_are_read() {
+    fn failures_have_code_and_command() {
         let failed = |code: &str, command: &str| Failure {
             sqlstate: SqlState::parse(code).unwrap(),
             command: command.to_owned(),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once() {
+    fn failures_are_returned_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let log = Log::new(path.clone());

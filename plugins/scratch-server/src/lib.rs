@@ -3,11 +3,11 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `exposure.rs` | the decision about backups that act outside of their database |
-//! | `sweeper.rs` | the shell that cleans up, even if Longshore is killed |
+//! | `isolation_policy.rs` | the decision about backups that act outside of their database |
+//! | `watchdog.rs` | the shell that cleans up, even if Longshore is killed |
 
-mod exposure;
-mod sweeper;
+mod isolation_policy;
+mod watchdog;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use longshore_pg_client::tool::Version;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::sweeper::Sweeper;
+use crate::watchdog::Watchdog;
 
 /// The maximum size of a name in PostgreSQL, in bytes.
 const MAX_NAME_BYTES: usize = 63;
@@ -70,12 +70,12 @@ impl Plugin<dyn Scratch> for Server {
             return Err(Error::new(Stage::Config, Kind::Usage, "scratch", message).hint("remove dbname"));
         }
         let isolation = self.isolation;
-        Ok(Box::new(Lender { cluster, client, scratch_dir: site.scratch_dir.clone(), isolation }))
+        Ok(Box::new(DatabaseProvider { cluster, client, scratch_dir: site.scratch_dir.clone(), isolation }))
     }
 }
 
 /// A stage that provides databases in an existing server.
-struct Lender {
+struct DatabaseProvider {
     cluster: Cluster,
     client: Client,
     scratch_dir: Option<PathBuf>,
@@ -83,28 +83,28 @@ struct Lender {
 }
 
 /// The databases of one drill.
-struct Lent {
+struct TemporaryDatabases {
     cluster: Cluster,
     version: Version,
     prefix: String,
     files: TempDir,
-    sweeper: Sweeper,
+    watchdog: Watchdog,
     warnings: Vec<String>,
 }
 
-impl Lender {
+impl DatabaseProvider {
     async fn version(&self) -> Result<Version> {
         pooler::refuse(&self.client).await?;
-        longshore_pg_client::server::Server::look(&self.client).await?.version()
+        longshore_pg_client::server::Server::query(&self.client).await?.version()
     }
 }
 
 #[async_trait]
-impl Scratch for Lender {
+impl Scratch for DatabaseProvider {
     async fn make(&self, wanted: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let manifests: Vec<&Manifest> = wanted.iter().map(|wanted| wanted.manifest).collect();
         let version = self.version().await?;
-        let warnings = exposure::judge(self.isolation, wanted)?.into_iter().collect();
+        let warnings = isolation_policy::check(self.isolation, wanted)?.into_iter().collect();
         if let Some(whole) =
             manifests.iter().find(|manifest| matches!(manifest.subject, Subject::All | Subject::Schema))
         {
@@ -120,13 +120,13 @@ impl Scratch for Lender {
         }
         let parent = self.scratch_dir.clone().unwrap_or_else(std::env::temp_dir);
         let files = private_folder(Some(&parent), Stage::Drill)?;
-        let prefix = sweeper::prefix();
-        let sweeper = Sweeper::start(&self.client, &prefix, files.path(), &version).await?;
-        Ok(Box::new(Lent { cluster: self.cluster.clone(), version, prefix, files, sweeper, warnings }))
+        let prefix = watchdog::prefix();
+        let watchdog = Watchdog::start(&self.client, &prefix, files.path(), &version).await?;
+        Ok(Box::new(TemporaryDatabases { cluster: self.cluster.clone(), version, prefix, files, watchdog, warnings }))
     }
 
     async fn lacks(&self, requirements: &Requirements) -> Vec<Finding> {
-        let installed: Vec<String> = match self.client.ask(INSTALLED).await {
+        let installed: Vec<String> = match self.client.query(AVAILABLE_EXTENSIONS).await {
             Ok(installed) => installed,
             Err(error) => return vec![Finding::failed("drill", &error)],
         };
@@ -144,10 +144,10 @@ impl Scratch for Lender {
     }
 }
 
-const INSTALLED: &str = "select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions";
+const AVAILABLE_EXTENSIONS: &str = "select coalesce(json_agg(name), '[]') from pg_catalog.pg_available_extensions";
 
 #[async_trait]
-impl Check for Lender {
+impl Check for DatabaseProvider {
     async fn check(&self) -> Vec<Finding> {
         vec![match self.version().await {
             Ok(version) => {
@@ -159,7 +159,7 @@ impl Check for Lender {
 }
 
 #[async_trait]
-impl ScratchCluster for Lent {
+impl ScratchCluster for TemporaryDatabases {
     fn description(&self) -> String {
         format!("PostgreSQL {}, in temporary databases of an existing server", self.version)
     }
@@ -198,16 +198,16 @@ impl ScratchCluster for Lent {
     }
 
     async fn remove(self: Box<Self>) -> Result<()> {
-        let Self { sweeper, files, .. } = *self;
-        let ended = tokio::task::spawn_blocking(move || {
-            let swept = sweeper.end();
+        let Self { watchdog, files, .. } = *self;
+        let cleanup = tokio::task::spawn_blocking(move || {
+            let dropped = watchdog.end();
             let removed = files.close();
-            swept?;
+            dropped?;
             removed.map_err(|error| {
                 Error::io(Stage::Drill, "scratch", "its private directory could not be removed", error)
             })
         });
-        ended.await.map_err(|error| {
+        cleanup.await.map_err(|error| {
             Error::new(Stage::Drill, Kind::Failed, "scratch", "cannot wait for its cleanup").because(error)
         })?
     }

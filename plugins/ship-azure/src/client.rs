@@ -5,57 +5,59 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Backend, Bucket, Guard, Guards, LockHeaders, Place, Words, secret};
+use longshore_objects::{Backend, Bucket, CreateOnly, CreateOnlyModes, Location, LockHeaders, Vocabulary, read_secret};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use secrecy::ExposeSecret;
 
-use crate::dress::Dressed;
+use crate::request_hook::AzureHook;
 use crate::settings::Azure;
 
 /// The vocabulary of Azure.
-const WORDS: Words = Words {
+const VOCABULARY: Vocabulary = Vocabulary {
     bucket: "container",
     credentials: "check the credentials (access_key_file, sas_token_file, AZURE_* variables) and their roles for the container",
     address: "check account and endpoint, and that the store is reachable",
 };
 
 /// The headers of a blob that an immutability policy or a legal hold protects.
-const LOCK: LockHeaders =
+const LOCK_HEADERS: LockHeaders =
     LockHeaders { until: "x-ms-immutability-policy-until-date", hold: Some(("x-ms-legal-hold", "true")) };
 
 impl Plugin<dyn Store> for Azure {
     const TYPE: &'static str = "azure";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let place = Place::new(&format!("az://{}/", self.account), &self.container, self.prefix.as_deref(), WORDS)?;
-        let reach = self.reach()?;
-        let dress = Arc::new(Dressed::new(&self.account));
+        let location =
+            Location::new(&format!("az://{}/", self.account), &self.container, self.prefix.as_deref(), VOCABULARY)?;
+        let connection = self.connection()?;
+        let hook = Arc::new(AzureHook::new(&self.account));
         let builder = self
-            .signed()?
+            .builder()?
             .with_account(&self.account)
             .with_container_name(&self.container)
-            .with_client_options(reach.options()?)
-            .with_http_connector(reach.wire(dress.clone()))
-            .with_retry(reach.retry());
+            .with_client_options(connection.options()?)
+            .with_http_connector(connection.connector(hook.clone()))
+            .with_retry(connection.retry());
         let builder = match &self.endpoint {
             Some(endpoint) => builder.with_endpoint(endpoint.clone()),
             None => builder,
         };
-        let store = Arc::new(builder.build().map_err(|error| place.unfit(error))?);
-        dress.sign_with(store.credentials());
-        let backend = Backend::new(store, place, reach.transfer(), LOCK).in_class(self.access_tier.as_ref());
-        let guards = Arc::new(Guards::known(Guard::Store, Guard::Store));
-        Ok(Box::new(Bucket::new(Backend { guards, ..backend })))
+        let store = Arc::new(builder.build().map_err(|error| location.invalid_settings(error))?);
+        hook.set_credentials(store.credentials());
+        let backend = Backend::new(store, location, connection.transfer(), LOCK_HEADERS)
+            .with_storage_class(self.access_tier.as_ref());
+        let create_only = Arc::new(CreateOnlyModes::known(CreateOnly::ByStore, CreateOnly::ByStore));
+        Ok(Box::new(Bucket::new(Backend { create_only, ..backend })))
     }
 }
 
 impl Azure {
     /// Returns a client builder with credentials from the settings, the environment or the host.
-    fn signed(&self) -> Result<MicrosoftAzureBuilder> {
+    fn builder(&self) -> Result<MicrosoftAzureBuilder> {
         match (&self.access_key_file, &self.sas_token_file) {
-            (Some(file), None) => Ok(MicrosoftAzureBuilder::new().with_access_key(secret(file)?.expose_secret())),
+            (Some(file), None) => Ok(MicrosoftAzureBuilder::new().with_access_key(read_secret(file)?.expose_secret())),
             (None, Some(file)) => {
-                let token = secret(file)?;
+                let token = read_secret(file)?;
                 let token = token.expose_secret().trim_start_matches('?').to_owned();
                 Ok(MicrosoftAzureBuilder::new().with_config(AzureConfigKey::SasKey, token))
             }

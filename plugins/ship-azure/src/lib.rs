@@ -8,10 +8,10 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `client.rs` | conversion to credentials, an address and a client |
-//! | `dress.rs` | additional headers, and new signatures |
+//! | `request_hook.rs` | additional headers, and new signatures |
 
 mod client;
-mod dress;
+mod request_hook;
 mod settings;
 
 pub use settings::Azure;

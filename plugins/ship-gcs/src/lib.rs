@@ -8,10 +8,10 @@
 //! | --- | --- |
 //! | `settings.rs` | the settings |
 //! | `client.rs` | conversion to credentials, an address and a client |
-//! | `bucket.rs` | requests about the bucket itself |
+//! | `signer.rs` | authorised requests about the bucket itself |
 
-mod bucket;
 mod client;
 mod settings;
+mod signer;
 
 pub use settings::Gcs;

@@ -3,20 +3,20 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `settings.rs` | the settings and their validation |
-//! | `root.rs` | the directory itself: its checks, folders, free space and errors |
-//! | `settle.rs` | the flush of directories, shared by concurrent callers |
-//! | `draft.rs` | temporary files, and publishing without overwriting |
-//! | `walk.rs` | the list, in the order of keys |
+//! | `root_dir.rs` | the directory itself: its checks, folders, free space and errors |
+//! | `fsync.rs` | the flush of directories, shared by concurrent callers |
+//! | `atomic_write.rs` | temporary files, and publishing without overwriting |
+//! | `list.rs` | the list, in the order of keys |
 //! | `read.rs` | reading a file, or a range of it |
-//! | `look.rs` | the check before a run |
+//! | `check.rs` | the check before a run |
 
-mod draft;
-mod look;
+mod atomic_write;
+mod check;
+mod fsync;
+mod list;
 mod read;
-mod root;
+mod root_dir;
 mod settings;
-mod settle;
-mod walk;
 
 use std::fs;
 use std::io;
@@ -34,8 +34,8 @@ use longshore_core::stage::{Entry, Exclusive, Gather, Room, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
-use crate::draft::Draft;
-use crate::root::{Root, failure};
+use crate::atomic_write::TempFile;
+use crate::root_dir::{RootDir, failure};
 pub use crate::settings::{Local, Mode};
 
 /// The maximum number of available chunks written at once.
@@ -44,7 +44,7 @@ const CHUNKS_AT_ONCE: usize = 8;
 /// A destination on a file system. Operations that wait for a disk run on blocking threads.
 #[derive(Debug)]
 struct Directory {
-    root: Root,
+    root: RootDir,
 }
 
 impl Plugin<dyn Store> for Local {
@@ -52,7 +52,7 @@ impl Plugin<dyn Store> for Local {
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
         let permissions = self.permissions()?;
-        let root = Root { permissions, reserve: self.min_free.bytes(), path: self.path, settling: Arc::default() };
+        let root = RootDir { permissions, reserve: self.min_free.bytes(), path: self.path, dir_sync: Arc::default() };
         Ok(Box::new(Directory { root }))
     }
 }
@@ -60,15 +60,15 @@ impl Plugin<dyn Store> for Local {
 #[async_trait]
 impl Ship for Directory {
     async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let (root, target) = (self.root.clone(), self.root.place(key));
-        let mut draft = blocking(move || Draft::begin(&root, target)).await?;
+        let (root, target) = (self.root.clone(), self.root.location(key));
+        let mut file = blocking(move || TempFile::create(&root, target)).await?;
         let mut body = body.ready_chunks(CHUNKS_AT_ONCE);
         while let Some(chunks) = body.next().await {
             let chunks: Vec<Bytes> = chunks.into_iter().collect::<Result<_>>()?;
-            draft = blocking(move || draft.write(&chunks).map(|()| draft)).await?;
+            file = blocking(move || file.write(&chunks).map(|()| file)).await?;
         }
         // If this future is dropped, so is its result, which removes the file.
-        blocking(move || draft.publish()).await?.keep();
+        blocking(move || file.publish()).await?.keep();
         Ok(())
     }
 
@@ -89,17 +89,17 @@ impl Ship for Directory {
 impl Store for Directory {
     async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
         let root = self.root.clone();
-        blocking(move || root.stand()).await?;
-        Ok(walk::entries(self.root.path.clone()))
+        blocking(move || root.check()).await?;
+        Ok(list::entries(self.root.path.clone()))
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        let (root, place) = (self.root.clone(), self.root.place(key));
-        let reading = blocking(move || {
-            root.stand()?;
-            read::Reading::begin(place.path, range)
+        let (root, location) = (self.root.clone(), self.root.location(key));
+        let reader = blocking(move || {
+            root.check()?;
+            read::FileReader::open(location.path, range)
         });
-        Ok(reading.await?.stream())
+        Ok(reader.await?.into_stream())
     }
 
     fn gather(&self) -> Option<&dyn Gather> {
@@ -107,18 +107,18 @@ impl Store for Directory {
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
-        let (root, place) = (self.root.clone(), self.root.place(key));
+        let (root, location) = (self.root.clone(), self.root.location(key));
         blocking(move || {
-            root.stand()?;
-            match fs::remove_file(&place.path) {
-                Ok(()) => root.settle_within(&place.folder),
+            root.check()?;
+            match fs::remove_file(&location.path) {
+                Ok(()) => root.fsync(&location.folder),
                 Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
-                Err(error) if absent(&error) => match place.folder.symlink_metadata() {
+                Err(error) if is_not_found(&error) => match location.folder.symlink_metadata() {
                     // The previous remover may have died before it flushed the removal.
-                    Ok(folder) if folder.is_dir() => root.settle_within(&place.folder),
+                    Ok(folder) if folder.is_dir() => root.fsync(&location.folder),
                     _ => Ok(()),
                 },
-                Err(error) => Err(failure(&place.path, "cannot remove the file", error)),
+                Err(error) => Err(failure(&location.path, "cannot remove the file", error)),
             }
         })
         .await
@@ -130,8 +130,8 @@ impl Gather for Directory {
     async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
         let root = self.root.clone();
         blocking(move || {
-            root.stand()?;
-            let read = |key| read::Reading::begin(root.place(key).path, None)?.whole(max_bytes);
+            root.check()?;
+            let read = |key| read::FileReader::open(root.location(key).path, None)?.read_all(max_bytes);
             Ok(keys.iter().map(read).collect())
         })
         .await
@@ -144,7 +144,7 @@ impl Exclusive for Directory {
         let path = self.root.path.join(format!(".longshore-{}.lock", encode_name(name)));
         let (root, holder) = (self.root.clone(), holder.clone());
         blocking(move || {
-            root.stand()?;
+            root.check()?;
             lock::acquire(&path, &holder)
         })
         .await
@@ -156,15 +156,15 @@ impl Room for Directory {
     async fn free_bytes(&self) -> Result<u64> {
         let root = self.root.clone();
         blocking(move || {
-            root.stand()?;
-            root.room()
+            root.check()?;
+            root.free_bytes()
         })
         .await
     }
 }
 
 /// Returns true if an error proves that the file, or its folder, does not exist.
-fn absent(error: &io::Error) -> bool {
+fn is_not_found(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

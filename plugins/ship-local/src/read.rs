@@ -14,41 +14,41 @@ use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::root::failure;
-use crate::{absent, blocking};
+use crate::root_dir::failure;
+use crate::{blocking, is_not_found};
 
 /// A file that is being read.
-pub(crate) struct Reading {
+pub(crate) struct FileReader {
     file: File,
     path: PathBuf,
     /// The bytes read when the file was opened: all bytes of a manifest.
-    ahead: Option<Bytes>,
-    left: u64,
+    first_chunk: Option<Bytes>,
+    remaining_bytes: u64,
 }
 
-impl Reading {
+impl FileReader {
     /// Opens the file at `path`, and reads its start. Fails if the file does not contain the whole
     /// range.
-    pub(crate) fn begin(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
         let subject = path.display().to_string();
-        let nothing = || {
+        let not_found = || {
             Error::new(Stage::Ship, Kind::NotFound, &subject, "not found")
                 .hint("run `longshore list` to see the backups")
         };
-        let unread = |error: io::Error| failure(&path, "cannot open the file", error);
+        let open_error = |error: io::Error| failure(&path, "cannot open the file", error);
         // Symbolic links are not followed, as they are not listed; and pipes do not block.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path);
         let mut file = match opened {
             Ok(file) => file,
-            Err(error) if absent(&error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                return Err(nothing());
+            Err(error) if is_not_found(&error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                return Err(not_found());
             }
-            Err(error) => return Err(unread(error)),
+            Err(error) => return Err(open_error(error)),
         };
-        let metadata = file.metadata().map_err(unread)?;
+        let metadata = file.metadata().map_err(open_error)?;
         if !metadata.is_file() {
-            return Err(nothing());
+            return Err(not_found());
         }
         let Range { start, end } = range.unwrap_or(0..metadata.len());
         if start > end || end > metadata.len() {
@@ -57,50 +57,50 @@ impl Reading {
             return Err(error.hint("the file was truncated: run `longshore verify` to find damaged backups"));
         }
         if start > 0 {
-            file.seek(SeekFrom::Start(start)).map_err(unread)?;
+            file.seek(SeekFrom::Start(start)).map_err(open_error)?;
         }
-        let mut reading = Self { file, path, ahead: None, left: end - start };
-        if reading.left > 0 {
-            reading.ahead = Some(reading.chunk()?);
+        let mut reader = Self { file, path, first_chunk: None, remaining_bytes: end - start };
+        if reader.remaining_bytes > 0 {
+            reader.first_chunk = Some(reader.read_chunk()?);
         }
-        Ok(reading)
+        Ok(reader)
     }
 
     /// Returns the bytes in chunks. A file that is truncated while it is read ends in an error.
-    pub(crate) fn stream(self) -> ByteStream {
-        let chunks = stream::try_unfold(self, |mut reading| async move {
-            match (reading.ahead.take(), reading.left) {
-                (Some(chunk), _) => Ok(Some((chunk, reading))),
+    pub(crate) fn into_stream(self) -> ByteStream {
+        let chunks = stream::try_unfold(self, |mut reader| async move {
+            match (reader.first_chunk.take(), reader.remaining_bytes) {
+                (Some(chunk), _) => Ok(Some((chunk, reader))),
                 (None, 0) => Ok(None),
-                (None, _) => blocking(move || Ok(Some((reading.chunk()?, reading)))).await,
+                (None, _) => blocking(move || Ok(Some((reader.read_chunk()?, reader)))).await,
             }
         });
         chunks.boxed()
     }
 
     /// Returns all bytes, unless they are more than `max_bytes`.
-    pub(crate) fn whole(mut self, max_bytes: usize) -> Result<Bytes> {
-        let ahead = self.ahead.take().unwrap_or_default();
-        if self.left.saturating_add(ahead.len() as u64) > max_bytes as u64 {
+    pub(crate) fn read_all(mut self, max_bytes: usize) -> Result<Bytes> {
+        let first_chunk = self.first_chunk.take().unwrap_or_default();
+        if self.remaining_bytes.saturating_add(first_chunk.len() as u64) > max_bytes as u64 {
             return Err(too_large(max_bytes, Stage::Ship, &self.path.display().to_string()));
         }
-        if self.left == 0 {
-            return Ok(ahead);
+        if self.remaining_bytes == 0 {
+            return Ok(first_chunk);
         }
-        let mut all = Vec::from(ahead);
-        while self.left > 0 {
-            all.extend_from_slice(&self.chunk()?);
+        let mut all = Vec::from(first_chunk);
+        while self.remaining_bytes > 0 {
+            all.extend_from_slice(&self.read_chunk()?);
         }
         Ok(all.into())
     }
 
-    fn chunk(&mut self) -> Result<Bytes> {
-        let length = self.left.min(CHUNK_BYTES as u64) as usize;
+    fn read_chunk(&mut self) -> Result<Bytes> {
+        let length = self.remaining_bytes.min(CHUNK_BYTES as u64) as usize;
         let mut chunk = vec![0; length];
         self.file
             .read_exact(&mut chunk)
             .map_err(|error| failure(&self.path, "cannot read the file to its end", error))?;
-        self.left -= length as u64;
+        self.remaining_bytes -= length as u64;
         Ok(chunk.into())
     }
 }

@@ -28,7 +28,7 @@ pub struct Local {
     /// The group of created files and directories, a name or a number.
     pub group: Option<String>,
     /// The space that stays free: writing stops before it is used.
-    #[serde(default = "reserve")]
+    #[serde(default = "default_min_free")]
     pub min_free: Size,
 }
 
@@ -65,7 +65,7 @@ impl TryFrom<String> for Mode {
 }
 
 /// Returns the default of the reserved space.
-fn reserve() -> Size {
+fn default_min_free() -> Size {
     Size::new(64 << 20)
 }
 
@@ -107,7 +107,7 @@ fn user(name: &str) -> Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let user = User::from_name(name).map_err(|error| unanswered(name, error))?;
+    let user = User::from_name(name).map_err(|error| lookup_error(name, error))?;
     user.map(|User { uid, .. }| Uid::as_raw(uid))
         .ok_or_else(|| usage(name, "no user has this name", "check `getent passwd`, or use a number"))
 }
@@ -116,13 +116,13 @@ fn group(name: &str) -> Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let group = Group::from_name(name).map_err(|error| unanswered(name, error))?;
+    let group = Group::from_name(name).map_err(|error| lookup_error(name, error))?;
     group
         .map(|Group { gid, .. }| Gid::as_raw(gid))
         .ok_or_else(|| usage(name, "no group has this name", "check `getent group`, or use a number"))
 }
 
-fn unanswered(name: &str, error: nix::Error) -> Error {
+fn lookup_error(name: &str, error: nix::Error) -> Error {
     Error::new(Stage::Config, Kind::Unavailable, name, "cannot look the name up").because(error)
 }
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_private_and_leaves_some_space() {
+    fn defaults_are_private_and_reserve_space() {
         let local = read(json!({ "path": "/srv/backups" })).unwrap();
         let permissions = local.permissions().unwrap();
         assert_eq!((permissions.file, permissions.dir), (0o600, 0o700));
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+    fn unknown_setting_error_lists_known_settings() {
         let error = read(json!({ "path": "/srv/backups", "pfad": "x" })).unwrap_err();
         assert!(error.contains("pfad") && error.contains("min_free"), "{error}");
     }
 
     #[test]
-    fn a_mode_is_written_in_octal() {
+    fn accepts_only_octal_modes() {
         assert_eq!(Mode::try_from("0640".to_owned()).unwrap().bits(), 0o640);
         assert_eq!(Mode::try_from("640".to_owned()).unwrap().bits(), 0o640);
         for bad in ["", "6", "0999", "01777", "4755", "rw-r-----", "0o600", "+600", "-600"] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_a_mistake_in_writing_it() {
+    fn invalid_values_are_usage_errors() {
         let path = "/srv/backups";
         for (wrong, subject) in [
             (json!({ "path": "backups" }), "backups"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_a_name_or_a_number() {
+    fn accepts_owners_by_name_or_number() {
         let local = read(json!({ "path": "/srv/backups", "owner": "root", "group": "1234" })).unwrap();
         let permissions = local.permissions().unwrap();
         assert_eq!((permissions.owner, permissions.group), (Some(0), Some(1234)));

@@ -8,9 +8,9 @@
 //! | `transfer.rs` | rsync itself: its calls, retries and errors |
 //! | `shell.rs` | an account with a shell: hidden, verified uploads |
 //! | `restricted.rs` | an account restricted to rsync by `rrsync` |
-//! | `look.rs` | the check before a run |
+//! | `check.rs` | the check before a run |
 
-mod look;
+mod check;
 mod restricted;
 mod settings;
 mod shell;
@@ -30,7 +30,7 @@ use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result};
 use longshore_ssh::directory::Directory;
 use longshore_ssh::host::Host;
-use longshore_ssh::settings::root;
+use longshore_ssh::settings::absolute_path;
 
 pub use crate::settings::{Account, Rsync};
 use crate::spool::Spool;
@@ -50,10 +50,10 @@ impl Plugin<dyn Store> for Rsync {
     const TYPE: &'static str = "rsync";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let host = Arc::new(Host::new(self.reach()?));
-        let root = root(&self.path)?;
+        let host = Arc::new(Host::new(self.connect_options()?));
+        let root = absolute_path(&self.path)?;
         let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.bwlimit);
-        let transfer = if self.account == Account::Rrsync { transfer.in_turn() } else { transfer };
+        let transfer = if self.account == Account::Rrsync { transfer.one_at_a_time() } else { transfer };
         let spool = Spool::new(self.spool_dir)?;
         Ok(Box::new(Destination { account: self.account, directory: Directory::new(host, root), spool, transfer }))
     }
@@ -61,8 +61,8 @@ impl Plugin<dyn Store> for Rsync {
 
 impl Destination {
     /// Returns the error for an operation that a restricted account does not permit.
-    fn not_permitted(&self, what: &str) -> Error {
-        let message = format!("not permitted: rrsync does not permit {what}");
+    fn not_permitted(&self, operation: &str) -> Error {
+        let message = format!("not permitted: rrsync does not permit {operation}");
         self.transfer.error(Kind::Denied, &message).hint("use an account with a shell")
     }
 }
@@ -118,12 +118,12 @@ impl Store for Destination {
     }
 
     fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        let host = Arc::new(self.directory.host().stalling_at_most(limit));
+        let host = Arc::new(self.directory.host().with_stall_timeout(limit));
         Some(Arc::new(Self {
             account: self.account,
-            directory: self.directory.on(Arc::clone(&host)),
+            directory: self.directory.with_host(Arc::clone(&host)),
             spool: self.spool.clone(),
-            transfer: self.transfer.on(host),
+            transfer: self.transfer.with_host(host),
         }))
     }
 }
@@ -138,16 +138,16 @@ impl Room for Destination {
 #[async_trait]
 impl Sweep for Destination {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        let mut found = self.spool.leftovers()?;
+        let mut leftovers = self.spool.leftovers()?;
         if self.account == Account::Shell {
-            found.extend(self.directory.leftovers().await?);
+            leftovers.extend(self.directory.leftovers().await?);
         }
-        Ok(found)
+        Ok(leftovers)
     }
 
     async fn discard(&self, leftover: &Leftover) -> Result<()> {
         match self.account {
-            _ if self.spool.holds(leftover) => self.spool.discard(leftover),
+            _ if self.spool.contains(leftover) => self.spool.discard(leftover),
             Account::Shell => self.directory.discard(leftover).await,
             Account::Rrsync => Err(self.not_permitted("access to leftovers of interrupted writers")),
         }

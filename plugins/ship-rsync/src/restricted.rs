@@ -23,31 +23,31 @@ const PARTIAL: &str = "--partial-dir=.longshore-parts";
 impl Destination {
     /// Ships to a restricted account.
     pub(crate) async fn ship_restricted(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let spooled = self.spool.take(body).await?;
+        let spooled = self.spool.write(body).await?;
         // For writing and comparing, rrsync accepts the name of a folder, but not that of an
         // existing file.
-        let (_folder, from) = self.spool.named(&spooled, key.file_name())?;
-        let to = self.transfer.place(&folder(key));
+        let (_folder, from) = self.spool.link_as(&spooled, key.file_name())?;
+        let to = self.transfer.remote_path(&folder(key));
         let call = async |options: &[&str]| {
-            let words = options.iter().map(OsStr::new).chain([OsStr::new("--"), from.as_os_str(), &to]);
-            self.transfer.run(key.as_str(), &words.collect::<Vec<_>>()).await
+            let arguments = options.iter().map(OsStr::new).chain([OsStr::new("--"), from.as_os_str(), &to]);
+            self.transfer.run(key.as_str(), &arguments.collect::<Vec<_>>()).await
         };
-        let sent =
+        let output =
             call(&["--ignore-existing", "--out-format=%n", "--mkpath", "--fsync", "--no-whole-file", PARTIAL]).await?;
-        let skipped = sent.told.trim().is_empty();
-        let taken = || {
+        let skipped = output.stdout.trim().is_empty();
+        let already_exists = || {
             let error = self.transfer.error(Kind::AlreadyExists, "already exists, and nothing is ever overwritten");
             error
                 .about(self.subject(key))
                 .hint("another run used the same time, or another host writes to the same directory: give each host its own path")
         };
-        if skipped && sent.tries == 1 {
-            return Err(taken());
+        if skipped && output.attempts == 1 {
+            return Err(already_exists());
         }
         let differs = call(&["--dry-run", "--checksum", "--out-format=%n"]).await?;
-        match (differs.told.trim().is_empty(), skipped) {
+        match (differs.stdout.trim().is_empty(), skipped) {
             (true, _) => Ok(()),
-            (false, true) => Err(taken()),
+            (false, true) => Err(already_exists()),
             (false, false) => {
                 let error = self.transfer.error(
                     Kind::Corrupt,
@@ -62,34 +62,34 @@ impl Destination {
 
     /// Lists with rsync.
     pub(crate) async fn list_restricted(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        let from = self.transfer.place("");
-        let words = [
+        let from = self.transfer.remote_path("");
+        let arguments = [
             OsStr::new("--recursive"),
             OsStr::new("--list-only"),
             OsStr::new("--no-human-readable"),
             OsStr::new("--"),
             &from,
         ];
-        let told = self.transfer.run("", &words).await?.told;
-        let mut entries: Vec<_> = told.lines().filter_map(entry).collect();
+        let stdout = self.transfer.run("", &arguments).await?.stdout;
+        let mut entries: Vec<_> = stdout.lines().filter_map(entry).collect();
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
     }
 
     /// Fetches a file to the spool, and reads it from there.
     pub(crate) async fn fetch_restricted(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-        let (mut file, path) = self.spool.file()?.into_parts();
-        let from = self.transfer.place(key.as_str());
+        let (mut file, path) = self.spool.create_file()?.into_parts();
+        let from = self.transfer.remote_path(key.as_str());
         let options = ["--inplace", "--ignore-times", "--out-format=%n", "--"].map(OsStr::new);
-        let words: Vec<_> = options.into_iter().chain([from.as_os_str(), path.as_os_str()]).collect();
-        let done = self.transfer.run(key.as_str(), &words).await?;
+        let arguments: Vec<_> = options.into_iter().chain([from.as_os_str(), path.as_os_str()]).collect();
+        let output = self.transfer.run(key.as_str(), &arguments).await?;
         // rsync skips anything but a file without an error.
-        if !done.told.lines().any(|name| name == key.file_name()) {
-            let nothing = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "not found");
-            return Err(nothing.hint("run `longshore list` to see the backups"));
+        if !output.stdout.lines().any(|name| name == key.file_name()) {
+            let not_found = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "not found");
+            return Err(not_found.hint("run `longshore list` to see the backups"));
         }
-        let unread = |error| Error::io(Stage::Ship, self.spool.name(), "cannot read a spooled file", error);
-        let size = file.metadata().map_err(unread)?.len();
+        let read_error = |error| Error::io(Stage::Ship, self.spool.name(), "cannot read a spooled file", error);
+        let size = file.metadata().map_err(read_error)?.len();
         let Range { start, end } = range.unwrap_or(0..size);
         if start > end || end > size {
             let error = self
@@ -99,15 +99,15 @@ impl Destination {
                 .about(self.subject(key))
                 .hint("the file was truncated: run `longshore verify` to find damaged backups"));
         }
-        file.seek(SeekFrom::Start(start)).map_err(unread)?;
-        let (spool, mut left) = (self.spool.name(), end - start);
+        file.seek(SeekFrom::Start(start)).map_err(read_error)?;
+        let (spool, mut remaining_bytes) = (self.spool.name(), end - start);
         let bytes = async_stream::try_stream! {
             let _until_read = path;
-            while left > 0 {
-                let mut chunk = vec![0; left.min(CHUNK_BYTES as u64) as usize];
-                let unread = |error| Error::io(Stage::Ship, spool.clone(), "cannot read a spooled file", error);
-                file.read_exact(&mut chunk).map_err(unread)?;
-                left -= chunk.len() as u64;
+            while remaining_bytes > 0 {
+                let mut chunk = vec![0; remaining_bytes.min(CHUNK_BYTES as u64) as usize];
+                let read_error = |error| Error::io(Stage::Ship, spool.clone(), "cannot read a spooled file", error);
+                file.read_exact(&mut chunk).map_err(read_error)?;
+                remaining_bytes -= chunk.len() as u64;
                 yield Bytes::from(chunk);
             }
         };
@@ -116,19 +116,19 @@ impl Destination {
 
     /// Removes a file by syncing its folder with an empty one, restricted to this file.
     pub(crate) async fn remove_restricted(&self, key: &Key) -> Result<()> {
-        let nothing = tempfile::tempdir().map_err(|error| {
+        let empty_folder = tempfile::tempdir().map_err(|error| {
             Error::io(Stage::Ship, self.transfer.name(), "cannot create a temporary directory", error)
         })?;
-        let (mut from, to) = (nothing.path().as_os_str().to_owned(), self.transfer.place(&folder(key)));
+        let (mut from, to) = (empty_folder.path().as_os_str().to_owned(), self.transfer.remote_path(&folder(key)));
         from.push("/");
         let only = format!("--include=/{}", key.file_name());
-        let words = ["--dirs", "--delete", &only, "--exclude=*", "--"].map(OsStr::new);
-        let words: Vec<_> = words.into_iter().chain([from.as_os_str(), &to]).collect();
-        match self.transfer.run(key.as_str(), &words).await {
+        let arguments = ["--dirs", "--delete", &only, "--exclude=*", "--"].map(OsStr::new);
+        let arguments: Vec<_> = arguments.into_iter().chain([from.as_os_str(), &to]).collect();
+        match self.transfer.run(key.as_str(), &arguments).await {
             // The folder of the file and its parent are missing, or rsync would have created the
             // folder.
             Err(error) if error.chain().contains("mkdir") && error.chain().contains("No such file") => Ok(()),
-            done => done.map(drop),
+            result => result.map(drop),
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_whose_names_are_keys_are_entries() {
+    fn lists_only_files_named_by_keys() {
         let found = entry("-rw-------      3000000 2026/11/21 08:38:23 main/appdb/x.dump").unwrap();
         assert_eq!((found.key.as_str(), found.bytes), ("main/appdb/x.dump", 3_000_000));
         for other in [

@@ -22,7 +22,7 @@ longshore_ssh::settings! {
         /// The maximum rate at which rsync sends, per second, such as `"10MiB"`.
         pub bwlimit: Option<Size>,
         /// The time without progress after which a transfer is retried, such as `"2m"`.
-        #[serde(default = "patience")]
+        #[serde(default = "default_timeout")]
         pub timeout: Span,
     }
 }
@@ -38,7 +38,7 @@ pub enum Account {
     Rrsync,
 }
 
-fn patience() -> Span {
+fn default_timeout() -> Span {
     Span::new(Duration::from_secs(120))
 }
 
@@ -55,20 +55,20 @@ mod tests {
     }
 
     #[test]
-    fn a_host_and_a_path_are_enough() {
+    fn requires_only_host_and_path() {
         let rsync = read(json!({ "host": "backup@backup1", "path": "/srv/backups" })).unwrap();
         assert_eq!((rsync.account, rsync.timeout.duration().as_secs()), (Account::Shell, 120));
         assert!(rsync.build(&()).is_ok());
     }
 
     #[test]
-    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+    fn unknown_setting_error_lists_known_settings() {
         let error = read(json!({ "host": "a", "path": "/a", "pfad": "x" })).unwrap_err();
         assert!(error.contains("pfad") && error.contains("spool_dir") && error.contains("bwlimit"), "{error}");
     }
 
     #[test]
-    fn what_cannot_work_names_its_setting() {
+    fn invalid_values_name_their_setting() {
         for (wrong, subject) in [
             (json!({ "host": "-v", "path": "/srv" }), "host"),
             (json!({ "host": "a", "path": "srv" }), "path"),

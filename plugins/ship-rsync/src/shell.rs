@@ -7,31 +7,32 @@ use longshore_core::Result;
 use longshore_core::aftercare::{see_out, see_to};
 use longshore_core::key::Key;
 use longshore_core::stream::ByteStream;
-use longshore_ssh::directory::{Directory, Place};
+use longshore_ssh::directory::{Directory, Location};
 
 use crate::Destination;
 
-/// A draft that rsync writes. Dropping it removes it, unless it was published.
-struct Underway(Option<(Directory, Place)>);
+/// A temporary file that rsync writes. Dropping the guard removes the file, unless it was
+/// published.
+struct TempFileGuard(Option<(Directory, Location)>);
 
-impl Underway {
-    /// Leaves the draft to its new owner.
-    fn hand_over(mut self) {
+impl TempFileGuard {
+    /// Leaves the temporary file to its new owner.
+    fn disarm(mut self) {
         self.0 = None;
     }
 
-    /// Removes the draft, and waits for the removal.
-    async fn abandon(mut self) {
-        if let Some((directory, place)) = self.0.take() {
-            see_out(directory.abandon(place)).await;
+    /// Removes the temporary file, and waits for the removal.
+    async fn delete(mut self) {
+        if let Some((directory, location)) = self.0.take() {
+            see_out(directory.delete_temp_file(location)).await;
         }
     }
 }
 
-impl Drop for Underway {
+impl Drop for TempFileGuard {
     fn drop(&mut self) {
-        if let Some((directory, place)) = self.0.take() {
-            see_to(directory.abandon(place));
+        if let Some((directory, location)) = self.0.take() {
+            see_to(directory.delete_temp_file(location));
         }
     }
 }
@@ -39,23 +40,23 @@ impl Drop for Underway {
 impl Destination {
     /// Ships to an account with a shell. Fails before a byte is read if the name exists.
     pub(crate) async fn ship_to_shell(&self, key: &Key, body: ByteStream) -> Result<()> {
-        let place = Place::of(key);
-        self.directory.prepare(&place).await?;
-        let spooled = self.spool.take(body).await?;
-        let underway = Underway(Some((self.directory.clone(), place.clone())));
-        // With --inplace, an interrupted call leaves its bytes under the draft's hidden name, and
+        let location = Location::of(key);
+        self.directory.prepare(&location).await?;
+        let spooled = self.spool.write(body).await?;
+        let guard = TempFileGuard(Some((self.directory.clone(), location.clone())));
+        // With --inplace, an interrupted call leaves its bytes under the hidden temporary name, and
         // the next call sends the rest.
-        let to = self.transfer.place(&place.draft);
+        let to = self.transfer.remote_path(&location.temp_name);
         let options = ["--secluded-args", "--inplace", "--no-whole-file", "--ignore-times", "--"];
-        let words: Vec<_> = options.iter().map(OsStr::new).chain([spooled.path.as_os_str(), &to]).collect();
-        match self.transfer.run(&place.name, &words).await {
+        let arguments: Vec<_> = options.iter().map(OsStr::new).chain([spooled.path.as_os_str(), &to]).collect();
+        match self.transfer.run(&location.name, &arguments).await {
             Ok(_) => {
-                // From here on the directory is responsible for the draft.
-                underway.hand_over();
-                self.directory.publish(place, spooled.digest.clone()).await
+                // From here on the directory is responsible for the temporary file.
+                guard.disarm();
+                self.directory.publish(location, spooled.digest.clone()).await
             }
             Err(error) => {
-                underway.abandon().await;
+                guard.delete().await;
                 Err(error)
             }
         }

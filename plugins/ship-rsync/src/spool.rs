@@ -26,7 +26,7 @@ pub(crate) struct Spool {
 
 /// A file in the spool. Dropping it removes the file.
 #[derive(Debug)]
-pub(crate) struct Spooled {
+pub(crate) struct SpooledFile {
     /// The path of the file.
     pub(crate) path: TempPath,
     /// The digest of the content.
@@ -44,7 +44,7 @@ impl Spool {
                 format!("\"{}\" is not absolute", folder.display()),
                 "use an absolute path, such as \"/var/spool/longshore\"",
             )),
-            None => usual().map(|folder| Self { folder }).ok_or_else(|| {
+            None => default_folder().map(|folder| Self { folder }).ok_or_else(|| {
                 usage("no default: HOME is not set".to_owned(), "set spool_dir to a directory on a local disk")
             }),
         }
@@ -57,8 +57,9 @@ impl Spool {
             .mode(0o700)
             .create(&self.folder)
             .map_err(|error| self.failure("cannot create the directory", error))?;
-        let found = fs::metadata(&self.folder).map_err(|error| self.failure("cannot inspect the directory", error))?;
-        if found.mode() & 0o077 != 0 {
+        let metadata =
+            fs::metadata(&self.folder).map_err(|error| self.failure("cannot inspect the directory", error))?;
+        if metadata.mode() & 0o077 != 0 {
             let error =
                 Error::new(Stage::Ship, Kind::Refused, self.name(), "the spool directory is accessible to other users");
             return Err(error.hint("run `chmod 700`, or set spool_dir to another directory"));
@@ -67,15 +68,15 @@ impl Spool {
     }
 
     /// Creates a file in the spool, private to its owner.
-    pub(crate) fn file(&self) -> Result<NamedTempFile> {
+    pub(crate) fn create_file(&self) -> Result<NamedTempFile> {
         self.ensure()?;
         let file = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempfile_in(&self.folder);
         file.map_err(|error| self.failure("cannot create a file in the directory", error))
     }
 
     /// Writes the whole `body`. A failure leaves nothing.
-    pub(crate) async fn take(&self, body: ByteStream) -> Result<Spooled> {
-        let (file, path) = self.file()?.into_parts();
+    pub(crate) async fn write(&self, body: ByteStream) -> Result<SpooledFile> {
+        let (file, path) = self.create_file()?.into_parts();
         let mut file = tokio::fs::File::from_std(file);
         let (mut body, digest) = meter(body, Algorithm::Sha256, |_| {});
         while let Some(chunk) = body.next().await {
@@ -85,12 +86,12 @@ impl Spool {
         let digest = digest.get().cloned();
         let digest = digest
             .ok_or_else(|| Error::new(Stage::Ship, Kind::Failed, self.name(), "the body ended without its digest"))?;
-        Ok(Spooled { path, digest })
+        Ok(SpooledFile { path, digest })
     }
 
     /// Links a spooled file under a name of its own, in a directory that is deleted when the result
     /// is dropped.
-    pub(crate) fn named(&self, spooled: &Spooled, name: &str) -> Result<(TempDir, PathBuf)> {
+    pub(crate) fn link_as(&self, spooled: &SpooledFile, name: &str) -> Result<(TempDir, PathBuf)> {
         let folder = tempfile::Builder::new().prefix(PREFIX).suffix(SUFFIX).tempdir_in(&self.folder);
         let folder = folder.map_err(|error| self.failure("cannot create a directory in the spool", error))?;
         let path = folder.path().join(name);
@@ -105,23 +106,23 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.failure("cannot read the directory", error)),
         };
-        let mut found = Vec::new();
+        let mut leftovers = Vec::new();
         for entry in entries {
             let path = entry.map_err(|error| self.failure("cannot read the directory", error))?.path();
             // The file may have been removed in the meantime.
             let Some((bytes, since)) =
-                path.symlink_metadata().ok().and_then(|found| Some((found.len(), found.modified().ok()?)))
+                path.symlink_metadata().ok().and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?)))
             else {
                 continue;
             };
             let leftover = Leftover { name: path.display().to_string(), bytes: Some(bytes), since: since.into() };
-            found.extend(self.holds(&leftover).then_some(leftover));
+            leftovers.extend(self.contains(&leftover).then_some(leftover));
         }
-        Ok(found)
+        Ok(leftovers)
     }
 
     /// Returns true if a leftover is a spooled file.
-    pub(crate) fn holds(&self, leftover: &Leftover) -> bool {
+    pub(crate) fn contains(&self, leftover: &Leftover) -> bool {
         let path = Path::new(&leftover.name);
         let name = path.file_name().and_then(|name| name.to_str());
         path.parent() == Some(&self.folder)
@@ -156,7 +157,7 @@ impl Spool {
 }
 
 /// Returns the default directory: the system's for root, otherwise the user's own.
-fn usual() -> Option<PathBuf> {
+fn default_folder() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some("/var/spool/longshore".into());
     }

@@ -14,9 +14,9 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 /// The maximum number of attempts for a temporary failure.
-const TRIES: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 /// The delay after the first attempt, which doubles with each further one.
-const PAUSE: Duration = Duration::from_secs(1);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
 
 /// The arguments of rsync common to all transfers.
 #[derive(Debug)]
@@ -26,36 +26,36 @@ pub(crate) struct Transfer {
     timeout: Duration,
     bwlimit: Option<Size>,
     /// The lock for a host that permits one call at a time.
-    turn: Option<Mutex<()>>,
+    call_lock: Option<Mutex<()>>,
 }
 
 /// The result of a successful call of rsync.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct Output {
     /// The standard output.
-    pub(crate) told: String,
+    pub(crate) stdout: String,
     /// The number of the successful attempt, starting at 1.
-    pub(crate) tries: u32,
+    pub(crate) attempts: u32,
 }
 
 impl Transfer {
     pub(crate) fn new(host: Arc<Host>, root: String, timeout: Duration, bwlimit: Option<Size>) -> Self {
-        Self { host, root, timeout, bwlimit, turn: None }
+        Self { host, root, timeout, bwlimit, call_lock: None }
     }
 
     /// Returns the same transfer, restricted to one call at a time.
-    pub(crate) fn in_turn(self) -> Self {
-        Self { turn: Some(Mutex::default()), ..self }
+    pub(crate) fn one_at_a_time(self) -> Self {
+        Self { call_lock: Some(Mutex::default()), ..self }
     }
 
     /// Returns the same transfer on another host.
-    pub(crate) fn on(&self, host: Arc<Host>) -> Self {
-        let turn = self.turn.as_ref().map(|_| Mutex::default());
-        Self { host, root: self.root.clone(), timeout: self.timeout, bwlimit: self.bwlimit, turn }
+    pub(crate) fn with_host(&self, host: Arc<Host>) -> Self {
+        let call_lock = self.call_lock.as_ref().map(|_| Mutex::default());
+        Self { host, root: self.root.clone(), timeout: self.timeout, bwlimit: self.bwlimit, call_lock }
     }
 
     /// Returns the maximum time without progress.
-    fn patience(&self) -> Duration {
+    fn progress_timeout(&self) -> Duration {
         self.timeout.min(self.host.stall_timeout())
     }
 
@@ -70,106 +70,106 @@ impl Transfer {
     }
 
     /// Returns a name in the directory in rsync's syntax.
-    pub(crate) fn place(&self, name: &str) -> OsString {
+    pub(crate) fn remote_path(&self, name: &str) -> OsString {
         format!("{}:{}/{name}", self.host.name(), self.root.trim_end_matches('/')).into()
     }
 
     /// Calls rsync until it succeeds or fails permanently. A retry resumes the interrupted
     /// transfer.
-    pub(crate) async fn run(&self, subject: &str, words: &[&OsStr]) -> Result<Done> {
-        let _turn = match &self.turn {
-            Some(turn) => Some(turn.lock().await),
+    pub(crate) async fn run(&self, subject: &str, arguments: &[&OsStr]) -> Result<Output> {
+        let _guard = match &self.call_lock {
+            Some(call_lock) => Some(call_lock.lock().await),
             None => None,
         };
-        let mut pause = PAUSE;
+        let mut delay = FIRST_DELAY;
         // The duration of consecutive attempts that may have made no progress.
-        let mut silent = Duration::ZERO;
-        for tries in 1.. {
-            let begun = Instant::now();
-            match self.run_once(subject, words).await {
-                Ok(told) => return Ok(Done { told, tries }),
-                Err(error) if error.kind() == Kind::Unavailable && tries < TRIES => {
-                    let lasted = begun.elapsed() + pause;
-                    silent = if lasted > 2 * self.patience() { Duration::ZERO } else { silent + lasted };
-                    if silent >= self.host.stall_timeout() {
+        let mut stalled = Duration::ZERO;
+        for attempts in 1.. {
+            let started = Instant::now();
+            match self.run_attempt(subject, arguments).await {
+                Ok(stdout) => return Ok(Output { stdout, attempts }),
+                Err(error) if error.kind() == Kind::Unavailable && attempts < MAX_ATTEMPTS => {
+                    let elapsed = started.elapsed() + delay;
+                    stalled = if elapsed > 2 * self.progress_timeout() { Duration::ZERO } else { stalled + elapsed };
+                    if stalled >= self.host.stall_timeout() {
                         return Err(error);
                     }
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(delay).await;
                 }
                 Err(error) => return Err(error),
             }
-            pause *= 2;
+            delay *= 2;
         }
-        Err(failure::lost(self.host.name()))
+        Err(failure::connection_lost(self.host.name()))
     }
 
-    async fn run_once(&self, subject: &str, words: &[&OsStr]) -> Result<String> {
+    async fn run_attempt(&self, subject: &str, arguments: &[&OsStr]) -> Result<String> {
         let mut rsync = Command::new("rsync");
         rsync
-            .arg(format!("--timeout={}", self.patience().as_secs().max(1)))
+            .arg(format!("--timeout={}", self.progress_timeout().as_secs().max(1)))
             .arg("-e")
-            .arg(rsh(&self.host.rsh().await?));
+            .arg(quote_rsh(&self.host.rsh().await?));
         // The unit is KiB per second, and 0 would mean no limit.
         rsync.args(self.bwlimit.map(|rate| format!("--bwlimit={}", (rate.bytes() >> 10).max(1))));
-        rsync.args(words).env("LC_ALL", "C").env_remove("RSYNC_RSH").stdin(Stdio::null()).kill_on_drop(true);
+        rsync.args(arguments).env("LC_ALL", "C").env_remove("RSYNC_RSH").stdin(Stdio::null()).kill_on_drop(true);
         let output = rsync.output().await.map_err(|error| {
             let cannot = Error::new(Stage::Config, Kind::Usage, "rsync", "cannot start rsync");
             cannot.hint("install rsync on this host, or use type = \"ssh\", which does not need rsync").because(error)
         })?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
             Some(0) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-            code => Err(self.failure(subject, code, said.trim())),
+            code => Err(self.failure(subject, code, stderr.trim())),
         }
     }
 
     /// Returns the error for an exit code and the error output of rsync.
-    fn failure(&self, subject: &str, code: Option<i32>, said: &str) -> Error {
+    fn failure(&self, subject: &str, code: Option<i32>, stderr: &str) -> Error {
         let subject = format!("{}/{subject}", self.name().trim_end_matches('/'));
-        if said.contains("rrsync error") && said.contains("directory does not exist") {
-            return Unfit::Missing.error(&self.name(), &self.root).because(said.to_owned());
+        if stderr.contains("rrsync error") && stderr.contains("directory does not exist") {
+            return Unfit::Missing.error(&self.name(), &self.root).because(stderr.to_owned());
         }
-        let absent = ["No such file", "Not a directory"].iter().any(|words| said.contains(words));
-        if absent && (code == Some(23) || said.contains("rrsync error")) {
-            let nothing = Error::new(Stage::Ship, Kind::NotFound, subject, "not found");
-            return nothing.hint("run `longshore list` to see the backups").because(said.to_owned());
+        let absent = ["No such file", "Not a directory"].iter().any(|fragment| stderr.contains(fragment));
+        if absent && (code == Some(23) || stderr.contains("rrsync error")) {
+            let not_found = Error::new(Stage::Ship, Kind::NotFound, subject, "not found");
+            return not_found.hint("run `longshore list` to see the backups").because(stderr.to_owned());
         }
-        if said.contains("Another instance of rrsync") {
+        if stderr.contains("Another instance of rrsync") {
             let message = "another transfer is running, and rrsync permits one at a time";
             let busy = Error::new(Stage::Ship, Kind::Unavailable, subject, message);
             return busy
                 .hint("run hosts one after another, or give each host its own directory")
-                .because(said.to_owned());
+                .because(stderr.to_owned());
         }
-        let refuses = ["is not allowed", "has been disabled on this server", "rrsync error"];
-        if refuses.iter().any(|words| said.contains(words)) {
+        let rejections = ["is not allowed", "has been disabled on this server", "rrsync error"];
+        if rejections.iter().any(|fragment| stderr.contains(fragment)) {
             let denied =
                 Error::new(Stage::Ship, Kind::Denied, subject, "not permitted: the account is restricted by rrsync");
             return denied
                 .hint("use another account, or change the restrictions of its key in authorized_keys")
-                .because(said.to_owned());
+                .because(stderr.to_owned());
         }
         match code {
-            Some(255) => failure::connecting(self.host.name(), said),
+            Some(255) => failure::not_connected(self.host.name(), stderr),
             // The connection or the remote rsync was lost, unless the remote side reported its own
             // error before.
-            Some(10 | 12 | 30 | 35) if !said.contains("No space left") && !said.contains("command not found") => {
-                failure::lost(self.host.name()).because(said.to_owned())
+            Some(10 | 12 | 30 | 35) if !stderr.contains("No space left") && !stderr.contains("command not found") => {
+                failure::connection_lost(self.host.name()).because(stderr.to_owned())
             }
-            Some(127 | 12) if said.contains("command not found") => {
+            Some(127 | 12) if stderr.contains("command not found") => {
                 Error::new(Stage::Ship, Kind::Usage, self.name(), "the host has no rsync")
                     .hint("install rsync there, or use type = \"ssh\"")
             }
-            Some(code) => failure::there(&subject, &format!("rsync failed with exit status {code}"), said),
+            Some(code) => failure::command_failed(&subject, &format!("rsync failed with exit status {code}"), stderr),
             None => Error::new(Stage::Ship, Kind::Failed, subject, "rsync was terminated by a signal"),
         }
     }
 }
 
 /// Quotes a remote shell command for rsync, which supports only quotes, doubled to escape them.
-fn rsh(words: &[OsString]) -> OsString {
+fn quote_rsh(arguments: &[OsString]) -> OsString {
     let mut line = OsString::new();
-    for word in words {
+    for word in arguments {
         if !line.is_empty() {
             line.push(" ");
         }

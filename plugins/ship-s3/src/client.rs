@@ -5,19 +5,19 @@ use std::sync::Arc;
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_objects::{Asking, Backend, Bucket, PartSize, Place, Transfer, Uploads, Versions, Words};
+use longshore_objects::{Backend, Bucket, Location, PartSize, RawClient, Transfer, Uploads, Versions, Vocabulary};
 use object_store::TagSet;
 use object_store::aws::{AmazonS3Builder, Checksum as Algorithm};
 use object_store::client::HttpConnector;
 
-use crate::bucket::Requests;
-use crate::credentials::{self, Found};
-use crate::dress::Dressed;
-use crate::lock;
+use crate::credentials::{self, Resolved};
+use crate::object_lock;
+use crate::request_hook::S3Hook;
 use crate::settings::{Checksum, S3};
+use crate::signer::S3Signer;
 
 /// The vocabulary of S3.
-const WORDS: Words = Words {
+const VOCABULARY: Vocabulary = Vocabulary {
     bucket: "bucket",
     credentials: "check the credentials (AWS_* variables, profile, access_key_id) and the bucket's policy",
     address: "check endpoint and region, and that the store is reachable",
@@ -27,37 +27,38 @@ impl Plugin<dyn Store> for S3 {
     const TYPE: &'static str = "s3";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let place = Place::new("s3://", &self.bucket, self.prefix.as_deref(), WORDS)?;
-        let reach = self.reach()?;
-        let Found { builder, region } = credentials::find(&self)?;
-        let dress = Arc::new(Dressed::new(&region, self.signs_payload()));
-        let (wire, options) = (reach.wire(dress.clone()), reach.options()?);
-        let unfit = |error| place.unfit(error);
-        let client = wire.connect(&options).map_err(unfit)?;
+        let location = Location::new("s3://", &self.bucket, self.prefix.as_deref(), VOCABULARY)?;
+        let connection = self.connection()?;
+        let Resolved { builder, region } = credentials::resolve(&self)?;
+        let hook = Arc::new(S3Hook::new(&region, self.signs_payload()));
+        let (connector, options) = (connection.connector(hook.clone()), connection.options()?);
+        let invalid = |error| location.invalid_settings(error);
+        let client = connector.connect(&options).map_err(invalid)?;
         let mut builder = builder
             .with_bucket_name(&self.bucket)
             .with_region(region)
             .with_client_options(options)
-            .with_http_connector(wire)
-            .with_retry(reach.retry())
+            .with_http_connector(connector)
+            .with_retry(connection.retry())
             .with_unsigned_payload(!self.signs_payload())
             .with_disable_bulk_delete(true);
-        builder = self.addressed(builder)?;
-        builder = self.encrypted(builder)?;
+        builder = self.set_address(builder)?;
+        builder = self.set_encryption(builder)?;
         if let Some(algorithm) = self.algorithm() {
             builder = builder.with_checksum_algorithm(algorithm);
         }
-        let store = Arc::new(builder.build().map_err(unfit)?);
-        dress.sign_with(store.credentials());
+        let store = Arc::new(builder.build().map_err(invalid)?);
+        hook.set_credentials(store.credentials());
 
-        let asking = Asking { client, asks: Arc::new(Requests(store.clone())) };
-        let transfer = Transfer { part: self.part(), ..reach.transfer() };
-        let backend = Backend::new(store.clone(), place, transfer, lock::HEADERS).in_class(self.storage_class.as_ref());
+        let raw_client = RawClient { client, signer: Arc::new(S3Signer(store.clone())) };
+        let transfer = Transfer { part_size: self.part_sizes(), ..connection.transfer() };
+        let backend = Backend::new(store.clone(), location, transfer, object_lock::HEADERS)
+            .with_storage_class(self.storage_class.as_ref());
         Ok(Box::new(Bucket::new(Backend {
             tags: self.tag_set(),
-            lock: self.object_lock.map(|lock| lock.lock(asking.clone())),
-            versions: Some(Versions(asking.clone())),
-            uploads: Some(Uploads { asking, aborts: store }),
+            lock: self.object_lock.map(|lock| lock.lock_request(raw_client.clone())),
+            versions: Some(Versions(raw_client.clone())),
+            uploads: Some(Uploads { client: raw_client, multipart: store }),
             ..backend
         })))
     }
@@ -72,7 +73,7 @@ impl S3 {
     }
 
     /// Sets the address of the bucket, with the bucket in the path or in the host name.
-    fn addressed(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+    fn set_address(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
         let virtual_hosted = !self.path_style.unwrap_or(self.endpoint.is_some());
         let builder = builder.with_virtual_hosted_style_request(virtual_hosted);
         Ok(match self.endpoint.as_deref().map(|endpoint| endpoint.trim_end_matches('/')) {
@@ -82,9 +83,9 @@ impl S3 {
         })
     }
 
-    fn encrypted(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
+    fn set_encryption(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
         let settings = [
-            ("aws_server_side_encryption", self.sse.map(|sse| sse.word().to_owned())),
+            ("aws_server_side_encryption", self.sse.map(|sse| sse.as_str().to_owned())),
             ("aws_sse_kms_key_id", self.kms_key_id.clone()),
             ("aws_sse_bucket_key_enabled", self.bucket_key.map(|enabled| enabled.to_string())),
         ];
@@ -107,7 +108,7 @@ impl S3 {
         }
     }
 
-    fn part(&self) -> PartSize {
+    fn part_sizes(&self) -> PartSize {
         match self.equal_parts {
             true => PartSize::Equal(self.part_size.bytes()),
             false => PartSize::Growing(self.part_size.bytes()),

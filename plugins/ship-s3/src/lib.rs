@@ -9,16 +9,16 @@
 //! | `client.rs` | conversion to an address, a region and a client |
 //! | `credentials.rs` | the search for credentials and the region |
 //! | `profile.rs` | the files that Amazon's own tools share |
-//! | `dress.rs` | additional headers, and new signatures |
-//! | `lock.rs` | Object Lock: headers of requests and responses |
-//! | `bucket.rs` | requests about the bucket itself, and about versions |
+//! | `request_hook.rs` | additional headers, and new signatures |
+//! | `object_lock.rs` | Object Lock: headers of requests and responses |
+//! | `signer.rs` | signatures of requests about the bucket itself, and about versions |
 
-mod bucket;
 mod client;
 mod credentials;
-mod dress;
-mod lock;
+mod object_lock;
 mod profile;
+mod request_hook;
 mod settings;
+mod signer;
 
 pub use settings::{Checksum, LockMode, ObjectLock, Retain, S3, Sse};

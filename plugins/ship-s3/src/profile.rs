@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use longshore_core::{Error, Result, Stage};
 use secrecy::SecretString;
 
-use crate::credentials::wrong;
+use crate::credentials::usage_error;
 
 /// A profile in these files.
 #[derive(Debug, Clone, Default)]
@@ -34,11 +34,11 @@ pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Resul
     let config = file(None, "AWS_CONFIG_FILE", "config");
     let mut found = false;
     // The credentials file takes precedence, as in Amazon's tools.
-    for (path, must_be_there) in [(credentials, credentials_file.is_some()), (config, false)] {
+    for (path, required) in [(credentials, credentials_file.is_some()), (config, false)] {
         let Some(path) = path else { continue };
         match fs::read_to_string(&path) {
-            Ok(text) => found |= profile.add(&text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_be_there => {}
+            Ok(text) => found |= profile.merge(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {}
             Err(error) => {
                 let subject = path.display().to_string();
                 return Err(Error::io(Stage::Config, subject, "cannot read the profiles file", error));
@@ -47,7 +47,7 @@ pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Resul
     }
     match (found, named) {
         (true, _) => Ok(Some(profile)),
-        (false, Some(name)) => Err(wrong(&name, "no such profile").hint("check `aws configure list-profiles`")),
+        (false, Some(name)) => Err(usage_error(&name, "no such profile").hint("check `aws configure list-profiles`")),
         (false, None) => Ok(None),
     }
 }
@@ -55,7 +55,7 @@ pub(crate) fn read(credentials_file: Option<&Path>, name: Option<&str>) -> Resul
 impl Profile {
     /// Adds the values of a file that are not set yet. Returns true if the file contains the
     /// profile.
-    fn add(&mut self, text: &str) -> bool {
+    fn merge(&mut self, text: &str) -> bool {
         let (mut inside, mut found) = (false, false);
         for line in text.lines() {
             // Indented lines belong to the line above, and contain no relevant keys.
@@ -116,12 +116,12 @@ aws_access_key_id = LATER
 
     fn profile(name: &str) -> (Profile, bool) {
         let mut profile = Profile { name: name.to_owned(), ..Profile::default() };
-        let found = [CREDENTIALS, CONFIG].map(|text| profile.add(text)).contains(&true);
+        let found = [CREDENTIALS, CONFIG].map(|text| profile.merge(text)).contains(&true);
         (profile, found)
     }
 
     #[test]
-    fn a_profile_is_what_both_files_say_of_it() {
+    fn merges_both_files() {
         let (default, _) = profile("default");
         assert_eq!(default.access_key_id.unwrap(), "AKDEFAULT");
         assert_eq!(default.secret_access_key.unwrap().expose_secret(), "abc/def+ghi=");
@@ -132,7 +132,7 @@ aws_access_key_id = LATER
     }
 
     #[test]
-    fn a_profile_that_no_file_knows_is_none() {
+    fn finds_no_unknown_profile() {
         assert!(!profile("other").1);
     }
 }

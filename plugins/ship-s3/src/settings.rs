@@ -77,16 +77,16 @@ pub enum Sse {
     Kms,
     /// Double encryption with a key in KMS.
     #[serde(rename = "aws:kms:dsse")]
-    KmsTwice,
+    KmsDsse,
 }
 
 impl Sse {
     /// Returns the value of the header.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Aes256 => "AES256",
             Self::Kms => "aws:kms",
-            Self::KmsTwice => "aws:kms:dsse",
+            Self::KmsDsse => "aws:kms:dsse",
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_setting_is_an_error_that_names_the_known_ones() {
+    fn rejects_unknown_settings_and_names_known_ones() {
         let error = read(json!({ "bucket": "acme", "buket": "x" })).unwrap_err();
         assert!(error.contains("buket") && error.contains("storage_class"), "{error}");
         // Secrets are not accepted here, and not quoted.
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_says_who_may_lift_it_and_how_long_it_holds() {
+    fn parses_object_lock() {
         let s3 = read(json!({ "bucket": "acme", "object_lock": { "mode": "governance", "retain": "30d" } })).unwrap();
         let Retain::For(span) = s3.object_lock.unwrap().retain else { panic!("not a fixed duration") };
         assert_eq!(span.duration().as_secs(), 30 * 86_400);

@@ -4,12 +4,12 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `settings.rs` | the settings |
-//! | `look.rs` | the check before a run |
+//! | `check.rs` | the check before a run |
 //!
-//! The directory itself, its drafts, lists and errors are implemented by
+//! The directory itself, its temporary files, lists and errors are implemented by
 //! [`longshore_ssh::directory`].
 
-mod look;
+mod check;
 mod settings;
 
 use std::ops::Range;
@@ -24,8 +24,8 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::Directory;
-use longshore_ssh::host::{Host, STREAMS};
-use longshore_ssh::settings::root;
+use longshore_ssh::host::{Host, MAX_TRANSFERS};
+use longshore_ssh::settings::absolute_path;
 
 pub use crate::settings::Ssh;
 
@@ -39,8 +39,8 @@ impl Plugin<dyn Store> for Ssh {
     const TYPE: &'static str = "ssh";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let host = Arc::new(Host::new(self.reach()?));
-        Ok(Box::new(Account { directory: Directory::new(host, root(&self.path)?) }))
+        let host = Arc::new(Host::new(self.connect_options()?));
+        Ok(Box::new(Account { directory: Directory::new(host, absolute_path(&self.path)?) }))
     }
 }
 
@@ -59,7 +59,7 @@ impl Ship for Account {
     }
 
     fn at_once(&self) -> Option<usize> {
-        Some(STREAMS)
+        Some(MAX_TRANSFERS)
     }
 }
 
@@ -78,8 +78,8 @@ impl Store for Account {
     }
 
     fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        let host = Arc::new(self.directory.host().stalling_at_most(limit));
-        Some(Arc::new(Self { directory: self.directory.on(host) }))
+        let host = Arc::new(self.directory.host().with_stall_timeout(limit));
+        Some(Arc::new(Self { directory: self.directory.with_host(host) }))
     }
 }
 

@@ -6,11 +6,11 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `recorded.rs` | the comparison of decoded with recorded facts |
-//! | `guard.rs` | the comparison of definitions before a restore receives them |
+//! | `comparison.rs` | the comparison of decoded with recorded facts |
+//! | `definition_check.rs` | the comparison of definitions before a restore receives them |
 
-mod guard;
-mod recorded;
+mod comparison;
+mod definition_check;
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ use longshore_core::stage::{DEFINITIONS, Findings, HEADER_BYTES, JUDGED_BY_OTHER
 use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::{Facts, Trouble, outline};
+use longshore_pg_archive::{ErrorKind, Facts, outline};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::recorded::Recorded;
+use crate::comparison::RecordedFacts;
 
 /// The key of the facts in the details.
 pub const DETAILS: &str = "archive";
@@ -67,8 +67,8 @@ impl Verify for Reader {
             let no_thread =
                 |error| Error::io(Stage::Verify, &label, "cannot be verified: no thread could be started", error);
             let facts = let_others_first(|| read(reader, &label, &*progress)).map_err(no_thread)??;
-            expect(&facts, format, is_database, &label)?;
-            findings(&facts, &label)
+            require_format(&facts, format, is_database, &label)?;
+            to_findings(&facts, &label)
         });
         Verified { stream, findings }
     }
@@ -79,15 +79,15 @@ impl Verify for Reader {
         recorded: &Map<String, Value>,
         found: &Map<String, Value>,
     ) -> Option<Vec<Comparison>> {
-        let (recorded, found) = (Recorded::of(recorded)?, Recorded::of(found)?);
+        let (recorded, found) = (RecordedFacts::of(recorded)?, RecordedFacts::of(found)?);
         let mut all = recorded.differences(found.facts());
-        all.extend(recorded.counts(&manifest.verified));
+        all.extend(recorded.compare_totals(&manifest.verified));
         Some(all)
     }
 
     fn expect_recorded(&self, manifest: &Manifest, recorded: &Map<String, Value>, plaintext: ByteStream) -> ByteStream {
-        match Recorded::of(recorded).filter(Recorded::has_definitions) {
-            Some(recorded) => guard::guarded(recorded, manifest, plaintext),
+        match RecordedFacts::of(recorded).filter(RecordedFacts::has_definitions) {
+            Some(recorded) => definition_check::check_definitions(recorded, manifest, plaintext),
             None => plaintext,
         }
     }
@@ -114,51 +114,51 @@ const CREATED: &str = "%Y-%m-%d %H:%M:%S";
 
 /// Reads a whole dump.
 fn read(reader: &mut StreamReader, subject: &str, progress: &dyn Progress) -> Result<Facts> {
-    let mut watch = |place: &longshore_pg_archive::Place| {
-        progress.at(&progress::Place { name: place.name.clone(), done: place.done, of: place.of });
+    let mut on_progress = |part: &longshore_pg_archive::Progress| {
+        progress.at(&progress::Place { name: part.name.clone(), done: part.done, of: part.total });
     };
-    longshore_pg_archive::read(reader, &mut watch).map_err(|error| translated(error, subject))
+    longshore_pg_archive::read(reader, &mut on_progress).map_err(|error| convert_error(error, subject))
 }
 
 /// Converts an error of the reader. An error from the stream is returned as is.
-fn translated(error: longshore_pg_archive::Error, subject: &str) -> Error {
+fn convert_error(error: longshore_pg_archive::Error, subject: &str) -> Error {
     if let Some(carried) = error.io().and_then(Error::carried_by) {
         return carried.clone();
     }
     // The message contains names of tables and files, which may contain any characters.
     let failed = |kind| Error::new(Stage::Verify, kind, subject, printable(&error.to_string()));
-    match error.trouble {
-        Trouble::Damaged => failed(Kind::Corrupt),
-        Trouble::Unsupported => failed(Kind::Usage).hint(error.remedy.as_deref().unwrap_or(JUDGED_BY_OTHERS)),
-        Trouble::Unread | Trouble::Unwritten => failed(Kind::Failed),
+    match error.kind {
+        ErrorKind::Damaged => failed(Kind::Corrupt),
+        ErrorKind::Unsupported => failed(Kind::Usage).hint(error.remedy.as_deref().unwrap_or(JUDGED_BY_OTHERS)),
+        ErrorKind::ReadFailed | ErrorKind::WriteFailed => failed(Kind::Failed),
     }
 }
 
 /// Fails for a complete dump in an unexpected form.
-fn expect(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Result<()> {
-    use longshore_pg_archive::Kind as Form;
+fn require_format(facts: &Facts, format: Format, is_database: bool, subject: &str) -> Result<()> {
+    use longshore_pg_archive::Format as ArchiveFormat;
     let expected = match format {
-        Format::Custom => Form::Custom,
-        Format::Directory => Form::Directory,
-        Format::Tar => Form::Tar,
-        Format::Plain if is_database => Form::Script,
-        Format::Plain => Form::ClusterScript,
+        Format::Custom => ArchiveFormat::Custom,
+        Format::Directory => ArchiveFormat::Directory,
+        Format::Tar => ArchiveFormat::Tar,
+        Format::Plain if is_database => ArchiveFormat::Script,
+        Format::Plain => ArchiveFormat::ClusterScript,
     };
     // A repacked tar-format dump begins like any tar, and counts as a directory until toc.dat is
     // read.
-    if facts.kind == expected || (facts.kind, expected) == (Form::Tar, Form::Directory) {
+    if facts.format == expected || (facts.format, expected) == (ArchiveFormat::Tar, ArchiveFormat::Directory) {
         return Ok(());
     }
-    let message = format!("it is a \"{}\", but \"{expected}\" was expected", facts.kind);
+    let message = format!("it is a \"{}\", but \"{expected}\" was expected", facts.format);
     Err(Error::new(Stage::Verify, Kind::Corrupt, subject, message))
 }
 
 /// Splits the facts into public totals and confidential details.
-fn findings(facts: &Facts, subject: &str) -> Result<Findings> {
-    let unwritten =
+fn to_findings(facts: &Facts, subject: &str) -> Result<Findings> {
+    let not_serializable =
         |error| Error::new(Stage::Verify, Kind::Failed, subject, "cannot serialize the facts about it").because(error);
-    let details = serde_json::to_value(facts).map_err(unwritten)?;
-    let definitions = serde_json::to_value(&facts.definitions).map_err(unwritten)?;
+    let details = serde_json::to_value(facts).map_err(not_serializable)?;
+    let definitions = serde_json::to_value(&facts.definitions).map_err(not_serializable)?;
     let verification = Verification {
         by: format!("longshore {}", env!("CARGO_PKG_VERSION")),
         method: METHOD.to_owned(),
@@ -187,7 +187,7 @@ mod tests {
     const SCRIPT: &str = "--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n-- Dumped by pg_dump version 15.1\n\n\
         COPY public.t (a, b) FROM stdin;\n1\tone\n2\ttwo\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
 
-    async fn judged(format: Format, plaintext: ByteStream) -> Result<Findings> {
+    async fn run_verify(format: Format, plaintext: ByteStream) -> Result<Findings> {
         let verified = Reader.verify(&Subject::database("appdb"), format, plaintext, &unwatched());
         let passed = collect(verified.stream, 1 << 20, Stage::Verify, "").await?;
         assert_eq!(passed, SCRIPT);
@@ -195,38 +195,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sound_dump_passes_unchanged_and_is_counted() {
-        let findings = judged(Format::Plain, from_bytes(SCRIPT)).await.unwrap();
+    async fn sound_dump_passes_unchanged_and_is_counted() {
+        let findings = run_verify(Format::Plain, from_bytes(SCRIPT)).await.unwrap();
         let totals = &findings.verification.totals;
         assert_eq!((totals["tables"], totals["rows"], totals["table_bytes"]), (1, 2, 12));
         assert_eq!(findings.details[DETAILS]["tables"][0]["name"], "t");
     }
 
     #[tokio::test]
-    async fn a_damaged_dump_fails_its_stream() {
-        let error = judged(Format::Plain, from_bytes(&SCRIPT[..SCRIPT.len() / 2])).await.unwrap_err();
+    async fn damaged_dump_fails_its_stream() {
+        let error = run_verify(Format::Plain, from_bytes(&SCRIPT[..SCRIPT.len() / 2])).await.unwrap_err();
         assert_eq!((error.stage(), error.kind(), error.subject()), (Stage::Verify, Kind::Corrupt, "appdb"));
         assert!(error.to_string().contains("at byte"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_dump_of_another_form_than_was_asked_for_is_damage() {
-        let error = judged(Format::Custom, from_bytes(SCRIPT)).await.unwrap_err();
+    async fn dump_in_unexpected_format_is_corrupt() {
+        let error = run_verify(Format::Custom, from_bytes(SCRIPT)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("custom format"), "{error}");
     }
 
     #[tokio::test]
-    async fn an_archive_that_is_too_new_is_no_damage_and_says_the_way_out() {
+    async fn unsupported_version_is_no_damage_and_has_a_hint() {
         let mut archive = b"PGDMP\x01\x63\x00\x04\x08\x01".to_vec();
         archive.extend_from_slice(&[0; 100]);
-        let error = judged(Format::Custom, from_bytes(archive)).await.unwrap_err();
+        let error = run_verify(Format::Custom, from_bytes(archive)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("pg_restore"));
     }
 
     #[test]
-    fn a_header_names_the_database_and_the_time() {
+    fn reads_database_and_time_from_header() {
         let int = |number: u8| [0, number, 0, 0, 0];
         let text = |text: &str| [&int(text.len() as u8)[..], text.as_bytes()].concat();
         let created = [1, 15, 9, 7, 5, 126, 0].map(int).concat();
@@ -245,29 +245,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_converted_script_is_named_with_the_way_back() {
+    async fn converted_script_error_has_remedy() {
         for (script, name, way_back) in [
             (SCRIPT.replace('\n', "\r\n").into_bytes(), "carriage return", "sed"),
             ([b"\xef\xbb\xbf", SCRIPT.as_bytes()].concat(), "byte order mark", "tail -c +4"),
             (SCRIPT.encode_utf16().flat_map(u16::to_le_bytes).collect(), "UTF-16", "iconv"),
         ] {
-            let error = judged(Format::Plain, from_bytes(script)).await.unwrap_err();
+            let error = run_verify(Format::Plain, from_bytes(script)).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
             assert!(error.to_string().contains(name) && error.remedy().unwrap().contains(way_back), "{error:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_name_in_an_error_cannot_drive_a_terminal() {
+    async fn errors_escape_control_characters() {
         let script = SCRIPT.replace("public.t", "public.\"\u{202e}\u{1b}\"").replace("two\n", "two\tthree\n");
-        let error = judged(Format::Plain, from_bytes(script)).await.unwrap_err();
+        let error = run_verify(Format::Plain, from_bytes(script)).await.unwrap_err();
         assert!(error.to_string().contains("public.\\u{202e}\\u{1b}"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_dump_that_fails_is_its_own_error_and_no_damage() {
+    async fn dump_error_passes_unchanged() {
         let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
-        let error = judged(Format::Plain, failed(lost)).await.unwrap_err();
+        let error = run_verify(Format::Plain, failed(lost)).await.unwrap_err();
         assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
     }
 }

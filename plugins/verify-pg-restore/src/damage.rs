@@ -7,10 +7,10 @@ use std::io;
 use longshore_core::error::printable;
 use longshore_core::stream::{ByteStream, StreamReader, alongside};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_pg_archive::Trouble;
+use longshore_pg_archive::ErrorKind;
 
 /// Passes an archive on, and fails its stream if the archive is damaged.
-pub(crate) fn watched(plaintext: ByteStream, subject: &str) -> ByteStream {
+pub(crate) fn fail_if_damaged(plaintext: ByteStream, subject: &str) -> ByteStream {
     let label = subject.to_owned();
     alongside(plaintext, label.clone(), move |reader| read(reader, &label)).0
 }
@@ -20,7 +20,7 @@ fn read(reader: &mut StreamReader, subject: &str) -> Result<()> {
     if let Some(carried) = error.io().and_then(Error::carried_by) {
         return Err(carried.clone());
     }
-    if error.trouble == Trouble::Damaged {
+    if error.kind == ErrorKind::Damaged {
         return Err(Error::new(Stage::Verify, Kind::Corrupt, subject, printable(&error.to_string())));
     }
     // The archive is unsupported here: only pg_restore can verify it.

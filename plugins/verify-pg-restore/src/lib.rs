@@ -50,7 +50,7 @@ impl Plugin<dyn Verify> for PgRestore {
         Ok(Box::new(Decoder {
             client: Client::new(&site.cluster)?,
             scratch_dir: site.scratch_dir.clone(),
-            patience: Duration::from_secs(self.timeout_seconds),
+            time_limit: Duration::from_secs(self.timeout_seconds),
         }))
     }
 }
@@ -60,7 +60,7 @@ impl Plugin<dyn Verify> for PgRestore {
 struct Decoder {
     client: Client,
     scratch_dir: Option<PathBuf>,
-    patience: Duration,
+    time_limit: Duration,
 }
 
 impl Verify for Decoder {
@@ -71,31 +71,31 @@ impl Verify for Decoder {
         let stream = async_stream::try_stream! {
             let plaintext = match format {
                 Format::Plain => plaintext,
-                _ => damage::watched(plaintext, &subject.to_string()),
+                _ => damage::fail_if_damaged(plaintext, &subject.to_string()),
             };
             let (mut branches, _) = fan_out(plaintext, 2);
-            let (judged, mut passed) = (branches.swap_remove(1), branches.swap_remove(0));
+            let (to_verify, mut to_pass_on) = (branches.swap_remove(1), branches.swap_remove(0));
             // A `JoinSet` aborts its tasks when it is dropped with the stream.
-            let mut judgement = JoinSet::new();
-            judgement.spawn(async move { decoder.judge(&subject, format, judged).await });
-            let mut verdict = None;
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move { decoder.run(&subject, format, to_verify).await });
+            let mut verification = None;
             loop {
                 let step = tokio::select! {
-                    judged = judgement.join_next(), if verdict.is_none() => Step::Judged(joined(judged)),
-                    chunk = passed.next() => Step::Passed(chunk),
+                    result = tasks.join_next(), if verification.is_none() => Step::Verified(task_result(result)),
+                    chunk = to_pass_on.next() => Step::Chunk(chunk),
                 };
                 match step {
                     // Wait for the end of the stream: a damaged archive ends it with an error,
                     // which is more specific than the failure of pg_restore.
-                    Step::Judged(Err(error)) if error.kind() == Kind::Corrupt => Err(error)?,
-                    Step::Judged(judged) => verdict = Some(judged),
-                    Step::Passed(Some(chunk)) => yield chunk?,
-                    Step::Passed(None) => break,
+                    Step::Verified(Err(error)) if error.kind() == Kind::Corrupt => Err(error)?,
+                    Step::Verified(result) => verification = Some(result),
+                    Step::Chunk(Some(chunk)) => yield chunk?,
+                    Step::Chunk(None) => break,
                 }
             }
-            let verification = match verdict {
-                Some(verdict) => verdict?,
-                None => joined(judgement.join_next().await)?,
+            let verification = match verification {
+                Some(result) => result?,
+                None => task_result(tasks.join_next().await)?,
             };
             found.set(Findings { verification, details: serde_json::Map::new() });
         };
@@ -105,29 +105,30 @@ impl Verify for Decoder {
 
 /// The next event while a stream is verified.
 enum Step {
-    Judged(Result<Verification>),
-    Passed(Option<Result<bytes::Bytes>>),
+    Verified(Result<Verification>),
+    Chunk(Option<Result<bytes::Bytes>>),
 }
 
 /// Returns the result of a verification task; a panic is a failure.
-fn joined(judged: Option<Result<Result<Verification>, JoinError>>) -> Result<Verification> {
+fn task_result(joined: Option<Result<Result<Verification>, JoinError>>) -> Result<Verification> {
     let unfinished = || Error::new(Stage::Verify, Kind::Failed, "pg_restore", "the verifier did not finish");
-    match judged {
-        Some(Ok(verdict)) => verdict,
+    match joined {
+        Some(Ok(result)) => result,
         Some(Err(error)) => Err(unfinished().because(error)),
         None => Err(unfinished()),
     }
 }
 
 impl Decoder {
-    async fn judge(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Result<Verification> {
+    async fn run(&self, subject: &Subject, format: Format, plaintext: ByteStream) -> Result<Verification> {
         let label = subject.to_string();
         match format {
-            Format::Plain => script::judge(subject, plaintext).await,
-            Format::Custom => archive::judge_stream(&self.client, "custom", plaintext, &label, self.patience).await,
-            Format::Tar => archive::judge_stream(&self.client, "tar", plaintext, &label, self.patience).await,
+            Format::Plain => script::verify(subject, plaintext).await,
+            Format::Custom => archive::verify_stream(&self.client, "custom", plaintext, &label, self.time_limit).await,
+            Format::Tar => archive::verify_stream(&self.client, "tar", plaintext, &label, self.time_limit).await,
             Format::Directory => {
-                archive::judge_folder(&self.client, self.scratch_dir.as_deref(), plaintext, &label, self.patience).await
+                archive::verify_folder(&self.client, self.scratch_dir.as_deref(), plaintext, &label, self.time_limit)
+                    .await
             }
         }
     }

@@ -10,7 +10,7 @@ use longshore_core::{Error, Kind, Result, Stage};
 const TAIL_BYTES: usize = 1024;
 
 /// Verifies that a script ends with its completion mark.
-pub(crate) async fn judge(subject: &Subject, mut plaintext: ByteStream) -> Result<Verification> {
+pub(crate) async fn verify(subject: &Subject, mut plaintext: ByteStream) -> Result<Verification> {
     let mut tail = Vec::new();
     while let Some(chunk) = plaintext.next().await {
         let chunk = chunk?;
@@ -39,8 +39,8 @@ fn ends_with_mark(tail: &str, mark: &str) -> bool {
     let Some((_, after)) = tail.rsplit_once(&format!("\n{mark}\n")) else {
         return false;
     };
-    let nothing_more = |line: &str| line.is_empty() || line == "--" || line.starts_with("\\unrestrict ");
-    after.ends_with('\n') && after.lines().all(nothing_more)
+    let is_allowed_after_mark = |line: &str| line.is_empty() || line == "--" || line.starts_with("\\unrestrict ");
+    after.ends_with('\n') && after.lines().all(is_allowed_after_mark)
 }
 
 #[cfg(test)]
@@ -51,29 +51,29 @@ mod tests {
 
     const END: &str = "\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n";
 
-    async fn sound(script: &str) -> bool {
-        judge(&Subject::database("appdb"), from_bytes(script.to_owned())).await.is_ok()
+    async fn is_complete(script: &str) -> bool {
+        verify(&Subject::database("appdb"), from_bytes(script.to_owned())).await.is_ok()
     }
 
     #[tokio::test]
-    async fn a_whole_script_passes() {
-        assert!(sound(&format!("{}{END}", "SELECT 1;\n".repeat(1000))).await);
-        assert!(sound(&format!("x{}", END.replace("\\unrestrict abc\n\n", ""))).await);
+    async fn accepts_complete_script() {
+        assert!(is_complete(&format!("{}{END}", "SELECT 1;\n".repeat(1000))).await);
+        assert!(is_complete(&format!("x{}", END.replace("\\unrestrict abc\n\n", ""))).await);
     }
 
     #[tokio::test]
-    async fn a_cut_script_does_not() {
+    async fn rejects_truncated_script() {
         for script in
             ["", "SELECT 1;\n", &END[..30], &format!("{END}SELECT 2;\n"), "x -- PostgreSQL database dump complete\n"]
         {
-            assert!(!sound(script).await, "{script:?}");
+            assert!(!is_complete(script).await, "{script:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_clusters_script_has_a_mark_of_its_own() {
+    async fn cluster_script_needs_its_own_mark() {
         let script = END.replace("database dump", "database cluster dump");
-        assert!(judge(&Subject::Globals, from_bytes(script)).await.is_ok());
-        assert!(judge(&Subject::Globals, from_bytes(END)).await.is_err());
+        assert!(verify(&Subject::Globals, from_bytes(script)).await.is_ok());
+        assert!(verify(&Subject::Globals, from_bytes(END)).await.is_err());
     }
 }

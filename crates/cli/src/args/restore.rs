@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueHint};
 use longshore_core::quantity::Span;
 
-use super::{Identity, Json, Password, Section, quantity, renamed};
+use super::{Identity, Json, Password, Section, quantity, role_mapping};
 
 /// The options that need a target cluster, and conflict with `--output` and `--list`.
-const OF_A_TARGET: [&str; 17] = [
+const TARGET_OPTIONS: [&str; 17] = [
     "create",
     "clean",
     "append",
@@ -46,10 +46,10 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "CONNECTION")]
     pub(crate) to: Option<String>,
     /// Write the decrypted archive to this new file.
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = OF_A_TARGET)]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = TARGET_OPTIONS)]
     pub(crate) output: Option<PathBuf>,
     /// Show the contents of the backup.
-    #[arg(long, conflicts_with_all = OF_A_TARGET)]
+    #[arg(long, conflicts_with_all = TARGET_OPTIONS)]
     pub(crate) list: bool,
     /// Check the target and the backup; restore nothing.
     ///
@@ -99,7 +99,7 @@ pub(crate) struct Restore {
     #[arg(long, requires = "to")]
     pub(crate) no_privileges: bool,
     /// Replace role OLD of the backup by role NEW of the target. Can be repeated.
-    #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = renamed)]
+    #[arg(long, value_name = "OLD=NEW", requires = "to", value_parser = role_mapping)]
     pub(crate) role_map: Vec<(String, String)>,
     /// Restore each database with N parallel connections; N > 1 needs --scratch-dir.
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]

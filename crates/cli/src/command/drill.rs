@@ -1,6 +1,6 @@
 //! `longshore drill`: test that backups can be restored.
 
-mod page;
+mod html;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,26 +8,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use longshore_core::drill::{Compared, Drill, Verdict};
 use longshore_core::plugin::Scripts;
 use longshore_core::{Error, Result, Stage};
-use longshore_service::catalogs::moment;
-use longshore_service::drill::{Driller, Report, Wish};
-use longshore_service::unsealed::Unsealed;
+use longshore_service::catalogs::parse_time;
+use longshore_service::drill::{Driller, Report, Request};
+use longshore_service::encryption_policy::Unsealed;
 
 use crate::args;
-use crate::command::{Context, given, readable};
+use crate::command::{Context, expect_readable, given_identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::progress;
 
 /// The number of differences to print; the record contains all.
-const SHOWN: usize = 20;
+const MAX_DIFFERENCES: usize = 20;
 
 pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
-    // Create the page first, to fail before an hour of work if it cannot be written.
-    let page = args.report.as_ref().map(|path| Page::new(path)).transpose()?;
+    // Create the file first, to fail before an hour of work if it cannot be written.
+    let report_file = args.report.as_ref().map(|path| ReportFile::new(path)).transpose()?;
     // The job may have identities for its drills, which take precedence over the configuration.
-    readable(&args.identity)?;
-    let identities = given(&args.identity);
+    expect_readable(&args.identity)?;
+    let identities = given_identities(&args.identity);
     let counter = progress::counter(*output);
     let driller = Driller {
         config,
@@ -39,23 +39,23 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
         unsealed: if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused },
         progress: counter.clone(),
     };
-    let wish = Wish {
+    let request = Request {
         job: args.job.clone(),
         from: args.from.clone(),
         backup: args.backup.clone(),
-        at: args.at.as_deref().map(moment).transpose()?,
+        at: args.at.as_deref().map(parse_time).transpose()?,
     };
-    let drilled = driller.drill(&wish, &|what| counter.above(|| output.note(what))).await;
+    let drilled = driller.drill(&request, &|what| counter.above(|| output.note(what))).await;
     counter.finish();
     let report = drilled?;
-    recorder.made(&report);
-    if let Some(page) = page {
-        page.finish(&page::page(&report))?;
+    recorder.record(&report);
+    if let Some(report_file) = report_file {
+        report_file.finish(&html::render(&report))?;
     }
     if args.json.json {
         output.json(&report);
     } else {
-        tell(*output, &report);
+        print_report(*output, &report);
     }
     for drill in report.drills.iter().filter(|drill| drill.verdict == Verdict::Damaged) {
         let hint = format!(
@@ -91,14 +91,14 @@ pub(super) async fn drill(context: &Context, args: &args::Drill) -> Result<Exit>
 }
 
 /// Prints the result as text.
-fn tell(output: Output, report: &Report) {
+fn print_report(output: Output, report: &Report) {
     for note in &report.notes {
         output.note(note);
     }
     let rows: Vec<_> = report.drills.iter().map(row).collect();
     output.table(&["BACKUP", ">RESTORED IN", ">COMPARED", ">DIFFERENT", "RESULT"], &rows);
     for drill in &report.drills {
-        for (comparison, reason) in drill.not_compared().take(SHOWN) {
+        for (comparison, reason) in drill.not_compared().take(MAX_DIFFERENCES) {
             output.note(format_args!(
                 "{}: {}: {} not compared: {reason}",
                 drill.backup,
@@ -106,7 +106,7 @@ fn tell(output: Output, report: &Report) {
                 comparison.aspect
             ));
         }
-        for (subject, line) in differences(drill).into_iter().take(SHOWN) {
+        for (subject, line) in differences(drill).into_iter().take(MAX_DIFFERENCES) {
             output.line(format_args!(
                 "{}: {}: {}",
                 drill.backup,
@@ -142,10 +142,10 @@ fn verdict(verdict: Verdict, compared: u64) -> &'static str {
 
 /// Returns the subjects that differ, each with the expected and the found value.
 fn differences(drill: &Drill) -> Vec<(String, String)> {
-    let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
+    let text_or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| "nothing".to_owned());
     let different = drill.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different);
     let compared = different.map(|comparison| {
-        let (expected, found) = (told(&comparison.expected), told(&comparison.found));
+        let (expected, found) = (text_or_nothing(&comparison.expected), text_or_nothing(&comparison.found));
         (comparison.subject.clone(), format!("{}: expected {expected}, found {found}", comparison.aspect))
     });
     let answers = drill.answers.iter().filter(|answer| !answer.good).map(|answer| {
@@ -156,32 +156,32 @@ fn differences(drill: &Drill) -> Vec<(String, String)> {
 }
 
 /// A new file, removed on drop unless finished.
-struct Page {
+struct ReportFile {
     name: String,
     file: std::fs::File,
-    half: Option<std::path::PathBuf>,
+    unfinished: Option<std::path::PathBuf>,
 }
 
-impl Page {
+impl ReportFile {
     fn new(path: &std::path::Path) -> Result<Self> {
         let name = path.display().to_string();
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|error| Error::io(Stage::Drill, &name, "cannot create the report", error))?;
-        Ok(Self { name, file, half: Some(path.to_owned()) })
+        Ok(Self { name, file, unfinished: Some(path.to_owned()) })
     }
 
     fn finish(mut self, text: &str) -> Result<()> {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
         written.map_err(|error| Error::io(Stage::Drill, &self.name, "cannot write the report", error))?;
-        self.half = None;
+        self.unfinished = None;
         Ok(())
     }
 }
 
-impl Drop for Page {
+impl Drop for ReportFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.half {
+        if let Some(path) = &self.unfinished {
             // The file is empty or partial. The drill has already failed with an error.
             std::fs::remove_file(path).ok();
         }

@@ -3,8 +3,8 @@
 
 use longshore_core::Result;
 use longshore_core::mark::Says;
-use longshore_service::catalogs::moment;
-use longshore_service::hold::{Marked, Wish, hold as apply};
+use longshore_service::catalogs::parse_time;
+use longshore_service::hold::{HoldChange, Marked, hold as apply};
 use longshore_service::withdraw::{WITHDRAWABLE, withdraw};
 
 use crate::args::mark::{Mark, Withdrawn};
@@ -13,17 +13,17 @@ use crate::command::Context;
 use crate::exit_code::Exit;
 
 pub(super) async fn hold(context: &Context, args: &Hold) -> Result<Exit> {
-    let until = args.until.as_deref().map(moment).transpose()?;
-    let wish = Wish::Hold { until, why: args.why.clone() };
-    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &wish).await?;
-    context.recorder.made(marked.as_slice());
-    Ok(tell(context, &marked, "held", args.json.json))
+    let until = args.until.as_deref().map(parse_time).transpose()?;
+    let change = HoldChange::Hold { until, why: args.why.clone() };
+    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &change).await?;
+    context.recorder.record(marked.as_slice());
+    Ok(print_result(context, &marked, "held", args.json.json))
 }
 
 pub(super) async fn unhold(context: &Context, args: &Unhold) -> Result<Exit> {
-    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &Wish::Release).await?;
-    context.recorder.made(marked.as_slice());
-    Ok(tell(context, &marked, "released", args.json.json))
+    let marked = apply(&context.config, &args.backup, args.destination.as_deref(), &HoldChange::Release).await?;
+    context.recorder.record(marked.as_slice());
+    Ok(print_result(context, &marked, "released", args.json.json))
 }
 
 pub(super) async fn mark(context: &Context, args: &Mark) -> Result<Exit> {
@@ -35,12 +35,12 @@ pub(super) async fn mark(context: &Context, args: &Mark) -> Result<Exit> {
     };
     let only = args.destination.as_deref();
     let marked = withdraw(&context.config, &args.backup, only, which, &args.why).await?;
-    context.recorder.made(marked.as_slice());
-    Ok(tell(context, &marked, "withdrew marks of", args.json.json))
+    context.recorder.record(marked.as_slice());
+    Ok(print_result(context, &marked, "withdrew marks of", args.json.json))
 }
 
 /// Prints the result at each destination.
-fn tell(context: &Context, all: &[Marked], done: &str, json: bool) -> Exit {
+fn print_result(context: &Context, all: &[Marked], done: &str, json: bool) -> Exit {
     let output = context.output;
     if json {
         output.json(&all);

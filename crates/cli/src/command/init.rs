@@ -1,7 +1,7 @@
 //! `longshore init`: write a configuration for a first run.
 
 mod cluster;
-mod ship;
+mod destination;
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
@@ -12,7 +12,7 @@ use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
 use secrecy::ExposeSecret;
 
-use self::ship::{Ship, quoted};
+use self::destination::{NewDestination, quoted};
 use crate::args::Init;
 use crate::exit_code::Exit;
 use crate::output::Output;
@@ -21,8 +21,8 @@ use crate::plugins;
 /// The template of the configuration.
 const TEMPLATE: &str = include_str!("init.toml");
 
-/// Writes the configuration to `path`. `is_usual` is true if `path` is the default path.
-pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output) -> Result<Exit> {
+/// Writes the configuration to `path`. `is_default` is true if `path` is the default path.
+pub(super) async fn init(path: &Path, is_default: bool, args: Init, output: Output) -> Result<Exit> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let identity = folder.join("identity.txt");
     refuse_existing(path, "pass another file with --config FILE, or move this file away")?;
@@ -33,7 +33,7 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
     } else {
         plugins::expect_recipients(&args.recipient)?;
     }
-    let ships = ships(&args)?;
+    let destinations = destinations(&args)?;
     let found = cluster::find(args.connection.as_deref(), output).await?;
     // Names may contain line breaks, which would end the comment around them.
     let databases: Vec<_> = found.databases.iter().map(|name| format!("\"{}\"", printable(name))).collect();
@@ -41,7 +41,7 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
     output.line(format_args!("found {}: {databases}", found.server));
 
     make_folder(folder)?;
-    ships.iter().filter_map(|ship| ship.folder.as_deref()).try_for_each(make_folder)?;
+    destinations.iter().filter_map(|destination| destination.folder.as_deref()).try_for_each(make_folder)?;
     let recipients = if makes_identity {
         let (file, recipient) = plugins::new_identity();
         write_new(&identity, file.expose_secret())?;
@@ -54,8 +54,11 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
     let config = TEMPLATE
         .replace("{server}", &found.server)
         .replace("{connection}", &quoted(&found.connection))
-        .replace("{destinations}", &ships.iter().map(Ship::table).collect::<Vec<_>>().join("\n"))
-        .replace("{ship}", &ships.iter().map(|ship| quoted(&ship.name)).collect::<Vec<_>>().join(", "))
+        .replace("{destinations}", &destinations.iter().map(NewDestination::table).collect::<Vec<_>>().join("\n"))
+        .replace(
+            "{ship}",
+            &destinations.iter().map(|destination| quoted(&destination.name)).collect::<Vec<_>>().join(", "),
+        )
         .replace("{recipients}", &recipients)
         // Last, since a database may be named like a placeholder.
         .replace("{databases}", &databases);
@@ -68,27 +71,29 @@ pub(super) async fn init(path: &Path, is_usual: bool, args: Init, output: Output
             identity.display()
         ));
     }
-    for ship in &ships {
-        output.line(format_args!("uploads to {} ([destination.{}])", ship.place(), ship.name));
+    for destination in &destinations {
+        output.line(format_args!("uploads to {} ([destination.{}])", destination.address(), destination.name));
     }
-    if ships.iter().any(|ship| ship.folder.is_none()) {
+    if destinations.iter().any(|destination| destination.folder.is_none()) {
         output.line("\nProvide the credentials named in the configuration; `check` tests them.");
     }
-    let config = if is_usual { String::new() } else { format!(" --config {}", path.display()) };
+    let config = if is_default { String::new() } else { format!(" --config {}", path.display()) };
     output.line(format_args!("\nNext: `longshore{config} check`, then `longshore{config} run nightly`"));
     Ok(Exit::Done)
 }
 
 /// Returns the destinations of the arguments, or else a local directory.
-fn ships(args: &Init) -> Result<Vec<Ship>> {
-    let folder = args.destination.as_deref().map(Ship::local);
-    let mut ships =
-        folder.into_iter().chain(args.ship.iter().map(|text| Ship::parse(text))).collect::<Result<Vec<_>>>()?;
-    if ships.is_empty() {
-        ships.push(Ship::local(&usual_destination())?);
+fn destinations(args: &Init) -> Result<Vec<NewDestination>> {
+    let folder = args.destination.as_deref().map(NewDestination::local);
+    let mut destinations = folder
+        .into_iter()
+        .chain(args.ship.iter().map(|text| NewDestination::parse(text)))
+        .collect::<Result<Vec<_>>>()?;
+    if destinations.is_empty() {
+        destinations.push(NewDestination::local(&default_destination())?);
     }
-    Ship::name_apart(&mut ships);
-    Ok(ships)
+    NewDestination::make_names_unique(&mut destinations);
+    Ok(destinations)
 }
 
 fn refuse_existing(path: &Path, way_out: &str) -> Result<()> {
@@ -114,7 +119,7 @@ fn write_new(path: &Path, content: &str) -> Result<()> {
     written.map_err(|error| Error::io(Stage::Config, path.display().to_string(), "cannot write the file", error))
 }
 
-fn usual_destination() -> PathBuf {
+fn default_destination() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/backups/postgresql");
     }

@@ -14,11 +14,11 @@ use indicatif::HumanBytes;
 use longshore_core::error::printable;
 use longshore_core::stream::{self, ByteStream};
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::inspect::{Depth, From, Inspected, Inspector, clock};
+use longshore_service::inspect::{Extent, Inspected, Inspector, Source, local_time};
 
 use self::coverage::coverage;
 use crate::args::Inspect;
-use crate::command::{Context, given, identities};
+use crate::command::{Context, given_identities, identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins::{self, Facts, Table};
@@ -32,16 +32,16 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
     let is_file = args.destination.is_none() && (args.what == "-" || path.exists());
     let inspected = async {
         if is_file {
-            let identities = given(&args.identity);
+            let identities = given_identities(&args.identity);
             let inspector = Inspector { registry: &registry, identities: &identities, progress };
             return inspector.file(&args.what, bytes(path)?).await;
         }
-        let context = context().map_err(|error| neither_file_nor_configuration(error, args))?;
-        let depth = if args.check { Depth::Everything } else { Depth::Record };
+        let context = context().map_err(|error| missing_file_error(error, args))?;
+        let extent = if args.check { Extent::Full } else { Extent::Record };
         let identities = identities(&args.identity, &context.config).await?;
         let inspector = Inspector { registry: &registry, identities: &identities, progress };
-        let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), depth).await;
-        let (inspected, warnings) = found.map_err(|error| not_a_file(error, &args.what))?;
+        let found = inspector.backup(&context.config, &args.what, args.destination.as_deref(), extent).await;
+        let (inspected, warnings) = found.map_err(|error| with_file_hint(error, &args.what))?;
         warnings.iter().for_each(|warning| output.warning(warning));
         Ok(inspected)
     };
@@ -52,13 +52,13 @@ pub(super) async fn inspect(context: impl FnOnce() -> Result<Context>, args: &In
         return Ok(output.json(&inspected));
     }
     match plugins::archive(&inspected.details) {
-        facts if args.check => say_soundness(&inspected, facts.as_ref(), output),
-        Some(facts) if args.list && !facts.kind.is_archive() => {
+        facts if args.check => print_verification(&inspected, facts.as_ref(), output),
+        Some(facts) if args.list && !facts.format.is_archive() => {
             let error = Error::new(Stage::Verify, Kind::Usage, inspected.name, "a script has no table of contents");
             return Err(error.hint("omit --list to show its tables"));
         }
         Some(facts) if args.list => list(&facts, output),
-        Some(facts) => say_facts(&inspected, &facts, output),
+        Some(facts) => print_facts(&inspected, &facts, output),
         None => output.note("the backup has no record of its contents"),
     }
     Ok(Exit::Done)
@@ -84,12 +84,12 @@ fn bytes(path: &Path) -> Result<ByteStream> {
 /// Reads a reader to its end. Opens it on the reading thread, since opening a FIFO blocks until
 /// another process opens it for writing.
 fn read<R: io::Read>(open: impl FnOnce() -> io::Result<R> + Send + 'static, name: String) -> ByteStream {
-    let unread = move |error| Error::io(Stage::Verify, &name, "cannot read the file", error);
-    stream::transform(stream::from_bytes(""), unread, move |_, writer| writer.pour(&mut open()?))
+    let read_error = move |error| Error::io(Stage::Verify, &name, "cannot read the file", error);
+    stream::transform(stream::from_bytes(""), read_error, move |_, writer| writer.pour(&mut open()?))
 }
 
 /// Extends the error about an unknown backup, which may be the name of a missing file.
-fn not_a_file(error: Error, what: &str) -> Error {
+fn with_file_hint(error: Error, what: &str) -> Error {
     if error.kind() == Kind::NotFound {
         let what = printable(what);
         let known = error.remedy().unwrap_or("list backups with `longshore list`");
@@ -100,7 +100,7 @@ fn not_a_file(error: Error, what: &str) -> Error {
 }
 
 /// Replaces the error about a missing configuration if the name can only be that of a file.
-fn neither_file_nor_configuration(error: Error, args: &Inspect) -> Error {
+fn missing_file_error(error: Error, args: &Inspect) -> Error {
     if error.kind() != Kind::NotFound || args.destination.is_some() {
         return error;
     }
@@ -117,15 +117,15 @@ fn neither_file_nor_configuration(error: Error, args: &Inspect) -> Error {
 /// Prints the table of contents in the format of `pg_restore --list`, for `pg_restore --use-list`.
 fn list(facts: &Facts, output: Output) {
     let origin = &facts.origin;
-    let summer_time = origin.written.as_ref().and_then(|written| written.summer_time);
-    let created = clock::here(origin.created.as_deref().unwrap_or_default(), summer_time);
-    let is_watched = io::stdout().is_terminal();
+    let summer_time = origin.header.as_ref().and_then(|header| header.summer_time);
+    let created = local_time::to_local_time(origin.created.as_deref().unwrap_or_default(), summer_time);
+    let is_terminal = io::stdout().is_terminal();
     for line in facts.toc_head(&created).iter().chain(&facts.toc) {
-        if is_watched { output.line(printable(line)) } else { output.line(line) }
+        if is_terminal { output.line(printable(line)) } else { output.line(line) }
     }
 }
 
-fn say_soundness(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
+fn print_verification(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
     let verified = inspected.verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
     let verified = verified.collect::<Vec<_>>().join(", ");
     output.line(format_args!("{}: verified: {verified}", printable(&inspected.name)));
@@ -141,22 +141,22 @@ fn say_soundness(inspected: &Inspected, facts: Option<&Facts>, output: Output) {
     }
 }
 
-fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
+fn print_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     let line = |what: &str, value: &str| {
         if !value.is_empty() {
             output.line(format_args!("{what:<12} {}", printable(value)));
         }
     };
     let origin = &facts.origin;
-    let named = |value: &Option<String>| value.clone().unwrap_or_default();
+    let text_or_empty = |value: &Option<String>| value.clone().unwrap_or_default();
     match &inspected.destination {
         Some(destination) => line("backup", &format!("{} at \"{destination}\"", inspected.name)),
         None => line("file", &inspected.name),
     }
-    line("format", &form(inspected, facts));
-    line("database", &named(&origin.database));
+    line("format", &format_text(inspected, facts));
+    line("database", &text_or_empty(&origin.database));
     line("dumped from", &origin.server_version.as_ref().map_or_else(String::new, |of| format!("PostgreSQL {of}")));
-    line("dumped by", &named(&origin.tool_version));
+    line("dumped by", &text_or_empty(&origin.tool_version));
     line("created", &origin.created.as_ref().map_or_else(String::new, |at| format!("{at} (clock of the source host)")));
     line("size", &HumanBytes(facts.bytes).to_string());
     line("contents", &contents(facts));
@@ -164,8 +164,8 @@ fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
     line(
         "verified",
         match inspected.from {
-            From::Reading => "now, completely: no damage",
-            From::Record => "during the dump; --check reads the backup again",
+            Source::Reading => "now, completely: no damage",
+            Source::Record => "during the dump; --check reads the backup again",
         },
     );
     if !facts.tables.is_empty() {
@@ -176,11 +176,11 @@ fn say_facts(inspected: &Inspected, facts: &Facts, output: Output) {
 }
 
 /// Returns the format, from the outside in: `age, zstd, custom format 1.16-0, gzip inside`.
-fn form(inspected: &Inspected, facts: &Facts) -> String {
+fn format_text(inspected: &Inspected, facts: &Facts) -> String {
     let mut parts = inspected.wrappings.clone();
     let version = facts.origin.version.iter().map(|version| format!(" {version}"));
-    parts.push(std::iter::once(facts.kind.to_string()).chain(version).collect());
-    if facts.kind.is_archive() {
+    parts.push(std::iter::once(facts.format.to_string()).chain(version).collect());
+    if facts.format.is_archive() {
         parts.push(format!("compression inside: {}", facts.compression));
     }
     parts.join(", ")
@@ -193,11 +193,11 @@ fn contents(facts: &Facts) -> String {
     let large_objects = &facts.large_objects;
     if large_objects.count > 0 {
         // A script contains large objects as calls, so their size is unknown.
-        let size = facts.kind.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
+        let size = facts.format.is_archive().then(|| format!(" of {}", HumanBytes(large_objects.bytes)));
         let count = counted(large_objects.count, "large object", "large objects");
         parts.push(format!("{count}{}", size.unwrap_or_default()));
     }
-    if facts.kind.is_archive() {
+    if facts.format.is_archive() {
         parts.push(counted(facts.toc_entries, "TOC entry", "TOC entries"));
     }
     parts.join(", ")
@@ -205,7 +205,7 @@ fn contents(facts: &Facts) -> String {
 
 /// Returns the other files beside the dump, if any: `README, notes/ and 3 more`.
 fn others(facts: &Facts) -> Option<String> {
-    let others = &facts.others;
+    let others = &facts.extra_files;
     let names = others.names.join(", ");
     match others.count.saturating_sub(others.names.len() as u64) {
         _ if others.is_empty() => None,

@@ -1,32 +1,32 @@
 //! `longshore list`: list the backups in the destinations.
 
-mod line;
+mod entry;
+mod filter;
 mod series;
-mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_core::key::BackupName;
 use longshore_core::{Kind, Result};
-use longshore_service::catalogs::{Catalogued, catalogs};
-use longshore_service::unsealed::Sealing;
+use longshore_service::catalogs::{Catalogued, read_catalogs};
+use longshore_service::encryption_policy::EncryptionPolicy;
 
-use self::line::{Line, table};
-use self::wanted::Wanted;
+use self::entry::{Entry, table};
+use self::filter::Filter;
 use crate::args::List;
 use crate::command::Context;
 use crate::exit_code::Exit;
 use crate::output::Output;
-use crate::zone::Zone;
+use crate::time_zone::TimeZone;
 
 /// The number of damaged backups to name below a list of series.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// The result of a listing.
 #[derive(Default)]
-struct Found {
+struct Listing {
     /// The backups, ordered by series and time.
-    lines: Vec<Line>,
+    entries: Vec<Entry>,
     /// The number of files that belong to no backup, by destination.
     orphans: BTreeMap<String, usize>,
     /// The destinations that were read.
@@ -36,47 +36,53 @@ struct Found {
 
 pub(super) async fn list(context: &Context, args: &List) -> Result<Exit> {
     let Context { config, output, .. } = context;
-    let wanted = Wanted::new(args)?;
-    let mut found = Found::default();
-    let mut lines: BTreeMap<BackupName, Line> = BTreeMap::new();
-    let mut told = BTreeSet::new();
-    for (destination, at) in catalogs(config, args.destination.as_deref()).await? {
+    let filter = Filter::new(args)?;
+    let mut listing = Listing::default();
+    let mut entries: BTreeMap<BackupName, Entry> = BTreeMap::new();
+    let mut reported = BTreeSet::new();
+    for (destination, at) in read_catalogs(config, args.destination.as_deref()).await? {
         match at {
-            Ok(at) => found.look(context, at, &wanted, &mut lines),
+            Ok(at) => listing.add(context, at, &filter, &mut entries),
             Err(error) => {
                 // Destinations on one host fail with the same error.
-                if told.insert(error.chain()) {
+                if reported.insert(error.chain()) {
                     output.error(&error);
                 }
                 output.note(format_args!("destination \"{destination}\" could not be read"));
-                found.exit = worse(found.exit, Exit::Partial);
+                listing.exit = worse(listing.exit, Exit::Partial);
             }
         }
     }
-    if found.read.is_empty() {
+    if listing.read.is_empty() {
         if args.json.json {
-            output.json(&Vec::<Line>::new());
+            output.json(&Vec::<Entry>::new());
         }
         return Ok(Exit::Failed);
     }
-    if found.exit == Exit::Done {
-        wanted.expect_known(config, &found.read)?;
+    if listing.exit == Exit::Done {
+        filter.expect_known(config, &listing.read)?;
     }
-    found.lines = wanted.chosen(lines.into_values().collect());
-    if found.lines.iter().any(Line::is_damaged) {
-        found.exit = worse(found.exit, Exit::Damaged);
+    listing.entries = filter.apply(entries.into_values().collect());
+    if listing.entries.iter().any(Entry::is_damaged) {
+        listing.exit = worse(listing.exit, Exit::Damaged);
     }
     if args.json.json {
-        output.json(&found.lines);
+        output.json(&listing.entries);
     } else {
-        found.show(*output, &wanted, Zone::of(args.local.local));
+        listing.show(*output, &filter, TimeZone::of(args.local.local));
     }
-    Ok(found.exit)
+    Ok(listing.exit)
 }
 
-impl Found {
+impl Listing {
     /// Adds the backups of one destination.
-    fn look(&mut self, context: &Context, at: Catalogued, wanted: &Wanted<'_>, lines: &mut BTreeMap<BackupName, Line>) {
+    fn add(
+        &mut self,
+        context: &Context,
+        at: Catalogued,
+        filter: &Filter<'_>,
+        entries: &mut BTreeMap<BackupName, Entry>,
+    ) {
         for (_, error) in &at.catalog.unreadable {
             context.output.error(error);
             // A manifest of a newer version, or without permission to read, is no proof of damage.
@@ -85,45 +91,48 @@ impl Found {
         if !at.catalog.orphans.is_empty() {
             self.orphans.insert(at.name.clone(), at.catalog.orphans.len());
         }
-        let sealing = Sealing::of_config(&context.config);
-        for backup in at.catalog.backups().filter(|backup| wanted.means(backup)) {
-            lines.entry(backup.name.clone()).or_insert_with(|| Line::of(backup)).seen(&at.name, backup, &sealing);
+        let policy = EncryptionPolicy::of_config(&context.config);
+        for backup in at.catalog.backups().filter(|backup| filter.matches(backup)) {
+            entries.entry(backup.name.clone()).or_insert_with(|| Entry::of(backup)).add_copy(&at.name, backup, &policy);
         }
-        for file in at.catalog.adopted.values().flatten().filter(|file| wanted.means_adopted(file)) {
-            lines.entry(file.name.clone()).or_insert_with(|| Line::of_adopted(file)).seen_adopted(&at.name, file);
+        for file in at.catalog.adopted.values().flatten().filter(|file| filter.matches_adopted(file)) {
+            entries
+                .entry(file.name.clone())
+                .or_insert_with(|| Entry::of_adopted(file))
+                .add_adopted_copy(&at.name, file);
         }
         self.read.push(at);
     }
 
-    fn show(&self, output: Output, wanted: &Wanted<'_>, zone: Zone) {
-        if self.lines.is_empty() {
+    fn show(&self, output: Output, filter: &Filter<'_>, zone: TimeZone) {
+        if self.entries.is_empty() {
             if self.exit == Exit::Done {
                 output.note("no backups");
             }
-        } else if wanted.each {
-            table(output, &self.lines, zone);
+        } else if filter.each {
+            table(output, &self.entries, zone);
         } else {
-            series::table(output, &self.lines, zone);
+            series::table(output, &self.entries, zone);
             self.show_attention(output);
             output.note("list each backup with `longshore list --all`");
         }
         if !self.orphans.is_empty() {
-            output.note(strangers(&self.orphans));
+            output.note(orphan_note(&self.orphans));
         }
     }
 
     /// Prints the names of the backups that need attention; the line of a series only counts them.
     fn show_attention(&self, output: Output) {
-        let named: Vec<&Line> = self.lines.iter().filter(|line| line.needs_attention()).collect();
+        let named: Vec<&Entry> = self.entries.iter().filter(|entry| entry.needs_attention()).collect();
         if named.is_empty() {
             return;
         }
         output.line("");
-        let row = |line: &&Line| vec![line.name.to_string(), line.places()];
-        let rows: Vec<_> = named.iter().take(NAMED).map(row).collect();
+        let row = |entry: &&Entry| vec![entry.name.to_string(), entry.destination_states()];
+        let rows: Vec<_> = named.iter().take(MAX_NAMED).map(row).collect();
         output.table(&["ATTENTION", "DESTINATIONS"], &rows);
-        if named.len() > NAMED {
-            let more = named.len() - NAMED;
+        if named.len() > MAX_NAMED {
+            let more = named.len() - MAX_NAMED;
             output.note(format_args!("and {more} more: see `longshore list --all`"));
         }
     }
@@ -141,7 +150,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 /// Describes the files that belong to no backup. They use space.
-fn strangers(orphans: &BTreeMap<String, usize>) -> String {
+fn orphan_note(orphans: &BTreeMap<String, usize>) -> String {
     let total: usize = orphans.values().sum();
     let each = orphans.iter().map(|(destination, count)| format!("{count} at \"{destination}\""));
     format!(

@@ -2,13 +2,13 @@
 
 mod calendar;
 mod explain;
-mod told;
+mod table;
 
 use longshore_core::Result;
 use longshore_retention::{Reason, in_words};
-use longshore_service::prune::{Despite, Mode, Pruned, Request, SeriesPruned};
+use longshore_service::prune::{Mode, Overrides, Pruned, Request, SeriesPruned};
 
-pub(super) use self::told::{show, tell};
+pub(super) use self::table::{print, print_removals};
 use crate::args::{Prune, Rule};
 use crate::command::Context;
 use crate::exit_code::Exit;
@@ -19,23 +19,26 @@ pub(super) async fn prune(context: &Context, args: &Prune) -> Result<Exit> {
         job: args.job.as_deref(),
         destination: args.destination.as_deref(),
         mode: if args.dry_run || args.explain { Mode::DryRun } else { Mode::Act },
-        despite: Despite { clock: args.despite.contains(&Rule::Clock), listing: args.despite.contains(&Rule::Listing) },
+        overrides: Overrides {
+            clock: args.despite.contains(&Rule::Clock),
+            listing: args.despite.contains(&Rule::Listing),
+        },
         retire: args.retired.as_deref(),
     };
     let pruned = longshore_service::prune::prune(config, &request).await?;
-    recorder.made(pruned.as_slice());
+    recorder.record(pruned.as_slice());
     if args.json.json {
         output.json(&pruned);
     } else if args.explain {
         explain::explain(*output, &pruned);
     } else {
-        told::show(*output, &pruned, request.mode);
+        table::print(*output, &pruned, request.mode);
     }
     Ok(exit(&pruned))
 }
 
 /// Returns the reason for keeping a backup of a series.
-fn why(series: &SeriesPruned, reasons: &[Reason]) -> String {
+fn keep_reason(series: &SeriesPruned, reasons: &[Reason]) -> String {
     // An adopted file has only a name and a size, so it is bad only if it is empty.
     match series.adopted && reasons.contains(&Reason::NotGood) {
         true => "empty: check the program that wrote it".to_owned(),

@@ -2,34 +2,39 @@
 
 use longshore_core::error::printable;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::prune::{Mode, One, Pruned, remove_one};
+use longshore_service::prune::{Mode, Pruned, RemoveRequest, remove_backup};
 
 use crate::args::Remove;
-use crate::ask::types;
 use crate::command::{Context, prune};
 use crate::exit_code::Exit;
+use crate::prompt::confirm_typed;
 
 pub(super) async fn remove(context: &Context, args: &Remove) -> Result<Exit> {
     let Context { config, output, recorder, .. } = context;
     if args.why.trim().is_empty() {
         return Err(Error::new(Stage::Retention, Kind::Usage, "--why", "the reason is empty").hint("pass a reason"));
     }
-    let one = One { name: &args.backup, destination: args.destination.as_deref(), why: &args.why, mode: Mode::DryRun };
+    let request = RemoveRequest {
+        name: &args.backup,
+        destination: args.destination.as_deref(),
+        why: &args.why,
+        mode: Mode::DryRun,
+    };
     // Plan before the prompt, so that a refusal does not prompt.
-    let planned = remove_one(config, &one).await?;
+    let planned = remove_backup(config, &request).await?;
     let goes = planned.iter().any(|pruned| pruned.series.iter().any(|series| !series.remove.is_empty()));
     let (removed, mode) = match args.dry_run || !goes {
         true => (planned, Mode::DryRun),
         false => {
             confirm(args, &planned)?;
-            (remove_one(config, &One { mode: Mode::Act, ..one }).await?, Mode::Act)
+            (remove_backup(config, &RemoveRequest { mode: Mode::Act, ..request }).await?, Mode::Act)
         }
     };
-    recorder.made(&removed[..]);
+    recorder.record(&removed[..]);
     if args.json.json {
         output.json(&removed);
     } else {
-        prune::show(*output, &removed, mode);
+        prune::print(*output, &removed, mode);
     }
     Ok(prune::exit(&removed))
 }
@@ -44,7 +49,7 @@ fn confirm(args: &Remove, planned: &[Pruned]) -> Result<()> {
         Some(format!("{} from \"{}\"", names.next_back()?, pruned.destination))
     };
     let all: Vec<_> = planned.iter().filter_map(from).collect();
-    if types(&format!("type yes to remove {}", all.join(", ")), "yes") {
+    if confirm_typed(&format!("type yes to remove {}", all.join(", ")), "yes") {
         return Ok(());
     }
     let message = "permanent removal was not confirmed";

@@ -11,18 +11,18 @@ use longshore_core::plugin::{
 };
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
-use longshore_service::catalogs::moment;
-use longshore_service::restore::{Choice, Chosen, Compare, Globals, Restorer, What, choose, contents, save};
-use longshore_service::run_report::Made;
-use longshore_service::unsealed::{Sealing, Unsealed};
+use longshore_service::catalogs::parse_time;
+use longshore_service::encryption_policy::{EncryptionPolicy, Unsealed};
+use longshore_service::restore::{Choice, Chosen, Compare, Globals, Restorer, Selector, choose, contents, save};
+use longshore_service::run_report::CommandResult;
 use secrecy::ExposeSecret;
 
 use crate::args::{self, Restore};
-use crate::ask::types;
-use crate::command::{Context, asked, identities};
+use crate::command::{Context, identities, prompt_password};
 use crate::exit_code::Exit;
-use crate::plugins::{database_of, names_server, naming_database, without_password};
-use crate::progress::restore_watcher;
+use crate::plugins::{database_of, names_server, with_database, without_password};
+use crate::progress::restore_progress;
+use crate::prompt::confirm_typed;
 
 pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
@@ -38,8 +38,8 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
     }
     let identities = identities(&args.identity, config).await?;
     let unsealed = if args.allow_unsealed { Unsealed::Allowed } else { Unsealed::Refused };
-    let sealing = Sealing::new(config, &identities, unsealed);
-    let chosen = choose(config, &what(&args)?, args.from.as_deref(), &sealing).await?;
+    let policy = EncryptionPolicy::new(config, &identities, unsealed);
+    let chosen = choose(config, &selector(&args)?, args.from.as_deref(), &policy).await?;
     let Choice { backups: chosen, missing, warnings } = chosen;
     for warning in warnings.iter().chain(&missing) {
         output.warning(warning);
@@ -74,24 +74,24 @@ pub(super) async fn restore(context: &Context, args: Restore) -> Result<Exit> {
         identities: &identities,
         parallel: args.parallel as usize,
         compare: if args.no_compare { Compare::Nothing } else { Compare::Recorded },
-        watch: restore_watcher(*output, &chosen),
+        progress: restore_progress(*output, &chosen),
     };
-    let likely = likely_wish(&args, context, &chosen)?;
+    let target_note = source_connection_note(&args, context, &chosen)?;
     if args.plan {
-        let findings = restorer.plan(&chosen).await.map_err(|error| wished(error, likely.as_deref()))?;
+        let findings = restorer.plan(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
         return Ok(report::plan(*output, &findings, args.json.json));
     }
-    if let Some(likely) = &likely {
-        output.note(likely);
+    if let Some(target_note) = &target_note {
+        output.note(target_note);
     }
-    let restored = restorer.restore(&chosen).await.map_err(|error| wished(error, likely.as_deref()))?;
-    recorder.made(Made::restored(&chosen, &restored));
+    let restored = restorer.restore(&chosen).await.map_err(|error| with_target_note(error, target_note.as_deref()))?;
+    recorder.record(CommandResult::restored(&chosen, &restored));
     let exit = report::restored(*output, &chosen, &restored, args.json.json);
     Ok(if exit == Exit::Done && missing.is_some() { Exit::Partial } else { exit })
 }
 
 /// Returns a note with the connection of the source cluster, if `--to` names no server.
-fn likely_wish(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
+fn source_connection_note(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Option<String>> {
     let to = args.to.as_deref().unwrap_or_default();
     if names_server(to)? {
         return Ok(None);
@@ -105,10 +105,11 @@ fn likely_wish(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<O
 }
 
 /// Extends the hint of an error about a target that may be the wrong server.
-fn wished(error: Error, likely: Option<&str>) -> Error {
-    match likely {
-        Some(likely) if matches!(error.kind(), Kind::Unavailable | Kind::Denied | Kind::NotFound) => {
-            let hint = error.remedy().map_or_else(|| likely.to_owned(), |remedy| format!("{remedy}; {likely}"));
+fn with_target_note(error: Error, target_note: Option<&str>) -> Error {
+    match target_note {
+        Some(target_note) if matches!(error.kind(), Kind::Unavailable | Kind::Denied | Kind::NotFound) => {
+            let hint =
+                error.remedy().map_or_else(|| target_note.to_owned(), |remedy| format!("{remedy}; {target_note}"));
             error.hint(hint)
         }
         _ => error,
@@ -131,7 +132,7 @@ fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
         let Subject::Database { name } = &chosen.backup.manifest.subject else { continue };
         let database = named.as_deref().unwrap_or(name);
         let shown = printable(database);
-        if !types(&format!("type the name of the database to drop, \"{shown}\""), database) {
+        if !confirm_typed(&format!("type the name of the database to drop, \"{shown}\""), database) {
             let message = "--clean drops the database, and its name was not confirmed";
             return Err(Error::new(Stage::Restore, Kind::Refused, database, message)
                 .hint("type the name on a terminal, or pass --yes"));
@@ -140,19 +141,19 @@ fn confirm(args: &Restore, chosen: &[Chosen], target: &Target) -> Result<()> {
     Ok(())
 }
 
-fn what(args: &Restore) -> Result<What> {
+fn selector(args: &Restore) -> Result<Selector> {
     let job = args.job.clone();
     match (args.run.as_deref(), &args.subject) {
-        (Some("latest"), named) => Ok(What::LatestRun { job: job.or_else(|| named.clone()) }),
+        (Some("latest"), named) => Ok(Selector::LatestRun { job: job.or_else(|| named.clone()) }),
         (Some(_), Some(named)) => {
             let message = "--run restores all subjects of a run, and conflicts with a subject";
             Err(Error::new(Stage::Config, Kind::Usage, named, message).hint("omit the subject or --run"))
         }
-        (Some(run), None) => Ok(What::Run(run.to_owned())),
-        (None, words) => Ok(What::Subject {
+        (Some(run), None) => Ok(Selector::Run(run.to_owned())),
+        (None, words) => Ok(Selector::Subject {
             words: words.clone().unwrap_or_default(),
             job,
-            at: args.at.as_deref().map(moment).transpose()?,
+            at: args.at.as_deref().map(parse_time).transpose()?,
             globals: if args.globals { Globals::First } else { Globals::Leave },
         }),
     }
@@ -163,7 +164,7 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
     let mut cluster = Cluster {
         name: "target".to_owned(),
         connection: to.clone().into(),
-        password: asked(Some(&args.password))?,
+        password: prompt_password(Some(&args.password))?,
         // Prefer the programs that made the backup, which match the version of its server. Without
         // that directory on this host, other programs are searched.
         bin_dir: source(context, chosen).and_then(|cluster| cluster.bin_dir.clone()).filter(|folder| folder.is_dir()),
@@ -172,7 +173,7 @@ fn target(args: &Restore, context: &Context, chosen: &[Chosen]) -> Result<Target
     let default = std::env::var("PGDATABASE").ok().filter(|name| !name.is_empty() && args.to.is_some());
     let databases = chosen.iter().filter(|chosen| chosen.backup.manifest.subject.is_database()).count();
     if let (Some(name), None, 1) = (default, database_of(&to)?, databases) {
-        let (connection, password) = naming_database(&to, &name)?;
+        let (connection, password) = with_database(&to, &name)?;
         cluster.connection = connection;
         cluster.password = cluster.password.or(password);
     }

@@ -1,7 +1,7 @@
 //! `longshore retention`: simulate retention policies.
 
-mod picture;
-mod scale;
+mod axis;
+mod chart;
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use indicatif::HumanBytes;
 use longshore_core::quantity::age;
 use longshore_core::{Error, Result, Stage};
 use longshore_retention::{Every, Policy};
-use longshore_service::simulate::{Simulation, Trial, simulate as run};
+use longshore_service::simulate::{Scenario, Simulation, simulate as run};
 use serde::Serialize;
 
 use crate::args::{Retention, Simulate};
@@ -22,7 +22,7 @@ use crate::output::Output;
 
 /// The inputs and the result of a simulation.
 #[derive(Serialize)]
-struct Tried<'a> {
+struct SimulationReport<'a> {
     policy: &'a str,
     rules: String,
     every: String,
@@ -40,7 +40,7 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Exit> {
     let Context { config, output, .. } = context;
     let policy = config.policy(&args.policy)?;
     let end_of = |day: NaiveDate| midnight(day) + TimeDelta::days(1) - TimeDelta::seconds(1);
-    let simulation = run(&Trial {
+    let simulation = run(&Scenario {
         policy,
         start: midnight(args.start.unwrap_or_else(|| Utc::now().date_naive())),
         every: args.every,
@@ -48,7 +48,7 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Exit> {
         size: args.size,
         until: args.on.map(end_of),
     })?;
-    let tried = Tried {
+    let report = SimulationReport {
         policy: &args.policy,
         rules: policy.to_string(),
         every: args.every.to_string(),
@@ -56,12 +56,12 @@ fn simulate(context: &Context, args: &Simulate) -> Result<Exit> {
     };
     if let Some(path) = &args.svg {
         let title = format!("{}: a run every {}", args.policy, args.every);
-        save(path, &picture::draw(&title, &tried.rules, &simulation))?;
+        save(path, &chart::draw(&title, &report.rules, &simulation))?;
     }
     if args.json.json {
-        return Ok(output.json(&tried));
+        return Ok(output.json(&report));
     }
-    show(*output, policy, &tried);
+    show(*output, policy, &report);
     if let Some(path) = &args.svg {
         output.note(format_args!("wrote {}", path.display()));
     }
@@ -73,9 +73,9 @@ fn midnight(day: NaiveDate) -> DateTime<Utc> {
 }
 
 /// Writes the chart to a new file.
-fn save(path: &Path, picture: &str) -> Result<()> {
+fn save(path: &Path, chart: &str) -> Result<()> {
     let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
-        file.write_all(picture.as_bytes())?;
+        file.write_all(chart.as_bytes())?;
         file.sync_all()
     });
     written.map_err(|error| {
@@ -86,11 +86,11 @@ fn save(path: &Path, picture: &str) -> Result<()> {
 }
 
 /// Prints the number of backups over time, and the backups at the end.
-fn show(output: Output, policy: &Policy, tried: &Tried<'_>) {
-    let simulation = tried.simulation;
+fn show(output: Output, policy: &Policy, report: &SimulationReport<'_>) {
+    let simulation = report.simulation;
     let local = |time: DateTime<Utc>| time.with_timezone(&simulation.timezone);
     let sized = |backups| simulation.bytes_of(backups).map(|bytes| HumanBytes(bytes).to_string());
-    output.line(format_args!("policy {}: {}\n", tried.policy, tried.rules));
+    output.line(format_args!("policy {}: {}\n", report.policy, report.rules));
     let (heading, every) = steps(simulation.end - simulation.start);
     let ends = simulation.ends_of(every);
     let rows = ends.iter().map(|day| {

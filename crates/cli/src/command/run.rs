@@ -2,7 +2,7 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
-use longshore_service::problem::Problem;
+use longshore_service::error_report::ErrorReport;
 use longshore_service::report::{ArtifactReport, Report};
 
 use crate::args::Run;
@@ -14,8 +14,8 @@ use crate::progress;
 pub(super) async fn run(context: &Context, args: &Run) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     let job = config.job(args.job.as_deref())?;
-    let report = longshore_service::run::run(config, registry, job, progress::watcher(*output)).await?;
-    recorder.made(&report);
+    let report = longshore_service::run::run(config, registry, job, progress::run_progress(*output)).await?;
+    recorder.record(&report);
     if args.json.json {
         output.json(&report);
     } else {
@@ -44,11 +44,11 @@ fn show(output: Output, report: &Report) {
         }
     }
     for artifact in &report.artifacts {
-        tell(output, artifact);
+        print_warnings(output, artifact);
     }
-    losses(output, report);
+    print_failed_uploads(output, report);
     for pruned in &report.pruned {
-        super::prune::tell(output, pruned);
+        super::prune::print_removals(output, pruned);
     }
 }
 
@@ -72,7 +72,7 @@ fn row(artifact: &ArtifactReport) -> Vec<String> {
     vec![artifact.subject.to_string(), plaintext, sealed, seconds, destinations]
 }
 
-fn tell(output: Output, artifact: &ArtifactReport) {
+fn print_warnings(output: Output, artifact: &ArtifactReport) {
     let subject = &artifact.subject;
     for missing in &artifact.not_captured {
         output.warning(format_args!("{subject}: not captured: {missing}"));
@@ -86,27 +86,31 @@ fn tell(output: Output, artifact: &ArtifactReport) {
 }
 
 /// Prints failed uploads. Groups artifacts with the same error, such as an unreachable host.
-fn losses(output: Output, report: &Report) {
-    let mut losses: Vec<(&str, &Problem, Vec<String>)> = Vec::new();
+fn print_failed_uploads(output: Output, report: &Report) {
+    let mut failed_uploads: Vec<(&str, &ErrorReport, Vec<String>)> = Vec::new();
     for artifact in &report.artifacts {
         for at in &artifact.destinations {
             let Some(error) = &at.error else { continue };
             let subject = artifact.subject.to_string();
-            let known =
-                losses.iter_mut().find(|(name, known, _)| *name == at.destination && known.message == error.message);
+            let known = failed_uploads
+                .iter_mut()
+                .find(|(name, known, _)| *name == at.destination && known.message == error.message);
             match known {
                 Some((_, _, subjects)) => subjects.push(subject),
-                None => losses.push((&at.destination, error, vec![subject])),
+                None => failed_uploads.push((&at.destination, error, vec![subject])),
             }
         }
     }
-    for (destination, error, subjects) in losses {
-        output.problem(&format!("{} at \"{destination}\": {}", few(&subjects), error.message), error.hint.as_deref());
+    for (destination, error, subjects) in failed_uploads {
+        output.problem(
+            &format!("{} at \"{destination}\": {}", join_names(&subjects), error.message),
+            error.hint.as_deref(),
+        );
     }
 }
 
 /// Joins the names; of many, only the first ones.
-fn few(names: &[String]) -> String {
+fn join_names(names: &[String]) -> String {
     const NAMED: usize = 5;
     match names.len().checked_sub(NAMED) {
         None | Some(0) => names.join(", "),

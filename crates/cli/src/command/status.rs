@@ -6,7 +6,7 @@ mod table;
 use std::collections::BTreeSet;
 
 use longshore_core::Result;
-use longshore_service::status::{Matter, Request, Status, status as look};
+use longshore_service::status::{IssueKind, Request, Status, status as read_status};
 use serde_json::{Map, Value};
 
 use crate::args::Status as Arguments;
@@ -14,31 +14,31 @@ use crate::command::{Context, identities};
 use crate::exit_code::Exit;
 use crate::output::Output;
 use crate::plugins;
-use crate::zone::Zone;
+use crate::time_zone::TimeZone;
 
 pub(super) async fn status(
     context: impl FnOnce() -> Result<Context>,
     args: &Arguments,
     output: Output,
 ) -> Result<Exit> {
-    let looked = async {
+    let status_result = async {
         let Context { config, registry, .. } = context()?;
         let identities = identities(&args.identity, &config).await?;
         let request =
             Request { job: args.job.as_deref(), max_age: args.max_age, identities: &identities, tables: &tables };
-        look(&config, &registry, &request).await
+        read_status(&config, &registry, &request).await
     };
-    let looked = looked.await;
+    let status_result = status_result.await;
     if args.nagios {
-        return Ok(nagios::tell(output, &looked).into());
+        return Ok(nagios::print_line(output, &status_result).into());
     }
-    let status = looked?;
+    let status = status_result?;
     if args.json.json {
         if output.json(&status) == Exit::Failed {
             return Ok(Exit::Failed);
         }
     } else {
-        table::show(output, &status, Zone::of(args.local.local));
+        table::show(output, &status, TimeZone::of(args.local.local));
     }
     Ok(exit(&status))
 }
@@ -57,8 +57,8 @@ fn exit(status: &Status) -> Exit {
     if status.destinations.iter().all(|destination| destination.error.is_some()) {
         return Exit::Failed;
     }
-    if status.attention.iter().any(|it| it.matter == Matter::Damaged) {
+    if status.attention.iter().any(|it| it.kind == IssueKind::Damaged) {
         return Exit::Damaged;
     }
-    if status.attention.iter().any(|it| it.matter.alarms()) { Exit::Partial } else { Exit::Done }
+    if status.attention.iter().any(|it| it.kind.alarms()) { Exit::Partial } else { Exit::Done }
 }

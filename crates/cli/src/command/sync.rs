@@ -2,7 +2,7 @@
 
 use indicatif::HumanBytes;
 use longshore_core::Result;
-use longshore_service::sync::{Copied, Mode, Repair, Synced, Why, sync as bring};
+use longshore_service::sync::{Copied, CopyReason, Mode, Repair, Synced, sync as sync_job};
 
 use crate::args::Sync;
 use crate::command::Context;
@@ -15,10 +15,10 @@ pub(super) async fn sync(context: &Context, args: &Sync) -> Result<Exit> {
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Act };
     let repair = if args.repair { Repair::Yes } else { Repair::No };
     let counter = progress::counter(*output);
-    let synced = bring(config, config.job(args.job.as_deref())?, repair, mode, counter.clone()).await;
+    let synced = sync_job(config, config.job(args.job.as_deref())?, repair, mode, counter.clone()).await;
     counter.finish();
     let synced = synced?;
-    recorder.made(&synced);
+    recorder.record(&synced);
     if args.json.json {
         output.json(&synced);
     } else {
@@ -63,8 +63,8 @@ fn show(output: Output, synced: &Synced, mode: Mode) {
 
 fn row(copied: &Copied, mode: Mode) -> Vec<String> {
     let why = match copied.why {
-        Why::Missing => "missing",
-        Why::Damaged => "damaged",
+        CopyReason::Missing => "missing",
+        CopyReason::Damaged => "damaged",
     };
     let result = match (&copied.error, mode) {
         (Some(_), _) => "FAILED",

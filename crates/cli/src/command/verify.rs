@@ -4,7 +4,7 @@ use indicatif::HumanBytes;
 use longshore_core::Result;
 use longshore_core::manifest::Verification;
 use longshore_core::pipeline::Depth;
-use longshore_service::verify::{Percent, ReadBack, Reader, Which};
+use longshore_service::verify::{BackupVerifier, Percent, Scope, VerifyResult};
 
 use crate::args::Verify;
 use crate::command::{Context, identities};
@@ -14,22 +14,22 @@ use crate::progress;
 pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     let Context { config, registry, output, recorder } = context;
     let which = match &args.backup {
-        Some(words) => Which::Named(words.clone()),
-        None if args.all => Which::All,
-        None => args.percent.and_then(Percent::new).map_or(Which::Newest, Which::Sample),
+        Some(words) => Scope::Named(words.clone()),
+        None if args.all => Scope::All,
+        None => args.percent.and_then(Percent::new).map_or(Scope::Newest, Scope::Sample),
     };
     let identities = identities(&args.identity, config).await?;
     let counter = progress::counter(*output);
-    let reader = Reader {
+    let verifier = BackupVerifier {
         config,
         registry,
         identities: &identities,
         scratch_dir: args.scratch_dir.as_deref(),
         progress: counter.clone(),
     };
-    let read = reader.read(&which, args.destination.as_deref()).await?;
+    let read = verifier.verify(&which, args.destination.as_deref()).await?;
     counter.finish();
-    recorder.made(read.as_slice());
+    recorder.record(read.as_slice());
     if args.json.json {
         output.json(&read);
     } else {
@@ -54,7 +54,7 @@ pub(super) async fn verify(context: &Context, args: &Verify) -> Result<Exit> {
     Ok(exit(&read))
 }
 
-fn exit(read: &[ReadBack]) -> Exit {
+fn exit(read: &[VerifyResult]) -> Exit {
     let failed = read.iter().filter(|read| read.error.is_some()).count();
     if read.iter().any(|read| read.damaged) {
         Exit::Damaged
@@ -67,12 +67,12 @@ fn exit(read: &[ReadBack]) -> Exit {
     }
 }
 
-fn row(read: &ReadBack) -> Vec<String> {
+fn row(read: &VerifyResult) -> Vec<String> {
     let result = match (read.depth, read.damaged) {
         (Some(Depth::Decoded), _) if read.compared => {
-            format!("verified: {}, matches the record", judged(&read.verified))
+            format!("verified: {}, matches the record", verification_methods(&read.verified))
         }
-        (Some(Depth::Decoded), _) => format!("verified: {}", judged(&read.verified)),
+        (Some(Depth::Decoded), _) => format!("verified: {}", verification_methods(&read.verified)),
         (Some(Depth::Sealed), _) => "digest matches, not decoded".to_owned(),
         (None, true) => "DAMAGED".to_owned(),
         (None, false) => "FAILED".to_owned(),
@@ -81,7 +81,7 @@ fn row(read: &ReadBack) -> Vec<String> {
 }
 
 /// Returns the methods and names of the verifiers of the plaintext.
-fn judged(verified: &[Verification]) -> String {
+fn verification_methods(verified: &[Verification]) -> String {
     let done = verified.iter().map(|verified| format!("{} by {}", verified.method, verified.by));
     done.collect::<Vec<_>>().join(", ")
 }

@@ -31,7 +31,7 @@ pub(super) const HEADING: Style = Style::new().bold();
 /// The style of failures and damage.
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// The style of warnings.
-pub(super) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+pub(super) const WARNING: Style = AnsiColor::Yellow.on_default();
 /// The style of good states.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 /// The style of hints.
@@ -41,14 +41,14 @@ pub(super) const HINT: Style = AnsiColor::Cyan.on_default();
 const STATES: [&str; 4] = ["STATE", "DECISION", "RESULT", "DAMAGED"];
 
 /// Returns the style of a state, by the heading of its column and its words.
-pub(super) fn of_state(heading: &str, cell: &str) -> Option<Style> {
+pub(super) fn state_style(heading: &str, cell: &str) -> Option<Style> {
     let begins = |words: &[&str]| words.iter().any(|word| cell.starts_with(word));
     let ends = |words: &[&str]| words.iter().any(|word| cell.ends_with(word));
     if ends(&[" DAMAGED", "CANNOT BE READ"]) {
         return Some(BAD);
     }
     if ends(&[" STALE"]) {
-        return Some(DOUBTFUL);
+        return Some(WARNING);
     }
     if !STATES.contains(&heading) {
         return None;
@@ -59,7 +59,7 @@ pub(super) fn of_state(heading: &str, cell: &str) -> Option<Style> {
     if begins(&["CRITICAL", "DAMAGED", "FAILED", "REMOVAL FAILED", "damaged", "failed", "lost"]) {
         Some(BAD)
     } else if begins(&["warning", "unknown", "would remove", "partial", "refused", "not drilled"]) {
-        Some(DOUBTFUL)
+        Some(WARNING)
     } else if begins(&["good", "verified", "digest matches", "kept", "done", "ok"]) {
         Some(GOOD)
     } else {
@@ -72,13 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_coloured_and_other_words_are_not() {
-        assert_eq!(of_state("STATE", "CRITICAL"), Some(BAD));
-        assert_eq!(of_state("STATE", "warning"), Some(DOUBTFUL));
-        assert_eq!(of_state("STATE", "good"), Some(GOOD));
-        assert_eq!(of_state("local", "3 h STALE"), Some(DOUBTFUL));
-        assert_eq!(of_state("BACKUP", "main/good/good-2026-06-07_091500"), None);
-        assert_eq!(of_state("DAMAGED", "-"), None);
-        assert_eq!(of_state("DAMAGED", "2"), Some(BAD));
+    fn colours_states_only() {
+        assert_eq!(state_style("STATE", "CRITICAL"), Some(BAD));
+        assert_eq!(state_style("STATE", "warning"), Some(WARNING));
+        assert_eq!(state_style("STATE", "good"), Some(GOOD));
+        assert_eq!(state_style("local", "3 h STALE"), Some(WARNING));
+        assert_eq!(state_style("BACKUP", "main/good/good-2026-06-07_091500"), None);
+        assert_eq!(state_style("DAMAGED", "-"), None);
+        assert_eq!(state_style("DAMAGED", "2"), Some(BAD));
     }
 }

@@ -8,18 +8,18 @@ use anstyle::Style;
 use longshore_core::error::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::colour::{HEADING, of_state};
+use super::colour::{HEADING, state_style};
 
 /// The spaces between two columns.
 const GAP: usize = 2;
 /// The minimum width of a text column.
-const NARROWEST: usize = 12;
+const MIN_COLUMN_WIDTH: usize = 12;
 
 /// A column, described by its heading: the prefix `>` marks a column of numbers, aligned to the
 /// right, `?` an optional column.
 struct Column {
     /// The index of its cells in the rows.
-    place: usize,
+    index: usize,
     heading: String,
     numbers: bool,
     optional: bool,
@@ -28,10 +28,11 @@ struct Column {
 
 /// Renders rows under headings, in lines of at most `width` columns.
 pub(super) fn render(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
-    let mut columns: Vec<Column> = headings.iter().enumerate().map(|(place, heading)| column(place, heading)).collect();
-    let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
+    let mut columns: Vec<Column> = headings.iter().enumerate().map(|(index, heading)| column(index, heading)).collect();
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable_cell(cell)).collect()).collect();
     for column in &mut columns {
-        let cells = rows.iter().filter_map(|row| row.get(column.place)).map(|cell| cell.width());
+        let cells = rows.iter().filter_map(|row| row.get(column.index)).map(|cell| cell.width());
         column.width = cells.chain([column.heading.width()]).max().unwrap_or(0);
     }
     if let Some(width) = width {
@@ -41,17 +42,17 @@ pub(super) fn render(headings: &[&str], rows: &[Vec<String>], width: Option<usiz
     let headings: Vec<Cow<'_, str>> = columns.iter().map(|column| column.heading.as_str().into()).collect();
     line(&mut text, &columns, &headings, |_, _| Some(HEADING));
     for row in &rows {
-        let cells: Vec<_> = columns.iter().map(|column| row.get(column.place).cloned().unwrap_or_default()).collect();
-        line(&mut text, &columns, &cells, of_state);
+        let cells: Vec<_> = columns.iter().map(|column| row.get(column.index).cloned().unwrap_or_default()).collect();
+        line(&mut text, &columns, &cells, state_style);
     }
     text
 }
 
-fn column(place: usize, heading: &str) -> Column {
+fn column(index: usize, heading: &str) -> Column {
     let text = heading.trim_start_matches(['>', '?']);
     let flags = &heading[..heading.len() - text.len()];
     let (numbers, optional) = (flags.contains('>'), flags.contains('?'));
-    Column { place, heading: text.to_owned(), numbers, optional, width: 0 }
+    Column { index, heading: text.to_owned(), numbers, optional, width: 0 }
 }
 
 /// Fits the columns into `width`: drops optional columns from the right, then narrows the last
@@ -63,26 +64,26 @@ fn fit(columns: &mut Vec<Column>, width: usize) {
     // Text in the last column can be wrapped, so it does not drop optional columns.
     let wrapped = |columns: &[Column]| {
         let last = columns.last().filter(|last| !last.numbers);
-        last.map_or(0, |last| last.width.saturating_sub(NARROWEST * 2))
+        last.map_or(0, |last| last.width.saturating_sub(MIN_COLUMN_WIDTH * 2))
     };
     while total(columns) - wrapped(columns) > width
-        && let Some(place) = columns.iter().rposition(|column| column.optional)
+        && let Some(index) = columns.iter().rposition(|column| column.optional)
     {
-        columns.remove(place);
+        columns.remove(index);
     }
-    let shrink = |columns: &mut Vec<Column>, place: usize, narrowest: usize| {
+    let shrink = |columns: &mut Vec<Column>, index: usize, narrowest: usize| {
         let excess = total(columns).saturating_sub(width);
-        let column = &mut columns[place];
+        let column = &mut columns[index];
         column.width = column.width.saturating_sub(excess).max(narrowest.min(column.width));
     };
     if columns.last().is_some_and(|last| !last.numbers) {
         let last = columns.len() - 1;
-        shrink(columns, last, NARROWEST * 2);
+        shrink(columns, last, MIN_COLUMN_WIDTH * 2);
     }
     for _ in 0..columns.len() {
         let texts = columns.iter().enumerate().filter(|(_, column)| !column.numbers);
-        match texts.max_by_key(|(_, column)| column.width).map(|(place, _)| place) {
-            Some(widest) if total(columns) > width => shrink(columns, widest, NARROWEST),
+        match texts.max_by_key(|(_, column)| column.width).map(|(index, _)| index) {
+            Some(widest) if total(columns) > width => shrink(columns, widest, MIN_COLUMN_WIDTH),
             _ => break,
         }
     }
@@ -97,9 +98,9 @@ fn line(text: &mut String, columns: &[Column], cells: &[Cow<'_, str>], style: im
     };
     for number in 0..wrapped.len().max(1) {
         let mut blanks = 0;
-        for (place, (column, cell)) in columns.iter().zip(cells).enumerate() {
+        for (index, (column, cell)) in columns.iter().zip(cells).enumerate() {
             let cell: Cow<'_, str> = match (number, wrapped.get(number)) {
-                (_, Some(part)) if place == last => part.as_str().into(),
+                (_, Some(part)) if index == last => part.as_str().into(),
                 (0, _) => shortened(cell, column.width),
                 _ => "".into(),
             };
@@ -172,7 +173,7 @@ fn shortened(cell: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// Returns a printable cell; borrows it if it is plain ASCII.
-fn shown(cell: &str) -> Cow<'_, str> {
+fn printable_cell(cell: &str) -> Cow<'_, str> {
     let is_plain = cell.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain { cell.into() } else { printable(cell).into() }
 }
@@ -189,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_terminal_shows_all_columns() {
+    fn wide_terminal_shows_all_columns() {
         let lines = plain(&["NAME", ">SIZE", "?WHERE"], &[&["main/app", "1 MiB", "disk"], &["b", "12 MiB", ""]], None);
         assert_eq!(lines, ["NAME        SIZE  WHERE", "main/app   1 MiB  disk", "b         12 MiB"]);
     }
 
     #[test]
-    fn a_narrow_terminal_loses_optional_columns_from_the_right() {
+    fn narrow_terminal_drops_optional_columns_from_the_right() {
         let (headings, row) =
             (["NAME", "?>AGE", ">SIZE", "?DUMP VERIFIED", "DESTINATIONS"], ["x".repeat(40), "3 days".to_owned()]);
         let row = [row[0].as_str(), row[1].as_str(), "1.00 GiB", "toc, rows, digest", "local, offsite"];
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal() {
+    fn lines_fit_the_terminal() {
         let long = "the newest backup is 3 days old, max_age is 26 h: check how the job ended in its last run";
         let name = "main/a_database_with_a_long_name/a_database_with_a_long_name-2026-06-07_091500";
         let rows: &[&[&str]] =
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_cut_keeps_both_ends() {
+    fn shortened_name_keeps_both_ends() {
         assert_eq!(shortened("main/appdb/appdb-2026-06-07_091500", 22), "main/ap…6-06-07_091500");
         assert_eq!(shortened("short", 22), "short");
     }

@@ -1,8 +1,8 @@
 //! Small handmade tars: intact tars in every order, and combinations of damage and place.
 
-mod beside;
-mod kinds;
-mod order;
+mod extra_members;
+mod member_kinds;
+mod member_order;
 
 use std::io::Write;
 
@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use tar::{EntryType, Header};
 
 use super::read;
-use crate::error::{Error, Result, Trouble};
-use crate::facts::{Facts, Kind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::facts::{Facts, Format};
 use crate::input::Input;
 
 type Members = Vec<(String, Vec<u8>)>;
@@ -125,29 +125,29 @@ fn pack(members: &Members) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn judged(tar: &[u8]) -> Result<Facts> {
+fn check(tar: &[u8]) -> Result<Facts> {
     read(Input::new(tar), &mut |_| ())
 }
 
 #[track_caller]
 fn damaged(tar: &[u8], expected: &str) {
-    let error = judged(tar).unwrap_err();
-    assert_eq!(error.trouble, Trouble::Damaged, "{error}");
+    let error = check(tar).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Damaged, "{error}");
     assert!(error.to_string().contains(expected), "{error}");
     assert!(error.offset <= tar.len() as u64, "{error}");
 }
 
 #[track_caller]
 fn unsupported(tar: &[u8], expected: &str) {
-    let error = judged(tar).unwrap_err();
-    assert_eq!(error.trouble, Trouble::Unsupported, "{error}");
+    let error = check(tar).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]
-fn the_order_and_the_folder_of_files_do_not_matter() {
-    let first = judged(&pack(&directory())).unwrap();
-    assert_eq!((first.kind, first.tables.len(), first.large_objects.count), (Kind::Directory, 2, 2));
+fn facts_ignore_order_and_folder_of_files() {
+    let first = check(&pack(&directory())).unwrap();
+    assert_eq!((first.format, first.tables.len(), first.large_objects.count), (Format::Directory, 2, 2));
     assert_eq!((first.tables[0].rows, first.tables[1].rows, first.large_objects.bytes), (Some(2), None, 5));
     for turn in 0..directory().len() {
         for folder in ["", "./", "dump/", "./a/b/"] {
@@ -159,27 +159,27 @@ fn the_order_and_the_folder_of_files_do_not_matter() {
             }
             let tar = pack(&members);
             let bytes = tar.len() as u64;
-            assert_eq!(judged(&tar).unwrap(), Facts { bytes, ..first.clone() }, "{turn} {folder}");
+            assert_eq!(check(&tar).unwrap(), Facts { bytes, ..first.clone() }, "{turn} {folder}");
         }
     }
 }
 
 #[test]
-fn compressed_files_hold_the_same() {
-    let plain = judged(&pack(&directory())).unwrap();
+fn facts_ignore_compression() {
+    let plain = check(&pack(&directory())).unwrap();
     for algorithm in 1..=3 {
-        let facts = judged(&pack(&compressed(algorithm))).unwrap();
+        let facts = check(&pack(&compressed(algorithm))).unwrap();
         assert_eq!((facts.tables, facts.large_objects), (plain.tables.clone(), plain.large_objects.clone()));
     }
-    let facts = judged(&pack(&tar_format())).unwrap();
-    assert_eq!((facts.kind, facts.tables, facts.large_objects), (Kind::Tar, plain.tables, plain.large_objects));
+    let facts = check(&pack(&tar_format())).unwrap();
+    assert_eq!((facts.format, facts.tables, facts.large_objects), (Format::Tar, plain.tables, plain.large_objects));
 }
 
 #[test]
-fn files_that_somebody_compressed_afterwards_are_read() {
+fn reads_files_compressed_after_dump() {
     let mut members = compressed(3);
     members[0].1 = toc(0, "blobs_5.toc");
-    assert!(judged(&pack(&members)).is_ok());
+    assert!(check(&pack(&members)).is_ok());
     members[0].1 = toc(1, "blobs_5.toc");
     damaged(&pack(&members), "\".dat.gz\" was expected");
     members.rotate_left(1);
@@ -187,33 +187,33 @@ fn files_that_somebody_compressed_afterwards_are_read() {
 }
 
 #[test]
-fn files_that_were_uncompressed_afterwards_are_read() {
+fn reads_files_uncompressed_after_dump() {
     for algorithm in 1..=3 {
         let mut members = directory();
         members[0].1 = toc(algorithm, "blobs_5.toc");
-        assert!(judged(&pack(&members)).is_ok(), "{algorithm}");
+        assert!(check(&pack(&members)).is_ok(), "{algorithm}");
     }
 }
 
 #[test]
-fn a_tar_that_is_cut_anywhere_is_damage() {
+fn detects_truncation_at_every_byte() {
     let mut last = directory();
     last.rotate_left(1);
     for members in [directory(), last, tar_format(), compressed(1), compressed(2), compressed(3)] {
         let tar = pack(&members);
-        judged(&tar).unwrap();
+        check(&tar).unwrap();
         for length in 0..tar.len() {
-            let error = judged(&tar[..length]).unwrap_err();
+            let error = check(&tar[..length]).unwrap_err();
             // If the first file is not toc.dat, its name alone does not identify a tar.
             let is_known = tar[..length].contains(&0) || b"toc.dat".starts_with(&tar[..length]);
-            let expected = if is_known { (Trouble::Damaged, length as u64) } else { (Trouble::Unsupported, 0) };
-            assert_eq!((error.trouble, error.offset), expected, "{length}: {error}");
+            let expected = if is_known { (ErrorKind::Damaged, length as u64) } else { (ErrorKind::Unsupported, 0) };
+            assert_eq!((error.kind, error.offset), expected, "{length}: {error}");
         }
     }
 }
 
 #[test]
-fn damage_to_any_file_is_found_wherever_the_toc_is() {
+fn detects_damage_to_any_file() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 5] = [
         ("half", |content| content.truncate(content.len() / 2)),
@@ -238,8 +238,8 @@ fn damage_to_any_file_is_found_wherever_the_toc_is() {
                         || (name == "restore.sql" && damage == "twice");
                     members.rotate_left(turn);
                     if !hidden {
-                        let error = judged(&pack(&members)).unwrap_err();
-                        assert_eq!(error.trouble, Trouble::Damaged, "{name} {damage}: {error}");
+                        let error = check(&pack(&members)).unwrap_err();
+                        assert_eq!(error.kind, ErrorKind::Damaged, "{name} {damage}: {error}");
                     }
                 }
                 let mut missing = members.clone();
@@ -256,7 +256,7 @@ fn damage_to_any_file_is_found_wherever_the_toc_is() {
 }
 
 #[test]
-fn a_file_that_nothing_names_is_damage() {
+fn rejects_unlisted_file() {
     for (name, content, expected) in [
         ("9.dat", ROWS, "does not list it"),
         ("5.dat", ROWS, "does not list it"),
@@ -274,7 +274,7 @@ fn a_file_that_nothing_names_is_damage() {
 }
 
 #[test]
-fn what_comes_before_the_toc_is_judged_by_it() {
+fn checks_table_data_before_toc() {
     for (content, expected) in [
         (&b"1\n2\n\\.\n\n\n"[..], "1 columns, where 2 were expected"),
         (b"1\t\xff\n\\.\n\n\n", "not UTF-8"),
@@ -289,11 +289,11 @@ fn what_comes_before_the_toc_is_judged_by_it() {
     let mut members = directory();
     members[1].1 = b"\\.\n\n\n".to_vec();
     members.rotate_left(1);
-    assert_eq!(judged(&pack(&members)).unwrap().tables[0].rows, Some(0));
+    assert_eq!(check(&pack(&members)).unwrap().tables[0].rows, Some(0));
 }
 
 #[test]
-fn headers_that_lie_are_found() {
+fn rejects_false_tar_headers() {
     let tar = pack(&directory());
     let patched = |size: &[u8], right: bool| {
         let mut tar = tar.clone();
@@ -314,7 +314,7 @@ fn headers_that_lie_are_found() {
 }
 
 #[test]
-fn what_is_between_and_behind_members_must_be_zero() {
+fn rejects_data_between_and_after_members() {
     let tar = pack(&directory());
     let toc = toc(0, "blobs_5.toc").len();
     let mut between = tar.clone();
@@ -328,67 +328,67 @@ fn what_is_between_and_behind_members_must_be_zero() {
     damaged(&tar[..tar.len() - 1024], "without its end blocks");
     damaged(&tar[..tar.len() - 512], "second of its two end blocks");
     let padded = [tar.as_slice(), &[0; 8192]].concat();
-    assert_eq!(judged(&padded).unwrap().bytes, padded.len() as u64);
+    assert_eq!(check(&padded).unwrap().bytes, padded.len() as u64);
     damaged(&[0; 1024], "toc.dat is missing");
 }
 
 #[test]
-fn what_is_no_tar_is_not_said_to_be_damaged() {
-    let error = judged(&[b'x'; 4096]).unwrap_err();
-    assert_eq!(error.trouble, Trouble::Unsupported, "{error}");
+fn other_bytes_are_unsupported_not_damaged() {
+    let error = check(&[b'x'; 4096]).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
 }
 
 #[test]
-fn errors_name_the_file_the_table_and_the_byte() {
+fn errors_name_file_table_and_byte() {
     let mut members = directory();
     members[1].1.extend_from_slice(b"x");
-    let error: Error = judged(&pack(&members)).unwrap_err();
+    let error: Error = check(&pack(&members)).unwrap_err();
     assert_eq!(error.place, "file 2.dat (data of table public.t)");
     members = directory();
     members[0].1.truncate(400);
-    let error = judged(&pack(&members)).unwrap_err();
+    let error = check(&pack(&members)).unwrap_err();
     assert!(error.place.starts_with("file toc.dat, TOC entry "), "{error}");
     assert_eq!(error.offset, 512 + 400);
 }
 
 #[test]
-fn whoever_watches_hears_of_every_table() {
-    let heard = |members: &Members| {
-        let mut heard = Vec::new();
+fn reports_progress_for_every_table() {
+    let progress_of = |members: &Members| {
+        let mut reported = Vec::new();
         let tar = pack(members);
-        read(Input::new(&tar[..]), &mut |place| heard.push((place.name.clone(), place.done, place.of))).unwrap();
-        heard
+        read(Input::new(&tar[..]), &mut |part| reported.push((part.name.clone(), part.done, part.total))).unwrap();
+        reported
     };
-    let place = |name: &str, done, of| (name.to_owned(), done, of);
-    let of = Some(3);
+    let part = |name: &str, done, total| (name.to_owned(), done, total);
+    let total = Some(3);
     assert_eq!(
-        heard(&directory()),
-        [place("public.t", 0, of), place("public.u", 1, of), place("large objects", 2, of)]
+        progress_of(&directory()),
+        [part("public.t", 0, total), part("public.u", 1, total), part("large objects", 2, total)]
     );
     let mut members = directory();
     members.rotate_left(1);
     assert_eq!(
-        heard(&members),
-        [place("file 2.dat", 0, None), place("file 3.dat", 1, None), place("large objects", 2, None)]
+        progress_of(&members),
+        [part("file 2.dat", 0, None), part("file 3.dat", 1, None), part("large objects", 2, None)]
     );
 }
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic(at in 0_usize..20_000, length in 0_usize..64, byte: u8, algorithm in 0_u8..4, turn in 0_usize..6) {
+    fn overwritten_bytes_never_panic(at in 0_usize..20_000, length in 0_usize..64, byte: u8, algorithm in 0_u8..4, turn in 0_usize..6) {
         let mut members = if algorithm == 0 { tar_format() } else { compressed(algorithm) };
         members.rotate_left(turn);
         let mut tar = pack(&members);
         let from = at % tar.len();
         let to = (from + length).min(tar.len());
         tar[from..to].fill(byte);
-        drop(judged(&tar));
+        drop(check(&tar));
     }
 
     #[test]
-    fn a_file_with_any_bytes_does_not_make_it_panic(content: Vec<u8>, which in 0_usize..6, algorithm in 1_u8..4) {
+    fn arbitrary_file_never_panics(content: Vec<u8>, which in 0_usize..6, algorithm in 1_u8..4) {
         let mut members = compressed(algorithm);
         members[which].1 = content;
-        drop(judged(&pack(&members)));
+        drop(check(&pack(&members)));
     }
 }

@@ -1,6 +1,6 @@
 //! psql's backslash commands that pg_dump and pg_dumpall write.
 
-use crate::rows::Flaw;
+use crate::copy_data::Flaw;
 
 /// A line that begins with a backslash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_has_the_name_that_psql_would_take() {
+    fn parses_connect_like_psql() {
         for (line, name) in [
             ("\\connect shop", "shop"),
             ("\\connect \"quoted \"\"name\"", "quoted \"name"),
@@ -85,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_have_one_argument() {
+    fn parses_other_commands() {
         assert_eq!(Command::parse("\\encoding SQL_ASCII"), Ok(Command::Encoding("SQL_ASCII".to_owned())));
         assert_eq!(Command::parse("\\restrict aZ09"), Ok(Command::Restrict("aZ09".to_owned())));
         assert_eq!(Command::parse("\\unrestrict aZ09"), Ok(Command::Unrestrict("aZ09".to_owned())));
     }
 
     #[test]
-    fn what_pg_dump_does_not_write_is_found() {
+    fn rejects_commands_that_pg_dump_never_writes() {
         for line in [
             "\\",
             "\\.",

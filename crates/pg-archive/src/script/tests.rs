@@ -1,7 +1,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::*;
-use crate::error::Trouble;
+use crate::error::ErrorKind;
 
 const BEGIN: &str = "--\n-- PostgreSQL database dump\n--\n\n";
 const END: &str = "--\n-- PostgreSQL database dump complete\n--\n\n";
@@ -112,10 +112,10 @@ fn error_of(sql: &[u8]) -> Error {
 }
 
 #[test]
-fn a_script_tells_what_it_holds() {
-    let mut heard = Vec::new();
-    let facts = read(Input::new(script().as_bytes()), &mut |place| heard.push(place.clone())).unwrap();
-    assert_eq!((facts.kind, facts.compression), (Kind::Script, Compression::None));
+fn reads_facts_of_script() {
+    let mut reported = Vec::new();
+    let facts = read(Input::new(script().as_bytes()), &mut |part| reported.push(part.clone())).unwrap();
+    assert_eq!((facts.format, facts.compression), (Format::Script, Compression::None));
     assert_eq!(facts.origin.server_version.as_deref(), Some("15.18 (Debian 15.18-0+deb12u1)"));
     assert_eq!(facts.origin.tool_version.as_deref(), Some("17.11"));
     assert_eq!(facts.origin.database, None);
@@ -132,12 +132,12 @@ fn a_script_tells_what_it_holds() {
     assert_eq!(facts.tables[0].columns.as_deref(), Some(&["id".to_owned(), "what;".to_owned(), "t".to_owned()][..]));
     assert_eq!(facts.tables[1].into.as_deref(), Some("public.whole"));
 
-    let heard = heard.iter().map(|place| (&*place.name, place.done, place.of)).collect::<Vec<_>>();
-    assert_eq!(heard, [("public.orders", 0, None), ("public.part", 1, None), ("a b.insert", 2, None)]);
+    let reported = reported.iter().map(|part| (&*part.name, part.done, part.total)).collect::<Vec<_>>();
+    assert_eq!(reported, [("public.orders", 0, None), ("public.part", 1, None), ("a b.insert", 2, None)]);
 }
 
 #[test]
-fn a_table_has_the_digests_that_it_has_in_an_archive() {
+fn table_digests_equal_those_of_archive() {
     let tables = facts_of(script().as_bytes()).unwrap().tables;
     let of_insert =
         "INSERT INTO \"a b\".insert VALUES (1, 'x');\nINSERT INTO \"a b\".insert VALUES (2, '\nINSERT INTO x');\n\n\n";
@@ -153,37 +153,37 @@ fn a_table_has_the_digests_that_it_has_in_an_archive() {
 }
 
 #[test]
-fn a_cluster_tells_which_database_its_tables_are_of() {
+fn records_database_of_each_table() {
     let facts = facts_of(cluster().as_bytes()).unwrap();
-    assert_eq!((facts.kind, facts.origin.database), (Kind::ClusterScript, None));
+    assert_eq!((facts.format, facts.origin.database), (Format::ClusterScript, None));
     let databases = facts.tables.iter().map(|table| table.database.as_deref()).collect::<Vec<_>>();
     assert_eq!(databases, [[Some("one"); 4], [Some("two 2"); 4]].concat());
 }
 
 #[test]
-fn a_cluster_script_names_the_roles_it_makes() {
+fn records_created_roles() {
     let script = cluster().replacen("CREATE ROLE me;", "CREATE ROLE me;\nCREATE ROLE \"a\"\"b; c\";", 1);
-    let made = facts_of(script.as_bytes()).unwrap().made_roles;
+    let made = facts_of(script.as_bytes()).unwrap().created_roles;
     assert_eq!(made.iter().collect::<Vec<_>>(), ["a\"b; c", "me"]);
     // The longest possible name, of characters that are doubled.
     let longest = "\"".repeat(63);
     let script = cluster().replacen("CREATE ROLE me;", &format!("CREATE ROLE \"{}\";", "\"".repeat(126)), 1);
-    assert_eq!(facts_of(script.as_bytes()).unwrap().made_roles, [longest].into());
+    assert_eq!(facts_of(script.as_bytes()).unwrap().created_roles, [longest].into());
 }
 
 #[test]
-fn a_script_tells_its_database_where_it_connects_to_it() {
+fn records_database_of_connect() {
     let script = format!("{BEGIN}CREATE DATABASE one;\n\n\\connect one\n\n{END}");
     assert_eq!(facts_of(script.as_bytes()).unwrap().origin.database.as_deref(), Some("one"));
 }
 
 #[test]
-fn a_script_that_is_cut_anywhere_is_damaged() {
+fn detects_truncation_at_every_byte() {
     let before_restrict = format!("{BEGIN}{SQL}{END}");
     for script in [script(), cluster(), before_restrict] {
         for length in 0..script.len() {
             let error = facts_of(&script.as_bytes()[..length]).unwrap_err();
-            assert_eq!(error.trouble, Trouble::Damaged, "{length}: {error}");
+            assert_eq!(error.kind, ErrorKind::Damaged, "{length}: {error}");
             assert!(error.offset <= length as u64, "{length}: {error}");
             assert!(error.message.contains("it is cut"), "{length}: {error}");
         }
@@ -191,7 +191,7 @@ fn a_script_that_is_cut_anywhere_is_damaged() {
 }
 
 #[test]
-fn nothing_but_empty_lines_may_follow_the_end() {
+fn only_empty_lines_may_follow_end() {
     for more in ["\n", "\n\n", " \t\r\n"] {
         for script in [script(), cluster(), format!("{BEGIN}{END}")] {
             let longer = format!("{script}{more}");
@@ -201,13 +201,13 @@ fn nothing_but_empty_lines_may_follow_the_end() {
     for more in ["--\n", "\n--\n", "\0", "\u{a0}", "SELECT 1;\n", "\\unrestrict key1\n\n", END] {
         for script in [script(), cluster(), format!("{BEGIN}{END}")] {
             let error = facts_of(format!("{script}{more}").as_bytes()).unwrap_err();
-            assert_eq!((error.place.as_str(), error.trouble), ("end of the script", Trouble::Damaged), "{more:?}");
+            assert_eq!((error.place.as_str(), error.kind), ("end of the script", ErrorKind::Damaged), "{more:?}");
         }
     }
 }
 
 #[test]
-fn facts_are_the_same_however_a_script_comes() {
+fn facts_do_not_depend_on_piece_sizes() {
     for script in [script(), cluster()] {
         let script = script.as_bytes();
         let facts = facts_of(script).unwrap();
@@ -221,7 +221,7 @@ fn facts_are_the_same_however_a_script_comes() {
 }
 
 #[test]
-fn what_is_not_closed_is_found_where_it_began() {
+fn unclosed_element_is_reported_at_its_start() {
     let began = (BEGIN.len() + "SET client_encoding = 'UTF8';\n".len()) as u64;
     for (sql, at, place) in [
         ("SELECT 1\n", 0, "statement"),
@@ -242,7 +242,7 @@ fn what_is_not_closed_is_found_where_it_began() {
 }
 
 #[test]
-fn what_pg_dump_does_not_write_is_found() {
+fn rejects_script_that_pg_dump_never_writes() {
     for (sql, message) in [
         (&b"COPY public.t FROM stdin WITH CSV;\n1\n\\.\n"[..], "differs from pg_dump's form"),
         (b"COPY public.t (a) FROM stdin; 1\n\\.\n", "a line feed was expected"),
@@ -265,14 +265,14 @@ fn what_pg_dump_does_not_write_is_found() {
     ] {
         let error = error_of(sql);
         let sql = String::from_utf8_lossy(sql);
-        assert_eq!(error.trouble, Trouble::Damaged, "{sql}");
+        assert_eq!(error.kind, ErrorKind::Damaged, "{sql}");
         let is_cut = message == "does not continue with" && error.message.contains("it is cut");
         assert!(error.message.contains(message) || is_cut, "{sql}: {error}");
     }
 }
 
 #[test]
-fn a_database_of_a_cluster_that_is_not_complete_is_found() {
+fn detects_incomplete_database_of_cluster() {
     let mark = "-- PostgreSQL database dump complete\n";
     let first = cluster().find(&format!("\n{mark}--\n\n\\unrestrict b\n")).unwrap() + 1;
     let mut without = cluster();
@@ -288,7 +288,7 @@ fn a_database_of_a_cluster_that_is_not_complete_is_found() {
 }
 
 #[test]
-fn text_is_judged_by_the_encoding_that_was_set_last() {
+fn checks_text_in_encoding_set_last() {
     let script = |sql: &[u8]| facts_of(&[BEGIN.as_bytes(), sql, END.as_bytes()].concat()[..]);
     let [utf8, latin1] = ["UTF8", "LATIN1"].map(|name| format!("SET client_encoding = '{name}';\n").into_bytes());
     let copy = b"COPY public.t (a) FROM stdin;\n\xff\n\\.\n\n\n";
@@ -299,24 +299,24 @@ fn text_is_judged_by_the_encoding_that_was_set_last() {
 }
 
 #[test]
-fn a_backslash_may_be_half_a_character() {
+fn accepts_backslash_as_second_byte() {
     let sql = b"SET client_encoding = 'SJIS';\nSELECT E'\x95\\';\n";
     assert!(facts_of(&[BEGIN.as_bytes(), sql, END.as_bytes()].concat()[..]).is_ok());
 }
 
 #[test]
-fn strings_of_old_servers_have_backslashes() {
+fn accepts_backslash_escapes_of_old_servers() {
     let sql = "SET standard_conforming_strings = off;\nSELECT 'it\\'s; \\\\';\nSET standard_conforming_strings = on;\nSELECT '\\';\n";
     facts_of(format!("{BEGIN}{sql}{END}").as_bytes()).unwrap();
 }
 
 #[test]
-fn other_scripts_are_of_a_kind_that_is_not_known() {
-    assert_eq!(facts_of(&b"-- mine\nSELECT 1;\n"[..]).unwrap_err().trouble, Trouble::Unsupported);
+fn other_scripts_are_unsupported() {
+    assert_eq!(facts_of(&b"-- mine\nSELECT 1;\n"[..]).unwrap_err().kind, ErrorKind::Unsupported);
 }
 
 #[test]
-fn hostile_scripts_take_neither_time_nor_memory() {
+fn hostile_scripts_end_in_bounded_time() {
     const LENGTH: usize = 1 << 20;
     for part in [
         "\\",
@@ -353,7 +353,7 @@ fn hostile_scripts_take_neither_time_nor_memory() {
 }
 
 #[test]
-fn a_byte_that_was_changed_leads_to_facts_or_to_an_error() {
+fn changed_byte_never_panics() {
     for script in [script(), cluster()] {
         let mut script = script.into_bytes();
         for at in 0..script.len() {

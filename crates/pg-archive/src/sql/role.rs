@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 use std::ops::Range;
 
-use super::token::{Kind, Strings, Token, Tokens};
+use super::token::{Strings, Token, TokenKind, Tokens};
 
 /// The name of a role and its range in the SQL, including quotes.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,26 +21,26 @@ pub(crate) struct Role {
 /// `CREATE SCHEMA … AUTHORIZATION`, `ALTER … OWNER TO`, `ALTER ROLE`, `SET SESSION AUTHORIZATION`.
 pub(crate) fn roles(sql: &[u8], strings: Strings) -> Vec<Role> {
     let tokens = Tokens::new(sql, strings);
-    let mut statements = Statements { names: tokens.clone(), tokens: tokens.peekable(), found: Vec::new() };
-    while statements.tokens.peek().is_some() {
-        statements.statement();
-        statements.finish_statement();
+    let mut parser = RoleParser { names: tokens.clone(), tokens: tokens.peekable(), roles: Vec::new() };
+    while parser.tokens.peek().is_some() {
+        parser.statement();
+        parser.finish_statement();
     }
-    statements.found
+    parser.roles
 }
 
 /// A parser of consecutive statements.
-struct Statements<'a> {
+struct RoleParser<'a> {
     tokens: Peekable<Tokens<'a>>,
     /// The text of the tokens.
     names: Tokens<'a>,
-    found: Vec<Role>,
+    roles: Vec<Role>,
 }
 
-impl Statements<'_> {
+impl RoleParser<'_> {
     /// Returns true if the statement ends here.
     fn is_end(token: &Token) -> bool {
-        token.kind == Kind::Symbol(b';') && token.depth == 0
+        token.kind == TokenKind::Symbol(b';') && token.depth == 0
     }
 
     /// Skips the rest of the statement.
@@ -53,14 +53,14 @@ impl Statements<'_> {
     }
 
     /// Consumes a token if it is this keyword.
-    fn takes(&mut self, keyword: &str) -> bool {
+    fn accept(&mut self, keyword: &str) -> bool {
         let names = &self.names;
         self.tokens.next_if(|token| names.is(token, keyword)).is_some()
     }
 
     /// Skips to after one of `keywords` outside of parentheses. Stops and returns false before one
     /// of `ends`, or at the end of the statement.
-    fn goes_past(&mut self, keywords: &[&str], ends: &[&str]) -> bool {
+    fn skip_past(&mut self, keywords: &[&str], ends: &[&str]) -> bool {
         let names = &self.names;
         while let Some(token) = self.tokens.peek() {
             let is_one_of = |words: &[&str]| token.depth == 0 && words.iter().any(|word| names.is(token, word));
@@ -79,35 +79,37 @@ impl Statements<'_> {
     /// Consumes the name of a role, if one is next.
     fn role(&mut self) {
         let names = &self.names;
-        let Some(token) = self.tokens.next_if(|token| matches!(token.kind, Kind::Word | Kind::Quoted)) else { return };
-        if let Some(name) = names.name(&token).filter(|name| !is_no_role(name)) {
-            self.found.push(Role { range: token.range, name });
+        let Some(token) = self.tokens.next_if(|token| matches!(token.kind, TokenKind::Word | TokenKind::Quoted)) else {
+            return;
+        };
+        if let Some(name) = names.name(&token).filter(|name| !is_pseudo_role(name)) {
+            self.roles.push(Role { range: token.range, name });
         }
     }
 
     /// Consumes a list of roles.
     fn list(&mut self) {
         loop {
-            self.takes("GROUP");
+            self.accept("GROUP");
             self.role();
-            if self.tokens.next_if(|token| token.kind == Kind::Symbol(b',')).is_none() {
+            if self.tokens.next_if(|token| token.kind == TokenKind::Symbol(b',')).is_none() {
                 return;
             }
         }
     }
 
     fn statement(&mut self) {
-        if self.takes("GRANT") || self.takes("REVOKE") {
+        if self.accept("GRANT") || self.accept("REVOKE") {
             self.grant();
-        } else if self.takes("ALTER") {
+        } else if self.accept("ALTER") {
             self.alter();
-        } else if self.takes("CREATE") {
+        } else if self.accept("CREATE") {
             self.create();
-        } else if self.takes("DROP") {
-            if self.takes("USER") && self.takes("MAPPING") && self.goes_past(&["FOR"], &[]) {
+        } else if self.accept("DROP") {
+            if self.accept("USER") && self.accept("MAPPING") && self.skip_past(&["FOR"], &[]) {
                 self.role();
             }
-        } else if self.takes("SET") && self.takes("SESSION") && self.takes("AUTHORIZATION") {
+        } else if self.accept("SET") && self.accept("SESSION") && self.accept("AUTHORIZATION") {
             self.session();
         }
     }
@@ -115,13 +117,13 @@ impl Statements<'_> {
     /// Consumes the name, which may also be a string.
     fn session(&mut self) {
         let names = &self.names;
-        match self.tokens.next_if(|token| token.kind == Kind::String) {
+        match self.tokens.next_if(|token| token.kind == TokenKind::String) {
             Some(token) => {
                 if let Some(name) = names.string(&token) {
-                    self.found.push(Role { range: token.range, name });
+                    self.roles.push(Role { range: token.range, name });
                 }
             }
-            None if self.takes("DEFAULT") => {}
+            None if self.accept("DEFAULT") => {}
             None => self.role(),
         }
     }
@@ -129,29 +131,29 @@ impl Statements<'_> {
     /// Consumes the privileges and the roles. `TO` and `FROM` are reserved words, so no other
     /// unquoted name equals them.
     fn grant(&mut self) {
-        if self.goes_past(&["TO", "FROM"], &[]) {
+        if self.skip_past(&["TO", "FROM"], &[]) {
             self.list();
-            if self.goes_past(&["GRANTED"], &[]) && self.takes("BY") {
+            if self.skip_past(&["GRANTED"], &[]) && self.accept("BY") {
                 self.role();
             }
         }
     }
 
     fn alter(&mut self) {
-        if self.takes("DEFAULT") {
-            self.takes("PRIVILEGES");
-            if self.takes("FOR") {
-                let _is_role = self.takes("ROLE") || self.takes("USER");
+        if self.accept("DEFAULT") {
+            self.accept("PRIVILEGES");
+            if self.accept("FOR") {
+                let _is_role = self.accept("ROLE") || self.accept("USER");
                 self.list();
             }
-            if self.goes_past(&["GRANT", "REVOKE"], &[]) {
+            if self.skip_past(&["GRANT", "REVOKE"], &[]) {
                 self.grant();
             }
-        } else if self.takes("ROLE") {
+        } else if self.accept("ROLE") {
             self.role();
         } else {
-            while self.goes_past(&["OWNER"], &["RENAME"]) {
-                if self.takes("TO") {
+            while self.skip_past(&["OWNER"], &["RENAME"]) {
+                if self.accept("TO") {
                     self.role();
                 }
             }
@@ -159,22 +161,22 @@ impl Statements<'_> {
     }
 
     fn create(&mut self) {
-        if self.takes("POLICY") {
-            if self.goes_past(&["TO"], &["USING", "WITH"]) {
+        if self.accept("POLICY") {
+            if self.skip_past(&["TO"], &["USING", "WITH"]) {
                 self.list();
             }
-        } else if self.takes("USER") {
-            if self.takes("MAPPING") && self.goes_past(&["FOR"], &[]) {
+        } else if self.accept("USER") {
+            if self.accept("MAPPING") && self.skip_past(&["FOR"], &[]) {
                 self.role();
             }
-        } else if self.takes("SCHEMA") && self.goes_past(&["AUTHORIZATION"], &[]) {
+        } else if self.accept("SCHEMA") && self.skip_past(&["AUTHORIZATION"], &[]) {
             self.role();
         }
     }
 }
 
 /// Returns true if PostgreSQL treats a name as all roles or none, quoted or not.
-fn is_no_role(name: &[u8]) -> bool {
+fn is_pseudo_role(name: &[u8]) -> bool {
     matches!(name, b"public" | b"none")
 }
 
@@ -182,13 +184,13 @@ fn is_no_role(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn found(sql: &str) -> Vec<String> {
+    fn roles_of(sql: &str) -> Vec<String> {
         let roles = roles(sql.as_bytes(), Strings::Standard);
         roles.into_iter().map(|role| String::from_utf8(role.name).unwrap()).collect()
     }
 
     #[test]
-    fn the_roles_of_every_statement_of_pg_dump_are_found() {
+    fn finds_roles_in_all_pg_dump_statements() {
         for (sql, roles) in [
             ("GRANT SELECT(a),UPDATE(b) ON TABLE public.app TO app WITH GRANT OPTION;\n", &["app"][..]),
             ("REVOKE ALL ON FUNCTION s.\"to\"(app text, \"from\" text) FROM PUBLIC;", &[]),
@@ -220,7 +222,7 @@ mod tests {
             ("CREATE TABLE app (owner text DEFAULT 'GRANT x TO anna;'); COMMENT ON ROLE x IS 'to anna';", &[]),
             ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$GRANT a TO anna; $$;GRANT a ON b TO \"public\"", &[]),
         ] {
-            assert_eq!(found(sql), roles, "{sql}");
+            assert_eq!(roles_of(sql), roles, "{sql}");
         }
     }
 }

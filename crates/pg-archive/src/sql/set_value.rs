@@ -37,12 +37,12 @@ impl SetValue {
             names = names.replace("\\\\", "\\");
         }
         let mut rest = names.as_str();
-        let first = crate::copy::identifier(&mut rest)?;
+        let first = crate::copy_statement::identifier(&mut rest)?;
         if rest.is_empty() {
             return Some((None, first));
         }
         rest = rest.strip_prefix('.')?;
-        let second = crate::copy::identifier(&mut rest)?;
+        let second = crate::copy_statement::identifier(&mut rest)?;
         rest.is_empty().then_some((Some(first), second))
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_out_of_their_quotes() {
+    fn parses_quoted_names() {
         for (statement, schema, name, value, called) in [
             (
                 "SELECT pg_catalog.setval('public.orders_id_seq', 42, true);\n",
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pg_dump_does_not_write_is_no_statement() {
+    fn rejects_statement_that_pg_dump_never_writes() {
         for statement in [
             "",
             "SELECT pg_catalog.setval(",

@@ -13,7 +13,7 @@ pub(crate) enum Strings {
 
 /// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     /// A keyword, or an unquoted name.
     Word,
     /// A quoted name.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 /// A token and its range.
 #[derive(Debug, Clone)]
 pub(crate) struct Token {
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
     pub(crate) range: Range<usize>,
     /// The number of open parentheses and brackets around the token.
     pub(crate) depth: u32,
@@ -57,14 +57,14 @@ impl<'a> Tokens<'a> {
 
     /// Returns true if a token is this keyword, unquoted.
     pub(crate) fn is(&self, token: &Token, keyword: &str) -> bool {
-        token.kind == Kind::Word && self.text(token).eq_ignore_ascii_case(keyword.as_bytes())
+        token.kind == TokenKind::Word && self.text(token).eq_ignore_ascii_case(keyword.as_bytes())
     }
 
     /// Returns the name that a token denotes: without quotes, or in lower case if unquoted.
     pub(crate) fn name(&self, token: &Token) -> Option<Vec<u8>> {
         match (token.kind, self.text(token)) {
-            (Kind::Word, word) => Some(word.to_ascii_lowercase()),
-            (Kind::Quoted, [b'"', inside @ .., b'"']) => Some(single(inside, b'"')),
+            (TokenKind::Word, word) => Some(word.to_ascii_lowercase()),
+            (TokenKind::Quoted, [b'"', inside @ .., b'"']) => Some(undouble(inside, b'"')),
             _ => None,
         }
     }
@@ -72,7 +72,7 @@ impl<'a> Tokens<'a> {
     /// Returns the content of a string without escapes.
     pub(crate) fn string(&self, token: &Token) -> Option<Vec<u8>> {
         match (token.kind, self.text(token)) {
-            (Kind::String, [b'\'', inside @ .., b'\'']) => Some(single(inside, b'\'')),
+            (TokenKind::String, [b'\'', inside @ .., b'\'']) => Some(undouble(inside, b'\'')),
             _ => None,
         }
     }
@@ -130,7 +130,7 @@ impl<'a> Tokens<'a> {
     fn dollar(rest: &[u8]) -> Option<usize> {
         let length = memchr::memchr(b'$', rest.get(1..)?)?;
         let tag = &rest[1..=length];
-        let is_tag = tag.iter().all(|byte| is_of_word(*byte)) && !tag.first().is_some_and(u8::is_ascii_digit);
+        let is_tag = tag.iter().all(|byte| is_word_byte(*byte)) && !tag.first().is_some_and(u8::is_ascii_digit);
         if !is_tag {
             return None;
         }
@@ -148,28 +148,30 @@ impl Iterator for Tokens<'_> {
         let rest = self.rest();
         let first = *rest.first()?;
         let escapes = self.strings == Strings::Escaped;
-        let word = rest.iter().position(|byte| !is_of_word(*byte)).unwrap_or(rest.len());
+        let word = rest.iter().position(|byte| !is_word_byte(*byte)).unwrap_or(rest.len());
         let mut depth = self.depth;
         let (kind, length) = match first {
-            b'"' => (Kind::Quoted, Self::quoted(rest, b'"', false)),
-            b'\'' => (Kind::String, Self::quoted(rest, b'\'', escapes)),
-            b'e' | b'E' if rest.get(1) == Some(&b'\'') => (Kind::String, 1 + Self::quoted(&rest[1..], b'\'', true)),
-            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if rest.get(1) == Some(&b'\'') => {
-                (Kind::String, 1 + Self::quoted(&rest[1..], b'\'', escapes))
+            b'"' => (TokenKind::Quoted, Self::quoted(rest, b'"', false)),
+            b'\'' => (TokenKind::String, Self::quoted(rest, b'\'', escapes)),
+            b'e' | b'E' if rest.get(1) == Some(&b'\'') => {
+                (TokenKind::String, 1 + Self::quoted(&rest[1..], b'\'', true))
             }
-            b'$' => Self::dollar(rest).map_or((Kind::Symbol(b'$'), 1), |length| (Kind::String, length)),
-            b'0'..=b'9' => (Kind::Number, word.max(1)),
-            byte if is_of_word(byte) => (Kind::Word, word),
+            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if rest.get(1) == Some(&b'\'') => {
+                (TokenKind::String, 1 + Self::quoted(&rest[1..], b'\'', escapes))
+            }
+            b'$' => Self::dollar(rest).map_or((TokenKind::Symbol(b'$'), 1), |length| (TokenKind::String, length)),
+            b'0'..=b'9' => (TokenKind::Number, word.max(1)),
+            byte if is_word_byte(byte) => (TokenKind::Word, word),
             b'(' | b'[' => {
                 self.depth = self.depth.saturating_add(1);
-                (Kind::Symbol(first), 1)
+                (TokenKind::Symbol(first), 1)
             }
             b')' | b']' => {
                 self.depth = self.depth.saturating_sub(1);
                 depth = self.depth;
-                (Kind::Symbol(first), 1)
+                (TokenKind::Symbol(first), 1)
             }
-            byte => (Kind::Symbol(byte), 1),
+            byte => (TokenKind::Symbol(byte), 1),
         };
         let length = length.min(rest.len());
         let range = self.at..self.at + length;
@@ -179,21 +181,21 @@ impl Iterator for Tokens<'_> {
 }
 
 /// Returns true if a byte may be part of a word. A dollar may continue a word, but not begin one.
-fn is_of_word(byte: u8) -> bool {
+fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
 /// Undoubles the quotes in quoted text.
-fn single(inside: &[u8], quote: u8) -> Vec<u8> {
-    let mut single = Vec::with_capacity(inside.len());
+fn undouble(inside: &[u8], quote: u8) -> Vec<u8> {
+    let mut undoubled = Vec::with_capacity(inside.len());
     let mut was_quote = false;
     for byte in inside {
         was_quote = *byte == quote && !was_quote;
         if !was_quote {
-            single.push(*byte);
+            undoubled.push(*byte);
         }
     }
-    single
+    undoubled
 }
 
 #[cfg(test)]
@@ -202,26 +204,26 @@ mod tests {
 
     use super::*;
 
-    fn texts(sql: &str) -> Vec<(Kind, &str)> {
+    fn texts(sql: &str) -> Vec<(TokenKind, &str)> {
         let tokens = Tokens::new(sql.as_bytes(), Strings::Standard);
         tokens.map(|token| (token.kind, &sql[token.range])).collect()
     }
 
     #[test]
-    fn words_names_and_strings_are_told_apart() {
+    fn classifies_tokens() {
         assert_eq!(
             texts("a1 \"b\"\"; c\"/* d /* e */ f */'g''; h'-- i\n$j$ k; $$ $j$ E'l\\'; m' 12.5 $$n$$;"),
             [
-                (Kind::Word, "a1"),
-                (Kind::Quoted, "\"b\"\"; c\""),
-                (Kind::String, "'g''; h'"),
-                (Kind::String, "$j$ k; $$ $j$"),
-                (Kind::String, "E'l\\'; m'"),
-                (Kind::Number, "12"),
-                (Kind::Symbol(b'.'), "."),
-                (Kind::Number, "5"),
-                (Kind::String, "$$n$$"),
-                (Kind::Symbol(b';'), ";"),
+                (TokenKind::Word, "a1"),
+                (TokenKind::Quoted, "\"b\"\"; c\""),
+                (TokenKind::String, "'g''; h'"),
+                (TokenKind::String, "$j$ k; $$ $j$"),
+                (TokenKind::String, "E'l\\'; m'"),
+                (TokenKind::Number, "12"),
+                (TokenKind::Symbol(b'.'), "."),
+                (TokenKind::Number, "5"),
+                (TokenKind::String, "$$n$$"),
+                (TokenKind::Symbol(b';'), ";"),
             ]
         );
         let escaped: Vec<_> = Tokens::new(b"'a\\'b' c", Strings::Escaped).map(|token| token.range).collect();
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_postgresql_takes_them_for() {
+    fn unquotes_and_folds_names() {
         let name = |sql: &str| {
             let mut tokens = Tokens::new(sql.as_bytes(), Strings::Standard);
             let token = tokens.next().unwrap();
@@ -243,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_bytes_are_tokens_follow_one_another(sql in proptest::collection::vec(prop_oneof![
+        fn tokens_never_overlap_for_any_bytes(sql in proptest::collection::vec(prop_oneof![
             Just(b'\''), Just(b'"'), Just(b'$'), Just(b'\\'), Just(b'-'), Just(b'/'), Just(b'*'), Just(b'('), Just(b')'),
             Just(b'e'), Just(b'\n'), any::<u8>()
         ], 0..200)) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::copy::Copy;
+use crate::copy_statement::CopyStatement;
 use crate::definitions::{DIGEST_BYTES, Definition, hex};
 
 /// One entry, with only the part of its SQL that the checks need.
@@ -25,20 +25,20 @@ pub(crate) struct Entry {
     pub(super) has_definition: bool,
     /// True if the SQL states that the rows are loaded into the partitioned table of the COPY
     /// statement.
-    pub(super) goes_to_root: bool,
+    pub(super) loads_via_root: bool,
     /// The offset of the entry.
-    pub(super) at: u64,
-    pub(crate) copy: Option<Copy>,
-    pub(crate) data: Data,
+    pub(super) offset: u64,
+    pub(crate) copy: Option<CopyStatement>,
+    pub(crate) data: DataLocation,
     /// The offset at which the TOC contains the offset of the data.
-    pub(crate) data_at: u64,
+    pub(crate) data_offset_at: u64,
 }
 
 /// The place of an entry's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Data {
+pub(crate) enum DataLocation {
     /// The entry has no data.
-    Nowhere,
+    None,
     /// A block of the same file, with its offset, if recorded.
     Block(Option<u64>),
     /// A file of this name, without the suffix of a compression.
@@ -67,7 +67,7 @@ impl Entry {
     }
 
     /// Returns true if the entries are equal except for the place of their data.
-    pub(crate) fn is_the_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_equal_except_data(&self, other: &Self) -> bool {
         let numbers = |entry: &Self| (entry.id, entry.catalog, entry.oid, entry.has_definition);
         numbers(self) == numbers(other)
             && (&self.name, &self.description, &self.schema) == (&other.name, &other.description, &other.schema)
@@ -93,12 +93,12 @@ impl Entry {
             "ACL" | "COMMENT" | "SECURITY LABEL" if of_database() => false,
             "ACL" | "COMMENT" | "SECURITY LABEL" if of_large_object() => true,
             "SEQUENCE SET" | "BLOB" | "BLOB METADATA" | "STATISTICS DATA" => true,
-            _ => self.data != Data::Nowhere || self.has_definition,
+            _ => self.data != DataLocation::None || self.has_definition,
         }
     }
 
     /// Returns the definition of an entry that `pg_restore --list` omits.
-    pub(super) fn unlisted(&self) -> Definition {
+    pub(super) fn unlisted_definition(&self) -> Definition {
         let line = self.list_line();
         let entry = line.splitn(4, ' ').nth(3).unwrap_or_default().to_owned();
         Definition { entry, digest: hex(self.digest) }

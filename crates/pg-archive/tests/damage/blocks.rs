@@ -16,14 +16,14 @@ pub(crate) fn chunks(specimen: &Specimen) -> Vec<Damage> {
         let copy = specimen.copy_of(&chunk.all);
         let is_row = rows && (place == "middle" || specimen.is_plain() && place == "first");
         let removed = Damage::new("a chunk removed", place).remove(chunk.all.clone());
-        damages.push(removed.only_a_digest_tells_if(is_row));
+        damages.push(removed.only_digest_detects_if(is_row));
         let twice = Damage::new("a chunk twice", place).insert(chunk.all.end, copy);
-        damages.push(twice.only_a_digest_tells_if(is_row));
+        damages.push(twice.only_digest_detects_if(is_row));
     }
     let [one, other] = [chunks.len() / 2 - 1, chunks.len() / 2].map(|nth| chunks[nth].all.clone());
     let swapped = [specimen.copy_of(&other), specimen.copy_of(&one)].concat();
     let swapped = Damage::new("two chunks exchanged", "middle").replace(one.start..other.end, swapped);
-    damages.push(swapped.only_a_digest_tells_if(specimen.is_plain()));
+    damages.push(swapped.only_digest_detects_if(specimen.is_plain()));
     let at = table.middle().all.start;
     damages.push(Damage::new("a zero that ends it early", "middle").insert(at, int(0)));
     damages.push(Damage::new("the rest of it removed", "middle").remove(at..table.items[0].terminator().start));
@@ -52,7 +52,7 @@ pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
     let exchanged = exchanged.replace(one.content(), second).replace(other.content(), first);
     // If both have the same size, the following blocks do not move.
     let same_place = specimen.has_no_offsets() || one.all.len() == other.all.len();
-    damages.push(exchanged.only_a_digest_tells_if(same_place));
+    damages.push(exchanged.only_digest_detects_if(same_place));
     let [one, other] = ["account", "document"].map(|name| specimen.table(name));
     let [first, second] = [one, other].map(|block| specimen.copy_of(&block.content()));
     let exchanged = Damage::new("the data of two tables exchanged", "tables of other shapes");
@@ -60,7 +60,7 @@ pub(crate) fn blocks(specimen: &Specimen) -> Vec<Damage> {
     let (empty, full) = (specimen.table("empty").content(), specimen.table("share_2").content());
     let emptied = Damage::new("the data of a table that is empty", "tables of one shape");
     let emptied = emptied.replace(full, specimen.copy_of(&empty));
-    damages.push(emptied.only_a_digest_tells_if(specimen.has_no_offsets()));
+    damages.push(emptied.only_digest_detects_if(specimen.has_no_offsets()));
     damages
 }
 
@@ -89,15 +89,15 @@ pub(crate) fn large_objects(specimen: &Specimen) -> Vec<Damage> {
         Damage::new("the contents of two exchanged", PLACE)
             .replace(one, second)
             .replace(other, first)
-            .only_a_digest_tells_if(true),
-        Damage::new("a chunk of it removed", PLACE).remove(chunk.all.clone()).only_a_digest_tells_if(hidden_chunk),
+            .only_digest_detects_if(true),
+        Damage::new("a chunk of it removed", PLACE).remove(chunk.all.clone()).only_digest_detects_if(hidden_chunk),
         Damage::new("a chunk of it twice", PLACE)
             .insert(chunk.all.end, specimen.copy_of(&chunk.all))
-            .only_a_digest_tells_if(hidden_chunk),
+            .only_digest_detects_if(hidden_chunk),
     ];
     if specimen.is_plain() {
         let emptied = Damage::new("all chunks of it removed", PLACE).remove(at + INT..object.terminator().start);
-        damages.push(emptied.only_a_digest_tells_if(hidden));
+        damages.push(emptied.only_digest_detects_if(hidden));
     }
     damages
 }

@@ -17,7 +17,7 @@ pub(crate) struct Damage {
 impl Damage {
     /// Creates a damage without changes, which must be detected.
     pub(crate) fn new(what: &'static str, place: &'static str) -> Self {
-        Self { what, place, expected: Expected::Found, flips: Vec::new(), replacements: Vec::new() }
+        Self { what, place, expected: Expected::Detected, flips: Vec::new(), replacements: Vec::new() }
     }
 
     /// Flips the bits of a byte that are set in `mask`.
@@ -49,16 +49,16 @@ impl Damage {
     }
 
     /// Expects, if `condition` holds, that only a digest detects the damage.
-    pub(crate) fn only_a_digest_tells_if(mut self, condition: bool) -> Self {
+    pub(crate) fn only_digest_detects_if(mut self, condition: bool) -> Self {
         if condition {
-            self.expected = Expected::OnlyADigestTells;
+            self.expected = Expected::OnlyDigestDetects;
         }
         self
     }
 
     /// Expects that the damage may be harmless.
     pub(crate) fn unless_harmless(mut self) -> Self {
-        self.expected = Expected::FoundUnlessHarmless;
+        self.expected = Expected::DetectedUnlessHarmless;
         self
     }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::edit::Damage;
 use crate::pg_restore::{Exit, PgRestore, Restored};
 use crate::specimen::Specimen;
-use crate::table::{Restore, Row, conclude};
+use crate::table::{Restore, Row, print_and_check};
 use crate::{damages, support};
 
 /// Applies all damages to an installation's archives with these compressions, prints the table, and
@@ -26,7 +26,7 @@ pub(crate) fn run(installation: &Installation, compressions: &[&str]) {
         rows.extend(Matrix::new(&pg_restore, Specimen::new(archive), folder.path()).rows());
     }
     assert!(!rows.is_empty(), "{} makes no archives in {compressions:?}", installation.version);
-    conclude(&rows);
+    print_and_check(&rows);
 }
 
 /// An archive and the reference results.
@@ -45,7 +45,7 @@ impl<'a> Matrix<'a> {
         let file = folder.join("intact");
         fs::write(&file, specimen.bytes()).unwrap();
         let restored = pg_restore.decode(&file);
-        assert_eq!(restored.exit, Exit::Well, "{name}");
+        assert_eq!(restored.exit, Exit::Success, "{name}");
         let digest = Sha256::digest(specimen.bytes()).to_vec();
         Self { pg_restore, specimen, restored, digest, folder }
     }
@@ -85,11 +85,11 @@ impl<'a> Matrix<'a> {
             place,
             expected,
             archive,
-            is_behind_toc: bytes.get(..toc_end) == self.specimen.bytes().get(..toc_end),
+            is_after_toc: bytes.get(..toc_end) == self.specimen.bytes().get(..toc_end),
             list: self.pg_restore.list(file),
             restore: Restore::of(&self.pg_restore.decode(file), &self.restored),
             found: read.err().map(|error| error.to_string()),
-            digest_tells: Sha256::digest(&bytes)[..] != self.digest[..],
+            digest_differs: Sha256::digest(&bytes)[..] != self.digest[..],
         }
     }
 }

@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 /// The exit of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Well,
-    WithAnError,
+    Success,
+    Failure,
     /// With a crash signal.
-    WithACrash,
+    Crash,
     /// Not within the time limit.
-    Never,
+    Timeout,
 }
 
 /// The output of a restore, and the exit of the program.
@@ -79,11 +79,11 @@ fn digest_of(sql: &[u8]) -> [u8; 32] {
 fn exit_of(output: &Output) -> Exit {
     const KILLED: i32 = 9;
     match (output.status.code(), output.status.signal()) {
-        (Some(0), _) => Exit::Well,
+        (Some(0), _) => Exit::Success,
         // The limits end the program with this signal. timeout ends with the same signal as its
         // child.
-        (Some(_), _) | (_, Some(KILLED)) if output.status.code() != Some(1) => Exit::Never,
-        (Some(_), _) => Exit::WithAnError,
-        (None, _) => Exit::WithACrash,
+        (Some(_), _) | (_, Some(KILLED)) if output.status.code() != Some(1) => Exit::Timeout,
+        (Some(_), _) => Exit::Failure,
+        (None, _) => Exit::Crash,
     }
 }

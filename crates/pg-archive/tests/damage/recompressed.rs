@@ -39,7 +39,7 @@ pub(crate) fn data(specimen: &Specimen) -> Vec<Damage> {
         ("a row more", b"1\tone\n2\t\\N\n3\tdrei\n3\tdrei\n\\.\n\n\n"),
         ("rows in another order", b"3\tdrei\n2\t\\N\n1\tone\n\\.\n\n\n"),
     ];
-    damages.extend(plausible.map(|plausible| replaced(plausible).only_a_digest_tells_if(!moves(plausible.1))));
+    damages.extend(plausible.map(|plausible| replaced(plausible).only_digest_detects_if(!moves(plausible.1))));
     damages
 }
 

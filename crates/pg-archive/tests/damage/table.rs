@@ -8,11 +8,11 @@ use crate::pg_restore::{Exit, Restored};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// The damage is detected, whether it affects a restore or not.
-    Found,
+    Detected,
     /// The damage is detected if it changes the result of a restore.
-    FoundUnlessHarmless,
+    DetectedUnlessHarmless,
     /// The damaged content is valid: only a digest of the intact archive detects the damage.
-    OnlyADigestTells,
+    OnlyDigestDetects,
 }
 
 /// The result of restoring a damaged archive.
@@ -32,11 +32,11 @@ impl Restore {
     /// Returns the result, compared with a restore of the intact archive.
     pub(crate) fn of(restored: &Restored, intact: &Restored) -> Self {
         match restored.exit {
-            Exit::WithAnError => Self::Fails,
-            Exit::WithACrash => Self::Crashes,
-            Exit::Never => Self::Hangs,
-            Exit::Well if restored.sql != intact.sql => Self::Differs,
-            Exit::Well => Self::Same,
+            Exit::Failure => Self::Fails,
+            Exit::Crash => Self::Crashes,
+            Exit::Timeout => Self::Hangs,
+            Exit::Success if restored.sql != intact.sql => Self::Differs,
+            Exit::Success => Self::Same,
         }
     }
 }
@@ -49,13 +49,13 @@ pub(crate) struct Row {
     pub(crate) expected: Expected,
     pub(crate) archive: String,
     /// True if the damage is after the TOC and does not change it.
-    pub(crate) is_behind_toc: bool,
+    pub(crate) is_after_toc: bool,
     pub(crate) list: Exit,
     pub(crate) restore: Restore,
     /// The error of this crate.
     pub(crate) found: Option<String>,
     /// True if the digest of the archive changed.
-    pub(crate) digest_tells: bool,
+    pub(crate) digest_differs: bool,
 }
 
 impl Row {
@@ -63,9 +63,9 @@ impl Row {
     fn wrong(&self) -> Option<&'static str> {
         let found = self.found.is_some();
         match self.expected {
-            _ if !self.digest_tells => Some("is not a damage"),
-            Expected::Found if !found => Some("is not detected"),
-            Expected::FoundUnlessHarmless if !found && self.restore != Restore::Same => Some("is not harmless"),
+            _ if !self.digest_differs => Some("is not a damage"),
+            Expected::Detected if !found => Some("is not detected"),
+            Expected::DetectedUnlessHarmless if !found && self.restore != Restore::Same => Some("is not harmless"),
             _ => None,
         }
     }
@@ -74,10 +74,10 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = match self.list {
-            Exit::Well => "passed",
-            Exit::WithAnError => "failed",
-            Exit::WithACrash => "crashed",
-            Exit::Never => "hangs",
+            Exit::Success => "passed",
+            Exit::Failure => "failed",
+            Exit::Crash => "crashed",
+            Exit::Timeout => "hangs",
         };
         let restore = match self.restore {
             Restore::Fails => "failed",
@@ -88,7 +88,7 @@ impl fmt::Display for Row {
         };
         let ours = match (&self.found, self.expected) {
             (Some(error), _) => error,
-            (None, Expected::OnlyADigestTells) => "passed: only a digest detects it",
+            (None, Expected::OnlyDigestDetects) => "passed: only a digest detects it",
             (None, _) => "passed",
         };
         let Self { what, place, archive, .. } = self;
@@ -97,24 +97,24 @@ impl fmt::Display for Row {
 }
 
 /// Prints the table with totals, and checks every row.
-pub(crate) fn conclude(rows: &[Row]) {
+pub(crate) fn print_and_check(rows: &[Row]) {
     for row in rows {
         println!("{row}");
     }
     print_counts(rows);
     // The listing of an archive does not depend on its data.
-    let behind_toc: Vec<_> = rows.iter().filter(|row| row.is_behind_toc).collect();
-    let listed = behind_toc.iter().filter(|row| row.list == Exit::Well).count();
-    assert_eq!(listed, behind_toc.len(), "pg_restore --list reads data after the TOC");
+    let after_toc: Vec<_> = rows.iter().filter(|row| row.is_after_toc).collect();
+    let listed = after_toc.iter().filter(|row| row.list == Exit::Success).count();
+    assert_eq!(listed, after_toc.len(), "pg_restore --list reads data after the TOC");
     let wrong: Vec<_> = rows.iter().filter_map(|row| row.wrong().map(|why| format!("{why}: {row}"))).collect();
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
 }
 
 fn print_counts(rows: &[Row]) {
     let count = |is: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| is(row)).count();
-    let digest = |row: &Row| row.expected == Expected::OnlyADigestTells;
-    println!("{} damages, {} of them after the TOC", rows.len(), count(&|row| row.is_behind_toc));
-    println!("pg_restore --list: {} passed", count(&|row| row.list == Exit::Well));
+    let digest = |row: &Row| row.expected == Expected::OnlyDigestDetects;
+    println!("{} damages, {} of them after the TOC", rows.len(), count(&|row| row.is_after_toc));
+    println!("pg_restore --list: {} passed", count(&|row| row.list == Exit::Success));
     let of = |restore: Restore| count(&|row| row.restore == restore);
     println!(
         "pg_restore: {} failed, {} crashed, {} hung, {} passed with something else, {} passed with the same",

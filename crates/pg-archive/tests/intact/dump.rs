@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use longshore_pg_archive::{Compression, Kind};
+use longshore_pg_archive::{Compression, Format};
 use longshore_testkit::cluster::{Cluster, Installation};
 
 /// A complete dump.
 pub(crate) struct Dump {
     /// The options of the dump.
     pub(crate) name: String,
-    /// The expected kind.
-    pub(crate) kind: Kind,
+    /// The expected format of the archive.
+    pub(crate) format: Format,
     pub(crate) compression: Compression,
     /// The bytes of the dump. The files of a directory are in one tar.
     pub(crate) bytes: Vec<u8>,
@@ -21,12 +21,12 @@ pub(crate) struct Dump {
 impl Dump {
     /// Dumps a database in every format of pg_dump: to a pipe, to a file that pg_dump opens, and to
     /// an open file.
-    pub(crate) fn in_every_form(cluster: &Cluster, installation: &Installation, database: &str) -> Vec<Self> {
+    pub(crate) fn in_every_format(cluster: &Cluster, installation: &Installation, database: &str) -> Vec<Self> {
         let mut all = Vec::new();
         for compression in compressions(installation) {
             let option = option(installation, compression);
             for format in ["custom", "directory"] {
-                let mut dump = Self::take(cluster, installation, database, format, &[&option]);
+                let mut dump = Self::create(cluster, installation, database, format, &[&option]);
                 dump.compression = compression;
                 all.push(dump);
             }
@@ -37,7 +37,7 @@ impl Dump {
             }
         }
         all.extend(["tar", "plain"].map(|format| {
-            let mut dump = Self::take(cluster, installation, database, format, &[]);
+            let mut dump = Self::create(cluster, installation, database, format, &[]);
             dump.compression = Compression::None;
             dump
         }));
@@ -46,7 +46,7 @@ impl Dump {
 
     /// Dumps a database in one format to a file that pg_dump opens, with its default compression
     /// unless the options set one.
-    pub(crate) fn take(
+    pub(crate) fn create(
         cluster: &Cluster,
         installation: &Installation,
         database: &str,
@@ -58,15 +58,15 @@ impl Dump {
         let mut command = pg_dump(cluster, installation, database);
         command.args(["--format", format, "--file"]).arg(&path).args(options);
         assert!(command.status().unwrap().success(), "{command:?}");
-        let kind = match format {
-            "custom" => Kind::Custom,
-            "directory" => Kind::Directory,
-            "tar" => Kind::Tar,
-            _ => Kind::Script,
+        let dump_format = match format {
+            "custom" => Format::Custom,
+            "directory" => Format::Directory,
+            "tar" => Format::Tar,
+            _ => Format::Script,
         };
-        let bytes = if kind == Kind::Directory { packed(&path) } else { fs::read(&path).unwrap() };
+        let bytes = if dump_format == Format::Directory { packed(&path) } else { fs::read(&path).unwrap() };
         let name = format!("{} {format} {}", installation.major, options.join(" "));
-        Self { name, kind, compression: Compression::Gzip, bytes }
+        Self { name, format: dump_format, compression: Compression::Gzip, bytes }
     }
 
     /// Dumps a custom archive to pg_dump's stdout, which is a pipe or a file.
@@ -84,11 +84,11 @@ impl Dump {
             output.stdout
         };
         let name = format!("{} custom {option} to a {target} on stdout", installation.major);
-        Self { name, kind: Kind::Custom, compression: Compression::None, bytes }
+        Self { name, format: Format::Custom, compression: Compression::None, bytes }
     }
 
     /// Starts a pg_dump whose output is read while it runs.
-    pub(crate) fn under_way(cluster: &Cluster, installation: &Installation, database: &str, options: &[&str]) -> Child {
+    pub(crate) fn start(cluster: &Cluster, installation: &Installation, database: &str, options: &[&str]) -> Child {
         pg_dump(cluster, installation, database).args(options).stdout(Stdio::piped()).spawn().unwrap()
     }
 }
@@ -100,7 +100,7 @@ pub(crate) fn pg_dumpall(cluster: &Cluster, installation: &Installation, options
     let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{command:?}");
     let name = format!("{} pg_dumpall {}", installation.major, options.join(" "));
-    Dump { name, kind: Kind::ClusterScript, compression: Compression::None, bytes: output.stdout }
+    Dump { name, format: Format::ClusterScript, compression: Compression::None, bytes: output.stdout }
 }
 
 /// Returns the output of `pg_restore --list` for an archive, in UTC.
@@ -110,7 +110,7 @@ pub(crate) fn list(installation: &Installation, dump: &Dump) -> Vec<String> {
     fs::write(&file, &dump.bytes).unwrap();
     let mut command = Command::new(installation.program("pg_restore"));
     command.arg("--list");
-    if dump.kind == Kind::Directory {
+    if dump.format == Format::Directory {
         let unpacked = Command::new("tar").arg("-C").arg(folder.path()).arg("-xf").arg(&file).status();
         assert!(unpacked.unwrap().success());
         command.arg(folder.path());

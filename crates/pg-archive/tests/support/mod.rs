@@ -33,14 +33,14 @@ pub(crate) struct Archive {
 }
 
 /// A server with the database.
-pub(crate) struct Bank {
+pub(crate) struct TestServer {
     cluster: Cluster,
     installation: Installation,
 }
 
-impl Bank {
+impl TestServer {
     /// Starts the server.
-    pub(crate) fn open(installation: &Installation) -> Self {
+    pub(crate) fn start(installation: &Installation) -> Self {
         let cluster = Cluster::start(installation, &[]);
         cluster.create_database(DATABASE);
         cluster.psql(DATABASE, include_str!("database.sql"));
@@ -78,16 +78,16 @@ impl Bank {
 
 /// Returns an archive in the custom format for each compression and each target of an installation.
 pub(crate) fn archives(installation: &Installation) -> Vec<Archive> {
-    let bank = Bank::open(installation);
+    let server = TestServer::start(installation);
     let mut archives = Vec::new();
-    for compression in bank.compressions() {
+    for compression in server.compressions() {
         let name = |target| format!("{} {compression} {target}", installation.major);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("archive");
-        bank.dump("custom", compression, Some(&file));
+        server.dump("custom", compression, Some(&file));
         let bytes = fs::read(file).unwrap();
         archives.push(Archive { name: name("file"), compression, target: Target::File, bytes });
-        let bytes = bank.dump("custom", compression, None);
+        let bytes = server.dump("custom", compression, None);
         archives.push(Archive { name: name("pipe"), compression, target: Target::Pipe, bytes });
     }
     archives

@@ -19,7 +19,7 @@ impl Advice {
     pub(crate) fn of(refusal: &Refusal) -> Self {
         let (kind, hint) = match refusal {
             Refusal::Server { sqlstate, routine, is_local } => {
-                let hint = of_server(sqlstate.as_str(), routine, *is_local);
+                let hint = server_hint(sqlstate.as_str(), routine, *is_local);
                 return Self { kind: kind(*sqlstate), hint };
             }
             Refusal::UnknownHost => (Kind::Unavailable, "correct the host in the connection string: it has no address"),
@@ -29,7 +29,7 @@ impl Advice {
             Refusal::SocketDenied => {
                 (Kind::Denied, "run as a user with access to the server's socket directory, or connect by TCP")
             }
-            Refusal::Silent => (Kind::Unavailable, "check the host and the network: the host does not answer"),
+            Refusal::Unreachable => (Kind::Unavailable, "check the host and the network: the host does not answer"),
             Refusal::NoPassword => (
                 Kind::Denied,
                 "put the password into ~/.pgpass (mode 600) or PGPASSWORD, or give --ask-password on a terminal",
@@ -41,7 +41,7 @@ impl Advice {
 
 /// Returns the hint for a server's refusal, by its code and the function that refused, since
 /// several refusals share a code.
-fn of_server(code: &str, routine: &str, is_local: bool) -> Option<&'static str> {
+fn server_hint(code: &str, routine: &str, is_local: bool) -> Option<&'static str> {
     Some(match (code, routine) {
         ("28P01", _) => "check ~/.pgpass, PGPASSWORD and the connection string: the password is wrong",
         ("28000", "InitializeSessionUserId") => {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_has_a_hint_of_its_own() {
+    fn refusals_have_distinct_hints() {
         for (code, routine, kind, hint) in [
             ("42501", "CheckMyDatabase", Kind::Denied, "grant connect"),
             ("28000", "InitializeSessionUserId", Kind::Denied, "alter role … login"),

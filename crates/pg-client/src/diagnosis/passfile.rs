@@ -13,7 +13,8 @@ pub(super) fn password(path: &Path, wanted: [&str; 4]) -> Option<SecretString> {
         return None;
     }
     let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().filter(|line| !line.starts_with('#')).map(fields).find(|fields| fits(fields, wanted))?;
+    let line =
+        text.lines().filter(|line| !line.starts_with('#')).map(fields).find(|fields| is_match(fields, wanted))?;
     line.into_iter().nth(wanted.len()).filter(|password| !password.is_empty()).map(SecretString::from)
 }
 
@@ -32,7 +33,7 @@ fn fields(line: &str) -> Vec<String> {
     fields
 }
 
-fn fits(fields: &[String], wanted: [&str; 4]) -> bool {
+fn is_match(fields: &[String], wanted: [&str; 4]) -> bool {
     fields.len() > wanted.len() && wanted.iter().zip(fields).all(|(wanted, field)| field == "*" || field == wanted)
 }
 
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_that_fits_gives_the_password() {
+    fn first_matching_line_has_the_password() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".pgpass");
         fs::write(
@@ -55,11 +56,11 @@ mod tests {
         .unwrap();
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         mode(0o600);
-        let found = |wanted| password(&path, wanted).map(|password| password.expose_secret().to_owned());
-        assert_eq!(found(["db1", "5432", "sh:op", "eve"]).as_deref(), Some("pa\\ss:word"));
-        assert_eq!(found(["db1", "5432", "x", "bob"]).as_deref(), Some("any"));
-        assert_eq!(found(["db1", "5432", "x", "eve"]), None);
+        let lookup = |wanted| password(&path, wanted).map(|password| password.expose_secret().to_owned());
+        assert_eq!(lookup(["db1", "5432", "sh:op", "eve"]).as_deref(), Some("pa\\ss:word"));
+        assert_eq!(lookup(["db1", "5432", "x", "bob"]).as_deref(), Some("any"));
+        assert_eq!(lookup(["db1", "5432", "x", "eve"]), None);
         mode(0o644);
-        assert_eq!(found(["db1", "5432", "x", "bob"]), None, "others may read it");
+        assert_eq!(lookup(["db1", "5432", "x", "bob"]), None, "others may read it");
     }
 }

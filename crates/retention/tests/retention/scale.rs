@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use longshore_model::key::{BackupName, Stamp};
 use longshore_model::quantity::Size;
 use longshore_retention::{Candidate, Count, Fate, History, Plan, Policy, Reason, Regime};
-use longshore_testkit::runs::{BACKUPS_OF_A_SERIES, every_six_hours};
+use longshore_testkit::sample_backups::{BACKUPS_PER_SERIES, every_six_hours};
 
 use crate::world::World;
 
@@ -72,7 +72,7 @@ fn a_hundred_thousand_backups_are_shed_run_by_run() {
     let most = Some(Size::new((100 * SERIES * 10) as u64));
     let policy = Policy { keep_last: Count::All, max_total_size: most, ..Policy::default() };
     let plan = world(policy).plan().unwrap();
-    let newest: BTreeSet<_> = every_six_hours().skip(BACKUPS_OF_A_SERIES - 100).collect();
+    let newest: BTreeSet<_> = every_six_hours().skip(BACKUPS_PER_SERIES - 100).collect();
     assert_eq!(what_stays_of_all(&plan), newest);
     assert_eq!(plan.excess_bytes, 0);
 }
@@ -83,7 +83,7 @@ fn a_chain_of_a_hundred_thousand_is_kept_by_its_end() {
     // Each history is a chain of dependencies. Its first backup needs the last backup of the next
     // history.
     for history in 0..SERIES {
-        let next = world.histories.get(history + 1).map(|next| next.backups[BACKUPS_OF_A_SERIES - 1].name.clone());
+        let next = world.histories.get(history + 1).map(|next| next.backups[BACKUPS_PER_SERIES - 1].name.clone());
         let backups = &mut world.histories[history].backups;
         for place in 1..backups.len() {
             backups[place].needs = vec![backups[place - 1].name.clone()];

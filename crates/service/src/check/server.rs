@@ -8,12 +8,12 @@ use longshore_core::stage::Dump;
 use longshore_core::survey::Requirements;
 
 use crate::config::{Config, Job};
-use crate::pause;
-use crate::survey::{JobSurvey, Parallel, survey};
+use crate::replay_pause;
+use crate::survey::{JobSurvey, Parallelism, survey};
 
 /// Checks the server as a run of the job would, and the scratch server of the job's drill. Also
 /// returns the estimated number of bytes that a run reads, if known.
-pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Option<u64>) {
+pub(super) async fn check_server(config: &Config, job: &Job) -> (Vec<Finding>, Option<u64>) {
     let subject = format!("job {}", job.name);
     let mut findings = Vec::new();
     let mut dumps: Vec<Arc<dyn Dump>> = Vec::new();
@@ -27,11 +27,11 @@ pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Opti
         }
     }
     let surveyed = survey(&dumps).await;
-    let bytes = surveyed.as_ref().ok().map(JobSurvey::bytes);
+    let bytes = surveyed.as_ref().ok().map(JobSurvey::estimated_bytes);
     let is_whole = dumps.len() == job.dump.len();
     match surveyed {
         Ok(survey) => {
-            let found = of_survey(job, &survey);
+            let found = check_survey(job, &survey);
             // A stage may report the same in its check and in its survey.
             let is_new = |finding: &Finding| findings.iter().all(|known| known.message != finding.message);
             let found: Vec<_> = found.into_iter().filter(is_new).collect();
@@ -42,7 +42,7 @@ pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Opti
         Err(error) => findings.push(Finding::failed(&subject, &error)),
     }
     if let (Some(dump), Some(_)) = (dumps.first(), bytes) {
-        findings.extend(pause::findings(config, job, &**dump).await);
+        findings.extend(replay_pause::check_replay(config, job, &**dump).await);
     }
     let mut requirements = Some(Requirements::default());
     for dump in dumps.iter().filter(|_| bytes.is_some()) {
@@ -58,12 +58,12 @@ pub(super) async fn of_server(config: &Config, job: &Job) -> (Vec<Finding>, Opti
             }
         }
     }
-    findings.extend(of_scratch(job, requirements.filter(|_| bytes.is_some()).as_ref()).await);
+    findings.extend(check_scratch(job, requirements.filter(|_| bytes.is_some()).as_ref()).await);
     (findings, bytes.filter(|_| is_whole))
 }
 
 /// Returns the findings of a survey: databases that a run would not capture, and obstacles.
-fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
+fn check_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
     let mut findings: Vec<_> = survey.missing.iter().map(|(_, error)| Finding::failed("databases", error)).collect();
     for left in &survey.not_captured {
         findings.push(Finding::warning("databases", left.to_string(), left.remedy.clone()));
@@ -76,12 +76,12 @@ fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
         ));
     }
     match survey.parallel(job.parallel) {
-        Parallel::AsSet(_) => {}
-        Parallel::Fewer(_, why) => {
+        Parallelism::Configured(_) => {}
+        Parallelism::Limited(_, why) => {
             let remedy = survey.connections.as_ref().map(|connections| connections.remedy.clone()).unwrap_or_default();
             findings.push(Finding::warning("connections", why, remedy));
         }
-        Parallel::TooFew(connections) => findings.push(Finding {
+        Parallelism::TooFewConnections(connections) => findings.push(Finding {
             outcome: Outcome::Failed,
             subject: "connections".to_owned(),
             message: format!("{}, but a run needs {}", connections.limit, connections.needed(1)),
@@ -92,7 +92,7 @@ fn of_survey(job: &Job, survey: &JobSurvey) -> Vec<Finding> {
 }
 
 /// Checks the scratch server of the job's drill. A job without one may be drilled on another host.
-async fn of_scratch(job: &Job, requirements: Option<&Requirements>) -> Vec<Finding> {
+async fn check_scratch(job: &Job, requirements: Option<&Requirements>) -> Vec<Finding> {
     let Some(scratch) = &job.drill.scratch else { return Vec::new() };
     let scratch = match scratch(&job.site) {
         Ok(scratch) => scratch,

@@ -7,8 +7,8 @@ use longshore_retention::Policy;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Destination, Job, is_plain, lead, read, shown, written};
-use crate::fault::Fault;
+use super::{Destination, Job, is_valid_name, look_up, quote_unless_secret, read, written};
+use crate::config::ConfigError;
 
 /// A rule for adopting files of another program as backups.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,17 +27,17 @@ pub(super) fn adoption(
     value: Spanned<DeValue<'_>>,
     destinations: &BTreeMap<String, Destination>,
     policies: &BTreeMap<String, Policy>,
-) -> Result<Adoption, Fault> {
+) -> Result<Adoption, ConfigError> {
     let span = value.span();
-    let wrong = |message: String| Fault::at(span.clone(), format!("adopt \"{name}\": {message}"));
+    let invalid = |message: String| ConfigError::at(span.clone(), format!("adopt \"{name}\": {message}"));
     let written::Adopt { destination, pattern, retention, timezone, cluster } = read(value)?;
-    lead(destinations, &destination, "destination").map_err(&wrong)?;
-    let policy = lead(policies, &retention, "retention").map_err(&wrong)?.clone();
+    look_up(destinations, &destination, "destination").map_err(&invalid)?;
+    let policy = look_up(policies, &retention, "retention").map_err(&invalid)?.clone();
     let cluster = cluster.unwrap_or_else(|| name.to_owned());
-    if !is_plain(&cluster) {
-        return Err(wrong(format!("{} is not a valid cluster name", shown(&cluster))));
+    if !is_valid_name(&cluster) {
+        return Err(invalid(format!("{} is not a valid cluster name", quote_unless_secret(&cluster))));
     }
-    let pattern = Pattern::parse(&pattern).map_err(&wrong)?;
+    let pattern = Pattern::parse(&pattern).map_err(&invalid)?;
     Ok(Adoption { adopt: Adopt { name: name.to_owned(), cluster, pattern, timezone }, destination, policy })
 }
 
@@ -46,11 +46,11 @@ pub(super) fn check(
     adoptions: &BTreeMap<String, Adoption>,
     jobs: &BTreeMap<String, Job>,
     whole: std::ops::Range<usize>,
-) -> Result<(), Fault> {
+) -> Result<(), ConfigError> {
     for (name, adoption) in adoptions {
         if jobs.contains_key(name) {
             let message = format!("\"{name}\" names both a job and an adopt: rename the adopt");
-            return Err(Fault::at(whole, message));
+            return Err(ConfigError::at(whole, message));
         }
         let same = |other: &&Adoption| {
             other.adopt.name < *name
@@ -59,7 +59,7 @@ pub(super) fn check(
         };
         if let Some(other) = adoptions.values().find(same) {
             let message = format!("adopt \"{}\" and adopt \"{name}\" claim the same files", other.adopt.name);
-            return Err(Fault::at(whole, message));
+            return Err(ConfigError::at(whole, message));
         }
     }
     Ok(())

@@ -9,12 +9,12 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::read;
-use crate::fault::Fault;
+use crate::config::ConfigError;
 use crate::registry::{Builder, Registry};
 
 /// The settings of a job's drills.
 #[derive(Default)]
-pub struct Drilling {
+pub struct DrillSettings {
     /// The scratch server to restore to; `None` means the default.
     pub scratch: Option<Builder<dyn Scratch>>,
     /// The identity file that decrypts the job's backups.
@@ -22,23 +22,23 @@ pub struct Drilling {
     /// The command whose output is an identity file.
     pub identity_command: Option<String>,
     /// The operator's queries.
-    pub questions: Vec<Question>,
+    pub queries: Vec<Query>,
 }
 
 /// A query on a restored database.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Question {
+pub struct Query {
     /// The name of the database in the backup.
     pub database: String,
     /// The SQL text.
     pub sql: String,
     /// The expected result.
-    pub expects: Expects,
+    pub expects: Expectation,
 }
 
 /// The expected value in the first column of the first row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Expects {
+pub enum Expectation {
     /// Exactly this text.
     Answer(String),
     /// A number of at least this value.
@@ -54,7 +54,7 @@ struct Written {
     identity: Option<PathBuf>,
     identity_command: Option<String>,
     #[serde(default)]
-    query: Vec<WrittenQuestion>,
+    query: Vec<WrittenQuery>,
     #[serde(rename = "scratch")]
     _scratch: Option<serde::de::IgnoredAny>,
 }
@@ -62,7 +62,7 @@ struct Written {
 /// `[[job.NAME.drill.query]]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WrittenQuestion {
+struct WrittenQuery {
     database: String,
     sql: String,
     answer: Option<String>,
@@ -70,33 +70,37 @@ struct WrittenQuestion {
     newer_than: Option<Span>,
 }
 
-impl WrittenQuestion {
-    fn resolve(self) -> Result<Question, String> {
+impl WrittenQuery {
+    fn resolve(self) -> Result<Query, String> {
         let expects = match (self.answer, self.at_least, self.newer_than) {
-            (Some(answer), None, None) => Expects::Answer(answer),
-            (None, Some(least), None) => Expects::AtLeast(least),
-            (None, None, Some(span)) => Expects::NewerThan(span),
+            (Some(answer), None, None) => Expectation::Answer(answer),
+            (None, Some(least), None) => Expectation::AtLeast(least),
+            (None, None, Some(span)) => Expectation::NewerThan(span),
             _ => return Err("a query needs exactly one of answer, at_least and newer_than".to_owned()),
         };
-        Ok(Question { database: self.database, sql: self.sql, expects })
+        Ok(Query { database: self.database, sql: self.sql, expects })
     }
 }
 
 /// Reads the table of job `name`.
-pub(super) fn drilling(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> Result<Drilling, Fault> {
+pub(super) fn drill_settings(
+    name: &str,
+    value: Spanned<DeValue<'_>>,
+    registry: &Registry,
+) -> Result<DrillSettings, ConfigError> {
     let span = value.span();
-    let wrong = |message: &str| Fault::at(span.clone(), format!("job \"{name}\": drill: {message}"));
-    let DeValue::Table(mut table) = value.into_inner() else { return Err(wrong("must be a table")) };
+    let invalid = |message: &str| ConfigError::at(span.clone(), format!("job \"{name}\": drill: {message}"));
+    let DeValue::Table(mut table) = value.into_inner() else { return Err(invalid("must be a table")) };
     let scratch = table.remove("scratch").map(|scratch| registry.scratch.read(scratch)).transpose()?;
     let written: Written = read(Spanned::new(span.clone(), DeValue::Table(table)))?;
     if written.identity.is_some() && written.identity_command.is_some() {
-        return Err(wrong("has both identity and identity_command: remove one"));
+        return Err(invalid("has both identity and identity_command: remove one"));
     }
-    let questions = written.query.into_iter().map(WrittenQuestion::resolve).collect::<Result<_, _>>();
-    Ok(Drilling {
+    let queries = written.query.into_iter().map(WrittenQuery::resolve).collect::<Result<_, _>>();
+    Ok(DrillSettings {
         scratch,
         identity: written.identity,
         identity_command: written.identity_command,
-        questions: questions.map_err(|message| wrong(&message))?,
+        queries: queries.map_err(|message| invalid(&message))?,
     })
 }

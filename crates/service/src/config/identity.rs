@@ -22,7 +22,7 @@ pub enum IdentityCommand {
     /// A command line for `sh`.
     Shell(String),
     /// A program and its arguments.
-    Words(Vec<String>),
+    Argv(Vec<String>),
 }
 
 impl IdentitySource {
@@ -55,12 +55,12 @@ impl Written {
             Some(Files::One(file)) => vec![file],
             Some(Files::Many(files)) => files,
         };
-        let is_nothing = match &self.command {
+        let is_unset = match &self.command {
             None => file.is_empty(),
             Some(IdentityCommand::Shell(script)) => script.trim().is_empty(),
-            Some(IdentityCommand::Words(words)) => words.is_empty(),
+            Some(IdentityCommand::Argv(words)) => words.is_empty(),
         };
-        match (is_nothing, file.is_empty(), &self.command) {
+        match (is_unset, file.is_empty(), &self.command) {
             (true, ..) => Err("identity: name a file or a command"),
             (false, false, Some(_)) => Err("identity: has both file and command: remove one"),
             _ => Ok(IdentitySource { file, command: self.command, name: "[identity] command" }),

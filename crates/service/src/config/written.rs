@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
-use crate::fault::shown;
+use crate::config::quote_unless_secret;
 use crate::schedule::Expression;
 
 /// The default for `orphan_grace`: no run takes as long, and no clock is as wrong.
@@ -47,7 +47,7 @@ pub(super) struct Top {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cluster {
-    #[serde(default = "nothing")]
+    #[serde(default = "empty_connection")]
     pub(super) connection: SecretString,
     pub(super) bin_dir: Option<PathBuf>,
     #[serde(default)]
@@ -58,7 +58,7 @@ pub(super) struct Cluster {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Destination {
-    #[serde(default, deserialize_with = "some_time")]
+    #[serde(default, deserialize_with = "nonzero_duration")]
     stall_timeout: Option<Span>,
     max_rate: Option<MaxRate>,
     pub(super) parallel: Option<usize>,
@@ -83,7 +83,7 @@ impl Destination {
 }
 
 /// Reads a duration longer than zero.
-fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+fn nonzero_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     let span = Span::deserialize(deserializer)?;
     if span.duration().is_zero() {
         return Err(D::Error::custom("must be longer than zero, such as \"60s\""));
@@ -92,7 +92,7 @@ fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Span>,
 }
 
 /// An empty connection string: libpq's defaults and the `PG*` variables.
-fn nothing() -> SecretString {
+fn empty_connection() -> SecretString {
     String::new().into()
 }
 
@@ -104,13 +104,13 @@ pub(super) struct Job {
     pub(super) ship: Vec<String>,
     pub(super) retention: Option<Retention>,
     #[serde(default)]
-    pub(super) compression: Compressing,
-    #[serde(default = "one")]
+    pub(super) compression: CompressionSettings,
+    #[serde(default = "default_parallel")]
     pub(super) parallel: usize,
     pub(super) scratch_dir: Option<PathBuf>,
     pub(super) max_age: Option<MaxAge>,
     pub(super) schedule: Option<Expression>,
-    #[serde(default, deserialize_with = "some_zone")]
+    #[serde(default, deserialize_with = "optional_zone")]
     pub(super) timezone: Option<Tz>,
     #[serde(rename = "dump")]
     _dump: Option<IgnoredAny>,
@@ -122,11 +122,11 @@ pub(super) struct Job {
     _drill: Option<IgnoredAny>,
 }
 
-fn one() -> usize {
+fn default_parallel() -> usize {
     1
 }
 
-fn some_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
+fn optional_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
     zone(deserializer).map(Some)
 }
 
@@ -160,25 +160,25 @@ pub(super) enum Retention {
 /// `compression = { by = …, method = …, level = …, threads = … }`
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Compressing {
+pub(super) struct CompressionSettings {
     #[serde(default)]
-    by: By,
+    by: Compressor,
     method: Option<String>,
-    level: Option<Asked>,
+    level: Option<LevelSetting>,
     threads: Option<u32>,
 }
 
 /// `level = 3`, or `level = "auto"`
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "write a level's number or \"auto\"")]
-enum Asked {
+enum LevelSetting {
     Number(i32),
     Word(String),
 }
 
 #[derive(Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum By {
+enum Compressor {
     #[default]
     Longshore,
     PgDump,
@@ -187,27 +187,32 @@ enum By {
 /// The default maximum of compression threads: more compress faster than one connection delivers.
 const MAX_DEFAULT_THREADS: u32 = 4;
 
-impl Compressing {
+impl CompressionSettings {
     pub(super) fn resolve(self) -> Result<Packing, String> {
-        if self.by == By::PgDump {
+        if self.by == Compressor::PgDump {
             if self.threads.is_some() {
                 return Err("threads applies only to compression by longshore".to_owned());
             }
             let method = self.method.unwrap_or_else(|| "gzip".to_owned());
             if !["gzip", "lz4", "zstd"].contains(&method.as_str()) {
-                return Err(format!("unknown method {} for pg_dump: must be gzip, lz4 or zstd", shown(&method)));
+                return Err(format!(
+                    "unknown method {} for pg_dump: must be gzip, lz4 or zstd",
+                    quote_unless_secret(&method)
+                ));
             }
             return match self.level {
                 None => Ok(Packing::Tool { method, level: None }),
-                Some(Asked::Number(level)) => Ok(Packing::Tool { method, level: Some(level) }),
-                Some(Asked::Word(_)) => Err("level must be a number if pg_dump compresses".to_owned()),
+                Some(LevelSetting::Number(level)) => Ok(Packing::Tool { method, level: Some(level) }),
+                Some(LevelSetting::Word(_)) => Err("level must be a number if pg_dump compresses".to_owned()),
             };
         }
         let level = match self.level {
             None => Level::Adaptive,
-            Some(Asked::Number(level)) => Level::Fixed(level),
-            Some(Asked::Word(word)) if word == "auto" => Level::Adaptive,
-            Some(Asked::Word(word)) => return Err(format!("level {} is neither a number nor \"auto\"", shown(&word))),
+            Some(LevelSetting::Number(level)) => Level::Fixed(level),
+            Some(LevelSetting::Word(word)) if word == "auto" => Level::Adaptive,
+            Some(LevelSetting::Word(word)) => {
+                return Err(format!("level {} is neither a number nor \"auto\"", quote_unless_secret(&word)));
+            }
         };
         let threads = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let compression = match self.method.as_deref() {
@@ -215,14 +220,14 @@ impl Compressing {
                 Compression::Zstd { level, threads: self.threads.unwrap_or_else(|| threads().min(MAX_DEFAULT_THREADS)) }
             }
             Some("none") => Compression::None,
-            Some(other) => return Err(format!("unknown method {}: must be zstd or none", shown(other))),
+            Some(other) => return Err(format!("unknown method {}: must be zstd or none", quote_unless_secret(other))),
         };
         match compression {
             Compression::Zstd { level: Level::Fixed(level), .. } if !(1..=19).contains(&level) => {
                 Err("level must be from 1 to 19".to_owned())
             }
             Compression::Zstd { threads, .. } if threads > 64 => Err("threads must be at most 64".to_owned()),
-            sound => Ok(Packing::Pipeline(sound)),
+            valid => Ok(Packing::Pipeline(valid)),
         }
     }
 }

@@ -11,17 +11,17 @@ use longshore_core::stage::Examine;
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, SqlState, Stage};
 
-use super::place::Place;
-use super::{Candidate, Driller, Ground, Report, Restored, judgement, question, seconds};
+use super::compatibility::Compatibility;
+use super::{DrillCandidate, DrillContext, Driller, Report, Restored, classify, query, seconds};
+use crate::error_report::ErrorReport;
 use crate::hold::author;
-use crate::problem::Problem;
 
 impl Driller<'_> {
     /// Compares the restored data with the record of the dump, and creates the record of the drill.
-    pub(super) async fn judge(
+    pub(super) async fn record_drill(
         &self,
-        ground: &Ground<'_>,
-        candidate: &Candidate,
+        context: &DrillContext<'_>,
+        candidate: &DrillCandidate,
         restored: Restored,
         report: &mut Report,
     ) -> Result<Drill> {
@@ -31,12 +31,15 @@ impl Driller<'_> {
             by: author(),
             why: String::new(),
             backup: candidate.backup.name.clone(),
-            destination: ground.destination.to_owned(),
+            destination: context.destination.to_owned(),
             started: restored.started,
             finished: restored.started,
             verdict: Verdict::Good,
-            scratch: ground.scratch.description(),
-            tools: vec![manifest.tool.clone(), Tool { name: "postgres".to_owned(), version: ground.scratch.version() }],
+            scratch: context.scratch.description(),
+            tools: vec![
+                manifest.tool.clone(),
+                Tool { name: "postgres".to_owned(), version: context.scratch.version() },
+            ],
             phases: restored.phases,
             compared: 0,
             different: 0,
@@ -46,30 +49,32 @@ impl Driller<'_> {
         let sealed = manifest.artifact.encryption.is_some();
         let error = restored.error.as_ref().or(candidate.details.as_ref().err());
         let details = candidate.details.as_ref().ok().and_then(Option::as_ref);
-        drill.comparisons.extend(candidate.mismatches.iter().map(|mismatch| other_backup(&manifest.subject, mismatch)));
-        let look = async || Place::look(ground.scratch, ground.examiner, manifest, details).await;
+        drill
+            .comparisons
+            .extend(candidate.mismatches.iter().map(|mismatch| mismatch_comparison(&manifest.subject, mismatch)));
+        let assess = async || Compatibility::assess(context.scratch, context.examiner, manifest, details).await;
         if let Some(error) = error {
-            let place = look().await;
-            drill.verdict = judgement::verdict(error, &restored.failures, &place);
+            let compatibility = assess().await;
+            drill.verdict = classify::verdict(error, &restored.failures, &compatibility);
             // Program output names tables, so it is stored unencrypted only if the backup is.
             drill.why = if sealed { error.to_string() } else { error.chain() };
             drill.comparisons.push(failed(&manifest.subject, error, drill.verdict));
             if drill.verdict == Verdict::NotDrilled {
-                let not_drilled = judgement::not_drilled(error, &restored.failures, &place);
-                report.unfit.push(Problem::from(&not_drilled));
+                let not_drilled = classify::not_drilled(error, &restored.failures, &compatibility);
+                report.unfit.push(ErrorReport::from(&not_drilled));
             }
         } else {
             let begun = Instant::now();
-            self.examine(ground, candidate, &restored.left_out, &mut drill).await?;
+            self.examine(context, candidate, &restored.left_out, &mut drill).await?;
             drill.phases.push(Phase { name: "compare".to_owned(), seconds: seconds(begun), restores: false });
-            if let Some(error) = not_whole(manifest, &restored.left_out) {
-                let place = look().await;
-                let failures = judgement::failures(&restored.left_out, &drill.comparisons);
-                drill.verdict = judgement::verdict(&error, &failures, &place);
+            if let Some(error) = incomplete_error(manifest, &restored.left_out) {
+                let compatibility = assess().await;
+                let failures = classify::failures(&restored.left_out, &drill.comparisons);
+                drill.verdict = classify::verdict(&error, &failures, &compatibility);
                 drill.why = if sealed { error.to_string() } else { error.chain() };
                 if drill.verdict == Verdict::NotDrilled {
-                    let not_drilled = judgement::not_drilled(&error, &failures, &place);
-                    report.unfit.push(Problem::from(&not_drilled));
+                    let not_drilled = classify::not_drilled(&error, &failures, &compatibility);
+                    report.unfit.push(ErrorReport::from(&not_drilled));
                 }
             }
         }
@@ -89,30 +94,30 @@ impl Driller<'_> {
     /// Compares the restored data and runs the operator's queries.
     async fn examine(
         &self,
-        ground: &Ground<'_>,
-        candidate: &Candidate,
+        context: &DrillContext<'_>,
+        candidate: &DrillCandidate,
         left_out: &[LeftOut],
         drill: &mut Drill,
     ) -> Result<()> {
         let manifest = &candidate.backup.manifest;
         let mut details = candidate.details.as_ref().ok().cloned().flatten().unwrap_or_default();
         if !left_out.is_empty() {
-            details = self.restorer(ground, manifest)?.brings(&details, left_out).unwrap_or(details);
-            drill.comparisons.extend(left_out.iter().map(not_made));
+            details = self.restorer(context, manifest)?.brings(&details, left_out).unwrap_or(details);
+            drill.comparisons.extend(left_out.iter().map(uncreated_entry));
         }
         let databases: Vec<(String, String)> = match &manifest.subject {
-            Subject::Database { name } => vec![(name.clone(), ground.scratch.database(name))],
-            Subject::All | Subject::Schema => databases(ground.examiner).await?,
+            Subject::Database { name } => vec![(name.clone(), context.scratch.database(name))],
+            Subject::All | Subject::Schema => databases(context.examiner).await?,
             Subject::Globals | Subject::Roles | Subject::Tablespaces => Vec::new(),
         };
-        if !manifest.subject.is_database() && ground.takes(manifest) {
-            drill.comparisons.extend(ground.examiner.compare_globals(&details).await?);
+        if !manifest.subject.is_database() && context.can_restore(manifest) {
+            drill.comparisons.extend(context.examiner.compare_globals(&details).await?);
         }
-        for (name, here) in databases {
-            drill.comparisons.extend(ground.examiner.compare(&here, manifest, &details).await?);
-            for question in ground.job.drill.questions.iter().filter(|question| question.database == name) {
+        for (name, restored_name) in databases {
+            drill.comparisons.extend(context.examiner.compare(&restored_name, manifest, &details).await?);
+            for query in context.job.drill.queries.iter().filter(|query| query.database == name) {
                 let begun = manifest.time.time();
-                drill.answers.push(question::ask(ground.examiner, question, &here, begun).await?);
+                drill.answers.push(query::run(context.examiner, query, &restored_name, begun).await?);
             }
         }
         Ok(())
@@ -128,7 +133,7 @@ async fn databases(examiner: &dyn Examine) -> Result<Vec<(String, String)>> {
 }
 
 /// Converts a field in which the details name another backup than the manifest into a comparison.
-fn other_backup(subject: &Subject, mismatch: &Mismatch) -> Comparison {
+fn mismatch_comparison(subject: &Subject, mismatch: &Mismatch) -> Comparison {
     Comparison {
         subject: subject.to_string(),
         aspect: format!("details of another backup: {}", mismatch.field),
@@ -155,7 +160,7 @@ fn failed(subject: &Subject, error: &Error, verdict: Verdict) -> Comparison {
 }
 
 /// Converts an entry that could not be created into a comparison.
-fn not_made(left_out: &LeftOut) -> Comparison {
+fn uncreated_entry(left_out: &LeftOut) -> Comparison {
     Comparison {
         subject: left_out.entry().to_owned(),
         aspect: "restore".to_owned(),
@@ -167,7 +172,7 @@ fn not_made(left_out: &LeftOut) -> Comparison {
 
 /// Returns the error of a restored backup some of whose table entries could not be created: the
 /// drill proves nothing.
-fn not_whole(manifest: &Manifest, left_out: &[LeftOut]) -> Option<Error> {
+fn incomplete_error(manifest: &Manifest, left_out: &[LeftOut]) -> Option<Error> {
     let structural: Vec<_> = left_out.iter().filter(|entry| entry.nature == Nature::Structural).collect();
     let first = structural.first()?;
     let message = format!("{} entries that belong to its tables could not be created", structural.len());

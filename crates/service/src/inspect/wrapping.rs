@@ -24,7 +24,7 @@ pub(super) struct Unwrapped {
 }
 
 /// Removes all wrappings.
-pub(super) async fn unwrap(
+pub(super) async fn remove_wrappings(
     mut stream: ByteStream,
     name: &str,
     registry: &Registry,
@@ -46,11 +46,11 @@ pub(super) async fn unwrap(
             "zstd" => decompress(stream, name),
             "gzip" => gunzip(stream, name),
             "lz4" => unlz4(stream, name),
-            sealing if identities.is_empty() => {
-                let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("encrypted with {sealing}"));
+            encryption if identities.is_empty() => {
+                let error = Error::new(Stage::Decrypt, Kind::Usage, name, format!("encrypted with {encryption}"));
                 return Err(error.hint(GIVE_IDENTITY));
             }
-            sealing => registry.decrypt.build(sealing, identities)?.decrypt(stream, name).await?,
+            encryption => registry.decrypt.build(encryption, identities)?.decrypt(stream, name).await?,
         };
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrapping_is_known_by_its_first_bytes() {
+    fn recognizes_wrappings_by_first_bytes() {
         for (head, expected) in [
             (&b"age-encryption.org/v1\n-> X25519"[..], Some("age")),
             (b"-----BEGIN AGE ENCRYPTED FILE-----\n", Some("age")),

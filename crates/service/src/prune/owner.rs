@@ -6,11 +6,11 @@ use longshore_retention::{History, Policy};
 
 use super::removable::Removable;
 use crate::config::{Adoption, Job};
-use crate::series;
+use crate::series_end;
 
 /// The time without a new file after which an adopted series counts as ended: Longshore cannot know
 /// when another program runs.
-const REST: TimeDelta = TimeDelta::days(35);
+const ADOPTED_IDLE: TimeDelta = TimeDelta::days(35);
 
 /// The owner of a policy's series: a job, or another program whose files were adopted.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ pub(super) enum Owner<'a> {
     Job(&'a Job, &'a Policy),
     Adoption(&'a Adoption),
     /// An operator who removes one backup of this job.
-    Person(&'a str, &'a Policy),
+    Operator(&'a str, &'a Policy),
 }
 
 impl<'a> Owner<'a> {
@@ -26,7 +26,7 @@ impl<'a> Owner<'a> {
     pub(super) fn name(self) -> &'a str {
         match self {
             Self::Job(job, _) => &job.name,
-            Self::Person(job, _) => job,
+            Self::Operator(job, _) => job,
             Self::Adoption(adoption) => &adoption.adopt.name,
         }
     }
@@ -35,14 +35,14 @@ impl<'a> Owner<'a> {
     pub(super) fn job(self) -> Option<&'a Job> {
         match self {
             Self::Job(job, _) => Some(job),
-            Self::Adoption(_) | Self::Person(..) => None,
+            Self::Adoption(_) | Self::Operator(..) => None,
         }
     }
 
     /// Returns the policy.
     pub(super) fn policy(self) -> &'a Policy {
         match self {
-            Self::Job(_, policy) | Self::Person(_, policy) => policy,
+            Self::Job(_, policy) | Self::Operator(_, policy) => policy,
             Self::Adoption(adoption) => &adoption.policy,
         }
     }
@@ -51,7 +51,7 @@ impl<'a> Owner<'a> {
     pub(super) fn makes(self, series: &Series) -> bool {
         match self {
             Self::Job(job, _) => series.job == job.name && series.cluster == job.site.cluster.name,
-            Self::Adoption(_) | Self::Person(..) => false,
+            Self::Adoption(_) | Self::Operator(..) => false,
         }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Owner<'a> {
                 let own = catalog.series.iter().filter(|(series, _)| self.makes(series));
                 own.map(|(series, backups)| (series, backups.iter().map(Removable::Backup).collect())).collect()
             }
-            Self::Person(..) => Vec::new(),
+            Self::Operator(..) => Vec::new(),
             Self::Adoption(adoption) => {
                 let own = catalog.adopted.iter().filter(|(series, _)| series.job == adoption.adopt.name);
                 own.map(|(series, files)| (series, files.iter().map(Removable::Adopted).collect())).collect()
@@ -80,10 +80,10 @@ impl<'a> Owner<'a> {
     ) -> Vec<Option<DateTime<Utc>>> {
         let made = || catalog.series.iter().filter(|(series, _)| self.makes(series)).flat_map(|(_, backups)| backups);
         let since = match self {
-            Self::Job(..) | Self::Person(..) => series::newest_whole_run(made()),
-            Self::Adoption(_) => Some(now - REST),
+            Self::Job(..) | Self::Operator(..) => series_end::newest_complete_run(made()),
+            Self::Adoption(_) => Some(now - ADOPTED_IDLE),
         };
         let newest = |history: &History| history.backups.iter().map(|backup| backup.time).max();
-        histories.iter().map(|history| series::ended(newest(history), since)).collect()
+        histories.iter().map(|history| series_end::ended(newest(history), since)).collect()
     }
 }

@@ -16,8 +16,8 @@ pub(super) enum Removable<'a> {
 
 /// A series of backups, distinct from a series of adopted files with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Line {
-    Ours(Series),
+pub(super) enum SeriesKey {
+    Backups(Series),
     Adopted(Series),
 }
 
@@ -37,10 +37,10 @@ impl<'a> Removable<'a> {
     }
 
     /// Returns the series.
-    pub(super) fn line(self) -> Line {
+    pub(super) fn series_key(self) -> SeriesKey {
         match self {
-            Self::Backup(backup) => Line::Ours(Series::of(&backup.manifest)),
-            Self::Adopted(file) => Line::Adopted(file.series.clone()),
+            Self::Backup(backup) => SeriesKey::Backups(Series::of(&backup.manifest)),
+            Self::Adopted(file) => SeriesKey::Adopted(file.series.clone()),
         }
     }
 
@@ -85,7 +85,7 @@ impl<'a> Removable<'a> {
     }
 
     /// Returns the keys that the store may have locked: all except marks.
-    pub(super) fn made(self) -> Result<Vec<Key>> {
+    pub(super) fn lockable_keys(self) -> Result<Vec<Key>> {
         match self {
             Self::Backup(backup) => backup.manifest.keys(),
             Self::Adopted(file) => Ok(vec![file.key.clone()]),
@@ -102,7 +102,7 @@ impl<'a> Removable<'a> {
     }
 
     /// Returns the keys without which the backup is not good.
-    pub(super) fn essence(self) -> Vec<Key> {
+    pub(super) fn required_keys(self) -> Vec<Key> {
         match self {
             Self::Backup(backup) => vec![backup.name.manifest(), backup.manifest.artifact.key.clone()],
             Self::Adopted(file) => vec![file.key.clone()],

@@ -6,7 +6,7 @@ use longshore_core::key::{BackupName, Key};
 use longshore_retention::{Cause, Reason};
 use serde::{Serialize, Serializer};
 
-use crate::problem::Problem;
+use crate::error_report::ErrorReport;
 use crate::sweep::Swept;
 
 /// The decisions and results of retention at one destination.
@@ -23,12 +23,12 @@ pub struct Pruned {
     /// The old leftovers of interrupted writers that were or would be removed.
     pub swept: Vec<Swept>,
     /// Further errors, and problems that need attention.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<ErrorReport>,
     /// Warnings that do not fail the prune.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<ErrorReport>,
     /// The error if the plan failed.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
     /// True if a safety rule forbade the plan.
     pub refused: bool,
 }
@@ -57,16 +57,16 @@ pub struct SeriesPruned {
     /// The policy of the series.
     pub policy: String,
     /// The time zone of the policy's calendar.
-    #[serde(serialize_with = "by_name")]
+    #[serde(serialize_with = "serialize_zone")]
     pub timezone: Tz,
     /// The kept backups, newest first, each with all reasons.
     pub keep: Vec<Kept>,
     /// The deleted backups, oldest first, each with the cause.
     pub remove: Vec<Removed>,
     /// The backups that could not be deleted, each with the error.
-    pub failed: Vec<(BackupName, Problem)>,
+    pub failed: Vec<(BackupName, ErrorReport)>,
     /// The safety rule that refused to decide for the series, if one did.
-    pub refused: Option<Problem>,
+    pub refused: Option<ErrorReport>,
     /// Backups dated in the future by another host's clock. They are kept, and do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<BackupName>,
@@ -85,7 +85,7 @@ pub struct Kept {
     /// The time of the backup's run.
     pub time: DateTime<Utc>,
     /// All reasons for keeping the backup.
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "serialize_reasons")]
     pub reasons: Vec<Reason>,
 }
 
@@ -106,12 +106,12 @@ pub struct Removed {
 }
 
 /// Serializes a time zone as its name in the IANA database.
-pub(crate) fn by_name<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_zone<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.name())
 }
 
 /// Serializes reasons as texts, as shown to the operator.
-pub(crate) fn in_words<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_reasons<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(reasons.iter().map(ToString::to_string))
 }
 

@@ -1,8 +1,8 @@
 //! Guarantees of prune, tested with a destination in memory that fails on purpose.
 
 mod adopted;
-mod hostile;
-mod one;
+mod remove_backup;
+mod untrusted_destination;
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use longshore_testkit::memory::{Fault, MemoryStore, Operation};
 use tempfile::TempDir;
 
 use super::*;
-use crate::hold::{Wish, hold};
-use crate::sample::{DESTINATION, catalogued, config, put_run, put_run_but};
+use crate::fixture::{DESTINATION, catalogued, config, put_partial_run, put_run};
+use crate::hold::{HoldChange, hold};
 
 /// A destination, and a host that prunes it.
-struct Prune {
+struct PruneEnv {
     store: MemoryStore,
     config: Config,
     _folder: TempDir,
@@ -29,11 +29,11 @@ const ACT: Request<'static> = Request {
     job: None,
     destination: None,
     mode: Mode::Act,
-    despite: Despite { clock: false, listing: false },
+    overrides: Overrides { clock: false, listing: false },
     retire: None,
 };
 
-impl Prune {
+impl PruneEnv {
     fn new(policy: Policy) -> Self {
         let (folder, store) = (TempDir::new().unwrap(), MemoryStore::new());
         let config = config(folder.path(), &store, Some(policy));
@@ -79,8 +79,8 @@ fn failed(pruned: &Pruned) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn what_no_rule_keeps_goes_and_a_second_time_nothing() {
-    let prune = Prune::with_days(last(2), 1..=5);
+async fn prune_deletes_unkept_backups_once() {
+    let prune = PruneEnv::with_days(last(2), 1..=5);
     let first = prune.prune(&ACT).await;
     assert!(first.succeeded(), "{first:?}");
     for subject in ["app", "app-prod", "globals"] {
@@ -93,8 +93,8 @@ async fn what_no_rule_keeps_goes_and_a_second_time_nothing() {
 }
 
 #[tokio::test]
-async fn a_dry_run_says_the_same_and_removes_nothing() {
-    let prune = Prune::with_days(last(2), 1..=5);
+async fn dry_run_reports_the_same_plan_and_deletes_nothing() {
+    let prune = PruneEnv::with_days(last(2), 1..=5);
     let shown = prune.prune(&Request { mode: Mode::DryRun, ..ACT }).await;
     assert_eq!(prune.store.removed(), []);
     let done = prune.prune(&ACT).await;
@@ -102,8 +102,8 @@ async fn a_dry_run_says_the_same_and_removes_nothing() {
 }
 
 #[tokio::test]
-async fn one_object_that_cannot_be_removed_stops_no_other_but_what_it_needs() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn failed_deletion_blocks_only_needed_backups() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     prune.store.fault_at(Operation::Remove, "app-2026-05-01_030000.json", Fault::Deny);
     let pruned = prune.prune(&ACT).await;
     assert!(!pruned.succeeded());
@@ -117,8 +117,8 @@ async fn one_object_that_cannot_be_removed_stops_no_other_but_what_it_needs() {
 }
 
 #[tokio::test]
-async fn a_listing_that_fails_half_way_removes_nothing() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn incomplete_listing_deletes_nothing() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     for entries in 0..18 {
         prune.store.heal();
         prune.store.fault(Operation::List, Fault::FailAfter(entries));
@@ -129,13 +129,13 @@ async fn a_listing_that_fails_half_way_removes_nothing() {
 }
 
 #[tokio::test]
-async fn killed_between_any_two_steps_it_leaves_whole_backups_and_orphans_and_the_next_finishes() {
+async fn killed_prune_leaves_whole_backups_and_next_prune_finishes() {
     let mut steps = 0;
     loop {
-        let mut prune = Prune::with_days(last(1), 1..=3);
+        let mut prune = PruneEnv::with_days(last(1), 1..=3);
         // Every deletion from the n-th on fails, as after a kill.
         let going: Vec<Key> = {
-            let whole = Prune::with_days(last(1), 1..=3);
+            let whole = PruneEnv::with_days(last(1), 1..=3);
             whole.prune(&ACT).await;
             whole.store.removed()
         };
@@ -168,8 +168,8 @@ async fn killed_between_any_two_steps_it_leaves_whole_backups_and_orphans_and_th
 }
 
 #[tokio::test]
-async fn far_fewer_backups_than_last_time_are_refused_until_a_person_says_so() {
-    let prune = Prune::with_days(last(10), 1..=6);
+async fn prune_refuses_lost_backups_until_overridden() {
+    let prune = PruneEnv::with_days(last(10), 1..=6);
     assert!(prune.prune(&ACT).await.succeeded());
     for day in 1..=2 {
         for subject in ["app", "app-prod", "globals"] {
@@ -189,14 +189,14 @@ async fn far_fewer_backups_than_last_time_are_refused_until_a_person_says_so() {
         assert!(error.message.contains("found 6 backups, but the last prune left 12"), "{}", error.message);
         assert!(error.hint.unwrap().contains("--despite listing"));
     }
-    let despite = Despite { listing: true, clock: false };
-    assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
+    let overrides = Overrides { listing: true, clock: false };
+    assert!(prune.prune(&Request { overrides, ..ACT }).await.succeeded());
     assert!(prune.prune(&ACT).await.succeeded(), "once suffices");
 }
 
 #[tokio::test]
-async fn a_clock_behind_the_newest_backup_refuses_its_series_alone() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn clock_behind_newest_backup_refuses_only_its_series() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     let ahead = Stamp::new(Utc::now() + TimeDelta::days(400)).to_string();
     put_run(&prune.store, &ahead, &["app"]);
     let pruned = prune.prune(&ACT).await;
@@ -205,15 +205,15 @@ async fn a_clock_behind_the_newest_backup_refuses_its_series_alone() {
         pruned.series.iter().filter(|series| series.refused.is_some()).map(|s| s.subject.as_str()).collect();
     assert_eq!(refused, ["globals", "app"]);
     assert_eq!((prune.days("app").await.len(), prune.days("app-prod").await.len()), (4, 1));
-    let despite = Despite { clock: true, listing: false };
-    assert!(prune.prune(&Request { despite, ..ACT }).await.succeeded());
+    let overrides = Overrides { clock: true, listing: false };
+    assert!(prune.prune(&Request { overrides, ..ACT }).await.succeeded());
     assert_eq!(prune.days("app").await.len(), 2, "the newest of today and the future backup");
 }
 
 #[tokio::test]
-async fn a_database_whose_dump_failed_last_time_has_not_ended_and_is_not_retired() {
-    let prune = Prune::with_days(last(1), 1..=3);
-    put_run_but(&prune.store, &time(4), &["app", "app-prod"], "app-prod");
+async fn series_with_failed_dump_has_not_ended() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
+    put_partial_run(&prune.store, &time(4), &["app", "app-prod"], "app-prod");
     let pruned = prune.prune(&ACT).await;
     assert!(pruned.series.iter().all(|series| series.ended.is_none()), "{pruned:?}");
     let retired = Request { retire: Some("main/app-prod"), ..ACT };
@@ -223,8 +223,8 @@ async fn a_database_whose_dump_failed_last_time_has_not_ended_and_is_not_retired
 }
 
 #[tokio::test]
-async fn a_series_that_no_longer_grows_is_told_and_stays_until_a_person_retires_it() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn ended_series_is_reported_and_kept_until_retired() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     put_run(&prune.store, &time(4), &["app"]);
     let pruned = prune.prune(&ACT).await;
     let ended = |subject: &str| pruned.series.iter().find(|series| series.subject == subject).unwrap().ended;
@@ -247,10 +247,10 @@ async fn a_series_that_no_longer_grows_is_told_and_stays_until_a_person_retires_
 }
 
 #[tokio::test]
-async fn what_is_held_stays_with_what_it_needs_until_it_is_released() {
-    let prune = Prune::with_days(last(1), 1..=3);
-    let wish = Wish::Hold { until: None, why: "the audit of 2026".to_owned() };
-    let held = hold(&prune.config, "app-2026-05-01_030000", None, &wish).await.unwrap();
+async fn hold_keeps_backup_and_its_needs_until_released() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
+    let change = HoldChange::Hold { until: None, why: "the audit of 2026".to_owned() };
+    let held = hold(&prune.config, "app-2026-05-01_030000", None, &change).await.unwrap();
     assert!(held.len() == 1 && held[0].error.is_none());
     let pruned = prune.prune(&ACT).await;
     assert_eq!(
@@ -259,18 +259,18 @@ async fn what_is_held_stays_with_what_it_needs_until_it_is_released() {
     );
     let app = pruned.series.iter().find(|series| series.subject == "app").unwrap();
     assert_eq!(app.keep[1].reasons[0].to_string(), "held: the audit of 2026");
-    let released = hold(&prune.config, "app-2026-05-01_030000", None, &Wish::Release).await.unwrap();
+    let released = hold(&prune.config, "app-2026-05-01_030000", None, &HoldChange::Release).await.unwrap();
     assert!(released[0].error.is_none());
     assert!(prune.prune(&ACT).await.succeeded());
     assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
     assert_eq!(prune.store.keys().len(), 3 * 2, "its marks were deleted");
-    let error = hold(&prune.config, "app", None, &Wish::Release).await.unwrap_err();
+    let error = hold(&prune.config, "app", None, &HoldChange::Release).await.unwrap_err();
     assert!(error.to_string().contains("is not held"), "{error}");
 }
 
 #[tokio::test]
-async fn what_was_held_after_the_plan_was_made_stays() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn hold_after_the_plan_keeps_backup() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     let at = catalogued(&prune.store).await;
     for (says, subject) in [(Says::Hold, "app"), (Says::Restoring, "app-prod")] {
         let until = Some(Utc::now() + TimeDelta::hours(1));
@@ -287,24 +287,24 @@ async fn what_was_held_after_the_plan_was_made_stays() {
 }
 
 #[tokio::test]
-async fn when_the_last_good_backup_was_found_damaged_meanwhile_the_others_stay() {
+async fn damage_of_last_good_backup_keeps_the_others() {
     // A failed drill by 0.1.0 does not count against a backup.
-    for (says, goes_on) in [(Says::Damaged, false), (Says::Unrestorable, true)] {
-        let prune = Prune::with_days(last(1), 1..=3);
+    for (says, is_pruned) in [(Says::Damaged, false), (Says::Unrestorable, true)] {
+        let prune = PruneEnv::with_days(last(1), 1..=3);
         let at = catalogued(&prune.store).await;
         longshore_catalog::mark::put(&Mark::default(), &prune.store, &name("app", 3), says, Utc::now()).await.unwrap();
         let job = prune.config.jobs.values().next().unwrap();
         let policies = [(job, &job.retention[DESTINATION])];
         let pruned = at_destination(&prune.config, &at, &policies, &ACT, |_| Regime::Policy).await.unwrap();
-        assert_eq!(pruned.succeeded(), goes_on);
-        let left: &[&str] = if goes_on { &["03"] } else { &["01", "02", "03"] };
+        assert_eq!(pruned.succeeded(), is_pruned);
+        let left: &[&str] = if is_pruned { &["03"] } else { &["01", "02", "03"] };
         assert_eq!(prune.days("app").await, left);
     }
 }
 
 #[tokio::test]
-async fn when_the_last_good_backup_has_gone_meanwhile_the_others_stay() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn loss_of_last_good_backup_keeps_the_others() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     let at = catalogued(&prune.store).await;
     prune.store.lose(&name("app", 3).artifact(".dump.zst.age").unwrap());
     let job = prune.config.jobs.values().next().unwrap();
@@ -317,8 +317,8 @@ async fn when_the_last_good_backup_has_gone_meanwhile_the_others_stay() {
 }
 
 #[tokio::test]
-async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_grace() {
-    let mut prune = Prune::with_days(last(5), 1..=2);
+async fn sweep_removes_orphans_after_grace_period() {
+    let mut prune = PruneEnv::with_days(last(5), 1..=2);
     let orphan = name("app", 9).artifact(".dump.zst.age").unwrap();
     let notes = Key::parse("main/app/app-2026-05-09_030000.txt").unwrap();
     prune.store.put(&orphan, "half");
@@ -344,7 +344,7 @@ async fn an_artifact_whose_manifest_never_came_goes_once_it_was_known_for_its_gr
 
 #[tokio::test]
 async fn sweep_removes_unsealed_artifacts_beside_details() {
-    let mut prune = Prune::with_days(last(1), 1..=3);
+    let mut prune = PruneEnv::with_days(last(1), 1..=3);
     let details = Key::parse(&format!("{}.details.json", name("app", 9))).unwrap();
     let [ours, stranger] = [9, 8].map(|day| name("app", day).artifact(".dump.zst").unwrap());
     for key in [&ours, &details, &stranger] {
@@ -364,9 +364,9 @@ async fn sweep_removes_unsealed_artifacts_beside_details() {
 }
 
 #[tokio::test]
-async fn what_must_stay_and_takes_too_much_is_told() {
+async fn prune_reports_kept_backups_above_max_total_size() {
     let policy = Policy { max_total_size: Some(longshore_core::quantity::Size::new(5)), ..last(3) };
-    let prune = Prune::with_days(policy, 1..=3);
+    let prune = PruneEnv::with_days(policy, 1..=3);
     let pruned = prune.prune(&ACT).await;
     // The three newest of three bytes each, and nothing else.
     assert_eq!((prune.days("app").await, prune.days("globals").await), (vec!["03".to_owned()], vec!["03".to_owned()]));
@@ -376,8 +376,8 @@ async fn what_must_stay_and_takes_too_much_is_told() {
 }
 
 #[tokio::test]
-async fn what_was_remembered_and_is_damaged_is_told_and_stops_nothing() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn damaged_state_file_is_reported_and_prune_continues() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     prune.prune(&ACT).await;
     let folder = prune.config.state_dir.clone().unwrap();
     let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
@@ -389,8 +389,8 @@ async fn what_was_remembered_and_is_damaged_is_told_and_stops_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_store_has_locked_is_retained_and_no_failure() {
-    let prune = Prune::with_days(last(1), 1..=3);
+async fn prune_keeps_locked_backups_without_failure() {
+    let prune = PruneEnv::with_days(last(1), 1..=3);
     let until = Utc::now() + TimeDelta::days(30);
     prune.store.lock(&name("app", 1).artifact(".dump.zst.age").unwrap(), until);
     let pruned = prune.prune(&ACT).await;

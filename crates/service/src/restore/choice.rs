@@ -13,14 +13,14 @@ use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::CLOCK_TOLERANCE;
 
-use crate::catalogs::{Catalogued, adopted, fastest, means, unknown};
+use crate::catalogs::{Catalogued, adopted_file_error, matches_backup, read_fastest_first, unknown_backup};
 use crate::config::Config;
+use crate::encryption_policy::EncryptionPolicy;
 use crate::suggestion;
-use crate::unsealed::Sealing;
 
 /// The selection of backups to restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Selector {
     /// The newest good backup that matches the words, no newer than `at`.
     Subject {
         /// A database, `globals`, `cluster/subject`, or a backup's name.
@@ -60,11 +60,11 @@ pub struct Chosen {
     /// All destinations that have it, this one first.
     pub(crate) sources: Vec<Source>,
     /// The record of the series' last drill, and the size of the drilled backup.
-    pub(crate) drilled: Option<Drilled>,
+    pub(crate) drilled: Option<LastDrill>,
 }
 
 /// The record of a drill, from which the duration of a restore is estimated.
-pub(crate) struct Drilled {
+pub(crate) struct LastDrill {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Key,
     pub(crate) plaintext_bytes: u64,
@@ -84,44 +84,49 @@ pub struct Choice {
 ///
 /// # Errors
 ///
-/// Fails with [`Kind::Refused`] if a chosen backup is unencrypted although `sealing` expects an
+/// Fails with [`Kind::Refused`] if a chosen backup is unencrypted although `policy` expects an
 /// encrypted one.
-pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &Sealing<'_>) -> Result<Choice> {
-    let (catalogs, errors) = fastest(config, from).await?;
+pub async fn choose(
+    config: &Config,
+    selector: &Selector,
+    from: Option<&str>,
+    policy: &EncryptionPolicy<'_>,
+) -> Result<Choice> {
+    let (catalogs, errors) = read_fastest_first(config, from).await?;
     let unread = errors.iter().map(|error| format!("a destination could not be read: {}", error.chain()));
     let mut choice = Choice { backups: Vec::new(), missing: None, warnings: unread.collect() };
-    choice.backups = match what {
-        What::Run(id) => {
-            choice.missing = missing(&catalogs, id);
-            of_run(&catalogs, id)?
+    choice.backups = match selector {
+        Selector::Run(id) => {
+            choice.missing = missing_backups(&catalogs, id);
+            choose_run(&catalogs, id)?
         }
-        What::LatestRun { job } => {
-            let id = latest(&catalogs, job.as_deref())?;
-            if let Some(missing) = missing(&catalogs, &id) {
+        Selector::LatestRun { job } => {
+            let id = latest_run_id(&catalogs, job.as_deref())?;
+            if let Some(missing) = missing_backups(&catalogs, &id) {
                 return Err(Error::new(Stage::Restore, Kind::Refused, id.as_str(), missing).hint(format!(
                     "restore the good backups of the run with --run {id}, or an older run by its id (`longshore list --json`)"
                 )));
             }
-            of_run(&catalogs, &id)?
+            choose_run(&catalogs, &id)?
         }
-        What::Subject { words, job, at, globals } => {
-            let chosen = of_subject(&catalogs, words, job.as_deref(), *at)?;
+        Selector::Subject { words, job, at, globals } => {
+            let chosen = choose_subject(&catalogs, words, job.as_deref(), *at)?;
             choice.warnings.extend(chosen.backup.damage().map(|damage| {
                 format!("{} is damaged ({damage}), but was requested by its full name", chosen.backup.name)
             }));
-            choice.warnings.extend(passed_over(&catalogs, &chosen.backup, *at));
+            choice.warnings.extend(skipped_newer_backups(&catalogs, &chosen.backup, *at));
             let mut all = Vec::new();
             if *globals == Globals::First {
-                all.extend(needed(&catalogs, &chosen.backup)?);
+                all.extend(choose_needed(&catalogs, &chosen.backup)?);
             }
             all.push(chosen);
             all
         }
     };
     for chosen in &mut choice.backups {
-        prefer_sealed(&catalogs, chosen, sealing);
+        prefer_sealed(&catalogs, chosen, policy);
     }
-    choice.warnings.extend(sealing.expect(choice.backups.iter().map(|chosen| &*chosen.backup.manifest))?);
+    choice.warnings.extend(policy.expect(choice.backups.iter().map(|chosen| &*chosen.backup.manifest))?);
     for chosen in &mut choice.backups {
         chosen.sources = sources(&catalogs, chosen);
         chosen.drilled = last_drill(&catalogs, &chosen.backup);
@@ -131,9 +136,9 @@ pub async fn choose(config: &Config, what: &What, from: Option<&str>, sealing: &
 
 /// Switches to an encrypted copy at another destination if the chosen copy is unencrypted but
 /// should not be.
-fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, sealing: &Sealing<'_>) {
-    let is_better = |backup: &Backup| backup.name == chosen.backup.name && sealing.breach(&backup.manifest).is_none();
-    if sealing.breach(&chosen.backup.manifest).is_some()
+fn prefer_sealed(catalogs: &[Catalogued], chosen: &mut Chosen, policy: &EncryptionPolicy<'_>) {
+    let is_better = |backup: &Backup| backup.name == chosen.backup.name && policy.violation(&backup.manifest).is_none();
+    if policy.violation(&chosen.backup.manifest).is_some()
         && let Some(other) = all_good(catalogs).find(|(_, backup)| is_better(backup))
     {
         *chosen = chosen_from(other);
@@ -146,9 +151,11 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
         backup.name == chosen.backup.name && backup.manifest.artifact == chosen.backup.manifest.artifact
     };
     // A damaged backup was requested by name: damaged copies are read, too.
-    let despite = !chosen.backup.is_good();
-    let mut sources: Vec<_> = all(catalogs)
-        .filter(|(_, backup)| same(backup) && (backup.is_good() || despite && backup.artifact == Presence::Whole))
+    let accepts_damaged = !chosen.backup.is_good();
+    let mut sources: Vec<_> = all_backups(catalogs)
+        .filter(|(_, backup)| {
+            same(backup) && (backup.is_good() || accepts_damaged && backup.artifact == Presence::Whole)
+        })
         .map(|(at, _)| Source { name: at.name.clone(), store: Arc::clone(&at.store) })
         .collect();
     sources.sort_by_key(|source| source.name != chosen.destination);
@@ -156,27 +163,27 @@ fn sources(catalogs: &[Catalogued], chosen: &Chosen) -> Vec<Source> {
 }
 
 /// Returns the last drill of a backup of the same series, at any destination.
-fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<Drilled> {
+fn last_drill(catalogs: &[Catalogued], chosen: &Backup) -> Option<LastDrill> {
     let same = |backup: &Backup| Series::of(&backup.manifest) == Series::of(&chosen.manifest);
-    let drills = all(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
+    let drills = all_backups(catalogs).filter(|(_, backup)| same(backup)).flat_map(|(at, backup)| {
         let drills = backup.marks.counting(Says::Drilled);
         drills.map(move |name| (at, backup, name))
     });
     let (at, backup, name) = drills.max_by_key(|(_, _, name)| name.time)?;
     let plaintext_bytes = backup.manifest.artifact.plaintext.bytes;
-    Some(Drilled { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
+    Some(LastDrill { store: Arc::clone(&at.store), key: name.key().ok()?, plaintext_bytes })
 }
 
-fn all(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
+fn all_backups(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
     catalogs.iter().flat_map(|at| at.catalog.backups().map(move |backup| (at, backup)))
 }
 
 fn all_good(catalogs: &[Catalogued]) -> impl Iterator<Item = (&Catalogued, &Backup)> {
-    all(catalogs).filter(|(_, backup)| backup.is_good())
+    all_backups(catalogs).filter(|(_, backup)| backup.is_good())
 }
 
 /// Returns true if a backup is dated in the future.
-fn is_ahead(backup: &Backup) -> bool {
+fn is_in_future(backup: &Backup) -> bool {
     backup.manifest.time.time() > Utc::now() + CLOCK_TOLERANCE
 }
 
@@ -191,7 +198,7 @@ fn not_found(subject: &str, message: &str) -> Error {
 
 /// Returns the error for an unknown job, with the nearest known name.
 fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
-    let jobs: BTreeSet<&str> = all(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
+    let jobs: BTreeSet<&str> = all_backups(catalogs).map(|(_, backup)| backup.manifest.job.as_str()).collect();
     Error::new(Stage::Config, Kind::NotFound, job, "no backup of a job of that name").hint(suggestion::hint(
         job,
         jobs,
@@ -200,7 +207,7 @@ fn unknown_job(catalogs: &[Catalogued], job: &str) -> Error {
 }
 
 /// Fails if words have more than one meaning.
-fn unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
+fn expect_unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()> {
     if meanings.len() < 2 {
         return Ok(());
     }
@@ -209,34 +216,39 @@ fn unambiguous(words: &str, meanings: BTreeSet<String>, hint: &str) -> Result<()
 }
 
 /// Returns the newest good backup no newer than `at`, never a newer one.
-fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Option<DateTime<Utc>>) -> Result<Chosen> {
+fn choose_subject(
+    catalogs: &[Catalogued],
+    words: &str,
+    job: Option<&str>,
+    at: Option<DateTime<Utc>>,
+) -> Result<Chosen> {
     let candidates: Vec<_> = all_good(catalogs)
-        .filter(|(_, backup)| means(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
+        .filter(|(_, backup)| matches_backup(words, backup) && job.is_none_or(|job| job == backup.manifest.job))
         .collect();
     // The full name of a damaged backup requests its damaged bytes.
     let by_name = |(_, backup): &(_, &Backup)| words == backup.name.as_str() && backup.artifact == Presence::Whole;
-    let candidates = if candidates.is_empty() { all(catalogs).filter(by_name).collect() } else { candidates };
+    let candidates = if candidates.is_empty() { all_backups(catalogs).filter(by_name).collect() } else { candidates };
     let subject = |backup: &Backup| format!("{}/{}", backup.manifest.cluster.name, backup.manifest.subject.segment());
     let meanings = |of: &dyn Fn(&Backup) -> String| candidates.iter().map(|(_, backup)| of(backup)).collect();
-    unambiguous(words, meanings(&subject), "write one of: ")?;
+    expect_unambiguous(words, meanings(&subject), "write one of: ")?;
     // Two jobs may dump different parts of one database.
-    unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
+    expect_unambiguous(words, meanings(&|backup| backup.manifest.job.clone()), "choose the job with --job: ")?;
     if candidates.is_empty() {
-        let none = || match all(catalogs).any(|(_, backup)| means(words, backup)) {
-            true if job.is_some_and(|job| !all(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
+        let none = || match all_backups(catalogs).any(|(_, backup)| matches_backup(words, backup)) {
+            true if job.is_some_and(|job| !all_backups(catalogs).any(|(_, backup)| backup.manifest.job == job)) => {
                 unknown_job(catalogs, job.unwrap_or_default())
             }
             true => not_found(words, "no good backup"),
-            false => unknown(catalogs, words),
+            false => unknown_backup(catalogs, words),
         };
-        return Err(adopted(catalogs, words).unwrap_or_else(none));
+        return Err(adopted_file_error(catalogs, words).unwrap_or_else(none));
     }
     let early_enough =
         candidates.into_iter().filter(|(_, backup)| at.is_none_or(|at| backup.manifest.time.time() <= at));
     // A backup that a wrong clock dated in the future may be the oldest of all. The first of
     // several copies is chosen, so equal ones must not replace it.
-    let worth = |backup: &Backup| (at.is_some() || !is_ahead(backup), backup.manifest.time);
-    let newest = early_enough.reduce(|best, next| if worth(next.1) > worth(best.1) { next } else { best });
+    let rank = |backup: &Backup| (at.is_some() || !is_in_future(backup), backup.manifest.time);
+    let newest = early_enough.reduce(|best, next| if rank(next.1) > rank(best.1) { next } else { best });
     newest.map(chosen_from).ok_or_else(|| {
         Error::new(Stage::Restore, Kind::Refused, words, "no good backup is that old")
             .hint("`longshore list` shows all backups; a newer backup is never restored instead")
@@ -244,7 +256,7 @@ fn of_subject(catalogs: &[Catalogued], words: &str, job: Option<&str>, at: Optio
 }
 
 /// Returns a warning for each newer backup of the series without a good copy.
-fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
+fn skipped_newer_backups(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc>>) -> Vec<String> {
     let newer = |backup: &Backup| {
         backup.manifest.subject == chosen.manifest.subject
             && backup.manifest.cluster.name == chosen.manifest.cluster.name
@@ -252,8 +264,8 @@ fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc
             && backup.manifest.time > chosen.manifest.time
             && at.is_none_or(|at| backup.manifest.time.time() <= at)
     };
-    let damaged = all(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
-    let ahead = |backup: &Backup| newer(backup) && is_ahead(backup);
+    let damaged = all_backups(catalogs).filter(|(_, backup)| newer(backup) && !backup.is_good());
+    let ahead = |backup: &Backup| newer(backup) && is_in_future(backup);
     let names: BTreeSet<_> = damaged.map(|(_, backup)| backup.name.to_string()).collect();
     let damaged = names.into_iter().map(|name| format!("{name} is newer, but damaged, and was skipped"));
     let unreadable: BTreeSet<_> = catalogs.iter().flat_map(|at| &at.catalog.unreadable).map(|(key, _)| key).collect();
@@ -271,7 +283,7 @@ fn passed_over(catalogs: &[Catalogued], chosen: &Backup, at: Option<DateTime<Utc
 }
 
 /// Returns the backups that a backup needs.
-fn needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
+fn choose_needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
     let needs = &backup.manifest.needs;
     if needs.is_empty() {
         return Err(not_found(backup.name.as_str(), "the backup was made without globals"));
@@ -285,22 +297,22 @@ fn needed(catalogs: &[Catalogued], backup: &Backup) -> Result<Vec<Chosen>> {
 
 /// Returns the id of the newest run of the job. Without a job, all backups must be of one
 /// job and cluster.
-fn latest(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
+fn latest_run_id(catalogs: &[Catalogued], job: Option<&str>) -> Result<String> {
     let candidates = || {
         let of_job = |backup: &&Backup| job.is_none_or(|job| job == backup.manifest.job);
-        all(catalogs).map(|(_, backup)| backup).filter(of_job)
+        all_backups(catalogs).map(|(_, backup)| backup).filter(of_job)
     };
     let origin = |backup: &Backup| format!("{} of {}", backup.manifest.job, backup.manifest.cluster.name);
-    unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
+    expect_unambiguous("latest", candidates().map(origin).collect(), "choose the job with --job, or name a run: ")?;
     let newest = candidates().max_by_key(|backup| backup.manifest.time);
     newest.map(|backup| backup.manifest.run.clone()).ok_or_else(|| not_found("latest", "no backups"))
 }
 
 /// Returns a message about the backups of a run that have no good copy, if any.
-fn missing(catalogs: &[Catalogued], run: &str) -> Option<String> {
+fn missing_backups(catalogs: &[Catalogued], run: &str) -> Option<String> {
     let mut good: BTreeMap<&BackupName, bool> = BTreeMap::new();
     let mut planned = 0;
-    for (_, backup) in all(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
+    for (_, backup) in all_backups(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
         *good.entry(&backup.name).or_default() |= backup.is_good();
         planned = backup.manifest.run_backups;
     }
@@ -313,7 +325,7 @@ fn missing(catalogs: &[Catalogued], run: &str) -> Option<String> {
 }
 
 /// Returns all good backups of a run, globals first.
-fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
+fn choose_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
     let mut chosen: Vec<Chosen> = Vec::new();
     for (at, backup) in all_good(catalogs).filter(|(_, backup)| backup.manifest.run == run) {
         if !chosen.iter().any(|known| known.backup.name == backup.name) {
@@ -332,53 +344,53 @@ fn of_run(catalogs: &[Catalogued], run: &str) -> Result<Vec<Chosen>> {
 mod tests {
     use longshore_core::key::Stamp;
     use longshore_core::plugin::{Ask, Identities, Passphrase};
+    use longshore_testkit::fake_stage::Xor;
     use longshore_testkit::memory::MemoryStore;
-    use longshore_testkit::stage::Xor;
 
     use super::*;
-    use crate::sample::{config, put_run, put_run_with};
-    use crate::unsealed::Unsealed;
+    use crate::encryption_policy::Unsealed;
+    use crate::fixture::{config, put_run, put_run_with};
 
     #[tokio::test]
-    async fn what_a_wrong_clock_dated_in_the_future_is_not_taken_for_the_newest() {
+    async fn future_backup_is_not_chosen_as_newest() {
         let (store, folder) = (MemoryStore::new(), tempfile::tempdir().unwrap());
         let ahead = Stamp::new(Utc::now() + chrono::TimeDelta::days(400)).to_string();
         put_run(&store, &ahead, &["app"]);
         let config = config(folder.path(), &store, None);
-        let sealing = Sealing::of_config(&config);
-        let app = |at| What::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
-        let only = choose(&config, &app(None), None, &sealing).await.unwrap();
+        let policy = EncryptionPolicy::of_config(&config);
+        let app = |at| Selector::Subject { words: "app".to_owned(), job: None, at, globals: Globals::Leave };
+        let only = choose(&config, &app(None), None, &policy).await.unwrap();
         assert_eq!(only.backups[0].backup.manifest.time.to_string(), ahead, "better than none");
         put_run(&store, "2026-05-01_030000", &["app"]);
-        let choice = choose(&config, &app(None), None, &sealing).await.unwrap();
+        let choice = choose(&config, &app(None), None, &policy).await.unwrap();
         assert_eq!(choice.backups[0].backup.manifest.time.to_string(), "2026-05-01_030000");
         assert!(choice.warnings[0].contains("dated in the future"), "{:?}", choice.warnings);
-        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &sealing).await.unwrap();
+        let late = choose(&config, &app(Some(DateTime::<Utc>::MAX_UTC)), None, &policy).await.unwrap();
         assert_eq!(late.backups[0].backup.manifest.time.to_string(), ahead);
     }
     #[tokio::test]
-    async fn a_sealed_copy_is_taken_before_an_unsealed_one() {
+    async fn sealed_copy_is_preferred_to_unsealed_copy() {
         let (near, far, folder) = (MemoryStore::new(), MemoryStore::new(), tempfile::tempdir().unwrap());
         put_run_with(&near, "2026-05-01_030000", &["app"], "", |manifest| manifest.artifact.encryption = None);
         let mut config = config(folder.path(), &near, None);
         for job in config.jobs.values_mut() {
             job.encrypt = Some(Arc::new(|_| Ok(Box::new(Xor))));
         }
-        let app = What::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
+        let app = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
         let none = Identities {
             files: Vec::new(),
             texts: Vec::new(),
             passphrase: Passphrase::Unused,
             ask: Arc::new(NoAnswer),
         };
-        let refused = Sealing::new(&config, &none, Unsealed::Refused);
+        let refused = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
         assert_eq!(choose(&config, &app, None, &refused).await.err().unwrap().kind(), Kind::Refused);
-        let allowed = choose(&config, &app, None, &Sealing::of_config(&config)).await.unwrap();
+        let allowed = choose(&config, &app, None, &EncryptionPolicy::of_config(&config)).await.unwrap();
         assert_eq!((allowed.backups.len(), allowed.warnings.len()), (2, 2), "globals, too: {:?}", allowed.warnings);
         put_run(&far, "2026-05-01_030000", &["app"]);
         config.destinations.insert("the other".to_owned(), crate::config::Destination::of(far.clone()));
-        let sealing = Sealing::new(&config, &none, Unsealed::Refused);
-        let choice = choose(&config, &app, None, &sealing).await.unwrap();
+        let policy = EncryptionPolicy::new(&config, &none, Unsealed::Refused);
+        let choice = choose(&config, &app, None, &policy).await.unwrap();
         assert!(choice.backups.iter().all(|chosen| chosen.destination == "the other"));
     }
 

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
+use crate::fixture::{catalogued, config};
 use crate::registry::Registry;
-use crate::sample::{catalogued, config};
 
 /// A configuration with one job and one destination.
 struct Case {
@@ -27,18 +27,18 @@ impl Case {
         Self { store, config, _folder: folder }
     }
 
-    fn begin(&self, verb: &str) -> UnderWay {
-        UnderWay::begin(&self.config, verb, self.config.jobs.values().next())
+    fn begin(&self, verb: &str) -> RunRecorder {
+        RunRecorder::begin(&self.config, verb, self.config.jobs.values().next())
     }
 
     /// Runs a command to its end, and returns the warnings.
     async fn run(&self, verb: &str, outcome: Outcome) -> Vec<String> {
-        let mut under_way = self.begin(verb);
+        let mut recorder = self.begin(verb);
         if outcome != Outcome::Done {
-            under_way.failed(&Error::new(Stage::Connect, Kind::Unavailable, "main", "cannot connect"));
+            recorder.record_error(&Error::new(Stage::Connect, Kind::Unavailable, "main", "cannot connect"));
         }
-        under_way.end(outcome, if outcome == Outcome::Done { 0 } else { 2 });
-        under_way.ship().await
+        recorder.end(outcome, if outcome == Outcome::Done { 0 } else { 2 });
+        recorder.ship().await
     }
 
     /// Returns the reports at the destination, in order of arrival.
@@ -74,14 +74,14 @@ impl longshore_core::plugin::Ask for Silent {
 }
 
 #[tokio::test]
-async fn a_run_that_ended_without_a_report_is_lost() {
+async fn run_without_report_is_lost() {
     let case = Case::new();
     assert_eq!(case.last().await, None);
     drop(case.begin("run"));
     assert_eq!(case.last().await, Some((Outcome::Lost, None)));
-    let under_way = case.begin("drill");
+    let recorder = case.begin("drill");
     assert_eq!(case.last().await, Some((Outcome::Lost, None)), "and its report is on this host");
-    under_way.ship().await;
+    recorder.ship().await;
     assert_eq!(case.shipped()[0].outcome, Outcome::Lost);
     assert_eq!(case.run("run", Outcome::Done).await, [""; 0]);
     assert_eq!(case.last().await, Some((Outcome::Done, None)));
@@ -89,18 +89,18 @@ async fn a_run_that_ended_without_a_report_is_lost() {
 }
 
 #[tokio::test]
-async fn a_run_under_way_is_not_lost() {
+async fn run_in_progress_is_not_lost() {
     let case = Case::new();
     assert_eq!(case.run("run", Outcome::Done).await, [""; 0]);
-    let under_way = case.begin("run");
+    let recorder = case.begin("run");
     assert_eq!(case.run("drill", Outcome::Done).await, [""; 0]);
     assert_eq!(case.last().await, Some((Outcome::Done, None)));
-    drop(under_way);
+    drop(recorder);
     assert_eq!(case.last().await, Some((Outcome::Lost, None)));
 }
 
 #[tokio::test]
-async fn a_store_that_only_takes_gets_reports() {
+async fn write_only_store_receives_reports() {
     let case = Case::new();
     for operation in [Operation::List, Operation::Fetch, Operation::Remove] {
         case.store.fault(operation, Fault::Deny);
@@ -114,7 +114,7 @@ async fn a_store_that_only_takes_gets_reports() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_reports_is_a_warning() {
+async fn rejected_report_is_a_warning() {
     let case = Case::new();
     case.store.fault(Operation::Ship, Fault::Deny);
     let warnings = case.run("run", Outcome::Done).await;
@@ -128,7 +128,7 @@ async fn a_store_that_refuses_reports_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_store_that_keeps_what_it_has_is_no_failure() {
+async fn undeletable_reports_are_no_failure() {
     let case = Case::new();
     for hour in 0..24 {
         for minute in 0..20 {
@@ -145,7 +145,7 @@ async fn a_store_that_keeps_what_it_has_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_lock_hides_no_failure() {
+async fn locked_run_does_not_hide_failure() {
     let case = Case::new();
     case.run("run", Outcome::Failed).await;
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;

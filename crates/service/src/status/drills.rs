@@ -14,9 +14,9 @@ use super::report::DrillTime;
 use crate::catalogs::Catalogued;
 
 /// The number of drills of a series that are read: the last ones.
-const DRILLS: usize = 8;
+const MAX_DRILLS: usize = 8;
 /// The number of records fetched concurrently.
-const FETCHES: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 /// The maximum size of a drill's record in bytes: an unencrypted record contains all comparisons.
 const MAX_DRILL_BYTES: usize = 64 << 20;
 
@@ -39,12 +39,12 @@ pub(super) async fn drills(
     }
     let wanted = marks.into_iter().flat_map(|(series, mut marks)| {
         marks.sort_by_key(|(_, name)| std::cmp::Reverse(name.time));
-        marks.truncate(DRILLS);
+        marks.truncate(MAX_DRILLS);
         marks.into_iter().map(move |(at, name)| (series, at, name))
     });
     let mut read = stream::iter(wanted)
         .map(async |(series, at, name)| (series, at, name, record(&*at.store, name).await))
-        .buffered(FETCHES);
+        .buffered(MAX_CONCURRENT);
     let (mut drills, mut errors) = (Drills::new(), Vec::new());
     while let Some((series, at, name, record)) = read.next().await {
         match record {

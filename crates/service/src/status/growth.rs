@@ -5,7 +5,7 @@ use longshore_catalog::catalog::Backup;
 use super::report::{DrillTime, RestoreTime, Size, Tables};
 
 /// The number of previous backups that the newest is compared with.
-const BEFORE: usize = 7;
+const MAX_PREVIOUS: usize = 7;
 
 /// Compares the size of the newest backup with the previous ones. `backups` are good ones, the
 /// oldest first, without duplicates.
@@ -13,7 +13,7 @@ pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
     let (newest, before) = backups.split_last()?;
     let form = |backup: &Backup| (backup.manifest.artifact.format, backup.manifest.artifact.compression.clone());
     // The same data has another size in another format.
-    let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(BEFORE);
+    let before = before.iter().rev().filter(|backup| form(backup) == form(newest)).take(MAX_PREVIOUS);
     let before: Vec<_> = before.map(|backup| &backup.manifest.artifact).collect();
     let plaintext_bytes = newest.manifest.artifact.plaintext.bytes;
     let median_plaintext_bytes = median(before.iter().map(|artifact| artifact.plaintext.bytes).collect());
@@ -29,13 +29,13 @@ pub(super) fn size(backups: &[&Backup]) -> Option<Size> {
 /// Returns the numbers of tables in the newest and in the previous backup.
 pub(super) fn tables(backups: &[&Backup]) -> Option<Tables> {
     let (newest, before) = backups.split_last()?;
-    let before = before.last().and_then(|backup| counted(backup));
-    Some(Tables { now: counted(newest)?, before, vanished: None })
+    let before = before.last().and_then(|backup| table_count(backup));
+    Some(Tables { now: table_count(newest)?, before, vanished: None })
 }
 
 /// Returns the number of tables that was counted during the dump.
-fn counted(backup: &Backup) -> Option<u64> {
-    backup.manifest.verified.iter().filter_map(|judge| judge.totals.get("tables")).max().copied()
+fn table_count(backup: &Backup) -> Option<u64> {
+    backup.manifest.verified.iter().filter_map(|verification| verification.totals.get("tables")).max().copied()
 }
 
 /// Computes the duration of a restore from drills in any order.

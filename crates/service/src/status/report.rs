@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::not_captured::NotCaptured;
 use super::runs::JobStatus;
-use crate::problem::Problem;
+use crate::error_report::ErrorReport;
 
 /// The state of all backups, and problems that need attention.
 #[derive(Debug, Serialize)]
@@ -14,7 +14,7 @@ pub struct Status {
     /// The time of the report.
     pub time: DateTime<Utc>,
     /// The problems that need attention, the worst first.
-    pub attention: Vec<Attention>,
+    pub attention: Vec<Issue>,
     /// Every job with the outcome of its last runs, ordered by cluster and name.
     pub jobs: Vec<JobStatus>,
     /// The parts of servers that the newest run of each job left out.
@@ -49,9 +49,10 @@ pub enum Level {
 /// The kind of a problem, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Matter {
+pub enum IssueKind {
     /// No limit for the age of a series: neither its job nor the caller states one.
-    Unjudged,
+    #[serde(rename = "unjudged")]
+    NoLimit,
     /// A fact that could not be determined, and that nothing else depends on.
     Unknown,
     /// A destination lacks the newest backup.
@@ -84,7 +85,7 @@ pub enum Matter {
     Damaged,
 }
 
-impl Matter {
+impl IssueKind {
     /// Returns true if the problem concerns the last run of a job.
     pub fn is_of_run(self) -> bool {
         matches!(self, Self::RunInterrupted | Self::RunPartial | Self::RunLost | Self::RunFailed)
@@ -99,7 +100,7 @@ impl Matter {
     /// Returns the level of the problem.
     pub fn level(self) -> Level {
         match self {
-            Self::Unjudged => Level::Unknown,
+            Self::NoLimit => Level::Unknown,
             Self::Unknown | Self::Missing | Self::FutureDated | Self::TablesVanished | Self::Shrunk => Level::Warning,
             Self::HoldLost | Self::BackupsLost => Level::Warning,
             Self::RunInterrupted | Self::RunPartial | Self::DrillAgain => Level::Warning,
@@ -110,11 +111,12 @@ impl Matter {
 
 /// A problem that needs attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Attention {
+pub struct Issue {
     /// The severity.
     pub level: Level,
     /// The kind of the problem.
-    pub matter: Matter,
+    #[serde(rename = "matter")]
+    pub kind: IssueKind,
     /// The series, as `CLUSTER/SUBJECT`, if the problem concerns one.
     pub series: Option<String>,
     /// The job, if the problem concerns one.
@@ -139,7 +141,7 @@ pub struct SeriesStatus {
     /// The maximum age of the newest backup, in seconds.
     pub max_age_seconds: Option<i64>,
     /// The newest good backup at any destination.
-    pub newest: Option<Newest>,
+    pub newest: Option<BackupAge>,
     /// The time of the last backup, if the series has ended while its job continues.
     pub ended: Option<DateTime<Utc>>,
     /// The time at which the next run is due.
@@ -160,7 +162,7 @@ pub struct SeriesStatus {
 
 /// A backup, with its age.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Newest {
+pub struct BackupAge {
     /// The name of the backup.
     pub backup: BackupName,
     /// The time of the backup's run.
@@ -171,10 +173,10 @@ pub struct Newest {
 
 /// A backup, with the time of its last proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Proved {
+pub struct Proof {
     /// The backup.
     #[serde(flatten)]
-    pub newest: Newest,
+    pub newest: BackupAge,
     /// The time of the last successful verification or drill.
     pub proved: DateTime<Utc>,
 }
@@ -189,15 +191,15 @@ pub struct AtDestination {
     /// The size of the backups in bytes.
     pub bytes: u64,
     /// The newest good backup.
-    pub newest: Option<Newest>,
+    pub newest: Option<BackupAge>,
     /// True if the newest good backup is older than permitted; `None` without a limit.
     pub stale: Option<bool>,
     /// The newest backup, if it is damaged.
-    pub damaged: Option<Newest>,
+    pub damaged: Option<BackupAge>,
     /// The newest backup that was verified at this destination.
-    pub verified: Option<Proved>,
+    pub verified: Option<Proof>,
     /// The newest backup that was restored in a drill from this destination.
-    pub drilled: Option<Proved>,
+    pub drilled: Option<Proof>,
 }
 
 /// The destinations of the newest backup, and those that lack it.
@@ -281,5 +283,5 @@ pub struct DestinationStatus {
     /// The free space in bytes, if known.
     pub free_bytes: Option<u64>,
     /// The error, if the destination cannot be read.
-    pub error: Option<Problem>,
+    pub error: Option<ErrorReport>,
 }

@@ -7,15 +7,15 @@ use longshore_core::quantity::age;
 use longshore_core::run_report::{DestinationOutcome, Outcome, RunReport};
 use serde::Serialize;
 
-use super::judge::{Seen, Terms};
-use super::report::{Attention, Matter};
-use crate::run_report::{Found, JobKey, LastRuns, RUN};
+use super::evaluate::{Criteria, ReadCatalog};
+use super::report::{Issue, IssueKind};
+use crate::run_report::{JobKey, LastRun, LastRuns, RUN};
 
 /// The maximum lead of a backup over the last report. A newer backup is of a run that left
 /// no report here.
-const SLACK: TimeDelta = TimeDelta::minutes(2);
+const MAX_REPORT_LAG: TimeDelta = TimeDelta::minutes(2);
 /// The maximum number of failed subjects that are named.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// A job, with the outcome of its last runs.
 #[derive(Debug, Serialize)]
@@ -58,8 +58,8 @@ pub struct RunStatus {
 }
 
 impl RunStatus {
-    fn new(found: &Found, now: DateTime<Utc>) -> Self {
-        let Found { report, destination, .. } = found;
+    fn new(found: &LastRun, now: DateTime<Utc>) -> Self {
+        let LastRun { report, destination, .. } = found;
         Self {
             id: report.id.to_string(),
             verb: report.verb.clone(),
@@ -80,18 +80,18 @@ impl RunStatus {
     }
 
     /// Returns the problem of the run, if it has one.
-    fn matter(&self) -> Option<(Matter, String)> {
+    fn issue(&self) -> Option<(IssueKind, String)> {
         let (ago, reason) = (self.age(), self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default());
         match self.outcome {
             Outcome::Done | Outcome::Locked => None,
-            Outcome::Partial => Some((Matter::RunPartial, format!("last run was partial {ago} ago{reason}"))),
-            Outcome::Interrupted => Some((Matter::RunInterrupted, format!("last run was interrupted {ago} ago"))),
+            Outcome::Partial => Some((IssueKind::RunPartial, format!("last run was partial {ago} ago{reason}"))),
+            Outcome::Interrupted => Some((IssueKind::RunInterrupted, format!("last run was interrupted {ago} ago"))),
             Outcome::Failed | Outcome::Damaged => {
-                Some((Matter::RunFailed, format!("last run failed {ago} ago{reason}")))
+                Some((IssueKind::RunFailed, format!("last run failed {ago} ago{reason}")))
             }
-            Outcome::Refused => Some((Matter::RunFailed, format!("last run failed {ago} ago, refused{reason}"))),
+            Outcome::Refused => Some((IssueKind::RunFailed, format!("last run failed {ago} ago, refused{reason}"))),
             Outcome::Lost => Some((
-                Matter::RunLost,
+                IssueKind::RunLost,
                 format!("last run was lost: begun {ago} ago, it was killed, or its host stopped"),
             )),
         }
@@ -99,8 +99,8 @@ impl RunStatus {
 }
 
 /// Returns the reason for a failure: the message of the error if it can be read, or else its class.
-fn reason(found: &Found) -> Option<String> {
-    let Found { report, details, .. } = found;
+fn reason(found: &LastRun) -> Option<String> {
+    let LastRun { report, details, .. } = found;
     if matches!(report.outcome, Outcome::Done | Outcome::Lost) {
         return None;
     }
@@ -125,8 +125,8 @@ fn failures(report: &RunReport) -> Option<String> {
     });
     let left_out = report.left_out.iter().map(|at| format!("{}{}", at.destination, class(at)));
     let all: Vec<_> = subjects.chain(left_out).collect();
-    let more = all.len().saturating_sub(NAMED);
-    let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let more = all.len().saturating_sub(MAX_NAMED);
+    let named = all.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
     match more {
         0 => (!all.is_empty()).then_some(named),
         more => Some(format!("{named} and {more} more")),
@@ -135,32 +135,26 @@ fn failures(report: &RunReport) -> Option<String> {
 
 /// Returns the requested jobs, and the problems of their last runs.
 pub(super) fn jobs(
-    found: &BTreeMap<JobKey, LastRuns>,
-    seen: &[Seen<'_>],
-    terms: &Terms<'_>,
-) -> (Vec<JobStatus>, Vec<Attention>) {
-    let configured = terms.config.jobs.values().filter(|job| terms.job.is_none_or(|only| only == job.name));
+    last_runs: &BTreeMap<JobKey, LastRuns>,
+    catalogs: &[ReadCatalog<'_>],
+    criteria: &Criteria<'_>,
+) -> (Vec<JobStatus>, Vec<Issue>) {
+    let configured = criteria.config.jobs.values().filter(|job| criteria.job.is_none_or(|only| only == job.name));
     let configured = configured.map(|job| (job.site.cluster.name.clone(), job.name.clone()));
-    let keys: std::collections::BTreeSet<JobKey> = found.keys().cloned().chain(configured).collect();
-    let nothing = LastRuns::default();
+    let keys: std::collections::BTreeSet<JobKey> = last_runs.keys().cloned().chain(configured).collect();
+    let no_runs = LastRuns::default();
     let (mut jobs, mut attention) = (Vec::new(), Vec::new());
     for key in keys {
-        let runs = found.get(&key).unwrap_or(&nothing);
+        let runs = last_runs.get(&key).unwrap_or(&no_runs);
         let (cluster, job) = key;
-        let status = |found: &Found| RunStatus::new(found, terms.now);
+        let status = |found: &LastRun| RunStatus::new(found, criteria.now);
         let last_run = runs.verbs.get(RUN).map(status);
-        let is_newest =
-            |run: &RunStatus| newest_backup(seen, &cluster, &job) <= Some(run.ended.unwrap_or(run.begun) + SLACK);
-        if let Some((matter, message)) = last_run.as_ref().filter(|run| is_newest(run)).and_then(RunStatus::matter) {
-            let level = matter.level();
-            attention.push(Attention {
-                level,
-                matter,
-                series: None,
-                job: Some(job.clone()),
-                destination: None,
-                message,
-            });
+        let is_newest = |run: &RunStatus| {
+            newest_backup(catalogs, &cluster, &job) <= Some(run.ended.unwrap_or(run.begun) + MAX_REPORT_LAG)
+        };
+        if let Some((kind, message)) = last_run.as_ref().filter(|run| is_newest(run)).and_then(RunStatus::issue) {
+            let level = kind.level();
+            attention.push(Issue { level, kind, series: None, job: Some(job.clone()), destination: None, message });
         }
         let of_run = runs.running.iter().filter(|report| report.verb == RUN);
         jobs.push(JobStatus {
@@ -175,8 +169,8 @@ pub(super) fn jobs(
 }
 
 /// Returns the time of a job's newest backup.
-fn newest_backup(seen: &[Seen<'_>], cluster: &str, job: &str) -> Option<DateTime<Utc>> {
-    let series = seen.iter().flat_map(|at| &at.catalog.series);
+fn newest_backup(catalogs: &[ReadCatalog<'_>], cluster: &str, job: &str) -> Option<DateTime<Utc>> {
+    let series = catalogs.iter().flat_map(|at| &at.catalog.series);
     let of_job = series.filter(|(series, _)| series.cluster == cluster && series.job == job);
     of_job.filter_map(|(_, backups)| backups.last()).map(|backup| backup.manifest.time.time()).max()
 }

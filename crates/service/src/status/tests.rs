@@ -6,9 +6,9 @@ use longshore_retention::Policy;
 use longshore_testkit::memory::MemoryStore;
 use tempfile::TempDir;
 
-use super::judge::{Seen, Terms, judge};
+use super::evaluate::{Criteria, ReadCatalog, evaluate};
 use super::*;
-use crate::sample::{DESTINATION, catalogued, config, put_run, put_run_but, put_run_with};
+use crate::fixture::{DESTINATION, catalogued, config, put_partial_run, put_run, put_run_with};
 use crate::schedule::{Expression, Schedule};
 
 /// A destination with runs of two databases at these times, a job that ships there, and a clock.
@@ -32,22 +32,22 @@ impl Case {
         self.config.jobs.values_mut().next().unwrap()
     }
 
-    async fn judged(&self, now: &str) -> (Vec<SeriesStatus>, Vec<Attention>) {
+    async fn evaluate(&self, now: &str) -> (Vec<SeriesStatus>, Vec<Issue>) {
         let at = catalogued(&self.store).await;
-        let terms = Terms {
+        let criteria = Criteria {
             config: &self.config,
             job: None,
             max_age: None,
             reported: &BTreeMap::new(),
             now: now.parse().unwrap(),
         };
-        judge(&[Seen { name: DESTINATION, catalog: &at.catalog }], drills::Drills::new(), &terms)
+        evaluate(&[ReadCatalog { name: DESTINATION, catalog: &at.catalog }], drills::Drills::new(), &criteria)
     }
 
     /// Returns the problems, with their series.
-    async fn matters(&self, now: &str) -> Vec<(Matter, String)> {
-        let (_, attention) = self.judged(now).await;
-        attention.into_iter().map(|it| (it.matter, it.series.unwrap_or_default())).collect()
+    async fn issues(&self, now: &str) -> Vec<(IssueKind, String)> {
+        let (_, attention) = self.evaluate(now).await;
+        attention.into_iter().map(|it| (it.kind, it.series.unwrap_or_default())).collect()
     }
 }
 
@@ -57,32 +57,32 @@ fn day() -> Option<MaxAge> {
 }
 
 #[tokio::test]
-async fn an_age_is_too_much_once_it_is_more_than_may_be() {
+async fn backup_is_stale_after_its_age_limit() {
     let mut case = Case::new(&["2026-05-01_030000"]);
     case.job().max_age = day();
-    assert_eq!(case.matters("2026-05-02T05:00:00Z").await, []);
-    let stale = case.matters("2026-05-02T05:00:01Z").await;
+    assert_eq!(case.issues("2026-05-02T05:00:00Z").await, []);
+    let stale = case.issues("2026-05-02T05:00:01Z").await;
     assert_eq!(stale.len(), 4);
-    assert!(stale.contains(&(Matter::Stale, "main/app".to_owned())));
+    assert!(stale.contains(&(IssueKind::Stale, "main/app".to_owned())));
     case.job().max_age = Some(MaxAge::Unlimited);
-    assert_eq!(case.matters("2030-01-01T00:00:00Z").await, [], "no limit is wanted");
+    assert_eq!(case.issues("2030-01-01T00:00:00Z").await, [], "no limit is wanted");
 }
 
 #[tokio::test]
-async fn a_series_without_terms_is_unknown_and_never_good() {
+async fn series_without_limit_is_unknown() {
     let mut case = Case::new(&["2026-05-01_030000"]);
-    let (series, attention) = case.judged("2026-05-01T04:00:00Z").await;
+    let (series, attention) = case.evaluate("2026-05-01T04:00:00Z").await;
     assert_eq!((series.len(), attention.len()), (4, 4));
     assert!(series.iter().all(|series| series.level == Level::Unknown), "{series:?}");
-    assert!(attention.iter().all(|it| it.matter == Matter::Unjudged), "{attention:?}");
+    assert!(attention.iter().all(|it| it.kind == IssueKind::NoLimit), "{attention:?}");
     put_run(&case.store, "2026-05-02_030000", &["app", "crm"]);
-    assert_eq!(case.matters("2026-05-02T04:00:00Z").await.len(), 3, "one series has ended");
+    assert_eq!(case.issues("2026-05-02T04:00:00Z").await.len(), 3, "one series has ended");
     case.job().max_age = Some(MaxAge::Unlimited);
-    assert_eq!(case.matters("2026-05-02T04:00:00Z").await, []);
+    assert_eq!(case.issues("2026-05-02T04:00:00Z").await, []);
 }
 
 #[tokio::test]
-async fn a_run_has_an_hour_of_grace_and_twice_the_time_that_it_took() {
+async fn late_run_has_grace_of_an_hour_and_twice_its_duration() {
     // All manifests state that they were finished on 7 June at 09:16:40.5: before the one run, and
     // 400.5 seconds after the other.
     for (time, grace, none_left) in [
@@ -93,26 +93,26 @@ async fn a_run_has_an_hour_of_grace_and_twice_the_time_that_it_took() {
         let expression = if time.ends_with("030000") { "0 3 * * *" } else { "0 9 * * *" };
         let expression = Expression::try_from(expression.to_owned()).unwrap();
         case.job().schedule = Some(Schedule::new(expression, chrono_tz::Tz::UTC));
-        assert_eq!(case.matters(grace).await, [], "{time}");
-        assert_eq!(case.matters(none_left).await.len(), 4, "{time}");
+        assert_eq!(case.issues(grace).await, [], "{time}");
+        assert_eq!(case.issues(none_left).await.len(), 4, "{time}");
     }
 }
 
 #[tokio::test]
-async fn a_series_has_ended_once_a_whole_run_did_not_make_it() {
+async fn series_ends_with_complete_run_without_it() {
     let mut case = Case::new(&["2026-05-01_030000"]);
     case.job().max_age = day();
-    put_run_but(&case.store, "2026-05-02_030000", &["app", "crm", "web"], "web");
-    assert_eq!(case.matters("2026-05-02T06:00:00Z").await, [(Matter::Stale, "main/web".to_owned())]);
+    put_partial_run(&case.store, "2026-05-02_030000", &["app", "crm", "web"], "web");
+    assert_eq!(case.issues("2026-05-02T06:00:00Z").await, [(IssueKind::Stale, "main/web".to_owned())]);
     put_run(&case.store, "2026-05-03_030000", &["app", "crm", "new"]);
-    assert_eq!(case.matters("2026-05-03T06:00:00Z").await, []);
-    let (series, _) = case.judged("2026-05-03T06:00:00Z").await;
+    assert_eq!(case.issues("2026-05-03T06:00:00Z").await, []);
+    let (series, _) = case.evaluate("2026-05-03T06:00:00Z").await;
     let ended: Vec<_> = series.iter().filter(|series| series.ended.is_some()).map(|series| &*series.subject).collect();
     assert_eq!(ended, ["web"]);
 }
 
 #[tokio::test]
-async fn what_was_found_damaged_counts_no_more_and_what_was_read_back_since_does() {
+async fn damaged_backup_counts_again_after_verification() {
     let mut case = Case::new(&["2026-05-01_030000", "2026-05-02_030000"]);
     case.job().max_age = Some(MaxAge::Unlimited);
     let mark = |says: Says, time: &str| {
@@ -120,29 +120,30 @@ async fn what_was_found_damaged_counts_no_more_and_what_was_read_back_since_does
         case.store.put(&longshore_core::key::Key::parse(&key).unwrap(), "{}");
     };
     mark(Says::Damaged, "2026-05-02_040000");
-    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
-    assert_eq!((attention.len(), attention[0].matter), (1, Matter::Damaged));
+    let (series, attention) = case.evaluate("2026-05-02T06:00:00Z").await;
+    assert_eq!((attention.len(), attention[0].kind), (1, IssueKind::Damaged));
     assert_eq!(series[1].newest.as_ref().unwrap().age_seconds, 27 * 3600);
     assert_eq!(series[1].copies.missing, [DESTINATION]);
     mark(Says::Verified, "2026-05-02_050000");
-    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
+    let (series, attention) = case.evaluate("2026-05-02T06:00:00Z").await;
     assert_eq!((attention.len(), series[1].newest.as_ref().unwrap().age_seconds), (0, 3 * 3600));
     let verified = series[1].destinations[0].verified.as_ref().unwrap();
     assert_eq!(verified.proved.to_rfc3339(), "2026-05-02T05:00:00+00:00");
 }
 
 #[tokio::test]
-async fn a_job_without_a_backup_is_told_where_all_its_destinations_can_be_read() {
+async fn job_without_backup_is_reported_if_all_are_readable() {
     let case = Case::new(&[]);
-    let (series, attention) = case.judged("2026-05-02T06:00:00Z").await;
+    let (series, attention) = case.evaluate("2026-05-02T06:00:00Z").await;
     assert!(series.is_empty());
     assert_eq!(attention[0].message, "job \"nightly\" has no backup");
-    let terms = Terms { config: &case.config, job: None, max_age: None, reported: &BTreeMap::new(), now: Utc::now() };
-    assert_eq!(judge(&[], drills::Drills::new(), &terms).1, []);
+    let criteria =
+        Criteria { config: &case.config, job: None, max_age: None, reported: &BTreeMap::new(), now: Utc::now() };
+    assert_eq!(evaluate(&[], drills::Drills::new(), &criteria).1, []);
 }
 
 #[tokio::test]
-async fn the_newest_run_tells_what_is_not_captured() {
+async fn reports_parts_not_captured_by_newest_run() {
     let store = MemoryStore::new();
     put_run_with(&store, "2026-05-01_030000", &["app", "old"], "", |manifest| {
         manifest.run_not_captured = vec!["database \"x\": allows no connections".to_owned()];

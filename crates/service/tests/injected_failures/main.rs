@@ -3,10 +3,10 @@
 //! success is reported, and the next run succeeds and leaves nothing behind.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-mod judge;
+mod env;
+mod guarantees;
 mod stage;
 mod verb;
-mod world;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use longshore_testkit::injection::Fault;
 
-use crate::judge::{Reference, find, promises, wrong};
-use crate::verb::{Told, Verb, clean_up};
-use crate::world::{Contents, World};
+use crate::env::{Contents, TestEnv};
+use crate::guarantees::{Reference, classify, success_violations, violations};
+use crate::verb::{Verb, VerbReport, clean_up};
 
-/// The number of concurrent worlds. Worlds mostly wait for the clock, not for a processor.
-const AT_ONCE: usize = 48;
+/// The number of concurrent environments, which mostly wait for the clock, not for a processor.
+const MAX_CONCURRENT: usize = 48;
 
 /// The maximum duration of a verb by its own clock, which skips idle time: the stall timeout of 60
 /// s, and the pauses between connection attempts.
@@ -67,79 +67,83 @@ fn on_own_clock<T>(work: impl Future<Output = T>) -> T {
 
 /// Runs a verb without failures.
 fn reference(verb: Verb, before: &Contents) -> Reference {
-    let world = World::new(before);
-    world.shared.injector.arm(None);
-    let told = on_own_clock(verb.act(&world)).unwrap();
-    assert!(told.success, "{verb:?}: {told:?}");
-    let after = world.contents();
-    assert!(verb.is_done(&world, &after), "{verb:?}: {told:?}");
-    Reference { before: find(before), after: find(&after), calls: world.shared.injector.calls() }
+    let env = TestEnv::new(before);
+    env.shared.injector.arm(None);
+    let report = on_own_clock(verb.run(&env)).unwrap();
+    assert!(report.success, "{verb:?}: {report:?}");
+    let after = env.contents();
+    assert!(verb.is_done(&env, &after), "{verb:?}: {report:?}");
+    Reference { before: classify(before), after: classify(&after), calls: env.shared.injector.calls() }
 }
 
 /// Injects one fault into one call of a verb. Returns the violated guarantees; `None` if the call
 /// was not made.
 fn inject(verb: Verb, before: &Contents, reference: &Reference, number: usize, fault: Fault) -> Option<Vec<String>> {
-    let world = World::new(before);
-    let injector = world.shared.injector.clone();
+    let env = TestEnv::new(before);
+    let injector = env.shared.injector.clone();
     injector.arm(Some((number, fault)));
     let begun = Instant::now();
-    let (told, took) = on_own_clock(async {
+    let (report, took) = on_own_clock(async {
         let begun = tokio::time::Instant::now();
-        let told = tokio::select! {
-            told = tokio::time::timeout(4 * LIMIT, verb.act(&world)) => Some(told),
+        let report = tokio::select! {
+            report = tokio::time::timeout(4 * LIMIT, verb.run(&env)) => Some(report),
             () = injector.killed() => None,
         };
-        (told, begun.elapsed())
+        (report, begun.elapsed())
     });
-    if !injector.met() {
+    if !injector.was_triggered() {
         return None;
     }
     let mut all = Vec::new();
-    if took > LIMIT || begun.elapsed() > WALL_LIMIT || matches!(told, Some(Err(_))) {
+    if took > LIMIT || begun.elapsed() > WALL_LIMIT || matches!(report, Some(Err(_))) {
         all.push(format!("it took {took:?}, and {:?} in real time", begun.elapsed()));
     }
-    let told: Option<Told> = told.and_then(Result::ok).and_then(Result::ok);
-    if told.is_some() && fault.kills() {
+    let report: Option<VerbReport> = report.and_then(Result::ok).and_then(Result::ok);
+    if report.is_some() && fault.kills() {
         all.push("the verb continued after it was killed".to_owned());
     }
-    all.extend(wrong(verb, reference, &world, &world.contents(), told.as_ref()));
-    if !world.is_scratch_empty() {
+    all.extend(violations(verb, reference, &env, &env.contents(), report.as_ref()));
+    if !env.is_scratch_empty() {
         all.push("the scratch server was not removed".to_owned());
     }
 
     // The next run starts from the leftovers.
     injector.arm(None);
     next_second();
-    match on_own_clock(verb.act(&world)) {
+    match on_own_clock(verb.run(&env)) {
         // The first release succeeded although it could not report that.
         Err(error) if verb == Verb::Release && error.kind() == longshore_core::Kind::Usage => {}
         Err(error) => all.push(format!("the next run fails: {}", error.chain())),
         Ok(again) => {
-            let after = world.contents();
+            let after = env.contents();
             all.extend(
-                wrong(verb, reference, &world, &after, Some(&again))
+                violations(verb, reference, &env, &after, Some(&again))
                     .into_iter()
-                    .map(|wrong| format!("next run: {wrong}")),
+                    .map(|violation| format!("next run: {violation}")),
             );
             if !again.success {
-                all.push(format!("the next run reports no success: {}", again.words));
+                all.push(format!("the next run reports no success: {}", again.text));
             }
-            all.extend(promises(verb, reference, &world, &after, &find(&after)));
+            all.extend(success_violations(verb, reference, &env, &after, &classify(&after)));
         }
     }
     for _ in 0..2 {
         next_second();
         next_second();
-        on_own_clock(clean_up(&world));
+        on_own_clock(clean_up(&env));
     }
-    let found = find(&world.contents());
-    all.extend(found.loose.iter().map(|name| format!("{name:?} is never removed")));
+    let found = classify(&env.contents());
+    all.extend(found.orphans.iter().map(|name| format!("{name:?} is never removed")));
     all.extend(
-        world.shared.stores.values().flat_map(|store| store.left()).map(|left| format!("{left} is never removed")),
+        env.shared
+            .stores
+            .values()
+            .flat_map(|store| store.leftover_names())
+            .map(|left| format!("{left} is never removed")),
     );
-    all.extend(world.temporary().iter().map(|path| format!("{} is never removed", path.display())));
-    if let (false, Some(told)) = (all.is_empty(), &told) {
-        all.push(format!("the verb reported: {}", told.words));
+    all.extend(env.temporary().iter().map(|path| format!("{} is never removed", path.display())));
+    if let (false, Some(report)) = (all.is_empty(), &report) {
+        all.push(format!("the verb reported: {}", report.text));
     }
     Some(all)
 }
@@ -162,29 +166,29 @@ fn sweep(verb: Verb, step: usize) {
     let queue = Mutex::new(all.iter());
     let ended = Mutex::new((0, BTreeMap::<String, Vec<String>>::new()));
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT {
             scope.spawn(|| {
                 loop {
                     let Some((number, call, fault)) = queue.lock().unwrap().next() else { break };
                     let injected = AssertUnwindSafe(|| inject(verb, &before, &reference, *number, *fault));
-                    let wrong = catch_unwind(injected).unwrap_or_else(|_| Some(vec!["a panic".to_owned()]));
+                    let violations = catch_unwind(injected).unwrap_or_else(|_| Some(vec!["a panic".to_owned()]));
                     let mut ended = ended.lock().unwrap();
-                    ended.0 += usize::from(wrong.is_some());
-                    if let Some(wrong) = wrong.filter(|wrong| !wrong.is_empty()) {
-                        ended.1.insert(format!("{verb:?}: {fault:?} at call {number}, {call}"), wrong);
+                    ended.0 += usize::from(violations.is_some());
+                    if let Some(violations) = violations.filter(|violations| !violations.is_empty()) {
+                        ended.1.insert(format!("{verb:?}: {fault:?} at call {number}, {call}"), violations);
                     }
                 }
             });
         }
     });
-    let (injected, wrong) = ended.into_inner().unwrap();
-    println!("{verb:?}: {} calls, {injected} injections, {} wrong", reference.calls.len(), wrong.len());
-    assert!(wrong.is_empty(), "{} of {injected} injections:\n{wrong:#?}", wrong.len());
+    let (injected, violations) = ended.into_inner().unwrap();
+    println!("{verb:?}: {} calls, {injected} injections, {} wrong", reference.calls.len(), violations.len());
+    assert!(violations.is_empty(), "{} of {injected} injections:\n{violations:#?}", violations.len());
     assert!(injected * 10 >= all.len() * 9, "only {injected} of {} calls were made again", all.len());
 }
 
 #[test]
-fn one_in_many_injected_failures_costs_nothing() {
+fn verbs_survive_sampled_failures() {
     // Sweeps each verb separately; the selected calls differ between verbs.
     for (verb, step) in Verb::ALL.into_iter().zip([31, 29, 23, 17, 7, 7, 13, 13]) {
         sweep(verb, step);
@@ -205,38 +209,38 @@ mod slow {
     use super::*;
 
     #[test]
-    fn injected_failures_of_a_run_cost_nothing() {
+    fn run_survives_every_failure() {
         sweep(Verb::Run, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_prune_cost_nothing() {
+    fn prune_survives_every_failure() {
         sweep(Verb::Prune, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_sync_cost_nothing() {
+    fn sync_survives_every_failure() {
         sweep(Verb::Sync, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_verify_cost_nothing() {
+    fn verify_survives_every_failure() {
         sweep(Verb::Verify, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_hold_cost_nothing() {
+    fn hold_survives_every_failure() {
         sweep(Verb::Hold, 1);
         sweep(Verb::Release, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_restore_cost_nothing() {
+    fn restore_survives_every_failure() {
         sweep(Verb::Restore, 1);
     }
 
     #[test]
-    fn injected_failures_of_a_drill_cost_nothing() {
+    fn drill_survives_every_failure() {
         sweep(Verb::Drill, 1);
     }
 }

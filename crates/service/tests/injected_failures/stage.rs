@@ -1,5 +1,5 @@
 //! Stages in memory: a server to dump, an encryption, and a restore target. Each call of a stage
-//! passes the injector of its world.
+//! passes the injector of its environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,14 +22,14 @@ use longshore_core::stage::{
 };
 use longshore_core::stream::{Afterword, ByteStream, collect};
 use longshore_core::subject::Subject;
-use longshore_testkit::injection::store::Injected;
-use longshore_testkit::stage::{FakeDump, Xor, dumped};
+use longshore_testkit::fake_stage::{FakeDump, Xor, dumped};
+use longshore_testkit::injection::faulty_store::FaultyStore;
 use longshore_testkit::stream::random_bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::world::Shared;
+use crate::env::Shared;
 
 /// The size of a chunk of plaintext, in bytes.
 const CHUNK_BYTES: usize = 100;
@@ -44,11 +44,11 @@ pub(crate) fn content(subject: &Subject) -> Bytes {
     random_bytes(subject.segment().len() as u64, 400)
 }
 
-/// A destination of a world.
+/// A destination of an environment.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Memory {
-    world: String,
+    env: String,
     name: String,
 }
 
@@ -56,22 +56,22 @@ impl Plugin<dyn Store> for Memory {
     const TYPE: &'static str = "memory";
 
     fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let store: Injected = Shared::of(&self.world).stores[self.name.as_str()].clone();
+        let store: FaultyStore = Shared::of(&self.env).stores[self.name.as_str()].clone();
         Ok(Box::new(store))
     }
 }
 
-/// The server of a world.
+/// The server of an environment.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Server {
-    world: String,
+    env: String,
 }
 
 impl Plugin<dyn Dump> for Server {
     const TYPE: &'static str = "server";
 
     fn build(self, _: &Site) -> Result<Box<dyn Dump>> {
-        Ok(Box::new(Source(Shared::of(&self.world))))
+        Ok(Box::new(Source(Shared::of(&self.env))))
     }
 }
 
@@ -141,9 +141,9 @@ impl Verify for Digests {
 
 /// The encryption of every job.
 #[derive(Clone, Deserialize)]
-pub(crate) struct Seal {}
+pub(crate) struct XorEncryption {}
 
-impl Plugin<dyn Encrypt> for Seal {
+impl Plugin<dyn Encrypt> for XorEncryption {
     const TYPE: &'static str = "xor";
 
     fn build(self, (): &()) -> Result<Box<dyn Encrypt>> {
@@ -151,7 +151,7 @@ impl Plugin<dyn Encrypt> for Seal {
     }
 }
 
-impl Plugin<dyn Decrypt> for Seal {
+impl Plugin<dyn Decrypt> for XorEncryption {
     const TYPE: &'static str = "xor";
 
     fn build(self, _: &Identities) -> Result<Box<dyn Decrypt>> {
@@ -159,7 +159,7 @@ impl Plugin<dyn Decrypt> for Seal {
     }
 }
 
-/// A restore into the server of the world that the connection names.
+/// A restore into the server of the environment that the connection names.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Restores {}
 
@@ -200,11 +200,11 @@ impl Restore for Restorer {
     }
 }
 
-/// An examiner of the server of the world that the connection names.
+/// An examiner of the server of the environment that the connection names.
 #[derive(Clone, Deserialize)]
-pub(crate) struct Asks {}
+pub(crate) struct Examines {}
 
-impl Plugin<dyn Examine> for Asks {
+impl Plugin<dyn Examine> for Examines {
     const TYPE: &'static str = "asks";
 
     fn build(self, cluster: &Cluster) -> Result<Box<dyn Examine>> {
@@ -240,45 +240,45 @@ impl Examine for Examiner {
 
 /// Scratch servers in memory.
 #[derive(Clone, Deserialize)]
-pub(crate) struct Places {}
+pub(crate) struct ScratchServers {}
 
-impl Plugin<dyn Scratch> for Places {
+impl Plugin<dyn Scratch> for ScratchServers {
     const TYPE: &'static str = "places";
 
     fn build(self, site: &Site) -> Result<Box<dyn Scratch>> {
-        Ok(Box::new(Maker(site.cluster.clone())))
+        Ok(Box::new(ScratchMaker(site.cluster.clone())))
     }
 }
 
-struct Maker(Cluster);
+struct ScratchMaker(Cluster);
 
 #[async_trait]
-impl Check for Maker {
+impl Check for ScratchMaker {
     async fn check(&self) -> Vec<Finding> {
         Vec::new()
     }
 }
 
 #[async_trait]
-impl Scratch for Maker {
+impl Scratch for ScratchMaker {
     async fn make(&self, _: &[Wanted<'_>]) -> Result<Box<dyn ScratchCluster>> {
         let shared = Shared::at(&self.0);
         let turn = shared.injector.begin("scratch make".to_owned()).await?;
         let folder = tempfile::tempdir_in(&shared.scratch).unwrap();
-        let place = Place { cluster: self.0.clone(), folder, shared };
+        let place = ScratchServer { cluster: self.0.clone(), folder, shared };
         turn.end().await?;
         Ok(Box::new(place))
     }
 }
 
-struct Place {
+struct ScratchServer {
     cluster: Cluster,
     folder: TempDir,
     shared: Arc<Shared>,
 }
 
 #[async_trait]
-impl ScratchCluster for Place {
+impl ScratchCluster for ScratchServer {
     fn description(&self) -> String {
         "a scratch server in memory".to_owned()
     }

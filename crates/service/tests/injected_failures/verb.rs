@@ -10,18 +10,18 @@ use longshore_core::key::Key;
 use longshore_core::plugin::{Scripts, Target, TargetDatabase};
 use longshore_core::progress::unwatched;
 use longshore_service::drill::Driller;
+use longshore_service::encryption_policy::{EncryptionPolicy, Unsealed};
 use longshore_service::hold::hold;
-use longshore_service::prune::{Despite, Mode, Pruned, Request, prune};
+use longshore_service::prune::{Mode, Overrides, Pruned, Request, prune};
 use longshore_service::report::Outcome;
-use longshore_service::restore::{self, Compare, Globals, Restorer, What, choose};
+use longshore_service::restore::{self, Compare, Globals, Restorer, Selector, choose};
 use longshore_service::run::run;
 use longshore_service::sync::{Repair, sync};
-use longshore_service::unsealed::{Sealing, Unsealed};
-use longshore_service::verify::{Reader, Which};
-use longshore_service::{hold, watch};
+use longshore_service::verify::{BackupVerifier, Scope};
+use longshore_service::{hold, progress};
 
+use crate::env::{Contents, DESTINATIONS, TIMES, TestEnv, baseline, identities};
 use crate::stage::{content, subjects};
-use crate::world::{Contents, DESTINATIONS, TIMES, World, baseline, identities};
 
 /// A verb under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +41,15 @@ pub(crate) enum Verb {
 
 /// The result that a verb reports.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct VerbReport {
     /// True if everything succeeded.
     pub(crate) success: bool,
     /// Backups reported as intact, by destination and name.
-    pub(crate) sound: BTreeSet<(String, String)>,
+    pub(crate) intact: BTreeSet<(String, String)>,
     /// Backups reported as damaged.
     pub(crate) damaged: BTreeSet<(String, String)>,
     /// The report, for the message of a failed assertion.
-    pub(crate) words: String,
+    pub(crate) text: String,
 }
 
 impl Verb {
@@ -74,10 +74,10 @@ impl Verb {
                 contents
             }
             Self::Release => {
-                let world = World::new(&baseline(&TIMES[..2]).await);
-                let wish = hold::Wish::Hold { until: None, why: "audit".to_owned() };
-                hold(&world.config, "app", None, &wish).await.unwrap();
-                world.contents()
+                let env = TestEnv::new(&baseline(&TIMES[..2]).await);
+                let change = hold::HoldChange::Hold { until: None, why: "audit".to_owned() };
+                hold(&env.config, "app", None, &change).await.unwrap();
+                env.contents()
             }
             Self::Hold | Self::Restore | Self::Drill => baseline(&TIMES[..2]).await,
         }
@@ -92,68 +92,73 @@ impl Verb {
     }
 
     /// Runs the verb.
-    pub(crate) async fn act(self, world: &World) -> Result<Told> {
-        let job = world.config.job(None)?;
+    pub(crate) async fn run(self, env: &TestEnv) -> Result<VerbReport> {
+        let job = env.config.job(None)?;
         match self {
             Self::Run => {
-                let report = run(&world.config, &world.registry, job, Arc::new(watch::Nobody)).await?;
+                let report = run(&env.config, &env.registry, job, Arc::new(progress::NoProgress)).await?;
                 let arrived = report.artifacts.iter().filter_map(|artifact| Some((artifact.name.as_ref()?, artifact)));
-                let sound = arrived.flat_map(|(name, artifact)| {
+                let intact = arrived.flat_map(|(name, artifact)| {
                     let at = artifact.destinations.iter().filter(|at| at.error.is_none());
                     at.map(|at| (at.destination.clone(), name.to_string()))
                 });
-                let sound: BTreeSet<_> = sound.collect();
+                let intact: BTreeSet<_> = intact.collect();
                 let success = report.outcome() == Outcome::Done;
-                assert!(!success || sound.len() == DESTINATIONS.len() * subjects().len(), "{report:?}");
-                Ok(Told { success, sound, words: format!("{report:?}"), ..Told::default() })
+                assert!(!success || intact.len() == DESTINATIONS.len() * subjects().len(), "{report:?}");
+                Ok(VerbReport { success, intact, text: format!("{report:?}"), ..VerbReport::default() })
             }
             Self::Prune => {
-                let pruned = prune(&world.config, &request()).await?;
+                let pruned = prune(&env.config, &request()).await?;
                 let success = !pruned.is_empty() && pruned.iter().all(Pruned::succeeded);
-                Ok(Told { success, words: format!("{pruned:?}"), ..Told::default() })
+                Ok(VerbReport { success, text: format!("{pruned:?}"), ..VerbReport::default() })
             }
             Self::Sync => {
-                let synced = sync(&world.config, job, Repair::Yes, Mode::Act, unwatched()).await?;
+                let synced = sync(&env.config, job, Repair::Yes, Mode::Act, unwatched()).await?;
                 let copied = synced.copies.iter().filter(|copied| copied.error.is_none());
-                let sound = copied.map(|copied| (copied.to.clone(), copied.name.to_string())).collect();
-                Ok(Told { success: synced.succeeded(), sound, words: format!("{synced:?}"), ..Told::default() })
+                let intact = copied.map(|copied| (copied.to.clone(), copied.name.to_string())).collect();
+                Ok(VerbReport {
+                    success: synced.succeeded(),
+                    intact,
+                    text: format!("{synced:?}"),
+                    ..VerbReport::default()
+                })
             }
             Self::Verify => {
-                let reader = Reader {
-                    config: &world.config,
-                    registry: &world.registry,
+                let verifier = BackupVerifier {
+                    config: &env.config,
+                    registry: &env.registry,
                     identities: &identities(),
                     scratch_dir: None,
                     progress: unwatched(),
                 };
-                let reads = reader.read(&Which::All, None).await?;
+                let reads = verifier.verify(&Scope::All, None).await?;
                 let of = |damaged: bool| {
                     let those = reads.iter().filter(move |read| read.damaged == damaged);
                     those.filter(move |read| damaged || read.error.is_none())
                 };
                 let named = |damaged| of(damaged).map(|read| (read.destination.clone(), read.name.clone())).collect();
-                Ok(Told {
+                Ok(VerbReport {
                     // One backup is damaged: success means finding and marking it, and no other.
                     success: reads.iter().all(|read| (read.error.is_none() || read.damaged) && read.unmarked.is_none()),
-                    sound: named(false),
+                    intact: named(false),
                     damaged: named(true),
-                    words: format!("{reads:?}"),
+                    text: format!("{reads:?}"),
                 })
             }
             Self::Hold | Self::Release => {
-                let wish = match self {
-                    Self::Hold => hold::Wish::Hold { until: None, why: "audit".to_owned() },
-                    _ => hold::Wish::Release,
+                let change = match self {
+                    Self::Hold => hold::HoldChange::Hold { until: None, why: "audit".to_owned() },
+                    _ => hold::HoldChange::Release,
                 };
-                let marked = hold(&world.config, "app", None, &wish).await?;
+                let marked = hold(&env.config, "app", None, &change).await?;
                 let success = marked.iter().all(|marked| marked.error.is_none());
-                Ok(Told { success, words: format!("{marked:?}"), ..Told::default() })
+                Ok(VerbReport { success, text: format!("{marked:?}"), ..VerbReport::default() })
             }
-            Self::Restore => restored(world).await,
+            Self::Restore => restored(env).await,
             Self::Drill => {
                 let driller = Driller {
-                    config: &world.config,
-                    registry: &world.registry,
+                    config: &env.config,
+                    registry: &env.registry,
                     identities: &identities(),
                     jobs: 1,
                     scripts: Scripts::Harmless,
@@ -161,20 +166,20 @@ impl Verb {
                     unsealed: Unsealed::Refused,
                     progress: unwatched(),
                 };
-                let report = driller.drill(&longshore_service::drill::Wish::default(), &|_| {}).await?;
+                let report = driller.drill(&longshore_service::drill::Request::default(), &|_| {}).await?;
                 let damaged = report.drills.iter().filter(|drill| drill.verdict == Verdict::Damaged);
                 let damaged = damaged.map(|drill| (drill.destination.clone(), drill.backup.to_string())).collect();
                 let success = report.verdict() == Verdict::Good
                     && report.drills.len() == subjects().len()
                     && report.unmarked.is_empty()
                     && report.left.is_none();
-                Ok(Told { success, damaged, words: format!("{report:?}"), ..Told::default() })
+                Ok(VerbReport { success, damaged, text: format!("{report:?}"), ..VerbReport::default() })
             }
         }
     }
 
     /// Returns true if the promises of a successful verb hold, apart from intact backups.
-    pub(crate) fn is_done(self, world: &World, after: &Contents) -> bool {
+    pub(crate) fn is_done(self, env: &TestEnv, after: &Contents) -> bool {
         let has_mark = |word: &str| {
             let has = |files: &std::collections::BTreeMap<Key, Bytes>| {
                 files.keys().any(|key| key.as_str().contains(&format!("app/app-{}.{word}.", TIMES[1])))
@@ -185,7 +190,7 @@ impl Verb {
             Self::Hold => has_mark("hold"),
             Self::Release => has_mark("released"),
             Self::Restore | Self::Drill => {
-                let restored = world.shared.restored.lock().unwrap();
+                let restored = env.shared.restored.lock().unwrap();
                 subjects().iter().all(|subject| restored.get(&subject.segment()) == Some(&content(subject)))
             }
             Self::Verify => after["second"].keys().any(|key| key.as_str().contains(".damaged.")),
@@ -194,35 +199,35 @@ impl Verb {
     }
 }
 
-async fn restored(world: &World) -> Result<Told> {
-    let what = What::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
+async fn restored(env: &TestEnv) -> Result<VerbReport> {
+    let selector = Selector::Subject { words: "app".to_owned(), job: None, at: None, globals: Globals::First };
     let identities = identities();
-    let sealing = Sealing::new(&world.config, &identities, Unsealed::Refused);
-    let choice = choose(&world.config, &what, None, &sealing).await?;
-    let target = Target { database: TargetDatabase::Create, ..Target::new(world.cluster.clone()) };
+    let policy = EncryptionPolicy::new(&env.config, &identities, Unsealed::Refused);
+    let choice = choose(&env.config, &selector, None, &policy).await?;
+    let target = Target { database: TargetDatabase::Create, ..Target::new(env.cluster.clone()) };
     let restorer = Restorer {
-        registry: &world.registry,
+        registry: &env.registry,
         target: &target,
         identities: &identities,
         parallel: 1,
         compare: Compare::Recorded,
-        watch: Arc::new(restore::Nobody),
+        progress: Arc::new(restore::NoProgress),
     };
     let restored = restorer.restore(&choice.backups).await?;
     // A failed comparison is only a note, but here it is no success.
-    let whole = |restored: &restore::Restored| restored.as_ref().is_ok_and(|outcome| outcome.notes.is_empty());
-    let success = restored.len() == subjects().len() && restored.iter().all(whole);
-    Ok(Told { success, words: format!("{restored:?}"), ..Told::default() })
+    let intact = |restored: &restore::RestoreResult| restored.as_ref().is_ok_and(|outcome| outcome.notes.is_empty());
+    let success = restored.len() == subjects().len() && restored.iter().all(intact);
+    Ok(VerbReport { success, text: format!("{restored:?}"), ..VerbReport::default() })
 }
 
 /// Returns a request that applies all policies at all destinations.
 fn request() -> Request<'static> {
-    Request { job: None, destination: None, mode: Mode::Act, despite: Despite::default(), retire: None }
+    Request { job: None, destination: None, mode: Mode::Act, overrides: Overrides::default(), retire: None }
 }
 
 /// Prunes without a fault, which removes leftovers of interrupted writers.
-pub(crate) async fn clean_up(world: &World) {
-    let pruned = prune(&world.config, &request()).await.unwrap();
+pub(crate) async fn clean_up(env: &TestEnv) {
+    let pruned = prune(&env.config, &request()).await.unwrap();
     assert!(pruned.iter().all(Pruned::succeeded), "{pruned:?}");
 }
 

@@ -10,30 +10,30 @@ use longshore_core::{Error, Kind, Result};
 use openssh::ChildStdout;
 use tokio::io::AsyncReadExt;
 
-use super::errand::Script;
-use super::{Directory, Place, failure};
-use crate::running::Running;
+use super::script::Script;
+use super::{Directory, Location, failure};
+use crate::process::Process;
 
 /// The maximum length of the line with the size, in bytes.
 const SIZE_BYTES: usize = 24;
 
 /// Opens a file. Fails if the file does not contain the whole range.
-pub(super) async fn begin(directory: &Directory, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
-    let Place { name, .. } = Place::of(key);
-    let asked =
+pub(super) async fn open(directory: &Directory, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+    let Location { name, .. } = Location::of(key);
+    let requested =
         range.as_ref().map(|range| (range.end.saturating_sub(range.start).to_string(), (range.start + 1).to_string()));
-    let (length, from) = asked.unwrap_or_default();
-    let mut running = directory.stream(Script::Fetch, &[&name, &length, &from]).await?;
+    let (length, from) = requested.unwrap_or_default();
+    let mut process = directory.stream(Script::Fetch, &[&name, &length, &from]).await?;
     // An SFTP server without a shell would wait for input.
-    running.stdin = None;
-    let Some(mut stdout) = running.stdout.take() else {
-        return Err(failure::lost(directory.host.name()));
+    process.stdin = None;
+    let Some(mut stdout) = process.stdout.take() else {
+        return Err(failure::connection_lost(directory.host.name()));
     };
-    let Some(size) = first_line(&mut stdout).await else {
-        let ended = running.wait().await?;
-        return Err(match ended.code {
-            0 => directory.no_shell(&ended.said),
-            _ => directory.failure(&ended, Some(&name.as_str())),
+    let Some(size) = read_size(&mut stdout).await else {
+        let exit = process.wait().await?;
+        return Err(match exit.code {
+            0 => directory.no_shell(&exit.stderr),
+            _ => directory.exit_error(&exit, Some(&name.as_str())),
         });
     };
     let Range { start, end } = range.unwrap_or(0..size);
@@ -43,11 +43,11 @@ pub(super) async fn begin(directory: &Directory, key: &Key, range: Option<Range<
         let hint = "the file was truncated: run `longshore verify` to find damaged backups";
         return Err(error.about(directory.subject(&name)).hint(hint));
     }
-    Ok(stream(directory.clone(), name, running, stdout, end - start))
+    Ok(stream(directory.clone(), name, process, stdout, end - start))
 }
 
 /// Parses the number on the first line.
-async fn first_line(stdout: &mut ChildStdout) -> Option<u64> {
+async fn read_size(stdout: &mut ChildStdout) -> Option<u64> {
     let mut line = String::new();
     while line.len() < SIZE_BYTES {
         match stdout.read_u8().await.ok()? {
@@ -58,32 +58,38 @@ async fn first_line(stdout: &mut ChildStdout) -> Option<u64> {
     None
 }
 
-/// Returns a stream of `left` bytes, which fails if the file ends early.
-fn stream(directory: Directory, name: String, running: Running, mut stdout: ChildStdout, mut left: u64) -> ByteStream {
+/// Returns a stream of `remaining_bytes` bytes, which fails if the file ends early.
+fn stream(
+    directory: Directory,
+    name: String,
+    process: Process,
+    mut stdout: ChildStdout,
+    mut remaining_bytes: u64,
+) -> ByteStream {
     let bytes = async_stream::try_stream! {
-        while left > 0 {
-            let chunk = chunk(&mut stdout, left).await.map_err(|error| failure::lost(directory.host.name()).because(error))?;
+        while remaining_bytes > 0 {
+            let chunk = read_chunk(&mut stdout, remaining_bytes).await.map_err(|error| failure::connection_lost(directory.host.name()).because(error))?;
             if chunk.is_empty() {
                 break;
             }
-            left -= chunk.len() as u64;
+            remaining_bytes -= chunk.len() as u64;
             yield chunk;
         }
-        let ended = running.wait().await?;
-        if left > 0 && ended.code == 0 {
-            let error = directory.error(Kind::Corrupt, &format!("ended {left} bytes early"));
+        let exit = process.wait().await?;
+        if remaining_bytes > 0 && exit.code == 0 {
+            let error = directory.error(Kind::Corrupt, &format!("ended {remaining_bytes} bytes early"));
             Err(error.about(directory.subject(&name)))?;
         }
-        if left > 0 {
-            Err::<(), Error>(directory.failure(&ended, Some(&name.as_str())))?;
+        if remaining_bytes > 0 {
+            Err::<(), Error>(directory.exit_error(&exit, Some(&name.as_str())))?;
         }
     };
     bytes.boxed()
 }
 
 /// Returns the next chunk, which is full unless the file ends.
-async fn chunk(stdout: &mut ChildStdout, left: u64) -> std::io::Result<Bytes> {
-    let length = left.min(CHUNK_BYTES as u64) as usize;
+async fn read_chunk(stdout: &mut ChildStdout, remaining_bytes: u64) -> std::io::Result<Bytes> {
+    let length = remaining_bytes.min(CHUNK_BYTES as u64) as usize;
     let mut chunk = BytesMut::with_capacity(length);
     while chunk.len() < length {
         let rest = (length - chunk.len()) as u64;

@@ -9,7 +9,7 @@ const BYTES: u64 = 1 << 30;
 
 /// Returns the configuration of all daemons.
 pub(super) fn text(folder: &Path, cluster: &str, monitor: &str, gateway: SocketAddr) -> String {
-    let place = folder.display();
+    let dir = folder.display();
     format!(
         "[global]\n\
          fsid = {cluster}\n\
@@ -23,11 +23,11 @@ pub(super) fn text(folder: &Path, cluster: &str, monitor: &str, gateway: SocketA
          ms_mon_service_mode = crc secure\n\
          ms_mon_cluster_mode = crc secure\n\
          keyring = /dev/null\n\
-         mon_data = {place}/mon\n\
-         osd_data = {place}/osd\n\
-         rgw_data = {place}/rgw\n\
-         run_dir = {place}\n\
-         crash_dir = {place}\n\
+         mon_data = {dir}/mon\n\
+         osd_data = {dir}/osd\n\
+         rgw_data = {dir}/rgw\n\
+         run_dir = {dir}\n\
+         crash_dir = {dir}\n\
          admin_socket =\n\
          pid_file =\n\
          log_to_file = false\n\

@@ -7,7 +7,7 @@ use chrono::Utc;
 use longshore_core::meter::{Digest, hex};
 use sha2::{Digest as _, Sha256};
 
-use super::{Answer, KEY, REGION, SECRET};
+use super::{KEY, REGION, Response, SECRET};
 
 /// The block size of SHA-256, in bytes.
 const BLOCK: usize = 64;
@@ -20,7 +20,7 @@ pub(super) fn send(
     query: &str,
     body: &str,
     headers: &[(&str, &str)],
-) -> Answer {
+) -> Response {
     let time = Utc::now().format("%Y%m%dT%H%M%SZ").to_string();
     let day = time.split('T').next().unwrap();
     let digest = Digest::of(body.as_bytes()).hex().to_owned();
@@ -47,10 +47,10 @@ pub(super) fn send(
         body.len()
     )
     .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), text: text.to_owned() }
+    let mut response = String::new();
+    connection.read_to_string(&mut response).unwrap();
+    let (head, text) = response.split_once("\r\n\r\n").unwrap();
+    Response { status: head.split(' ').nth(1).unwrap().parse().unwrap(), text: text.to_owned() }
 }
 
 fn hmac(key: &[u8], message: &str) -> Vec<u8> {

@@ -51,12 +51,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_folder_on_the_way_closes_the_way() {
+    fn closed_parent_folder_blocks_access() {
         let folder = tempfile::tempdir().unwrap();
-        let way = folder.path().join("a/b");
+        let nested = folder.path().join("a/b");
         for (mode, open) in [(0o755, true), (0o711, true), (0o700, false)] {
             fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(others_may_enter(&way), open, "{mode:o}");
+            assert_eq!(others_may_enter(&nested), open, "{mode:o}");
         }
     }
 }

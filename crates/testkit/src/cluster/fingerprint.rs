@@ -21,7 +21,7 @@ pub fn fingerprint(cluster: &Cluster, database: &str) -> String {
 pub fn schema(cluster: &Cluster, database: &str) -> String {
     let mut pg_dump = cluster.client("pg_dump", database);
     pg_dump.arg("--schema-only");
-    steady_lines(pg_dump)
+    stable_lines(pg_dump)
 }
 
 /// Returns a database's own properties, a count and a digest of each table's rows in any order, the
@@ -40,17 +40,17 @@ pub fn contents(cluster: &Cluster, database: &str) -> String {
 pub fn globals(cluster: &Cluster) -> String {
     let mut pg_dumpall = process::clean(&cluster.installation.program("pg_dumpall"));
     pg_dumpall.arg("-d").arg(cluster.connection()).arg("--globals-only");
-    steady_lines(pg_dumpall)
+    stable_lines(pg_dumpall)
 }
 
 /// Returns the output of a dump program, without the lines that differ between two dumps of the
 /// same database.
-fn steady_lines(mut dump: Command) -> String {
+fn stable_lines(mut dump: Command) -> String {
     let output = dump.output().expect("the dump program can be started");
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{dump:?}: {messages}");
     let script = String::from_utf8(output.stdout).expect("the dump program writes UTF-8");
     let changing = [r"\restrict ", r"\unrestrict ", "-- Dumped from ", "-- Dumped by "];
-    let steady = script.lines().filter(|line| !changing.iter().any(|start| line.starts_with(start)));
-    steady.collect::<Vec<_>>().join("\n")
+    let stable = script.lines().filter(|line| !changing.iter().any(|start| line.starts_with(start)));
+    stable.collect::<Vec<_>>().join("\n")
 }

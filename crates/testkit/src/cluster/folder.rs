@@ -31,7 +31,7 @@ impl Folder {
         let directory = tempfile::Builder::new().prefix(PREFIX).permissions(mode).tempdir_in(base);
         let directory = directory.expect("a temporary folder can be made");
         give_to_server_user(directory.path());
-        Self { _owner: own(directory.path()), directory }
+        Self { _owner: lock_owner_file(directory.path()), directory }
     }
 
     /// Returns the path of the folder.
@@ -69,7 +69,7 @@ pub(super) fn give_to_server_user(folder: &Path) {
 
 /// Marks a folder as owned. The mark is locked before it gets its name, so that no other process
 /// sweeps the folder meanwhile.
-fn own(folder: &Path) -> File {
+fn lock_owner_file(folder: &Path) -> File {
     let unlocked = folder.join("owner.new");
     let owner = File::create(&unlocked).expect("a file can be made");
     owner.lock().expect("a file can be locked");
@@ -99,11 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_swept_once_its_owner_is_gone() {
+    fn sweeps_folders_of_dead_owners() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join(format!("{PREFIX}x"));
         fs::create_dir(&folder).unwrap();
-        let owner = own(&folder);
+        let owner = lock_owner_file(&folder);
         sweep(base.path());
         assert!(folder.exists(), "its owner still lives");
         drop(owner);

@@ -45,7 +45,7 @@ impl Installation {
     /// If there is none.
     #[track_caller]
     pub fn newer() -> Self {
-        Self::find_newer().unwrap_or_else(|| absent("newer PostgreSQL with lz4 and zstd"))
+        Self::find_newer().unwrap_or_else(|| panic_missing("newer PostgreSQL with lz4 and zstd"))
     }
 
     /// Returns a major version, such as 16. It may have been built without lz4, zstd and TLS.
@@ -54,7 +54,7 @@ impl Installation {
     /// If there is none.
     #[track_caller]
     pub fn of_major(major: u32) -> Self {
-        Self::find_of_major(major).unwrap_or_else(|| absent(&format!("PostgreSQL {major}")))
+        Self::find_of_major(major).unwrap_or_else(|| panic_missing(&format!("PostgreSQL {major}")))
     }
 
     /// Returns one installation of each major version: the system's and [`INSTALLED`], oldest
@@ -65,9 +65,9 @@ impl Installation {
     #[track_caller]
     pub fn all() -> Vec<Self> {
         let all = Self::find_all();
-        let is_there = |major: &u32| all.iter().any(|installation| installation.major == *major);
-        match INSTALLED.iter().find(|major| !is_there(major)) {
-            Some(major) => absent(&format!("PostgreSQL {major}")),
+        let is_installed = |major: &u32| all.iter().any(|installation| installation.major == *major);
+        match INSTALLED.iter().find(|major| !is_installed(major)) {
+            Some(major) => panic_missing(&format!("PostgreSQL {major}")),
             None => all,
         }
     }
@@ -82,7 +82,7 @@ impl Installation {
     /// with lz4 and zstd, if there is one. Installing another major version does not change the
     /// result.
     pub fn find_newer() -> Option<Self> {
-        if let Some(bin_dir) = named() {
+        if let Some(bin_dir) = from_environment() {
             return Self::at(&bin_dir);
         }
         let system = Self::find_system().map_or(0, |system| system.major);
@@ -101,7 +101,7 @@ impl Installation {
         let unpacked = unpacked
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("postgresql-"))
             .flat_map(|entry| bin_dirs_in(&entry.path().join("usr/lib/postgresql")));
-        let bin_dirs = bin_dirs_in(Path::new(SYSTEM)).into_iter().chain(named()).chain(unpacked);
+        let bin_dirs = bin_dirs_in(Path::new(SYSTEM)).into_iter().chain(from_environment()).chain(unpacked);
         let mut all: Vec<Self> = bin_dirs.filter_map(|bin_dir| Self::at(&bin_dir)).collect();
         all.sort_by_key(|installation| installation.major);
         all.dedup_by_key(|installation| installation.major);
@@ -110,8 +110,8 @@ impl Installation {
 
     /// Returns the installation with its programs in `bin_dir`, if its server runs.
     pub fn at(bin_dir: &Path) -> Option<Self> {
-        let told = Command::new(bin_dir.join("postgres")).arg("--version").output().ok()?;
-        let version = version_in(std::str::from_utf8(&told.stdout).ok()?)?;
+        let output = Command::new(bin_dir.join("postgres")).arg("--version").output().ok()?;
+        let version = version_in(std::str::from_utf8(&output.stdout).ok()?)?;
         let major = version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()?;
         bin_dir.join("initdb").exists().then(|| Self {
             bin_dir: bin_dir.to_owned(),
@@ -127,26 +127,26 @@ impl Installation {
 
     /// Returns true if the version was built with lz4 and zstd.
     pub fn compresses(&self) -> bool {
-        let told = Command::new(self.program("pg_config")).arg("--configure").output();
-        let configured = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
+        let output = Command::new(self.program("pg_config")).arg("--configure").output();
+        let configured = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         ["--with-lz4", "--with-zstd"].iter().all(|option| configured.contains(option))
     }
 }
 
 /// Returns the folder of programs that the environment names.
-fn named() -> Option<PathBuf> {
+fn from_environment() -> Option<PathBuf> {
     env::var_os(NEWER).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[track_caller]
-fn absent(what: &str) -> ! {
+fn panic_missing(program: &str) -> ! {
     let cache = cache::folder();
-    panic!("no {what} in {SYSTEM}, ${NEWER} or {}: run `cargo xtask test`, which installs it", cache.display())
+    panic!("no {program} in {SYSTEM}, ${NEWER} or {}: run `cargo xtask test`, which installs it", cache.display())
 }
 
 /// Parses `15.18` from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-fn version_in(told: &str) -> Option<&str> {
-    told.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()
+fn version_in(output: &str) -> Option<&str> {
+    output.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()
 }
 
 fn bin_dirs_in(folder: &Path) -> Vec<PathBuf> {
@@ -159,15 +159,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_is_read_from_what_a_server_tells() {
-        let told = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
-        assert_eq!(version_in(told), Some("15.18"));
+    fn parses_the_version_of_a_server() {
+        let output = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
+        assert_eq!(version_in(output), Some("15.18"));
         assert_eq!(version_in("postgres (PostgreSQL) 18beta1\n"), Some("18beta1"));
         assert_eq!(version_in("bash: no such file"), None);
     }
 
     #[test]
-    fn a_folder_without_a_server_is_no_installation() {
+    fn folder_without_server_is_no_installation() {
         assert_eq!(Installation::at(Path::new("/nowhere")), None);
     }
 }

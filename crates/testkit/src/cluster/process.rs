@@ -27,7 +27,7 @@ pub(crate) fn clean(program: &Path) -> Command {
 }
 
 /// Returns a command that gets SIGTERM when this process ends for any reason.
-pub(crate) fn bound(program: &Path) -> Command {
+pub(crate) fn killed_with_parent(program: &Path) -> Command {
     let mut command = clean(Path::new("setpriv"));
     command.arg("--pdeathsig=TERM").arg("--").arg(program);
     command

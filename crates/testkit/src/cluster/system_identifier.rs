@@ -22,7 +22,7 @@ pub(super) fn renew(data: &Path) -> io::Result<()> {
     let identifier = new_identifier().to_ne_bytes();
     let path = data.join("global/pg_control");
     let mut control = fs::read(&path)?;
-    let crc_at = crc_place(&control).ok_or_else(|| io::Error::other("no checksum found in pg_control"))?;
+    let crc_at = crc_offset(&control).ok_or_else(|| io::Error::other("no checksum found in pg_control"))?;
     control[IN_CONTROL].copy_from_slice(&identifier);
     let crc = crc32c(&control[..crc_at]).to_ne_bytes();
     control[crc_at..crc_at + 4].copy_from_slice(&crc);
@@ -44,7 +44,7 @@ fn new_identifier() -> u64 {
     seconds << 32 | RandomState::new().hash_one(std::process::id()) >> 32
 }
 
-fn crc_place(control: &[u8]) -> Option<usize> {
+fn crc_offset(control: &[u8]) -> Option<usize> {
     let is_crc = |&at: &usize| crc32c(&control[..at]).to_ne_bytes() == control[at..at + 4];
     (64..control.len().saturating_sub(4).min(512)).step_by(4).find(is_crc)
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_crc_32c() {
+    fn computes_crc32c() {
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
     }
 }

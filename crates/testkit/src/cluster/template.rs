@@ -24,8 +24,8 @@ fn template(installation: &Installation) -> PathBuf {
     if template.exists() {
         return template;
     }
-    let made = cache::make().and_then(|_| fs::create_dir_all(&folder));
-    made.unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
+    let created = cache::make().and_then(|_| fs::create_dir_all(&folder));
+    created.unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
     give_to_server_user(&folder);
     let lock = folder.join(format!("{}.lock", installation.version));
     let lock = File::create(&lock).expect("a lock file can be made");

@@ -19,14 +19,14 @@ pub const HUGE_BYTES: u64 = S3_PIECE_BYTES + (100 << 20) + 17;
 const LIMIT_KIB: u64 = 256 << 10;
 
 /// The time limit for uploading and reading a huge body: many times the usual duration.
-pub const HUGE_PATIENCE: Duration = Duration::from_secs(30 * 60);
+pub const HUGE_TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// The size of a body that is larger than the memory limit.
 const LARGER_BYTES: u64 = 320 << 20;
 
 /// Proves in seconds that memory does not grow with a body. It does not test sizes beyond 32 bits.
-pub async fn a_body_larger_than_its_memory_arrives_whole(fixture: &Fixture) {
-    pass(fixture, LARGER_BYTES.min(fixture.scale.huge_bytes)).await;
+pub async fn stores_bodies_larger_than_its_memory(fixture: &Fixture) {
+    round_trip(fixture, LARGER_BYTES.min(fixture.scale.huge_bytes)).await;
 }
 
 /// The body is uploaded and read completely, in memory that does not grow with its size. Ranges
@@ -34,24 +34,24 @@ pub async fn a_body_larger_than_its_memory_arrives_whole(fixture: &Fixture) {
 ///
 /// The body is deleted afterwards. Until then it takes its size on disk, or twice its size in a
 /// destination with a spool.
-pub async fn a_body_past_every_limit_arrives_whole_in_little_memory(fixture: &Fixture) {
-    pass(fixture, fixture.scale.huge_bytes).await;
+pub async fn stores_huge_bodies_in_little_memory(fixture: &Fixture) {
+    round_trip(fixture, fixture.scale.huge_bytes).await;
 }
 
 /// Uploads a body, reads it completely and in ranges, deletes it, and checks the use of memory.
 #[allow(clippy::print_stdout)] // for runners that show the output
-async fn pass(fixture: &Fixture, length: u64) {
+async fn round_trip(fixture: &Fixture, length: u64) {
     let key = key("huge/appdb.dump");
     // Resets the peak, if the kernel supports it. Otherwise the earlier peak counts.
     fs::write("/proc/self/clear_refs", "5").ok();
     let begun = Instant::now();
     fixture.ship.ship(&key, patterned(length)).await.unwrap();
-    let shipped = begun.elapsed();
-    assert_eq!(fixture.listed("huge").await, [(key.to_string(), length)]);
+    let upload_time = begun.elapsed();
+    assert_eq!(fixture.list("huge").await, [(key.to_string(), length)]);
     // Compares each byte: a digest would reveal less and take longer.
     let whole = fixture.store.fetch(&key, None).await.unwrap();
     assert_eq!(expect_patterned(0, whole).await.unwrap(), length);
-    let fetched = begun.elapsed() - shipped;
+    let download_time = begun.elapsed() - upload_time;
     // The ranges are at the limits of 32 bits, if the body is long enough, at its middle, and at
     // its end.
     for at in [1 << 31, 1 << 32, length / 2, length].into_iter().filter(|at| *at <= length) {
@@ -62,10 +62,10 @@ async fn pass(fixture: &Fixture, length: u64) {
     let error = fixture.ship.ship(&key, patterned(1000)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::AlreadyExists, "{}", error.chain());
     fixture.store.remove(&key).await.unwrap();
-    fixture.assert_nothing(&key).await;
+    fixture.assert_missing(&key).await;
     let peak = peak_kib();
     // Printed by `cargo nextest run --success-output final`.
-    println!("{length} bytes: uploaded in {shipped:.1?}, read in {fetched:.1?}, peak memory {peak} KiB");
+    println!("{length} bytes: uploaded in {upload_time:.1?}, read in {download_time:.1?}, peak memory {peak} KiB");
     assert!(peak < LIMIT_KIB, "{peak} KiB");
 }
 

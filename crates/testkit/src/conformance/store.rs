@@ -13,48 +13,48 @@ use super::{Fixture, key};
 use crate::stream::{digest, random_bytes, stalls_after};
 
 /// The number of concurrent uploads in tests with many keys.
-const SHIPS: usize = 32;
+const CONCURRENT_UPLOADS: usize = 32;
 /// The number of uploaded keys if the test can create the other files directly. The test is about
 /// listings.
-const SHIPPED: usize = 40;
+const UPLOADS_IN_FOLDER: usize = 40;
 
 /// Tests more keys than one page of a listing has, and names that a walk by folder lists in the
 /// wrong order: `a-b/x` is before `a/x`.
-pub async fn a_list_is_whole_and_in_the_order_of_keys(fixture: &Fixture) {
+pub async fn lists_all_keys_in_order(fixture: &Fixture) {
     let folders = ["a", "a-b", "a.b", "a0", "a%2Fb", "A", "b/a", "b-a/a"];
     let odd = ["many/a.dump", "many/a-", "many/a0b", "many/b/a0", "many/b/a.json", "many/b-"];
     let keys = (0..fixture.scale.many_keys)
         .map(|n| format!("many/{}/{n}.json", folders[n % folders.len()]))
         .chain(odd.map(String::from));
     let mut expected: Vec<_> = keys.map(|key| (key, 1)).collect();
-    let shipped = if fixture.folder.is_some() { SHIPPED } else { expected.len() };
-    stream::iter(&expected[..shipped])
-        .for_each_concurrent(SHIPS, async |(text, _)| {
+    let uploaded = if fixture.folder.is_some() { UPLOADS_IN_FOLDER } else { expected.len() };
+    stream::iter(&expected[..uploaded])
+        .for_each_concurrent(CONCURRENT_UPLOADS, async |(text, _)| {
             fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
         })
         .await;
     if let Some(folder) = &fixture.folder {
-        expected[shipped..].iter().for_each(|(text, _)| fixture.put(folder, text));
+        expected[uploaded..].iter().for_each(|(text, _)| fixture.put(folder, text));
     }
     expected.sort();
-    let listed = fixture.listed("many").await;
-    assert_eq!(listed.len(), expected.len());
-    assert_eq!(listed, expected);
+    let list = fixture.list("many").await;
+    assert_eq!(list.len(), expected.len());
+    assert_eq!(list, expected);
 }
 
 /// An unfinished upload is invisible.
-pub async fn what_is_in_progress_is_not_listed_and_not_there(fixture: &Fixture) {
+pub async fn unfinished_uploads_are_invisible(fixture: &Fixture) {
     let key = key("progress/appdb.dump");
     let shipping = fixture.ship.ship(&key, stalls_after(3 * CHUNK_BYTES as u64));
     tokio::pin!(shipping);
     for _ in 0..5 {
         tokio::time::timeout(Duration::from_millis(50), &mut shipping).await.unwrap_err();
-        fixture.assert_nothing(&key).await;
+        fixture.assert_missing(&key).await;
     }
 }
 
 /// Tests ranges within a chunk, across chunks, and at the first and the last byte.
-pub async fn a_fetch_of_a_range_gives_those_bytes(fixture: &Fixture) {
+pub async fn fetches_ranges(fixture: &Fixture) {
     let key = key("range/appdb.dump");
     let length = 2 * CHUNK_BYTES + 1000;
     let whole = random_bytes(3, length);
@@ -68,7 +68,7 @@ pub async fn a_fetch_of_a_range_gives_those_bytes(fixture: &Fixture) {
 }
 
 /// A clean end means that the whole range was read.
-pub async fn a_range_past_the_end_is_an_error_and_never_short(fixture: &Fixture) {
+pub async fn rejects_ranges_past_the_end(fixture: &Fixture) {
     let key = key("short/appdb.dump");
     fixture.ship.ship(&key, from_bytes("0123456789")).await.unwrap();
     for range in [5..11, 10..11, 100..200] {
@@ -79,7 +79,7 @@ pub async fn a_range_past_the_end_is_an_error_and_never_short(fixture: &Fixture)
 }
 
 /// Tests a key without a folder, a folder, and a prefix of a key.
-pub async fn what_is_not_there_is_not_found(fixture: &Fixture) {
+pub async fn missing_keys_are_not_found(fixture: &Fixture) {
     fixture.ship.ship(&key("found/a/x.dump"), from_bytes("x")).await.unwrap();
     for text in ["found/none/x.dump", "found/a/x", "found/a", "found/a/x.dump.age", "found/a/x.dump/y"] {
         for range in [None, Some(0..1)] {
@@ -90,15 +90,15 @@ pub async fn what_is_not_there_is_not_found(fixture: &Fixture) {
 }
 
 /// A deleted key is missing for every operation.
-pub async fn what_was_removed_is_gone(fixture: &Fixture) {
+pub async fn removed_keys_are_gone(fixture: &Fixture) {
     let key = key("gone/appdb.dump");
     fixture.ship.ship(&key, from_bytes("x")).await.unwrap();
     fixture.store.remove(&key).await.unwrap();
-    fixture.assert_nothing(&key).await;
+    fixture.assert_missing(&key).await;
 }
 
 /// Interrupted retention repeats deletions.
-pub async fn removing_what_is_not_there_is_no_error(fixture: &Fixture) {
+pub async fn removing_a_missing_key_succeeds(fixture: &Fixture) {
     let key = key("twice/a/appdb.dump");
     fixture.store.remove(&key).await.unwrap();
     fixture.ship.ship(&key, from_bytes("x")).await.unwrap();
@@ -109,13 +109,13 @@ pub async fn removing_what_is_not_there_is_no_error(fixture: &Fixture) {
 }
 
 /// Pruning `app` must not affect `app-prod`, and deleting a manifest must not affect its artifact.
-pub async fn removing_one_leaves_what_begins_alike(fixture: &Fixture) {
+pub async fn removal_leaves_keys_with_a_common_prefix(fixture: &Fixture) {
     let keys = ["removed/app/x", "removed/app/x.json", "removed/app-prod/x", "removed/app.x"];
     for text in keys {
         fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
     }
     fixture.store.remove(&key("removed/app/x")).await.unwrap();
     fixture.store.remove(&key("removed/app")).await.unwrap();
-    let left = ["removed/app-prod/x", "removed/app.x", "removed/app/x.json"];
-    assert_eq!(fixture.left("removed", left.len()).await, left.map(|key| (key.to_owned(), 1)));
+    let expected = ["removed/app-prod/x", "removed/app.x", "removed/app/x.json"];
+    assert_eq!(fixture.list_until("removed", expected.len()).await, expected.map(|key| (key.to_owned(), 1)));
 }

@@ -44,10 +44,10 @@ macro_rules! store_conformance {
 #[macro_export]
 macro_rules! huge_conformance {
     ($make:ident) => {
-        $crate::conformance_tests! { $make, a_body_larger_than_its_memory_arrives_whole }
+        $crate::conformance_tests! { $make, stores_bodies_larger_than_its_memory }
 
         mod slow {
-            $crate::conformance_tests! { super::$make, a_body_past_every_limit_arrives_whole_in_little_memory }
+            $crate::conformance_tests! { super::$make, stores_huge_bodies_in_little_memory }
         }
     };
 }
@@ -57,7 +57,7 @@ macro_rules! huge_conformance {
 #[macro_export]
 macro_rules! many_conformance {
     ($make:path) => {
-        $crate::conformance_tests! { $make, a_list_is_whole_and_in_the_order_of_keys }
+        $crate::conformance_tests! { $make, lists_all_keys_in_order }
     };
 }
 
@@ -67,23 +67,23 @@ macro_rules! ship_behaviours {
     ($then:ident, $with:path) => {
         $crate::$then! {
             $with,
-            a_body_arrives_whole,
-            an_empty_body_arrives_as_an_empty_file,
-            a_large_body_arrives_whole,
-            a_key_with_encoded_characters_keeps_them,
-            a_long_key_is_kept_whole,
-            keys_that_begin_alike_do_not_meet,
-            many_at_once_do_not_hinder_each_other,
-            what_is_there_is_never_overwritten,
-            of_writers_that_race_exactly_one_wins,
-            a_body_that_fails_leaves_nothing_and_its_own_error_is_returned,
-            a_body_whose_producer_went_away_leaves_nothing,
-            a_future_that_is_dropped_leaves_nothing,
-            what_has_failed_can_be_shipped_again,
-            a_check_of_what_works_finds_nothing_amiss_and_leaves_nothing,
-            a_claim_is_held_until_it_is_dropped,
-            claims_of_other_names_do_not_meet,
-            free_space_can_be_told_where_it_is_offered,
+            stores_bodies_of_any_length,
+            stores_empty_bodies,
+            stores_large_bodies,
+            preserves_encoded_keys,
+            preserves_long_keys,
+            separates_keys_with_a_common_prefix,
+            supports_concurrent_uploads,
+            never_overwrites_a_key,
+            racing_writers_store_one_whole_body,
+            failed_bodies_leave_nothing,
+            abandoned_bodies_leave_nothing,
+            dropped_uploads_leave_nothing,
+            failed_uploads_can_be_repeated,
+            check_succeeds_and_leaves_nothing,
+            claims_are_held_until_dropped,
+            claims_of_other_names_do_not_conflict,
+            reports_free_space,
         }
     };
 }
@@ -94,14 +94,14 @@ macro_rules! store_behaviours {
     ($then:ident, $with:path) => {
         $crate::$then! {
             $with,
-            a_list_is_whole_and_in_the_order_of_keys,
-            what_is_in_progress_is_not_listed_and_not_there,
-            a_fetch_of_a_range_gives_those_bytes,
-            a_range_past_the_end_is_an_error_and_never_short,
-            what_is_not_there_is_not_found,
-            what_was_removed_is_gone,
-            removing_what_is_not_there_is_no_error,
-            removing_one_leaves_what_begins_alike,
+            lists_all_keys_in_order,
+            unfinished_uploads_are_invisible,
+            fetches_ranges,
+            rejects_ranges_past_the_end,
+            missing_keys_are_not_found,
+            removed_keys_are_gone,
+            removing_a_missing_key_succeeds,
+            removal_leaves_keys_with_a_common_prefix,
         }
     };
 }
@@ -122,9 +122,9 @@ macro_rules! conformance_tests {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
                 let fixture: $crate::conformance::Fixture = $make().await;
-                let patience = fixture.scale.patience;
-                let proven = $crate::conformance::$behaviour(&fixture);
-                tokio::time::timeout(patience, proven).await.expect("the behaviour is proven within the time limit");
+                let time_limit = fixture.scale.time_limit;
+                let behaviour_test = $crate::conformance::$behaviour(&fixture);
+                tokio::time::timeout(time_limit, behaviour_test).await.expect("the behaviour is proven within the time limit");
             }
         )+
     };

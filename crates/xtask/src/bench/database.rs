@@ -4,7 +4,7 @@ use std::process::Command;
 
 use longshore_testkit::cluster::{Cluster, Installation};
 
-use super::contest::bytes_of;
+use super::comparison::bytes_of;
 use crate::{Result, setup};
 
 /// The name of the database.

@@ -1,26 +1,26 @@
 //! The cost of listing a destination with many backups.
 
-use longshore_testkit::runs;
+use longshore_testkit::sample_backups;
 
 use super::Bench;
-use super::contest::{Contest, contest};
+use super::bench_dir::{BenchDir, local};
+use super::comparison::{Comparison, compare};
 use super::database::Database;
-use super::site::{Site, local};
 use crate::{Result, setup};
 
 /// The number of series, and the number of backups in each.
 const SERIES: (usize, usize) = (20, 500);
 
-pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     setup::for_demo()?;
     let cluster = Database::none()?;
-    let site = Site::make()?;
-    let near = site.folder("near")?;
+    let bench_dir = BenchDir::make()?;
+    let near = bench_dir.folder("near")?;
     let (series, each) = SERIES;
-    runs::lay(&near, series, each);
+    sample_backups::fill(&near, series, each);
     let job = "dump = [{ type = 'pg_dump' }]\n";
-    let config = site.configure("config.toml", &cluster, &[("near", local(&near))], job)?;
-    let contest = contest(
+    let config = bench_dir.configure("config.toml", &cluster, &[("near", local(&near))], job)?;
+    let comparison = compare(
         &format!("a destination of {} backups", series * each),
         bench.rounds,
         0,
@@ -32,5 +32,5 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
             ("longshore list", format!("{} --config {config} list > /dev/null", bench.longshore()?.display())),
         ],
     )?;
-    Ok(vec![contest])
+    Ok(vec![comparison])
 }

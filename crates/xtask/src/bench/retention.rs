@@ -2,21 +2,21 @@
 //! snapshots, and for a million backups.
 
 use longshore_testkit::restic::Repository;
-use longshore_testkit::runs::{BACKUPS_OF_A_SERIES, every_six_hours};
+use longshore_testkit::sample_backups::{BACKUPS_PER_SERIES, every_six_hours};
 
-use super::contest::{Contest, contest};
-use super::{Bench, built};
+use super::comparison::{Comparison, compare};
+use super::{Bench, build_release};
 use crate::{Result, setup};
 
 /// The example policy, as options of restic.
 const POLICY: &str = "--keep-hourly 24 --keep-daily 30 --keep-weekly 8 --keep-monthly 24 --keep-yearly 10";
 
 /// The number of series that have a million backups in total.
-const MANY: usize = 1_000_000 / BACKUPS_OF_A_SERIES;
+const MANY: usize = 1_000_000 / BACKUPS_PER_SERIES;
 
-pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     setup::for_demo()?;
-    let plan = built(&["--package", "longshore-core", "--example", "plan_many"], "examples/plan_many")?;
+    let plan = build_release(&["--package", "longshore-core", "--example", "plan_many"], "examples/plan_many")?;
     let plan = |series: usize| format!("{} {series} > /dev/null", plan.display());
     let series = bench.scale as usize;
     let mut repository = Repository::make();
@@ -31,8 +31,8 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         let variables: Vec<_> = variables.map(|(name, value)| format!("{name}='{value}'")).collect();
         format!("{} restic {} {what} > /dev/null", variables.join(" "), arguments.collect::<Vec<_>>().join(" "))
     };
-    let backups = series * BACKUPS_OF_A_SERIES;
-    let beside = contest(
+    let backups = series * BACKUPS_PER_SERIES;
+    let beside = compare(
         &format!("{backups} backups in {series} series"),
         bench.rounds,
         0,
@@ -42,7 +42,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
             ("longshore's plan (without reading)", plan(series)),
         ],
     )?;
-    let many = contest(
+    let many = compare(
         &format!("a million backups in {MANY} series"),
         bench.rounds,
         0,

@@ -8,27 +8,29 @@ use longshore_testkit::garage::{Garage, Key, Permission, REGION};
 use longshore_testkit::sshd::{Account, Sshd};
 
 use super::Bench;
-use super::contest::{Contest, contest};
+use super::bench_dir::{BenchDir, local};
+use super::comparison::{Comparison, compare};
 use super::database::{Database, NAME};
-use super::site::{Site, local};
 use crate::{Result, setup};
 
 const BUCKET: &str = "bench";
 
-pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     setup::for_ship_bench()?;
     let database = Database::make(bench.scale)?;
-    let site = Site::make()?;
-    let (garage, sshd) = (Garage::alone(), Sshd::start());
+    let bench_dir = BenchDir::make()?;
+    let (garage, sshd) = (Garage::single_node(), Sshd::start());
     let key = garage.bucket(BUCKET, Permission::Everything);
-    let place = Place { site: &site, near: site.folder("near")?, garage: &garage, key, sshd: &sshd };
-    let [near_alone, everywhere] = place.configure(&database)?;
+    let destinations =
+        Destinations { bench_dir: &bench_dir, near: bench_dir.folder("near")?, garage: &garage, key, sshd: &sshd };
+    let [near_alone, everywhere] = destinations.configure(&database)?;
 
-    let (dump, recipient) = (database.dump(), &site.recipient);
-    let (at_once, in_turn) = (place.script_at_once(&dump, recipient), place.script_in_turn(&dump, recipient));
+    let (dump, recipient) = (database.dump(), &bench_dir.recipient);
+    let (at_once, in_turn) =
+        (destinations.script_at_once(&dump, recipient), destinations.script_in_turn(&dump, recipient));
     let longshore = bench.longshore()?;
     let run = |config: &str| format!("{} --quiet --config {config} run > /dev/null", longshore.display());
-    let by_scripts = contest(
+    let by_scripts = compare(
         "one dump to a disk, a bucket and a host",
         bench.rounds,
         database.bytes,
@@ -38,7 +40,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
             ("longshore run: disk, s3, sftp", run(&everywhere)),
         ],
     )?;
-    let for_more = contest(
+    let for_more = compare(
         "a bucket and a host in addition to a disk",
         bench.rounds,
         database.bytes,
@@ -48,19 +50,19 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
 }
 
 /// The destinations.
-struct Place<'a> {
-    site: &'a Site,
+struct Destinations<'a> {
+    bench_dir: &'a BenchDir,
     near: PathBuf,
     garage: &'a Garage,
     key: Key,
     sshd: &'a Sshd,
 }
 
-impl Place<'_> {
+impl Destinations<'_> {
     /// Writes a configuration with the disk only and one with all destinations, and returns their
     /// paths.
     fn configure(&self, database: &Database) -> Result<[String; 2]> {
-        let secret = self.site.write("secret", &self.key.secret)?;
+        let secret = self.bench_dir.write("secret", &self.key.secret)?;
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))
             .map_err(|error| format!("cannot set the mode of {}: {error}", secret.display()))?;
         let bucket = format!(
@@ -75,13 +77,13 @@ impl Place<'_> {
         let host = format!("type = 'sftp'\npath = '{}'\n{}", self.sshd.backups().display(), host.collect::<String>());
         let destinations = [("near", local(&self.near)), ("bucket", bucket), ("host", host)];
         let job = format!("dump = [{{ type = 'pg_dump', databases = ['{NAME}'] }}]\n");
-        let configure = |name, destinations| self.site.configure(name, database, destinations, &job);
+        let configure = |name, destinations| self.bench_dir.configure(name, database, destinations, &job);
         Ok([configure("near.toml", &destinations[..1])?, configure("everywhere.toml", &destinations[..])?])
     }
 
     /// Returns a script that reads the database once.
     fn script_at_once(&self, dump: &str, recipient: &str) -> String {
-        let (folder, backups) = (self.site.path(""), self.sshd.backups().display().to_string());
+        let (folder, backups) = (self.bench_dir.path(""), self.sshd.backups().display().to_string());
         let folder = folder.display();
         format!(
             "{rclone} n=$(date +%s%N); mkfifo {folder}/a$n {folder}/b$n; \

@@ -1,15 +1,15 @@
 //! The cost of backing up many small databases, where the fixed cost of each database dominates.
 
 use super::Bench;
-use super::contest::{Contest, contest};
+use super::bench_dir::{BenchDir, local};
+use super::comparison::{Comparison, compare};
 use super::database::{Database, shell};
-use super::site::{Site, local};
 use crate::{Result, setup};
 
 /// The number of databases.
 const DATABASES: usize = 200;
 
-pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     setup::for_demo()?;
     let cluster = Database::none()?;
     let (psql, connection) = (cluster.program("psql"), cluster.connection());
@@ -19,17 +19,17 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
          for n in $(seq {DATABASES}); do {psql} -Xq -d \"{connection} dbname=small$n\" -c \
          \"create table t as select i, md5(i::text) || md5('x' || i) as noise from generate_series(1, 14000) i\"; done"
     ))?;
-    let site = Site::make()?;
-    let (near, files) = (site.folder("near")?, site.folder("files")?);
+    let bench_dir = BenchDir::make()?;
+    let (near, files) = (bench_dir.folder("near")?, bench_dir.folder("files")?);
     let job = "parallel = 2\ndump = [{ type = 'pg_dump', databases = ['small*'] }]\n";
-    let config = site.configure("config.toml", &cluster, &[("near", local(&near))], job)?;
+    let config = bench_dir.configure("config.toml", &cluster, &[("near", local(&near))], job)?;
     let pg_dump = cluster.program("pg_dump");
     let one = format!(
         "{pg_dump} -Fc -d \"{connection} dbname=small$n\" | age -r {} > {}/$n.age",
-        site.recipient,
+        bench_dir.recipient,
         files.display()
     );
-    let contest = contest(
+    let comparison = compare(
         &format!("{DATABASES} databases of a megabyte"),
         bench.rounds,
         0,
@@ -45,5 +45,5 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
             ),
         ],
     )?;
-    Ok(vec![contest])
+    Ok(vec![comparison])
 }

@@ -4,21 +4,21 @@
 use std::path::Path;
 
 use super::Bench;
-use super::contest::{Contest, contest};
+use super::comparison::{Comparison, compare};
 use super::database::{Database, shell};
 use crate::Result;
 
 /// The compression methods of pg_dump.
 const COMPRESSIONS: [&str; 4] = ["none", "gzip", "lz4", "zstd"];
 
-pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
+pub(super) fn comparisons(bench: &Bench) -> Result<Vec<Comparison>> {
     let database = Database::make(bench.scale)?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot create a folder: {error}"))?;
     let (dump, pg_restore) = (database.dump(), database.program("pg_restore"));
     let longshore = bench.longshore()?;
     let longshore = longshore.display();
     let plain = format!("{dump} --compress=none");
-    let mut all = vec![contest(
+    let mut all = vec![compare(
         "during a dump",
         bench.rounds,
         database.bytes,
@@ -35,7 +35,7 @@ pub(super) fn contests(bench: &Bench) -> Result<Vec<Contest>> {
         let file = folder.path().join(compression);
         let file = file.display();
         shell(&format!("{dump} --compress={compression} --file={file}"))?;
-        all.push(contest(
+        all.push(compare(
             &format!("a stored archive, {compression}"),
             bench.rounds,
             database.bytes,

@@ -18,7 +18,7 @@ pub(super) struct Package {
 }
 
 /// The programs of the tests and the demo.
-pub(super) const NEEDED: [Package; 14] = [
+pub(super) const REQUIRED: [Package; 14] = [
     Package::new("postgresql", "postgres"),
     Package::new("age", "age"),
     Package::new("zstd", "zstd"),
@@ -44,7 +44,7 @@ pub(super) const CEPH: [Package; 4] = [
 ];
 
 /// The programs of the scripts in the comparison.
-pub(super) const PEERS: [Package; 1] = [Package::new("rclone", "rclone")];
+pub(super) const SCRIPT_PROGRAMS: [Package; 1] = [Package::new("rclone", "rclone")];
 
 /// The program that compiles locales, and its package.
 const LOCALES: Package = Package::new("locales", "localedef");
@@ -66,7 +66,7 @@ impl Package {
         Self { name, program }
     }
 
-    fn is_there(self) -> bool {
+    fn is_installed(self) -> bool {
         match self.program {
             // Debian does not put servers on the PATH, so that several versions can be installed.
             "postgres" => Installation::find_system().is_some(),
@@ -77,7 +77,7 @@ impl Package {
 
 /// Installs the packages of missing programs, or fails with instructions.
 pub(super) fn ensure(packages: &[Package]) -> Result<()> {
-    let missing = packages.iter().filter(|package| !package.is_there());
+    let missing = packages.iter().filter(|package| !package.is_installed());
     install(&missing.map(|package| package.name).collect::<Vec<_>>())
 }
 

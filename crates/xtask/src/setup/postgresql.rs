@@ -59,8 +59,8 @@ fn ensure_each() -> Result<()> {
 
 fn missing() -> Vec<(u32, Source)> {
     let there = Installation::find_all();
-    let is_there = |major| there.iter().any(|installation| installation.major == major);
-    SOURCES.into_iter().filter(|(major, _)| !is_there(*major)).collect()
+    let is_installed = |major| there.iter().any(|installation| installation.major == major);
+    SOURCES.into_iter().filter(|(major, _)| !is_installed(*major)).collect()
 }
 
 fn install(major: u32, source: Source, target: &Path) -> Result<()> {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_major_version_that_the_tests_expect_has_a_source() {
+    fn every_tested_major_version_has_a_source() {
         assert_eq!(SOURCES.map(|(major, _)| major), INSTALLED);
     }
 }

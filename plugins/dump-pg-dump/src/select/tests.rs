@@ -38,14 +38,14 @@ fn role(superuser: bool) -> Server {
 }
 
 /// A selection from a server that has one database of each kind.
-struct Chosen {
+struct TestSelection {
     names: Vec<String>,
     not_captured: Vec<NotCaptured>,
     warnings: Vec<String>,
     missing: Vec<Error>,
 }
 
-fn chosen_as(superuser: bool, include: &[&str], exclude: &[&str]) -> Chosen {
+fn select_as(superuser: bool, include: &[&str], exclude: &[&str]) -> TestSelection {
     let all = [
         database("app"),
         database("app-prod"),
@@ -62,14 +62,14 @@ fn chosen_as(superuser: bool, include: &[&str], exclude: &[&str]) -> Chosen {
         Database { may_connect: false, ..template("theirs") },
     ];
     let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect::<Vec<_>>();
-    let look = |name: &str| match name {
-        "template1" | "gis" => Some(Look::OwnObjects),
-        "blank" => Some(Look::Empty),
+    let inspect = |name: &str| match name {
+        "template1" | "gis" => Some(TemplateContent::OwnObjects),
+        "blank" => Some(TemplateContent::Empty),
         _ => None,
     };
     let selection = Selection::new(&owned(include), &owned(exclude)).unwrap();
-    let Selected { databases, missing, not_captured, warnings } = selection.choose(&all, &role(superuser), look);
-    Chosen {
+    let Selected { databases, missing, not_captured, warnings } = selection.choose(&all, &role(superuser), inspect);
+    TestSelection {
         names: databases.iter().map(|database| database.name.clone()).collect(),
         not_captured,
         warnings,
@@ -77,8 +77,8 @@ fn chosen_as(superuser: bool, include: &[&str], exclude: &[&str]) -> Chosen {
     }
 }
 
-fn chosen(include: &[&str], exclude: &[&str]) -> Chosen {
-    chosen_as(false, include, exclude)
+fn select(include: &[&str], exclude: &[&str]) -> TestSelection {
+    select_as(false, include, exclude)
 }
 
 fn subjects(not_captured: &[NotCaptured]) -> Vec<&str> {
@@ -86,62 +86,62 @@ fn subjects(not_captured: &[NotCaptured]) -> Vec<&str> {
 }
 
 #[test]
-fn a_star_takes_all_that_can_be_dumped() {
-    let Chosen { names, not_captured, warnings, missing } = chosen(&["*"], &["scratch_*"]);
+fn star_selects_all_dumpable_databases() {
+    let TestSelection { names, not_captured, warnings, missing } = select(&["*"], &["scratch_*"]);
     assert_eq!(names, ["app", "app-prod", "a/b", "gis"]);
     assert_eq!(subjects(&not_captured), ["retired", "private", "closed", "wreck", "template1", "theirs"]);
     assert!(warnings.is_empty() && missing.is_empty(), "{warnings:?} {missing:?}");
-    let told: Vec<_> = not_captured.iter().map(ToString::to_string).collect();
-    assert_eq!(told[1], "not captured: database \"private\": role bk has no CONNECT privilege");
+    let messages: Vec<_> = not_captured.iter().map(ToString::to_string).collect();
+    assert_eq!(messages[1], "not captured: database \"private\": role bk has no CONNECT privilege");
     assert!(not_captured[0].remedy.ends_with("exclude = [\"retired\"]"), "{not_captured:?}");
     assert!(not_captured[4].remedy.contains("databases = [\"*\", \"template1\"]"), "{not_captured:?}");
 }
 
 #[test]
-fn an_exclude_silences_what_is_not_captured() {
+fn exclude_suppresses_not_captured() {
     let exclude = ["retired", "private", "closed", "wreck", "template1", "theirs", "scratch_?"];
-    let Chosen { names, not_captured, .. } = chosen(&["*"], &exclude);
+    let TestSelection { names, not_captured, .. } = select(&["*"], &exclude);
     assert_eq!(names, ["app", "app-prod", "a/b", "gis"]);
     assert!(not_captured.is_empty(), "{not_captured:?}");
 }
 
 #[test]
-fn a_superuser_reaches_what_limits_and_privileges_close() {
-    let Chosen { names, not_captured, .. } = chosen_as(true, &["*"], &[]);
+fn superuser_ignores_limits_and_privileges() {
+    let TestSelection { names, not_captured, .. } = select_as(true, &["*"], &[]);
     assert!(names.contains(&"private".to_owned()) && names.contains(&"closed".to_owned()), "{names:?}");
     assert_eq!(subjects(&not_captured), ["retired", "wreck", "template1", "theirs"]);
 }
 
 #[test]
-fn a_name_means_that_database_and_no_other() {
-    assert_eq!(chosen(&["app"], &[]).names, ["app"]);
+fn name_selects_one_database() {
+    assert_eq!(select(&["app"], &[]).names, ["app"]);
 }
 
 #[test]
-fn a_template_of_every_cluster_is_dumped_only_by_its_name() {
-    assert_eq!(chosen(&["template1"], &[]).names, ["template1"]);
-    assert_eq!(chosen(&["blank"], &[]).names, ["blank"]);
-    assert!(chosen(&["template*", "blan?"], &[]).names.is_empty());
+fn template1_is_dumped_only_by_its_name() {
+    assert_eq!(select(&["template1"], &[]).names, ["template1"]);
+    assert_eq!(select(&["blank"], &[]).names, ["blank"]);
+    assert!(select(&["template*", "blan?"], &[]).names.is_empty());
 }
 
 #[test]
-fn a_pattern_that_matches_nothing_is_reported() {
-    let warnings = chosen(&["app", "shop_*"], &["old"]).warnings;
+fn unmatched_patterns_are_warnings() {
+    let warnings = select(&["app", "shop_*"], &["old"]).warnings;
     assert!(warnings.len() == 2 && warnings[0].contains("shop_*") && warnings[1].contains("old"), "{warnings:?}");
 }
 
 #[test]
-fn a_missing_name_is_an_error_that_lists_the_databases() {
-    let Chosen { names, missing, .. } = chosen(&["app", "shop"], &[]);
+fn missing_name_lists_the_databases() {
+    let TestSelection { names, missing, .. } = select(&["app", "shop"], &[]);
     assert_eq!(names, ["app"]);
     assert_eq!((missing.len(), missing[0].kind(), missing[0].subject()), (1, Kind::NotFound, "shop"));
     assert!(missing[0].remedy().unwrap().contains("app, app-prod"), "{missing:?}");
 }
 
 #[test]
-fn a_named_database_that_cannot_be_dumped_is_an_error() {
+fn undumpable_named_database_is_an_error() {
     let named = ["app", "retired", "private", "closed", "wreck"];
-    let Chosen { names, missing, not_captured, .. } = chosen(&named, &[]);
+    let TestSelection { names, missing, not_captured, .. } = select(&named, &[]);
     let reasons = ["allows no connections", "no CONNECT privilege", "limit is 0", "interrupted"];
     assert_eq!((names, missing.len()), (vec!["app".to_owned()], reasons.len()));
     for (error, reason) in missing.iter().zip(reasons) {
@@ -149,11 +149,11 @@ fn a_named_database_that_cannot_be_dumped_is_an_error() {
         assert!(error.remedy().unwrap().ends_with("or remove it from databases"), "{error:?}");
     }
     assert!(not_captured.is_empty(), "{not_captured:?}");
-    assert!(chosen(&named, &["retired", "private", "closed", "wreck"]).missing.is_empty());
+    assert!(select(&named, &["retired", "private", "closed", "wreck"]).missing.is_empty());
 }
 
 #[test]
-fn a_name_becomes_a_pattern_of_itself_alone() {
+fn pattern_matches_only_its_name() {
     for name in ["rdsadmin", "a*b", "{x}", "we[i]rd?", "back\\slash", "quo\"te", "line\nfeed"] {
         let text = pattern(name);
         let line: toml::Table = toml::from_str(&format!("exclude = [{text}]")).unwrap();
@@ -164,6 +164,6 @@ fn a_name_becomes_a_pattern_of_itself_alone() {
 }
 
 #[test]
-fn text_that_is_no_pattern_is_refused() {
+fn invalid_patterns_are_refused() {
     assert_eq!(Selection::new(&["a[".into()], &[]).err().unwrap().kind(), Kind::Usage);
 }

@@ -6,7 +6,7 @@ use longshore_core::stage::Encrypt;
 use longshore_core::stream::{ByteStream, collect};
 use longshore_core::{Error, Kind, Stage};
 
-use crate::support::{CHUNK, Folder, noise, open, opener, seal, sealer_for};
+use crate::support::{CHUNK, TestFolder, decrypter, encrypter_for, open, random_bytes, seal};
 
 /// The size that encryption adds to a chunk.
 const TAG: usize = 16;
@@ -19,12 +19,12 @@ fn payload_start(sealed: &[u8]) -> usize {
 }
 
 #[tokio::test]
-async fn a_file_cut_anywhere_is_corrupt_and_never_a_clean_end() {
-    let folder = Folder::new();
+async fn truncated_file_is_corrupt() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let (sealer, opener) = (sealer_for(&recipient), opener(&[&identity]));
+    let (encrypter, decrypter) = (encrypter_for(&recipient), decrypter(&[&identity]));
     for length in [0, 1, CHUNK, 2 * CHUNK, 2 * CHUNK + 1000] {
-        let sealed = seal(&*sealer, &noise(length)).await;
+        let sealed = seal(&*encrypter, &random_bytes(length)).await;
         let payload = payload_start(&sealed);
         let mut cuts: Vec<_> = (0..payload).collect();
         for boundary in [0, 1, 2].map(|chunk| payload + chunk * (CHUNK + TAG)) {
@@ -33,7 +33,7 @@ async fn a_file_cut_anywhere_is_corrupt_and_never_a_clean_end() {
         cuts.extend([sealed.len() - TAG - 1, sealed.len() - TAG, sealed.len() - 1]);
         cuts.retain(|cut| *cut < sealed.len());
         for cut in cuts {
-            match open(&*opener, &sealed[..cut]).await {
+            match open(&*decrypter, &sealed[..cut]).await {
                 Ok(_) => panic!("{length} bytes truncated at {cut} of {} ended cleanly", sealed.len()),
                 Err(error) => assert_eq!(error.kind(), Kind::Corrupt, "truncated at {cut}: {}", error.chain()),
             }
@@ -42,16 +42,16 @@ async fn a_file_cut_anywhere_is_corrupt_and_never_a_clean_end() {
 }
 
 #[tokio::test]
-async fn an_armored_file_cut_anywhere_is_corrupt() {
-    let folder = Folder::new();
+async fn truncated_armored_file_is_corrupt() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let opener = opener(&[&identity]);
+    let decrypter = decrypter(&[&identity]);
     for length in [0, CHUNK, CHUNK + 5] {
-        let sealed = folder.age_seals(&["-a", "-r", &recipient], &noise(length));
+        let sealed = folder.age_seals(&["-a", "-r", &recipient], &random_bytes(length));
         // The last byte is an optional line feed.
         let needed = sealed.len() - 1;
         for cut in (0..400.min(needed)).chain(needed - 120..needed) {
-            let Err(error) = open(&*opener, &sealed[..cut]).await else {
+            let Err(error) = open(&*decrypter, &sealed[..cut]).await else {
                 panic!("{length} bytes truncated at {cut} of {} ended cleanly", sealed.len());
             };
             assert_eq!(error.kind(), Kind::Corrupt, "truncated at {cut}: {}", error.chain());
@@ -60,11 +60,11 @@ async fn an_armored_file_cut_anywhere_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_payload_is_corrupt() {
-    let folder = Folder::new();
+async fn flipped_bit_in_payload_is_corrupt() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let opener = opener(&[&identity]);
-    let sealed = seal(&*sealer_for(&recipient), &noise(2 * CHUNK + 1000)).await;
+    let decrypter = decrypter(&[&identity]);
+    let sealed = seal(&*encrypter_for(&recipient), &random_bytes(2 * CHUNK + 1000)).await;
     let payload = payload_start(&sealed);
     let end = sealed.len();
     for place in [
@@ -79,33 +79,33 @@ async fn a_flipped_bit_in_the_payload_is_corrupt() {
     ] {
         let mut changed = sealed.clone();
         changed[place] ^= 0x10;
-        let error = open(&*opener, &changed).await.unwrap_err();
+        let error = open(&*decrypter, &changed).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "at {place}: {}", error.chain());
     }
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_header_never_opens() {
-    let folder = Folder::new();
+async fn flipped_bit_in_header_is_rejected() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let opener = opener(&[&identity]);
-    let sealed = seal(&*sealer_for(&recipient), b"cargo").await;
+    let decrypter = decrypter(&[&identity]);
+    let sealed = seal(&*encrypter_for(&recipient), b"cargo").await;
     for place in 0..payload_start(&sealed) {
         let mut changed = sealed.clone();
         changed[place] ^= 0x01;
         // A modified recipient stanza is indistinguishable from another recipient's.
-        let error = open(&*opener, &changed).await.unwrap_err();
+        let error = open(&*decrypter, &changed).await.unwrap_err();
         let is_known = matches!(error.kind(), Kind::Corrupt | Kind::Denied);
         assert!(is_known, "at {place}: {}", error.chain());
     }
 }
 
 #[tokio::test]
-async fn bytes_added_removed_or_swapped_are_corrupt() {
-    let folder = Folder::new();
+async fn added_removed_or_swapped_bytes_are_corrupt() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let (sealer, opener) = (sealer_for(&recipient), opener(&[&identity]));
-    let sealed = seal(&*sealer, &noise(3 * CHUNK)).await;
+    let (encrypter, decrypter) = (encrypter_for(&recipient), decrypter(&[&identity]));
+    let sealed = seal(&*encrypter, &random_bytes(3 * CHUNK)).await;
     let payload = payload_start(&sealed);
     let chunk = |number: usize| &sealed[payload + number * (CHUNK + TAG)..payload + (number + 1) * (CHUNK + TAG)];
     let head = &sealed[..payload];
@@ -115,52 +115,52 @@ async fn bytes_added_removed_or_swapped_are_corrupt() {
         ("the last chunk twice", [&sealed[..], chunk(2)].concat()),
         ("a chunk removed", [head, chunk(0), chunk(2)].concat()),
         ("chunks swapped", [head, chunk(1), chunk(0), chunk(2)].concat()),
-        ("another kind of file", noise(1000)),
+        ("another kind of file", random_bytes(1000)),
         ("only the first line of the header", b"age-encryption.org/v1\n".to_vec()),
         ("a future version", b"age-encryption.org/v9\n-> X25519 a\n--- b\n".to_vec()),
     ] {
-        let error = open(&*opener, &changed).await.unwrap_err();
+        let error = open(&*decrypter, &changed).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "{damage}: {}", error.chain());
     }
 }
 
 #[tokio::test]
-async fn a_header_without_an_end_is_refused_before_it_fills_the_memory() {
-    let folder = Folder::new();
+async fn endless_header_takes_bounded_memory() {
+    let folder = TestFolder::new();
     let (identity, _) = folder.identity("key.txt");
     for endless in ["A".repeat(1 << 20), format!("-> X25519 {}\n", "A".repeat(43)).repeat(1 << 14)] {
         let endless = stream::repeat_with(move || Ok(Bytes::from(endless.clone())));
         let begin = stream::iter([Ok(Bytes::from("age-encryption.org/v1\n-> "))]);
         let ciphertext: ByteStream = begin.chain(endless).boxed();
-        let opened = opener(&[&identity]).decrypt(ciphertext, "appdb").await.unwrap();
+        let opened = decrypter(&[&identity]).decrypt(ciphertext, "appdb").await.unwrap();
         let error = collect(opened, 1 << 20, Stage::Decrypt, "").await.unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt, "{}", error.chain());
     }
 }
 
 #[tokio::test]
-async fn a_wrong_identity_is_denied_and_told_from_the_right_one() {
-    let folder = Folder::new();
+async fn wrong_identity_is_denied_with_fingerprints() {
+    let folder = TestFolder::new();
     let (_, recipient) = folder.identity("right");
     let (wrong, wrong_recipient) = folder.identity("wrong");
-    let sealed = seal(&*sealer_for(&recipient), b"cargo").await;
-    let error = open(&*opener(&[&wrong]), &sealed).await.unwrap_err();
+    let sealed = seal(&*encrypter_for(&recipient), b"cargo").await;
+    let error = open(&*decrypter(&[&wrong]), &sealed).await.unwrap_err();
     assert_eq!((error.stage(), error.kind()), (Stage::Decrypt, Kind::Denied));
     assert!(error.to_string().contains("none of the identities"), "{error}");
-    let given = &sealer_for(&wrong_recipient).recipients()[0];
+    let given = &encrypter_for(&wrong_recipient).recipients()[0];
     assert!(error.remedy().unwrap().contains(given), "{:?}", error.remedy());
 
-    let error = open(&*opener(&[]), &sealed).await.unwrap_err();
+    let error = open(&*decrypter(&[]), &sealed).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Denied);
 }
 
-fn broken_off(begin: Vec<u8>) -> ByteStream {
+fn interrupted(begin: Vec<u8>) -> ByteStream {
     let lost = Error::new(Stage::Dump, Kind::Unavailable, "appdb", "connection lost");
     stream::iter([Ok(Bytes::from(begin)), Err(lost)]).boxed()
 }
 
 /// Returns the bytes before the error, and the error.
-async fn until_error(mut stream: ByteStream) -> (Vec<u8>, Error) {
+async fn read_until_error(mut stream: ByteStream) -> (Vec<u8>, Error) {
     let mut bytes = Vec::new();
     while let Some(item) = stream.next().await {
         match item {
@@ -175,30 +175,30 @@ async fn until_error(mut stream: ByteStream) -> (Vec<u8>, Error) {
 }
 
 #[tokio::test]
-async fn a_dump_that_breaks_off_never_becomes_an_age_file() {
-    let folder = Folder::new();
+async fn interrupted_dump_yields_no_complete_file() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let sealer: Box<dyn Encrypt> = sealer_for(&recipient);
+    let encrypter: Box<dyn Encrypt> = encrypter_for(&recipient);
     for length in [0, 1, CHUNK, 8 * CHUNK, 20 * CHUNK + 1] {
-        let (sealed, error) = until_error(sealer.encrypt(broken_off(noise(length)), "appdb")).await;
+        let (sealed, error) = read_until_error(encrypter.encrypt(interrupted(random_bytes(length)), "appdb")).await;
         assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable));
         assert_eq!(error.to_string(), "dump \"appdb\": connection lost");
         assert!(folder.age_opens(&identity, &sealed).is_err(), "{length} bytes");
-        assert!(open(&*opener(&[&identity]), &sealed).await.is_err(), "{length} bytes");
+        assert!(open(&*decrypter(&[&identity]), &sealed).await.is_err(), "{length} bytes");
     }
 }
 
 #[tokio::test]
-async fn a_fetch_that_breaks_off_passes_its_own_error_on() {
-    let folder = Folder::new();
+async fn interrupted_fetch_keeps_its_error() {
+    let folder = TestFolder::new();
     let (identity, recipient) = folder.identity("key.txt");
-    let opener = opener(&[&identity]);
-    let sealed = seal(&*sealer_for(&recipient), &noise(3 * CHUNK)).await;
-    let armored = folder.age_seals(&["-a", "-r", &recipient], &noise(3 * CHUNK));
+    let decrypter = decrypter(&[&identity]);
+    let sealed = seal(&*encrypter_for(&recipient), &random_bytes(3 * CHUNK)).await;
+    let armored = folder.age_seals(&["-a", "-r", &recipient], &random_bytes(3 * CHUNK));
     for whole in [sealed, armored] {
         for length in [1, 100, 300, CHUNK, whole.len()] {
-            let ciphertext = broken_off(whole[..length].to_vec());
-            let (_, error) = until_error(opener.decrypt(ciphertext, "appdb").await.unwrap()).await;
+            let ciphertext = interrupted(whole[..length].to_vec());
+            let (_, error) = read_until_error(decrypter.decrypt(ciphertext, "appdb").await.unwrap()).await;
             assert_eq!((error.stage(), error.kind()), (Stage::Dump, Kind::Unavailable), "{length}: {}", error.chain());
         }
     }

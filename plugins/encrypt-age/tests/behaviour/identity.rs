@@ -9,7 +9,7 @@ use age::armor::{ArmoredWriter, Format};
 use longshore_core::{Error, Kind, Stage};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::support::{Answers, Folder, open, opener_asking, seal, sealer_for};
+use crate::support::{FixedAnswer, TestFolder, decrypter_with_prompt, encrypter_for, open, seal};
 
 /// Protects an identity file as `age -p` does, with less work.
 fn protect(content: &str, passphrase: &str, format: Format) -> Vec<u8> {
@@ -22,8 +22,8 @@ fn protect(content: &str, passphrase: &str, format: Format) -> Vec<u8> {
     sealed.finish().unwrap().finish().unwrap()
 }
 
-fn refusal(file: &Path, ask: &Arc<Answers>) -> Error {
-    let error = match opener_asking(&[file], ask) {
+fn config_error(file: &Path, ask: &Arc<FixedAnswer>) -> Error {
+    let error = match decrypter_with_prompt(&[file], ask) {
         Ok(_) => panic!("{} was accepted as an identity file", file.display()),
         Err(error) => error,
     };
@@ -33,49 +33,49 @@ fn refusal(file: &Path, ask: &Arc<Answers>) -> Error {
 }
 
 #[tokio::test]
-async fn a_protected_identity_file_opens_with_its_passphrase() {
-    let folder = Folder::new();
-    let made = longshore_encrypt_age::generate();
-    let sealed = seal(&*sealer_for(&made.recipient), b"cargo").await;
+async fn opens_protected_identity_file_with_passphrase() {
+    let folder = TestFolder::new();
+    let generated = longshore_encrypt_age::generate();
+    let sealed = seal(&*encrypter_for(&generated.recipient), b"cargo").await;
     for format in [Format::Binary, Format::AsciiArmor] {
-        let file = folder.write("key.age", protect(made.file.expose_secret(), "correct horse", format));
-        let answers = Answers::always("correct horse");
-        let opener = opener_asking(&[&file], &answers).unwrap();
-        assert_eq!(open(&*opener, &sealed).await.unwrap(), b"cargo");
-        assert_eq!(open(&*opener, &sealed).await.unwrap(), b"cargo");
-        assert_eq!(answers.asked(), 1);
+        let file = folder.write("key.age", protect(generated.file.expose_secret(), "correct horse", format));
+        let prompt = FixedAnswer::always("correct horse");
+        let decrypter = decrypter_with_prompt(&[&file], &prompt).unwrap();
+        assert_eq!(open(&*decrypter, &sealed).await.unwrap(), b"cargo");
+        assert_eq!(open(&*decrypter, &sealed).await.unwrap(), b"cargo");
+        assert_eq!(prompt.asked(), 1);
 
-        assert_eq!(refusal(&file, &Answers::always("wrong horse")).kind(), Kind::Denied);
-        let error = refusal(&file, &Arc::new(Answers::none()));
+        assert_eq!(config_error(&file, &FixedAnswer::always("wrong horse")).kind(), Kind::Denied);
+        let error = config_error(&file, &Arc::new(FixedAnswer::none()));
         assert_eq!(error.kind(), Kind::Usage);
         assert!(error.remedy().unwrap().contains("LONGSHORE_IDENTITY_PASSPHRASE"));
     }
 }
 
 #[tokio::test]
-async fn a_protected_ssh_key_opens_with_its_passphrase() {
-    let folder = Folder::new();
+async fn opens_protected_ssh_key_with_passphrase() {
+    let folder = TestFolder::new();
     for (name, kind) in [("ed25519", "ed25519"), ("rsa", "rsa")] {
         let (file, recipient) = folder.ssh_key(name, &["-t", kind, "-N", "correct horse"]);
         let sealed = folder.age_seals(&["-r", &recipient], b"cargo");
-        let opener = opener_asking(&[&file], &Answers::always("correct horse")).unwrap();
-        assert_eq!(open(&*opener, &sealed).await.unwrap(), b"cargo");
-        assert_eq!(refusal(&file, &Answers::always("wrong horse")).kind(), Kind::Denied);
-        assert_eq!(refusal(&file, &Arc::new(Answers::none())).kind(), Kind::Usage);
+        let decrypter = decrypter_with_prompt(&[&file], &FixedAnswer::always("correct horse")).unwrap();
+        assert_eq!(open(&*decrypter, &sealed).await.unwrap(), b"cargo");
+        assert_eq!(config_error(&file, &FixedAnswer::always("wrong horse")).kind(), Kind::Denied);
+        assert_eq!(config_error(&file, &Arc::new(FixedAnswer::none())).kind(), Kind::Usage);
     }
 }
 
 #[test]
-fn a_bad_identity_file_is_named_and_not_quoted() {
-    let folder = Folder::new();
-    let nobody = Arc::new(Answers::none());
-    let made = longshore_encrypt_age::generate();
-    let text = made.file.expose_secret();
+fn errors_name_identity_file_but_never_quote_it() {
+    let folder = TestFolder::new();
+    let no_prompt = Arc::new(FixedAnswer::none());
+    let generated = longshore_encrypt_age::generate();
+    let text = generated.file.expose_secret();
     let secret = text.lines().last().unwrap();
     let typo = text.replace(&secret[30..34], "BBBB");
-    for (content, said) in [
+    for (content, expected) in [
         (typo, "line 3 is an identity that was mistyped"),
-        (format!("{text}{}\n", made.recipient), "line 4 is a recipient"),
+        (format!("{text}{}\n", generated.recipient), "line 4 is a recipient"),
         ("AGE-SECRET-KEY-PQ-1QQQQ".to_owned(), "line 1 is a post-quantum identity"),
         (format!("x{secret}"), "line 1 is not an identity"),
         ("# nothing\n".to_owned(), "no identity in this file"),
@@ -83,36 +83,36 @@ fn a_bad_identity_file_is_named_and_not_quoted() {
         ("-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n".to_owned(), "unreadable private key"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnN".to_owned(), "unreadable private key"),
     ] {
-        let error = refusal(&folder.write("key.txt", content), &nobody);
+        let error = config_error(&folder.write("key.txt", content), &no_prompt);
         assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.chain().contains(&secret[20..28]), "{error}");
         assert!(error.remedy().is_some(), "{error}");
     }
-    assert_eq!(refusal(&folder.write("key.txt", [0xff, 0x00]), &nobody).kind(), Kind::Usage);
-    assert_eq!(refusal(&folder.path("missing.txt"), &nobody).kind(), Kind::NotFound);
+    assert_eq!(config_error(&folder.write("key.txt", [0xff, 0x00]), &no_prompt).kind(), Kind::Usage);
+    assert_eq!(config_error(&folder.path("missing.txt"), &no_prompt).kind(), Kind::NotFound);
 }
 
 #[test]
-fn an_ssh_key_that_opens_nothing_is_refused() {
-    let folder = Folder::new();
+fn rejects_unsupported_ssh_keys() {
+    let folder = TestFolder::new();
     let (file, _) = folder.ssh_key("ecdsa", &["-t", "ecdsa", "-N", ""]);
-    let error = refusal(&file, &Arc::new(Answers::none()));
+    let error = config_error(&file, &Arc::new(FixedAnswer::none()));
     assert!(error.to_string().contains("ecdsa"), "{error}");
     let (file, _) = folder.ssh_key("pem", &["-t", "rsa", "-b", "2048", "-N", "correct horse", "-m", "PEM"]);
-    let error = refusal(&file, &Arc::new(Answers::none()));
+    let error = config_error(&file, &Arc::new(FixedAnswer::none()));
     assert!(error.remedy().unwrap().contains("ssh-keygen -p"), "{error}");
 }
 
 #[tokio::test]
-async fn an_identity_file_that_is_no_longer_whole_is_corrupt() {
-    let folder = Folder::new();
-    let made = longshore_encrypt_age::generate();
-    let answers = Answers::always("correct horse");
-    let whole = protect(made.file.expose_secret(), "correct horse", Format::Binary);
+async fn truncated_identity_file_is_corrupt() {
+    let folder = TestFolder::new();
+    let generated = longshore_encrypt_age::generate();
+    let prompt = FixedAnswer::always("correct horse");
+    let whole = protect(generated.file.expose_secret(), "correct horse", Format::Binary);
     let cut = folder.write("cut.age", &whole[..whole.len() - 1]);
-    assert_eq!(refusal(&cut, &answers).kind(), Kind::Corrupt);
+    assert_eq!(config_error(&cut, &prompt).kind(), Kind::Corrupt);
 
-    let for_recipient = folder.write("sealed.age", seal(&*sealer_for(&made.recipient), b"x").await);
-    assert_eq!(refusal(&for_recipient, &answers).kind(), Kind::Usage);
+    let for_recipient = folder.write("sealed.age", seal(&*encrypter_for(&generated.recipient), b"x").await);
+    assert_eq!(config_error(&for_recipient, &prompt).kind(), Kind::Usage);
 }

@@ -12,7 +12,7 @@ use longshore_core::plugin::{Ask, Identities, Passphrase, Plugin};
 use longshore_core::stage::{Decrypt, Encrypt};
 use longshore_core::stream::{ByteStream, collect, from_bytes};
 use longshore_core::{Result, Stage};
-use longshore_encrypt_age::{Age, Opener};
+use longshore_encrypt_age::{Age, AgeDecrypt};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
@@ -20,38 +20,38 @@ use tempfile::TempDir;
 pub(crate) const CHUNK: usize = 64 * 1024;
 
 /// Builds an encrypter from its settings.
-pub(crate) fn sealer(settings: &str) -> Result<Box<dyn Encrypt>> {
+pub(crate) fn encrypter(settings: &str) -> Result<Box<dyn Encrypt>> {
     toml::from_str::<Age>(settings).unwrap().build(&())
 }
 
 /// Builds an encrypter for one recipient.
-pub(crate) fn sealer_for(recipient: &str) -> Box<dyn Encrypt> {
-    sealer(&format!("recipients = [\"{recipient}\"]")).unwrap()
+pub(crate) fn encrypter_for(recipient: &str) -> Box<dyn Encrypt> {
+    encrypter(&format!("recipients = [\"{recipient}\"]")).unwrap()
 }
 
 /// Builds a decrypter with identity files, without a prompt.
-pub(crate) fn opener(files: &[&Path]) -> Box<dyn Decrypt> {
-    opener_asking(files, &Arc::new(Answers::none())).unwrap()
+pub(crate) fn decrypter(files: &[&Path]) -> Box<dyn Decrypt> {
+    decrypter_with_prompt(files, &Arc::new(FixedAnswer::none())).unwrap()
 }
 
 /// Builds a decrypter with identity files and a prompt.
-pub(crate) fn opener_asking(files: &[&Path], ask: &Arc<Answers>) -> Result<Box<dyn Decrypt>> {
+pub(crate) fn decrypter_with_prompt(files: &[&Path], ask: &Arc<FixedAnswer>) -> Result<Box<dyn Decrypt>> {
     let context = Identities {
         texts: Vec::new(),
         files: files.iter().map(|file| file.to_path_buf()).collect(),
         passphrase: Passphrase::AskFor,
         ask: Arc::clone(ask) as Arc<dyn Ask>,
     };
-    toml::from_str::<Opener>("").unwrap().build(&context)
+    toml::from_str::<AgeDecrypt>("").unwrap().build(&context)
 }
 
 /// A prompt that gives the same answer to all questions, and counts them.
-pub(crate) struct Answers {
+pub(crate) struct FixedAnswer {
     answer: Option<&'static str>,
     asked: AtomicUsize,
 }
 
-impl Answers {
+impl FixedAnswer {
     pub(crate) fn always(answer: &'static str) -> Arc<Self> {
         Arc::new(Self { answer: Some(answer), asked: AtomicUsize::new(0) })
     }
@@ -65,7 +65,7 @@ impl Answers {
     }
 }
 
-impl Ask for Answers {
+impl Ask for FixedAnswer {
     fn secret(&self, _question: &str) -> Option<SecretString> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.answer.map(SecretString::from)
@@ -73,8 +73,8 @@ impl Ask for Answers {
 }
 
 /// Encrypts bytes.
-pub(crate) async fn seal(sealer: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
-    collected(sealer.encrypt(from_bytes(plaintext.to_vec()), "appdb")).await
+pub(crate) async fn seal(encrypter: &dyn Encrypt, plaintext: &[u8]) -> Vec<u8> {
+    collected(encrypter.encrypt(from_bytes(plaintext.to_vec()), "appdb")).await
 }
 
 /// Returns a stream of chunks of one length, each followed by an empty one.
@@ -89,13 +89,13 @@ pub(crate) async fn collected(stream: ByteStream) -> Vec<u8> {
 }
 
 /// Decrypts bytes.
-pub(crate) async fn open(opener: &dyn Decrypt, ciphertext: &[u8]) -> Result<Vec<u8>> {
-    let stream = opener.decrypt(from_bytes(ciphertext.to_vec()), "appdb").await?;
+pub(crate) async fn open(decrypter: &dyn Decrypt, ciphertext: &[u8]) -> Result<Vec<u8>> {
+    let stream = decrypter.decrypt(from_bytes(ciphertext.to_vec()), "appdb").await?;
     Ok(collect(stream, 1 << 30, Stage::Decrypt, "").await?.to_vec())
 }
 
 /// Returns bytes without a pattern that chunks could share.
-pub(crate) fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn random_bytes(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -105,9 +105,9 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 }
 
 /// A directory for keys and files that is deleted after the test.
-pub(crate) struct Folder(TempDir);
+pub(crate) struct TestFolder(TempDir);
 
-impl Folder {
+impl TestFolder {
     pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
@@ -124,8 +124,8 @@ impl Folder {
 
     /// Generates an identity file with our own code; returns its path and its recipient.
     pub(crate) fn identity(&self, name: &str) -> (PathBuf, String) {
-        let made = longshore_encrypt_age::generate();
-        (self.write(name, made.file.expose_secret()), made.recipient)
+        let generated = longshore_encrypt_age::generate();
+        (self.write(name, generated.file.expose_secret()), generated.recipient)
     }
 
     /// Generates a key with ssh-keygen; returns the path of the private key and the text of the

@@ -16,7 +16,7 @@ use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_ship_azure::Azure;
 use longshore_testkit::azurite::{ACCOUNT, Azurite, KEY};
-use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_TIME_LIMIT, Scale};
 use longshore_testkit::stream::{fails_after, is_failure, random, random_bytes};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{ClientOptions, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
@@ -42,15 +42,15 @@ fn azure(container: &str, secret: &str, more: Value) -> Box<dyn Store> {
 }
 
 /// Returns a destination in a new container.
-async fn fresh(more: Value) -> Box<dyn Store> {
+async fn new_container(more: Value) -> Box<dyn Store> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let container = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
-    make(&container).await;
+    create_container(&container).await;
     azure(&container, KEY, more)
 }
 
 /// Creates a container, which Longshore never does.
-async fn make(container: &str) {
+async fn create_container(container: &str) {
     let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).unwrap();
     let mut request = HttpRequest::new(HttpRequestBody::empty());
     *request.method_mut() = "PUT".parse().unwrap();
@@ -66,23 +66,23 @@ fn key(text: &str) -> Key {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_does_what_every_destination_must() {
-    let store = fresh(json!({ "prefix": "post/gresql" })).await;
+async fn conforms() {
+    let store = new_container(json!({ "prefix": "post/gresql" })).await;
     let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
 }
 
 async fn huge() -> Fixture {
-    let scale = Scale { patience: HUGE_PATIENCE, ..Scale::default() };
-    Fixture::new(fresh(json!({})).await, ()).scaled(scale)
+    let scale = Scale { time_limit: HUGE_TIME_LIMIT, ..Scale::default() };
+    Fixture::new(new_container(json!({})).await, ()).scaled(scale)
 }
 
 longshore_testkit::huge_conformance!(huge);
 longshore_testkit::many_conformance!(huge);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_large_bodies_that_race_one_wins() {
-    let store = fresh(json!({})).await;
+async fn racing_uploads_have_one_winner() {
+    let store = new_container(json!({})).await;
     let bodies = [1, 2].map(|seed| random_bytes(seed, 20 << 20));
     let (feeders, streams): (Vec<_>, Vec<_>) = bodies.iter().map(|_| channel()).unzip();
     let name = key("main/x.dump");
@@ -104,9 +104,9 @@ async fn of_two_large_bodies_that_race_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_works_and_what_does_not_is_said() {
+async fn check_passes_and_errors_have_hints() {
     let name = key("main/x.dump");
-    let store = fresh(json!({})).await;
+    let store = new_container(json!({})).await;
     assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
     assert!(store.sweep().is_none(), "unfinished blocks cannot be listed");
 
@@ -114,15 +114,18 @@ async fn what_works_and_what_does_not_is_said() {
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
     assert!(error.to_string().contains("there is no container \"nowhere\""), "{error}");
 
-    let wrong = KEY.replacen("Eby8", "Eby9", 1);
-    let error = azure("acme-0", &wrong, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
+    let wrong_key = KEY.replacen("Eby8", "Eby9", 1);
+    let error = azure("acme-0", &wrong_key, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
-    assert!(error.remedy().unwrap().contains("access_key_file") && !error.chain().contains(&wrong[..20]), "{error:?}");
+    assert!(
+        error.remedy().unwrap().contains("access_key_file") && !error.chain().contains(&wrong_key[..20]),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_body_that_fails_leaves_nothing_visible() {
-    let store = fresh(json!({})).await;
+async fn failed_large_uploads_leave_nothing() {
+    let store = new_container(json!({})).await;
     let name = key("main/x.dump");
     let error = store.ship(&name, fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));

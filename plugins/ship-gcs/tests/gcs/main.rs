@@ -17,7 +17,7 @@ use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 use longshore_ship_gcs::Gcs;
-use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_TIME_LIMIT, Scale};
 use longshore_testkit::gcs::FakeGcs;
 use longshore_testkit::stream::{fails_after, is_failure, random, stalls_after};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn gcs(bucket: &str, more: Value) -> Box<dyn Store> {
 }
 
 /// Returns a destination in a new bucket.
-fn fresh(more: Value) -> Box<dyn Store> {
+fn new_bucket(more: Value) -> Box<dyn Store> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let bucket = format!("acme-{}", COUNT.fetch_add(1, Ordering::SeqCst));
     STORE.bucket(&bucket);
@@ -53,8 +53,8 @@ fn key(text: &str) -> Key {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_does_what_every_destination_must() {
-    let store = fresh(json!({ "prefix": "post/gresql" }));
+async fn conforms() {
+    let store = new_bucket(json!({ "prefix": "post/gresql" }));
     let scale = Scale { many_keys: 100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ()).scaled(scale)).await;
 }
@@ -62,21 +62,21 @@ async fn a_bucket_does_what_every_destination_must() {
 /// The emulator needs six times the size of a body in memory, even with a disk: this size fits an
 /// ordinary machine.
 async fn huge() -> Fixture {
-    let scale = Scale { huge_bytes: 512 << 20, patience: HUGE_PATIENCE, ..Scale::default() };
-    Fixture::new(fresh(json!({})), ()).scaled(scale)
+    let scale = Scale { huge_bytes: 512 << 20, time_limit: HUGE_TIME_LIMIT, ..Scale::default() };
+    Fixture::new(new_bucket(json!({})), ()).scaled(scale)
 }
 
 /// More than two pages; more keys would take the emulator minutes.
 async fn many() -> Fixture {
-    Fixture::new(fresh(json!({})), ()).scaled(Scale { many_keys: 2500, ..Scale::default() })
+    Fixture::new(new_bucket(json!({})), ()).scaled(Scale { many_keys: 2500, ..Scale::default() })
 }
 
 longshore_testkit::huge_conformance!(huge);
 longshore_testkit::many_conformance!(many);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_in_parts_is_not_overwritten_and_check_says_who_sees_to_it() {
-    let store = fresh(json!({}));
+async fn multipart_uploads_do_not_overwrite_and_check_warns() {
+    let store = new_bucket(json!({}));
     let name = key("main/large.dump");
     store.ship(&name, random(1, 20 << 20)).await.unwrap();
     let error = store.ship(&name, random(2, 20 << 20)).await.unwrap_err();
@@ -87,15 +87,15 @@ async fn what_is_sent_in_parts_is_not_overwritten_and_check_says_who_sees_to_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_not_there_is_named_with_its_setting() {
+async fn reports_a_missing_bucket() {
     let error = gcs("nowhere", json!({})).ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
     assert!(error.to_string().contains("there is no bucket \"nowhere\""), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_fails_is_gone_and_one_that_nobody_ended_is_found_and_swept() {
-    let store = fresh(json!({ "prefix": "p" }));
+async fn aborts_failed_uploads_and_discards_unfinished_ones() {
+    let store = new_bucket(json!({ "prefix": "p" }));
     let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));
     let sweep = store.sweep().unwrap();
@@ -105,15 +105,15 @@ async fn an_upload_that_fails_is_gone_and_one_that_nobody_ended_is_found_and_swe
     let ship = store.ship(&name, stalls_after(20 << 20));
     tokio::pin!(ship);
     // The upload is still in progress: only its age distinguishes it from an abandoned one.
-    let (mut found, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
-    while found.is_empty() {
+    let (mut leftovers, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(30));
+    while leftovers.is_empty() {
         assert!(Instant::now() < deadline, "the upload is not listed");
         tokio::time::timeout(Duration::from_millis(100), &mut ship).await.unwrap_err();
-        found = sweep.leftovers().await.unwrap();
+        leftovers = sweep.leftovers().await.unwrap();
     }
-    assert!(found.len() == 1 && found[0].name.starts_with("main/a%2Fb.dump?uploadId="), "{found:?}");
+    assert!(leftovers.len() == 1 && leftovers[0].name.starts_with("main/a%2Fb.dump?uploadId="), "{leftovers:?}");
     for _ in 0..2 {
-        sweep.discard(&found[0]).await.unwrap();
+        sweep.discard(&leftovers[0]).await.unwrap();
     }
     assert_eq!(sweep.leftovers().await.unwrap(), []);
 }

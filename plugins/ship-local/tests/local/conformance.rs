@@ -1,6 +1,6 @@
 //! The conformance tests of every destination.
 
-use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_TIME_LIMIT, Scale};
 
 use crate::temporary;
 
@@ -11,13 +11,13 @@ async fn fixture() -> Fixture {
 }
 
 async fn huge() -> Fixture {
-    fixture().await.scaled(Scale { huge_bytes: 10 << 30, patience: HUGE_PATIENCE, ..Scale::default() })
+    fixture().await.scaled(Scale { huge_bytes: 10 << 30, time_limit: HUGE_TIME_LIMIT, ..Scale::default() })
 }
 
 longshore_testkit::store_conformance!(fixture);
 longshore_testkit::huge_conformance!(huge);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_directory_serves_for_everything_in_turn() {
+async fn conforms_with_one_directory() {
     conformance::store(&fixture().await).await;
 }

@@ -5,31 +5,31 @@ use std::fs::{self, File};
 use futures_util::StreamExt;
 use longshore_core::stream::{CHUNK_BYTES, collect};
 use longshore_core::{Kind, Stage};
-use longshore_testkit::folder;
+use longshore_testkit::folder_conformance;
 use longshore_testkit::stream::random;
 
 use crate::{key, temporary};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_hidden_or_no_key_is_left_out() {
+async fn hidden_files_and_invalid_keys_are_not_listed() {
     let (folder, store) = temporary();
-    folder::what_is_hidden_or_no_key_is_left_out(folder.path(), &*store).await;
+    folder_conformance::hidden_files_and_invalid_keys_are_not_listed(folder.path(), &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_are_not_followed_neither_in_a_list_nor_by_their_name() {
+async fn links_are_not_followed() {
     let (folder, store) = temporary();
-    folder::links_are_not_followed_neither_in_a_list_nor_by_their_name(folder.path(), &*store).await;
+    folder_conformance::links_are_not_followed(folder.path(), &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_at_the_top_is_as_good_as_any() {
+async fn accepts_keys_without_a_folder() {
     let (folder, store) = temporary();
-    folder::a_key_at_the_top_is_as_good_as_any(folder.path(), &*store).await;
+    folder_conformance::accepts_keys_without_a_folder(folder.path(), &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
+async fn unreadable_folders_fail_the_listing() {
     let (folder, store) = temporary();
     // More entries than fit into the channel, so the walk has not reached the second folder when it
     // is removed.
@@ -49,7 +49,7 @@ async fn what_cannot_be_read_fails_the_list_and_never_shortens_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_nobody_reads_on_ends_its_walk() {
+async fn dropped_lists_stop_walking() {
     let (folder, store) = temporary();
     for n in 0..2000 {
         File::create(folder.path().join(n.to_string())).unwrap();
@@ -62,7 +62,7 @@ async fn a_list_that_nobody_reads_on_ends_its_walk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_read_together_is_as_it_is_one_by_one() {
+async fn batch_fetch_equals_single_fetches() {
     let (folder, store) = temporary();
     for (name, bytes) in
         [("a/small", 10), ("a/empty", 0), ("b/large", CHUNK_BYTES + 1), ("b/too-large", CHUNK_BYTES + 2)]
@@ -85,7 +85,7 @@ async fn what_is_read_together_is_as_it_is_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_cut_while_it_is_read_ends_in_an_error() {
+async fn files_truncated_during_a_download_are_corrupt() {
     let (folder, store) = temporary();
     let key = key("main/appdb.dump");
     store.ship(&key, random(1, 3 << 20)).await.unwrap();

@@ -3,9 +3,9 @@
 // Allows unwrap in helpers: a failure there fails the test.
 #![allow(clippy::unwrap_used)]
 
+mod atomic_write;
 mod conformance;
-mod draft;
-mod full;
+mod disk_full;
 mod list;
 mod permission;
 mod refused;

@@ -23,7 +23,7 @@ async fn files_and_directories_are_private() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modes_are_as_configured_whatever_the_umask() {
+async fn configured_modes_ignore_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let store = local(folder.path(), json!({ "mode": "0664", "dir_mode": "0775" }));
     // Existing directories keep their mode.
@@ -36,7 +36,7 @@ async fn modes_are_as_configured_whatever_the_umask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_made_belongs_to_whom_it_was_given() {
+async fn sets_the_configured_owner_and_group() {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().metadata().unwrap();
     // Only root may change the owner of a file to another user.

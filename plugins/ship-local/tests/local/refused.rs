@@ -42,7 +42,7 @@ async fn assert_refused(path: &Path, wrong: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_does_not_exist_is_refused_and_never_made() {
+async fn never_creates_a_missing_directory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("not-mounted");
     assert_refused(&path, "does not exist").await;
@@ -50,7 +50,7 @@ async fn a_directory_that_does_not_exist_is_refused_and_never_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_everybody_may_write_to_is_refused() {
+async fn refuses_a_world_writable_directory() {
     let folder = tempfile::tempdir().unwrap();
     // The sticky bit prevents users from removing files of others, but not from creating files.
     for mode in [0o777, 0o702, 0o1777] {
@@ -61,15 +61,15 @@ async fn a_directory_that_everybody_may_write_to_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_everybody_may_write_to_is_reported() {
+async fn check_reports_world_writable_folders() {
     let folder = tempfile::tempdir().unwrap();
     let store = local(folder.path(), json!({}));
     store.ship(&key("main/appdb/first.dump"), from_bytes("x")).await.unwrap();
     let exposed = folder.path().join("main/appdb");
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o777)).unwrap();
-    let found = store.check().await;
-    let failed: Vec<_> = found.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
-    assert!(failed.len() == 1 && failed[0].message.ends_with(": main/appdb"), "{found:?}");
+    let findings = store.check().await;
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
+    assert!(failed.len() == 1 && failed[0].message.ends_with(": main/appdb"), "{findings:?}");
     let error = store.ship(&key("main/appdb/second.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
     fs::set_permissions(&exposed, fs::Permissions::from_mode(0o700)).unwrap();
@@ -77,7 +77,7 @@ async fn a_folder_that_everybody_may_write_to_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_a_link_or_a_pipe_is_refused_as_a_claim() {
+async fn claims_refuse_links_and_pipes() {
     let folder = tempfile::tempdir().unwrap();
     let (target, lock) = (folder.path().join("target"), folder.path().join(".longshore-nightly.lock"));
     let store = local(folder.path(), json!({}));
@@ -99,7 +99,7 @@ async fn a_lock_that_is_a_link_or_a_pipe_is_refused_as_a_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_directory_is_refused() {
+async fn refuses_a_path_to_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "x").unwrap();
@@ -107,7 +107,7 @@ async fn what_is_not_a_directory_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_where_a_folder_should_be_is_refused() {
+async fn refuses_a_file_in_place_of_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("main"), "x").unwrap();
     let store = local(folder.path(), json!({}));

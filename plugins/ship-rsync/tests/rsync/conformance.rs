@@ -1,6 +1,6 @@
 //! The conformance tests of every destination.
 
-use longshore_testkit::conformance::{Fixture, HUGE_PATIENCE, Scale};
+use longshore_testkit::conformance::{Fixture, HUGE_TIME_LIMIT, Scale};
 
 use crate::temporary;
 
@@ -11,7 +11,7 @@ async fn fixture() -> Fixture {
 }
 
 async fn huge() -> Fixture {
-    fixture().await.scaled(Scale { patience: HUGE_PATIENCE, ..Scale::default() })
+    fixture().await.scaled(Scale { time_limit: HUGE_TIME_LIMIT, ..Scale::default() })
 }
 
 longshore_testkit::store_conformance!(fixture);

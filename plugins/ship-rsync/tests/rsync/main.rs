@@ -4,17 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
-mod cut;
-mod jump;
+mod jump_host;
 mod refused;
 mod restricted;
-mod silent;
+mod resume;
 mod spool;
+mod stall;
 
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Store;
 use longshore_ship_rsync::Rsync;
-use longshore_testkit::behind_ssh::{files, key, soon};
+use longshore_testkit::ssh_conformance::{eventually, files, key};
 use longshore_testkit::sshd::{Account, Sshd};
 use serde_json::{Value, json};
 

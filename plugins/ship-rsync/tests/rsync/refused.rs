@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::{files, key, rsync};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ssh_refuses_is_told_as_it_is() {
+async fn reports_refusals_of_ssh() {
     let sshd = Sshd::start();
     for (account, settings, kind) in [
-        (Account::Stranger, json!({}), Kind::Denied),
+        (Account::UnknownKey, json!({}), Kind::Denied),
         (Account::Shell, json!({ "known_hosts_file": "/dev/null" }), Kind::Denied),
         (Account::Shell, json!({ "port": 9 }), Kind::Unavailable),
         (Account::Shell, json!({ "path": sshd.backups().join("not-mounted") }), Kind::Refused),
@@ -29,9 +29,9 @@ async fn what_ssh_refuses_is_told_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_refused_is_not_tried_again_by_rsync_alone() {
+async fn refused_keys_are_not_retried_by_rsync() {
     let sshd = Sshd::start();
-    let store = rsync(&sshd, Account::Stranger, json!({ "account": "rrsync", "path": "/" }));
+    let store = rsync(&sshd, Account::UnknownKey, json!({ "account": "rrsync", "path": "/" }));
     let error = store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
 }

@@ -19,7 +19,7 @@ fn restricted(sshd: &Sshd, account: Account) -> Box<dyn Store> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_may_only_write_writes_and_never_over_anything() {
+async fn write_only_account_never_overwrites() {
     let sshd = Sshd::start();
     let store = restricted(&sshd, Account::RsyncWriteOnly);
     let key = key("main/appdb/x.dump");
@@ -35,7 +35,7 @@ async fn an_account_that_may_only_write_writes_and_never_over_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_account_may_not_do_is_told() {
+async fn write_only_account_reports_denied_operations() {
     let sshd = Sshd::start();
     let store = restricted(&sshd, Account::RsyncWriteOnly);
     let key = key("main/x.dump");
@@ -57,7 +57,7 @@ async fn what_an_account_may_not_do_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_may_read_lists_fetches_and_removes() {
+async fn read_write_account_lists_fetches_and_removes() {
     let sshd = Sshd::start();
     let store = restricted(&sshd, Account::Rsync);
     let keys = ["main/appdb/x.dump", "main/appdb/x.dump.age", "main/y.dump"].map(key);
@@ -86,25 +86,25 @@ async fn an_account_that_may_read_lists_fetches_and_removes() {
 
 /// rrsync permits one call at a time, so the calls of one run are serialized.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_that_may_read_does_what_every_destination_must_where_that_is_not_a_matter_of_publishing() {
+async fn read_write_account_conforms_except_for_publishing() {
     let sshd = Sshd::start();
     let (store, folder) = (restricted(&sshd, Account::Rsync), sshd.backups());
     assert_eq!(store.at_once(), Some(1));
     let scale = Scale { many_keys: 10_000, ..Scale::default() };
     let fixture = Fixture::new(store, sshd).in_folder(folder).scaled(scale).racing(Race::Latest);
-    conformance::an_empty_body_arrives_as_an_empty_file(&fixture).await;
-    conformance::keys_that_begin_alike_do_not_meet(&fixture).await;
-    conformance::many_at_once_do_not_hinder_each_other(&fixture).await;
-    conformance::what_is_not_there_is_not_found(&fixture).await;
-    conformance::a_range_past_the_end_is_an_error_and_never_short(&fixture).await;
-    conformance::removing_one_leaves_what_begins_alike(&fixture).await;
-    conformance::removing_what_is_not_there_is_no_error(&fixture).await;
-    conformance::a_list_is_whole_and_in_the_order_of_keys(&fixture).await;
+    conformance::stores_empty_bodies(&fixture).await;
+    conformance::separates_keys_with_a_common_prefix(&fixture).await;
+    conformance::supports_concurrent_uploads(&fixture).await;
+    conformance::missing_keys_are_not_found(&fixture).await;
+    conformance::rejects_ranges_past_the_end(&fixture).await;
+    conformance::removal_leaves_keys_with_a_common_prefix(&fixture).await;
+    conformance::removing_a_missing_key_succeeds(&fixture).await;
+    conformance::lists_all_keys_in_order(&fixture).await;
 }
 
-/// The host cannot report free space or drafts in hidden folders; the local spool can.
+/// The host cannot report free space or temporary files; the local spool can.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_check_says_an_account_may_not_tell_it_does_not_tell() {
+async fn limits_match_the_warning_of_check() {
     let sshd = Sshd::start();
     let store = restricted(&sshd, Account::Rsync);
     fs::create_dir_all(sshd.backups().join("main/.longshore-parts")).unwrap();
@@ -113,8 +113,9 @@ async fn what_check_says_an_account_may_not_tell_it_does_not_tell() {
     assert!(store.room().is_none());
     let sweep = store.sweep().unwrap();
     assert_eq!(sweep.leftovers().await.unwrap(), []);
-    let there = Leftover { name: "main/.longshore-0a.partial".into(), bytes: None, since: chrono::Utc::now() };
-    let error = sweep.discard(&there).await.unwrap_err();
+    let remote_leftover =
+        Leftover { name: "main/.longshore-0a.partial".into(), bytes: None, since: chrono::Utc::now() };
+    let error = sweep.discard(&remote_leftover).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Denied, "{}", error.chain());
     assert!(error.remedy().unwrap().contains("shell"), "{error:?}");
     let findings = store.check().await;

@@ -10,26 +10,26 @@ use longshore_testkit::sshd::Account;
 use longshore_testkit::stream::{fails_after, stalls_after};
 use serde_json::json;
 
-use crate::{files, key, rsync, soon, temporary};
+use crate::{eventually, files, key, rsync, temporary};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spooled_file_is_private_and_goes_with_whoever_ships_it() {
+async fn spooled_files_are_private_and_temporary() {
     let (sshd, store) = temporary();
     let spool = sshd.backups().with_file_name("spool");
     let key = key("main/x.dump");
-    let looked_at = soon(|| {
-        let found = fs::read_dir(&spool).is_ok_and(|mut folder| folder.next().is_some());
-        if found {
+    let inspection = eventually(|| {
+        let has_file = fs::read_dir(&spool).is_ok_and(|mut folder| folder.next().is_some());
+        if has_file {
             assert_eq!(spool.metadata().unwrap().permissions().mode() & 0o777, 0o700);
             assert_eq!(files(&spool)[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
-        found
+        has_file
     });
     tokio::select! {
         result = store.ship(&key, stalls_after(1000)) => panic!("{result:?}"),
-        () = looked_at => {}
+        () = inspection => {}
     }
-    soon(|| files(&spool).is_empty()).await;
+    eventually(|| files(&spool).is_empty()).await;
     store.ship(&key, fails_after(1000)).await.unwrap_err();
     assert!(files(&spool).is_empty());
     store.ship(&key, from_bytes("x")).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_spooled_file_is_private_and_goes_with_whoever_ships_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_process_left_is_found_on_both_sides() {
+async fn sweep_finds_leftovers_on_both_hosts() {
     let (sshd, store) = temporary();
     let spool = sshd.backups().with_file_name("spool");
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
@@ -45,9 +45,9 @@ async fn what_a_dead_process_left_is_found_on_both_sides() {
     fs::write(spool.join("other"), "x").unwrap();
     fs::write(sshd.backups().join("main/.longshore-0a.partial"), "half").unwrap();
     let sweep = store.sweep().unwrap();
-    let found = sweep.leftovers().await.unwrap();
-    assert_eq!(found.len(), 2, "{found:?}");
-    for leftover in &found {
+    let leftovers = sweep.leftovers().await.unwrap();
+    assert_eq!(leftovers.len(), 2, "{leftovers:?}");
+    for leftover in &leftovers {
         sweep.discard(leftover).await.unwrap();
         sweep.discard(leftover).await.unwrap();
     }
@@ -56,7 +56,7 @@ async fn what_a_dead_process_left_is_found_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_others_may_look_into_is_refused() {
+async fn refuses_a_spool_accessible_to_others() {
     let (sshd, _) = temporary();
     let spool = sshd.backups().with_file_name("open");
     fs::create_dir(&spool).unwrap();

@@ -10,7 +10,7 @@ use longshore_core::check::Outcome;
 use longshore_core::quantity::Span;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
-use longshore_testkit::ceph::{Ceph, KEY, Keeps, REGION, SECRET};
+use longshore_testkit::ceph::{Ceph, KEY, Protection, REGION, SECRET};
 use longshore_testkit::conformance::{self, Fixture, Race, Scale};
 use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::random;
@@ -20,16 +20,16 @@ use crate::client::s3;
 use crate::key;
 
 /// The MD5 of the body that sets a hold, which the store requires.
-const ON: &str = "oK1+ndJbG6HuGA87LDxznw==";
+const HOLD_ON_MD5: &str = "oK1+ndJbG6HuGA87LDxznw==";
 
 /// The MD5 of the body that lifts a hold, which the store requires.
-const OFF: &str = "An8G3mv4SfhAibzslQjGDw==";
+const HOLD_OFF_MD5: &str = "An8G3mv4SfhAibzslQjGDw==";
 
 /// Starts a store with bucket `acme`.
-async fn ceph(keeps: Keeps) -> Ceph {
+async fn ceph(protection: Protection) -> Ceph {
     let start = move || {
         let ceph = Ceph::start();
-        ceph.bucket("acme", keeps);
+        ceph.bucket("acme", protection);
         ceph
     };
     tokio::task::spawn_blocking(start).await.unwrap()
@@ -43,35 +43,35 @@ fn store(ceph: &Ceph, more: Value) -> Box<dyn Store> {
 }
 
 /// Runs the conformance tests of every destination.
-async fn conforms(keeps: Keeps, race: Race) {
-    let ceph = ceph(keeps).await;
+async fn conforms(protection: Protection, race: Race) {
+    let ceph = ceph(protection).await;
     let store = store(&ceph, json!({ "prefix": "postgresql" }));
     let scale = Scale { many_keys: 1100, ..Scale::default() };
     conformance::store(&Fixture::new(store, ceph).scaled(scale).racing(race)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_real_store_does_what_every_destination_must() {
-    conforms(Keeps::Nothing, Race::One).await;
+async fn conforms_without_versioning() {
+    conforms(Protection::Off, Race::One).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_does_where_it_keeps_versions() {
-    conforms(Keeps::Versions, Race::Latest).await;
+async fn conforms_with_versioning() {
+    conforms(Protection::Versioning, Race::Latest).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_locked_is_kept_until_the_lock_is_over_and_is_then_gone_with_every_version() {
-    let ceph = ceph(Keeps::Locks).await;
+async fn locked_objects_cannot_be_removed_before_the_lock_ends() {
+    let ceph = ceph(Protection::ObjectLock).await;
     for mode in ["governance", "compliance"] {
         let [small, large] = ["small", "large"].map(|size| key(&format!("main/{mode}/a%2Fb/{size}.dump")));
         let store = store(&ceph, json!({ "prefix": "p", "object_lock": { "mode": mode, "retain": "6s" } }));
-        let begun = Utc::now();
+        let start = Utc::now();
         store.ship(&small, from_bytes("x")).await.unwrap();
         store.ship(&large, random(1, 9 << 20)).await.unwrap();
         for key in [&small, &large] {
             let until = store.locks().unwrap().locked_until(key).await.unwrap().unwrap();
-            assert!((4..=8).contains(&(until - begun).num_seconds()), "{until} after {begun}");
+            assert!((4..=8).contains(&(until - start).num_seconds()), "{until} after {start}");
             let error = store.remove(key).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
             assert!(error.to_string().contains("locked until 20"), "{error}");
@@ -88,15 +88,15 @@ async fn what_is_locked_is_kept_until_the_lock_is_over_and_is_then_gone_with_eve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_hid_or_wrote_over_goes_with_the_rest_and_nothing_else_does() {
-    let ceph = ceph(Keeps::Versions).await;
+async fn removes_all_versions_of_one_object_only() {
+    let ceph = ceph(Protection::Versioning).await;
     let store = store(&ceph, json!({}));
     for name in ["main/x.dump", "main/x.dump.age", "main/x", "main/X.dump"] {
         store.ship(&key(name), from_bytes("x")).await.unwrap();
     }
     for (method, status) in [("PUT", 200), ("DELETE", 204), ("PUT", 200), ("DELETE", 204)] {
-        let answer = ceph.ask(method, "acme/main/x.dump", "", "", &[]);
-        assert_eq!(answer.status, status, "{answer:?}");
+        let response = ceph.request(method, "acme/main/x.dump", "", "", &[]);
+        assert_eq!(response.status, status, "{response:?}");
     }
     assert_eq!(ceph.versions("acme"), (6, 2));
     store.remove(&key("main/x.dump")).await.unwrap();
@@ -105,12 +105,12 @@ async fn what_others_hid_or_wrote_over_goes_with_the_rest_and_nothing_else_does(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_forgets_create_only_where_it_keeps_versions_is_looked_at_instead() {
-    let ceph = ceph(Keeps::Locks).await;
+async fn checks_before_and_after_uploads_to_versioned_buckets() {
+    let ceph = ceph(Protection::ObjectLock).await;
     let store = store(&ceph, json!({}));
     // The store itself permits overwriting.
     for _ in 0..2 {
-        assert_eq!(ceph.ask("PUT", "acme/theirs", "", "x", &[("if-none-match", "*")]).status, 200);
+        assert_eq!(ceph.request("PUT", "acme/theirs", "", "x", &[("if-none-match", "*")]).status, 200);
     }
     for (name, length) in [("main/small.dump", 1000), ("main/large.dump", 9 << 20)] {
         store.ship(&key(name), random(1, length)).await.unwrap();
@@ -127,20 +127,20 @@ async fn a_store_that_forgets_create_only_where_it_keeps_versions_is_looked_at_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_holds_is_found_to_and_its_trial_is_gone() {
-    let ceph = ceph(Keeps::Locks).await;
-    for (retain, told) in [("30d", "30d from each upload"), ("policy", "retention policy")] {
+async fn check_confirms_object_lock_and_removes_its_probe() {
+    let ceph = ceph(Protection::ObjectLock).await;
+    for (retain, text) in [("30d", "30d from each upload"), ("policy", "retention policy")] {
         let findings = store(&ceph, json!({ "object_lock": { "mode": "governance", "retain": retain } })).check().await;
         let lock = findings.iter().find(|finding| finding.message.contains("Object Lock")).unwrap();
         assert_eq!(lock.outcome, Outcome::Good, "{lock:?}");
-        assert!(lock.message.contains("governance") && lock.message.contains(told), "{lock:?}");
+        assert!(lock.message.contains("governance") && lock.message.contains(text), "{lock:?}");
         assert_eq!(ceph.versions("acme"), (0, 0), "a test object was left");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_without_locks_is_found_out() {
-    let ceph = ceph(Keeps::Versions).await;
+async fn check_fails_without_object_lock() {
+    let ceph = ceph(Protection::Versioning).await;
     let findings = store(&ceph, json!({ "object_lock": { "mode": "governance", "retain": "30d" } })).check().await;
     let lock = findings.iter().find(|finding| finding.outcome == Outcome::Failed).unwrap();
     assert!(lock.message.contains("object_lock"), "{lock:?}");
@@ -148,8 +148,8 @@ async fn a_bucket_without_locks_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_follows_the_policy_waits_for_it() {
-    let ceph = ceph(Keeps::Locks).await;
+async fn locks_only_for_the_duration_of_the_policy() {
+    let ceph = ceph(Protection::ObjectLock).await;
     let store = store(&ceph, json!({ "object_lock": { "mode": "governance", "retain": "policy" } }));
     let day = Span::new(Duration::from_secs(86_400));
     store.ship(&key("main/free.dump"), from_bytes("x")).await.unwrap();
@@ -165,14 +165,14 @@ async fn a_lock_that_follows_the_policy_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_lasts_until_it_is_lifted() {
-    let ceph = ceph(Keeps::Locks).await;
+async fn legal_holds_prevent_removal_until_lifted() {
+    let ceph = ceph(Protection::ObjectLock).await;
     let (store, name) = (store(&ceph, json!({})), key("main/x.dump"));
     store.ship(&name, from_bytes("x")).await.unwrap();
     let hold = |status: &str| {
         let body = format!("<LegalHold><Status>{status}</Status></LegalHold>");
-        let digest = [("content-md5", if status == "ON" { ON } else { OFF })];
-        ceph.ask("PUT", "acme/main/x.dump", "legal-hold=", &body, &digest)
+        let digest = [("content-md5", if status == "ON" { HOLD_ON_MD5 } else { HOLD_OFF_MD5 })];
+        ceph.request("PUT", "acme/main/x.dump", "legal-hold=", &body, &digest)
     };
     assert_eq!(hold("ON").status, 200);
     assert_eq!(store.locks().unwrap().locked_until(&name).await.unwrap(), Some(chrono::DateTime::<Utc>::MAX_UTC));
@@ -183,28 +183,28 @@ async fn a_hold_lasts_until_it_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bit_that_another_real_store_saw_turned_is_sent_again() {
-    let ceph = ceph(Keeps::Nothing).await;
+async fn retries_corrupted_uploads() {
+    let ceph = ceph(Protection::Off).await;
     let proxy = Proxy::start(ceph.address()).await;
     let store = s3(proxy.address(), KEY, SECRET, json!({ "region": REGION }));
-    crate::network::a_turned_bit_is_sent_again(&proxy, &*store).await;
+    crate::network::check_retry_after_corruption(&proxy, &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_hides_a_locked_version_is_listed() {
-    let ceph = ceph(Keeps::Locks).await;
+async fn lists_locked_versions_hidden_by_a_deletion() {
+    let ceph = ceph(Protection::ObjectLock).await;
     let plain = store(&ceph, json!({ "prefix": "p" }));
     let lock = json!({ "mode": "governance", "retain": "60s" });
     let locking = store(&ceph, json!({ "prefix": "p", "object_lock": lock }));
-    let [locked, free, seen] = ["locked", "free", "seen"].map(|name| key(&format!("main/app/{name}.dump")));
+    let [locked, free, visible] = ["locked", "free", "visible"].map(|name| key(&format!("main/app/{name}.dump")));
     locking.ship(&locked, from_bytes("x")).await.unwrap();
-    locking.ship(&seen, from_bytes("x")).await.unwrap();
+    locking.ship(&visible, from_bytes("x")).await.unwrap();
     plain.ship(&free, from_bytes("x")).await.unwrap();
     assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), []);
     for key in [&locked, &free] {
-        ceph.ask("DELETE", &format!("acme/p/{key}"), "", "", &[]);
+        ceph.request("DELETE", &format!("acme/p/{key}"), "", "", &[]);
     }
-    let left: Vec<_> = plain.list().await.unwrap().map(|entry| entry.unwrap().key).collect().await;
-    assert_eq!(left, [seen]);
+    let listed: Vec<_> = plain.list().await.unwrap().map(|entry| entry.unwrap().key).collect().await;
+    assert_eq!(listed, [visible]);
     assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), [locked]);
 }

@@ -14,7 +14,7 @@ use crate::key;
 use crate::server::{OWNER, Server, WRITER};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_denied_with_a_hint_and_without_the_secret() {
+async fn denies_wrong_credentials_without_quoting_the_secret() {
     let server = Server::start().await;
     for (id, secret) in [(OWNER.0, "hush-hush"), ("AKNOBODY", "hush-hush")] {
         let store = s3(server.address, id, secret, json!({}));
@@ -36,7 +36,7 @@ async fn wrong_credentials_are_denied_with_a_hint_and_without_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_not_there_is_named_with_its_setting() {
+async fn reports_a_missing_bucket() {
     let server = Server::start().await;
     let store = server.s3(json!({ "bucket": "nowhere" }));
     let key = key("main/x.dump");
@@ -52,7 +52,7 @@ async fn a_bucket_that_is_not_there_is_named_with_its_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_may_only_write_ship_and_are_refused_the_rest() {
+async fn write_only_credentials_can_ship_but_not_read() {
     let server = Server::start().await;
     let store = s3(server.address, WRITER.0, WRITER.1, json!({}));
     let [small, large] = ["main/small.dump", "main/large.dump"].map(key);
@@ -74,29 +74,28 @@ async fn credentials_that_may_only_write_ship_and_are_refused_the_rest() {
     let findings = store.check().await;
     assert!(findings.iter().all(|finding| finding.outcome == Outcome::Good), "{findings:?}");
     assert!(findings.iter().any(|finding| finding.message.contains("may not list")), "{findings:?}");
-    assert_eq!(server.parts(), 0);
+    assert_eq!(server.unfinished_parts(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_of_the_shared_files_gives_its_key() {
+async fn takes_credentials_from_a_profile() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("credentials");
     fs::write(&file, format!("[backup]\naws_access_key_id = {}\naws_secret_access_key = {}\n", OWNER.0, OWNER.1))
         .unwrap();
-    let without = json!({ "access_key_id": null, "secret_access_key_file": null, "credentials_file": file });
-    let mut with = without.clone();
-    with["profile"] = "backup".into();
-    s3(server.address, "", "", with.clone()).ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
-    with["profile"] = "other".into();
-    let error = try_s3(server.address, "", "", with).map(drop).unwrap_err();
+    let mut settings = json!({ "access_key_id": null, "secret_access_key_file": null, "credentials_file": file });
+    settings["profile"] = "backup".into();
+    s3(server.address, "", "", settings.clone()).ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
+    settings["profile"] = "other".into();
+    let error = try_s3(server.address, "", "", settings).map(drop).unwrap_err();
     assert_eq!((error.kind(), error.subject()), (Kind::Usage, "other"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_work_is_a_mistake_in_writing_it() {
+async fn rejects_invalid_settings() {
     let address = "127.0.0.1:1".parse().unwrap();
-    for (wrong, subject) in [
+    for (settings, subject) in [
         (json!({ "allow_http": false }), "http://127.0.0.1:1"),
         (json!({ "endpoint": "s3.example.net" }), "s3.example.net"),
         (json!({ "secret_access_key_file": null }), "access_key_id"),
@@ -105,7 +104,7 @@ async fn what_cannot_work_is_a_mistake_in_writing_it() {
         (json!({ "prefix": "../x" }), "../x"),
         (json!({ "bucket": "a/b" }), "a/b"),
     ] {
-        let error = try_s3(address, "AK", "hush", wrong).map(drop).unwrap_err();
+        let error = try_s3(address, "AK", "hush", settings).map(drop).unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Usage, subject));
         assert!(error.remedy().is_some(), "{error}");
     }

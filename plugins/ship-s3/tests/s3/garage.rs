@@ -9,7 +9,7 @@ use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
-use longshore_testkit::conformance::{self, Fixture, HUGE_PATIENCE, Race, Scale};
+use longshore_testkit::conformance::{self, Fixture, HUGE_TIME_LIMIT, Race, Scale};
 use longshore_testkit::garage::{Garage, Key, Permission};
 use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::{digest, random, random_bytes, stalls_after};
@@ -41,17 +41,17 @@ fn store(garage: &Garage, permission: Permission, more: Value) -> Box<dyn Store>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_store_does_what_every_destination_must() {
+async fn conforms() {
     let store = store(&GARAGE, Permission::Everything, json!({ "prefix": "postgresql" }));
     let scale = Scale { many_keys: 100, ..Scale::default() };
-    let fixture = Fixture::new(store, ()).scaled(scale).racing(Race::Latest).forgetting_within(LAG);
+    let fixture = Fixture::new(store, ()).scaled(scale).racing(Race::Latest).with_listing_delay(LAG);
     conformance::store(&fixture).await;
 }
 
 async fn huge() -> Fixture {
     let store = store(&GARAGE, Permission::Everything, json!({}));
-    let scale = Scale { patience: HUGE_PATIENCE, ..Scale::default() };
-    Fixture::new(store, ()).scaled(scale).forgetting_within(LAG)
+    let scale = Scale { time_limit: HUGE_TIME_LIMIT, ..Scale::default() };
+    Fixture::new(store, ()).scaled(scale).with_listing_delay(LAG)
 }
 
 // Garage compresses its data, so three copies of this body take almost no disk space.
@@ -59,7 +59,7 @@ longshore_testkit::huge_conformance!(huge);
 longshore_testkit::many_conformance!(huge);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_lets_everything_overwrite_is_found_out() {
+async fn check_warns_of_ignored_create_only_requests() {
     let store = store(&GARAGE, Permission::Everything, json!({}));
     let findings = store.check().await;
     let warning = findings.iter().find(|finding| finding.outcome == Outcome::Warning).unwrap();
@@ -70,7 +70,7 @@ async fn a_store_that_lets_everything_overwrite_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_would_be_ignored_is_found_out() {
+async fn fails_if_the_store_ignores_locks() {
     let store =
         store(&GARAGE, Permission::Everything, json!({ "object_lock": { "mode": "governance", "retain": "1d" } }));
     // The store accepts the headers and ignores them: objects without the requested lock must be
@@ -87,7 +87,7 @@ async fn a_lock_that_would_be_ignored_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_nobody_ended_are_found_and_swept() {
+async fn lists_and_discards_unfinished_uploads() {
     let bucket = bucket();
     let owner = GARAGE.bucket(&bucket, Permission::Everything);
     let [ours, others] = ["ours", "ours-too"].map(|prefix| {
@@ -95,12 +95,12 @@ async fn uploads_that_nobody_ended_are_found_and_swept() {
         open(&bucket, &owner, prefix)
     });
     let sweep = ours.sweep().unwrap();
-    let found = sweep.leftovers().await.unwrap();
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].name.starts_with("main/a%2Fb/x.dump?uploadId="), "{found:?}");
-    assert!((chrono::Utc::now() - found[0].since).num_seconds().abs() < 120);
+    let leftovers = sweep.leftovers().await.unwrap();
+    assert_eq!(leftovers.len(), 1, "{leftovers:?}");
+    assert!(leftovers[0].name.starts_with("main/a%2Fb/x.dump?uploadId="), "{leftovers:?}");
+    assert!((chrono::Utc::now() - leftovers[0].since).num_seconds().abs() < 120);
     for _ in 0..2 {
-        sweep.discard(&found[0]).await.unwrap();
+        sweep.discard(&leftovers[0]).await.unwrap();
     }
     assert_eq!(sweep.leftovers().await.unwrap(), []);
     assert_eq!(others.sweep().unwrap().leftovers().await.unwrap().len(), 1, "a foreign upload was removed");
@@ -121,7 +121,7 @@ fn abandon(bucket: &str, owner: &Key, prefix: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_taken_back_is_under_way_no_more() {
+async fn aborted_uploads_are_not_listed() {
     let store = store(&GARAGE, Permission::Everything, json!({}));
     let name = key("main/x.dump");
     let ship = store.ship(&name, stalls_after(20 << 20));
@@ -131,7 +131,7 @@ async fn an_upload_that_is_taken_back_is_under_way_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_may_not_read_ships_all_the_same() {
+async fn ships_with_write_only_permission() {
     let store = store(&GARAGE, Permission::Write, json!({}));
     store.ship(&key("main/small.dump"), from_bytes("x")).await.unwrap();
     store.ship(&key("main/large.dump"), random(1, 20 << 20)).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_key_that_may_not_read_ships_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_dies_during_an_upload_does_not_end_it() {
+async fn uploads_survive_the_loss_of_a_node() {
     let garage = tokio::task::spawn_blocking(Garage::start).await.unwrap();
     let store = store(&garage, Permission::Everything, json!({ "retries": 8 }));
     let (feeder, body) = channel();
@@ -164,11 +164,11 @@ async fn a_node_that_dies_during_an_upload_does_not_end_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bit_that_a_real_store_saw_turned_is_sent_again() {
+async fn retries_corrupted_uploads() {
     let bucket = bucket();
     let owner = GARAGE.bucket(&bucket, Permission::Everything);
     let proxy = Proxy::start(GARAGE.address(0)).await;
-    crate::network::a_turned_bit_is_sent_again(
+    crate::network::check_retry_after_corruption(
         &proxy,
         &*s3(proxy.address(), &owner.id, &owner.secret, json!({ "bucket": bucket })),
     )

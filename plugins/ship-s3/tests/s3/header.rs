@@ -12,7 +12,7 @@ const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_is_asked_for_with_each_object_and_nothing_else() {
+async fn requests_a_lock_for_each_object() {
     let server = Server::start().await;
     let store = server.s3(json!({ "object_lock": { "mode": "compliance", "retain": "30d" } }));
     // This server ignores the lock, so uploads fail.
@@ -36,7 +36,7 @@ async fn a_lock_is_asked_for_with_each_object_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_makes_an_object_makes_it_only_where_nothing_is() {
+async fn creates_every_object_with_if_none_match() {
     let server = Server::start().await;
     let store = server.s3(json!({}));
     store.ship(&key("main/small.dump"), from_bytes("x")).await.unwrap();
@@ -46,7 +46,7 @@ async fn whatever_makes_an_object_makes_it_only_where_nothing_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_encoded_once() {
+async fn encodes_keys_once() {
     let server = Server::start().await;
     server.s3(json!({ "prefix": "p" })).ship(&key("main/a%2Fb/x.dump"), from_bytes("x")).await.unwrap();
     let put = server.requests("PutObject").pop().unwrap();
@@ -54,7 +54,7 @@ async fn a_key_is_encoded_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_objects_are_to_have_is_said_of_small_and_large_ones() {
+async fn sets_attributes_of_small_and_large_objects() {
     let server = Server::start().await;
     let store = server.s3(json!({
         "storage_class": "REDUCED_REDUNDANCY", "tags": { "team": "db a", "kind": "backup" },

@@ -9,9 +9,9 @@ mod conformance;
 mod credential;
 mod garage;
 mod header;
+mod memory_bucket;
 mod network;
 mod server;
-mod shelf;
 
 use longshore_core::key::Key;
 

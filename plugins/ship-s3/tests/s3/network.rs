@@ -9,7 +9,7 @@ use longshore_core::Kind;
 use longshore_core::meter::Digest;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
-use longshore_testkit::proxy::{Fault, Proxy, Way};
+use longshore_testkit::proxy::{Direction, Fault, Proxy};
 use longshore_testkit::stream::{digest, fails_after, is_failure, random, random_bytes, stalls_after};
 use serde_json::{Value, json};
 
@@ -25,12 +25,12 @@ async fn through_proxy(more: Value) -> (Server, Proxy, Box<dyn Store>) {
     (server, proxy, store)
 }
 
-async fn is_nothing(store: &dyn Store, name: &str) -> bool {
+async fn is_missing(store: &dyn Store, name: &str) -> bool {
     store.fetch(&key(name), None).await.is_err_and(|error| error.kind() == Kind::NotFound)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_passes_over_names_that_no_key_has() {
+async fn list_skips_foreign_names() {
     let server = Server::start().await;
     let store = server.s3(json!({ "prefix": "p" }));
     store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_list_passes_over_names_that_no_key_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_down_is_said_to_be_down() {
+async fn reports_an_unreachable_store() {
     let store = s3("127.0.0.1:1".parse().unwrap(), OWNER.0, OWNER.1, json!({ "retries": 0 }));
     let error = store.ship(&key("main/x.dump"), from_bytes("x")).await.unwrap_err();
     assert!(error.to_string().ends_with("the store cannot be reached"), "{error}");
@@ -50,7 +50,7 @@ async fn a_store_that_is_down_is_said_to_be_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_connection_is_unavailable() {
+async fn refused_connections_are_unavailable() {
     let store = s3("127.0.0.1:1".parse().unwrap(), OWNER.0, OWNER.1, json!({ "retries": 1 }));
     let key = key("main/x.dump");
     for error in [
@@ -67,34 +67,34 @@ async fn a_refused_connection_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_stalls_ends_and_leaves_nothing() {
+async fn stalled_uploads_fail_and_leave_nothing() {
     for length in [1 << 20, 20 << 20] {
         let (server, proxy, store) = through_proxy(json!({ "timeout": "1s", "min_rate": "16MiB", "retries": 1 })).await;
         store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
         proxy.cut();
-        proxy.fault(Way::Up, Fault::Stall(200_000));
+        proxy.fault(Direction::Up, Fault::Stall(200_000));
         let start = Instant::now();
         let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
         assert!(error.chain().contains("stalled"), "{}", error.chain());
         assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
         let straight = server.s3(json!({}));
-        assert!(is_nothing(&*straight, "main/x.dump").await);
+        assert!(is_missing(&*straight, "main/x.dump").await);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_upload_is_not_a_stalled_one() {
+async fn slow_uploads_do_not_time_out() {
     let (_server, proxy, store) = through_proxy(json!({ "timeout": "1s", "min_rate": "100kB" })).await;
-    proxy.fault(Way::Up, Fault::Throttle(300_000));
+    proxy.fault(Direction::Up, Fault::Throttle(300_000));
     // The upload takes three times as long as the timeout.
     store.ship(&key("main/x.dump"), random(1, 900_000)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_through_cut_connections_arrives_whole() {
+async fn uploads_survive_lost_connections() {
     let (_server, proxy, store) = through_proxy(json!({ "retries": 8 })).await;
-    proxy.fault_times(Way::Up, Fault::Cut(3 << 20), 4);
+    proxy.fault_times(Direction::Up, Fault::Cut(3 << 20), 4);
     let key = key("main/x.dump");
     store.ship(&key, random(1, 40 << 20)).await.unwrap();
     let fetched = digest(store.fetch(&key, None).await.unwrap()).await.unwrap();
@@ -102,11 +102,11 @@ async fn an_upload_through_cut_connections_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_through_cut_connections_is_whole() {
+async fn fetches_survive_lost_connections() {
     let (server, proxy, store) = through_proxy(json!({ "retries": 3 })).await;
     let key = key("main/x.dump");
     server.s3(json!({})).ship(&key, random(1, 3 << 20)).await.unwrap();
-    proxy.fault(Way::Down, Fault::Cut(300_000));
+    proxy.fault(Direction::Down, Fault::Cut(300_000));
     let whole = random_bytes(1, 3 << 20);
     let fetched = digest(store.fetch(&key, None).await.unwrap()).await.unwrap();
     assert_eq!(fetched, Digest::of(&whole));
@@ -117,37 +117,37 @@ async fn a_fetch_through_cut_connections_is_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_from_a_server_that_falls_silent_ends_in_an_error() {
+async fn fetches_fail_when_the_server_stalls() {
     let (server, proxy, store) = through_proxy(json!({ "timeout": "1s", "retries": 1 })).await;
     let key = key("main/x.dump");
     server.s3(json!({})).ship(&key, random(1, 3 << 20)).await.unwrap();
-    proxy.fault(Way::Down, Fault::Stall(0));
+    proxy.fault(Direction::Down, Fault::Stall(0));
     let read = async { digest(store.fetch(&key, None).await?).await };
     let error = read.await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bit_that_was_turned_on_the_way_is_found_and_nothing_is_left() {
+async fn corrupted_uploads_fail_and_leave_nothing() {
     for length in [1 << 20, 20 << 20] {
         let (server, proxy, store) = through_proxy(json!({ "retries": 0 })).await;
         store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
         proxy.cut();
-        proxy.fault(Way::Up, Fault::Corrupt(500_000));
+        proxy.fault(Direction::Up, Fault::Corrupt(500_000));
         let error = store.ship(&key("main/x.dump"), random(1, length)).await.unwrap_err();
         assert!(error.chain().contains("the store answered 400"), "{}", error.chain());
         assert_eq!(error.kind(), Kind::Unavailable);
-        assert!(is_nothing(&*server.s3(json!({})), "main/x.dump").await);
-        assert_eq!(server.parts(), 0);
+        assert!(is_missing(&*server.s3(json!({})), "main/x.dump").await);
+        assert_eq!(server.unfinished_parts(), 0);
     }
 }
 
 /// Corrupts a bit in each of two connections, and checks that the upload arrives intact.
-pub(crate) async fn a_turned_bit_is_sent_again(proxy: &Proxy, store: &dyn Store) {
+pub(crate) async fn check_retry_after_corruption(proxy: &Proxy, store: &dyn Store) {
     for length in [1 << 20, 20 << 20] {
         store.ship(&key(&format!("main/first-{length}.dump")), random(1, 9 << 20)).await.unwrap();
         proxy.cut();
-        proxy.fault_times(Way::Up, Fault::Corrupt(500_000), 2);
+        proxy.fault_times(Direction::Up, Fault::Corrupt(500_000), 2);
         let (name, before) = (key(&format!("main/{length}.dump")), proxy.up_bytes());
         store.ship(&name, random(1, length)).await.unwrap();
         assert!(proxy.up_bytes() - before > length + 900_000, "nothing was sent again: no bit was corrupted");
@@ -157,18 +157,18 @@ pub(crate) async fn a_turned_bit_is_sent_again(proxy: &Proxy, store: &dyn Store)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bit_that_was_turned_once_is_sent_again() {
+async fn retries_corrupted_uploads() {
     let (_server, proxy, store) = through_proxy(json!({})).await;
-    a_turned_bit_is_sent_again(&proxy, &*store).await;
+    check_retry_after_corruption(&proxy, &*store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_whose_answer_is_lost_is_known_again() {
+async fn recognises_its_upload_after_a_lost_response() {
     let (_server, proxy, store) = through_proxy(json!({})).await;
     store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
     proxy.cut();
     // The store has the object, but the response is lost; the second attempt finds the name taken.
-    proxy.fault_times(Way::Down, Fault::Cut(0), 1);
+    proxy.fault_times(Direction::Down, Fault::Cut(0), 1);
     let key = key("main/x.dump");
     store.ship(&key, from_bytes("mine")).await.unwrap();
     let error = store.ship(&key, from_bytes("mine")).await.unwrap_err();
@@ -176,36 +176,36 @@ async fn an_upload_whose_answer_is_lost_is_known_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_whose_body_fails_is_gone_when_its_error_is_told() {
+async fn aborts_uploads_of_failed_bodies() {
     let server = Server::start().await;
     let store = server.s3(json!({}));
     let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));
-    assert_eq!(server.parts(), 0);
+    assert_eq!(server.unfinished_parts(), 0);
     assert_eq!(server.requests("AbortMultipartUpload").len(), 2, "one of the test upload, one of the body");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_is_dropped_is_taken_back() {
+async fn aborts_dropped_uploads() {
     let server = Server::start().await;
     let store = server.s3(json!({}));
     let name = key("main/x.dump");
     let ship = store.ship(&name, stalls_after(20 << 20));
     tokio::time::timeout(Duration::from_millis(1500), ship).await.unwrap_err();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while server.parts() > 0 || server.requests("AbortMultipartUpload").len() < 2 {
+    while server.unfinished_parts() > 0 || server.requests("AbortMultipartUpload").len() < 2 {
         assert!(Instant::now() < deadline, "parts were left");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(is_nothing(&*store, "main/x.dump").await);
+    assert!(is_missing(&*store, "main/x.dump").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn memory_is_bounded_however_slow_the_store() {
+async fn slow_stores_do_not_increase_memory() {
     let (_server, proxy, store) = through_proxy(json!({})).await;
     store.ship(&key("main/first.dump"), random(1, 9 << 20)).await.unwrap();
     proxy.cut();
-    proxy.fault(Way::Up, Fault::Stall(1 << 20));
+    proxy.fault(Direction::Up, Fault::Stall(1 << 20));
     let read = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&read);
     let body = random(1, 1 << 30).inspect(move |chunk| {

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::client::s3;
-use crate::shelf::Shelf;
+use crate::memory_bucket::MemoryBucket;
 
 /// The credentials with all permissions.
 pub(crate) const OWNER: (&str, &str) = ("AKOWNER", "owner-secret");
@@ -25,8 +25,8 @@ pub(crate) const WRITER: (&str, &str) = ("AKWRITER", "writer-secret");
 /// A server with bucket `acme`. Dropping it stops it.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    shelf: Shelf,
-    seen: Arc<Mutex<Vec<Request>>>,
+    bucket: MemoryBucket,
+    requests: Arc<Mutex<Vec<Request>>>,
     _serving: JoinSet<()>,
 }
 
@@ -40,19 +40,19 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find_map(|(found, value)| (found == name).then_some(value.as_str()))
+        self.headers.iter().find_map(|(header, value)| (header == name).then_some(value.as_str()))
     }
 }
 
 /// Records each request, and restricts the writer to writing.
-struct Gate(Arc<Mutex<Vec<Request>>>);
+struct RecordingAccess(Arc<Mutex<Vec<Request>>>);
 
 /// The operations needed to write.
-const WRITING: [&str; 5] =
+const WRITE_OPERATIONS: [&str; 5] =
     ["PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload"];
 
 #[async_trait::async_trait]
-impl S3Access for Gate {
+impl S3Access for RecordingAccess {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = context.s3_op().name().to_owned();
         let headers = context.headers().iter();
@@ -61,7 +61,11 @@ impl S3Access for Gate {
             Request { operation: operation.clone(), path: context.uri().path().to_owned(), headers: headers.collect() };
         self.0.lock().unwrap().push(request);
         match context.credentials() {
-            Some(who) if who.access_key == OWNER.0 || WRITING.contains(&operation.as_str()) => Ok(()),
+            Some(credentials)
+                if credentials.access_key == OWNER.0 || WRITE_OPERATIONS.contains(&operation.as_str()) =>
+            {
+                Ok(())
+            }
             _ => Err(s3_error!(AccessDenied)),
         }
     }
@@ -69,14 +73,14 @@ impl S3Access for Gate {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        let (shelf, seen) = (Shelf::default(), Arc::new(Mutex::new(Vec::new())));
+        let (bucket, requests) = (MemoryBucket::default(), Arc::new(Mutex::new(Vec::new())));
         let mut auth = SimpleAuth::new();
         for (id, secret) in [OWNER, WRITER] {
             auth.register(id.into(), secret.into());
         }
-        let mut service = S3ServiceBuilder::new(shelf.clone());
+        let mut service = S3ServiceBuilder::new(bucket.clone());
         service.set_auth(auth);
-        service.set_access(Gate(Arc::clone(&seen)));
+        service.set_access(RecordingAccess(Arc::clone(&requests)));
         let service = service.build();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -92,7 +96,7 @@ impl Server {
                 });
             }
         });
-        Self { address, shelf, seen, _serving: serving }
+        Self { address, bucket, requests, _serving: serving }
     }
 
     /// Returns a destination with the owner's credentials.
@@ -102,16 +106,16 @@ impl Server {
 
     /// Returns the requests for an operation.
     pub(crate) fn requests(&self, operation: &str) -> Vec<Request> {
-        self.seen.lock().unwrap().iter().filter(|request| request.operation == operation).cloned().collect()
+        self.requests.lock().unwrap().iter().filter(|request| request.operation == operation).cloned().collect()
     }
 
     /// Stores an object under a name that no client of ours would use.
     pub(crate) fn put_foreign(&self, name: &str) {
-        self.shelf.put_foreign(name);
+        self.bucket.put_foreign(name);
     }
 
     /// Returns the number of parts of uploads that were neither completed nor aborted.
-    pub(crate) fn parts(&self) -> usize {
-        self.shelf.parts()
+    pub(crate) fn unfinished_parts(&self) -> usize {
+        self.bucket.unfinished_parts()
     }
 }

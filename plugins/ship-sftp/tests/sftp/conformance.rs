@@ -1,6 +1,6 @@
 //! The conformance tests of every destination, and of every destination behind an SSH server.
 
-use longshore_testkit::conformance::{Fixture, HUGE_PATIENCE, Scale};
+use longshore_testkit::conformance::{Fixture, HUGE_TIME_LIMIT, Scale};
 
 use crate::SFTP;
 
@@ -11,9 +11,9 @@ async fn fixture() -> Fixture {
 }
 
 async fn huge() -> Fixture {
-    fixture().await.scaled(Scale { patience: HUGE_PATIENCE, ..Scale::default() })
+    fixture().await.scaled(Scale { time_limit: HUGE_TIME_LIMIT, ..Scale::default() })
 }
 
 longshore_testkit::store_conformance!(fixture);
 longshore_testkit::huge_conformance!(huge);
-longshore_testkit::behind_ssh!(SFTP);
+longshore_testkit::ssh_conformance!(SFTP);

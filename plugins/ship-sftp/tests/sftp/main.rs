@@ -6,11 +6,11 @@
 
 mod chroot;
 mod conformance;
-mod own;
+mod server;
 
 use longshore_ship_sftp::Sftp;
-use longshore_testkit::behind_ssh::{Reach, built};
+use longshore_testkit::ssh_conformance::{SshPlugin, build};
 use longshore_testkit::sshd::Account;
 
 /// The way to build a destination on a server.
-const SFTP: Reach = Reach { build: built::<Sftp>, account: Account::Sftp };
+const SFTP: SshPlugin = SshPlugin { build: build::<Sftp>, account: Account::Sftp };

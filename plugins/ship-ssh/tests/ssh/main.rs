@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod busybox;
+mod command;
 mod conformance;
-mod own;
 
 use longshore_ship_ssh::Ssh;
-use longshore_testkit::behind_ssh::{Reach, built};
+use longshore_testkit::ssh_conformance::{SshPlugin, build};
 use longshore_testkit::sshd::Account;
 
 /// The way to build a destination on a server.
-const SSH: Reach = Reach { build: built::<Ssh>, account: Account::Shell };
+const SSH: SshPlugin = SshPlugin { build: build::<Ssh>, account: Account::Shell };

@@ -15,7 +15,7 @@ pub(super) fn coverage(wrappings: &[String], facts: &Facts) -> String {
         [] => String::new(),
         _ => format!("apart from the {} wrapping, ", wrappings.join(" and ")),
     };
-    if !facts.kind.is_archive() {
+    if !facts.format.is_archive() {
         let bytes = HumanBytes(facts.bytes);
         return format!(
             "{within}no checksum covers any of its {bytes}, and a script has no list of its contents: only a digest detects missing, \
@@ -58,18 +58,18 @@ fn data(facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::{Kind, read};
+    use crate::plugins::{Format, read};
 
     const SCRIPT: &[u8] = b"--\n-- PostgreSQL database dump\n--\n\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\n\n\
         --\n-- PostgreSQL database dump complete\n--\n\n";
 
     fn facts(compression: Compression) -> Facts {
         let script = read(SCRIPT, &mut |_| {}).unwrap();
-        Facts { kind: Kind::Custom, compression, toc_entries: 3, ..script }
+        Facts { format: Format::Custom, compression, toc_entries: 3, ..script }
     }
 
     #[test]
-    fn uncovered_parts_are_named() {
+    fn names_uncovered_parts() {
         for (compression, words, others) in [
             (Compression::None, "no checksum covers any of its", "the data of 1 table (2 B), which is not compressed"),
             (
@@ -79,19 +79,19 @@ mod tests {
             ),
             (Compression::Zstd, "or the data of 1 table (2 B)", "pg_dump writes zstd frames without checksums"),
         ] {
-            let told = coverage(&[], &facts(compression));
-            assert!(told.contains(words) && told.contains(others) && told.contains("only a digest detects"), "{told}");
+            let text = coverage(&[], &facts(compression));
+            assert!(text.contains(words) && text.contains(others) && text.contains("only a digest detects"), "{text}");
         }
         let script = read(SCRIPT, &mut |_| {}).unwrap();
         assert!(coverage(&[], &script).contains("a script has no list of its contents"));
     }
 
     #[test]
-    fn wrappings_cover_what_they_hold() {
+    fn age_and_gzip_wrappings_cover_all_bytes() {
         let facts = facts(Compression::None);
         for wrapping in ["age", "gzip"] {
-            let told = coverage(&[wrapping.to_owned()], &facts);
-            assert!(told.starts_with(&format!("the {wrapping} wrapping covers every byte")), "{told}");
+            let text = coverage(&[wrapping.to_owned()], &facts);
+            assert!(text.starts_with(&format!("the {wrapping} wrapping covers every byte")), "{text}");
         }
         assert!(coverage(&["zstd".to_owned()], &facts).starts_with("apart from the zstd wrapping, no checksum"));
     }

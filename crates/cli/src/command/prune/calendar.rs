@@ -10,20 +10,20 @@ pub(super) enum Day {
     /// No backup.
     Empty,
     /// All backups of the day are removed.
-    Goes,
+    Removed,
     /// A backup of the day is kept.
     Kept,
     /// A backup of the day needs attention.
-    Alarming,
+    NeedsAttention,
 }
 
 impl Day {
     fn sign(self) -> char {
         match self {
             Self::Empty => '·',
-            Self::Goes => '○',
+            Self::Removed => '○',
             Self::Kept => '●',
-            Self::Alarming => '!',
+            Self::NeedsAttention => '!',
         }
     }
 }
@@ -74,16 +74,16 @@ mod tests {
     use super::*;
 
     fn drawn(days: &[(&str, Day)]) -> String {
-        let days: BTreeMap<NaiveDate, Day> = days.iter().map(|(day, shows)| (day.parse().unwrap(), *shows)).collect();
+        let days: BTreeMap<NaiveDate, Day> = days.iter().map(|(date, day)| (date.parse().unwrap(), *day)).collect();
         draw(&days).join("\n")
     }
 
     #[test]
-    fn a_month_is_a_row_and_a_day_is_a_sign() {
+    fn draws_a_row_per_month_and_a_sign_per_day() {
         let days = [
-            ("2026-06-03", Day::Goes),
+            ("2026-06-03", Day::Removed),
             ("2026-06-05", Day::Kept),
-            ("2026-06-10", Day::Alarming),
+            ("2026-06-10", Day::NeedsAttention),
             ("2026-06-30", Day::Kept),
             ("2026-07-31", Day::Kept),
         ];
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn february_is_as_long_as_it_is() {
+    fn february_has_28_or_29_days() {
         assert_eq!(
             drawn(&[("2027-02-01", Day::Kept), ("2028-02-29", Day::Kept)]),
             "         1   5    10   15   20   25   30\n\
@@ -107,8 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn one_empty_month_is_told_and_no_backups_are_no_picture() {
-        assert!(drawn(&[("2026-12-31", Day::Goes), ("2027-02-01", Day::Kept)]).contains("\n      …  1 month without"));
+    fn empty_month_is_a_gap_and_no_backups_draw_nothing() {
+        assert!(
+            drawn(&[("2026-12-31", Day::Removed), ("2027-02-01", Day::Kept)]).contains("\n      …  1 month without")
+        );
         assert_eq!(drawn(&[]), "");
     }
 }

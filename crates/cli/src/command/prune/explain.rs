@@ -11,7 +11,7 @@ use longshore_service::prune::{Pruned, SeriesPruned};
 use longshore_service::sweep::Swept;
 
 use super::calendar::{Day, LEGEND, draw};
-use super::told::{afterwards, why_swept};
+use super::table::{print_notes, sweep_reason};
 use crate::output::Output;
 
 pub(super) fn explain(output: Output, all: &[Pruned]) {
@@ -27,12 +27,12 @@ pub(super) fn explain(output: Output, all: &[Pruned]) {
         }
         if !pruned.swept.is_empty() {
             output.line(format_args!("{}: files of interrupted uploads\n", pruned.destination));
-            let row = |swept: &Swept| vec![swept.name.clone(), "would remove".to_owned(), why_swept(swept)];
+            let row = |swept: &Swept| vec![swept.name.clone(), "would remove".to_owned(), sweep_reason(swept)];
             output.table(&["FILE", "DECISION", "REASON"], &pruned.swept.iter().map(row).collect::<Vec<_>>());
             output.line("");
         }
     }
-    afterwards(output, all);
+    print_notes(output, all);
 }
 
 /// One backup of a series, with its decision.
@@ -40,7 +40,7 @@ struct Row<'a> {
     name: &'a BackupName,
     time: DateTime<Utc>,
     bytes: u64,
-    shows: Day,
+    day: Day,
     why: String,
 }
 
@@ -58,7 +58,7 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for row in &rows {
         let day = days.entry(local(row).date_naive()).or_insert(Day::Empty);
-        *day = row.shows.max(*day);
+        *day = row.day.max(*day);
     }
     for line in draw(&days) {
         output.line(line);
@@ -69,7 +69,7 @@ fn explain_series(output: Output, destination: &str, series: &SeriesPruned) {
             row.name.file_name().to_owned(),
             local(row).format("%a %Y-%m-%d %H:%M").to_string(),
             HumanBytes(row.bytes).to_string(),
-            if row.shows == Day::Goes { "would remove" } else { "kept" }.to_owned(),
+            if row.day == Day::Removed { "would remove" } else { "kept" }.to_owned(),
             row.why.clone(),
         ]
     };
@@ -84,17 +84,17 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
         name: &kept.name,
         time: kept.time,
         bytes: kept.bytes,
-        shows: match series.refused.is_some() || kept.reasons.iter().any(is_alarming) {
-            true => Day::Alarming,
+        day: match series.refused.is_some() || kept.reasons.iter().any(needs_attention) {
+            true => Day::NeedsAttention,
             false => Day::Kept,
         },
-        why: super::why(series, &kept.reasons),
+        why: super::keep_reason(series, &kept.reasons),
     });
     let remove = series.remove.iter().map(|removed| Row {
         name: &removed.name,
         time: removed.time,
         bytes: removed.bytes,
-        shows: Day::Goes,
+        day: Day::Removed,
         why: removed.cause.to_string(),
     });
     let mut all: Vec<_> = keep.chain(remove).collect();
@@ -102,18 +102,18 @@ fn rows(series: &SeriesPruned) -> Vec<Row<'_>> {
     all
 }
 
-fn is_alarming(reason: &Reason) -> bool {
+fn needs_attention(reason: &Reason) -> bool {
     matches!(reason, Reason::NotGood | Reason::FutureDated | Reason::Unproven)
 }
 
 /// Returns the numbers and sizes of kept and removed backups.
 fn totals(rows: &[Row<'_>]) -> String {
-    let total = |goes: bool| {
-        let those = || rows.iter().filter(|row| (row.shows == Day::Goes) == goes);
+    let total = |is_removed: bool| {
+        let those = || rows.iter().filter(|row| (row.day == Day::Removed) == is_removed);
         (those().count(), HumanBytes(those().map(|row| row.bytes).sum()))
     };
-    let ((stay, kept), (removed, freed)) = (total(false), total(true));
-    format!("{stay} kept ({kept}), {removed} to remove ({freed})")
+    let ((kept, kept_bytes), (removed, freed_bytes)) = (total(false), total(true));
+    format!("{kept} kept ({kept_bytes}), {removed} to remove ({freed_bytes})")
 }
 
 #[cfg(test)]
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stays_and_goes_is_counted_and_alarming_are_those_that_a_person_should_look_at() {
+    fn counts_kept_and_removed_and_flags_damaged_backups() {
         let name = |stamp| BackupName::new("main", "app", Stamp::parse(stamp).unwrap()).unwrap();
         let time = |stamp| Stamp::parse(stamp).unwrap().time();
         let kept = |stamp, reasons| Kept { name: name(stamp), bytes: 1024, time: time(stamp), reasons };
@@ -151,12 +151,12 @@ mod tests {
             ended: None,
         };
         let rows = rows(&series);
-        let shown: Vec<_> = rows.iter().map(|row| (row.time, row.shows, row.why.as_str())).collect();
+        let shown: Vec<_> = rows.iter().map(|row| (row.time, row.day, row.why.as_str())).collect();
         assert_eq!(
             shown,
             [
-                (time(first), Day::Alarming, "damaged: run `longshore verify`"),
-                (time(second), Day::Goes, "no rule keeps it"),
+                (time(first), Day::NeedsAttention, "damaged: run `longshore verify`"),
+                (time(second), Day::Removed, "no rule keeps it"),
                 (time(third), Day::Kept, "newest, last"),
             ]
         );

@@ -5,8 +5,8 @@ use longshore_core::drill::{Compared, Comparison, Phase};
 use longshore_core::error::printable;
 use longshore_core::left_out::LeftOut;
 use longshore_core::subject::Subject;
-use longshore_service::problem::Problem;
-use longshore_service::restore::{Chosen, Outcome, Restored};
+use longshore_service::error_report::ErrorReport;
+use longshore_service::restore::{Chosen, RestoreResult, RestoredBackup};
 use serde::Serialize;
 
 use crate::exit_code::Exit;
@@ -43,7 +43,7 @@ struct Restoration<'a> {
     destination: &'a str,
     restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Problem>,
+    error: Option<ErrorReport>,
     notes: &'a [String],
     phases: &'a [Phase],
     left_out: &'a [LeftOut],
@@ -56,7 +56,7 @@ struct Restoration<'a> {
 }
 
 /// Prints the result of each backup, and a summary.
-pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[Restored], as_json: bool) -> Exit {
+pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[RestoreResult], as_json: bool) -> Exit {
     let exit = exit(restored);
     if as_json {
         let all: Vec<_> = chosen.iter().zip(restored).map(|(chosen, restored)| restoration(chosen, restored)).collect();
@@ -87,7 +87,7 @@ pub(super) fn restored(output: Output, chosen: &[Chosen], restored: &[Restored],
 
 /// Returns the exit code of a restore. Differences outweigh failures, failures outweigh skipped
 /// entries.
-fn exit(restored: &[Restored]) -> Exit {
+fn exit(restored: &[RestoreResult]) -> Exit {
     let whole = restored.iter().flatten();
     if whole.clone().any(|outcome| different(outcome).next().is_some()) {
         return Exit::Damaged;
@@ -102,18 +102,18 @@ fn exit(restored: &[Restored]) -> Exit {
 }
 
 /// Returns true if entries were skipped, or if a required comparison was not made.
-fn is_partial(outcome: &Outcome) -> bool {
+fn is_partial(outcome: &RestoredBackup) -> bool {
     !outcome.left_out.is_empty() || outcome.not_compared.is_some()
 }
 
-fn restoration<'a>(chosen: &'a Chosen, restored: &'a Restored) -> Restoration<'a> {
+fn restoration<'a>(chosen: &'a Chosen, restored: &'a RestoreResult) -> Restoration<'a> {
     let outcome = restored.as_ref().ok();
     Restoration {
         name: chosen.backup.name.as_str(),
         subject: chosen.backup.manifest.subject.to_string(),
         destination: &chosen.destination,
         restored: outcome.is_some(),
-        error: restored.as_ref().err().map(Problem::from),
+        error: restored.as_ref().err().map(ErrorReport::from),
         notes: outcome.map_or(&[], |outcome| &outcome.notes),
         phases: outcome.map_or(&[], |outcome| &outcome.phases),
         left_out: outcome.map_or(&[], |outcome| &outcome.left_out),
@@ -129,16 +129,16 @@ fn not_made(output: Output, subject: &Subject, left_out: &LeftOut) {
     output.problem(&format!("{subject}: not restored: {entry}: {why}"), Some(&printable(&left_out.command)));
 }
 
-fn different(outcome: &Outcome) -> impl Iterator<Item = &Comparison> {
+fn different(outcome: &RestoredBackup) -> impl Iterator<Item = &Comparison> {
     outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Different)
 }
 
-fn same(outcome: &Outcome) -> usize {
+fn same(outcome: &RestoredBackup) -> usize {
     outcome.comparisons.iter().filter(|comparison| comparison.outcome == Compared::Same).count()
 }
 
 /// Prints the differences between the restored database and the record of the dump.
-fn compared(output: Output, chosen: &Chosen, outcome: &Outcome) {
+fn compared(output: Output, chosen: &Chosen, outcome: &RestoredBackup) {
     let subject = &chosen.backup.manifest.subject;
     let shown = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), printable);
     for difference in different(outcome) {

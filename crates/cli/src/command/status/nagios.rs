@@ -1,34 +1,34 @@
 //! The output of a monitoring plugin: `STATE - text | label=value …`.
 
 use longshore_core::{Error, Result};
-use longshore_service::status::{Attention, Level, Status};
+use longshore_service::status::{Issue, Level, Status};
 
 use crate::command::status::table::about;
-use crate::exit_code::Plugin;
+use crate::exit_code::NagiosState;
 use crate::output::Output;
 
 /// The number of problems to print, since the output is one line.
-const TOLD: usize = 3;
+const MAX_ISSUES: usize = 3;
 
 /// Prints the line.
-pub(super) fn tell(output: Output, looked: &Result<Status>) -> Plugin {
-    let (state, text) = match looked {
-        Err(error) => (Plugin::Unknown, error_text(error)),
+pub(super) fn print_line(output: Output, status_result: &Result<Status>) -> NagiosState {
+    let (state, text) = match status_result {
+        Err(error) => (NagiosState::Unknown, error_text(error)),
         Ok(status) => (state(status), format!("{} | {}", plain(&text(status)), figures(status))),
     };
     output.line(format_args!("{state} - {text}"));
     state
 }
 
-fn state(status: &Status) -> Plugin {
+fn state(status: &Status) -> NagiosState {
     if status.destinations.iter().all(|destination| destination.error.is_some()) {
-        return Plugin::Unknown;
+        return NagiosState::Unknown;
     }
     match status.level() {
-        Level::Good => Plugin::Ok,
-        Level::Unknown => Plugin::Unknown,
-        Level::Warning => Plugin::Warning,
-        Level::Critical => Plugin::Critical,
+        Level::Good => NagiosState::Ok,
+        Level::Unknown => NagiosState::Unknown,
+        Level::Warning => NagiosState::Warning,
+        Level::Critical => NagiosState::Critical,
     }
 }
 
@@ -38,9 +38,9 @@ fn error_text(error: &Error) -> String {
 
 /// Describes the problems, the worst first, or the good state.
 fn text(status: &Status) -> String {
-    let told: Vec<String> = status.attention.iter().take(TOLD).map(one).collect();
-    let more = status.attention.len().saturating_sub(TOLD);
-    if told.is_empty() {
+    let texts: Vec<String> = status.attention.iter().take(MAX_ISSUES).map(one).collect();
+    let more = status.attention.len().saturating_sub(MAX_ISSUES);
+    if texts.is_empty() {
         let (series, destinations) = (status.series.len(), status.destinations.len());
         let verb = if series == 1 { "is" } else { "are" };
         return format!(
@@ -49,10 +49,10 @@ fn text(status: &Status) -> String {
         );
     }
     let more = if more == 0 { String::new() } else { format!("; and {more} more") };
-    format!("{}{more}", told.join("; "))
+    format!("{}{more}", texts.join("; "))
 }
 
-fn one(attention: &Attention) -> String {
+fn one(attention: &Issue) -> String {
     match about(attention) {
         about if about.is_empty() => attention.message.clone(),
         about => format!("{about}: {}", attention.message),

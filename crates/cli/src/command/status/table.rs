@@ -8,11 +8,11 @@ use longshore_core::error::printable;
 use longshore_core::quantity::age;
 use longshore_core::run_report::Outcome;
 use longshore_service::status::{
-    AtDestination, Attention, JobStatus, Level, Newest, Proved, RunStatus, SeriesStatus, Status,
+    AtDestination, BackupAge, Issue, JobStatus, Level, Proof, RunStatus, SeriesStatus, Status,
 };
 
 use crate::output::Output;
-use crate::zone::Zone;
+use crate::time_zone::TimeZone;
 
 /// Shorter restores and smaller dumps vary too much for a trend.
 const NOISE_SECONDS: f64 = 5.0;
@@ -20,12 +20,12 @@ const NOISE_BYTES: f64 = 1_048_576.0;
 /// The maximum number of destinations with a column each. Problems are printed above in any case.
 const COLUMNS: usize = 6;
 /// The maximum number of problems of a kind that have a line each.
-const SAID: usize = 10;
+const MAX_ROWS: usize = 10;
 /// The number of series to name in a line for more problems.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// Prints the status.
-pub(super) fn show(output: Output, status: &Status, zone: Zone) {
+pub(super) fn show(output: Output, status: &Status, zone: TimeZone) {
     attention(output, status);
     if status.series.is_empty() {
         output.note("no backups");
@@ -44,12 +44,12 @@ pub(super) fn show(output: Output, status: &Status, zone: Zone) {
 }
 
 /// Returns the subject of a problem.
-pub(super) fn about(attention: &Attention) -> String {
+pub(super) fn about(attention: &Issue) -> String {
     match (&attention.series, &attention.destination) {
         (Some(series), Some(destination)) => format!("{series} at {destination}"),
         (Some(series), None) => series.clone(),
         (None, Some(destination)) => destination.clone(),
-        (None, None) if attention.matter.is_of_run() => attention.job.clone().unwrap_or_default(),
+        (None, None) if attention.kind.is_of_run() => attention.job.clone().unwrap_or_default(),
         (None, None) => String::new(),
     }
 }
@@ -59,31 +59,31 @@ fn attention(output: Output, status: &Status) {
     if status.attention.is_empty() {
         return;
     }
-    let mut groups: BTreeMap<_, Vec<&Attention>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<&Issue>> = BTreeMap::new();
     for attention in &status.attention {
-        let worst_first = std::cmp::Reverse((attention.level, attention.matter));
+        let worst_first = std::cmp::Reverse((attention.level, attention.kind));
         groups.entry((worst_first, attention.destination.clone())).or_default().push(attention);
     }
     let mut rows = Vec::new();
     for ((_, destination), group) in groups {
         let destination = destination.unwrap_or_else(|| "all".to_owned());
-        if group.len() <= SAID {
+        if group.len() <= MAX_ROWS {
             rows.extend(group.into_iter().map(|one| {
                 let series = one.series.clone().or_else(|| one.job.clone()).unwrap_or_else(|| "-".to_owned());
-                vec![word(one.level).to_owned(), series, destination.clone(), one.message.clone()]
+                vec![level_text(one.level).to_owned(), series, destination.clone(), one.message.clone()]
             }));
             continue;
         }
-        let names: Vec<_> = group.iter().take(NAMED).filter_map(|one| one.series.clone()).collect();
+        let names: Vec<_> = group.iter().take(MAX_NAMED).filter_map(|one| one.series.clone()).collect();
         let message =
             format!("{}; same for {} and {} more", group[0].message, names.join(", "), group.len() - names.len());
-        rows.push(vec![word(group[0].level).to_owned(), format!("{} series", group.len()), destination, message]);
+        rows.push(vec![level_text(group[0].level).to_owned(), format!("{} series", group.len()), destination, message]);
     }
     output.table(&["STATE", "SERIES", "DESTINATION", "PROBLEM"], &rows);
     output.line("");
 }
 
-fn word(level: Level) -> &'static str {
+fn level_text(level: Level) -> &'static str {
     match level {
         Level::Good => "good",
         Level::Unknown => "unknown",
@@ -93,7 +93,7 @@ fn word(level: Level) -> &'static str {
 }
 
 /// Prints a line per series. Omits empty columns.
-fn series(output: Output, all: &[SeriesStatus], zone: Zone) {
+fn series(output: Output, all: &[SeriesStatus], zone: TimeZone) {
     let names: BTreeSet<&str> =
         all.iter().flat_map(|series| &series.destinations).map(|at| at.destination.as_str()).collect();
     let columns = if (2..=COLUMNS).contains(&names.len()) { names } else { BTreeSet::new() };
@@ -117,10 +117,10 @@ fn series(output: Output, all: &[SeriesStatus], zone: Zone) {
     output.table(&headings, &rows);
 }
 
-fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: Zone) -> Vec<String> {
+fn row(series: &SeriesStatus, columns: &BTreeSet<&str>, zone: TimeZone) -> Vec<String> {
     let state = match series.level {
         Level::Good if series.ended.is_some() => "ended",
-        level => word(level),
+        level => level_text(level),
     };
     let mut row = vec![
         format!("{}/{}", series.cluster, series.subject),
@@ -157,12 +157,12 @@ fn cell(at: &AtDestination) -> String {
     }
 }
 
-fn old(newest: &Newest) -> String {
+fn old(newest: &BackupAge) -> String {
     age(TimeDelta::seconds(newest.age_seconds.max(0)))
 }
 
 /// Returns the age of the newest backup that was verified or drilled at any destination.
-fn proved(series: &SeriesStatus, of: impl Fn(&AtDestination) -> Option<&Proved>) -> String {
+fn proved(series: &SeriesStatus, of: impl Fn(&AtDestination) -> Option<&Proof>) -> String {
     let newest = series.destinations.iter().filter_map(of).max_by_key(|proved| proved.newest.time);
     newest.map_or_else(|| "never".to_owned(), |proved| old(&proved.newest))
 }

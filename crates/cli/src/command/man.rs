@@ -1,0 +1,104 @@
+//! `longshore completions` and `longshore man`: shell completions and manual pages.
+
+mod roff;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use longshore_core::{Error, Kind, Result, Stage};
+
+use crate::args;
+use crate::exit_code::Exit;
+use crate::output::Output;
+
+pub(super) fn completions(shell: clap_complete::Shell, output: Output) -> Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "longshore", &mut script);
+    output.bytes(&script);
+    Ok(Exit::Done)
+}
+
+/// The handwritten pages: name, section and Markdown.
+const PAGES: [(&str, u8, &str); 6] = [
+    ("longshore-config", 5, include_str!("../../doc/longshore-config.5.md")),
+    ("longshore-formats", 5, include_str!("../../doc/longshore-formats.5.md")),
+    ("longshore-destinations", 7, include_str!("../../doc/longshore-destinations.7.md")),
+    ("longshore-limits", 7, include_str!("../../doc/longshore-limits.7.md")),
+    ("longshore-restore-runbook", 7, include_str!("../../doc/longshore-restore-runbook.7.md")),
+    ("longshore-retention", 7, include_str!("../../doc/longshore-retention.7.md")),
+];
+
+/// Writes the pages to the folders `man1`, `man5` and `man7` of a folder of manuals. `man1` itself
+/// means its parent, as in releases that had pages of section 1 alone.
+pub(super) fn man(folder: &Path, output: Output) -> Result<Exit> {
+    // Manual pages are world-readable.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let folder = match (folder.ends_with("man1"), folder.parent()) {
+        (true, Some(parent)) if parent.as_os_str().is_empty() => Path::new("."),
+        (true, Some(parent)) => parent,
+        _ => folder,
+    };
+    std::fs::create_dir_all(folder).map_err(|error| write_error(folder, error))?;
+    let pages = folder.join(format!(".longshore-{}.partial", std::process::id()));
+    std::fs::create_dir(&pages).map_err(|error| write_error(&pages, error))?;
+    let published = write(&pages).map_err(|error| write_error(&pages, error)).and_then(|()| publish(&pages, folder));
+    std::fs::remove_dir_all(&pages).map_err(|error| write_error(&pages, error))?;
+    published?;
+    output.line(format_args!("wrote man pages to {}", folder.display()));
+    Ok(Exit::Done)
+}
+
+fn write_error(path: &Path, error: io::Error) -> Error {
+    Error::io(Stage::Config, path.display().to_string(), "cannot write man pages", error)
+}
+
+/// Writes all pages below a temporary directory.
+fn write(pages: &Path) -> io::Result<()> {
+    for section in SECTIONS {
+        std::fs::create_dir(pages.join(section))?;
+    }
+    clap_mangen::generate_to(args::command(), pages.join("man1"))?;
+    for (name, section, markdown) in PAGES {
+        let path = pages.join(format!("man{section}/{name}.{section}"));
+        std::fs::write(path, roff::render(name, section, markdown))?;
+    }
+    Ok(())
+}
+
+/// The folders of pages.
+const SECTIONS: [&str; 3] = ["man1", "man5", "man7"];
+
+/// Copies all pages. Copies none if one of the names exists.
+fn publish(pages: &Path, folder: &Path) -> Result<()> {
+    let mut names = Vec::new();
+    for section in SECTIONS {
+        let found = self::names(&pages.join(section)).map_err(|error| write_error(pages, error))?;
+        names.extend(found.into_iter().map(|name| Path::new(section).join(name)));
+    }
+    if let Some(there) = names.iter().map(|name| folder.join(name)).find(|path| path.symlink_metadata().is_ok()) {
+        let message = "already exists, and is never overwritten";
+        return Err(Error::new(Stage::Config, Kind::AlreadyExists, there.display().to_string(), message)
+            .hint("pass another directory, or remove the old pages first"));
+    }
+    for section in SECTIONS.map(|section| folder.join(section)) {
+        std::fs::create_dir_all(&section).map_err(|error| write_error(&section, error))?;
+    }
+    for name in names {
+        let path = folder.join(&name);
+        copy(&pages.join(&name), &path).map_err(|error| write_error(&path, error))?;
+    }
+    Ok(())
+}
+
+/// Copies a file to a new file.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
+    io::copy(&mut from, &mut to).map(drop)
+}
+
+/// Returns the names of the files in a directory.
+fn names(folder: &Path) -> io::Result<Vec<OsString>> {
+    std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
+}

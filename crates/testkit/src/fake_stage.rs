@@ -1,0 +1,214 @@
+//! Fake stages for tests: a dump of given bytes, a verifier with a given result, and a trivial
+//! encryption.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use longshore_core::check::{Check, Finding};
+use longshore_core::compress::Compression;
+use longshore_core::key::Stamp;
+use longshore_core::manifest::{Cluster, Format, Server, Tool, Verification};
+use longshore_core::pipeline::{Destination, Order, Pipeline};
+use longshore_core::progress::Progress;
+use longshore_core::stage::{
+    Decrypt, Dump, Dumped, Encrypt, Findings, Remarks, Store, Survey, Surveyed, Verified, Verify,
+};
+use longshore_core::stream::{Afterword, ByteStream, from_bytes};
+use longshore_core::subject::Subject;
+use longshore_core::{Error, Kind, Result, Stage};
+use serde_json::{Map, Value};
+
+use crate::stream::fails_after;
+
+/// Returns an order for the backup of `subject` in the cluster `main`, by `job`, at a time such as
+/// `2026-06-07_091500`.
+///
+/// # Panics
+/// If `time` has another format.
+pub fn order(job: &str, subject: &Subject, time: &str) -> Order {
+    let server = server();
+    Order {
+        job: job.to_owned(),
+        run: format!("{time}-test"),
+        run_backups: 1,
+        run_not_captured: Vec::new(),
+        time: Stamp::parse(time).unwrap(),
+        cluster: Cluster { name: "main".to_owned(), server },
+        subject: subject.clone(),
+        needs: Default::default(),
+    }
+}
+
+/// Returns a pipeline without verification and encryption, to stores with the given names.
+pub fn pipeline<S: Store + 'static>(stores: impl IntoIterator<Item = (&'static str, S)>) -> Pipeline {
+    let destinations =
+        stores.into_iter().map(|(name, store)| Destination { name: name.to_owned(), store: Arc::new(store) });
+    Pipeline { verify: Vec::new(), encrypt: None, destinations: destinations.collect() }
+}
+
+/// Returns an uncompressed dump of the given stream.
+pub fn dumped(stream: ByteStream) -> Dumped {
+    let remarks = Afterword::new();
+    remarks.set(Remarks::default());
+    Dumped {
+        stream,
+        format: Format::Custom,
+        compression: Compression::None,
+        tool: Tool { name: "testkit".to_owned(), version: "1".to_owned() },
+        database: None,
+        remarks,
+    }
+}
+
+fn server() -> Server {
+    Server { server_version: "17.4".to_owned(), system_identifier: Some("7512345678901234567".to_owned()) }
+}
+
+/// A [`Dump`] of given subjects.
+#[derive(Debug, Clone, Default)]
+pub struct FakeDump {
+    subjects: Vec<(Subject, Content)>,
+}
+
+/// The content of a subject in a [`FakeDump`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes.
+    Whole(Bytes),
+    /// This number of bytes, after which the dump fails with [`crate::stream::failure`].
+    FailsAfter(u64),
+}
+
+impl FakeDump {
+    /// Returns a dump of these subjects, in this order.
+    pub fn new(subjects: impl IntoIterator<Item = (Subject, Content)>) -> Self {
+        Self { subjects: subjects.into_iter().collect() }
+    }
+}
+
+#[async_trait]
+impl Check for FakeDump {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("testkit", "dumps the given content")]
+    }
+}
+
+#[async_trait]
+impl Dump for FakeDump {
+    async fn survey(&self) -> Result<Survey> {
+        let subjects =
+            self.subjects.iter().map(|(subject, _)| Surveyed { subject: subject.clone(), estimated_bytes: None });
+        Ok(Survey {
+            server: server(),
+            subjects: subjects.collect(),
+            missing: Vec::new(),
+            not_captured: Vec::new(),
+            connections: None,
+            is_standby: false,
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn dump(&self, subject: &Subject) -> Result<Dumped> {
+        let content = self.subjects.iter().find(|(known, _)| known == subject);
+        match content {
+            Some((_, Content::Whole(bytes))) => Ok(dumped(from_bytes(bytes.clone()))),
+            Some((_, Content::FailsAfter(length))) => Ok(dumped(fails_after(*length))),
+            None => Err(Error::new(Stage::Dump, Kind::NotFound, subject.to_string(), "no such subject")),
+        }
+    }
+}
+
+/// A [`Verify`] with a given result, returned at the end of the bytes.
+#[derive(Debug, Clone)]
+pub enum FakeVerify {
+    /// The bytes are damaged.
+    Rejects,
+    /// The bytes are good, and these are the confidential details.
+    Finds(Map<String, Value>),
+}
+
+#[async_trait]
+impl Check for FakeVerify {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::good("testkit", "returns the given result")]
+    }
+}
+
+impl Verify for FakeVerify {
+    fn verify(&self, subject: &Subject, _: Format, plaintext: ByteStream, _: &Arc<dyn Progress>) -> Verified {
+        let findings = Afterword::new();
+        let (found, judge, subject) = (findings.clone(), self.clone(), subject.to_string());
+        let result = stream::once(async move {
+            match judge {
+                Self::Rejects => {
+                    let error = Error::new(Stage::Verify, Kind::Corrupt, subject, "rejected on purpose");
+                    stream::iter(Some(Err(error)))
+                }
+                Self::Finds(details) => {
+                    let verification = Verification {
+                        by: "testkit".to_owned(),
+                        method: "told".to_owned(),
+                        totals: Default::default(),
+                    };
+                    found.set(Findings { verification, details });
+                    stream::iter(None)
+                }
+            }
+        });
+        Verified { stream: until_error(plaintext.chain(result.flatten()).boxed()), findings }
+    }
+}
+
+/// Ends a stream after its first error.
+fn until_error(stream: ByteStream) -> ByteStream {
+    stream
+        .scan(false, |failed, item| {
+            let over = std::mem::replace(failed, item.is_err());
+            async move { (!over).then_some(item) }
+        })
+        .boxed()
+}
+
+/// An encryption that protects nothing: each byte is XORed with `0x5A`, and the name ends with
+/// `.xor`. For tests only.
+#[derive(Debug, Clone, Copy)]
+pub struct Xor;
+
+#[async_trait]
+impl Check for Xor {
+    async fn check(&self) -> Vec<Finding> {
+        vec![Finding::warning("testkit", "encrypts nothing", "use it only in tests")]
+    }
+}
+
+impl Encrypt for Xor {
+    fn name(&self) -> &'static str {
+        "xor"
+    }
+
+    fn extension(&self) -> &'static str {
+        ".xor"
+    }
+
+    fn recipients(&self) -> Vec<String> {
+        vec!["00000000000000aa".to_owned()]
+    }
+
+    fn encrypt(&self, plaintext: ByteStream, _: &str) -> ByteStream {
+        flip(plaintext)
+    }
+}
+
+#[async_trait]
+impl Decrypt for Xor {
+    async fn decrypt(&self, ciphertext: ByteStream, _: &str) -> Result<ByteStream> {
+        Ok(flip(ciphertext))
+    }
+}
+
+fn flip(stream: ByteStream) -> ByteStream {
+    stream.map(|chunk| chunk.map(|chunk| chunk.iter().map(|byte| byte ^ 0x5A).collect())).boxed()
+}

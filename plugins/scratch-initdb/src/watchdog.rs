@@ -1,0 +1,223 @@
+//! The shell that runs initdb and the server. The shell reads a pipe: when the pipe closes, because
+//! the drill has ended or Longshore was killed, the shell stops its processes and removes the
+//! directory.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use longshore_core::{Error, Kind, Result, Stage, regular_file};
+
+use crate::configuration::LOG_LINE_PREFIX;
+use crate::prerequisites::User;
+
+/// The maximum time for initdb and the start of the server together.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// The maximum time for stopping the server and removing its directory.
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The number of last lines of the log shown if the creation of the cluster fails.
+const LAST_LINES: usize = 8;
+
+/// The shell script. `$1` is the directory, `$2` the owner of the server's directories, if other
+/// than the current user; the rest is the command that runs initdb and the server.
+///
+/// initdb and the server run in their own session, so that one signal ends all of them. The shell
+/// ignores signals sent to Longshore's process group and a closed output pipe, so that it can clean
+/// up.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM PIPE
+folder=$1
+owner=$2
+shift 2
+mkdir -m 711 -- "$folder" || exit 1
+mkdir -m 700 -- "$folder/data" "$folder/socket" "$folder/files" || exit 1
+if [ -n "$owner" ]; then chown -- "$owner" "$folder/data" "$folder/socket" || exit 1; fi
+umask 077
+setsid sh -c '"$@"; echo longshore: ended' longshore-drill "$@" </dev/null >"$folder/log" 2>&1 &
+running=$!
+echo made
+cat >/dev/null
+kill -QUIT "-$running" 2>/dev/null
+tries=0
+while kill -0 "$running" 2>/dev/null && [ "$tries" -lt 100 ]; do
+  tries=$((tries + 1))
+  sleep 0.1
+done
+kill -KILL "-$running" 2>/dev/null
+wait "$running"
+for _ in 1 2 3 4 5; do
+  rm -rf -- "$folder" && break
+  sleep 0.2
+done
+[ ! -e "$folder" ]
+"#;
+
+/// The command that runs initdb and the server as their user, and the environment of both.
+#[derive(Debug)]
+pub(crate) struct ServerCommand {
+    pub(crate) words: Vec<String>,
+    pub(crate) environment: Vec<(String, OsString)>,
+}
+
+/// A directory with a cluster, and the shell that supervises it.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    folder: PathBuf,
+    shell: Child,
+    /// The pipe, open as long as the cluster is needed.
+    pipe: Option<ChildStdin>,
+}
+
+/// Returns an unused name for a private directory in `parent`.
+pub(crate) fn name(parent: &Path) -> PathBuf {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    parent.join(format!("longshore-drill-{}-{:08x}", std::process::id(), now.subsec_nanos()))
+}
+
+impl Watchdog {
+    /// Creates a cluster in `folder`, which must not exist, and waits until it accepts connections.
+    pub(crate) async fn start(folder: PathBuf, user: Option<User>, server_command: ServerCommand) -> Result<Self> {
+        let watchdog = Self::spawn(folder, user.as_ref(), server_command)?;
+        watchdog.wait_until_ready().await?;
+        Ok(watchdog)
+    }
+
+    fn spawn(folder: PathBuf, user: Option<&User>, server_command: ServerCommand) -> Result<Self> {
+        let owner = user.map_or_else(String::new, |User { uid, gid }| format!("{uid}:{gid}"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT, "longshore-drill"]).arg(&folder).arg(owner).args(server_command.words);
+        shell.env_clear().envs(server_command.environment).current_dir("/");
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut shell = shell.spawn().map_err(|error| Error::io(Stage::Drill, "sh", "cannot be started", error))?;
+        let (pipe, stdout) = (shell.stdin.take(), shell.stdout.take());
+        let watchdog = Self { folder, shell, pipe };
+        let mut line = String::new();
+        let read = stdout.map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        if !matches!(read, Some(Ok(1..))) {
+            return Err(watchdog.failed("cannot create a private directory for the cluster"));
+        }
+        Ok(watchdog)
+    }
+
+    /// Waits until the server reports in its PID file, as pg_ctl does, that it accepts connections.
+    async fn wait_until_ready(&self) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let status = self.text("data/postmaster.pid");
+            if status.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
+                return Ok(());
+            }
+            if self.log().ends_with("longshore: ended\n") {
+                return Err(self.failed("the cluster could not be created or started"));
+            }
+            if started.elapsed() > START_TIMEOUT {
+                return Err(
+                    self.failed(&format!("the cluster did not become ready within {} s", START_TIMEOUT.as_secs()))
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        self.text("log")
+    }
+
+    /// Returns the text of a file in the directory, which the server's user may have replaced by
+    /// anything.
+    fn text(&self, name: &str) -> String {
+        let bytes = regular_file::read(&self.folder.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Returns the error of a failed creation, with the output of initdb or the server, and a hint.
+    fn failed(&self, message: &str) -> Error {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| *line != "longshore: ended").map(log_message).collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        let hint = if is_disk_full(&self.folder) { SPACE_HINT } else { OUTPUT_HINT };
+        let error = Error::new(Stage::Drill, Kind::Failed, self.folder.display().to_string(), message).hint(hint);
+        if last.is_empty() { error } else { error.because(last) }
+    }
+
+    /// Stops the server and removes the directory.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.close();
+        if self.folder.exists() {
+            let folder = self.folder.display().to_string();
+            return Err(Error::new(Stage::Drill, Kind::Failed, folder, "the scratch cluster could not be removed")
+                .hint("stop any server that still runs in it, and remove the directory"));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.pipe = None;
+        let started = Instant::now();
+        while matches!(self.shell.try_wait(), Ok(None)) && started.elapsed() < STOP_TIMEOUT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The free space below which initdb cannot create a cluster.
+const CLUSTER_BYTES: u64 = 64 << 20;
+const SPACE_HINT: &str =
+    "the file system is full or nearly full: use a directory with more free space: --scratch-dir DIR";
+const OUTPUT_HINT: &str = "check the output of the program: install a missing locale (Debian: dpkg-reconfigure locales); \
+     use a directory that the server's user can enter: --scratch-dir DIR; change settings of the server with \
+     scratch = { type = \"initdb\", settings = { … } }";
+
+/// Returns true if the file system of the directory has too little space for a cluster.
+fn is_disk_full(folder: &Path) -> bool {
+    let found = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    found.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < CLUSTER_BYTES)
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Returns the message in a line of the log, without the server's prefix.
+fn log_message(line: &str) -> &str {
+    let prefixes = LOG_LINE_PREFIX.matches('\t').count();
+    match line.splitn(prefixes + 1, '\t').collect::<Vec<_>>()[..] {
+        [state, .., message] if state.len() == 5 => message,
+        _ => line,
+    }
+}
+
+/// Quotes a command line for a shell.
+pub(crate) fn shell_line(command: &[String]) -> String {
+    command.iter().map(|word| shell_quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Quotes a word for a shell.
+fn shell_quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_message_strips_the_prefix() {
+        assert_eq!(log_message("42704\t\t\tFATAL:  no such locale"), "FATAL:  no such locale");
+        assert_eq!(log_message("initdb: error: no\tsuch locale"), "initdb: error: no\tsuch locale");
+        assert_eq!(log_message("\tcontinued"), "\tcontinued");
+    }
+
+    #[test]
+    fn shell_line_quotes_each_word() {
+        let words = ["/a b/it's", "$(touch /x)"].map(str::to_owned);
+        assert_eq!(shell_line(&words), r"'/a b/it'\''s' '$(touch /x)'");
+    }
+}

@@ -1,0 +1,67 @@
+//! Object Lock: the headers of requests and responses.
+
+use std::sync::Arc;
+
+use chrono::{SecondsFormat, Utc};
+use http::{HeaderName, HeaderValue};
+use longshore_core::quantity::Span;
+use longshore_objects::{LockHeaders, LockRequest, RawClient};
+use object_store::Extensions;
+
+use crate::request_hook::ExtraHeaders;
+use crate::settings::{LockMode, ObjectLock, Retain};
+
+const MODE: &str = "x-amz-object-lock-mode";
+const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+
+/// The headers of a locked object.
+pub(crate) const HEADERS: LockHeaders =
+    LockHeaders { until: UNTIL, hold: Some(("x-amz-object-lock-legal-hold", "ON")) };
+
+impl LockMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Governance => "GOVERNANCE",
+            Self::Compliance => "COMPLIANCE",
+        }
+    }
+
+    /// Returns the headers of a request that creates an object with a lock of this duration.
+    fn extensions(self, span: Span) -> Extensions {
+        let until = until(span);
+        let header = |name, value: &str| Some((HeaderName::from_static(name), HeaderValue::from_str(value).ok()?));
+        let headers = [header(MODE, self.as_str()), header(UNTIL, &until)];
+        let mut extensions = Extensions::new();
+        extensions.insert(ExtraHeaders(headers.into_iter().flatten().collect()));
+        extensions
+    }
+}
+
+/// Returns the end of a lock that begins now, in the format of S3.
+fn until(span: Span) -> String {
+    (Utc::now() + span.duration()).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+impl ObjectLock {
+    /// Returns the lock for uploads.
+    pub(crate) fn lock_request(self, client: RawClient) -> LockRequest {
+        let Self { mode, retain } = self;
+        let span = match retain {
+            Retain::For(span) => Some(span),
+            Retain::Policy => None,
+        };
+        let name = format!("Object Lock ({})", mode.as_str().to_lowercase());
+        let retention = move |span| {
+            let (mode, until) = (mode.as_str(), until(span));
+            format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>")
+        };
+        LockRequest {
+            span,
+            by_policy: span.is_none(),
+            name,
+            extensions_for: Arc::new(move |span| mode.extensions(span)),
+            lock_existing: ("retention", Arc::new(retention)),
+            client,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A retention policy can be simulated before it removes any backup.
+
+use std::fs;
+
+use crate::support::{Job, TestEnv};
+
+#[test]
+fn simulation_prints_table_json_and_chart() {
+    let test_env = TestEnv::new();
+    test_env.configure(&Job { more: "retention = 'two'\n[retention.two]\nkeep_last = 2", ..Job::default() });
+    let simulate =
+        ["retention", "simulate", "--policy", "two", "--every", "6h", "--for", "30d", "--start", "2026-01-01"];
+    let result =
+        test_env.longshore(&simulate).expect(0).shows("END OF DAY").shows("2 backups of 120 runs; at most 3 at once");
+    result.shows("Fri 2026-01-30 18:00").shows("newest, last");
+    let on = [&simulate[..], &["--on", "2026-01-01", "--size", "10GB", "--json"]].concat();
+    let simulated = test_env.json(&on);
+    assert_eq!((&simulated["runs"], &simulated["backup_bytes"]), (&4.into(), &10_000_000_000_u64.into()));
+    assert_eq!(simulated["survivors"][0]["reasons"], serde_json::json!(["newest", "last"]));
+    let picture = test_env.path("two.svg");
+    let draw = [&simulate[..], &["--svg", picture.to_str().unwrap()]].concat();
+    test_env.longshore(&draw).expect(0);
+    let drawn = fs::read_to_string(&picture).unwrap();
+    assert!(drawn.starts_with("<svg") && drawn.ends_with("</svg>\n"));
+    test_env.longshore(&draw).expect(6).shows("files are never overwritten");
+    assert_eq!(fs::read_to_string(&picture).unwrap(), drawn);
+    let none = ["retention", "simulate", "--policy", "none", "--every", "1d", "--for", "1y"];
+    test_env.longshore(&none).expect(1).shows("the policies are \"two\"");
+}

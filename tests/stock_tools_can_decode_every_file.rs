@@ -1,0 +1,126 @@
+//! Stock tools can decode every file, with the commands of the README unchanged.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use longshore_testkit::cluster::{Cluster, Installation, contents, globals};
+use longshore_testkit::sample;
+
+use crate::support::{Job, TestEnv, files, finish};
+
+/// Returns the shell commands beneath a heading of the README.
+fn commands(heading: &str) -> String {
+    let readme = include_str!("../README.md");
+    let (_, section) = readme.split_once(&format!("\n{heading}\n")).expect("the README has the heading");
+    let (_, block) = section.split_once("```sh\n").expect("commands follow it");
+    block.split_once("\n```").expect("the block ends").0.to_owned()
+}
+
+/// Adds marks beside the backups, which the commands must not mistake for manifests.
+fn leave_marks(test_env: &TestEnv) {
+    test_env.longshore(&["verify", "--all"]).expect(0);
+    test_env.longshore(&["hold", "shop", "--why", "before the migration"]).expect(0);
+}
+
+#[test]
+fn readme_commands_restore_a_cluster() {
+    let test_env = TestEnv::new();
+    sample::load(&test_env.cluster, 100);
+    test_env.longshore(&["run"]).expect(0);
+    leave_marks(&test_env);
+    let target = Cluster::start(&Installation::system(), &[]);
+    let script = commands("## Undo a file by hand");
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &script]).current_dir(test_env.local());
+    shell.env("PGHOST", target.connection().split_whitespace().next().unwrap().trim_start_matches("host="));
+    shell.env("PGPORT", target.port().to_string()).env("PGUSER", "postgres");
+    shell.env("IDENTITY", test_env.identity()).env("CLUSTER", "main").env("DATABASE", "shop");
+    finish(&mut shell).expect(0).shows("OK");
+    assert_eq!(globals(&target), globals(&test_env.cluster));
+    assert_eq!(contents(&target, "shop"), contents(&test_env.cluster, "shop"));
+}
+
+#[test]
+fn age_zstd_and_pg_restore_decode_backups() {
+    let test_env = TestEnv::new();
+    sample::load(&test_env.cluster, 100);
+    test_env.longshore(&["run"]).expect(0);
+    for file in files(&test_env.local()).iter().filter(|file| file.ends_with(".dump.zst.age")) {
+        let script = "age -d -i \"$0\" \"$1\" | zstd -dq | \"$2/pg_restore\" --file=/dev/null";
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", script]).arg(test_env.identity()).arg(test_env.local().join(file));
+        finish(shell.arg(test_env.cluster.bin_dir())).expect(0);
+    }
+}
+
+/// Returns all shell commands of the page in a destination, in order.
+fn commands_in(page: &Path) -> String {
+    let page = fs::read_to_string(page).expect("the page is there");
+    let blocks: Vec<_> = page.split("```sh\n").skip(1).map(|block| block.split_once("\n```").unwrap().0).collect();
+    assert!(blocks.len() > 3, "{page}");
+    blocks.join("\n")
+}
+
+#[test]
+fn restore_page_recovers_every_format() {
+    let test_env = TestEnv::new();
+    sample::load(&test_env.cluster, 100);
+    // A script does not contain the privileges of the database itself.
+    let of_content = |text: String| text.split_once("\nrows|").unwrap().1.to_owned();
+    for format in ["custom", "plain", "tar", "directory"] {
+        for (seal, encrypt) in [("sealed", None), ("open", Some("{ type = 'none' }"))] {
+            let destination = test_env.make_folder(&format!("{format}-{seal}"));
+            let scratch = test_env.make_folder(&format!("{format}-{seal}-scratch"));
+            let dump = format!("[{{ type = 'pg_dumpall' }}, {{ type = 'pg_dump', format = '{format}' }}]");
+            let more = format!("scratch_dir = '{}'", scratch.display());
+            test_env.configure(&Job {
+                dump: &dump,
+                encrypt,
+                ship: &[("there", &destination)],
+                more: &more,
+                ..Job::default()
+            });
+            test_env.longshore(&["run"]).expect(0);
+            leave_marks(&test_env);
+            let target = Cluster::start(&Installation::system(), &[]);
+            let mut shell = Command::new("bash");
+            shell.args(["-euo", "pipefail", "-c", &commands_in(&destination.join("RESTORE.md"))]);
+            shell.current_dir(&destination).env("CLUSTER", "main").env("DATABASE", "shop").env("SCRATCH", &scratch);
+            shell.env("PGHOST", target.connection().split_whitespace().next().unwrap().trim_start_matches("host="));
+            shell.env("PGPORT", target.port().to_string()).env("PGUSER", "postgres");
+            if seal == "sealed" {
+                shell.env("IDENTITY", test_env.identity());
+            }
+            finish(&mut shell).expect(0).shows("OK");
+            assert_eq!(globals(&target), globals(&test_env.cluster), "{format} {seal}");
+            let (there, here) = (contents(&target, "shop"), contents(&test_env.cluster, "shop"));
+            assert!(of_content(there) == of_content(here), "{format} {seal}");
+        }
+    }
+}
+
+#[test]
+fn restore_page_is_written_once_and_kept() {
+    let test_env = TestEnv::new();
+    test_env.cluster.create_database("shop");
+    let (one, other) = (test_env.make_folder("one"), test_env.make_folder("other"));
+    let more = "retention = 'short'\n\n[retention.short]\nkeep_last = 1\n";
+    let settings = [("one", "orphan_grace = '1s'"), ("other", "orphan_grace = '1s'")];
+    test_env.configure(&Job { ship: &[("one", &one), ("other", &other)], settings: &settings, more, ..Job::default() });
+    test_env.longshore(&["run"]).expect(0);
+    let page = |folder: &Path| folder.join("RESTORE.md");
+    let text = fs::read_to_string(page(&one)).unwrap();
+    assert_eq!(text, fs::read_to_string(page(&other)).unwrap());
+    fs::write(page(&one), "another program's file").unwrap();
+    fs::remove_file(page(&other)).unwrap();
+    test_env.longshore(&["sync"]).expect(0);
+    assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    test_env.longshore(&["run"]).expect(0);
+    test_env.longshore(&["prune"]).expect(0).omits("RESTORE");
+    test_env.longshore(&["list"]).expect(0).omits("to no backup");
+    test_env.run_with_identity(&["verify"]).expect(0).omits("RESTORE");
+    assert_eq!(fs::read_to_string(page(&one)).unwrap(), "another program's file");
+    assert_eq!(fs::read_to_string(page(&other)).unwrap(), text);
+}
