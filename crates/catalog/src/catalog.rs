@@ -126,7 +126,7 @@ impl Catalog {
     /// never partial. Reports a few damaged or unreadable manifests beside the others.
     pub async fn read(store: &dyn Store) -> Result<Self> {
         let sizes: BTreeMap<Key, u64> =
-            store.list().await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
+            store.list(None).await?.map_ok(|entry| (entry.key, entry.bytes)).try_collect().await?;
         let lost = Lost::default();
         let read = manifests::read(store, sizes.keys(), &lost).await?;
 

@@ -5,20 +5,16 @@
 //! pg_dump offers.
 
 mod gzip;
-mod level;
 mod lz4;
 
 use std::io::{self, BufRead, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use zstd::zstd_safe::CParameter;
 
 use crate::error::{Error, Kind, Stage};
-use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter, let_others_first};
-use level::{Clock, Tuner};
-
+use crate::stream::{self, Afterword, ByteStream, StreamReader, StreamWriter};
 pub use gzip::gunzip;
-pub use level::{Effort, Level};
 pub use lz4::unlz4;
 
 /// The number of bytes that one thread compresses at a time. This bounds the memory of each thread
@@ -32,11 +28,23 @@ pub enum Compression {
     None,
     /// One zstd stream with a checksum.
     Zstd {
-        /// The compression level.
-        level: Level,
+        /// zstd's compression level, from 1 to 19.
+        level: i32,
         /// The number of compressing threads; 0 and 1 both mean one.
         threads: u32,
     },
+}
+
+/// The default compression level: zstd's own.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// The statistics of a compression.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// The level used.
+    pub level: i32,
+    /// The total time that the dump waited for compression.
+    pub held_up: Duration,
 }
 
 impl Compression {
@@ -57,37 +65,21 @@ impl Compression {
         };
         let found = effort.clone();
         let stream = stream::transform(stream, failure(subject, "cannot compress"), move |reader, writer| {
-            let mut tuner = Tuner::new(level);
-            let clock = let_others_first(|| {
-                encode(reader, writer, threads, tuner.level(), |bytes, clock| tuner.hear(bytes, clock))
-            })??;
-            found.set(tuner.effort(clock));
+            let held_up = encode(reader, writer, threads, level)?;
+            found.set(Effort { level, held_up });
             Ok(())
         });
         (stream, effort)
     }
 }
 
-/// Compresses the input as one frame with a checksum. Calls `retune` after each chunk, which may
-/// return a new level.
-fn encode(
-    reader: &mut StreamReader,
-    writer: &mut StreamWriter,
-    threads: u32,
-    level: i32,
-    mut retune: impl FnMut(u64, Clock) -> Option<i32>,
-) -> io::Result<Clock> {
+/// Compresses the input as one frame with a checksum. Returns the time that the other stages waited
+/// for compression.
+fn encode(reader: &mut StreamReader, writer: &mut StreamWriter, threads: u32, level: i32) -> io::Result<Duration> {
     let begun = Instant::now();
-    let clock = |reader: &StreamReader, writer: &StreamWriter| Clock {
-        passed: begun.elapsed(),
-        for_input: reader.waited(),
-        for_output: writer.waited(),
-        chunks: writer.chunks(),
-    };
     let mut encoder = zstd::Encoder::new(writer, level)?;
     encoder.include_checksum(true)?;
-    // Even one worker runs in parallel with the reader, and zstd allows a level change only with
-    // workers.
+    // Even one worker runs in parallel with the reader.
     encoder.multithread(threads.max(1))?;
     encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
     loop {
@@ -98,13 +90,9 @@ fn encode(
         }
         encoder.write_all(chunk)?;
         reader.consume(length);
-        let now = clock(reader, encoder.get_ref());
-        if let Some(level) = retune(length as u64, now) {
-            encoder.set_parameter(CParameter::CompressionLevel(level))?;
-        }
     }
     let writer = encoder.finish()?;
-    Ok(clock(reader, writer))
+    Ok(begun.elapsed().saturating_sub(reader.waited() + writer.waited()))
 }
 
 /// Decompresses zstd. A truncated stream or a wrong checksum is an error of kind [`Kind::Corrupt`].
@@ -139,7 +127,7 @@ mod tests {
     use super::*;
     use crate::stream::{collect, from_bytes};
 
-    const ZSTD: Compression = Compression::Zstd { level: Level::Fixed(3), threads: 2 };
+    const ZSTD: Compression = Compression::Zstd { level: 3, threads: 2 };
 
     async fn packed(bytes: &[u8]) -> Vec<u8> {
         let (stream, _) = ZSTD.compress(from_bytes(bytes.to_vec()), "x");
@@ -168,25 +156,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_level_that_changes_on_the_way_changes_no_byte() {
-        let bytes: Vec<u8> = (0..40_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 27) as u8).collect();
-        let (chunks, mut levels) = (bytes.chunks(1 << 20).map(<[u8]>::to_vec), [1, 7, 2, 5].into_iter().cycle());
-        let chunks: Vec<_> = chunks.map(|chunk| Ok(chunk.into())).collect();
-        let chunks: ByteStream = Box::pin(futures_util::stream::iter(chunks));
-        let packed = stream::transform(chunks, failure("x", "cannot compress"), move |reader, writer| {
-            encode(reader, writer, 2, 3, |_, _| levels.next()).map(drop)
-        });
-        let back = collect(decompress(packed, "x"), 1 << 26, Stage::Compress, "").await.unwrap();
-        assert!(back == bytes);
-    }
-
-    #[tokio::test]
     async fn what_compression_cost_is_known_at_the_end() {
-        let adaptive = Compression::Zstd { level: Level::Adaptive, threads: 1 };
-        let (stream, effort) = adaptive.compress(from_bytes(vec![7; 1_000_000]), "x");
+        let (stream, effort) = ZSTD.compress(from_bytes(vec![7; 1_000_000]), "x");
         assert!(effort.get().is_none());
         collect(stream, 1 << 24, Stage::Compress, "").await.unwrap();
-        assert_eq!(effort.get().unwrap().levels, (3, 3));
+        assert_eq!(effort.get().unwrap().level, 3);
         assert!(Compression::None.compress(from_bytes("x"), "x").1.get().is_none());
     }
 }

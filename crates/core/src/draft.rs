@@ -1,6 +1,6 @@
 //! The names of temporary files in a destination: hidden and unique.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use uuid::Uuid;
 
 use crate::key::Key;
 
@@ -11,9 +11,8 @@ pub const SUFFIX: &str = ".partial";
 
 /// Returns a unique temporary name in a folder, or at the top for `""`.
 pub fn name(folder: &str) -> String {
-    let [first, second] = [(); 2].map(|()| RandomState::new().build_hasher().finish());
     let slash = if folder.is_empty() { "" } else { "/" };
-    format!("{folder}{slash}{PREFIX}{first:016x}{second:016x}{SUFFIX}")
+    format!("{folder}{slash}{PREFIX}{}{SUFFIX}", Uuid::new_v4().simple())
 }
 
 /// Returns true for a temporary name in a valid folder.

@@ -14,7 +14,7 @@
 //! | [`draft`] | the names of temporary files |
 //! | [`aftercare`] | cleanup at a destination that outlives its caller |
 //! | [`plugin`], [`cluster`] | the construction of stages from settings, and the connection to a cluster |
-//! | [`berth`] | a destination with a rate limit and a stall timeout |
+//! | [`store`], [`retry`] | destinations with a rate limit, a stall timeout and resumption; retries |
 //! | [`credential`] | secrets passed by the service manager |
 //! | [`regular_file`] | opening files, but not links or pipes |
 //! | [`check`], [`lock`] | preflight checks, locks |
@@ -23,7 +23,6 @@
 //! passes on the modules of `longshore-model`, so that a plugin needs one crate.
 
 pub mod aftercare;
-pub mod berth;
 pub mod check;
 pub mod cluster;
 pub mod compress;
@@ -36,9 +35,11 @@ pub mod pipeline;
 pub mod plugin;
 pub mod progress;
 pub mod regular_file;
+pub mod retry;
 pub mod root;
 pub mod stage;
 pub mod standby;
+pub mod store;
 pub mod stream;
 pub mod survey;
 

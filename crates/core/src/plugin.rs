@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 pub use crate::cluster::Cluster;
 use crate::compress::Compression;
 use crate::error::Result;
+use crate::quantity::Span;
 use crate::stage::{Decrypt, Dump, Encrypt, Examine, Restore, Scratch, Store, Verify};
+use crate::store::STALL_TIMEOUT;
 
 /// A stage trait of [`crate::stage`] with the context for building its plugins.
 pub trait Joint {
@@ -36,7 +38,7 @@ impl Joint for dyn Decrypt {
 }
 
 impl Joint for dyn Store {
-    type Context = ();
+    type Context = StoreContext;
 }
 
 impl Joint for dyn Restore {
@@ -74,6 +76,33 @@ pub struct Site {
     /// A folder for data that cannot be streamed, such as pg_dump's directory format. It contains
     /// plaintext while the job runs.
     pub scratch_dir: Option<PathBuf>,
+}
+
+/// The settings with which a destination is opened, besides those of its type.
+#[derive(Debug, Clone)]
+pub struct StoreContext {
+    /// The longest time without an answer of the network, also for cleanup that outlives its
+    /// caller.
+    pub stall_timeout: Duration,
+    /// The time for which the retention policy keeps new backups.
+    pub retention: MinimumRetention,
+}
+
+impl Default for StoreContext {
+    fn default() -> Self {
+        Self { stall_timeout: STALL_TIMEOUT, retention: MinimumRetention::Unasked }
+    }
+}
+
+/// The time for which a retention policy keeps every new backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinimumRetention {
+    /// The destination is not opened for new backups.
+    Unasked,
+    /// The policy guarantees no time, or there is no policy.
+    None,
+    /// The policy keeps every new backup for this time.
+    For(Span),
 }
 
 /// The compression of a job's dumps, and the side that compresses.

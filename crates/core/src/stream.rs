@@ -5,7 +5,6 @@
 //! and nothing follows it. [`channel`] ensures this by construction: a [`Feeder`] that is dropped
 //! before [`Feeder::finish`] fails its stream.
 
-mod courtesy;
 mod pool;
 mod thread;
 
@@ -17,7 +16,6 @@ use tokio::sync::mpsc;
 
 use crate::error::{Error, Kind, Result, Stage};
 
-pub use courtesy::let_others_first;
 pub use pool::Pool;
 pub use thread::{StreamReader, StreamWriter, alongside, take_bytes, transform};
 

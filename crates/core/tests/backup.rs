@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longshore_catalog::catalog::Catalog;
-use longshore_core::compress::{Compression, Level};
+use longshore_core::compress::Compression;
 use longshore_core::key::{BackupName, Key};
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::{Digest, Hash};
@@ -61,8 +61,7 @@ fn details() -> Map<String, Value> {
 async fn a_backup_is_whole_at_every_destination() {
     let (near, far, mut pipeline) = two();
     pipeline.encrypt = Some(Arc::new(Xor));
-    let dump =
-        Dumped { compression: Compression::Zstd { level: Level::Fixed(3), threads: 2 }, ..dumped(random(1, LONG)) };
+    let dump = Dumped { compression: Compression::Zstd { level: 3, threads: 2 }, ..dumped(random(1, LONG)) };
     let shipped = pipeline.back_up(&order("nightly", &appdb(), TIME), dump, &unwatched()).await.unwrap();
     for (store, delivery) in [&near, &far].into_iter().zip(&shipped.deliveries) {
         delivery.result.as_ref().unwrap();
@@ -88,7 +87,7 @@ async fn an_empty_dump_that_succeeded_is_a_backup() {
 #[tokio::test]
 async fn a_dump_that_fails_half_way_leaves_nothing_anywhere() {
     for length in [0, 1, LONG] {
-        for compression in [Compression::None, Compression::Zstd { level: Level::Fixed(3), threads: 2 }] {
+        for compression in [Compression::None, Compression::Zstd { level: 3, threads: 2 }] {
             let (near, far, mut pipeline) = two();
             pipeline.encrypt = Some(Arc::new(Xor));
             pipeline.verify.push(Arc::new(FakeVerify::Finds(details())));

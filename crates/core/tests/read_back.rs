@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use longshore_core::compress::{Compression, Level};
+use longshore_core::compress::Compression;
 use longshore_core::key::Key;
 use longshore_core::manifest::Manifest;
 use longshore_core::meter::Digest;
@@ -32,7 +32,7 @@ impl Progress for Counter {
 
 const LENGTH: u64 = 3 * CHUNK_BYTES as u64 + 5;
 
-const ZSTD: Compression = Compression::Zstd { level: Level::Fixed(1), threads: 1 };
+const ZSTD: Compression = Compression::Zstd { level: 1, threads: 1 };
 
 /// The compression and encryption of a backup.
 #[derive(Debug, Clone, Copy)]

@@ -8,9 +8,9 @@
 //! ```
 
 use std::fmt;
-use std::ops::Range;
 
-use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, Stage};
@@ -55,6 +55,11 @@ impl Key {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
+    /// Returns true if the key is that of an object below the folder `under`.
+    pub fn is_below(&self, under: &Self) -> bool {
+        self.0.strip_prefix(under.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// Returns all but the last segment, or `""` at the top.
     pub fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -85,28 +90,27 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
+/// The bytes of a name that are encoded: all but `A-Za-z0-9._-`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
 /// Percent-encodes every byte outside `A-Za-z0-9._-`, and a leading dot or dash. Different names
 /// remain different, and the result is a segment of a [`Key`].
 pub fn encode_name(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for (place, byte) in name.bytes().enumerate() {
-        let leads = place == 0 && matches!(byte, b'.' | b'-');
-        if plain(byte) && !leads { text.push(byte.into()) } else { text += &encode_byte(byte) }
+    match name.as_bytes() {
+        [b'.' | b'-', ..] => encode_name_apart(name),
+        _ => utf8_percent_encode(name, ENCODED).to_string(),
     }
-    text
 }
 
 /// Encodes a name as [`encode_name`] does, and its first byte in any case, for a name that is also
 /// a reserved word.
 pub fn encode_name_apart(name: &str) -> String {
     match name.as_bytes() {
-        [first, ..] if first.is_ascii() => encode_byte(*first) + &encode_name(&name[1..]),
-        _ => encode_name(name),
+        [first, ..] if first.is_ascii() => {
+            format!("{}{}", percent_encode_byte(*first), utf8_percent_encode(&name[1..], ENCODED))
+        }
+        _ => utf8_percent_encode(name, ENCODED).to_string(),
     }
-}
-
-fn encode_byte(byte: u8) -> String {
-    format!("%{byte:02X}")
 }
 
 /// The time that all artifacts of a run share, in UTC, to the second.
@@ -114,8 +118,10 @@ fn encode_byte(byte: u8) -> String {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stamp(DateTime<Utc>);
 
-/// The form of a stamp in a name, with a zero for each digit.
-const STAMP_FORM: &str = "0000-00-00_000000";
+/// The form of a stamp in a name.
+const STAMP_FORM: &str = "%Y-%m-%d_%H%M%S";
+/// The length of a stamp in a name, in bytes.
+const STAMP_BYTES: usize = "0000-00-00_000000".len();
 
 impl Stamp {
     /// Creates the stamp of a time, truncated to the second.
@@ -125,16 +131,9 @@ impl Stamp {
 
     /// Parses a stamp in the form used in names, such as `2026-06-07_091500`.
     pub fn parse(text: &str) -> Option<Self> {
-        let in_form = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+        let stamp = Self(NaiveDateTime::parse_from_str(text, STAMP_FORM).ok()?.and_utc());
         // A lenient parser would accept two names for one time.
-        if text.len() != STAMP_FORM.len() || !text.bytes().zip(STAMP_FORM.bytes()).all(in_form) {
-            return None;
-        }
-        let digits = |place: Range<usize>| text[place].bytes().map(|digit| u32::from(digit - b'0'));
-        let number = |place| digits(place).fold(0, |number, digit| 10 * number + digit);
-        let date = NaiveDate::from_ymd_opt(number(0..4).cast_signed(), number(5..7), number(8..10))?;
-        let time = date.and_hms_opt(number(11..13), number(13..15), number(15..17))?;
-        Some(Self(time.and_utc()))
+        (stamp.to_string() == text).then_some(stamp)
     }
 
     /// Returns the time.
@@ -145,9 +144,7 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (date, time) = (self.0.date_naive(), self.0.time());
-        write!(f, "{:04}-{:02}-{:02}_", date.year(), date.month(), date.day())?;
-        write!(f, "{:02}{:02}{:02}", time.hour(), time.minute(), time.second())
+        self.0.format(STAMP_FORM).fmt(f)
     }
 }
 
@@ -218,7 +215,7 @@ impl BackupName {
     /// Returns the time of the run, or `None` for an adopted file.
     pub fn time(&self) -> Option<Stamp> {
         let name = self.file_name();
-        Stamp::parse(name.get(name.len().checked_sub(STAMP_FORM.len())?..)?)
+        Stamp::parse(name.get(name.len().checked_sub(STAMP_BYTES)?..)?)
     }
 }
 

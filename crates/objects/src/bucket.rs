@@ -8,8 +8,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use longshore_core::aftercare::see_through;
 use longshore_core::key::Key;
-use longshore_core::quantity::Span;
-use longshore_core::stage::{Entry, Locks, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, Limits, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::path::Path;
@@ -147,15 +146,29 @@ impl Ship for Bucket {
         Ok(())
     }
 
-    fn sweep(&self) -> Option<&dyn Sweep> {
-        self.backend.uploads.is_some().then_some(self)
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        let sweep = self.backend.uploads.is_some().then_some(self as &dyn Sweep);
+        Capabilities { sweep, locks: Some(self), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for Bucket {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        Ok(list::entries(Arc::clone(&self.backend)))
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
+        let folder = match under {
+            Some(folder) => Some(self.backend.location.path(folder)?),
+            None => self.backend.location.folder(),
+        };
+        Ok(list::entries(Arc::clone(&self.backend), folder))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        let bytes = read::stat(&self.backend, &self.backend.location.path(key)?).await?;
+        Ok(Entry { key: key.clone(), bytes })
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -164,14 +177,5 @@ impl Store for Bucket {
 
     async fn remove(&self, key: &Key) -> Result<()> {
         self.backend.remove(&self.backend.location.path(key)?).await
-    }
-
-    fn locks(&self) -> Option<&dyn Locks> {
-        Some(self)
-    }
-
-    fn retaining(&self, span: Span) -> Option<Arc<dyn Store>> {
-        let lock = self.backend.lock.as_ref()?.retaining(span)?;
-        Some(Arc::new(Self::new(Backend { lock: Some(lock), ..Backend::clone(&self.backend) })))
     }
 }

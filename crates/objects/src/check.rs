@@ -17,7 +17,7 @@ impl Check for Bucket {
         let subject = self.backend.location.url();
         let failed = |error| vec![Finding::failed(&subject, &error)];
         let bucket = self.backend.location.vocabulary.bucket;
-        let listing = match list::entries(self.backend.clone()).next().await {
+        let listing = match list::entries(self.backend.clone(), self.backend.location.folder()).next().await {
             None | Some(Ok(_)) => Finding::good(&subject, format!("the {bucket} exists and can be listed")),
             // Write-only credentials are sufficient for backups; the next check finds whether they
             // can write.

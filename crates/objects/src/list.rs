@@ -7,16 +7,18 @@ use futures_util::stream::BoxStream;
 use longshore_core::stage::Entry;
 use longshore_core::{Error, Kind, Result, Stage};
 use object_store::ObjectStore;
+use object_store::path::Path;
 
 use crate::bucket::Backend;
 use crate::error::convert_error;
 
-/// Lists every object whose name is a key. Other names, such as hidden ones, are skipped.
-pub(crate) fn entries(backend: Arc<Backend>) -> BoxStream<'static, Result<Entry>> {
+/// Lists every object below `folder` whose name is a key. Other names, such as hidden ones, are
+/// skipped.
+pub(crate) fn entries(backend: Arc<Backend>, folder: Option<Path>) -> BoxStream<'static, Result<Entry>> {
     let url = backend.location.url();
     let entries = async_stream::try_stream! {
         let mut previous: Option<Entry> = None;
-        for await object in backend.store.list(backend.location.folder().as_ref()) {
+        for await object in backend.store.list(folder.as_ref()) {
             let object = object.map_err(|error| convert_error(&backend.location, &url, "cannot list the objects", error))?;
             let Some(key) = backend.location.key(object.location.as_ref()) else {
                 continue;

@@ -21,10 +21,11 @@ use crate::version::Versioning;
 /// The lock requested for new objects.
 #[derive(Clone)]
 pub struct LockRequest {
-    /// The duration of locks. `None` until the retention policy provides it.
+    /// The duration of locks. `None` if the retention policy sets it and the destination is not
+    /// opened for new backups.
     pub span: Option<Span>,
-    /// True if the retention policy of each job sets the duration.
-    pub by_policy: bool,
+    /// The duration, if the settings fix it.
+    pub fixed_span: Option<Span>,
     /// The store's name for the lock mode, for messages.
     pub name: String,
     /// Returns the request extensions that lock a new object for a duration.
@@ -45,11 +46,6 @@ impl fmt::Debug for LockRequest {
 impl LockRequest {
     pub(crate) fn extensions(&self) -> Extensions {
         self.span.map(|span| (self.extensions_for)(span)).unwrap_or_default()
-    }
-
-    /// Returns the lock with this duration, unless the settings fix the duration.
-    pub(crate) fn retaining(&self, span: Span) -> Option<Self> {
-        self.by_policy.then(|| Self { span: Some(span), ..self.clone() })
     }
 }
 

@@ -39,9 +39,9 @@ impl Bucket {
         let name = &lock.name;
         match probed.await {
             Ok(true) => {
-                let duration = match (lock.by_policy, lock.span) {
-                    (false, Some(span)) => format!("for {span} from each upload"),
-                    _ => "for as long as the retention policy of each job keeps it".to_owned(),
+                let duration = match lock.fixed_span {
+                    Some(span) => format!("for {span} from each upload"),
+                    None => "for as long as the retention policy of each job keeps it".to_owned(),
                 };
                 Finding::good(subject, format!("{name} works, as tested with a small object: {duration}"))
             }

@@ -76,6 +76,12 @@ pub(crate) async fn fetch(backend: Arc<Backend>, path: Path, range: Option<Range
     Ok(stream::try_unfold(reading, Reading::next).boxed())
 }
 
+/// Returns the size of an object, in bytes.
+pub(crate) async fn stat(backend: &Backend, path: &Path) -> Result<u64> {
+    let checked = size(backend, path).await;
+    checked.map_err(|error| backend.convert_error(path, "cannot check whether the object exists", error))
+}
+
 async fn size(backend: &Backend, path: &Path) -> object_store::Result<u64> {
     let options = GetOptions { head: true, ..GetOptions::default() };
     Ok(backend.store.get_opts(path, options).await?.meta.size)

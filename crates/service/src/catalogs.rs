@@ -62,7 +62,7 @@ pub async fn read_fastest_first(config: &Config, only: Option<&str>) -> Result<(
     });
     let mut all = join_all(reads).await;
     // Among equally fast destinations, prefer one with local files, then the configured order.
-    let is_remote = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.gather().is_none());
+    let is_remote = |read: &Result<Catalogued>| read.as_ref().is_ok_and(|at| at.store.capabilities().folder.is_none());
     all.sort_by_key(|(took, read)| (took.as_millis() / RESPONSE_TIME_STEP.as_millis(), is_remote(read)));
     split_errors(all.into_iter().map(|(_, read)| read))
 }

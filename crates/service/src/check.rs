@@ -53,7 +53,7 @@ pub async fn check(
         let shipping: Vec<&&Job> = jobs.iter().filter(|job| job.ship.contains(name)).collect();
         if !shipping.is_empty() {
             let subject = format!("destination {name}");
-            let stores = shipping.iter().map(|job| destination.open_for_retention(name, job.retention.get(name)));
+            let stores = shipping.iter().map(|job| destination.open_for_retention(job.retention.get(name)));
             match stores.reduce(Result::and).unwrap_or_else(|| destination.open()) {
                 Ok(store) => findings.extend(check_destination(&subject, store, run_size).await),
                 Err(error) => findings.push(Finding::failed(subject, &error)),
@@ -145,7 +145,7 @@ async fn check_destination(subject: &str, store: Arc<dyn Store>, run_size: RunSi
         return findings;
     }
     findings.push(probe(subject, &*store).await);
-    if let Some(free_space) = store.room() {
+    if let Some(free_space) = store.capabilities().room {
         findings.push(match free_space.free_bytes().await {
             Ok(free) => check_free_space(subject, free, run_size),
             Err(error) => Finding::failed(subject, &error),
@@ -201,7 +201,7 @@ async fn probe(subject: &str, store: &dyn Store) -> Finding {
 }
 
 async fn expect_listed(store: &dyn Store, key: &Key) -> Result<()> {
-    let mut entries = store.list().await?;
+    let mut entries = store.list(None).await?;
     while let Some(entry) = entries.next().await {
         if entry?.key == *key {
             return Ok(());
@@ -257,6 +257,6 @@ mod tests {
     async fn probe_is_removed() {
         let store = MemoryStore::new();
         probe("disk", &store).await;
-        assert!(store.list().await.unwrap().next().await.is_none());
+        assert!(store.list(None).await.unwrap().next().await.is_none());
     }
 }

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use longshore_core::berth::Berth;
 use longshore_core::meter::Digest;
-use longshore_core::plugin::{Cluster, Site};
-use longshore_core::quantity::Span;
+use longshore_core::plugin::{Cluster, MinimumRetention, Site, StoreContext};
 use longshore_core::stage::{Dump, Encrypt, Store, Verify};
+#[cfg(test)]
+use longshore_core::store::STALL_TIMEOUT;
+use longshore_core::store::with_settings;
 use longshore_core::terms::MaxAge;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_retention::Policy;
@@ -66,6 +67,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Destination {
     store: Builder<dyn Store>,
+    stall_timeout: Duration,
     /// The maximum number of parallel uploads to the destination, if limited.
     pub parallel: Option<usize>,
     /// The minimum age before an interrupted run's leftovers are removed: longer than
@@ -78,27 +80,23 @@ impl Destination {
     #[cfg(test)]
     pub(crate) fn of(store: impl Store + Clone + 'static) -> Self {
         let store: Builder<dyn Store> = Arc::new(move |_| Ok(Box::new(store.clone())));
-        Self { store, parallel: None, orphan_grace: TimeDelta::hours(48) }
+        Self { store, stall_timeout: STALL_TIMEOUT, parallel: None, orphan_grace: TimeDelta::hours(48) }
     }
 
     /// Opens the store with the limits of the destination's settings.
     pub fn open(&self) -> Result<Arc<dyn Store>> {
-        (self.store)(&()).map(Arc::from)
+        self.open_with(MinimumRetention::Unasked)
     }
 
     /// Opens the store for uploads under a retention policy. A store with an object lock that
     /// follows the policy locks objects for the time for which the policy keeps every backup.
-    pub fn open_for_retention(&self, name: &str, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
-        let store = self.open()?;
-        if store.retaining(Span::new(Duration::ZERO)).is_none() {
-            return Ok(store);
-        }
+    pub fn open_for_retention(&self, policy: Option<&Policy>) -> Result<Arc<dyn Store>> {
         let span = policy.and_then(|policy| policy.surely_keeps(Utc::now()));
-        span.and_then(|span| store.retaining(span)).ok_or_else(|| {
-            let message = "object_lock.retain = \"policy\" needs a retention policy that guarantees a minimum time";
-            Error::new(Stage::Config, Kind::Usage, name, message)
-                .hint("set keep_within or min_age in the policy, or a span of time instead of \"policy\"")
-        })
+        self.open_with(span.map_or(MinimumRetention::None, MinimumRetention::For))
+    }
+
+    fn open_with(&self, retention: MinimumRetention) -> Result<Arc<dyn Store>> {
+        (self.store)(&StoreContext { stall_timeout: self.stall_timeout, retention }).map(Arc::from)
     }
 }
 
@@ -268,20 +266,20 @@ fn destination(name: &str, value: Spanned<DeValue<'_>>, registry: &Registry) -> 
             format!("destination \"{name}\": parallel must be from 1 to {MAX_PARALLEL}"),
         ));
     }
-    let (terms, orphan_grace) = (settings.terms(), settings.orphan_grace());
+    let (limits, orphan_grace) = (settings.store_settings(), settings.orphan_grace());
+    let stall_timeout = limits.stall_timeout;
     let plugin = registry.store.read(Spanned::new(span, DeValue::Table(table)))?;
     let name = name.to_owned();
     let store: Builder<dyn Store> = Arc::new(move |context| {
         let store: Arc<dyn Store> = Arc::from(plugin(context)?);
-        let store = store.stalling_at_most(terms.stall_timeout).unwrap_or(store);
-        if store.spools() && terms.max_rate.is_some() {
+        if store.limits().spools && limits.max_rate.is_some() {
             let message = "max_rate would limit writes to the spool, not the upload";
             let error = Error::new(Stage::Config, Kind::Usage, &name, message);
             return Err(error.hint("limit the upload program instead, such as with bwlimit of rsync"));
         }
-        Ok(Box::new(Berth::new(&name, store, terms.clone())))
+        Ok(with_settings(&name, store, &limits))
     });
-    Ok(Destination { store, parallel, orphan_grace })
+    Ok(Destination { store, stall_timeout, parallel, orphan_grace })
 }
 
 /// The tables that jobs may refer to.

@@ -74,7 +74,7 @@ pub(crate) fn point(store: &dyn Store) -> Option<PathBuf> {
 
 /// Returns a destination's folder and its mount point, if the folder exists on this host.
 fn locate(store: &dyn Store) -> Option<(PathBuf, PathBuf)> {
-    let folder = store.folder()?;
+    let folder = store.capabilities().folder?.to_owned();
     // Opening the destination reports a missing folder.
     let mount_point = mount_point(&folder).ok()?;
     Some((folder, mount_point))

@@ -80,8 +80,8 @@ pub struct CompressionCost {
 }
 
 impl From<Effort> for CompressionCost {
-    fn from(Effort { levels: (lowest_level, highest_level), held_up }: Effort) -> Self {
-        Self { lowest_level, highest_level, held_up_seconds: held_up.as_secs_f64() }
+    fn from(Effort { level, held_up }: Effort) -> Self {
+        Self { lowest_level: level, highest_level: level, held_up_seconds: held_up.as_secs_f64() }
     }
 }
 

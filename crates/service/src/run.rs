@@ -53,7 +53,7 @@ pub async fn run(config: &Config, registry: &Registry, job: &Job, progress: Arc<
     // cancels the queries.
     let (survey, free_space) = tokio::try_join!(survey(&dumps), async { Ok(free_space(&destinations).await) })?;
     // Each artifact is shipped to all destinations at once, so the lowest limit applies.
-    let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.at_once());
+    let bounds = destinations.iter().filter_map(|(destination, _)| destination.store.limits().uploads);
     let parallel = survey.parallel(bounds.chain([job.parallel]).min().unwrap_or(1));
     let JobSurvey { server, subjects, missing, not_captured, is_standby, warnings: surveyed, .. } = survey;
     warnings.extend(surveyed);
@@ -139,14 +139,14 @@ async fn claim_destinations(
     let mut errors: Vec<(String, Error)> = Vec::new();
     for name in &job.ship {
         let claimed = async {
-            let store = config.destination(name)?.open_for_retention(name, job.retention.get(name))?;
+            let store = config.destination(name)?.open_for_retention(job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
                 // A host that cannot read or write its state still makes backups.
                 Err(error) => warnings.push(error.chain()),
                 Ok(()) => {}
             }
-            let lock = match store.exclusive() {
+            let lock = match store.capabilities().exclusive {
                 Some(exclusive) => Some(exclusive.claim(&job.name, &lock.holder).await?),
                 None => None,
             };
@@ -170,7 +170,7 @@ async fn claim_destinations(
 /// Returns the free space of each destination that can report it, in bytes.
 async fn free_space(destinations: &[(Destination, Option<Lock>)]) -> Vec<(&str, Result<u64>)> {
     let queries = destinations.iter().filter_map(|(destination, _)| {
-        let free_space = destination.store.room()?;
+        let free_space = destination.store.capabilities().room?;
         Some(async { (destination.name.as_str(), free_space.free_bytes().await) })
     });
     join_all(queries).await

@@ -142,7 +142,7 @@ async fn destination_status(at: &Catalogued, includes: impl Fn(&Series) -> bool)
         let message = format!("{} {records} cannot be read, such as {}", unreadable.len(), error.chain());
         attention.push(destination_issue(kind, &at.name, message));
     }
-    let free_bytes = match at.store.room() {
+    let free_bytes = match at.store.capabilities().room {
         None => None,
         Some(room) => room.free_bytes().await.map_or_else(
             |error| {

@@ -50,7 +50,7 @@ pub(crate) async fn sweep(
 
 /// Removes invisible leftovers. Returns none if the destination cannot list them.
 async fn sweep_hidden(store: &dyn Store, mode: Mode, before: DateTime<Utc>) -> Result<Vec<Swept>> {
-    let Some(sweeper) = store.sweep() else { return Ok(Vec::new()) };
+    let Some(sweeper) = store.capabilities().sweep else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for leftover in sweeper.leftovers().await? {
         if leftover.since >= before {
@@ -93,7 +93,7 @@ async fn sweep_orphans(
     expired.sort_by_key(|(key, ..)| is_details(key));
     let manifests: Vec<Key> = at
         .store
-        .list()
+        .list(None)
         .await?
         .try_filter_map(async |entry| Ok(BackupName::of_manifest(&entry.key).map(|_| entry.key)))
         .try_collect()

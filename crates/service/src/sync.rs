@@ -169,7 +169,7 @@ pub(crate) async fn catch_up(config: &Config, job: &Job, run: &str) -> Result<(V
 async fn read(config: &Config, job: &Job) -> (Vec<Catalogued>, Vec<Unrepaired>) {
     let reads = job.ship.iter().map(async |name| {
         let read = async {
-            let store = config.destination(name)?.open_for_retention(name, job.retention.get(name))?;
+            let store = config.destination(name)?.open_for_retention(job.retention.get(name))?;
             match mount::expect(config, name, &*store) {
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
                 // The next run reports a state file that cannot be read or written.

@@ -51,11 +51,6 @@ impl Directory {
         &self.host
     }
 
-    /// Returns the same directory on another host.
-    pub fn with_host(&self, host: Arc<Host>) -> Self {
-        Self { host, root: self.root.clone() }
-    }
-
     /// Returns the directory's name in errors: `host:/path`.
     pub fn name(&self) -> String {
         format!("{}:{}", self.host.name(), self.root)
@@ -93,12 +88,22 @@ impl Directory {
         atomic_write::roll_back(self, location, false).await
     }
 
-    /// Lists all files in the order of their keys. The whole list is read into memory first.
-    pub async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        let files = list::read(self, "keys").await?;
+    /// Lists all files, or those below the folder `under`, in the order of their keys. The whole list
+    /// is read into memory first.
+    pub async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
+        let files = list::read(self, "keys", under).await?;
         let mut entries: Vec<_> = files.into_iter().filter_map(list::ListedFile::entry).collect();
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
+    }
+
+    /// Returns the size of a file.
+    pub async fn stat(&self, key: &Key) -> Result<Entry> {
+        let output = self.run(Script::Stat, &[key.as_str()]).await?;
+        let output = String::from_utf8_lossy(&output);
+        let bytes = output.trim().parse();
+        let invalid = |_| self.error(Kind::Failed, &format!("cannot parse the size of a file: {output:?}"));
+        Ok(Entry { key: key.clone(), bytes: bytes.map_err(invalid)? })
     }
 
     /// Reads a file, or a range of it.
@@ -122,7 +127,7 @@ impl Directory {
 
     /// Lists the temporary files, including those that are being written.
     pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
-        Ok(list::read(self, "drafts").await?.into_iter().filter_map(list::ListedFile::leftover).collect())
+        Ok(list::read(self, "drafts", None).await?.into_iter().filter_map(list::ListedFile::leftover).collect())
     }
 
     /// Deletes a temporary file.

@@ -54,11 +54,6 @@ impl Host {
         Self { options, connection: Arc::default(), transfers, commands }
     }
 
-    /// Returns the same host with a connection that ends after `limit` without an answer.
-    pub fn with_stall_timeout(&self, limit: Duration) -> Self {
-        Self::new(ConnectOptions { stall_timeout: limit, ..self.options.clone() })
-    }
-
     /// Returns the time without an answer after which the connection ends.
     pub fn stall_timeout(&self) -> Duration {
         self.options.stall_timeout

@@ -34,8 +34,9 @@ macro_rules! settings {
         }
 
         impl $name {
-            /// Returns the connection settings. Fails if they are invalid.
-            pub(crate) fn connect_options(&self) -> longshore_core::Result<$crate::settings::ConnectOptions> {
+            /// Returns the connection settings, with the time without an answer after which the
+            /// connection ends. Fails if they are invalid.
+            pub(crate) fn connect_options(&self, stall_timeout: std::time::Duration) -> longshore_core::Result<$crate::settings::ConnectOptions> {
                 let options = $crate::settings::ConnectOptions {
                     host: self.host.clone(),
                     port: self.port,
@@ -44,7 +45,7 @@ macro_rules! settings {
                     config_file: longshore_core::credential::optional(self.config_file.as_ref())?,
                     jump: self.jump.clone(),
                     connect_timeout: self.connect_timeout.map_or($crate::settings::CONNECT_TIMEOUT, |span| span.duration()),
-                    stall_timeout: longshore_core::berth::STALL_TIMEOUT,
+                    stall_timeout,
                 };
                 options.validated()
             }
@@ -151,25 +152,36 @@ mod tests {
     #[test]
     fn rejects_hosts_that_are_options_or_have_blanks() {
         for bad in ["", "-oProxyCommand=id", "a b", "a\nb", "ssh://a", "a,b"] {
-            let error = read(json!({ "host": bad })).unwrap().connect_options().unwrap_err();
+            let error =
+                read(json!({ "host": bad })).unwrap().connect_options(std::time::Duration::from_secs(600)).unwrap_err();
             assert_eq!((error.kind(), error.subject()), (Kind::Usage, "host"), "{bad:?}");
-            let error = read(json!({ "host": "a", "jump": ["b", bad] })).unwrap().connect_options().unwrap_err();
+            let error = read(json!({ "host": "a", "jump": ["b", bad] }))
+                .unwrap()
+                .connect_options(std::time::Duration::from_secs(600))
+                .unwrap_err();
             assert_eq!((error.kind(), error.subject()), (Kind::Usage, "jump"), "{bad:?}");
         }
-        let error = read(json!({ "host": "a", "known_hosts_file": "/a b" })).unwrap().connect_options().unwrap_err();
+        let error = read(json!({ "host": "a", "known_hosts_file": "/a b" }))
+            .unwrap()
+            .connect_options(std::time::Duration::from_secs(600))
+            .unwrap_err();
         assert_eq!(error.subject(), "known_hosts_file");
         assert!(
             read(json!({ "host": "backup@backup1.example.net", "jump": ["bastion:2222"] }))
                 .unwrap()
-                .connect_options()
+                .connect_options(std::time::Duration::from_secs(600))
                 .is_ok()
         );
     }
 
     #[test]
     fn connect_timeout_defaults_to_ten_seconds() {
-        let timeout =
-            |settings| read(settings).unwrap().connect_options().map(|options| options.connect_timeout.as_secs());
+        let timeout = |settings| {
+            read(settings)
+                .unwrap()
+                .connect_options(std::time::Duration::from_secs(600))
+                .map(|options| options.connect_timeout.as_secs())
+        };
         assert_eq!(timeout(json!({ "host": "a" })).unwrap(), 10);
         assert_eq!(timeout(json!({ "host": "a", "connect_timeout": "2m" })).unwrap(), 120);
         assert_eq!(timeout(json!({ "host": "a", "connect_timeout": "0s" })).unwrap_err().subject(), "connect_timeout");

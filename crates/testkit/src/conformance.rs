@@ -132,7 +132,7 @@ impl Fixture {
     /// Lists the keys in a folder with their sizes, in the order of the listing.
     async fn list(&self, folder: &str) -> Vec<(String, u64)> {
         let folder = format!("{folder}/");
-        let entries = self.store.list().await.unwrap();
+        let entries = self.store.list(None).await.unwrap();
         entries
             .map_ok(|entry| (entry.key.to_string(), entry.bytes))
             .try_filter(|(key, _)| std::future::ready(key.starts_with(&folder)))

@@ -83,5 +83,5 @@ pub async fn accepts_keys_without_a_folder(_: &Path, store: &dyn Store) {
 }
 
 async fn listed(store: &dyn Store) -> Vec<String> {
-    store.list().await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect().await.unwrap()
+    store.list(None).await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect().await.unwrap()
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use longshore_core::check::{Check, Finding};
 use longshore_core::key::Key;
-use longshore_core::stage::{Entry, Locks, Ship, Store};
+use longshore_core::stage::{Capabilities, Entry, Limits, Locks, Ship, Store};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -21,6 +21,8 @@ pub enum Operation {
     Ship,
     /// [`Store::list`].
     List,
+    /// [`Store::stat`].
+    Stat,
     /// [`Store::fetch`].
     Fetch,
     /// [`Store::remove`].
@@ -178,16 +180,25 @@ impl Ship for MemoryStore {
         inner.shipped.push(key.clone());
         Ok(())
     }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { locks: Some(self), ..Capabilities::default() }
+    }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let limit = self.begin(Operation::List, "").await?;
         let mut entries: Vec<_> = self
             .inner()
             .contents
             .iter()
+            .filter(|(key, _)| under.is_none_or(|folder| key.is_below(folder)))
             .map(|(key, bytes)| Ok(Entry { key: key.clone(), bytes: bytes.len() as u64 }))
             .collect();
         if let Some(limit) = limit {
@@ -195,6 +206,16 @@ impl Store for MemoryStore {
             entries.push(Err(broken("", limit)));
         }
         Ok(stream::iter(entries).boxed())
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        match self.begin(Operation::Stat, key.as_str()).await? {
+            Some(limit) => Err(broken(key.as_str(), limit)),
+            None => {
+                let missing = || Error::new(Stage::Ship, Kind::NotFound, key.as_str(), "not found");
+                Ok(Entry { key: key.clone(), bytes: self.get(key).ok_or_else(missing)?.len() as u64 })
+            }
+        }
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -227,10 +248,6 @@ impl Store for MemoryStore {
             inner.removed.push(key.clone());
         }
         Ok(())
-    }
-
-    fn locks(&self) -> Option<&dyn Locks> {
-        Some(self)
     }
 }
 

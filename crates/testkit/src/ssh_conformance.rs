@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub use temp_file::*;
 #[derive(Debug, Clone, Copy)]
 pub struct SshPlugin {
     /// Builds the destination from its settings: [`build`] of the plugin.
-    pub build: fn(Value) -> BuildResult,
+    pub build: fn(Value, &StoreContext) -> BuildResult,
     /// The account of the tests.
     pub account: Account,
 }
@@ -47,9 +47,9 @@ pub struct SshPlugin {
 pub type BuildResult = Result<longshore_core::Result<Box<dyn Store>>, String>;
 
 /// Builds a destination from its settings.
-pub fn build<P: Plugin<dyn Store>>(settings: Value) -> BuildResult {
+pub fn build<P: Plugin<dyn Store>>(settings: Value, context: &StoreContext) -> BuildResult {
     let plugin: P = serde_json::from_value(settings).map_err(|error| error.to_string())?;
-    Ok(plugin.build(&()))
+    Ok(plugin.build(context))
 }
 
 impl SshPlugin {
@@ -60,6 +60,11 @@ impl SshPlugin {
 
     /// Returns a destination on a server, for another account.
     pub fn store_as(&self, sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
+        self.store_with(sshd, account, more, &StoreContext::default())
+    }
+
+    /// Returns a destination on a server, for another account and with another context.
+    pub fn store_with(&self, sshd: &Sshd, account: Account, more: Value, context: &StoreContext) -> Box<dyn Store> {
         if account == Account::BusyBox {
             sshd.install_busybox();
         }
@@ -68,7 +73,7 @@ impl SshPlugin {
         for (name, value) in more.as_object().into_iter().flatten() {
             settings[name] = value.clone();
         }
-        (self.build)(settings).unwrap().unwrap()
+        (self.build)(settings, context).unwrap().unwrap()
     }
 
     /// Returns a destination on a temporary server.

@@ -35,7 +35,7 @@ async fn faults_affect_only_their_operation() {
     assert_eq!(error.kind(), Kind::Unavailable);
 
     store.fault(Operation::List, Fault::FailAfter(1));
-    let listed: Vec<_> = store.list().await.unwrap().collect().await;
+    let listed: Vec<_> = store.list(None).await.unwrap().collect().await;
     assert!(listed[0].is_ok() && listed[1].is_err() && listed.len() == 2, "{listed:?}");
 
     store.heal();

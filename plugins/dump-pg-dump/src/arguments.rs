@@ -72,7 +72,7 @@ pub(crate) fn compression_argument(by: &Packing, format: Format, pg_dump: &Versi
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::compress::{Compression, Level};
+    use longshore_core::compress::{Compression, DEFAULT_LEVEL};
 
     use super::*;
 
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn pipeline_compression_disables_that_of_pg_dump() {
-        let by = Packing::Pipeline(Compression::Zstd { level: Level::Adaptive, threads: 2 });
+        let by = Packing::Pipeline(Compression::Zstd { level: DEFAULT_LEVEL, threads: 2 });
         let argument = compression_argument(&by, Format::Custom, &Version::parse("15.1").unwrap()).unwrap();
         assert_eq!(argument.as_deref(), Some("--compress=0"));
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use longshore_core::check::{Check, Finding};
 use longshore_core::plugin::Plugin;
 use longshore_core::stage::Encrypt;
-use longshore_core::stream::{ByteStream, let_others_first, transform};
+use longshore_core::stream::{ByteStream, transform};
 use longshore_core::{Error, Kind, Result, Stage};
 use serde::Deserialize;
 
@@ -222,7 +222,7 @@ impl Encrypt for Encrypter {
             writer.write_all(&head)?;
             let nonce = &head[head.len() - NONCE_BYTES..];
             // The age file is complete only after this: without its last chunk it fails to decrypt.
-            let_others_first(|| payload::seal(&key, nonce, reader, writer))?
+            payload::seal(&key, nonce, reader, writer)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_objects::{Backend, Bucket, CreateOnly, CreateOnlyModes, Location, LockHeaders, Vocabulary, read_secret};
@@ -26,7 +26,7 @@ const LOCK_HEADERS: LockHeaders =
 impl Plugin<dyn Store> for Azure {
     const TYPE: &'static str = "azure";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+    fn build(self, _: &StoreContext) -> Result<Box<dyn Store>> {
         let location =
             Location::new(&format!("az://{}/", self.account), &self.container, self.prefix.as_deref(), VOCABULARY)?;
         let connection = self.connection()?;

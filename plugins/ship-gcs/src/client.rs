@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use longshore_core::Result;
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_objects::{
     Backend, Bucket, CreateOnly, CreateOnlyModes, Location, LockHeaders, NoHook, RawClient, Uploads, Vocabulary,
@@ -31,7 +31,7 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 impl Plugin<dyn Store> for Gcs {
     const TYPE: &'static str = "gcs";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+    fn build(self, _: &StoreContext) -> Result<Box<dyn Store>> {
         let location = Location::new("gs://", &self.bucket, self.prefix.as_deref(), VOCABULARY)?;
         let connection = self.connection()?;
         let (connector, options) = (connection.connector(Arc::new(NoHook)), connection.options()?);

@@ -29,8 +29,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use longshore_core::key::{Key, encode_name};
 use longshore_core::lock::{self, Holder, Lock};
-use longshore_core::plugin::Plugin;
-use longshore_core::stage::{Entry, Exclusive, Gather, Room, Ship, Store};
+use longshore_core::plugin::{Plugin, StoreContext};
+use longshore_core::stage::{Capabilities, Entry, Exclusive, Limits, Room, Ship, Store};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -50,7 +50,7 @@ struct Directory {
 impl Plugin<dyn Store> for Local {
     const TYPE: &'static str = "local";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+    fn build(self, _: &StoreContext) -> Result<Box<dyn Store>> {
         let permissions = self.permissions()?;
         let root = RootDir { permissions, reserve: self.min_free.bytes(), path: self.path, dir_sync: Arc::default() };
         Ok(Box::new(Directory { root }))
@@ -72,25 +72,35 @@ impl Ship for Directory {
         Ok(())
     }
 
-    fn exclusive(&self) -> Option<&dyn Exclusive> {
-        Some(self)
+    fn limits(&self) -> Limits {
+        Limits::default()
     }
 
-    fn room(&self) -> Option<&dyn Room> {
-        Some(self)
-    }
-
-    fn folder(&self) -> Option<std::path::PathBuf> {
-        Some(self.root.path.clone())
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities {
+            exclusive: Some(self),
+            room: Some(self),
+            folder: Some(&self.root.path),
+            ..Capabilities::default()
+        }
     }
 }
 
 #[async_trait]
 impl Store for Directory {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let root = self.root.clone();
         blocking(move || root.check()).await?;
-        Ok(list::entries(self.root.path.clone()))
+        Ok(list::entries(self.root.path.clone(), under))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        let (root, location) = (self.root.clone(), self.root.location(key));
+        let bytes = blocking(move || {
+            root.check()?;
+            read::size(&location.path)
+        });
+        Ok(Entry { key: key.clone(), bytes: bytes.await? })
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -100,10 +110,6 @@ impl Store for Directory {
             read::FileReader::open(location.path, range)
         });
         Ok(reader.await?.into_stream())
-    }
-
-    fn gather(&self) -> Option<&dyn Gather> {
-        Some(self)
     }
 
     async fn remove(&self, key: &Key) -> Result<()> {
@@ -120,19 +126,6 @@ impl Store for Directory {
                 },
                 Err(error) => Err(failure(&location.path, "cannot remove the file", error)),
             }
-        })
-        .await
-    }
-}
-
-#[async_trait]
-impl Gather for Directory {
-    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
-        let root = self.root.clone();
-        blocking(move || {
-            root.check()?;
-            let read = |key| read::FileReader::open(root.location(key).path, None)?.read_all(max_bytes);
-            Ok(keys.iter().map(read).collect())
         })
         .await
     }

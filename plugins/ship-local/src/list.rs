@@ -12,16 +12,18 @@ use longshore_core::{Error, Kind, Result, Stage};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
+use crate::is_not_found;
 use crate::root_dir::failure;
 
 /// The number of entries per batch: waking the reader for each would take longer than finding it.
 const ENTRIES_AT_ONCE: usize = 256;
 
-/// Returns every file below `root` whose path is a key, in the order of keys. Only the folders on
-/// the current path are in memory.
-pub(crate) fn entries(root: PathBuf) -> BoxStream<'static, Result<Entry>> {
+/// Returns every file below `root`, or below the folder `under` in it, whose path is a key, in the
+/// order of keys. Only the folders on the current path are in memory.
+pub(crate) fn entries(root: PathBuf, under: Option<&Key>) -> BoxStream<'static, Result<Entry>> {
     let (sender, receiver) = channel(1);
-    let walker = tokio::task::spawn_blocking(move || walk(&root, &sender));
+    let prefix = under.map_or_else(String::new, |folder| format!("{folder}/"));
+    let walker = tokio::task::spawn_blocking(move || walk(&root, &prefix, &sender));
     let batches = stream::unfold(Some((receiver, walker)), next_batch);
     batches.map_ok(|batch| stream::iter(batch).map(Ok)).try_flatten().boxed()
 }
@@ -48,9 +50,13 @@ struct DirEntry {
     metadata: Metadata,
 }
 
-fn walk(root: &Path, sender: &Sender<Vec<Entry>>) -> Result<()> {
+fn walk(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>) -> Result<()> {
+    // A folder that is a link leads out of this destination, and a missing one is empty.
+    if !prefix.is_empty() && !is_folder(root, prefix)? {
+        return Ok(());
+    }
     let mut batch = Vec::new();
-    let result = walk_folders(root, sender, &mut batch);
+    let result = walk_folders(root, prefix, sender, &mut batch);
     match sender.blocking_send(batch) {
         Ok(()) => result,
         // The reader was dropped, and with it the receiver of the result.
@@ -58,8 +64,23 @@ fn walk(root: &Path, sender: &Sender<Vec<Entry>>) -> Result<()> {
     }
 }
 
-fn walk_folders(root: &Path, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> Result<()> {
-    let mut stack = vec![read_folder(root, "")?];
+/// Returns true if every part of the path of `prefix` below `root` is a folder, and not a link.
+fn is_folder(root: &Path, prefix: &str) -> Result<bool> {
+    let mut path = root.to_owned();
+    for part in prefix.trim_end_matches('/').split('/') {
+        path.push(part);
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Ok(false),
+            Err(error) if is_not_found(&error) => return Ok(false),
+            Err(error) => return Err(failure(&path, "cannot inspect the folder", error)),
+        }
+    }
+    Ok(true)
+}
+
+fn walk_folders(root: &Path, prefix: &str, sender: &Sender<Vec<Entry>>, batch: &mut Vec<Entry>) -> Result<()> {
+    let mut stack = vec![read_folder(root, prefix)?];
     while let Some(folder) = stack.last_mut() {
         let Some(entry) = folder.next() else {
             stack.pop();

@@ -4,18 +4,33 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use longshore_core::stream::{ByteStream, CHUNK_BYTES, too_large};
+use longshore_core::stream::{ByteStream, CHUNK_BYTES};
 use longshore_core::{Error, Kind, Result, Stage};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::root_dir::failure;
 use crate::{blocking, is_not_found};
+
+/// Returns the size of the file at `path`, in bytes. Fails if it is no regular file.
+pub(crate) fn size(path: &Path) -> Result<u64> {
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
+        Ok(_) => Err(not_found(path)),
+        Err(error) if is_not_found(&error) => Err(not_found(path)),
+        Err(error) => Err(failure(path, "cannot inspect the file", error)),
+    }
+}
+
+fn not_found(path: &Path) -> Error {
+    Error::new(Stage::Ship, Kind::NotFound, path.display().to_string(), "not found")
+        .hint("run `longshore list` to see the backups")
+}
 
 /// A file that is being read.
 pub(crate) struct FileReader {
@@ -31,10 +46,6 @@ impl FileReader {
     /// range.
     pub(crate) fn open(path: PathBuf, range: Option<Range<u64>>) -> Result<Self> {
         let subject = path.display().to_string();
-        let not_found = || {
-            Error::new(Stage::Ship, Kind::NotFound, &subject, "not found")
-                .hint("run `longshore list` to see the backups")
-        };
         let open_error = |error: io::Error| failure(&path, "cannot open the file", error);
         // Symbolic links are not followed, as they are not listed; and pipes do not block.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -42,13 +53,13 @@ impl FileReader {
         let mut file = match opened {
             Ok(file) => file,
             Err(error) if is_not_found(&error) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                return Err(not_found());
+                return Err(not_found(&path));
             }
             Err(error) => return Err(open_error(error)),
         };
         let metadata = file.metadata().map_err(open_error)?;
         if !metadata.is_file() {
-            return Err(not_found());
+            return Err(not_found(&path));
         }
         let Range { start, end } = range.unwrap_or(0..metadata.len());
         if start > end || end > metadata.len() {
@@ -76,22 +87,6 @@ impl FileReader {
             }
         });
         chunks.boxed()
-    }
-
-    /// Returns all bytes, unless they are more than `max_bytes`.
-    pub(crate) fn read_all(mut self, max_bytes: usize) -> Result<Bytes> {
-        let first_chunk = self.first_chunk.take().unwrap_or_default();
-        if self.remaining_bytes.saturating_add(first_chunk.len() as u64) > max_bytes as u64 {
-            return Err(too_large(max_bytes, Stage::Ship, &self.path.display().to_string()));
-        }
-        if self.remaining_bytes == 0 {
-            return Ok(first_chunk);
-        }
-        let mut all = Vec::from(first_chunk);
-        while self.remaining_bytes > 0 {
-            all.extend_from_slice(&self.read_chunk()?);
-        }
-        Ok(all.into())
     }
 
     fn read_chunk(&mut self) -> Result<Bytes> {

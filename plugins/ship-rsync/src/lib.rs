@@ -19,13 +19,12 @@ mod transfer;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
-use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
+use longshore_core::plugin::{Plugin, StoreContext};
+use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result};
 use longshore_ssh::directory::Directory;
@@ -49,8 +48,8 @@ struct Destination {
 impl Plugin<dyn Store> for Rsync {
     const TYPE: &'static str = "rsync";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let host = Arc::new(Host::new(self.connect_options()?));
+    fn build(self, context: &StoreContext) -> Result<Box<dyn Store>> {
+        let host = Arc::new(Host::new(self.connect_options(context.stall_timeout)?));
         let root = absolute_path(&self.path)?;
         let transfer = Transfer::new(Arc::clone(&host), root.clone(), self.timeout.duration(), self.bwlimit);
         let transfer = if self.account == Account::Rrsync { transfer.one_at_a_time() } else { transfer };
@@ -76,30 +75,30 @@ impl Ship for Destination {
         }
     }
 
-    fn room(&self) -> Option<&dyn Room> {
-        (self.account == Account::Shell).then_some(self)
+    fn limits(&self) -> Limits {
+        // rrsync permits one call at a time.
+        Limits { uploads: (self.account == Account::Rrsync).then_some(1), spools: true }
     }
 
-    fn sweep(&self) -> Option<&dyn Sweep> {
-        Some(self)
-    }
-
-    /// rrsync permits one call at a time.
-    fn at_once(&self) -> Option<usize> {
-        (self.account == Account::Rrsync).then_some(1)
-    }
-
-    fn spools(&self) -> bool {
-        true
+    fn capabilities(&self) -> Capabilities<'_> {
+        let room = (self.account == Account::Shell).then_some(self as &dyn Room);
+        Capabilities { room, sweep: Some(self), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for Destination {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         match self.account {
-            Account::Shell => self.directory.list().await,
-            Account::Rrsync => self.list_restricted().await,
+            Account::Shell => self.directory.list(under).await,
+            Account::Rrsync => self.list_restricted(under).await,
+        }
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        match self.account {
+            Account::Shell => self.directory.stat(key).await,
+            Account::Rrsync => self.stat_restricted(key).await,
         }
     }
 
@@ -115,16 +114,6 @@ impl Store for Destination {
             Account::Shell => self.directory.remove(key).await,
             Account::Rrsync => self.remove_restricted(key).await,
         }
-    }
-
-    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        let host = Arc::new(self.directory.host().with_stall_timeout(limit));
-        Some(Arc::new(Self {
-            account: self.account,
-            directory: self.directory.with_host(Arc::clone(&host)),
-            spool: self.spool.clone(),
-            transfer: self.transfer.with_host(host),
-        }))
     }
 }
 

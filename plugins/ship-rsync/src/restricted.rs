@@ -60,8 +60,9 @@ impl Destination {
         }
     }
 
-    /// Lists with rsync.
-    pub(crate) async fn list_restricted(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+    /// Lists with rsync. A folder is chosen from the whole list, since rsync reports a missing folder
+    /// as a failure.
+    pub(crate) async fn list_restricted(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let from = self.transfer.remote_path("");
         let arguments = [
             OsStr::new("--recursive"),
@@ -71,9 +72,26 @@ impl Destination {
             &from,
         ];
         let stdout = self.transfer.run("", &arguments).await?.stdout;
-        let mut entries: Vec<_> = stdout.lines().filter_map(entry).collect();
+        let is_under = |entry: &Entry| under.is_none_or(|folder| entry.key.is_below(folder));
+        let mut entries: Vec<_> = stdout.lines().filter_map(entry).filter(is_under).collect();
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
+    }
+
+    /// Returns the size of a file, from a list of the file alone.
+    pub(crate) async fn stat_restricted(&self, key: &Key) -> Result<Entry> {
+        let file = self.transfer.remote_path(key.as_str());
+        let arguments = ["--list-only", "--no-human-readable", "--"].map(OsStr::new);
+        let arguments: Vec<_> = arguments.into_iter().chain([file.as_os_str()]).collect();
+        let stdout = self.transfer.run(key.as_str(), &arguments).await?.stdout;
+        // A folder of this name lists itself, and is not an entry.
+        let bytes = stdout.lines().find_map(entry).map(|entry| entry.bytes).ok_or_else(|| self.not_found(key))?;
+        Ok(Entry { key: key.clone(), bytes })
+    }
+
+    fn not_found(&self, key: &Key) -> Error {
+        Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "not found")
+            .hint("run `longshore list` to see the backups")
     }
 
     /// Fetches a file to the spool, and reads it from there.
@@ -85,8 +103,7 @@ impl Destination {
         let output = self.transfer.run(key.as_str(), &arguments).await?;
         // rsync skips anything but a file without an error.
         if !output.stdout.lines().any(|name| name == key.file_name()) {
-            let not_found = Error::new(Stage::Ship, Kind::NotFound, self.subject(key), "not found");
-            return Err(not_found.hint("run `longshore list` to see the backups"));
+            return Err(self.not_found(key));
         }
         let read_error = |error| Error::io(Stage::Ship, self.spool.name(), "cannot read a spooled file", error);
         let size = file.metadata().map_err(read_error)?.len();

@@ -45,7 +45,7 @@ fn default_timeout() -> Span {
 #[cfg(test)]
 mod tests {
     use longshore_core::Kind;
-    use longshore_core::plugin::Plugin;
+    use longshore_core::plugin::{Plugin, StoreContext};
     use serde_json::{Value, json};
 
     use super::*;
@@ -58,7 +58,7 @@ mod tests {
     fn requires_only_host_and_path() {
         let rsync = read(json!({ "host": "backup@backup1", "path": "/srv/backups" })).unwrap();
         assert_eq!((rsync.account, rsync.timeout.duration().as_secs()), (Account::Shell, 120));
-        assert!(rsync.build(&()).is_ok());
+        assert!(rsync.build(&StoreContext::default()).is_ok());
     }
 
     #[test]
@@ -74,7 +74,7 @@ mod tests {
             (json!({ "host": "a", "path": "srv" }), "path"),
             (json!({ "host": "a", "path": "/srv", "spool_dir": "spool" }), "spool_dir"),
         ] {
-            let error = read(wrong).unwrap().build(&()).map(drop).unwrap_err();
+            let error = read(wrong).unwrap().build(&StoreContext::default()).map(drop).unwrap_err();
             assert_eq!((error.kind(), error.subject()), (Kind::Usage, subject));
             assert!(error.remedy().is_some());
         }

@@ -48,12 +48,6 @@ impl Transfer {
         Self { call_lock: Some(Mutex::default()), ..self }
     }
 
-    /// Returns the same transfer on another host.
-    pub(crate) fn with_host(&self, host: Arc<Host>) -> Self {
-        let call_lock = self.call_lock.as_ref().map(|_| Mutex::default());
-        Self { host, root: self.root.clone(), timeout: self.timeout, bwlimit: self.bwlimit, call_lock }
-    }
-
     /// Returns the maximum time without progress.
     fn progress_timeout(&self) -> Duration {
         self.timeout.min(self.host.stall_timeout())

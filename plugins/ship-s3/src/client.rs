@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_objects::{Backend, Bucket, Location, PartSize, RawClient, Transfer, Uploads, Versions, Vocabulary};
@@ -26,7 +26,7 @@ const VOCABULARY: Vocabulary = Vocabulary {
 impl Plugin<dyn Store> for S3 {
     const TYPE: &'static str = "s3";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+    fn build(self, context: &StoreContext) -> Result<Box<dyn Store>> {
         let location = Location::new("s3://", &self.bucket, self.prefix.as_deref(), VOCABULARY)?;
         let connection = self.connection()?;
         let Resolved { builder, region } = credentials::resolve(&self)?;
@@ -52,11 +52,14 @@ impl Plugin<dyn Store> for S3 {
 
         let raw_client = RawClient { client, signer: Arc::new(S3Signer(store.clone())) };
         let transfer = Transfer { part_size: self.part_sizes(), ..connection.transfer() };
+        let lock =
+            self.object_lock.map(|lock| lock.lock_request(raw_client.clone(), &location.url(), context.retention));
+        let lock = lock.transpose()?;
         let backend = Backend::new(store.clone(), location, transfer, object_lock::HEADERS)
             .with_storage_class(self.storage_class.as_ref());
         Ok(Box::new(Bucket::new(Backend {
             tags: self.tag_set(),
-            lock: self.object_lock.map(|lock| lock.lock_request(raw_client.clone())),
+            lock,
             versions: Some(Versions(raw_client.clone())),
             uploads: Some(Uploads { client: raw_client, multipart: store }),
             ..backend

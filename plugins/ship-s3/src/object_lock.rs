@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use http::{HeaderName, HeaderValue};
+use longshore_core::plugin::MinimumRetention;
 use longshore_core::quantity::Span;
+use longshore_core::{Error, Kind, Result, Stage};
 use longshore_objects::{LockHeaders, LockRequest, RawClient};
 use object_store::Extensions;
 
@@ -43,25 +45,34 @@ fn until(span: Span) -> String {
 }
 
 impl ObjectLock {
-    /// Returns the lock for uploads.
-    pub(crate) fn lock_request(self, client: RawClient) -> LockRequest {
+    /// Returns the lock for uploads to `url`. Fails if the retention policy is to set the duration
+    /// and guarantees none.
+    pub(crate) fn lock_request(self, client: RawClient, url: &str, policy: MinimumRetention) -> Result<LockRequest> {
         let Self { mode, retain } = self;
-        let span = match retain {
-            Retain::For(span) => Some(span),
-            Retain::Policy => None,
+        let span = match (retain, policy) {
+            (Retain::For(span), _) | (Retain::Policy, MinimumRetention::For(span)) => Some(span),
+            (Retain::Policy, MinimumRetention::Unasked) => None,
+            (Retain::Policy, MinimumRetention::None) => {
+                let message = "object_lock.retain = \"policy\" needs a retention policy that guarantees a minimum time";
+                return Err(Error::new(Stage::Config, Kind::Usage, url, message)
+                    .hint("set keep_within or min_age in the policy, or a span of time instead of \"policy\""));
+            }
         };
         let name = format!("Object Lock ({})", mode.as_str().to_lowercase());
         let retention = move |span| {
             let (mode, until) = (mode.as_str(), until(span));
             format!("<Retention><Mode>{mode}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>")
         };
-        LockRequest {
+        Ok(LockRequest {
             span,
-            by_policy: span.is_none(),
+            fixed_span: match retain {
+                Retain::For(span) => Some(span),
+                Retain::Policy => None,
+            },
             name,
             extensions_for: Arc::new(move |span| mode.extensions(span)),
             lock_existing: ("retention", Arc::new(retention)),
             client,
-        }
+        })
     }
 }

@@ -29,16 +29,14 @@ mod session;
 mod settings;
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use longshore_core::aftercare::see_through;
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
-use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
+use longshore_core::plugin::{Plugin, StoreContext};
+use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_core::{Error, Kind, Result, Stage};
 
@@ -55,10 +53,9 @@ struct Account {
 impl Plugin<dyn Store> for Sftp {
     const TYPE: &'static str = "sftp";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        Ok(Box::new(Account {
-            root: RootDir::new(self.connect_options()?, longshore_ssh::settings::absolute_path(&self.path)?),
-        }))
+    fn build(self, context: &StoreContext) -> Result<Box<dyn Store>> {
+        let options = self.connect_options(context.stall_timeout)?;
+        Ok(Box::new(Account { root: RootDir::new(options, longshore_ssh::settings::absolute_path(&self.path)?) }))
     }
 }
 
@@ -77,20 +74,26 @@ impl Ship for Account {
         }
     }
 
-    fn room(&self) -> Option<&dyn Room> {
-        Some(self)
+    fn limits(&self) -> Limits {
+        Limits::default()
     }
 
-    fn sweep(&self) -> Option<&dyn Sweep> {
-        Some(self)
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { room: Some(self), sweep: Some(self), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for Account {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
         let session = self.root.checked_session().await?;
-        Ok(list::entries(self.root.clone(), session))
+        Ok(list::entries(self.root.clone(), session, under))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        let session = self.root.checked_session().await?;
+        let bytes = read::size(&self.root, &session, &self.root.path(key.as_str())).await?;
+        Ok(Entry { key: key.clone(), bytes })
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -109,10 +112,6 @@ impl Store for Account {
             Err(error) => Err(self.root.failure(&session, &path, "cannot inspect the file", error).await),
         }
     }
-
-    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        Some(Arc::new(Self { root: self.root.with_stall_timeout(limit) }))
-    }
 }
 
 #[async_trait]
@@ -127,7 +126,7 @@ impl Room for Account {
 impl Sweep for Account {
     async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let session = self.root.checked_session().await?;
-        let files: Vec<_> = list::files(self.root.clone(), session).collect().await;
+        let files: Vec<_> = list::files(self.root.clone(), session, String::new()).collect().await;
         let files: Vec<_> = files.into_iter().collect::<Result<_>>()?;
         Ok(files.into_iter().filter_map(list::DirEntry::leftover).collect())
     }

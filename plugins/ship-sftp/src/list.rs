@@ -11,6 +11,7 @@ use longshore_core::key::Key;
 use longshore_core::stage::{Entry, Leftover};
 use openssh_sftp_client::metadata::MetaData;
 
+use crate::failure;
 use crate::root_dir::RootDir;
 use crate::session::Session;
 
@@ -35,18 +36,21 @@ impl DirEntry {
     }
 }
 
-/// Returns every file whose name is a key, in the order of keys.
-pub(crate) fn entries(root: RootDir, session: Arc<Session>) -> BoxStream<'static, Result<Entry>> {
-    let entries = files(root, session).filter_map(async |entry| entry.map(DirEntry::entry).transpose());
+/// Returns every file whose name is a key, in the order of keys, or those below the folder `under`.
+pub(crate) fn entries(root: RootDir, session: Arc<Session>, under: Option<&Key>) -> BoxStream<'static, Result<Entry>> {
+    let prefix = under.map_or_else(String::new, |folder| format!("{folder}/"));
+    let entries = files(root, session, prefix).filter_map(async |entry| entry.map(DirEntry::entry).transpose());
     entries.boxed()
 }
 
-/// Returns every file whose name is that of a key or of a temporary file. Only the folders on the
-/// current path are in memory.
-pub(crate) fn files(root: RootDir, session: Arc<Session>) -> BoxStream<'static, Result<DirEntry>> {
+/// Returns every file below the folder `prefix` whose name is that of a key or of a temporary file.
+/// Only the folders on the current path are in memory.
+pub(crate) fn files(root: RootDir, session: Arc<Session>, prefix: String) -> BoxStream<'static, Result<DirEntry>> {
     let files = async_stream::try_stream! {
-        let top = read_folder(&root, &session, "").await?;
-        let mut stack = vec![top];
+        let mut stack = Vec::new();
+        if is_folder(&root, &session, &prefix).await? {
+            stack.push(read_folder(&root, &session, &prefix).await?);
+        }
         while let Some(folder) = stack.last_mut() {
             let Some(entry) = folder.next() else {
                 stack.pop();
@@ -61,6 +65,21 @@ pub(crate) fn files(root: RootDir, session: Arc<Session>) -> BoxStream<'static, 
         }
     };
     files.boxed()
+}
+
+/// Returns true if every part of the path of `prefix` is a folder, and not a link. A missing folder
+/// is empty.
+async fn is_folder(root: &RootDir, session: &Arc<Session>, prefix: &str) -> Result<bool> {
+    for (end, _) in prefix.match_indices('/') {
+        let path = root.path(&prefix[..end]);
+        match session.fs().symlink_metadata(&path).await {
+            Ok(metadata) if metadata.file_type().is_some_and(|kind| kind.is_dir()) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if failure::is_not_found(&error) => return Ok(false),
+            Err(error) => return Err(root.failure(session, &path, "cannot inspect the folder", error).await),
+        }
+    }
+    Ok(true)
 }
 
 /// Returns the world-writable folders.

@@ -2,7 +2,9 @@
 
 use std::io::SeekFrom;
 use std::ops::Range;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
@@ -15,6 +17,7 @@ use tokio::io::AsyncSeek;
 
 use crate::failure;
 use crate::root_dir::RootDir;
+use crate::session::Session;
 
 /// The maximum number of concurrent reads: enough to keep a distant host busy.
 const READS_IN_FLIGHT: usize = 16;
@@ -26,17 +29,7 @@ const REQUEST_BYTES: usize = 255 * 1024;
 pub(crate) async fn open(root: &RootDir, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
     let session = root.checked_session().await?;
     let path = root.path(key.as_str());
-    let not_found = || {
-        let error = Error::new(Stage::Ship, Kind::NotFound, root.subject(&path), "not found");
-        error.hint("run `longshore list` to see the backups")
-    };
-    // Symbolic links are not followed, as they are not listed; and pipes do not block.
-    let size = match session.fs().symlink_metadata(&path).await {
-        Ok(metadata) if metadata.file_type().is_some_and(|kind| kind.is_file()) => metadata.len().unwrap_or_default(),
-        Ok(_) => return Err(not_found()),
-        Err(error) if failure::is_not_found(&error) => return Err(not_found()),
-        Err(error) => return Err(root.failure(&session, &path, "cannot inspect the file", error).await),
-    };
+    let size = size(root, &session, &path).await?;
     let Range { start, end } = range.unwrap_or(0..size);
     if start > end || end > size {
         let message = format!("has {size} bytes, but bytes {start} to {end} were requested");
@@ -45,7 +38,7 @@ pub(crate) async fn open(root: &RootDir, key: &Key, range: Option<Range<u64>>) -
     }
     let file = match session.sftp().options().read(true).open(&path).await {
         Ok(file) => file,
-        Err(error) if failure::is_not_found(&error) => return Err(not_found()),
+        Err(error) if failure::is_not_found(&error) => return Err(not_found(root, &path)),
         Err(error) => return Err(root.failure(&session, &path, "cannot open the file", error).await),
     };
     let offsets = (start..end).step_by(REQUEST_BYTES);
@@ -65,6 +58,24 @@ pub(crate) async fn open(root: &RootDir, key: &Key, range: Option<Range<u64>>) -
         }
     });
     Ok(fuse_on_error(chunks.boxed()))
+}
+
+/// Returns the size of a file in bytes. Symbolic links are not followed, as they are not listed;
+/// and pipes do not block.
+pub(crate) async fn size(root: &RootDir, session: &Arc<Session>, path: &Path) -> Result<u64> {
+    match session.fs().symlink_metadata(path).await {
+        Ok(metadata) if metadata.file_type().is_some_and(|kind| kind.is_file()) => {
+            Ok(metadata.len().unwrap_or_default())
+        }
+        Ok(_) => Err(not_found(root, path)),
+        Err(error) if failure::is_not_found(&error) => Err(not_found(root, path)),
+        Err(error) => Err(root.failure(session, path, "cannot inspect the file", error).await),
+    }
+}
+
+fn not_found(root: &RootDir, path: &Path) -> Error {
+    let error = Error::new(Stage::Ship, Kind::NotFound, root.subject(path), "not found");
+    error.hint("run `longshore list` to see the backups")
 }
 
 /// Ends a stream after its first error.

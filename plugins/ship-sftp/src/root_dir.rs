@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use longshore_core::root::Unfit;
 use longshore_core::{Error, Kind, Result, Stage};
@@ -28,11 +27,6 @@ pub(crate) struct RootDir {
 impl RootDir {
     pub(crate) fn new(options: ConnectOptions, path: String) -> Self {
         Self { client: Arc::new(Client::new(Host::new(options))), path: path.into() }
-    }
-
-    /// Returns the same directory, on a host that may stall for `limit`.
-    pub(crate) fn with_stall_timeout(&self, limit: Duration) -> Self {
-        Self { client: Arc::new(Client::new(self.client.host.with_stall_timeout(limit))), path: self.path.clone() }
     }
 
     /// Returns the directory's name for errors: `host:/path`.

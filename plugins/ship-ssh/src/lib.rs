@@ -14,14 +14,13 @@ mod settings;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use longshore_core::Result;
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
-use longshore_core::stage::{Entry, Leftover, Room, Ship, Store, Sweep};
+use longshore_core::plugin::{Plugin, StoreContext};
+use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 use longshore_ssh::directory::Directory;
 use longshore_ssh::host::{Host, MAX_TRANSFERS};
@@ -38,8 +37,8 @@ struct Account {
 impl Plugin<dyn Store> for Ssh {
     const TYPE: &'static str = "ssh";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
-        let host = Arc::new(Host::new(self.connect_options()?));
+    fn build(self, context: &StoreContext) -> Result<Box<dyn Store>> {
+        let host = Arc::new(Host::new(self.connect_options(context.stall_timeout)?));
         Ok(Box::new(Account { directory: Directory::new(host, absolute_path(&self.path)?) }))
     }
 }
@@ -50,23 +49,23 @@ impl Ship for Account {
         self.directory.ship(key, body).await
     }
 
-    fn room(&self) -> Option<&dyn Room> {
-        Some(self)
+    fn limits(&self) -> Limits {
+        Limits { uploads: Some(MAX_TRANSFERS), ..Limits::default() }
     }
 
-    fn sweep(&self) -> Option<&dyn Sweep> {
-        Some(self)
-    }
-
-    fn at_once(&self) -> Option<usize> {
-        Some(MAX_TRANSFERS)
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { room: Some(self), sweep: Some(self), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for Account {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        self.directory.list().await
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.directory.list(under).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        self.directory.stat(key).await
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -75,11 +74,6 @@ impl Store for Account {
 
     async fn remove(&self, key: &Key) -> Result<()> {
         self.directory.remove(key).await
-    }
-
-    fn stalling_at_most(&self, limit: Duration) -> Option<Arc<dyn Store>> {
-        let host = Arc::new(self.directory.host().with_stall_timeout(limit));
-        Some(Arc::new(Self { directory: self.directory.with_host(host) }))
     }
 }
 

@@ -24,7 +24,7 @@ use longshore_core::plugin::{Plugin, Site};
 use longshore_core::progress::{self, Progress};
 use longshore_core::provenance::Origin;
 use longshore_core::stage::{DEFINITIONS, Findings, HEADER_BYTES, JUDGED_BY_OTHERS, Verified, Verify};
-use longshore_core::stream::{ByteStream, StreamReader, alongside, let_others_first};
+use longshore_core::stream::{ByteStream, StreamReader, alongside};
 use longshore_core::subject::Subject;
 use longshore_core::{Error, Kind, Result, Stage};
 use longshore_pg_archive::{ErrorKind, Facts, outline};
@@ -64,9 +64,7 @@ impl Verify for Reader {
     ) -> Verified {
         let (label, progress, is_database) = (subject.to_string(), Arc::clone(progress), subject.is_database());
         let (stream, findings) = alongside(plaintext, label.clone(), move |reader| {
-            let no_thread =
-                |error| Error::io(Stage::Verify, &label, "cannot be verified: no thread could be started", error);
-            let facts = let_others_first(|| read(reader, &label, &*progress)).map_err(no_thread)??;
+            let facts = read(reader, &label, &*progress)?;
             require_format(&facts, format, is_database, &label)?;
             to_findings(&facts, &label)
         });

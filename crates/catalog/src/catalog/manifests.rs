@@ -41,7 +41,6 @@ pub(super) struct Read {
 pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lost: &Lost) -> Result<Vec<Vec<Read>>> {
     let manifests = keys.filter_map(|key| Some(Named { name: BackupName::of_manifest(key)?, key: key.clone() }));
     let batches = bodies(store, manifests.collect()).map(|batch| async move {
-        let batch = batch?;
         let failed = batch.iter().filter_map(|(_, body)| body.as_ref().err());
         // A manifest that no longer exists is not a backup.
         let is_lost = |error: &&Error| error.kind() != Kind::NotFound && Lost::is_of_destination(error);
@@ -55,25 +54,16 @@ pub(super) async fn read(store: &dyn Store, keys: impl Iterator<Item = &Key>, lo
 }
 
 /// Fetches the contents of the manifests, in batches.
-fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Result<Vec<Body>>> {
-    let Some(gather) = store.gather() else {
-        let fetched = stream::iter(all).map(move |named| async move {
-            let body = async {
-                collect(store.fetch(&named.key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, named.key.as_str())
-                    .await
-            };
-            let body = body.await;
-            (named, body)
-        });
-        return fetched.buffered(FETCHES).chunks(BATCH).map(Ok).boxed();
-    };
-    let batches: Vec<Vec<Named>> = all.chunks(BATCH).map(<[Named]>::to_vec).collect();
-    let gathered = stream::iter(batches).map(move |batch| async move {
-        let keys: Vec<Key> = batch.iter().map(|named| named.key.clone()).collect();
-        let bodies = gather.fetch_all(keys, MAX_MANIFEST_BYTES).await?;
-        Ok(batch.into_iter().zip(bodies).collect())
+fn bodies(store: &dyn Store, all: Vec<Named>) -> BoxStream<'_, Vec<Body>> {
+    let fetched = stream::iter(all).map(move |named| async move {
+        let body = async {
+            let key = named.key.as_str();
+            collect(store.fetch(&named.key, None).await?, MAX_MANIFEST_BYTES, Stage::Catalog, key).await
+        };
+        let body = body.await;
+        (named, body)
     });
-    gathered.buffered(BATCHES).boxed()
+    fetched.buffered(FETCHES).chunks(BATCH).boxed()
 }
 
 fn parse((Named { name, key }, body): Body) -> Option<Read> {

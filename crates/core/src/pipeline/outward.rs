@@ -261,11 +261,11 @@ impl Pipeline {
 
 /// Encrypts a confidential record if encryption is configured. Returns the suffix of its name, and
 /// the bytes.
-pub async fn seal_json(
-    encrypt: Option<&dyn Encrypt>,
+pub async fn seal_json<'a>(
+    encrypt: Option<&'a dyn Encrypt>,
     record: &serde_json::Value,
     subject: &str,
-) -> Result<(&'static str, bytes::Bytes)> {
+) -> Result<(&'a str, bytes::Bytes)> {
     let json = stream::from_bytes(record.to_string());
     let sealed = match encrypt {
         Some(encrypt) => encrypt.encrypt(json, subject),

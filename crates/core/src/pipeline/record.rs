@@ -1,7 +1,5 @@
 //! Small files that record a backup, and the stored files that a manifest names.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use crate::digest::Digest;
@@ -9,28 +7,20 @@ use crate::error::{Kind, Result};
 use crate::key::Key;
 use crate::manifest::SealedFile;
 use crate::meter::expect;
+use crate::retry::while_unavailable;
 use crate::stage::Store;
 use crate::stream::{self, ByteStream, drain};
-
-/// The pauses before successive attempts at an unavailable destination.
-const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 
 /// Uploads a small file, and retries while the destination is unavailable. Succeeds if the file
 /// already exists with the same bytes: an earlier attempt may have arrived without an answer.
 pub async fn ship_record(store: &dyn Store, key: &Key, bytes: Bytes) -> Result<()> {
-    let mut pauses = PAUSES.iter();
-    loop {
-        match store.ship(key, stream::from_bytes(bytes.clone())).await {
-            Err(error) if error.kind() == Kind::Unavailable => match pauses.next() {
-                Some(pause) => tokio::time::sleep(*pause).await,
-                None => return Err(error),
-            },
-            Err(error) if error.kind() == Kind::AlreadyExists => {
-                let file = SealedFile { key: key.clone(), sealed: Digest::of(&bytes) };
-                return if has_file(store, &file).await { Ok(()) } else { Err(error) };
-            }
-            shipped => return shipped,
+    let shipped = while_unavailable(key.as_str(), || store.ship(key, stream::from_bytes(bytes.clone()))).await;
+    match shipped {
+        Err(error) if error.kind() == Kind::AlreadyExists => {
+            let file = SealedFile { key: key.clone(), sealed: Digest::of(&bytes) };
+            if has_file(store, &file).await { Ok(()) } else { Err(error) }
         }
+        shipped => shipped,
     }
 }
 

@@ -47,8 +47,8 @@ async fn check_file_systems(config: &Config, job: &Job) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in &job.ship {
         let Some(Ok(store)) = config.destinations.get(name).map(|destination| destination.open()) else { continue };
-        let Some(folder) = store.folder() else { continue };
-        if directories.iter().any(|directory| is_same_file_system(&folder, directory)) {
+        let Some(folder) = store.capabilities().folder else { continue };
+        if directories.iter().any(|directory| is_same_file_system(folder, directory)) {
             let message = "is on the file system of the data directory: one failure destroys both";
             let remedy = "mount another disk there, or also ship to another host";
             findings.push(Finding::warning(format!("destination {name}"), message, remedy));
@@ -87,7 +87,7 @@ async fn check_drills(config: &Config, job: &Job) -> Option<Finding> {
 }
 
 async fn has_drill(store: &dyn Store, cluster: &str) -> Result<bool> {
-    let mut entries = store.list().await?;
+    let mut entries = store.list(None).await?;
     let folder = format!("{cluster}/");
     while let Some(entry) = entries.try_next().await? {
         let drilled = MarkName::of(&entry.key).is_some_and(|mark| mark.says == Says::Drilled);

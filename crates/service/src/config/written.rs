@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use longshore_core::berth::{MaxRate, Pace, STALL_TIMEOUT, Terms};
-use longshore_core::compress::{Compression, Level};
+use longshore_core::compress::{Compression, DEFAULT_LEVEL};
 use longshore_core::plugin::Packing;
 use longshore_core::quantity::Span;
+use longshore_core::store::{MaxRate, RateLimiter, STALL_TIMEOUT, StoreSettings};
 use longshore_core::terms::MaxAge;
 use longshore_retention::zone;
 use secrecy::SecretString;
@@ -74,10 +74,10 @@ impl Destination {
         grace.unwrap_or(ORPHAN_GRACE)
     }
 
-    pub(super) fn terms(&self) -> Terms {
-        Terms {
+    pub(super) fn store_settings(&self) -> StoreSettings {
+        StoreSettings {
             stall_timeout: self.stall_timeout.map_or(STALL_TIMEOUT, Span::duration),
-            max_rate: self.max_rate.clone().map(|rate| Arc::new(Pace::new(rate))),
+            max_rate: self.max_rate.clone().map(|rate| Arc::new(RateLimiter::new(rate))),
         }
     }
 }
@@ -207,9 +207,9 @@ impl CompressionSettings {
             };
         }
         let level = match self.level {
-            None => Level::Adaptive,
-            Some(LevelSetting::Number(level)) => Level::Fixed(level),
-            Some(LevelSetting::Word(word)) if word == "auto" => Level::Adaptive,
+            None => DEFAULT_LEVEL,
+            Some(LevelSetting::Number(level)) => level,
+            Some(LevelSetting::Word(word)) if word == "auto" => DEFAULT_LEVEL,
             Some(LevelSetting::Word(word)) => {
                 return Err(format!("level {} is neither a number nor \"auto\"", quote_unless_secret(&word)));
             }
@@ -223,7 +223,7 @@ impl CompressionSettings {
             Some(other) => return Err(format!("unknown method {}: must be zstd or none", quote_unless_secret(other))),
         };
         match compression {
-            Compression::Zstd { level: Level::Fixed(level), .. } if !(1..=19).contains(&level) => {
+            Compression::Zstd { level, .. } if !(1..=19).contains(&level) => {
                 Err("level must be from 1 to 19".to_owned())
             }
             Compression::Zstd { threads, .. } if threads > 64 => Err("threads must be at most 64".to_owned()),

@@ -132,7 +132,7 @@ impl Recheck {
         let names: BTreeSet<&BackupName> = batch.iter().map(|backup| backup.name()).collect();
         let sizes: BTreeMap<&Key, u64> = batch.iter().filter_map(|backup| backup.size_of_adopted()).collect();
         let (mut lost, mut marked, mut changed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut entries = store.list().await?;
+        let mut entries = store.list(None).await?;
         while let Some(entry) = entries.try_next().await? {
             // An empty file is not a good backup: another program may have emptied it.
             if entry.bytes > 0 {

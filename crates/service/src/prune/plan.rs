@@ -60,7 +60,7 @@ pub(super) async fn plan_owner<'a>(
     let mut locks = Locks::new();
     loop {
         let owner_plan = plan_with_locks(&at.catalog, owner, &regime, &locks, facts, own_runs)?;
-        let Some(store) = at.store.locks() else { return Ok(owner_plan) };
+        let Some(store) = at.store.capabilities().locks else { return Ok(owner_plan) };
         let to_remove: BTreeSet<_> = owner_plan.plan.removed().map(|decision| decision.name.clone()).collect();
         let unqueried = removables(&at.catalog)
             .filter(|backup| to_remove.contains(backup.name()) && !locks.contains_key(backup.name()));

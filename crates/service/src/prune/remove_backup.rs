@@ -149,7 +149,7 @@ async fn plan_removal<'a>(
     }
     let known = job.map(|job| HostHistory::of(config, job)).transpose()?.flatten();
     let own_runs = known.map(|known| known.at(&at.catalog));
-    if let Some(store) = at.store.locks() {
+    if let Some(store) = at.store.capabilities().locks {
         for candidate in candidates.iter_mut().filter(|candidate| candidate.name == backup.name) {
             for key in backup.manifest.keys()? {
                 candidate.locked_until = candidate.locked_until.max(store.locked_until(&key).await?);

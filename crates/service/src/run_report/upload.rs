@@ -66,7 +66,7 @@ impl Uploader {
     ) -> Vec<(String, longshore_core::Error)> {
         let results = self.destinations.iter().map(async |(name, destination, policy, mount_point)| {
             let shipped = async {
-                let store = destination.open_for_retention(name, policy.as_ref())?;
+                let store = destination.open_for_retention(policy.as_ref())?;
                 if mount_point.as_ref().is_some_and(|before| mount::is_gone(before, &*store)) {
                     return Ok(());
                 }
@@ -88,7 +88,7 @@ impl Uploader {
         let name = self.name(&upload.report.id);
         if !upload.details.is_empty() {
             let (extension, sealed) = self.seal(&upload.details, &name).await?;
-            ship_new(store, &name.details(extension)?, sealed).await?;
+            ship_new(store, &name.details(&extension)?, sealed).await?;
         }
         ship_new(store, &name.key()?, upload.bytes.clone()).await
     }
@@ -97,17 +97,17 @@ impl Uploader {
         ReportName::new(&self.cluster, &self.job, id.clone())
     }
 
-    async fn seal(&self, details: &Details, name: &ReportName) -> Result<(&'static str, Vec<u8>)> {
+    async fn seal(&self, details: &Details, name: &ReportName) -> Result<(String, Vec<u8>)> {
         let encrypt = self.encrypt.as_ref().map(|encrypt| encrypt(&())).transpose()?;
         let json: serde_json::Value = serde_json::from_slice(&details.to_bytes(&name.id)?).unwrap_or_default();
         let (extension, sealed) = seal_json(encrypt.as_deref(), &json, &name.to_string()).await?;
-        Ok((extension, sealed.to_vec()))
+        Ok((extension.to_owned(), sealed.to_vec()))
     }
 
     /// Removes surplus reports from a destination without a retention policy, whose reports would
     /// otherwise accumulate. A destination that cannot be listed, or permits no removal, keeps all.
     async fn prune(&self, store: &Arc<dyn Store>) {
-        let listed = async { store.list().await?.map_ok(|entry| entry.key).try_collect::<Vec<Key>>().await };
+        let listed = async { store.list(None).await?.map_ok(|entry| entry.key).try_collect::<Vec<Key>>().await };
         if let Ok(keys) = listed.await {
             prune(&**store, &keys, &self.cluster, &self.job).await;
         }

@@ -75,7 +75,7 @@ pub(super) async fn check_destination(config: &Config, at: &Catalogued, scope: &
         Ok(names) => all.extend(names.iter().map(|name| report(name.as_str(), &lost_hold(name)))),
         Err(error) => all.push(report("", &error)),
     }
-    if let Some(locks) = at.store.locks() {
+    if let Some(locks) = at.store.capabilities().locks {
         match locks.hidden().await {
             Ok(keys) => {
                 let hidden = keys.iter().filter(|key| BackupName::of_file(key).is_some());

@@ -14,7 +14,7 @@ use longshore_core::drill::{Compared, Comparison};
 use longshore_core::left_out::LeftOut;
 use longshore_core::manifest::{Format, Manifest, Verification};
 use longshore_core::meter::{Algorithm, Digest, meter};
-use longshore_core::plugin::{Cluster, Identities, Plugin, Site, Target};
+use longshore_core::plugin::{Cluster, Identities, Plugin, Site, StoreContext, Target};
 use longshore_core::progress::Progress;
 use longshore_core::stage::{
     Decrypt, Dump, Dumped, Encrypt, Examine, Findings, Restore, Restored, Scratch, ScratchCluster, Store, Survey,
@@ -55,7 +55,7 @@ pub(crate) struct Memory {
 impl Plugin<dyn Store> for Memory {
     const TYPE: &'static str = "memory";
 
-    fn build(self, (): &()) -> Result<Box<dyn Store>> {
+    fn build(self, _: &StoreContext) -> Result<Box<dyn Store>> {
         let store: FaultyStore = Shared::of(&self.env).stores[self.name.as_str()].clone();
         Ok(Box::new(store))
     }

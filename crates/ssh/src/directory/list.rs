@@ -30,16 +30,18 @@ impl ListedFile {
     }
 }
 
-/// Reads the host's list of files. `kind` is `keys` or `drafts`.
-pub(super) async fn read(directory: &Directory, kind: &str) -> Result<Vec<ListedFile>> {
-    let output = directory.run(Script::List, &[kind]).await?;
+/// Reads the host's list of files, or of those below the folder `under`. `kind` is `keys` or
+/// `drafts`.
+pub(super) async fn read(directory: &Directory, kind: &str, under: Option<&Key>) -> Result<Vec<ListedFile>> {
+    let output = directory.run(Script::List, &[kind, under.map_or("", Key::as_str)]).await?;
     let mut files = Vec::new();
     for record in output.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
         let record = String::from_utf8_lossy(record);
         let mut fields = record.splitn(3, '\t');
         let file = (|| {
             let (bytes, mtime, name) = (fields.next()?, fields.next()?, fields.next()?);
-            Some(ListedFile { bytes: bytes.parse().ok()?, mtime: mtime.parse().ok()?, name: name.to_owned() })
+            let name = under.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
+            Some(ListedFile { bytes: bytes.parse().ok()?, mtime: mtime.parse().ok()?, name })
         })();
         let invalid = || directory.error(Kind::Failed, &format!("cannot parse a line of the host's list: {record:?}"));
         files.push(file.ok_or_else(invalid)?);

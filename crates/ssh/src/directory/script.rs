@@ -22,6 +22,7 @@ pub(super) enum Script {
     Receive,
     Remove,
     Rollback,
+    Stat,
 }
 
 /// The last line of a script that succeeded. Output without this line is incomplete.
@@ -44,6 +45,7 @@ impl Script {
             }
             Self::Remove => (include_str!("remove.sh"), true),
             Self::Rollback => (include_str!("rollback.sh"), true),
+            Self::Stat => (include_str!("stat.sh"), true),
         };
         let end = if prints_done { "echo 'longshore: done'\n" } else { "" };
         format!("{}{text}{end}", include_str!("preamble.sh"))
@@ -53,7 +55,7 @@ impl Script {
     fn file_argument<'a>(self, arguments: &'a [&'a str]) -> Option<&'a &'a str> {
         match self {
             Self::Free | Self::List | Self::Preamble | Self::Probe => None,
-            Self::Fetch => arguments.first(),
+            Self::Fetch | Self::Stat => arguments.first(),
             Self::Remove => arguments.get(1),
             Self::Prepare | Self::Publish | Self::Receive | Self::Rollback => arguments.get(2),
         }

@@ -10,18 +10,18 @@ use super::Fixture;
 
 /// A check cleans up everything that it creates.
 pub async fn check_succeeds_and_leaves_nothing(fixture: &Fixture) {
-    let before: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let before: Vec<_> = fixture.store.list(None).await.unwrap().try_collect().await.unwrap();
     let findings = fixture.ship.check().await;
     assert!(!findings.is_empty(), "a check without findings has checked nothing");
     let amiss: Vec<_> = findings.iter().filter(|finding| finding.outcome == Outcome::Failed).collect();
     assert!(amiss.is_empty(), "{amiss:?}");
-    let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let after: Vec<_> = fixture.store.list(None).await.unwrap().try_collect().await.unwrap();
     assert_eq!(before, after);
 }
 
 /// The error of a second claim names the holder of the first. Destinations without claims pass.
 pub async fn claims_are_held_until_dropped(fixture: &Fixture) {
-    let Some(exclusive) = fixture.ship.exclusive() else {
+    let Some(exclusive) = fixture.ship.capabilities().exclusive else {
         return;
     };
     let first = exclusive.claim("nightly", &holder("run of job nightly")).await.unwrap();
@@ -36,21 +36,21 @@ pub async fn claims_are_held_until_dropped(fixture: &Fixture) {
 /// Claims with similar names do not conflict, even if the names are encoded as file names.
 /// Destinations without claims pass.
 pub async fn claims_of_other_names_do_not_conflict(fixture: &Fixture) {
-    let Some(exclusive) = fixture.ship.exclusive() else {
+    let Some(exclusive) = fixture.ship.capabilities().exclusive else {
         return;
     };
-    let before: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let before: Vec<_> = fixture.store.list(None).await.unwrap().try_collect().await.unwrap();
     let mut held = Vec::new();
     for name in ["app", "app-prod", "a/b", "a_b", "a%2Fb", "..", "ä"] {
         held.push(exclusive.claim(name, &holder(name)).await.unwrap());
     }
-    let after: Vec<_> = fixture.store.list().await.unwrap().try_collect().await.unwrap();
+    let after: Vec<_> = fixture.store.list(None).await.unwrap().try_collect().await.unwrap();
     assert_eq!(before, after, "a claim is not listed in the destination");
 }
 
 /// Destinations that cannot report their free space pass.
 pub async fn reports_free_space(fixture: &Fixture) {
-    if let Some(room) = fixture.ship.room() {
+    if let Some(room) = fixture.ship.capabilities().room {
         assert!(room.free_bytes().await.unwrap() > 0);
     }
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use longshore_core::Kind;
 use longshore_core::meter::Digest;
+use longshore_core::stage::Entry;
 use longshore_core::stream::{CHUNK_BYTES, from_bytes};
 
 use super::{Fixture, key};
@@ -40,6 +40,42 @@ pub async fn lists_all_keys_in_order(fixture: &Fixture) {
     let list = fixture.list("many").await;
     assert_eq!(list.len(), expected.len());
     assert_eq!(list, expected);
+}
+
+/// Tests a folder, folders whose names begin with its name, a folder in a folder, a file and a
+/// missing folder.
+pub async fn lists_one_folder(fixture: &Fixture) {
+    let keys = ["under/app/x", "under/app/y/z", "under/app-prod/x", "under/app.x", "under/ap/x"];
+    for text in keys {
+        fixture.ship.ship(&key(text), from_bytes("x")).await.unwrap();
+    }
+    fixture.list_until("under", keys.len()).await;
+    for (folder, expected) in [
+        ("under/app", &["under/app/x", "under/app/y/z"][..]),
+        ("under/app/y", &["under/app/y/z"]),
+        ("under/app.x", &[]),
+        ("under/none", &[]),
+        ("under/none/app", &[]),
+    ] {
+        let entries = fixture.store.list(Some(&key(folder))).await.unwrap();
+        let entries: Vec<_> = entries.try_collect().await.unwrap();
+        let found: Vec<_> = entries.iter().map(|entry: &Entry| entry.key.as_str()).collect();
+        assert_eq!(found, expected, "{folder}");
+    }
+}
+
+/// Tests empty and larger objects, and what is no object.
+pub async fn reports_sizes(fixture: &Fixture) {
+    for (text, length) in [("size/empty.dump", 0), ("size/small.dump", 1), ("size/large.dump", CHUNK_BYTES + 1)] {
+        let key = key(text);
+        fixture.ship.ship(&key, from_bytes(random_bytes(4, length))).await.unwrap();
+        let entry = fixture.store.stat(&key).await.unwrap();
+        assert_eq!(entry, Entry { key, bytes: length as u64 });
+    }
+    for text in ["size/none.dump", "size", "size/small", "size/small.dump/x", "none/x"] {
+        let error = fixture.store.stat(&key(text)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{text}: {}", error.chain());
+    }
 }
 
 /// An unfinished upload is invisible.

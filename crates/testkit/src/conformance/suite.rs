@@ -99,6 +99,8 @@ macro_rules! store_behaviours {
             fetches_ranges,
             rejects_ranges_past_the_end,
             missing_keys_are_not_found,
+            lists_one_folder,
+            reports_sizes,
             removed_keys_are_gone,
             removing_a_missing_key_succeeds,
             removal_leaves_keys_with_a_common_prefix,

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use longshore_core::Result;
 use longshore_core::check::{Check, Finding};
 use longshore_core::key::Key;
-use longshore_core::stage::{Entry, Gather, Leftover, Locks, Room, Ship, Store, Sweep};
+use longshore_core::stage::{Capabilities, Entry, Leftover, Limits, Locks, Room, Ship, Store, Sweep};
 use longshore_core::stream::ByteStream;
 
 use super::Injector;
@@ -74,20 +74,26 @@ impl Ship for FaultyStore {
         call.end().await
     }
 
-    fn room(&self) -> Option<&dyn Room> {
-        Some(self)
+    fn limits(&self) -> Limits {
+        self.store.limits()
     }
 
-    fn sweep(&self) -> Option<&dyn Sweep> {
-        Some(self)
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { room: Some(self), sweep: Some(self), locks: Some(self), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for FaultyStore {
-    async fn list(&self) -> Result<BoxStream<'static, Result<Entry>>> {
-        let call = self.injector.begin(self.describe("list", "")).await?;
-        Ok(call.items(self.store.list().await?.collect().await))
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
+        let call = self.injector.begin(self.describe("list", under.map_or("", Key::as_str))).await?;
+        Ok(call.items(self.store.list(under).await?.collect().await))
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        let call = self.injector.begin(self.describe("stat", key.as_str())).await?;
+        let entry = self.store.stat(key).await;
+        call.end().await.and(entry)
     }
 
     async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
@@ -106,32 +112,6 @@ impl Store for FaultyStore {
         // A removal cannot be half done.
         self.store.remove(key).await?;
         call.end().await
-    }
-
-    fn gather(&self) -> Option<&dyn Gather> {
-        self.name.starts_with("first").then_some(self as &dyn Gather)
-    }
-
-    fn locks(&self) -> Option<&dyn Locks> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl Gather for FaultyStore {
-    async fn fetch_all(&self, keys: Vec<Key>, max_bytes: usize) -> Result<Vec<Result<Bytes>>> {
-        let call = self.injector.begin(self.describe("fetch all", &keys.len().to_string())).await?;
-        let mut all = Vec::new();
-        for key in &keys {
-            let fetched = self.store.fetch(key, None).await;
-            all.push(match fetched {
-                Ok(body) => {
-                    longshore_core::stream::collect(body, max_bytes, longshore_core::Stage::Ship, key.as_str()).await
-                }
-                Err(error) => Err(error),
-            });
-        }
-        call.end().await.map(|()| all)
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn cut_uploads_leave_nothing(plugin: &SshPlugin) {
     assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
     assert!(error.remedy().is_some());
     assert!(files(&sshd.backups()).is_empty(), "the file is removed before the error is returned");
-    let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+    let listed: Vec<_> = store.list(None).await.unwrap().try_collect().await.unwrap();
     assert_eq!(listed, []);
 }
 
@@ -43,7 +43,7 @@ pub async fn reconnects_between_uploads(plugin: &SshPlugin) {
     sshd.cut();
     store.ship(&key("main/second.dump"), from_bytes("x")).await.unwrap();
     sshd.cut();
-    let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+    let listed: Vec<_> = store.list(None).await.unwrap().try_collect().await.unwrap();
     assert_eq!(listed.len(), 2);
 }
 

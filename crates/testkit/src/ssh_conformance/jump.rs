@@ -31,7 +31,7 @@ pub async fn connects_through_a_jump_host(plugin: &SshPlugin) {
     for ((_configuration, settings), n) in ways(&bastion, Account::Shell).into_iter().zip(1..) {
         let store = plugin.store(&sshd, settings);
         store.ship(&key(&format!("main/{n}.dump")), from_bytes("x")).await.unwrap();
-        let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+        let listed: Vec<_> = store.list(None).await.unwrap().try_collect().await.unwrap();
         assert_eq!(listed.len(), n);
         assert!(logins(&bastion) == n && logins(&sshd) >= n, "{}", bastion.log());
     }

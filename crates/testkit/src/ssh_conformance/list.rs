@@ -34,7 +34,7 @@ pub async fn unreadable_folders_fail_the_listing(plugin: &SshPlugin) {
     fs::create_dir(&locked).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let readable = fs::read_dir(&locked).is_ok();
-    match store.list().await {
+    match store.list(None).await {
         Ok(_) => assert!(readable, "the list omits an unreadable folder"),
         Err(error) => assert_eq!(error.kind(), Kind::Denied, "{}", error.chain()),
     }

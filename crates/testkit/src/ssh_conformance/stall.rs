@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::aftercare;
+use longshore_core::plugin::StoreContext;
 use longshore_core::stream::{channel, from_bytes};
 use serde_json::json;
 
@@ -22,10 +23,11 @@ pub async fn stalled_hosts_time_out(plugin: &SshPlugin) {
 }
 
 /// Returns a server, and a destination on it with a stall timeout.
-fn stalling(plugin: &SshPlugin) -> (Sshd, std::sync::Arc<dyn longshore_core::stage::Store>) {
+fn stalling(plugin: &SshPlugin) -> (Sshd, Box<dyn longshore_core::stage::Store>) {
     let sshd = Sshd::start();
-    let store = plugin.store(&sshd, json!({ "connect_timeout": "60s" })).stalling_at_most(STALL_TIMEOUT);
-    (sshd, store.expect("a destination behind SSH has a stall timeout"))
+    let context = StoreContext { stall_timeout: STALL_TIMEOUT, ..StoreContext::default() };
+    let store = plugin.store_with(&sshd, plugin.account, json!({ "connect_timeout": "60s" }), &context);
+    (sshd, store)
 }
 
 /// Verifies that an operation on a host that is silent from now on fails in time.
@@ -40,14 +42,14 @@ async fn gives_up<T>(wait: &str, work: impl Future<Output = longshore_core::Resu
 async fn connecting(plugin: &SshPlugin) {
     let (sshd, store) = stalling(plugin);
     sshd.stall();
-    gives_up("connecting", store.list()).await;
+    gives_up("connecting", store.list(None)).await;
 }
 
 async fn answering(plugin: &SshPlugin) {
     let (sshd, store) = stalling(plugin);
     store.ship(&key("main/first.dump"), from_bytes("x")).await.unwrap();
     sshd.stall();
-    gives_up("the first byte", store.list()).await;
+    gives_up("the first byte", store.list(None)).await;
 }
 
 async fn sending(plugin: &SshPlugin) {
@@ -73,7 +75,7 @@ async fn taking(plugin: &SshPlugin) {
     let shipping = store.ship(&key, body);
     let stalls = async {
         feeder.feed(random_bytes(1, 100_000)).await.unwrap();
-        if !store.spools() {
+        if !store.limits().spools {
             eventually(|| files(&sshd.backups()).iter().any(|file| file.metadata().is_ok_and(|file| file.len() > 0)))
                 .await;
         }

@@ -75,7 +75,7 @@ pub async fn sweep_removes_only_temporary_files(plugin: &SshPlugin) {
     ] {
         fs::write(sshd.backups().join(name), bytes).unwrap();
     }
-    let sweep = store.sweep().unwrap();
+    let sweep = store.capabilities().sweep.unwrap();
     let mut found = sweep.leftovers().await.unwrap();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let leftovers: Vec<_> = found.iter().map(|leftover| (leftover.name.as_str(), leftover.bytes)).collect();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_core::stream::{channel, from_bytes};
 use longshore_ship_azure::Azure;
@@ -38,7 +38,7 @@ fn azure(container: &str, secret: &str, more: Value) -> Box<dyn Store> {
         "retries": 2,
     });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    serde_json::from_value::<Azure>(settings).unwrap().build(&()).unwrap()
+    serde_json::from_value::<Azure>(settings).unwrap().build(&StoreContext::default()).unwrap()
 }
 
 /// Returns a destination in a new container.
@@ -108,7 +108,7 @@ async fn check_passes_and_errors_have_hints() {
     let name = key("main/x.dump");
     let store = new_container(json!({})).await;
     assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
-    assert!(store.sweep().is_none(), "unfinished blocks cannot be listed");
+    assert!(store.capabilities().sweep.is_none(), "unfinished blocks cannot be listed");
 
     let error = azure("nowhere", KEY, json!({})).ship(&name, from_bytes("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
 use longshore_ship_gcs::Gcs;
@@ -37,7 +37,7 @@ fn gcs(bucket: &str, more: Value) -> Box<dyn Store> {
         "retries": 2,
     });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    serde_json::from_value::<Gcs>(settings).unwrap().build(&()).unwrap()
+    serde_json::from_value::<Gcs>(settings).unwrap().build(&StoreContext::default()).unwrap()
 }
 
 /// Returns a destination in a new bucket.
@@ -98,7 +98,7 @@ async fn aborts_failed_uploads_and_discards_unfinished_ones() {
     let store = new_bucket(json!({ "prefix": "p" }));
     let error = store.ship(&key("main/x.dump"), fails_after(20 << 20)).await.unwrap_err();
     assert!(is_failure(&error));
-    let sweep = store.sweep().unwrap();
+    let sweep = store.capabilities().sweep.unwrap();
     assert_eq!(sweep.leftovers().await.unwrap(), []);
 
     let name = key("main/a%2Fb.dump");

@@ -166,7 +166,7 @@ async fn claims_exclude_other_hosts() {
         work: "run of job nightly".into(),
         since: "2026-06-07T09:15:00Z".parse().unwrap(),
     };
-    let claim = async |store: &dyn Store| store.exclusive().unwrap().claim("nightly", &holder).await;
+    let claim = async |store: &dyn Store| store.capabilities().exclusive.unwrap().claim("nightly", &holder).await;
     let held = claim(&*first).await.unwrap();
     let error = claim(&*second).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Locked);

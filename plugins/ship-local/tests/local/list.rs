@@ -3,8 +3,7 @@
 use std::fs::{self, File};
 
 use futures_util::StreamExt;
-use longshore_core::stream::{CHUNK_BYTES, collect};
-use longshore_core::{Kind, Stage};
+use longshore_core::Kind;
 use longshore_testkit::folder_conformance;
 use longshore_testkit::stream::random;
 
@@ -38,7 +37,7 @@ async fn unreadable_folders_fail_the_listing() {
         File::create(folder.path().join(format!("first/{n}"))).unwrap();
     }
     fs::create_dir(folder.path().join("second")).unwrap();
-    let mut list = store.list().await.unwrap();
+    let mut list = store.list(None).await.unwrap();
     list.next().await.unwrap().unwrap();
     fs::remove_dir(folder.path().join("second")).unwrap();
     let rest: Vec<_> = list.collect().await;
@@ -56,31 +55,23 @@ async fn dropped_lists_stop_walking() {
     }
     for _ in 0..600 {
         // More walks than blocking threads: an unfinished one would prevent the next from starting.
-        let first = store.list().await.unwrap().next().await;
+        let first = store.list(None).await.unwrap().next().await;
         first.unwrap().unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batch_fetch_equals_single_fetches() {
+async fn links_and_folders_have_no_size() {
     let (folder, store) = temporary();
-    for (name, bytes) in
-        [("a/small", 10), ("a/empty", 0), ("b/large", CHUNK_BYTES + 1), ("b/too-large", CHUNK_BYTES + 2)]
-    {
-        store.ship(&key(name), random(1, bytes as u64)).await.unwrap();
-    }
+    store.ship(&key("a/small"), random(1, 10)).await.unwrap();
     std::os::unix::fs::symlink("small", folder.path().join("a/link")).unwrap();
-    let names = ["b/large", "a/none", "a/small", "b/too-large", "a", "a/link", "a/empty"];
-    let together = store.gather().unwrap().fetch_all(names.map(key).into(), CHUNK_BYTES + 1).await.unwrap();
-    assert_eq!(together.len(), names.len());
-    for (name, together) in names.into_iter().zip(together) {
-        let alone = async { collect(store.fetch(&key(name), None).await?, CHUNK_BYTES + 1, Stage::Ship, name).await };
-        let alone = alone.await.map_err(|error| error.kind());
-        assert_eq!(together.map_err(|error| error.kind()), alone, "{name}");
-        assert_eq!(alone.is_ok(), ["a/small", "a/empty", "b/large"].contains(&name), "{name}");
+    std::os::unix::fs::symlink("a", folder.path().join("linked")).unwrap();
+    for name in ["a/link", "a", "linked"] {
+        assert_eq!(store.stat(&key(name)).await.unwrap_err().kind(), Kind::NotFound, "{name}");
     }
+    assert!(store.list(Some(&key("linked"))).await.unwrap().next().await.is_none(), "a link leads elsewhere");
     fs::remove_dir_all(folder.path()).unwrap();
-    let error = store.gather().unwrap().fetch_all(vec![key("a/small")], 1).await.unwrap_err();
+    let error = store.stat(&key("a/small")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "the disk may not be mounted");
 }
 

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use longshore_core::key::Key;
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_ship_local::Local;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 fn local(path: &Path, more: Value) -> Box<dyn Store> {
     let mut settings = json!({ "path": path, "min_free": "0" });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    serde_json::from_value::<Local>(settings).unwrap().build(&()).unwrap()
+    serde_json::from_value::<Local>(settings).unwrap().build(&StoreContext::default()).unwrap()
 }
 
 /// Returns a destination in a directory that is deleted after the test.

@@ -8,10 +8,10 @@ use longshore_testkit::sshd::Account;
 use serde_json::json;
 
 pub(crate) const RSYNC: SshPlugin = SshPlugin {
-    build: |mut settings| {
+    build: |mut settings, context| {
         let path = settings["path"].as_str().unwrap().to_owned();
         settings["spool_dir"] = json!(Path::new(&path).with_file_name("spool"));
-        build::<Rsync>(settings)
+        build::<Rsync>(settings, context)
     },
     account: Account::Shell,
 };

@@ -11,7 +11,7 @@ mod resume;
 mod spool;
 mod stall;
 
-use longshore_core::plugin::Plugin;
+use longshore_core::plugin::{Plugin, StoreContext};
 use longshore_core::stage::Store;
 use longshore_ship_rsync::Rsync;
 use longshore_testkit::ssh_conformance::{eventually, files, key};
@@ -25,7 +25,7 @@ fn rsync(sshd: &Sshd, account: Account, more: Value) -> Box<dyn Store> {
     all.insert("path".into(), json!(sshd.backups()));
     all.insert("spool_dir".into(), json!(sshd.backups().with_file_name("spool")));
     all.extend(more.as_object().unwrap().clone());
-    serde_json::from_value::<Rsync>(settings).unwrap().build(&()).unwrap()
+    serde_json::from_value::<Rsync>(settings).unwrap().build(&StoreContext::default()).unwrap()
 }
 
 /// Returns a destination on a server that is stopped after the test.

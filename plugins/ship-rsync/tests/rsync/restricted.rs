@@ -41,7 +41,7 @@ async fn write_only_account_reports_denied_operations() {
     let key = key("main/x.dump");
     store.ship(&key, from_bytes("x")).await.unwrap();
     let errors = [
-        store.list().await.map(drop).unwrap_err(),
+        store.list(None).await.map(drop).unwrap_err(),
         store.fetch(&key, None).await.map(drop).unwrap_err(),
         store.remove(&key).await.unwrap_err(),
     ];
@@ -50,7 +50,7 @@ async fn write_only_account_reports_denied_operations() {
         assert!(error.to_string().contains("not permitted"), "{error}");
         assert!(error.remedy().is_some(), "{error}");
     }
-    assert!(store.room().is_none());
+    assert!(store.capabilities().room.is_none());
     let findings = store.check().await;
     let outcomes: Vec<_> = findings.iter().map(|finding| finding.outcome).collect();
     assert_eq!(outcomes, [Outcome::Good, Outcome::Warning], "{findings:?}");
@@ -68,7 +68,7 @@ async fn read_write_account_lists_fetches_and_removes() {
         fs::write(sshd.backups().join(name), "x").unwrap();
     }
     let listed = async || {
-        store.list().await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect::<Vec<_>>().await.unwrap()
+        store.list(None).await.unwrap().map_ok(|entry| entry.key.to_string()).try_collect::<Vec<_>>().await.unwrap()
     };
     assert_eq!(listed().await, keys.each_ref().map(|key| key.to_string()));
     let fetched = digest(store.fetch(&keys[1], None).await.unwrap()).await.unwrap();
@@ -89,7 +89,7 @@ async fn read_write_account_lists_fetches_and_removes() {
 async fn read_write_account_conforms_except_for_publishing() {
     let sshd = Sshd::start();
     let (store, folder) = (restricted(&sshd, Account::Rsync), sshd.backups());
-    assert_eq!(store.at_once(), Some(1));
+    assert_eq!(store.limits().uploads, Some(1));
     let scale = Scale { many_keys: 10_000, ..Scale::default() };
     let fixture = Fixture::new(store, sshd).in_folder(folder).scaled(scale).racing(Race::Latest);
     conformance::stores_empty_bodies(&fixture).await;
@@ -110,8 +110,8 @@ async fn limits_match_the_warning_of_check() {
     fs::create_dir_all(sshd.backups().join("main/.longshore-parts")).unwrap();
     fs::write(sshd.backups().join("main/.longshore-parts/x.dump"), "half").unwrap();
     fs::write(sshd.backups().join("main/.longshore-0a.partial"), "half").unwrap();
-    assert!(store.room().is_none());
-    let sweep = store.sweep().unwrap();
+    assert!(store.capabilities().room.is_none());
+    let sweep = store.capabilities().sweep.unwrap();
     assert_eq!(sweep.leftovers().await.unwrap(), []);
     let remote_leftover =
         Leftover { name: "main/.longshore-0a.partial".into(), bytes: None, since: chrono::Utc::now() };

@@ -7,6 +7,7 @@ use chrono::Utc;
 use futures_util::StreamExt;
 use longshore_core::Kind;
 use longshore_core::check::Outcome;
+use longshore_core::plugin::{MinimumRetention, StoreContext};
 use longshore_core::quantity::Span;
 use longshore_core::stage::Store;
 use longshore_core::stream::from_bytes;
@@ -16,7 +17,7 @@ use longshore_testkit::proxy::Proxy;
 use longshore_testkit::stream::random;
 use serde_json::{Value, json};
 
-use crate::client::s3;
+use crate::client::{s3, s3_with};
 use crate::key;
 
 /// The MD5 of the body that sets a hold, which the store requires.
@@ -37,9 +38,14 @@ async fn ceph(protection: Protection) -> Ceph {
 
 /// Returns the destination in the bucket.
 fn store(ceph: &Ceph, more: Value) -> Box<dyn Store> {
+    store_with(ceph, more, &StoreContext::default())
+}
+
+/// Returns the destination in the bucket, opened with a context.
+fn store_with(ceph: &Ceph, more: Value, context: &StoreContext) -> Box<dyn Store> {
     let mut settings = json!({ "region": REGION });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    s3(ceph.address(), KEY, SECRET, settings)
+    s3_with(ceph.address(), KEY, SECRET, settings, context)
 }
 
 /// Runs the conformance tests of every destination.
@@ -70,7 +76,7 @@ async fn locked_objects_cannot_be_removed_before_the_lock_ends() {
         store.ship(&small, from_bytes("x")).await.unwrap();
         store.ship(&large, random(1, 9 << 20)).await.unwrap();
         for key in [&small, &large] {
-            let until = store.locks().unwrap().locked_until(key).await.unwrap().unwrap();
+            let until = store.capabilities().locks.unwrap().locked_until(key).await.unwrap().unwrap();
             assert!((4..=8).contains(&(until - start).num_seconds()), "{until} after {start}");
             let error = store.remove(key).await.unwrap_err();
             assert_eq!(error.kind(), Kind::Refused, "{}", error.chain());
@@ -79,7 +85,7 @@ async fn locked_objects_cannot_be_removed_before_the_lock_ends() {
         assert_eq!(ceph.versions("acme"), (2, 0), "an object was hidden or removed");
         tokio::time::sleep(Duration::from_secs(8)).await;
         for key in [&small, &large] {
-            assert_eq!(store.locks().unwrap().locked_until(key).await.unwrap(), None);
+            assert_eq!(store.capabilities().locks.unwrap().locked_until(key).await.unwrap(), None);
             store.remove(key).await.unwrap();
             store.remove(key).await.unwrap();
         }
@@ -150,12 +156,14 @@ async fn check_fails_without_object_lock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn locks_only_for_the_duration_of_the_policy() {
     let ceph = ceph(Protection::ObjectLock).await;
-    let store = store(&ceph, json!({ "object_lock": { "mode": "governance", "retain": "policy" } }));
+    let settings = json!({ "object_lock": { "mode": "governance", "retain": "policy" } });
+    let store = store(&ceph, settings.clone());
     let day = Span::new(Duration::from_secs(86_400));
     store.ship(&key("main/free.dump"), from_bytes("x")).await.unwrap();
-    let retaining = store.retaining(day).unwrap();
+    let context = StoreContext { retention: MinimumRetention::For(day), ..StoreContext::default() };
+    let retaining = store_with(&ceph, settings, &context);
     retaining.ship(&key("main/kept.dump"), from_bytes("x")).await.unwrap();
-    let locks = store.locks().unwrap();
+    let locks = store.capabilities().locks.unwrap();
     assert_eq!(locks.locked_until(&key("main/free.dump")).await.unwrap(), None);
     let until = locks.locked_until(&key("main/kept.dump")).await.unwrap().unwrap();
     assert_eq!((until - Utc::now()).num_hours(), 23);
@@ -175,7 +183,10 @@ async fn legal_holds_prevent_removal_until_lifted() {
         ceph.request("PUT", "acme/main/x.dump", "legal-hold=", &body, &digest)
     };
     assert_eq!(hold("ON").status, 200);
-    assert_eq!(store.locks().unwrap().locked_until(&name).await.unwrap(), Some(chrono::DateTime::<Utc>::MAX_UTC));
+    assert_eq!(
+        store.capabilities().locks.unwrap().locked_until(&name).await.unwrap(),
+        Some(chrono::DateTime::<Utc>::MAX_UTC)
+    );
     let error = store.remove(&name).await.unwrap_err();
     assert!(error.to_string().contains("until its hold is lifted"), "{error}");
     assert_eq!(hold("OFF").status, 200);
@@ -200,11 +211,11 @@ async fn lists_locked_versions_hidden_by_a_deletion() {
     locking.ship(&locked, from_bytes("x")).await.unwrap();
     locking.ship(&visible, from_bytes("x")).await.unwrap();
     plain.ship(&free, from_bytes("x")).await.unwrap();
-    assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), []);
+    assert_eq!(plain.capabilities().locks.unwrap().hidden().await.unwrap(), []);
     for key in [&locked, &free] {
         ceph.request("DELETE", &format!("acme/p/{key}"), "", "", &[]);
     }
-    let listed: Vec<_> = plain.list().await.unwrap().map(|entry| entry.unwrap().key).collect().await;
+    let listed: Vec<_> = plain.list(None).await.unwrap().map(|entry| entry.unwrap().key).collect().await;
     assert_eq!(listed, [visible]);
-    assert_eq!(plain.locks().unwrap().hidden().await.unwrap(), [locked]);
+    assert_eq!(plain.capabilities().locks.unwrap().hidden().await.unwrap(), [locked]);
 }

@@ -43,7 +43,7 @@ async fn reports_a_missing_bucket() {
     for error in [
         store.ship(&key, from_bytes("x")).await.unwrap_err(),
         store.ship(&key, random(1, 9 << 20)).await.unwrap_err(),
-        store.list().await.unwrap().next().await.unwrap().unwrap_err(),
+        store.list(None).await.unwrap().next().await.unwrap().unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::NotFound, "{}", error.chain());
         assert!(error.to_string().contains("there is no bucket \"nowhere\""), "{error}");
@@ -66,7 +66,7 @@ async fn write_only_credentials_can_ship_but_not_read() {
     for error in [
         store.fetch(&small, None).await.map(drop).unwrap_err(),
         store.remove(&small).await.unwrap_err(),
-        store.list().await.unwrap().next().await.unwrap().unwrap_err(),
+        store.list(None).await.unwrap().next().await.unwrap().unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Denied);
         assert!(error.to_string().contains("not permitted"), "{error}");

@@ -94,7 +94,7 @@ async fn lists_and_discards_unfinished_uploads() {
         abandon(&bucket, &owner, prefix);
         open(&bucket, &owner, prefix)
     });
-    let sweep = ours.sweep().unwrap();
+    let sweep = ours.capabilities().sweep.unwrap();
     let leftovers = sweep.leftovers().await.unwrap();
     assert_eq!(leftovers.len(), 1, "{leftovers:?}");
     assert!(leftovers[0].name.starts_with("main/a%2Fb/x.dump?uploadId="), "{leftovers:?}");
@@ -103,7 +103,11 @@ async fn lists_and_discards_unfinished_uploads() {
         sweep.discard(&leftovers[0]).await.unwrap();
     }
     assert_eq!(sweep.leftovers().await.unwrap(), []);
-    assert_eq!(others.sweep().unwrap().leftovers().await.unwrap().len(), 1, "a foreign upload was removed");
+    assert_eq!(
+        others.capabilities().sweep.unwrap().leftovers().await.unwrap().len(),
+        1,
+        "a foreign upload was removed"
+    );
 }
 
 fn open(bucket: &str, owner: &Key, prefix: &str) -> Box<dyn Store> {
@@ -127,7 +131,7 @@ async fn aborted_uploads_are_not_listed() {
     let ship = store.ship(&name, stalls_after(20 << 20));
     tokio::time::timeout(Duration::from_secs(3), ship).await.unwrap_err();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(store.sweep().unwrap().leftovers().await.unwrap(), []);
+    assert_eq!(store.capabilities().sweep.unwrap().leftovers().await.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

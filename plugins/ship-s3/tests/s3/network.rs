@@ -37,7 +37,7 @@ async fn list_skips_foreign_names() {
     for name in ["p/a//b", "p/main//x.dump", "p//", "p/folder/", "p/../x", "p/z/./x"] {
         server.put_foreign(name);
     }
-    let listed: Vec<_> = store.list().await.unwrap().map(|entry| entry.unwrap().key.to_string()).collect().await;
+    let listed: Vec<_> = store.list(None).await.unwrap().map(|entry| entry.unwrap().key.to_string()).collect().await;
     assert_eq!(listed, ["main/x.dump"]);
 }
 
@@ -58,7 +58,7 @@ async fn refused_connections_are_unavailable() {
         store.ship(&key, random(1, 9 << 20)).await.unwrap_err(),
         store.fetch(&key, None).await.map(drop).unwrap_err(),
         store.remove(&key).await.unwrap_err(),
-        store.list().await.unwrap().next().await.unwrap().unwrap_err(),
+        store.list(None).await.unwrap().next().await.unwrap().unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
         assert!(error.chain().ends_with("Connection refused (os error 111)"), "{}", error.chain());

@@ -19,7 +19,7 @@ async fn serves_an_account_in_a_chroot() {
     let key = key("main/appdb.dump");
     store.ship(&key, from_bytes("x")).await.unwrap();
     assert_eq!(fs::read(root_dir.path().join("backups/main/appdb.dump")).unwrap(), b"x");
-    let listed: Vec<_> = store.list().await.unwrap().try_collect().await.unwrap();
+    let listed: Vec<_> = store.list(None).await.unwrap().try_collect().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert!(store.check().await.iter().all(|finding| finding.outcome == Outcome::Good));
     store.remove(&key).await.unwrap();

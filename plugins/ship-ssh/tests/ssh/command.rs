@@ -75,7 +75,7 @@ async fn excess_uploads_wait_and_do_not_delay_lists() {
         _ = stalled => panic!("the uploads ended"),
         listed = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            store.list().await.unwrap().try_collect::<Vec<_>>().await.unwrap()
+            store.list(None).await.unwrap().try_collect::<Vec<_>>().await.unwrap()
         } => assert_eq!(listed, []),
     }
 }

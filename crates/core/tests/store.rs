@@ -10,12 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use longshore_core::berth::{Berth, Terms};
 use longshore_core::key::Key;
 use longshore_core::pipeline::{Destination, Pipeline};
 use longshore_core::progress::unwatched;
-use longshore_core::quantity::Span;
-use longshore_core::stage::{Gather, Locks, Ship, Store};
+use longshore_core::stage::{Capabilities, Entry, Limits, Locks, Ship, Store};
+use longshore_core::store::{MaxRate, RateLimiter, StoreSettings, with_settings};
 use longshore_core::stream::{ByteStream, CHUNK_BYTES, from_bytes};
 use longshore_core::subject::Subject;
 use longshore_core::{Kind, Result};
@@ -30,12 +29,12 @@ fn key() -> Key {
     Key::parse("main/appdb/appdb.dump").unwrap()
 }
 
-fn berth(store: impl Store + 'static) -> Berth {
-    patient(store, LIMIT)
+fn limited(store: impl Store + 'static) -> Box<dyn Store> {
+    limited_to(store, LIMIT)
 }
 
-fn patient(store: impl Store + 'static, stall_timeout: Duration) -> Berth {
-    Berth::new("far", Arc::new(store), Terms { stall_timeout, max_rate: None })
+fn limited_to(store: impl Store + 'static, stall_timeout: Duration) -> Box<dyn Store> {
+    with_settings("far", Arc::new(store), &StoreSettings { stall_timeout, max_rate: None })
 }
 
 /// A destination that stops responding after a number of chunks.
@@ -60,15 +59,23 @@ impl Ship for Hangs {
         std::future::pending().await
     }
 
-    fn spools(&self) -> bool {
-        self.spools
+    fn limits(&self) -> Limits {
+        Limits { uploads: Some(7), spools: self.spools }
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        Capabilities { locks: self.spools.then_some(self as &dyn Locks), ..Capabilities::default() }
     }
 }
 
 #[async_trait]
 impl Store for Hangs {
-    async fn list(&self) -> Result<stream::BoxStream<'static, Result<longshore_core::stage::Entry>>> {
+    async fn list(&self, _: Option<&Key>) -> Result<stream::BoxStream<'static, Result<Entry>>> {
         Ok(stream::pending().boxed())
+    }
+
+    async fn stat(&self, _: &Key) -> Result<Entry> {
+        std::future::pending().await
     }
 
     async fn fetch(&self, _: &Key, _: Option<std::ops::Range<u64>>) -> Result<ByteStream> {
@@ -76,25 +83,6 @@ impl Store for Hangs {
     }
 
     async fn remove(&self, _: &Key) -> Result<()> {
-        std::future::pending().await
-    }
-
-    fn gather(&self) -> Option<&dyn Gather> {
-        self.spools.then_some(self)
-    }
-
-    fn locks(&self) -> Option<&dyn Locks> {
-        self.spools.then_some(self)
-    }
-
-    fn retaining(&self, _: Span) -> Option<Arc<dyn Store>> {
-        self.spools.then(|| Arc::new(Self { ..*self }) as _)
-    }
-}
-
-#[async_trait]
-impl Gather for Hangs {
-    async fn fetch_all(&self, _: Vec<Key>, _: usize) -> Result<Vec<Result<Bytes>>> {
         std::future::pending().await
     }
 }
@@ -107,23 +95,17 @@ impl Locks for Hangs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_is_offered_where_the_destination_has_one_and_asked_for_under_the_same_terms() {
-    let day = Span::new(Duration::from_secs(86_400));
-    let without = berth(Hangs { after_chunks: 0, spools: false });
-    assert!(without.locks().is_none() && without.retaining(day).is_none());
-    let with = berth(Hangs { after_chunks: 0, spools: true });
-    for store in [with.retaining(day).unwrap(), Arc::new(with)] {
-        let error = store.locks().unwrap().locked_until(&key()).await.unwrap_err();
+async fn capabilities_keep_to_the_stall_timeout() {
+    assert!(limited(Hangs { after_chunks: 0, spools: false }).capabilities().locks.is_none());
+    let rate: MaxRate = serde_json::from_value("1GiB".into()).unwrap();
+    let max_rate = Some(Arc::new(RateLimiter::new(rate)));
+    let settings = StoreSettings { stall_timeout: LIMIT, max_rate };
+    let hangs = || Arc::new(Hangs { after_chunks: 0, spools: true });
+    for store in [limited(Hangs { after_chunks: 0, spools: true }), with_settings("far", hangs(), &settings)] {
+        assert_eq!(store.limits(), Limits { uploads: Some(7), spools: true });
+        let error = store.capabilities().locks.unwrap().locked_until(&key()).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn many_are_read_together_where_the_destination_does_so_and_under_the_same_terms() {
-    assert!(berth(Hangs { after_chunks: 0, spools: false }).gather().is_none());
-    let berth = berth(Hangs { after_chunks: 0, spools: true });
-    let error = berth.gather().unwrap().fetch_all(vec![key()], 1).await.unwrap_err();
-    assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +113,7 @@ async fn one_that_takes_nothing_any_more_is_given_up() {
     for after_chunks in [0, 1, 3] {
         let begun = Instant::now();
         let chunks = stream::iter((0..10).map(|_| Ok(Bytes::from_static(b"cargo"))));
-        let error = berth(Hangs { after_chunks, spools: false }).ship(&key(), chunks.boxed()).await.unwrap_err();
+        let error = limited(Hangs { after_chunks, spools: false }).ship(&key(), chunks.boxed()).await.unwrap_err();
         assert_eq!((error.kind(), error.subject()), (Kind::Unavailable, "far"));
         assert!(error.to_string().contains("accepted no data for 1m") && error.remedy().is_some(), "{}", error.chain());
         assert!(begun.elapsed() < LIMIT * 2, "{:?}", begun.elapsed());
@@ -140,9 +122,9 @@ async fn one_that_takes_nothing_any_more_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_never_settles_is_given_up_and_one_that_spools_is_waited_for() {
-    let error = berth(Hangs { after_chunks: 9, spools: false }).ship(&key(), from_bytes("cargo")).await.unwrap_err();
+    let error = limited(Hangs { after_chunks: 9, spools: false }).ship(&key(), from_bytes("cargo")).await.unwrap_err();
     assert!(error.to_string().contains("did not complete the upload"), "{}", error.chain());
-    let spooling = berth(Hangs { after_chunks: 9, spools: true });
+    let spooling = limited(Hangs { after_chunks: 9, spools: true });
     timeout(LIMIT * 100, spooling.ship(&key(), from_bytes("cargo"))).await.unwrap_err();
 }
 
@@ -153,23 +135,23 @@ async fn one_that_is_fed_slowly_is_not_given_up() {
         sleep(LIMIT * 10).await;
         Ok(Bytes::from_static(b"cargo"))
     });
-    berth(store.clone()).ship(&key(), chunks.boxed()).await.unwrap();
+    limited(store.clone()).ship(&key(), chunks.boxed()).await.unwrap();
     assert_eq!(store.get(&key()).unwrap(), "cargocargocargo");
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_that_answers_nothing_is_given_up_whatever_it_is_asked() {
-    let berth = berth(Hangs { after_chunks: 0, spools: false });
-    let listed = berth.list().await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
-    let mut fetched = berth.fetch(&key(), None).await.unwrap();
+    let store = limited(Hangs { after_chunks: 0, spools: false });
+    let listed = store.list(None).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    let mut fetched = store.fetch(&key(), None).await.unwrap();
     assert_eq!(fetched.next().await.unwrap().unwrap(), "half");
     let cut = fetched.next().await.unwrap().unwrap_err();
     assert!(fetched.next().await.is_none());
-    let kept = berth.remove(&key()).await.unwrap_err();
+    let kept = store.remove(&key()).await.unwrap_err();
     for error in [listed, cut, kept] {
         assert_eq!(error.kind(), Kind::Unavailable, "{}", error.chain());
     }
-    let findings = longshore_core::check::Check::check(&berth).await;
+    let findings = longshore_core::check::Check::check(&*store).await;
     assert_eq!(findings[0].outcome, longshore_core::check::Outcome::Failed);
 }
 
@@ -181,9 +163,9 @@ async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
         longshore_core::stream::collect(random(1, 10_000), 1 << 20, longshore_core::Stage::Ship, "").await.unwrap();
     store.ship(&key(), from_bytes(bytes.clone())).await.unwrap();
     store.fault(Operation::Fetch, Fault::FailAfter(1500));
-    let berth = berth(store.clone());
+    let limited = limited(store.clone());
     for range in [None, Some(100..9_900)] {
-        let fetched = berth.fetch(&key(), range.clone()).await.unwrap();
+        let fetched = limited.fetch(&key(), range.clone()).await.unwrap();
         let fetched = fetched.try_collect::<Vec<_>>().await.unwrap().concat();
         let wanted = range.unwrap_or(0..10_000);
         assert_eq!(fetched, bytes[wanted.start as usize..wanted.end as usize]);
@@ -191,7 +173,7 @@ async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
     // Without progress, the fetch fails.
     store.heal();
     store.fault(Operation::Fetch, Fault::FailAfter(0));
-    let lost = berth.fetch(&key(), None).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    let lost = limited.fetch(&key(), None).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     assert_eq!(lost.kind(), Kind::Unavailable);
 }
 
@@ -202,8 +184,8 @@ async fn a_fetch_that_is_cut_is_taken_up_again_where_it_was() {
 async fn a_destination_that_hangs_hinders_no_other() {
     let near = MemoryStore::new();
     let Pipeline { verify, encrypt, mut destinations } = pipeline([("near", near.clone())]);
-    let far = patient(Hangs { after_chunks: 2, spools: false }, Duration::from_secs(1));
-    destinations.push(Destination { name: "far".to_owned(), store: Arc::new(far) });
+    let far = limited_to(Hangs { after_chunks: 2, spools: false }, Duration::from_secs(1));
+    destinations.push(Destination { name: "far".to_owned(), store: Arc::from(far) });
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let dump = dumped(random(1, 24 * CHUNK_BYTES as u64));
@@ -218,7 +200,7 @@ async fn a_manifest_that_hangs_is_given_up_too() {
     let near = MemoryStore::new();
     near.fault_at(Operation::Ship, ".json", Fault::Block);
     let Pipeline { verify, encrypt, .. } = pipeline([("near", near.clone())]);
-    let destinations = vec![Destination { name: "near".to_owned(), store: Arc::new(berth(near.clone())) }];
+    let destinations = vec![Destination { name: "near".to_owned(), store: Arc::from(limited(near.clone())) }];
     let pipeline = Pipeline { verify, encrypt, destinations };
     let order = order("nightly", &Subject::database("appdb"), "2026-06-07_091500");
     let shipped = pipeline.back_up(&order, dumped(from_bytes("dump")), &unwatched()).await.unwrap();

@@ -1,16 +1,77 @@
-//! The rate limit of writes to a destination, constant or by the local time of day.
+//! A maximum rate of writes to a destination, constant or by the local time of day.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{Local, NaiveTime};
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::check::{Check, Finding};
+use crate::error::Result;
+use crate::key::Key;
 use crate::quantity::Size;
+use crate::stage::{Capabilities, Entry, Limits, Ship, Store};
 use crate::stream::ByteStream;
+
+/// A destination whose writes keep to a maximum rate.
+pub struct RateLimit {
+    store: Arc<dyn Store>,
+    limiter: Arc<RateLimiter>,
+}
+
+impl RateLimit {
+    /// Wraps a destination. All destinations with the same limiter share its rate.
+    pub fn new(store: Arc<dyn Store>, limiter: Arc<RateLimiter>) -> Self {
+        Self { store, limiter }
+    }
+}
+
+#[async_trait]
+impl Check for RateLimit {
+    async fn check(&self) -> Vec<Finding> {
+        self.store.check().await
+    }
+}
+
+#[async_trait]
+impl Ship for RateLimit {
+    async fn ship(&self, key: &Key, body: ByteStream) -> Result<()> {
+        self.store.ship(key, Arc::clone(&self.limiter).limit(body)).await
+    }
+
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+
+    fn capabilities(&self) -> Capabilities<'_> {
+        self.store.capabilities()
+    }
+}
+
+#[async_trait]
+impl Store for RateLimit {
+    async fn list(&self, under: Option<&Key>) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.store.list(under).await
+    }
+
+    async fn stat(&self, key: &Key) -> Result<Entry> {
+        self.store.stat(key).await
+    }
+
+    async fn fetch(&self, key: &Key, range: Option<Range<u64>>) -> Result<ByteStream> {
+        self.store.fetch(key, range).await
+    }
+
+    async fn remove(&self, key: &Key) -> Result<()> {
+        self.store.remove(key).await
+    }
+}
 
 /// The largest burst after a pause, in time at full rate.
 const BURST: Duration = Duration::from_millis(100);
@@ -46,7 +107,7 @@ enum Written {
 impl TryFrom<Written> for MaxRate {
     type Error = String;
 
-    fn try_from(written: Written) -> Result<Self, String> {
+    fn try_from(written: Written) -> std::result::Result<Self, String> {
         let slot = |from, to, rate: String| match Size::try_from(rate)?.bytes() {
             0 => Err("a rate must be greater than 0".to_owned()),
             bytes_a_second => Ok(Slot { from, to, bytes_a_second }),
@@ -61,7 +122,7 @@ impl TryFrom<Written> for MaxRate {
                     })?;
                     slot(from, to, rate)
                 })
-                .collect::<Result<_, String>>()?,
+                .collect::<std::result::Result<_, String>>()?,
         };
         Ok(Self(slots))
     }
@@ -85,25 +146,25 @@ impl MaxRate {
 
 /// A rate limiter shared by all uploads to a destination.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     rate: MaxRate,
     /// The time at which the bytes passed so far would have been written at the limit.
     even: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Creates a rate limiter.
     pub fn new(rate: MaxRate) -> Self {
         Self { rate, even: Mutex::new(Instant::now()) }
     }
 
     /// Returns the same body, delayed so that all bodies together keep to the rate.
-    pub(super) fn slow(self: Arc<Self>, body: ByteStream) -> ByteStream {
+    fn limit(self: Arc<Self>, body: ByteStream) -> ByteStream {
         body.then(move |chunk| {
-            let pace = Arc::clone(&self);
+            let limiter = Arc::clone(&self);
             async move {
                 if let Ok(chunk) = &chunk {
-                    tokio::time::sleep_until(pace.turn(chunk.len() as u64)).await;
+                    tokio::time::sleep_until(limiter.reserve(chunk.len() as u64)).await;
                 }
                 chunk
             }
@@ -112,14 +173,14 @@ impl Pace {
     }
 
     /// Returns the time at which `bytes` more bytes may pass.
-    fn turn(&self, bytes: u64) -> Instant {
+    fn reserve(&self, bytes: u64) -> Instant {
         let Some(rate) = self.rate.at(Local::now().time()) else { return Instant::now() };
         let now = Instant::now();
         // No panic can leave the value half updated, so a poisoned lock is safe to use.
         let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = (*even).max(now.checked_sub(BURST).unwrap_or(now));
-        *even = turn + Duration::from_secs_f64(bytes as f64 / rate as f64);
-        turn
+        let start = (*even).max(now.checked_sub(BURST).unwrap_or(now));
+        *even = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
+        start
     }
 }
 
@@ -128,7 +189,7 @@ mod tests {
     use super::*;
     use crate::stream::{collect, from_bytes};
 
-    fn read(text: serde_json::Value) -> Result<MaxRate, String> {
+    fn read(text: serde_json::Value) -> std::result::Result<MaxRate, String> {
         serde_json::from_value(text).map_err(|error| error.to_string())
     }
 
@@ -170,10 +231,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_bodies_together_keep_to_the_rate() {
-        let pace = Arc::new(Pace::new(read(serde_json::json!("1000")).unwrap()));
+        let limiter = Arc::new(RateLimiter::new(read(serde_json::json!("1000")).unwrap()));
         let body = || {
             let chunks = futures_util::stream::iter((0..10).map(|_| Ok(bytes::Bytes::from_static(&[0; 100]))));
-            Arc::clone(&pace).slow(chunks.boxed())
+            Arc::clone(&limiter).limit(chunks.boxed())
         };
         let begun = Instant::now();
         let read = |body| collect(body, 1 << 20, crate::Stage::Ship, "");
@@ -185,8 +246,8 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_what_they_were() {
-        let pace = Arc::new(Pace::new(read(serde_json::json!("1GiB")).unwrap()));
-        let passed = collect(pace.slow(from_bytes("cargo")), 100, crate::Stage::Ship, "").await.unwrap();
+        let limiter = Arc::new(RateLimiter::new(read(serde_json::json!("1GiB")).unwrap()));
+        let passed = collect(limiter.limit(from_bytes("cargo")), 100, crate::Stage::Ship, "").await.unwrap();
         assert_eq!(passed, "cargo");
     }
 }

@@ -1,0 +1,29 @@
+//! Encryption and decryption of bytes.
+
+use async_trait::async_trait;
+
+use crate::check::Check;
+use crate::error::Result;
+use crate::stream::ByteStream;
+
+/// Encrypts bytes. Holds recipients only.
+pub trait Encrypt: Check {
+    /// Returns the name for the manifest, such as `age`.
+    fn name(&self) -> &str;
+
+    /// Returns the suffix of an encrypted file's name, such as `.age`.
+    fn extension(&self) -> &str;
+
+    /// Returns a fingerprint of each recipient, by which to find the matching identity.
+    fn recipients(&self) -> Vec<String>;
+
+    /// Encrypts a stream. `subject` is for errors.
+    fn encrypt(&self, plaintext: ByteStream, subject: &str) -> ByteStream;
+}
+
+/// Decrypts bytes. Holds identities.
+#[async_trait]
+pub trait Decrypt: Send + Sync {
+    /// Decrypts a stream. A truncated or modified stream ends in an error. `subject` is for errors.
+    async fn decrypt(&self, ciphertext: ByteStream, subject: &str) -> Result<ByteStream>;
+}

@@ -1,0 +1,57 @@
+//! Restoring into a cluster.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::check::Finding;
+use crate::error::Result;
+use crate::left_out::LeftOut;
+use crate::manifest::Manifest;
+use crate::phase::Phase;
+use crate::stream::ByteStream;
+
+/// Restores plaintext into a cluster.
+#[async_trait]
+pub trait Restore: Send + Sync {
+    /// Checks the target for all backups to be restored, before any byte is fetched. Every obstacle
+    /// is a failed finding, so that all of them are reported at once. Fails if the target cannot be
+    /// checked.
+    async fn prepare(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Finding>>;
+
+    /// Restores one backup. Drops existing objects only after the beginning of the plaintext was
+    /// decrypted. Fails if the plaintext ends in an error, even if the target accepted the bytes.
+    async fn restore(&self, wanted: Wanted<'_>, plaintext: ByteStream) -> Result<Restored>;
+
+    /// Lists the contents of the plaintext, one entry a line.
+    async fn contents(&self, manifest: &Manifest, plaintext: ByteStream) -> Result<Vec<String>>;
+
+    /// Returns the part of the recorded details with which to compare the restored database, if
+    /// only a part is restored or `left_out` names missing entries. Returns `None` if nothing can
+    /// be compared.
+    fn brings(&self, details: &Map<String, Value>, left_out: &[LeftOut]) -> Option<Map<String, Value>>;
+}
+
+/// A backup to be restored.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The backup's manifest.
+    pub manifest: &'a Manifest,
+    /// The recorded details, if they exist and can be decrypted.
+    pub details: Option<&'a Map<String, Value>>,
+}
+
+/// The result of a restore.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Restored {
+    /// Notes for the operator.
+    pub notes: Vec<String>,
+    /// The phases of the restore and their durations, in order.
+    pub phases: Vec<Phase>,
+    /// The database that now contains the restored data, if it is a single database.
+    pub database: Option<String>,
+    /// Deviations from the archive's own restore, such as a view refreshed with another
+    /// search_path.
+    pub warnings: Vec<String>,
+    /// Entries that could not be made after the data was restored.
+    pub left_out: Vec<LeftOut>,
+}
